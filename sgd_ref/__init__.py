@@ -1,0 +1,8 @@
+"""sgd-ref: what SGD is, to the last bit."""
+
+from sgd_ref import schedules
+from sgd_ref.gradients import SparseRows
+from sgd_ref.loss_scale import LossScaleOptimizer
+from sgd_ref.optimizer import SGD
+
+__all__ = ["SGD", "LossScaleOptimizer", "SparseRows", "schedules"]

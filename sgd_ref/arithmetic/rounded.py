@@ -1,0 +1,196 @@
+"""Rounded numbers: float16, bfloat16, float32 and float64, every operation rounded once.
+
+NumPy and ml_dtypes round each ``+ - * /`` to nearest, ties to even, in the dtype of the arrays. What is
+missing there, and is defined here, is the rounding of numbers that are *not* yet in the dtype: exact
+rationals, Python floats (settings), and arrays of a wider dtype.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+import ml_dtypes
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+Array = NDArray[Any]
+
+
+class Format(NamedTuple):
+    """A binary floating-point format of IEEE 754, as its two defining numbers.
+
+    A finite number is ``integer * 2**exponent`` with ``abs(integer) < 2**precision`` and
+    ``exponent >= minimum_exponent - precision + 1``.
+    """
+
+    precision: int
+    minimum_exponent: int
+
+    @property
+    def largest(self) -> Fraction:
+        """The largest finite number."""
+        return (2 - Fraction(2) ** (1 - self.precision)) * Fraction(2) ** (1 - self.minimum_exponent)
+
+    @property
+    def smallest_normal(self) -> Fraction:
+        """The smallest positive number that has full precision."""
+        return Fraction(2) ** self.minimum_exponent
+
+
+BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
+FORMATS: dict[np.dtype[Any], Format] = {
+    np.dtype(np.float16): Format(11, -14),
+    BFLOAT16: Format(8, -126),
+    np.dtype(np.float32): Format(24, -126),
+    np.dtype(np.float64): Format(53, -1022),
+}
+FLOAT32 = np.dtype(np.float32)
+FLOAT64 = np.dtype(np.float64)
+
+
+def is_supported(dtype: DTypeLike) -> bool:
+    """Whether `dtype` is one of the four dtypes, in the byte order of this machine.
+
+    >>> is_supported(np.float16), is_supported(np.int32), is_supported(">f4")
+    (True, False, False)
+    """
+    return np.dtype(dtype) in FORMATS and np.dtype(dtype).isnative
+
+
+def promoted(dtypes: Sequence[np.dtype[Any]]) -> np.dtype[Any]:
+    """Return the narrowest of the four dtypes that holds every number of `dtypes`.
+
+    >>> promoted([np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16)])
+    dtype('float32')
+    """
+    distinct = set(dtypes)
+    if len(distinct) == 1:
+        return distinct.pop()
+    return FLOAT64 if FLOAT64 in distinct else FLOAT32
+
+
+def holds(wide: np.dtype[Any], narrow: np.dtype[Any]) -> bool:
+    """Whether every number of `narrow` is a number of `wide`.
+
+    >>> holds(np.dtype(np.float32), np.dtype(np.float16)), holds(np.dtype(np.float16), BFLOAT16)
+    (True, False)
+    """
+    return promoted([wide, narrow]) == wide
+
+
+def nearest(value: Fraction | int, dtype: DTypeLike) -> Any:
+    """Round an exact number to the nearest number of `dtype`, ties to even.
+
+    Parameters
+    ----------
+    value : Fraction or int
+        Any exact number; zero gives +0.0.
+    dtype : dtype
+        float16, bfloat16, float32 or float64.
+
+    Returns
+    -------
+    numpy scalar of `dtype`
+        Infinite where rounding with unbounded exponents would pass the largest finite number.
+
+    Notes
+    -----
+    IEEE 754-2019, section 4.3.1, roundTiesToEven.
+
+    Examples
+    --------
+    >>> nearest(Fraction(1, 3), np.float32)
+    np.float32(0.33333334)
+    >>> int(nearest(2**24 + 1, np.float32))
+    16777216
+    """
+    dtype = np.dtype(dtype)
+    scalar: Any = dtype.type
+    if value == 0:
+        return scalar(0)
+    precision, minimum_exponent = FORMATS[dtype]
+    sign = 1 if value > 0 else -1
+    magnitude = abs(Fraction(value))
+    exponent = magnitude.numerator.bit_length() - magnitude.denominator.bit_length()
+    if magnitude < _power_of_two(exponent):
+        exponent -= 1
+    unit = max(exponent, minimum_exponent) - precision + 1
+    integer = round(magnitude / _power_of_two(unit))
+    if integer * _power_of_two(unit) > FORMATS[dtype].largest:
+        return scalar(sign * math.inf)
+    return scalar(sign * math.ldexp(integer, unit))
+
+
+def setting(value: float, dtype: DTypeLike) -> Any:
+    """Round a setting, a Python float, once to `dtype`: the D(x) of the design.
+
+    >>> setting(0.1, np.float32)
+    np.float32(0.1)
+    >>> float(setting(1 + 2.0**-8 + 2.0**-40, BFLOAT16))  # through float32 this would be 1.0
+    1.0078125
+    """
+    return convert(np.array(value, np.float64), dtype)[()]
+
+
+def convert(array: Array, dtype: DTypeLike) -> Array:
+    """Round every element of `array` once to `dtype`.
+
+    Parameters
+    ----------
+    array : ndarray
+        Of one of the four dtypes, any shape.
+    dtype : dtype
+        One of the four dtypes.
+
+    Returns
+    -------
+    ndarray
+        Of the shape of `array`; `array` itself where it has the dtype already.
+
+    Examples
+    --------
+    >>> convert(np.array([1 + 2.0**-8 + 2.0**-40]), BFLOAT16).astype(float)
+    array([1.0078125])
+    """
+    dtype = np.dtype(dtype)
+    if array.dtype == dtype:
+        return array
+    with np.errstate(all="ignore"):
+        if array.dtype == np.float64 and dtype == BFLOAT16:
+            array = _to_odd_float32(array)
+        return array.astype(dtype)
+
+
+def flushes_subnormals() -> bool:
+    """Whether this thread replaces subnormal numbers by zero, as operands or as results.
+
+    Some libraries set the processor's flush-to-zero mode for the whole process when they are loaded.
+
+    >>> flushes_subnormals()
+    False
+    """
+    smallest = np.full(2, 2.0**-1074)
+    with np.errstate(all="ignore"):
+        lost_operand = bool((smallest * np.full(2, 2.0**100) == 0).any())
+        lost_result = bool((np.full(2, 2.0**-1022) * np.full(2, 0.5) == 0).any())
+    return lost_operand or lost_result
+
+
+def _power_of_two(exponent: int) -> Fraction:
+    return Fraction(1 << exponent) if exponent >= 0 else Fraction(1, 1 << -exponent)
+
+
+def _to_odd_float32(array: Array) -> Array:
+    """Round float64 to float32 such that rounding once more to bfloat16 equals rounding once.
+
+    Rounding to odd keeps, in the last bit, whether anything was cut off; ml_dtypes by itself converts
+    float64 to bfloat16 through a float32 rounded to nearest, and so rounds twice.
+    """
+    nearby = array.astype(np.float32)
+    toward_zero = np.where(np.abs(nearby) > np.abs(array), np.nextafter(nearby, np.float32(0)), nearby)
+    inexact = np.isfinite(array) & (toward_zero != array)
+    bits: Array = np.asarray(toward_zero.view(np.uint32) | inexact)
+    return bits.view(np.float32)

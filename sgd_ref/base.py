@@ -1,0 +1,361 @@
+"""What an SGD optimizer is besides its arithmetic: settings, state, checks and counting.
+
+The reference and the fast kernels are both built on this class; they differ in ``_step`` alone.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+
+from sgd_ref import configuration, weights
+from sgd_ref import learning_rate as rates
+from sgd_ref.arithmetic.rounded import FLOAT32, Array, convert, flushes_subnormals, promoted, setting
+from sgd_ref.exclusion import Exclusion
+from sgd_ref.finalization import finalize
+from sgd_ref.gradients import Gradient
+from sgd_ref.learning_rate import LearningRate
+from sgd_ref.settings import Settings
+from sgd_ref.state import State
+from sgd_ref.variables import (
+    Target,
+    check_gradients,
+    check_names,
+    check_no_alias,
+    check_variables,
+    positions,
+    to_dense,
+    warn_of_missing,
+)
+
+
+class FixedSetting:
+    """A setting that can be read on the optimizer and not be changed."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, optimizer: BaseSGD | None, owner: type) -> Any:
+        return self if optimizer is None else getattr(optimizer.settings, self.name)
+
+    def __set__(self, optimizer: BaseSGD, value: object) -> None:
+        raise AttributeError(
+            f"{self.name} is fixed when the optimizer is constructed, got {value!r}; "
+            "only learning_rate can be set"
+        )
+
+
+class Call(NamedTuple):
+    """One call of ``apply`` after validation.
+
+    Attributes
+    ----------
+    state : State
+        The state to advance; a fresh one in the call that builds the optimizer.
+    gradients : list of ndarray or None
+        One for each variable, dense, in the dtype of the variable.
+    learning_rate : float32
+        Read once, before anything changes.
+    """
+
+    state: State
+    gradients: list[Array | None]
+    learning_rate: np.float32
+
+
+class BaseSGD(ABC):
+    """Settings, state, validation and counting of an SGD optimizer."""
+
+    momentum = FixedSetting()
+    nesterov = FixedSetting()
+    weight_decay = FixedSetting()
+    clipnorm = FixedSetting()
+    clipvalue = FixedSetting()
+    global_clipnorm = FixedSetting()
+    use_ema = FixedSetting()
+    ema_momentum = FixedSetting()
+    ema_overwrite_frequency = FixedSetting()
+    name = FixedSetting()
+    loss_scale_factor = FixedSetting()
+    gradient_accumulation_steps = FixedSetting()
+
+    def __init__(
+        self,
+        learning_rate: LearningRate = 0.01,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        weight_decay: float | None = None,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+        use_ema: bool = False,
+        ema_momentum: float = 0.99,
+        ema_overwrite_frequency: int | None = None,
+        name: str = "SGD",
+        loss_scale_factor: float | None = None,
+        gradient_accumulation_steps: int | None = None,
+    ) -> None:
+        self._learning_rate = rates.checked(learning_rate)
+        self.settings = Settings.checked(
+            momentum=momentum,
+            nesterov=nesterov,
+            weight_decay=weight_decay,
+            clipnorm=clipnorm,
+            clipvalue=clipvalue,
+            global_clipnorm=global_clipnorm,
+            use_ema=use_ema,
+            ema_momentum=ema_momentum,
+            ema_overwrite_frequency=ema_overwrite_frequency,
+            name=name,
+            loss_scale_factor=loss_scale_factor,
+            gradient_accumulation_steps=gradient_accumulation_steps,
+        )
+        self._exclusion = Exclusion()
+        self._state: State | None = None
+
+    @abstractmethod
+    def _step(self, call: Call, loss_scale: float | np.float32 | None) -> None:
+        """Advance the arrays of ``call.state`` by one call; counting is not its business."""
+
+    def build(self, variables: Sequence[Array], names: Sequence[str] | None = None) -> None:
+        """Create the state for a list of variables.
+
+        Parameters
+        ----------
+        variables : list of ndarray
+            Writable arrays of float16, bfloat16, float32 or float64, of any shape, that share no
+            memory. They are kept and updated in place.
+        names : list of str, optional
+            One for each variable; ``variable_0``, ``variable_1``, ... by default.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a variable or a name is not acceptable, or a setting is not normal in a dtype where it is
+            used. The optimizer is then as it was.
+
+        Warns
+        -----
+        UserWarning
+            If a setting strictly between 0 and 1 becomes 0 or 1 in the dtype of a variable.
+        """
+        if self._state is not None:
+            if len(variables) == len(self._state.variables) and positions(
+                variables, self._state.variables
+            ) == list(range(len(variables))):
+                return
+            raise ValueError("variables must be the arrays with which the optimizer was already built")
+        self._state = self._fresh_state(variables, names)
+
+    def exclude_from_weight_decay(
+        self, var_list: Sequence[Array] | None = None, var_names: Sequence[str] | None = None
+    ) -> None:
+        """Exclude variables from weight decay; a second call replaces the first.
+
+        Parameters
+        ----------
+        var_list : list of ndarray, optional
+            Variables, recognised by identity.
+        var_names : list of str, optional
+            A variable whose name contains one of these strings is excluded.
+
+        Raises
+        ------
+        TypeError
+            If an argument is not a list of arrays or of strings.
+        RuntimeError
+            If the optimizer is built already.
+        """
+        if self._state is not None:
+            raise RuntimeError("exclude_from_weight_decay must be called before the optimizer is built")
+        self._exclusion = Exclusion.checked(var_list, var_names)
+
+    def apply(self, gradients: Sequence[Gradient], variables: Sequence[Array] | None = None) -> None:
+        """Make one call: update the variables, or accumulate the gradients for a later update.
+
+        Parameters
+        ----------
+        gradients : list of ndarray, SparseRows, scipy.sparse array or None
+            One for each variable, of its shape and of its dtype or a narrower one. None leaves the
+            variable out of this call.
+        variables : list of ndarray, optional
+            The variables that the gradients belong to, in their order; all of them by default. On an
+            optimizer that is not built yet they build it.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If anything is not acceptable. No array and no counter has changed then.
+        RuntimeError
+            If this thread flushes subnormal numbers to zero.
+        """
+        call = self._validated(gradients, variables)
+        self._perform(call, self.settings.loss_scale_factor)
+
+    @property
+    def built(self) -> bool:
+        """Whether the optimizer has its variables."""
+        return self._state is not None
+
+    @property
+    def calls(self) -> int:
+        """Number of calls of ``apply`` made, accumulating ones included."""
+        return 0 if self._state is None else self._state.calls
+
+    @property
+    def iterations(self) -> int:
+        """Number of updates made: of calls, or of full windows of accumulated calls."""
+        return self.calls // (self.settings.gradient_accumulation_steps or 1)
+
+    @property
+    def learning_rate(self) -> np.float32:
+        """The learning rate at the present count of calls; can be set at any time.
+
+        A callable is called each time that this is read.
+        """
+        return rates.read(self._learning_rate, self.calls)
+
+    @learning_rate.setter
+    def learning_rate(self, value: LearningRate) -> None:
+        self._learning_rate = rates.checked(value)
+
+    @property
+    def velocities(self) -> list[Array]:
+        """The velocities, one for each variable; empty without momentum."""
+        return [] if self._state is None else list(self._state.velocities)
+
+    @property
+    def averages(self) -> list[Array]:
+        """The averages of the variables; empty without ``use_ema``."""
+        return [] if self._state is None else list(self._state.averages)
+
+    @property
+    def accumulators(self) -> list[Array]:
+        """The sums of gradients since the last update; empty without accumulation."""
+        return [] if self._state is None else list(self._state.accumulators)
+
+    @property
+    def variables(self) -> list[Array]:
+        """The state in the order of Keras: calls, learning rate if a number, averages, accumulators, velocities.
+
+        The first two are 0-dimensional copies (int64, float32), the others the live arrays.
+        """
+        return weights.variables(self._built_state(), self._constant_rate())
+
+    @property
+    def variable_names(self) -> list[str]:
+        """The names of ``variables``, such as ``SGD/kernel_momentum``."""
+        return weights.names(self._built_state(), self.settings.name, self._constant_rate() is not None)
+
+    def get_weights(self) -> list[Array]:
+        """Return a copy of ``variables``."""
+        return [np.array(array) for array in self.variables]
+
+    def set_weights(self, values: Sequence[Any]) -> None:
+        """Set the state from arrays in the order of ``variables``, all of it or nothing.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the number of arrays, a shape, a dtype or a counter does not fit.
+        """
+        rate = weights.assign(self._built_state(), values, self._constant_rate())
+        if rate is not None:
+            self._learning_rate = rate
+
+    def finalize_variable_values(self, variables: Sequence[Array]) -> None:
+        """Write the averages into the variables, once training has ended.
+
+        Does nothing without ``use_ema``; before the first update it does nothing and warns.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `variables` are not the variables of the optimizer.
+        """
+        finalize(self._built_state(), variables, self.settings.use_ema, self.iterations)
+
+    def scale_loss(self, loss: Any) -> Any:
+        """Return the loss times ``loss_scale_factor``, or the loss itself where there is none."""
+        return scaled_loss(loss, self.settings.loss_scale_factor)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the settings with the keys of Keras' config; a callable learning rate is None."""
+        return configuration.of_sgd(self.settings, self._learning_rate)
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], learning_rate: LearningRate | None = None) -> Self:
+        """Construct an optimizer from what ``get_config`` returned, here or in Keras.
+
+        Parameters
+        ----------
+        config : mapping
+            It is not changed; missing keys take their defaults.
+        learning_rate : optional
+            Replaces that of the config; needed where that was a callable.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a key is unknown or a value not acceptable.
+        """
+        return cls(**configuration.arguments_of_sgd(config, learning_rate))
+
+    def _built_state(self) -> State:
+        if self._state is None:
+            raise RuntimeError("the optimizer has no variables yet; call build(variables) first")
+        return self._state
+
+    def _constant_rate(self) -> np.float32 | None:
+        return self._learning_rate if isinstance(self._learning_rate, np.float32) else None
+
+    def _fresh_state(self, variables: Sequence[Array], names: Sequence[str] | None) -> State:
+        checked = check_variables(variables)
+        labels = check_names(names, len(checked))
+        decayed = self._exclusion.decayed(checked, labels)
+        self.settings.check_dtypes([variable.dtype for variable in checked], self._constant_rate())
+        return State.fresh(self.settings, labels, checked, decayed)
+
+    def _validated(self, gradients: Sequence[Gradient], variables: Sequence[Array] | None) -> Call:
+        if variables is None:
+            state = self._built_state()
+            order = list(range(len(state.variables)))
+        else:
+            state = self._fresh_state(variables, None) if self._state is None else self._state
+            order = positions(variables, state.variables)
+        targets = [Target(state.names[index], state.variables[index]) for index in order]
+        check_gradients(gradients, targets)
+        check_no_alias(gradients, state.memory)
+        for name, variable in zip(state.names, state.variables, strict=True):
+            if not variable.flags.writeable:
+                raise ValueError(f"{name} must be writable, since it is updated in place")
+        if flushes_subnormals():
+            raise RuntimeError(
+                "this thread flushes subnormal numbers to zero, so that no result would be right; "
+                "some library has set the processor's flush-to-zero mode"
+            )
+        learning_rate = rates.read(self._learning_rate, state.calls)
+        warn_of_missing(gradients, targets)
+        dense: list[Array | None] = [None] * len(state.variables)
+        for index, gradient in zip(order, gradients, strict=True):
+            dense[index] = to_dense(gradient, state.variables[index])
+        return Call(state, dense, learning_rate)
+
+    def _perform(self, call: Call, loss_scale: float | np.float32 | None) -> None:
+        self._step(call, loss_scale)
+        call.state.calls += 1
+        self._state = call.state
+
+
+def scaled_loss(loss: Any, factor: float | np.float32 | None) -> Any:
+    """Return ``loss * factor``; an array is scaled in the wider of float32 and its dtype."""
+    if factor is None:
+        return loss
+    if isinstance(loss, (np.ndarray, np.generic)):
+        dtype = promoted([loss.dtype, FLOAT32])
+        with np.errstate(all="ignore"):
+            return convert(np.asarray(loss), dtype)[()] * setting(float(factor), dtype)
+    return loss * float(factor)

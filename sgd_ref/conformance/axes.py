@@ -1,0 +1,234 @@
+"""The feature axes: what can vary between cases, and the settings that each value stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import product
+from typing import Any, NamedTuple
+
+AXES: dict[str, tuple[str, ...]] = {
+    "dtype": ("float32", "float16", "bfloat16", "float64", "mixed"),
+    "update": ("plain", "momentum", "nesterov"),
+    "weight_decay": ("none", "decay", "exclusion"),
+    "clipping": ("none", "clipnorm", "clipvalue", "global_clipnorm"),
+    "averages": ("none", "averages", "overwrite"),
+    "accumulation": ("none", "2", "3"),
+    "loss_scaling": ("none", "fixed", "fixed-96", "dynamic"),
+    "learning_rate": (
+        "constant",
+        "piecewise",
+        "callable",
+        "exponential",
+        "inverse_time",
+        "polynomial",
+        "cosine",
+        "restarts",
+    ),
+    "gradients": ("dense", "missing", "sparse"),
+    "values": ("ordinary", "special", "subnormal"),
+    "settings": ("dyadic", "decimal"),
+}
+"""Names of the axes with their values, the plainest first."""
+
+Features = Mapping[str, str]
+
+
+class Numbers(NamedTuple):
+    """Settings of a case: all exactly representable in every dtype, or decimal fractions, which are not."""
+
+    learning_rate: float
+    momentum: float
+    weight_decay: float
+    clipnorm: float
+    clipvalue: float
+    global_clipnorm: float
+    ema_momentum: float
+
+
+NUMBERS = {
+    "dyadic": Numbers(0.15625, 0.875, 0.0625, 1.5, 0.625, 3.0, 0.75),
+    "decimal": Numbers(0.1, 0.9, 0.05, 1.7, 0.6, 3.1, 0.95),
+}
+
+# Boundaries and periods are such that values change between the updates of every accumulation.
+SCHEDULES: dict[str, dict[str, dict[str, Any]]] = {
+    "dyadic": {
+        "piecewise": {
+            "class_name": "PiecewiseConstantDecay",
+            "config": {"boundaries": [2, 6], "values": [0.25, 0.03125, 0.40625]},
+        },
+        "exponential": {
+            "class_name": "ExponentialDecay",
+            "config": {"initial_learning_rate": 0.25, "decay_steps": 4, "decay_rate": 0.5},
+        },
+        "inverse_time": {
+            "class_name": "InverseTimeDecay",
+            "config": {"initial_learning_rate": 0.25, "decay_steps": 2, "decay_rate": 0.75},
+        },
+        "polynomial": {
+            "class_name": "PolynomialDecay",
+            "config": {
+                "initial_learning_rate": 0.25,
+                "decay_steps": 8,
+                "end_learning_rate": 0.0625,
+                "power": 2.0,
+            },
+        },
+        "cosine": {
+            "class_name": "CosineDecay",
+            "config": {
+                "initial_learning_rate": 0.0625,
+                "decay_steps": 16,
+                "alpha": 0.25,
+                "warmup_target": 0.375,
+                "warmup_steps": 3,
+            },
+        },
+        "restarts": {
+            "class_name": "CosineDecayRestarts",
+            "config": {
+                "initial_learning_rate": 0.375,
+                "first_decay_steps": 3,
+                "t_mul": 2.0,
+                "m_mul": 0.5,
+                "alpha": 0.125,
+            },
+        },
+    },
+    "decimal": {
+        "piecewise": {
+            "class_name": "PiecewiseConstantDecay",
+            "config": {"boundaries": [2, 6], "values": [0.2, 0.03, 0.4]},
+        },
+        "exponential": {
+            "class_name": "ExponentialDecay",
+            "config": {"initial_learning_rate": 0.2, "decay_steps": 3, "decay_rate": 0.7},
+        },
+        "inverse_time": {
+            "class_name": "InverseTimeDecay",
+            "config": {"initial_learning_rate": 0.2, "decay_steps": 3, "decay_rate": 0.6},
+        },
+        "polynomial": {
+            "class_name": "PolynomialDecay",
+            "config": {
+                "initial_learning_rate": 0.2,
+                "decay_steps": 9,
+                "end_learning_rate": 0.05,
+                "power": 1.5,
+            },
+        },
+        "cosine": {
+            "class_name": "CosineDecay",
+            "config": {
+                "initial_learning_rate": 0.05,
+                "decay_steps": 17,
+                "alpha": 0.2,
+                "warmup_target": 0.3,
+                "warmup_steps": 3,
+            },
+        },
+        "restarts": {
+            "class_name": "CosineDecayRestarts",
+            "config": {
+                "initial_learning_rate": 0.3,
+                "first_decay_steps": 3,
+                "t_mul": 2.0,
+                "m_mul": 0.7,
+                "alpha": 0.1,
+            },
+        },
+    },
+}
+
+CALLABLE_RATES = {
+    "dyadic": (0.25, 0.03125, 0.40625, 0.125, 0.0625, 0.3125),
+    "decimal": (0.2, 0.03, 0.4, 0.1, 0.07, 0.3),
+}
+
+# Units in the last place of float32 by which an evaluation of these schedules in float32 may be off,
+# from one half for each rounding, four for a power or a cosine, and their condition: a relative error of
+# the exponent p counts p * ln(rate) < 2 times, one of the argument of the cosine pi * p * sin(pi * p) < 2
+# times, and the sums have no cancellation, thanks to alpha and the final learning rate.
+SCHEDULE_UNITS = {"exponential": 8, "inverse_time": 3, "polynomial": 12, "cosine": 12, "restarts": 16}
+
+LOSS_SCALES = {"fixed": 1024.0, "fixed-96": 96.0, "dynamic": 8.0}
+DYNAMIC_GROWTH_STEPS = 3
+
+
+def full_product() -> Iterator[dict[str, str]]:
+    """Yield every combination of the values of all axes.
+
+    >>> next(full_product())["update"]
+    'plain'
+    """
+    for values in product(*AXES.values()):
+        yield dict(zip(AXES, values, strict=True))
+
+
+def combination(index: int) -> dict[str, str]:
+    """Return one combination of ``full_product`` by its position.
+
+    >>> combination(0) == next(full_product())
+    True
+    """
+    features = {}
+    for axis, values in reversed(AXES.items()):
+        index, position = divmod(index, len(values))
+        features[axis] = values[position]
+    return {axis: features[axis] for axis in AXES}
+
+
+def every_pair() -> list[dict[str, str]]:
+    """Return few combinations in which each pair of values of any two axes occurs.
+
+    Each new combination starts from the first pair not yet covered and takes, axis by axis, the value
+    that covers most of the others; among equals the one used least.
+    """
+    open_pairs = {
+        ((first, a), (second, b))
+        for position, first in enumerate(AXES)
+        for second in list(AXES)[position + 1 :]
+        for a in AXES[first]
+        for b in AXES[second]
+    }
+    order = {axis: position for position, axis in enumerate(AXES)}
+    uses: dict[tuple[str, str], int] = {}
+    combinations = []
+    while open_pairs:
+        start = min(open_pairs, key=lambda pair: [(order[axis], AXES[axis].index(v)) for axis, v in pair])
+        features = dict(start)
+        for axis in AXES:
+            if axis in features:
+                continue
+            features[axis] = max(
+                AXES[axis],
+                key=lambda value, axis=axis: (  # type: ignore[misc]
+                    _newly_covered(features, axis, value, order, open_pairs),
+                    -uses.get((axis, value), 0),
+                ),
+            )
+        combinations.append({axis: features[axis] for axis in AXES})
+        for item in features.items():
+            uses[item] = uses.get(item, 0) + 1
+        open_pairs -= pairs(features)
+    return combinations
+
+
+def pairs(features: Features) -> set[tuple[tuple[str, str], tuple[str, str]]]:
+    """Return all pairs of (axis, value) that a combination covers."""
+    items = [(axis, features[axis]) for axis in AXES if axis in features]
+    return {(items[i], items[j]) for i in range(len(items)) for j in range(i + 1, len(items))}
+
+
+def _newly_covered(
+    features: Features,
+    axis: str,
+    value: str,
+    order: Mapping[str, int],
+    open_pairs: set[tuple[tuple[str, str], tuple[str, str]]],
+) -> int:
+    return sum(
+        (((other, chosen), (axis, value)) if order[other] < order[axis] else ((axis, value), (other, chosen)))
+        in open_pairs
+        for other, chosen in features.items()
+    )

@@ -1,0 +1,104 @@
+"""A case: what an optimizer is given, as plain data, and the trajectory that it answers with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sgd_ref.arithmetic.rounded import Array
+from sgd_ref.gradients import SparseRows
+
+
+class Unsupported(Exception):
+    """Raised by an implementation under test for a feature that it does not offer, with the reason."""
+
+
+@dataclass(frozen=True)
+class LossScaling:
+    """Dynamic loss scaling: the arguments of LossScaleOptimizer around the optimizer of the case."""
+
+    initial_scale: float
+    dynamic_growth_steps: int
+
+
+@dataclass(frozen=True)
+class State:
+    """The state of an optimizer in mid-training, from which a case resumes.
+
+    Lists have one array for each variable, in the order of the variables; they are empty where the
+    feature is off.
+    """
+
+    calls: int
+    velocities: tuple[Array, ...] = ()
+    averages: tuple[Array, ...] = ()
+    accumulators: tuple[Array, ...] = ()
+    loss_scale: float | None = None
+    growth_counter: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One run of an optimizer: settings, variables, and the gradients of every call.
+
+    Attributes
+    ----------
+    id : str
+        Never changes its meaning.
+    config : dict
+        What ``SGD.get_config()`` gives. The learning rate is a float, a schedule as
+        ``{"class_name": ..., "config": {...}}``, or None where `learning_rate_calls` is given.
+    names : tuple of str
+        Names of the variables.
+    variables : tuple of ndarray
+        Values before the first call: float16, bfloat16, float32 or float64.
+    gradients : tuple of tuple of (ndarray, SparseRows or None)
+        For each call, one gradient for each variable, as passed to ``apply``, that is already scaled.
+    state : State or None
+        The state to resume from; None for a fresh optimizer.
+    excluded_from_weight_decay : tuple of str
+        Substrings of names.
+    loss_scaling : LossScaling or None
+        Settings of the LossScaleOptimizer around the optimizer, if there is one.
+    learning_rate_calls : tuple of float or None
+        What a callable learning rate returns, one value for each call.
+    finalize : bool
+        Whether ``finalize_variable_values`` follows the last call.
+    features : dict of str to str
+        The value of each feature axis, such as ``{"momentum": "nesterov"}``.
+    learning_rate_units : int
+        How many units in the last place of float32 an evaluation in float32 of the schedule of this
+        case may be off.
+    notes : str
+        What the case is for, with addresses where it stems from a known bug.
+    kind : str
+        ``"trajectory"``.
+    """
+
+    id: str
+    config: dict[str, Any]
+    names: tuple[str, ...]
+    variables: tuple[Array, ...]
+    gradients: tuple[tuple[Array | SparseRows | None, ...], ...]
+    state: State | None = None
+    excluded_from_weight_decay: tuple[str, ...] = ()
+    loss_scaling: LossScaling | None = None
+    learning_rate_calls: tuple[float, ...] | None = None
+    finalize: bool = False
+    features: dict[str, str] | None = None
+    learning_rate_units: int = 0
+    notes: str = ""
+    kind: str = "trajectory"
+
+
+Record = dict[str, Any]
+"""The state after one call: "variables" (a list of ndarrays) is required; "velocities", "averages",
+"accumulators" (lists of ndarrays), "iterations", "calls", "growth_counter" (integers), "loss_scale" and
+"learning_rate" (the rate that this call read) are welcome."""
+
+Trajectory = Sequence[Record]
+"""One record for each gradient call, then one more after finalisation if ``case.finalize``."""
+
+Implementation = Callable[[Case], Trajectory]
+"""An implementation under test: one function from a case to a trajectory."""

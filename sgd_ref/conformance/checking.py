@@ -1,0 +1,250 @@
+"""``check``: run an implementation over cases and grade each one."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from sgd_ref.conformance import reference
+from sgd_ref.conformance.case import Case, Implementation, Trajectory, Unsupported
+from sgd_ref.conformance.catalogue import cases as catalogue
+from sgd_ref.conformance.comparison import Difference, check_form, compare
+from sgd_ref.conformance.contested import contested
+from sgd_ref.gradients import SparseRows
+
+GRADES = ("exact", "diverges", "unsupported", "error")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The grade of one case.
+
+    Attributes
+    ----------
+    case : Case
+        What was run.
+    grade : str
+        "exact": the bits of the reference. "diverges": other bits, `units` in the last place apart at
+        most. "unsupported": the implementation does not offer a feature. "error": it raised, or what
+        it returned is no trajectory of the case.
+    questions : tuple of str
+        The open questions that the case depends on.
+    message : str
+        The reason of "unsupported" and "error".
+    difference : Difference or None
+        For "diverges", the first element that differs.
+    differing, compared : int
+        Numbers of elements that differ and that were compared.
+    units : float
+        The largest distance in units in the last place.
+    trajectory : sequence of dict or None
+        What the implementation returned.
+    """
+
+    case: Case
+    grade: str
+    questions: tuple[str, ...] = ()
+    message: str = ""
+    difference: Difference | None = None
+    differing: int = 0
+    compared: int = 0
+    units: float = 0.0
+    trajectory: Trajectory | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def contested(self) -> bool:
+        """Whether the case depends on a question that the documentation leaves open."""
+        return bool(self.questions)
+
+    @property
+    def as_defined(self) -> bool:
+        """Whether the grade does not count against the implementation."""
+        return self.contested or self.grade in ("exact", "unsupported")
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What an implementation claims to support; None claims nothing, so that nothing is demanded.
+
+    Attributes
+    ----------
+    dtypes : frozenset of str or None
+        Names of dtypes, each of which must be graded at least once.
+    features : dict of str to frozenset of str, or None
+        For feature axes the values, each of which must be graded at least once.
+    """
+
+    dtypes: frozenset[str] | None = None
+    features: dict[str, frozenset[str]] | None = None
+
+    def claims(self) -> list[tuple[str, str]]:
+        """Return all claims as pairs of axis and value."""
+        dtypes = [("dtype", dtype) for dtype in sorted(self.dtypes or ())]
+        features = [(axis, value) for axis, values in (self.features or {}).items() for value in sorted(values)]
+        return dtypes + features
+
+
+@dataclass(frozen=True)
+class Report:
+    """The verdicts on one implementation.
+
+    Attributes
+    ----------
+    name : str
+        Name of the implementation.
+    verdicts : dict of str to Verdict
+        By the id of the case, in the order of the run.
+    profile : Profile
+        What the implementation claims.
+    seconds : float
+        Duration of the run.
+    """
+
+    name: str
+    verdicts: dict[str, Verdict]
+    profile: Profile = Profile()
+    seconds: float = 0.0
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing uncontested diverges or fails and every claim was graded at least once."""
+        return (
+            all(verdict.as_defined for verdict in self.verdicts.values())
+            and not self.unproven_claims()
+            and any(verdict.grade == "exact" for verdict in self.verdicts.values())
+        )
+
+    def count(self, grade: str) -> int:
+        """Return the number of cases of a grade."""
+        return sum(verdict.grade == grade for verdict in self.verdicts.values())
+
+    def unproven_claims(self) -> list[tuple[str, str]]:
+        """Return the claims that no graded case shows, as pairs of axis and value."""
+        graded = [v.case for v in self.verdicts.values() if v.grade in ("exact", "diverges")]
+        shown = {item for case in graded for item in (case.features or {}).items()}
+        shown |= {("dtype", variable.dtype.name) for case in graded for variable in case.variables}
+        return [claim for claim in self.profile.claims() if claim not in shown]
+
+    @property
+    def contested_share(self) -> float:
+        """The share of cases that depend on a question left open, from 0 to 1."""
+        return sum(v.contested for v in self.verdicts.values()) / max(len(self.verdicts), 1)
+
+    def __str__(self) -> str:
+        graded = self.count("exact") + self.count("diverges")
+        counts = ", ".join(f"{self.count(grade)} {grade}" for grade in GRADES)
+        return f"{self.name}: {graded} of {len(self.verdicts)} cases graded; {counts}"
+
+
+def check(
+    run: Implementation,
+    cases: Iterable[Case] | None = None,
+    name: str = "mine",
+    profile: Profile | None = None,
+    progress: Callable[[Verdict], None] | None = None,
+) -> Report:
+    """Run an implementation over cases and grade what it answers.
+
+    Parameters
+    ----------
+    run : callable
+        One function from a case to a trajectory. It may raise ``Unsupported``.
+    cases : iterable of Case, optional
+        The standard tier by default.
+    name : str, default "mine"
+        Name of the implementation in the report.
+    profile : Profile, optional
+        What the implementation claims to support.
+    progress : callable, optional
+        Called with each verdict.
+
+    Returns
+    -------
+    Report
+
+    Raises
+    ------
+    TypeError
+        If `run` is not callable.
+    ValueError
+        If there are no cases, or two have the same id.
+
+    Examples
+    --------
+    >>> from sgd_ref import conformance
+    >>> from sgd_ref.conformance import reference
+    >>> report = conformance.check(reference.run, conformance.cases("smoke"), name="the reference")
+    >>> report.ok
+    True
+    """
+    if not callable(run):
+        raise TypeError(f"run must be a function from a case to a trajectory, got {run!r}")
+    started = time.perf_counter()
+    verdicts: dict[str, Verdict] = {}
+    for verdict in grade_all(run, catalogue() if cases is None else cases):
+        if verdict.case.id in verdicts:
+            raise ValueError(f"cases must have distinct ids, got {verdict.case.id!r} twice")
+        verdicts[verdict.case.id] = verdict
+        if progress is not None:
+            progress(verdict)
+    if not verdicts:
+        raise ValueError("cases must hold at least one case, got none")
+    return Report(name, verdicts, profile or Profile(), time.perf_counter() - started)
+
+
+def grade_all(run: Implementation, cases: Iterable[Case]) -> Iterator[Verdict]:
+    """Yield the verdict on each case."""
+    for case in cases:
+        yield grade(run, case)
+
+
+def grade(run: Implementation, case: Case) -> Verdict:
+    """Run one case and grade the answer."""
+    expected = reference.run(case)
+    given = private_copy(case)
+    questions = contested(case)
+    try:
+        trajectory = run(given)
+    except Unsupported as reason:
+        return Verdict(case, "unsupported", questions, str(reason))
+    # Whatever an implementation raises is its answer to this case; the run goes on.
+    except Exception as error:
+        return Verdict(case, "error", questions, f"{type(error).__name__}: {error}")
+    if not _same_gradients(case, given):
+        return Verdict(case, "error", questions, "it changed the gradients that it was given")
+    try:
+        check_form(case, expected, trajectory)
+    except ValueError as error:
+        return Verdict(case, "error", questions, str(error))
+    comparison = compare(case, expected, trajectory)
+    return Verdict(
+        case,
+        "exact" if comparison.equal else "diverges",
+        questions,
+        difference=comparison.first,
+        differing=comparison.differing,
+        compared=comparison.compared,
+        units=comparison.units,
+        trajectory=trajectory,
+    )
+
+
+def private_copy(case: Case) -> Case:
+    """Return a copy of a case whose arrays are writable and belong to nobody else."""
+    return copy.deepcopy(case)
+
+
+def _same_gradients(case: Case, given: Case) -> bool:
+    for before, after in zip(case.gradients, given.gradients, strict=True):
+        for old, new in zip(before, after, strict=True):
+            if isinstance(old, SparseRows) and isinstance(new, SparseRows):
+                if old.indices.tobytes() != new.indices.tobytes():
+                    return False
+                old, new = old.values, new.values
+            if isinstance(old, np.ndarray) and isinstance(new, np.ndarray) and old.tobytes() != new.tobytes():
+                return False
+    return True

@@ -1,0 +1,120 @@
+"""Keras itself as an implementation: the real optimizer, in a process of its own."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import sys
+from typing import Self
+
+from sgd_ref.conformance.case import Case, Record, Unsupported
+from sgd_ref.conformance.implementations.process import Handshake, Worker
+from sgd_ref.validation import reject_value
+
+BACKENDS = ("jax", "tensorflow", "torch")
+MODES = ("eager", "compiled")
+WORKER = "sgd_ref.conformance.implementations.keras_worker"
+
+# Without a GPU, which the published facts about Keras are measured without and on which fit() compiles
+# differently; without what the user's keras.json may set; and quiet.
+ENVIRONMENT = {
+    "CUDA_VISIBLE_DEVICES": "-1",
+    "JAX_PLATFORMS": "cpu",
+    "KERAS_NNX_ENABLED": "0",
+    "KERAS_TORCH_DEVICE": "cpu",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+}
+
+
+def available(backend: str) -> bool:
+    """Whether Keras 3 and a backend are installed; nothing is imported to find out.
+
+    Raises
+    ------
+    ValueError
+        If `backend` is not "jax", "tensorflow" or "torch".
+
+    Examples
+    --------
+    >>> available("theano")
+    Traceback (most recent call last):
+    ValueError: backend must be one of jax, tensorflow, torch, got 'theano'
+    """
+    if backend not in BACKENDS:
+        reject_value("backend", backend, f"one of {', '.join(BACKENDS)}")
+    if importlib.util.find_spec("keras") is None or importlib.util.find_spec(backend) is None:
+        return False
+    return int(importlib.metadata.version("keras").split(".")[0]) >= 3
+
+
+class Keras:
+    """``keras.optimizers.SGD`` as an implementation: call it with a case, get the trajectory.
+
+    Parameters
+    ----------
+    backend : {"jax", "tensorflow", "torch"}
+        What Keras runs on.
+    mode : {"eager", "compiled"}
+        With "eager", ``optimizer.apply`` is called as it is. With "compiled", it is compiled the way
+        ``model.fit`` compiles it on a CPU: ``jax.jit`` around ``stateless_apply``, ``tf.function``
+        without XLA around ``apply``; on PyTorch ``fit`` does not compile, so no case is supported.
+    time_limit : float
+        Seconds for one case.
+
+    Raises
+    ------
+    ValueError
+        If `backend` or `mode` is unknown or `time_limit` is not positive.
+    ModuleNotFoundError
+        If Keras 3 or the backend is not installed; the message has the command that installs them.
+
+    Examples
+    --------
+    >>> with Keras("jax", "eager") as run:  # doctest: +SKIP
+    ...     trajectory = run(case)
+    """
+
+    def __init__(self, backend: str, mode: str, time_limit: float = 120.0) -> None:
+        if mode not in MODES:
+            reject_value("mode", mode, f"one of {', '.join(MODES)}")
+        if not available(backend):
+            raise ModuleNotFoundError(
+                f"Keras 3 on {backend} is not installed; install it with: pip install 'keras>=3' {backend}"
+            )
+        self._compiles = mode == "eager" or backend != "torch"
+        # The worker finds modules where this process finds them.
+        path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
+        environment = {**os.environ, **ENVIRONMENT, "KERAS_BACKEND": backend, "PYTHONPATH": path}
+        self._worker = Worker([sys.executable, "-m", WORKER, backend, mode], environment, time_limit)
+
+    @property
+    def handshake(self) -> Handshake:
+        """The name and the versions; starts the process if it does not run."""
+        return self._worker.handshake
+
+    def __call__(self, case: Case) -> list[Record]:
+        """Return the trajectory that Keras gives.
+
+        Raises
+        ------
+        Unsupported
+            If the backend or the mode does not offer what the case needs.
+        ImplementationError
+            If Keras raised an error; with its type, its message and the call.
+        WorkerFailed
+            If the process died or hung.
+        """
+        if not self._compiles:
+            raise Unsupported("fit() does not compile on PyTorch: what it runs there is the eager mode")
+        return self._worker(case)
+
+    def close(self) -> None:
+        """End the process, if it runs."""
+        self._worker.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()

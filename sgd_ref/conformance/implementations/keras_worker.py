@@ -1,0 +1,312 @@
+"""The process in which Keras runs: ``python -m`` this module, with the backend and the mode.
+
+Only the process imports this module, and nothing here imports a framework before standard output
+belongs to the answers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import importlib
+import importlib.metadata
+import platform
+import sys
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from sgd_ref.arithmetic.rounded import FLOAT64, Array
+from sgd_ref.conformance.case import Case, Implementation, Record, State, Unsupported
+from sgd_ref.conformance.implementations.process import Handshake, ImplementationError, serve
+from sgd_ref.gradients import SparseRows
+
+Gradients = Sequence[Array | SparseRows | None]
+
+
+class Backend(ABC):
+    """What differs from backend to backend, beside the bits."""
+
+    packages: tuple[str, ...]
+
+    @abstractmethod
+    def scope(self, case: Case) -> contextlib.AbstractContextManager[Any]:
+        """Return the configuration to run a case in."""
+
+    @abstractmethod
+    def sparse(self, rows: SparseRows) -> Any:
+        """Return the native gradient of an embedding."""
+
+    @abstractmethod
+    def compiled_apply(self, optimizer: Any, variables: list[Any]) -> Callable[[list[Any]], None]:
+        """Return ``optimizer.apply``, compiled the way ``model.fit`` does."""
+
+    @abstractmethod
+    def compiled(self, function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        """Return a function of a Keras variable, compiled the same way."""
+
+
+class Jax(Backend):
+    """Keras on JAX."""
+
+    packages = ("jax", "jaxlib")
+
+    def __init__(self) -> None:
+        self.jax = importlib.import_module("jax")
+
+    def scope(self, case: Case) -> contextlib.AbstractContextManager[Any]:
+        # JAX has float64 only where it is asked for it, and asking changes other dtypes as well.
+        arrays = [*case.variables, *(g for call in case.gradients for g in call if g is not None)]
+        wide = any(array.dtype == FLOAT64 for array in arrays)
+        return self.jax.enable_x64(True) if wide else contextlib.nullcontext()
+
+    def sparse(self, rows: SparseRows) -> Any:
+        raise Unsupported("the gradient of an embedding is dense in Keras on JAX")
+
+    def compiled_apply(self, optimizer: Any, variables: list[Any]) -> Callable[[list[Any]], None]:
+        stateless_apply = self.jax.jit(optimizer.stateless_apply)
+
+        def apply(gradients: list[Any]) -> None:
+            state = [variable.value for variable in optimizer.variables]
+            values, state = stateless_apply(state, gradients, [variable.value for variable in variables])
+            for variable, value in zip([*variables, *optimizer.variables], [*values, *state], strict=True):
+                variable.assign(value)
+
+        return apply
+
+    def compiled(self, function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        compiled = self.jax.jit(function)
+        return lambda variable: compiled(variable.value)
+
+
+class TensorFlow(Backend):
+    """Keras on TensorFlow."""
+
+    packages = ("tensorflow",)
+
+    def __init__(self) -> None:
+        self.tensorflow = importlib.import_module("tensorflow")
+
+    def scope(self, case: Case) -> contextlib.AbstractContextManager[Any]:
+        return contextlib.nullcontext()
+
+    def sparse(self, rows: SparseRows) -> Any:
+        constant = self.tensorflow.constant
+        return self.tensorflow.IndexedSlices(
+            constant(rows.values), constant(rows.indices), constant(rows.shape, "int64")
+        )
+
+    def compiled_apply(self, optimizer: Any, variables: list[Any]) -> Callable[[list[Any]], None]:
+        def apply(gradients: list[Any]) -> None:
+            optimizer.apply(gradients, variables)
+
+        return self._function(apply)
+
+    def compiled(self, function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        return self._function(function)
+
+    def _function(self, function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        # The arguments are those of fit(); on a CPU its jit_compile="auto" means False.
+        compiled: Callable[[Any], Any] = self.tensorflow.function(
+            function, reduce_retracing=True, jit_compile=False, autograph=False
+        )
+        return compiled
+
+
+class Torch(Backend):
+    """Keras on PyTorch."""
+
+    packages = ("torch",)
+
+    def __init__(self) -> None:
+        self.torch = importlib.import_module("torch")
+
+    def scope(self, case: Case) -> contextlib.AbstractContextManager[Any]:
+        # fit() applies gradients without recording them, too.
+        scope: contextlib.AbstractContextManager[Any] = self.torch.no_grad()
+        return scope
+
+    def sparse(self, rows: SparseRows) -> Any:
+        raise Unsupported("the gradient of an embedding is dense in Keras on PyTorch")
+
+    def compiled_apply(self, optimizer: Any, variables: list[Any]) -> Callable[[list[Any]], None]:
+        raise Unsupported("fit() does not compile on PyTorch")
+
+    def compiled(self, function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        raise Unsupported("fit() does not compile on PyTorch")
+
+
+class GivenRate:
+    """A callable learning rate that returns what it was told to return."""
+
+    def __init__(self) -> None:
+        self.value = 0.0
+
+    def __call__(self) -> float:
+        return self.value
+
+
+class Training:
+    """One optimizer with its variables, made for one case."""
+
+    def __init__(self, keras: Any, backend: Backend, mode: str, case: Case) -> None:
+        self.keras = keras
+        self.backend = backend
+        self.given_rate = None if case.learning_rate_calls is None else GivenRate()
+        pairs = zip(case.names, case.variables, strict=True)
+        self.variables = [self._variable(name, value) for name, value in pairs]
+        self.inner = keras.optimizers.SGD.from_config(self._config(case))
+        if case.excluded_from_weight_decay:
+            self.inner.exclude_from_weight_decay(var_names=list(case.excluded_from_weight_decay))
+        self.optimizer = self.inner
+        self.scaled = case.loss_scaling is not None
+        if case.loss_scaling is not None:
+            self.optimizer = keras.optimizers.LossScaleOptimizer(
+                self.inner,
+                initial_scale=case.loss_scaling.initial_scale,
+                dynamic_growth_steps=case.loss_scaling.dynamic_growth_steps,
+            )
+        self.optimizer.build(self.variables)
+        if case.state is not None:
+            self._resume(case.state)
+        self._prepare(mode)
+
+    def step(self, gradients: Gradients, given_rate: float | None) -> Record:
+        """Apply the gradients of one call and return the record of it."""
+        native = [self._native(gradient) for gradient in gradients]
+        if self.given_rate is None:
+            rate = self._array(self._rate())[()]
+        else:
+            self.given_rate.value = rate = given_rate
+        self._apply(native)
+        return {**self.record(), "learning_rate": rate}
+
+    def finalize(self) -> Record:
+        """Write the averages into the variables and return the record of it."""
+        self.optimizer.finalize_variable_values(self.variables)
+        return self.record()
+
+    def record(self) -> Record:
+        """Return a copy of the state."""
+        record: Record = {
+            "variables": self._arrays(self.variables),
+            "velocities": self._arrays(self.inner.momentums),
+            "averages": self._arrays(self._averages()),
+            "accumulators": self._arrays(self._accumulators()),
+            "iterations": int(self._array(self.optimizer.iterations)),
+            "calls": int(self._array(self.inner._iterations)),
+        }
+        if self.scaled:
+            record["loss_scale"] = self._array(self.optimizer.dynamic_scale)[()]
+            record["growth_counter"] = int(self._array(self.optimizer.step_counter))
+        return record
+
+    def _variable(self, name: str, value: Array) -> Any:
+        # In a model, what stands before a slash is the layer, a scope of names.
+        *layers, last = name.split("/")
+        with contextlib.ExitStack() as scopes:
+            for layer in layers:
+                scopes.enter_context(self.keras.name_scope(layer))
+            return self.keras.Variable(value, dtype=value.dtype.name, name=last)
+
+    def _config(self, case: Case) -> dict[str, Any]:
+        # Keras changes what it is given.
+        config = copy.deepcopy(case.config)
+        if self.given_rate is not None:
+            config["learning_rate"] = self.given_rate
+        elif isinstance(config.get("learning_rate"), dict):
+            schedules = self.keras.optimizers.schedules
+            config["learning_rate"] = schedules.deserialize(config["learning_rate"])
+        return config
+
+    def _prepare(self, mode: str) -> None:
+        schedule, calls = self.inner._learning_rate, self.inner._iterations
+        scheduled = isinstance(schedule, self.keras.optimizers.schedules.LearningRateSchedule)
+        if mode == "compiled":
+            self._apply = self.backend.compiled_apply(self.optimizer, self.variables)
+            # The compiled schedule is not the eager one: https://github.com/keras-team/keras
+            schedule = self.backend.compiled(schedule) if scheduled else schedule
+        else:
+            self._apply = lambda gradients: self.optimizer.apply(gradients, self.variables)
+        self._rate = (lambda: schedule(calls)) if scheduled else (lambda: schedule)
+
+    def _resume(self, state: State) -> None:
+        self.inner._iterations.assign(state.calls)
+        self._assign(self.inner.momentums, state.velocities)
+        self._assign(self._averages(), state.averages)
+        self._assign(self._accumulators(), state.accumulators)
+        if state.loss_scale is not None:
+            self.optimizer.dynamic_scale.assign(state.loss_scale)
+        if state.growth_counter is not None:
+            self.optimizer.step_counter.assign(state.growth_counter)
+
+    def _assign(self, variables: Sequence[Any], values: Sequence[Array]) -> None:
+        for variable, value in zip(variables, values, strict=True):
+            variable.assign(value)
+
+    def _averages(self) -> Sequence[Any]:
+        averages: Sequence[Any] = getattr(self.inner, "_model_variables_moving_average", ())
+        return averages
+
+    def _accumulators(self) -> Sequence[Any]:
+        accumulators: Sequence[Any] = getattr(self.inner, "_accumulated_gradients", ())
+        return accumulators
+
+    def _native(self, gradient: Array | SparseRows | None) -> Any:
+        if gradient is None:
+            return None
+        if isinstance(gradient, SparseRows):
+            return self.backend.sparse(gradient)
+        return self.keras.ops.convert_to_tensor(gradient)
+
+    def _array(self, tensor: Any) -> Array:
+        # PyTorch updates in place: without a copy every record would be the last one.
+        return np.array(self.keras.ops.convert_to_numpy(tensor))
+
+    def _arrays(self, variables: Sequence[Any]) -> list[Array]:
+        return [self._array(variable) for variable in variables]
+
+
+def run_case(keras: Any, backend: Backend, mode: str, case: Case) -> list[Record]:
+    """Return the trajectory of a case; an error names the call that raised it."""
+    if case.kind != "trajectory":
+        raise Unsupported(f"cases of kind {case.kind}")
+    call = None
+    rates = case.learning_rate_calls or [None] * len(case.gradients)
+    try:
+        with backend.scope(case):
+            training = Training(keras, backend, mode, case)
+            trajectory = []
+            for call, (gradients, rate) in enumerate(zip(case.gradients, rates, strict=True)):
+                trajectory.append(training.step(gradients, rate))
+            if case.finalize:
+                call = len(case.gradients)
+                trajectory.append(training.finalize())
+            return trajectory
+    except Unsupported:
+        raise
+    except Exception as error:
+        raise ImplementationError(type(error).__name__, str(error), call) from error
+
+
+def prepare(name: str, mode: str) -> tuple[Handshake, Implementation]:
+    """Import Keras and return the handshake and the implementation."""
+    warnings.filterwarnings("ignore", message="Gradients do not exist for variables")
+    backend: Backend = {"jax": Jax, "tensorflow": TensorFlow, "torch": Torch}[name]()
+    keras = importlib.import_module("keras")
+    keras.config.set_floatx("float32")
+    versions = {package: importlib.metadata.version(package) for package in ("numpy", *backend.packages)}
+    handshake = Handshake(
+        name=f"keras {name} {mode}",
+        version=keras.__version__,
+        language=f"Python {platform.python_version()}",
+        versions=versions,
+    )
+    return handshake, lambda case: run_case(keras, backend, mode, case)
+
+
+if __name__ == "__main__":
+    serve(lambda: prepare(*sys.argv[1:]))

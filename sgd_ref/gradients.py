@@ -1,0 +1,116 @@
+"""Gradients as callers hand them in: dense arrays, rows of a dense array, or None."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+
+from sgd_ref.arithmetic.rounded import Array
+from sgd_ref.validation import reject_type, reject_value
+
+
+class SparseRows:
+    """The gradient of a variable of which only some rows took part, such as an embedding.
+
+    It means its dense equivalent: zero everywhere, except that the first occurrence of a row is copied
+    there and later occurrences of the same row are added to it in order of appearance.
+
+    Parameters
+    ----------
+    indices : array_like of int, shape (n,)
+        Positions along the first axis, in any order, duplicates allowed, 0 <= index < shape[0].
+    values : ndarray, shape (n, *shape[1:])
+        One row for each index.
+    shape : tuple of int
+        Shape of the variable, with at least one axis.
+
+    Raises
+    ------
+    TypeError
+        If `indices` are not integers or `values` is not an ndarray.
+    ValueError
+        If an index is outside of the first axis or the shapes do not agree.
+
+    Examples
+    --------
+    >>> rows = SparseRows([2, 0, 2], np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], "float32"), (4, 2))
+    >>> rows.to_dense()
+    array([[3., 4.],
+           [0., 0.],
+           [6., 8.],
+           [0., 0.]], dtype=float32)
+    """
+
+    def __init__(self, indices: Any, values: Array, shape: tuple[int, ...]) -> None:
+        try:
+            self.shape = tuple(operator.index(length) for length in shape)
+        except TypeError:
+            reject_type("shape", shape, "a tuple of integers")
+        if not self.shape or min(self.shape) < 0:
+            reject_value("shape", shape, "at least one length, none of them negative")
+        self.indices = np.asarray(indices)
+        if self.indices.size == 0:
+            self.indices = self.indices.astype(np.int64)
+        if self.indices.dtype.kind not in "iu":
+            reject_type("indices", indices, "an array of integers")
+        if self.indices.ndim != 1:
+            reject_value("indices", indices, "an array with one axis")
+        if not isinstance(values, np.ndarray):
+            reject_type("values", values, "an ndarray")
+        self.values = values
+        expected = (len(self.indices), *self.shape[1:])
+        if values.shape != expected:
+            reject_value("values.shape", values.shape, f"{expected}, one row for each index")
+        outside = (self.indices < 0) | (self.indices >= self.shape[0])
+        if outside.any():
+            reject_value("indices", int(self.indices[outside][0]), f"in 0 <= index < {self.shape[0]}")
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype of the values."""
+        return self.values.dtype
+
+    def to_dense(self) -> Array:
+        """Return the dense equivalent, an ndarray of this shape and dtype."""
+        dense = np.zeros(self.shape, self.dtype)
+        written: set[int] = set()
+        with np.errstate(all="ignore"):
+            for index, row in zip(self.indices.tolist(), self.values, strict=True):
+                dense[index] = dense[index] + row if index in written else row
+                written.add(index)
+        return dense
+
+    def __repr__(self) -> str:
+        return f"SparseRows(indices={self.indices!r}, values={self.values!r}, shape={self.shape!r})"
+
+
+Gradient = Array | SparseRows | scipy.sparse.sparray | scipy.sparse.spmatrix | None
+
+
+def from_scipy(matrix: Any) -> SparseRows:
+    """Convert a two-dimensional array of ``scipy.sparse`` to the rows that it stores.
+
+    Elements stored more than once are added in order of storage, the first one copied, as for
+    duplicate rows; a row that stores nothing is not among the indices.
+
+    >>> import scipy.sparse
+    >>> from_scipy(scipy.sparse.coo_array(([1.0, 2.0], ([1, 1], [0, 0])), shape=(3, 2))).to_dense()
+    array([[0., 0.],
+           [3., 0.],
+           [0., 0.]])
+    """
+    if matrix.ndim != 2:
+        reject_value("gradient.ndim", matrix.ndim, "2 for an array of scipy.sparse")
+    coordinates = matrix.tocoo()
+    indices, position = np.unique(coordinates.row, return_inverse=True)
+    values = np.zeros((len(indices), matrix.shape[1]), coordinates.data.dtype)
+    written: set[tuple[int, int]] = set()
+    with np.errstate(all="ignore"):
+        elements = zip(position.tolist(), coordinates.col.tolist(), coordinates.data, strict=True)
+        for row, column, value in elements:
+            values[row, column] = values[row, column] + value if (row, column) in written else value
+            written.add((row, column))
+    return SparseRows(indices, values, matrix.shape)

@@ -1,0 +1,66 @@
+"""The learning rate: a number, a schedule of the calls made, or a callable without arguments."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from sgd_ref.arithmetic.rounded import FLOAT32, setting
+from sgd_ref.schedules import LearningRateSchedule
+from sgd_ref.validation import finite_real, reject_value
+
+LearningRate = float | LearningRateSchedule | Callable[[], Any]
+
+ACCEPTED = "a real number that is finite in float32"
+
+
+def checked(learning_rate: Any) -> np.float32 | LearningRateSchedule | Callable[[], Any]:
+    """Return a number as float32, a schedule or a callable as it is.
+
+    Raises
+    ------
+    TypeError
+        If it is none of the three.
+    ValueError
+        If it is a number that is not finite in float32.
+
+    Examples
+    --------
+    >>> checked(0.1)
+    np.float32(0.1)
+    """
+    if isinstance(learning_rate, LearningRateSchedule):
+        return learning_rate
+    if callable(learning_rate) and not isinstance(learning_rate, type):
+        return learning_rate
+    return to_float32("learning_rate", learning_rate, f"{ACCEPTED}, a schedule or a callable")
+
+
+def read(learning_rate: np.float32 | LearningRateSchedule | Callable[[], Any], calls: int) -> np.float32:
+    """Return the learning rate of the call that follows after `calls` calls.
+
+    Raises
+    ------
+    TypeError
+        If a callable returns something that is not a real number.
+    ValueError
+        If the value is not finite in float32.
+    """
+    if isinstance(learning_rate, LearningRateSchedule):
+        return to_float32(f"the value of {learning_rate!r} at step {calls}", learning_rate(calls))
+    if isinstance(learning_rate, np.float32):
+        return learning_rate
+    return to_float32("the value returned by the callable learning_rate", learning_rate())
+
+
+def to_float32(name: str, value: Any, accepted: str = ACCEPTED) -> np.float32:
+    """Round a real number to float32, or raise an error that names it."""
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        value = value.item()
+    rounded: np.float32 = setting(finite_real(name, value, accepted), FLOAT32)
+    if math.isinf(rounded):
+        reject_value(name, value, accepted)
+    return rounded

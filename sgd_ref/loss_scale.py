@@ -1,0 +1,256 @@
+"""LossScaleOptimizer: dynamic loss scaling around an SGD optimizer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+import numpy as np
+
+from sgd_ref import configuration, weights
+from sgd_ref.arithmetic.rounded import FLOAT32, FORMATS, Array, setting
+from sgd_ref.base import BaseSGD, scaled_loss
+from sgd_ref.gradients import Gradient
+from sgd_ref.learning_rate import LearningRate
+from sgd_ref.optimizer import SGD
+from sgd_ref.validation import integer_at_least, positive_real, reject_type, text
+
+SMALLEST_NORMAL = np.float32(FORMATS[FLOAT32].smallest_normal)
+
+
+class LossScaleOptimizer:
+    """An optimizer that scales the loss by a factor which it adapts to the gradients.
+
+    A call with a gradient that is not finite halves the scale and touches nothing else. Other calls are
+    those of the inner optimizer with the gradients divided by the scale; after `dynamic_growth_steps`
+    of them without interruption the scale doubles. It never doubles to infinity, nor halves below the
+    smallest normal float32.
+
+    Parameters
+    ----------
+    inner_optimizer : SGD
+        Without a ``loss_scale_factor`` of its own.
+    initial_scale : float, default 2.0**15
+        Positive and normal in float32.
+    dynamic_growth_steps : int, default 2000
+        At least 1.
+    name : str, default "LossScaleOptimizer"
+        The first part of the names of the scale and its counter.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has the wrong type or value.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> w = np.array([1.0], "float32")
+    >>> optimizer = LossScaleOptimizer(SGD(0.5), initial_scale=4.0, dynamic_growth_steps=2)
+    >>> optimizer.apply([np.array([4.0], "float32")], [w])  # a gradient of 1, scaled by 4
+    >>> optimizer.apply([np.array([np.inf], "float32")])
+    >>> w, optimizer.loss_scale, optimizer.iterations
+    (array([0.5], dtype=float32), np.float32(2.0), 1)
+    """
+
+    def __init__(
+        self,
+        inner_optimizer: BaseSGD,
+        initial_scale: float = 2.0**15,
+        dynamic_growth_steps: int = 2000,
+        name: str = "LossScaleOptimizer",
+    ) -> None:
+        if not isinstance(inner_optimizer, BaseSGD):
+            reject_type("inner_optimizer", inner_optimizer, "an SGD optimizer")
+        if inner_optimizer.settings.loss_scale_factor is not None:
+            raise ValueError(
+                "inner_optimizer must have no loss_scale_factor, since gradients would be unscaled twice, "
+                f"got {inner_optimizer.settings.loss_scale_factor}"
+            )
+        scale = setting(positive_real("initial_scale", initial_scale), FLOAT32)
+        if not np.isfinite(scale) or scale < SMALLEST_NORMAL:
+            raise ValueError(f"initial_scale must be finite and normal in float32, got {initial_scale!r}")
+        self.inner_optimizer = inner_optimizer
+        self.initial_scale = float(initial_scale)
+        self.dynamic_growth_steps = integer_at_least("dynamic_growth_steps", dynamic_growth_steps, 1)
+        self.name = text("name", name)
+        self._scale: np.float32 = scale
+        self._growth_counter = 0
+
+    @property
+    def loss_scale(self) -> np.float32:
+        """The factor for the loss of the next call."""
+        return self._scale
+
+    @property
+    def growth_counter(self) -> int:
+        """Number of finite calls since the scale last changed or was kept from changing."""
+        return self._growth_counter
+
+    def build(self, variables: Sequence[Array], names: Sequence[str] | None = None) -> None:
+        """Build the inner optimizer; see ``SGD.build``."""
+        self.inner_optimizer.build(variables, names)
+
+    def exclude_from_weight_decay(
+        self, var_list: Sequence[Array] | None = None, var_names: Sequence[str] | None = None
+    ) -> None:
+        """Exclude variables from weight decay; see ``SGD.exclude_from_weight_decay``."""
+        self.inner_optimizer.exclude_from_weight_decay(var_list, var_names)
+
+    def apply(self, gradients: Sequence[Gradient], variables: Sequence[Array] | None = None) -> None:
+        """Make one call with gradients of the scaled loss; see ``SGD.apply``.
+
+        The learning rate is read, and a callable called, also where the call is then skipped.
+        """
+        call = self.inner_optimizer._validated(gradients, variables)
+        if all(gradient is None or np.isfinite(gradient).all() for gradient in call.gradients):
+            self.inner_optimizer._perform(call, self._scale)
+            self._grow()
+        else:
+            self.inner_optimizer._state = call.state
+            self._shrink()
+
+    def _grow(self) -> None:
+        self._growth_counter += 1
+        if self._growth_counter < self.dynamic_growth_steps:
+            return
+        self._growth_counter = 0
+        with np.errstate(over="ignore"):
+            doubled = self._scale * np.float32(2)
+        if np.isfinite(doubled):
+            self._scale = doubled
+
+    def _shrink(self) -> None:
+        self._growth_counter = 0
+        halved = self._scale * np.float32(0.5)
+        if halved >= SMALLEST_NORMAL:
+            self._scale = halved
+
+    def scale_loss(self, loss: Any) -> Any:
+        """Return the loss times the present scale."""
+        return scaled_loss(loss, self._scale)
+
+    def finalize_variable_values(self, variables: Sequence[Array]) -> None:
+        """Write the averages into the variables; see ``SGD.finalize_variable_values``."""
+        self.inner_optimizer.finalize_variable_values(variables)
+
+    @property
+    def built(self) -> bool:
+        """Whether the inner optimizer has its variables."""
+        return self.inner_optimizer.built
+
+    @property
+    def calls(self) -> int:
+        """Number of finite calls made."""
+        return self.inner_optimizer.calls
+
+    @property
+    def iterations(self) -> int:
+        """Number of updates made."""
+        return self.inner_optimizer.iterations
+
+    @property
+    def learning_rate(self) -> np.float32:
+        """The learning rate of the inner optimizer; can be set at any time."""
+        return self.inner_optimizer.learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, value: LearningRate) -> None:
+        self.inner_optimizer.learning_rate = value  # type: ignore[assignment]
+
+    @property
+    def velocities(self) -> list[Array]:
+        """The velocities of the inner optimizer."""
+        return self.inner_optimizer.velocities
+
+    @property
+    def averages(self) -> list[Array]:
+        """The averages of the inner optimizer."""
+        return self.inner_optimizer.averages
+
+    @property
+    def accumulators(self) -> list[Array]:
+        """The accumulators of the inner optimizer."""
+        return self.inner_optimizer.accumulators
+
+    @property
+    def variables(self) -> list[Array]:
+        """The state in the order of Keras.
+
+        A count and a learning rate that Keras' wrapper has and never uses (always 0), the growth
+        counter, the scale, then the variables of the inner optimizer.
+        """
+        return [
+            np.array(0, np.int64),
+            np.array(0, np.float32),
+            np.array(self._growth_counter, np.int64),
+            np.array(self._scale),
+            *self.inner_optimizer.variables,
+        ]
+
+    @property
+    def variable_names(self) -> list[str]:
+        """The names of ``variables``."""
+        own = ("iteration", "learning_rate", "step_counter", "dynamic_scale")
+        return [*(f"{self.name}/{kind}" for kind in own), *self.inner_optimizer.variable_names]
+
+    def get_weights(self) -> list[Array]:
+        """Return a copy of ``variables``."""
+        return [np.array(array) for array in self.variables]
+
+    def set_weights(self, values: Sequence[Any]) -> None:
+        """Set the state from arrays in the order of ``variables``, all of it or nothing.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the number of arrays, a shape, a dtype, a counter or the scale does not fit.
+        """
+        if not isinstance(values, (list, tuple)):
+            reject_type("values", values, "a list of arrays")
+        if len(values) != len(self.variables):
+            raise ValueError(f"values must hold {len(self.variables)} arrays, got {len(values)}")
+        growth_counter = weights.counter("values[2], the growth counter,", values[2])
+        scale = setting(positive_real("values[3], the loss scale,", np.asarray(values[3]).item()), FLOAT32)
+        if not np.isfinite(scale) or scale < SMALLEST_NORMAL:
+            raise ValueError(f"values[3], the loss scale, must be finite and normal in float32, got {scale}")
+        self.inner_optimizer.set_weights(list(values[4:]))
+        self._growth_counter, self._scale = growth_counter, scale
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the settings with the keys of Keras' config."""
+        return {
+            "name": self.name,
+            "inner_optimizer": {
+                "module": "keras.optimizers",
+                "class_name": "SGD",
+                "config": self.inner_optimizer.get_config(),
+                "registered_name": None,
+            },
+            "initial_scale": self.initial_scale,
+            "dynamic_growth_steps": self.dynamic_growth_steps,
+        }
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], learning_rate: LearningRate | None = None) -> Self:
+        """Construct an optimizer from what ``get_config`` returned, here or in Keras.
+
+        Parameters
+        ----------
+        config : mapping
+            It is not changed.
+        learning_rate : optional
+            Replaces that of the config; needed where that was a callable.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a key is unknown, the inner optimizer is not SGD, or a value is not acceptable.
+        """
+        arguments = configuration.known(
+            config, ("name", "inner_optimizer", "initial_scale", "dynamic_growth_steps")
+        )
+        inner = arguments.get("inner_optimizer")
+        if not isinstance(inner, Mapping) or inner.get("class_name") != "SGD" or "config" not in inner:
+            reject_type("config['inner_optimizer']", inner, "a serialized SGD with class_name and config")
+        return cls(**{**arguments, "inner_optimizer": SGD.from_config(inner["config"], learning_rate)})

@@ -1,0 +1,84 @@
+"""Which arrays share memory: an update in place must not change what it still has to read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.lib.array_utils import byte_bounds
+
+from sgd_ref.arithmetic.rounded import Array
+
+# Two interleaved views may need an exponential search; past this effort they count as overlapping.
+EFFORT = 1_000_000
+
+
+def is_same_memory(first: Array, second: Array) -> bool:
+    """Whether two arrays are one: the same elements of memory in the same order.
+
+    >>> a = np.zeros(4)
+    >>> is_same_memory(a, a[:]), is_same_memory(a, a[::-1])
+    (True, False)
+    """
+    return first is second or (
+        first.dtype == second.dtype
+        and first.shape == second.shape
+        and first.strides == second.strides
+        and first.__array_interface__["data"] == second.__array_interface__["data"]
+        and first.size > 0
+    )
+
+
+def overlaps_itself(array: Array) -> bool:
+    """Whether two elements of `array` may lie in the same memory, as in a broadcast array.
+
+    >>> overlaps_itself(np.zeros((2, 3))), overlaps_itself(np.broadcast_to(np.zeros(3), (2, 3)))
+    (False, True)
+    """
+    reach = array.itemsize - 1
+    for stride, length in sorted(
+        (abs(stride), length) for stride, length in zip(array.strides, array.shape, strict=True)
+    ):
+        if length > 1:
+            if stride <= reach:
+                return array.size > 0
+            reach += stride * (length - 1)
+    return False
+
+
+class OccupiedMemory:
+    """The memory of several named arrays, to be asked who else uses it.
+
+    >>> a = np.zeros(8)
+    >>> memory = OccupiedMemory([("a", a)])
+    >>> memory.owner(a[2:4]), memory.owner(np.zeros(2))
+    ('a', None)
+    """
+
+    def __init__(self, named_arrays: Iterable[tuple[str, Array]] = ()) -> None:
+        self._names: list[str] = []
+        self._arrays: list[Array] = []
+        for name, array in named_arrays:
+            if array.size:
+                self._names.append(name)
+                self._arrays.append(array)
+        bounds = [byte_bounds(array) for array in self._arrays]
+        self._starts = np.array([start for start, _ in bounds], np.uint64)
+        self._ends = np.array([end for _, end in bounds], np.uint64)
+
+    def owner(self, array: Array) -> str | None:
+        """Return the name of the first array that shares memory with `array`, if there is one."""
+        if not array.size:
+            return None
+        start, end = byte_bounds(array)
+        for index in np.flatnonzero((self._starts < end) & (self._ends > start)):
+            if _share_memory(array, self._arrays[index]):
+                return self._names[index]
+        return None
+
+
+def _share_memory(first: Array, second: Array) -> bool:
+    try:
+        return np.shares_memory(first, second, max_work=EFFORT)
+    except np.exceptions.TooHardError:
+        return True

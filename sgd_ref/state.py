@@ -1,0 +1,75 @@
+"""The state of an optimizer: its variables, what it remembers of them, and the calls made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from sgd_ref.arithmetic.rounded import Array
+from sgd_ref.memory import OccupiedMemory
+from sgd_ref.settings import Settings
+
+
+@dataclass
+class State:
+    """What ``apply`` reads and changes.
+
+    Attributes
+    ----------
+    names : list of str
+        Names of the variables.
+    variables : list of ndarray
+        The caller's arrays, updated in place.
+    decayed : list of bool
+        Whether weight decay applies, for each variable.
+    velocities, averages, accumulators : list of ndarray
+        One for each variable, of its shape and dtype; empty where the feature is off.
+    calls : int
+        Number of calls made.
+    """
+
+    names: list[str]
+    variables: list[Array]
+    decayed: list[bool]
+    velocities: list[Array]
+    averages: list[Array]
+    accumulators: list[Array]
+    calls: int = 0
+    memory: OccupiedMemory = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.memory = OccupiedMemory(
+            [
+                *zip(self.names, self.variables, strict=True),
+                *((f"a velocity of {name}", array) for name, array in zip(self.names, self.velocities)),
+                *((f"an average of {name}", array) for name, array in zip(self.names, self.averages)),
+                *((f"an accumulator of {name}", array) for name, array in zip(self.names, self.accumulators)),
+            ]
+        )
+
+    @classmethod
+    def fresh(
+        cls, settings: Settings, names: list[str], variables: list[Array], decayed: list[bool]
+    ) -> State:
+        """Return the state before the first call: zeros wherever a feature needs memory."""
+
+        def zeros(needed: bool) -> list[Array]:
+            return [np.zeros(variable.shape, variable.dtype) for variable in variables] if needed else []
+
+        return cls(
+            names=names,
+            variables=variables,
+            decayed=decayed,
+            velocities=zeros(settings.momentum != 0),
+            averages=zeros(settings.use_ema),
+            accumulators=zeros(settings.gradient_accumulation_steps is not None),
+        )
+
+    def slots(self) -> list[tuple[str, Array]]:
+        """Return the arrays of state in the order of Keras, each with the kind of its slot."""
+        return [
+            *(("average", array) for array in self.averages),
+            *(("gradient_accumulator", array) for array in self.accumulators),
+            *(("momentum", array) for array in self.velocities),
+        ]
