@@ -50,7 +50,7 @@ def random_integer(generator: np.random.Generator, bit_length: int) -> int:
 
 
 def as_sum_of_squares(generator: np.random.Generator, total: int, precision: int) -> list[int]:
-    """Return integers of at most `precision` bits whose squares add up to `total`, the first one at random."""
+    """Return integers of at most `precision` bits whose squares add up to `total`, the first at random."""
     share = int(generator.integers(1, 257))
     integers = []
     while total:
