@@ -1,8 +1,10 @@
 """sgd-ref: what SGD is, to the last bit."""
 
 from sgd_ref import schedules
+from sgd_ref.checkpoint import load, save
 from sgd_ref.gradients import SparseRows
 from sgd_ref.loss_scale import LossScaleOptimizer
 from sgd_ref.optimizer import SGD
+from sgd_ref.training import fit
 
-__all__ = ["SGD", "LossScaleOptimizer", "SparseRows", "schedules"]
+__all__ = ["SGD", "LossScaleOptimizer", "SparseRows", "fit", "load", "save", "schedules"]

@@ -7,13 +7,21 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Self
+from typing import Any, Generic, NamedTuple, Self, TypeVar, overload
 
 import numpy as np
 
 from sgd_ref import configuration, weights
 from sgd_ref import learning_rate as rates
-from sgd_ref.arithmetic.rounded import FLOAT32, Array, convert, flushes_subnormals, promoted, setting
+from sgd_ref.arithmetic.rounded import (
+    FLOAT32,
+    Array,
+    convert,
+    flushes_subnormals,
+    is_supported,
+    promoted,
+    setting,
+)
 from sgd_ref.exclusion import Exclusion
 from sgd_ref.finalization import finalize
 from sgd_ref.gradients import Gradient
@@ -21,27 +29,40 @@ from sgd_ref.learning_rate import LearningRate
 from sgd_ref.settings import Settings
 from sgd_ref.state import State
 from sgd_ref.variables import (
+    FLOATS,
     Target,
     check_gradients,
     check_names,
     check_no_alias,
     check_variables,
+    check_writable,
     positions,
     to_dense,
     warn_of_missing,
 )
 
+Value = TypeVar("Value")
 
-class FixedSetting:
-    """A setting that can be read on the optimizer and not be changed."""
+
+class FixedSetting(Generic[Value]):
+    """An item of an optimizer's settings that can be read on the optimizer and not be changed."""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
 
-    def __get__(self, optimizer: BaseSGD | None, owner: type) -> Any:
-        return self if optimizer is None else getattr(optimizer.settings, self.name)
+    @overload
+    def __get__(self, optimizer: None, owner: type) -> Self: ...
 
-    def __set__(self, optimizer: BaseSGD, value: object) -> None:
+    @overload
+    def __get__(self, optimizer: object, owner: type) -> Value: ...
+
+    def __get__(self, optimizer: Any, owner: type) -> Value | Self:
+        if optimizer is None:
+            return self
+        value: Value = getattr(optimizer.settings, self.name)
+        return value
+
+    def __set__(self, optimizer: Any, value: object) -> None:
         raise AttributeError(
             f"{self.name} is fixed when the optimizer is constructed, got {value!r}; "
             "only learning_rate can be set"
@@ -69,18 +90,18 @@ class Call(NamedTuple):
 class BaseSGD(ABC):
     """Settings, state, validation and counting of an SGD optimizer."""
 
-    momentum = FixedSetting()
-    nesterov = FixedSetting()
-    weight_decay = FixedSetting()
-    clipnorm = FixedSetting()
-    clipvalue = FixedSetting()
-    global_clipnorm = FixedSetting()
-    use_ema = FixedSetting()
-    ema_momentum = FixedSetting()
-    ema_overwrite_frequency = FixedSetting()
-    name = FixedSetting()
-    loss_scale_factor = FixedSetting()
-    gradient_accumulation_steps = FixedSetting()
+    momentum = FixedSetting[float]()
+    nesterov = FixedSetting[bool]()
+    weight_decay = FixedSetting[float | None]()
+    clipnorm = FixedSetting[float | None]()
+    clipvalue = FixedSetting[float | None]()
+    global_clipnorm = FixedSetting[float | None]()
+    use_ema = FixedSetting[bool]()
+    ema_momentum = FixedSetting[float]()
+    ema_overwrite_frequency = FixedSetting[int | None]()
+    name = FixedSetting[str]()
+    loss_scale_factor = FixedSetting[float | None]()
+    gradient_accumulation_steps = FixedSetting[int | None]()
 
     def __init__(
         self,
@@ -143,12 +164,9 @@ class BaseSGD(ABC):
             If a setting strictly between 0 and 1 becomes 0 or 1 in the dtype of a variable.
         """
         if self._state is not None:
-            if len(variables) == len(self._state.variables) and positions(
-                variables, self._state.variables
-            ) == list(range(len(variables))):
-                return
-            raise ValueError("variables must be the arrays with which the optimizer was already built")
-        self._state = self._fresh_state(variables, names)
+            self._check_rebuilt(self._state, variables, names)
+        else:
+            self._state = self._fresh_state(variables, names)
 
     def exclude_from_weight_decay(
         self, var_list: Sequence[Array] | None = None, var_names: Sequence[str] | None = None
@@ -239,9 +257,10 @@ class BaseSGD(ABC):
 
     @property
     def variables(self) -> list[Array]:
-        """The state in the order of Keras: calls, learning rate if a number, averages, accumulators, velocities.
+        """The state in the order of Keras.
 
-        The first two are 0-dimensional copies (int64, float32), the others the live arrays.
+        The number of calls (int64) and the learning rate (float32) where it is a number, as copies of shape
+        (); then the averages, the accumulators and the velocities themselves.
         """
         return weights.variables(self._built_state(), self._constant_rate())
 
@@ -306,11 +325,24 @@ class BaseSGD(ABC):
 
     def _built_state(self) -> State:
         if self._state is None:
-            raise RuntimeError("the optimizer has no variables yet; call build(variables) first")
+            raise RuntimeError(
+                "the optimizer has no variables yet; they must first be given, to build or in a call of apply"
+            )
         return self._state
 
     def _constant_rate(self) -> np.float32 | None:
         return self._learning_rate if isinstance(self._learning_rate, np.float32) else None
+
+    def _check_rebuilt(self, state: State, variables: Sequence[Array], names: Sequence[str] | None) -> None:
+        if positions(variables, state.variables) != list(range(len(state.variables))):
+            raise ValueError(
+                f"variables must be the {len(state.variables)} arrays that the optimizer was built with, "
+                "in that order, got some of them or another order"
+            )
+        if names is not None and check_names(names, len(state.names)) != state.names:
+            raise ValueError(
+                f"names must be those that the optimizer was built with, {state.names}, got {names}"
+            )
 
     def _fresh_state(self, variables: Sequence[Array], names: Sequence[str] | None) -> State:
         checked = check_variables(variables)
@@ -329,9 +361,7 @@ class BaseSGD(ABC):
         targets = [Target(state.names[index], state.variables[index]) for index in order]
         check_gradients(gradients, targets)
         check_no_alias(gradients, state.memory)
-        for name, variable in zip(state.names, state.variables, strict=True):
-            if not variable.flags.writeable:
-                raise ValueError(f"{name} must be writable, since it is updated in place")
+        check_writable(state.named_arrays())
         if flushes_subnormals():
             raise RuntimeError(
                 "this thread flushes subnormal numbers to zero, so that no result would be right; "
@@ -355,6 +385,8 @@ def scaled_loss(loss: Any, factor: float | np.float32 | None) -> Any:
     if factor is None:
         return loss
     if isinstance(loss, (np.ndarray, np.generic)):
+        if not is_supported(loss.dtype):
+            raise TypeError(f"loss must have one of the dtypes {FLOATS}, got {loss.dtype}")
         dtype = promoted([loss.dtype, FLOAT32])
         with np.errstate(all="ignore"):
             return convert(np.asarray(loss), dtype)[()] * setting(float(factor), dtype)

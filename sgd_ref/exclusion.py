@@ -7,11 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-import numpy as np
-
 from sgd_ref.arithmetic.rounded import Array
 from sgd_ref.memory import is_same_memory
-from sgd_ref.validation import reject_type
+from sgd_ref.validation import ndarray, reject_type
 
 
 @dataclass(frozen=True)
@@ -34,8 +32,7 @@ class Exclusion:
         if not isinstance(variables, (list, tuple)):
             reject_type("var_list", var_list, "a list of ndarrays")
         for index, variable in enumerate(variables):
-            if not isinstance(variable, np.ndarray):
-                reject_type(f"var_list[{index}]", variable, "an ndarray")
+            ndarray(f"var_list[{index}]", variable)
         substrings = [] if var_names is None else var_names
         if not isinstance(substrings, (list, tuple, set, frozenset)):
             reject_type("var_names", var_names, "a list of strings")
@@ -59,7 +56,10 @@ class Exclusion:
         """
         for index, excluded in enumerate(self.variables):
             if not any(is_same_memory(excluded, variable) for variable in variables):
-                raise ValueError(f"var_list[{index}] is none of the {len(variables)} variables")
+                raise ValueError(
+                    f"var_list[{index}] must be one of the {len(variables)} variables, "
+                    f"got another array of shape {excluded.shape} and dtype {excluded.dtype}"
+                )
         for substring in self.substrings:
             if not any(substring in name for name in names):
                 warnings.warn(f"var_names: {substring!r} is part of no name in {list(names)}", stacklevel=4)

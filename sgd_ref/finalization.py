@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from sgd_ref.arithmetic.rounded import Array
 from sgd_ref.state import State
-from sgd_ref.variables import positions
+from sgd_ref.variables import check_writable, positions
 
 
 def finalize(state: State, variables: Sequence[Array], use_ema: bool, updates: int) -> None:
@@ -34,5 +34,6 @@ def finalize(state: State, variables: Sequence[Array], use_ema: bool, updates: i
     if updates == 0:
         warnings.warn("no update was made yet, so there is no average to finalize with", stacklevel=3)
         return
+    check_writable(zip(state.names, state.variables, strict=True))
     for variable, average in zip(state.variables, state.averages, strict=True):
         variable[...] = average

@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse
 
 from sgd_ref.arithmetic.rounded import Array
-from sgd_ref.validation import reject_type, reject_value
+from sgd_ref.validation import ndarray, reject_type, reject_value
 
 
 class SparseRows:
@@ -51,16 +51,17 @@ class SparseRows:
             reject_type("shape", shape, "a tuple of integers")
         if not self.shape or min(self.shape) < 0:
             reject_value("shape", shape, "at least one length, none of them negative")
-        self.indices = np.asarray(indices)
+        try:
+            self.indices = np.asarray(indices)
+        except ValueError:
+            reject_type("indices", indices, "an array of integers")
         if self.indices.size == 0:
             self.indices = self.indices.astype(np.int64)
         if self.indices.dtype.kind not in "iu":
             reject_type("indices", indices, "an array of integers")
         if self.indices.ndim != 1:
             reject_value("indices", indices, "an array with one axis")
-        if not isinstance(values, np.ndarray):
-            reject_type("values", values, "an ndarray")
-        self.values = values
+        self.values = ndarray("values", values)
         expected = (len(self.indices), *self.shape[1:])
         if values.shape != expected:
             reject_value("values.shape", values.shape, f"{expected}, one row for each index")
@@ -91,7 +92,7 @@ Gradient = Array | SparseRows | scipy.sparse.sparray | scipy.sparse.spmatrix | N
 
 
 def from_scipy(matrix: Any) -> SparseRows:
-    """Convert a two-dimensional array of ``scipy.sparse`` to the rows that it stores.
+    """Convert a matrix of ``scipy.sparse``, two-dimensional, to the rows that it stores.
 
     Elements stored more than once are added in order of storage, the first one copied, as for
     duplicate rows; a row that stores nothing is not among the indices.
@@ -102,8 +103,6 @@ def from_scipy(matrix: Any) -> SparseRows:
            [3., 0.],
            [0., 0.]])
     """
-    if matrix.ndim != 2:
-        reject_value("gradient.ndim", matrix.ndim, "2 for an array of scipy.sparse")
     coordinates = matrix.tocoo()
     indices, position = np.unique(coordinates.row, return_inverse=True)
     values = np.zeros((len(indices), matrix.shape[1]), coordinates.data.dtype)

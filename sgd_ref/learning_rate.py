@@ -35,7 +35,8 @@ def checked(learning_rate: Any) -> np.float32 | LearningRateSchedule | Callable[
     if isinstance(learning_rate, LearningRateSchedule):
         return learning_rate
     if callable(learning_rate) and not isinstance(learning_rate, type):
-        return learning_rate
+        function: Callable[[], Any] = learning_rate
+        return function
     return to_float32("learning_rate", learning_rate, f"{ACCEPTED}, a schedule or a callable")
 
 

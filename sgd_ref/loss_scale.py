@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
 from sgd_ref import configuration, weights
-from sgd_ref.arithmetic.rounded import FLOAT32, FORMATS, Array, setting
-from sgd_ref.base import BaseSGD, scaled_loss
+from sgd_ref.arithmetic.rounded import FLOAT32, FORMATS, Array
+from sgd_ref.base import BaseSGD, FixedSetting, scaled_loss
 from sgd_ref.gradients import Gradient
-from sgd_ref.learning_rate import LearningRate
+from sgd_ref.learning_rate import LearningRate, to_float32
 from sgd_ref.optimizer import SGD
-from sgd_ref.validation import integer_at_least, positive_real, reject_type, text
+from sgd_ref.validation import integer_at_least, reject_type, reject_value, text
 
 SMALLEST_NORMAL = np.float32(FORMATS[FLOAT32].smallest_normal)
+
+
+class LossScaleSettings(NamedTuple):
+    """The arguments of the constructor, checked."""
+
+    inner_optimizer: BaseSGD
+    initial_scale: float
+    dynamic_growth_steps: int
+    name: str
 
 
 class LossScaleOptimizer:
@@ -53,6 +62,11 @@ class LossScaleOptimizer:
     (array([0.5], dtype=float32), np.float32(2.0), 1)
     """
 
+    inner_optimizer = FixedSetting[BaseSGD]()
+    initial_scale = FixedSetting[float]()
+    dynamic_growth_steps = FixedSetting[int]()
+    name = FixedSetting[str]()
+
     def __init__(
         self,
         inner_optimizer: BaseSGD,
@@ -67,14 +81,13 @@ class LossScaleOptimizer:
                 "inner_optimizer must have no loss_scale_factor, since gradients would be unscaled twice, "
                 f"got {inner_optimizer.settings.loss_scale_factor}"
             )
-        scale = setting(positive_real("initial_scale", initial_scale), FLOAT32)
-        if not np.isfinite(scale) or scale < SMALLEST_NORMAL:
-            raise ValueError(f"initial_scale must be finite and normal in float32, got {initial_scale!r}")
-        self.inner_optimizer = inner_optimizer
-        self.initial_scale = float(initial_scale)
-        self.dynamic_growth_steps = integer_at_least("dynamic_growth_steps", dynamic_growth_steps, 1)
-        self.name = text("name", name)
-        self._scale: np.float32 = scale
+        self._scale = _checked_scale("initial_scale", initial_scale)
+        self.settings = LossScaleSettings(
+            inner_optimizer,
+            float(initial_scale),
+            integer_at_least("dynamic_growth_steps", dynamic_growth_steps, 1),
+            text("name", name),
+        )
         self._growth_counter = 0
 
     @property
@@ -122,7 +135,8 @@ class LossScaleOptimizer:
 
     def _shrink(self) -> None:
         self._growth_counter = 0
-        halved = self._scale * np.float32(0.5)
+        with np.errstate(under="ignore"):
+            halved = self._scale * np.float32(0.5)
         if halved >= SMALLEST_NORMAL:
             self._scale = halved
 
@@ -156,7 +170,7 @@ class LossScaleOptimizer:
 
     @learning_rate.setter
     def learning_rate(self, value: LearningRate) -> None:
-        self.inner_optimizer.learning_rate = value  # type: ignore[assignment]
+        self.inner_optimizer.learning_rate = value
 
     @property
     def velocities(self) -> list[Array]:
@@ -210,10 +224,10 @@ class LossScaleOptimizer:
             reject_type("values", values, "a list of arrays")
         if len(values) != len(self.variables):
             raise ValueError(f"values must hold {len(self.variables)} arrays, got {len(values)}")
+        weights.counter("values[0], the unused number of calls,", values[0])
+        to_float32("values[1], the unused learning rate,", values[1])
         growth_counter = weights.counter("values[2], the growth counter,", values[2])
-        scale = setting(positive_real("values[3], the loss scale,", np.asarray(values[3]).item()), FLOAT32)
-        if not np.isfinite(scale) or scale < SMALLEST_NORMAL:
-            raise ValueError(f"values[3], the loss scale, must be finite and normal in float32, got {scale}")
+        scale = _checked_scale("values[3], the loss scale,", values[3])
         self.inner_optimizer.set_weights(list(values[4:]))
         self._growth_counter, self._scale = growth_counter, scale
 
@@ -254,3 +268,12 @@ class LossScaleOptimizer:
         if not isinstance(inner, Mapping) or inner.get("class_name") != "SGD" or "config" not in inner:
             reject_type("config['inner_optimizer']", inner, "a serialized SGD with class_name and config")
         return cls(**{**arguments, "inner_optimizer": SGD.from_config(inner["config"], learning_rate)})
+
+
+def _checked_scale(name: str, value: Any) -> np.float32:
+    """Return a loss scale rounded to float32, where it must be normal."""
+    accepted = "a real number that is positive, finite and normal in float32"
+    scale = to_float32(name, value, accepted)
+    if scale < SMALLEST_NORMAL:
+        reject_value(name, value, accepted)
+    return scale

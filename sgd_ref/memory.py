@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 from numpy.lib.array_utils import byte_bounds
@@ -56,29 +57,33 @@ class OccupiedMemory:
     """
 
     def __init__(self, named_arrays: Iterable[tuple[str, Array]] = ()) -> None:
-        self._names: list[str] = []
-        self._arrays: list[Array] = []
-        for name, array in named_arrays:
-            if array.size:
-                self._names.append(name)
-                self._arrays.append(array)
-        bounds = [byte_bounds(array) for array in self._arrays]
+        self._named_arrays = list(named_arrays)
+        bounds = [byte_bounds(array) if array.size else (0, 0) for _, array in self._named_arrays]
         self._starts = np.array([start for start, _ in bounds], np.uint64)
         self._ends = np.array([end for _, end in bounds], np.uint64)
 
-    def owner(self, array: Array) -> str | None:
-        """Return the name of the first array that shares memory with `array`, if there is one."""
+    def owner(self, array: Array, among: int | None = None) -> str | None:
+        """Return the name of the first array that shares memory with `array`, if there is one.
+
+        Only the first `among` arrays are asked, by default all.
+        """
         if not array.size:
             return None
         start, end = byte_bounds(array)
-        for index in np.flatnonzero((self._starts < end) & (self._ends > start)):
-            if _share_memory(array, self._arrays[index]):
-                return self._names[index]
+        for index in np.flatnonzero((self._starts[:among] < end) & (self._ends[:among] > start)):
+            name, candidate = self._named_arrays[index]
+            if _share_memory(array, candidate):
+                return name
         return None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The copied or unpickled arrays have addresses of their own.
+        return OccupiedMemory, (self._named_arrays,)
 
 
 def _share_memory(first: Array, second: Array) -> bool:
     try:
-        return np.shares_memory(first, second, max_work=EFFORT)
+        # NumPy's annotation has only the two special efforts.
+        return np.shares_memory(first, second, max_work=EFFORT)  # type: ignore[arg-type]
     except np.exceptions.TooHardError:
         return True

@@ -210,9 +210,7 @@ class SGD(BaseSGD):
             values,
             variables=[
                 decayed(w) if gradient is not None and applies else w
-                for w, gradient, applies in zip(
-                    values.variables, gradients, call.state.decayed, strict=True
-                )
+                for w, gradient, applies in zip(values.variables, gradients, call.state.decayed, strict=True)
             ],
         )
 

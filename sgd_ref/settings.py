@@ -11,8 +11,16 @@ from typing import Any, Self, TypeVar
 
 import numpy as np
 
-from sgd_ref.arithmetic.rounded import FLOAT32, FORMATS, promoted, setting
-from sgd_ref.validation import boolean, finite_real, integer_at_least, positive_real, text, unit_interval
+from sgd_ref.arithmetic.rounded import FLOAT32, FORMATS, nearest, promoted, setting
+from sgd_ref.validation import (
+    boolean,
+    finite_real,
+    integer_at_least,
+    positive_real,
+    reject_value,
+    text,
+    unit_interval,
+)
 
 Value = TypeVar("Value")
 
@@ -23,9 +31,9 @@ class Settings:
 
     >>> Settings.checked(momentum=0.9).momentum
     0.9
-    >>> Settings.checked(clipnorm=1.0, clipvalue=1.0)
+    >>> Settings.checked(momentum=1.5)
     Traceback (most recent call last):
-    ValueError: at most one of clipnorm, clipvalue and global_clipnorm may be set, got clipnorm=1.0, clipvalue=1.0
+    ValueError: momentum must be a real number in [0, 1], got 1.5
     """
 
     momentum: float = 0.0
@@ -147,12 +155,11 @@ def _check_normal(name: str, value: float | None, dtype: np.dtype[Any]) -> None:
 def _check_steps(steps: int | None, dtype: np.dtype[Any]) -> None:
     if steps is None:
         return
-    rounded = float(setting(float(steps), dtype))
+    rounded = float(nearest(steps, dtype))
     if not math.isfinite(rounded):
-        raise ValueError(
-            f"gradient_accumulation_steps must be finite in {dtype}, where gradients are divided by it "
-            f"(at most {float(FORMATS[dtype].largest):g}), got {steps}"
-        )
+        largest = float(FORMATS[dtype].largest)
+        accepted = f"finite in {dtype}, where gradients are divided by it (at most {largest:g})"
+        reject_value("gradient_accumulation_steps", steps, accepted)
     if rounded != steps:
         warnings.warn(
             f"gradient_accumulation_steps={steps} becomes {rounded:g} in {dtype}, so that the mean of the "

@@ -39,14 +39,7 @@ class State:
     memory: OccupiedMemory = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self.memory = OccupiedMemory(
-            [
-                *zip(self.names, self.variables, strict=True),
-                *((f"a velocity of {name}", array) for name, array in zip(self.names, self.velocities)),
-                *((f"an average of {name}", array) for name, array in zip(self.names, self.averages)),
-                *((f"an accumulator of {name}", array) for name, array in zip(self.names, self.accumulators)),
-            ]
-        )
+        self.memory = OccupiedMemory(self.named_arrays())
 
     @classmethod
     def fresh(
@@ -65,6 +58,17 @@ class State:
             averages=zeros(settings.use_ema),
             accumulators=zeros(settings.gradient_accumulation_steps is not None),
         )
+
+    def named_arrays(self) -> list[tuple[str, Array]]:
+        """Return all that a step writes, each array with what an error message calls it."""
+        named = list(zip(self.names, self.variables, strict=True))
+        for kind, arrays in (
+            ("the velocity", self.velocities),
+            ("the average", self.averages),
+            ("the accumulator", self.accumulators),
+        ):
+            named += [(f"{kind} of {name}", array) for name, array in zip(self.names, arrays, strict=False)]
+        return named
 
     def slots(self) -> list[tuple[str, Array]]:
         """Return the arrays of state in the order of Keras, each with the kind of its slot."""

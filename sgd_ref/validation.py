@@ -8,6 +8,8 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from sgd_ref.arithmetic.rounded import BFLOAT16, Array
+
 
 def reject_type(name: str, value: object, accepted: str) -> NoReturn:
     """Raise the TypeError for an argument of the wrong type."""
@@ -28,7 +30,8 @@ def finite_real(name: str, value: Any, accepted: str = "a finite real number") -
     Traceback (most recent call last):
     ValueError: learning_rate must be a finite real number, got nan
     """
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (numbers.Real, np.floating)):
+    # bfloat16, unlike the floats of NumPy, is not registered as a real number.
+    if isinstance(value, bool) or not isinstance(value, (numbers.Real, BFLOAT16.type)):
         reject_type(name, value, accepted)
     try:
         number = float(value)
@@ -69,7 +72,7 @@ def unit_interval(name: str, value: Any) -> float:
 def integer_at_least(name: str, value: Any, minimum: int) -> int:
     """Return `value` as a Python integer that is `minimum` or more."""
     accepted = f"an integer of at least {minimum}"
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Integral):
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         reject_type(name, value, accepted)
     number = int(value)
     if number < minimum:
@@ -93,6 +96,17 @@ def text(name: str, value: Any) -> str:
     return value
 
 
+def ndarray(name: str, value: Any) -> Array:
+    """Return `value`, which must be an ndarray, and not one with a mask."""
+    if not isinstance(value, np.ndarray) or isinstance(value, np.ma.MaskedArray):
+        reject_type(name, value, "an ndarray")
+    return value
+
+
 def _shown(value: object) -> str:
-    shown = repr(value)
+    try:
+        shown = repr(value)
+    except ValueError:
+        # Python refuses to write out an integer of thousands of digits.
+        shown = object.__repr__(value)
     return shown if len(shown) <= 200 else shown[:197] + "..."

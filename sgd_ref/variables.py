@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +12,7 @@ import scipy.sparse
 from sgd_ref.arithmetic.rounded import FORMATS, Array, convert, holds, is_supported
 from sgd_ref.gradients import SparseRows, from_scipy
 from sgd_ref.memory import OccupiedMemory, is_same_memory, overlaps_itself
-from sgd_ref.validation import reject_type, reject_value, text
+from sgd_ref.validation import ndarray, reject_type, reject_value, text
 
 FLOATS = ", ".join(dtype.name for dtype in FORMATS)
 
@@ -33,28 +33,35 @@ def check_variables(variables: Any, argument: str = "variables") -> list[Array]:
         reject_value(argument, variables, "a list with at least one array")
     for index, variable in enumerate(variables):
         name = f"{argument}[{index}]"
-        if not isinstance(variable, np.ndarray) or isinstance(variable, np.ma.MaskedArray):
-            reject_type(name, variable, "an ndarray")
+        ndarray(name, variable)
         if not is_supported(variable.dtype):
             raise TypeError(f"{name} must have one of the dtypes {FLOATS}, got {variable.dtype}")
-        if not variable.flags.writeable:
-            raise ValueError(f"{name} must be writable, since it is updated in place, got a read-only array")
+        check_writable([(name, variable)])
         if overlaps_itself(variable):
             raise ValueError(f"{name} must not overlap itself, got strides {variable.strides}")
+    positions(variables, variables, argument)
+    memory = OccupiedMemory((f"{argument}[{index}]", variable) for index, variable in enumerate(variables))
     for index, variable in enumerate(variables):
-        for earlier in range(index):
-            if is_same_memory(variable, variables[earlier]):
-                raise ValueError(
-                    f"{argument}[{index}] and {argument}[{earlier}] are the same array; "
-                    "each variable must be given once"
-                )
-        memory = OccupiedMemory(
-            (f"{argument}[{earlier}]", variables[earlier]) for earlier in range(index)
-        )
-        owner = memory.owner(variable)
+        owner = memory.owner(variable, among=index)
         if owner is not None:
-            raise ValueError(f"{argument}[{index}] must not share memory with another one, overlaps {owner}")
+            raise ValueError(
+                f"{argument}[{index}] must not share memory with another variable, "
+                f"got an array that overlaps {owner}"
+            )
     return list(variables)
+
+
+def check_writable(named_arrays: Iterable[tuple[str, Array]]) -> None:
+    """Check that a step can write to arrays.
+
+    Raises
+    ------
+    ValueError
+        If an array is read-only.
+    """
+    for name, array in named_arrays:
+        if not array.flags.writeable:
+            raise ValueError(f"{name} must be writable, since it is updated in place, got a read-only array")
 
 
 def check_names(names: Any, count: int) -> list[str]:
@@ -97,22 +104,26 @@ def positions(chosen: Any, known: Sequence[Array], argument: str = "variables") 
     """
     if not isinstance(chosen, (list, tuple)):
         reject_type(argument, chosen, "a list of ndarrays")
-    found: list[int] = []
+    by_identity = {id(variable): position for position, variable in reversed(list(enumerate(known)))}
+    found: dict[int, int] = {}
     for index, variable in enumerate(chosen):
-        if not isinstance(variable, np.ndarray):
-            reject_type(f"{argument}[{index}]", variable, "an ndarray")
-        position = _position(variable, known)
+        ndarray(f"{argument}[{index}]", variable)
+        position = by_identity.get(id(variable))
+        if position is None:
+            # A caller may hold another view of the same elements.
+            position = _position(variable, known)
         if position is None:
             raise ValueError(
-                f"{argument}[{index}] is none of the {len(known)} arrays that the optimizer was built with"
+                f"{argument}[{index}] must be one of the {len(known)} arrays that the optimizer was built "
+                f"with, got another one of shape {variable.shape} and dtype {variable.dtype}"
             )
         if position in found:
             raise ValueError(
-                f"{argument}[{index}] and {argument}[{found.index(position)}] are the same array; "
-                "each variable must be given once"
+                f"{argument} must hold each array once, got the same one as {argument}[{found[position]}] "
+                f"and {argument}[{index}]"
             )
-        found.append(position)
-    return found
+        found[position] = index
+    return list(found)
 
 
 class Target(NamedTuple):
@@ -146,9 +157,7 @@ def check_gradients(gradients: Any, targets: Sequence[Target]) -> None:
             continue
         argument = f"gradients[{index}]"
         sparse = isinstance(gradient, SparseRows) or scipy.sparse.issparse(gradient)
-        dense = isinstance(gradient, (np.ndarray, np.generic)) and not isinstance(
-            gradient, np.ma.MaskedArray
-        )
+        dense = isinstance(gradient, (np.ndarray, np.generic)) and not isinstance(gradient, np.ma.MaskedArray)
         if not sparse and not dense:
             reject_type(argument, gradient, "an ndarray, SparseRows, a scipy.sparse array or None")
         if not is_supported(gradient.dtype):
@@ -162,6 +171,8 @@ def check_gradients(gradients: Any, targets: Sequence[Target]) -> None:
             raise ValueError(
                 f"{argument} must have the shape {variable.shape} of {name}, got {tuple(gradient.shape)}"
             )
+        if scipy.sparse.issparse(gradient) and gradient.ndim != 2:
+            reject_value(f"{argument}.ndim", gradient.ndim, "2 for an array of scipy.sparse")
 
 
 def check_no_alias(gradients: Sequence[Any], memory: OccupiedMemory) -> None:
@@ -173,12 +184,17 @@ def check_no_alias(gradients: Sequence[Any], memory: OccupiedMemory) -> None:
         If a gradient shares memory with a variable or with the state of the optimizer.
     """
     for index, gradient in enumerate(gradients):
-        array = gradient.values if isinstance(gradient, SparseRows) else gradient
+        array = gradient
+        if isinstance(gradient, SparseRows):
+            array = gradient.values
+        elif scipy.sparse.issparse(gradient):
+            array = getattr(gradient, "data", None)
         if isinstance(array, np.ndarray):
             owner = memory.owner(array)
             if owner is not None:
                 raise ValueError(
-                    f"gradients[{index}] must not share memory with {owner}, which is updated in place"
+                    f"gradients[{index}] must not share memory with what is updated in place, "
+                    f"got an array that overlaps {owner}"
                 )
 
 
@@ -203,6 +219,6 @@ def warn_of_missing(gradients: Sequence[Any], targets: Sequence[Target]) -> None
 
 def _position(variable: Array, known: Sequence[Array]) -> int | None:
     for position, candidate in enumerate(known):
-        if candidate is variable or is_same_memory(candidate, variable):
+        if is_same_memory(candidate, variable):
             return position
     return None

@@ -10,7 +10,10 @@ import numpy as np
 from sgd_ref.arithmetic.rounded import Array, convert, holds, is_supported
 from sgd_ref.learning_rate import to_float32
 from sgd_ref.state import State
-from sgd_ref.validation import integer_at_least, reject_type
+from sgd_ref.validation import integer_at_least, ndarray, reject_type, reject_value
+from sgd_ref.variables import check_writable
+
+LARGEST_COUNT = 2**63 - 1
 
 
 def variables(state: State, learning_rate: np.float32 | None) -> list[Array]:
@@ -55,6 +58,7 @@ def assign(state: State, values: Sequence[Any], learning_rate: np.float32 | None
         slot_value(f"values[{index}]", value, slot)
         for index, (value, slot) in enumerate(zip(values[leading:], slots, strict=True), leading)
     ]
+    check_writable(state.named_arrays())
     for slot, array in zip(slots, arrays, strict=True):
         slot[...] = array
     state.calls = calls
@@ -63,12 +67,16 @@ def assign(state: State, values: Sequence[Any], learning_rate: np.float32 | None
 
 def counter(name: str, value: Any) -> int:
     """Return a counter given as an integer or a 0-dimensional array of one."""
-    return integer_at_least(name, value.item() if isinstance(value, np.ndarray) else value, 0)
+    zero_dimensional = isinstance(value, np.ndarray) and value.ndim == 0
+    number = integer_at_least(name, value.item() if zero_dimensional else value, 0)
+    if number > LARGEST_COUNT:
+        reject_value(name, number, f"at most {LARGEST_COUNT}, the largest int64")
+    return number
 
 
 def slot_value(name: str, value: Any, slot: Array) -> Array:
     """Return a copy of `value` in the dtype of the slot, which must hold it exactly."""
-    array = np.array(value)
+    array = np.array(ndarray(name, value))
     if array.shape != slot.shape:
         raise ValueError(f"{name} must have the shape {slot.shape}, got {array.shape}")
     if not is_supported(array.dtype) or not holds(slot.dtype, array.dtype):

@@ -45,6 +45,8 @@ SHAPES: dict[str, tuple[int, ...]] = {
 }
 MIXED = {"kernel": "float32", "bias": "float16", "table": "bfloat16", "scale": "float32", "nothing": "float16"}
 
+PLAINEST = {axis: values[0] for axis, values in AXES.items()}
+
 # Their norms lie on both sides of the thresholds of the clippings.
 MAGNITUDES = (1.0, 0.25, 3.0)
 
@@ -55,9 +57,9 @@ def cases(tier: str = "standard") -> Sequence[Case]:
     Parameters
     ----------
     tier : str
-        "smoke": a few combinations of all features, for seconds. "standard": every pair of values of
-        any two feature axes, the combinations without contested ground or last bits of norms, and the
-        named cases. "full": the product of all axes, made one by one as they are asked for.
+        "smoke": a few combinations of all features, for seconds. "standard": each
+        feature alone, every pair of values of any two feature axes, combinations on which every
+        evaluation in the documented order gives the same bits, and the named cases. "full": the product of all axes, made one by one as they are asked for.
 
     Returns
     -------
@@ -107,7 +109,8 @@ class FullProduct(Sequence[Case]):
 def _standard() -> tuple[Case, ...]:
     from sgd_ref.conformance.named import named_cases
 
-    combinations = {case_id(features): features for features in (*every_pair(), *_plain_ground())}
+    chosen = (*_single_features(), *every_pair(), *_plain_ground())
+    combinations = {case_id(features): features for features in chosen}
     return (*(make_case(features) for features in combinations.values()), *named_cases())
 
 
@@ -116,9 +119,17 @@ def _smoke() -> tuple[Case, ...]:
     return tuple(make_case(features) for features in every_pair()[:: len(AXES["learning_rate"]) // 2])
 
 
+def _single_features() -> Iterator[Features]:
+    """One feature at a time, for implementations that offer few, and so that a mismatch names it."""
+    for dtype, update in product(AXES["dtype"], AXES["update"]):
+        yield PLAINEST | {"dtype": dtype, "update": update}
+    for axis, values in AXES.items():
+        for value in values[1:]:
+            yield PLAINEST | {"update": "momentum", axis: value}
+
+
 def _plain_ground() -> Iterator[Features]:
     """Combinations on which every evaluation in the documented order gives the same bits."""
-    plainest = {axis: values[0] for axis, values in AXES.items()}
     variations = (
         {"learning_rate": "constant", "clipping": "clipvalue"},
         {"learning_rate": "piecewise", "averages": "averages", "gradients": "missing"},
@@ -128,7 +139,7 @@ def _plain_ground() -> Iterator[Features]:
     grid = product(AXES["dtype"], AXES["update"], AXES["weight_decay"])
     for index, (dtype, update, weight_decay) in enumerate(grid):
         variation = variations[index % len(variations)]
-        yield plainest | {"dtype": dtype, "update": update, "weight_decay": weight_decay} | variation
+        yield PLAINEST | {"dtype": dtype, "update": update, "weight_decay": weight_decay} | variation
 
 
 def case_id(features: Features) -> str:

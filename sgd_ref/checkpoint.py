@@ -1,0 +1,294 @@
+"""Checkpoints: an optimizer and its variables in one file, and back, to the last bit.
+
+The file is a ``.npz`` archive that ``numpy.load(path, allow_pickle=False)`` reads. Its array "manifest"
+holds JSON in UTF-8; all others hold the bits of a variable or of a slot of state as unsigned integers,
+since NumPy alone cannot name every dtype::
+
+    manifest                            format, version, optimizer (class_name and config, as Keras names
+                                        them), calls, loss_scale, growth_counter, and for each variable
+                                        its name, dtype, shape and whether weight decay applies
+    variable_0, variable_1, ...         the variables
+    average_0, ...                      the slots that the settings ask for, one array for each variable
+    gradient_accumulator_0, ...
+    momentum_0, ...
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from sgd_ref import learning_rate as rates
+from sgd_ref.arithmetic.rounded import FORMATS, Array
+from sgd_ref.base import BaseSGD
+from sgd_ref.learning_rate import LearningRate
+from sgd_ref.loss_scale import LossScaleOptimizer
+from sgd_ref.optimizer import SGD
+from sgd_ref.state import State
+from sgd_ref.validation import boolean, integer_at_least, reject_type, text
+from sgd_ref.variables import check_variables, positions
+
+FORMAT = "sgd-ref checkpoint"
+VERSION = 1
+CLASSES: dict[str, type[SGD] | type[LossScaleOptimizer]] = {
+    "SGD": SGD,
+    "LossScaleOptimizer": LossScaleOptimizer,
+}
+DTYPES = {dtype.name: dtype for dtype in FORMATS}
+KEYS = {"format", "version", "optimizer", "calls", "loss_scale", "growth_counter", "variables"}
+
+
+def save(
+    path: str | os.PathLike[str], optimizer: BaseSGD | LossScaleOptimizer, variables: Sequence[Array]
+) -> None:
+    """Write an optimizer, with all of its state, and its variables into one file.
+
+    The file at `path` is replaced in one step: whoever reads it, also after this process was killed or
+    the power failed, finds the old checkpoint or the new one, complete. A process that is killed may leave
+    a file behind whose name is that of `path`, a dot, random digits and ``.tmp``.
+
+    Parameters
+    ----------
+    path : str or path
+        ``.npz`` is the usual ending; none is added.
+    optimizer : SGD or LossScaleOptimizer
+        It must be built. A learning rate that is a callable, or a schedule of your own class, is left
+        out.
+    variables : list of ndarray
+        All variables of the optimizer, in the order in which it was built.
+
+    Raises
+    ------
+    TypeError, ValueError, RuntimeError
+        If `optimizer` is of another class or not built, or `variables` are not its variables.
+    OSError
+        If the file cannot be written. What was at `path` is still there.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> w = np.array([1.0, 2.0], "float32")
+    >>> optimizer = SGD(0.5, momentum=0.5)
+    >>> optimizer.apply([np.array([1.0, 1.0], "float32")], [w])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save(Path(folder, "training.npz"), optimizer, [w])
+    ...     restored = np.zeros(2, "float32")
+    ...     optimizer = load(Path(folder, "training.npz"), [restored])
+    >>> restored, optimizer.velocities, optimizer.calls
+    (array([0.5, 1.5], dtype=float32), [array([-0.5, -0.5], dtype=float32)], 1)
+    """
+    state = _checked_state(optimizer, variables)
+    manifest = json.dumps(_manifest(optimizer, state), allow_nan=False).encode()
+    arrays = {"manifest": np.frombuffer(manifest, np.uint8)}
+    arrays |= {key: _bits(array) for key, array in _arrays(state).items()}
+    # What a symbolic link points to is replaced, not the link.
+    target = Path(path).resolve()
+    temporary = target.with_name(f"{target.name}.{secrets.token_hex(8)}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            np.savez(file, **arrays)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _flush_folder(target.parent)
+
+
+def load(
+    path: str | os.PathLike[str], variables: Sequence[Array], learning_rate: LearningRate | None = None
+) -> SGD | LossScaleOptimizer:
+    """Read a checkpoint: write the saved values into the variables and return the optimizer on them.
+
+    Nothing in the file is executed: it is never unpickled.
+
+    Parameters
+    ----------
+    path : str or path
+        What `save` was given.
+    variables : list of ndarray
+        One for each saved variable, in the same order, of the same shape and dtype. They are
+        overwritten.
+    learning_rate : optional
+        Replaces the saved one; needed where that was a callable or a schedule of your own class.
+
+    Returns
+    -------
+    SGD or LossScaleOptimizer
+        Built on the variables; training goes on as if it had never stopped.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not acceptable, or the file is no complete checkpoint of such variables. No
+        variable has changed then.
+    OSError
+        If there is no such file or it cannot be read.
+
+    Examples
+    --------
+    See `save`.
+    """
+    checked = check_variables(variables)
+    if learning_rate is not None:
+        rates.checked(learning_rate)
+    with Path(path).open("rb") as file:
+        try:
+            manifest, arrays = _read(file)
+            _check_variables_fit(manifest["variables"], checked)
+            optimizer, values = _restored(manifest, arrays, checked, learning_rate)
+        # The modules that read archives raise errors of many types for a damaged one.
+        except Exception as error:
+            raise ValueError(f"{os.fspath(path)} cannot be loaded: {error or repr(error)}") from error
+    for variable, value in zip(checked, values, strict=True):
+        variable[...] = value
+    return optimizer
+
+
+def _checked_state(optimizer: Any, variables: Any) -> State:
+    inner = optimizer.inner_optimizer if isinstance(optimizer, LossScaleOptimizer) else optimizer
+    if not isinstance(inner, BaseSGD):
+        reject_type("optimizer", optimizer, "an SGD optimizer or a LossScaleOptimizer")
+    for part in (optimizer, inner):
+        # The fast kernels have the name and the bits of the reference.
+        if type(part).__name__ not in CLASSES:
+            reject_type("optimizer", part, f"one of {', '.join(CLASSES)}, which is what load constructs")
+    state = inner._built_state()
+    if positions(variables, state.variables) != list(range(len(state.variables))):
+        raise ValueError(
+            f"variables must be all {len(state.variables)} arrays that the optimizer was built with, in "
+            f"their order, got {len(variables)}"
+        )
+    return state
+
+
+def _manifest(optimizer: BaseSGD | LossScaleOptimizer, state: State) -> dict[str, Any]:
+    scaling = optimizer if isinstance(optimizer, LossScaleOptimizer) else None
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "optimizer": {"class_name": type(optimizer).__name__, "config": optimizer.get_config()},
+        "calls": state.calls,
+        "loss_scale": None if scaling is None else float(scaling.loss_scale),
+        "growth_counter": None if scaling is None else scaling.growth_counter,
+        "variables": [
+            {"name": name, "dtype": variable.dtype.name, "shape": list(variable.shape), "decayed": decayed}
+            for name, variable, decayed in zip(state.names, state.variables, state.decayed, strict=True)
+        ],
+    }
+
+
+def _arrays(state: State) -> dict[str, Array]:
+    count = len(state.variables)
+    return {
+        **{f"variable_{index}": variable for index, variable in enumerate(state.variables)},
+        **{f"{kind}_{index % count}": array for index, (kind, array) in enumerate(state.slots())},
+    }
+
+
+def _bits(array: Array) -> Array:
+    contiguous: Array = np.array(array, order="C")
+    return contiguous.view(f"u{array.itemsize}")
+
+
+def _flush_folder(folder: Path) -> None:
+    """Have the new entry of the folder written to the disk, where the system offers it."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    descriptor = os.open(folder, os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _read(file: BinaryIO) -> tuple[dict[str, Any], dict[str, Array]]:
+    archive = np.load(file, allow_pickle=False)
+    if not isinstance(archive, np.lib.npyio.NpzFile) or "manifest" not in archive:
+        raise ValueError("it is not a checkpoint")
+    # Reading an array to its end compares it with its checksum.
+    arrays = {key: archive[key] for key in archive}
+    manifest = json.loads(arrays.pop("manifest").tobytes())
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise ValueError("it is not a checkpoint")
+    if manifest.get("version") != VERSION:
+        raise ValueError(f"it has the format version {manifest.get('version')!r}, known is {VERSION}")
+    if manifest.keys() != KEYS:
+        raise ValueError(f"its manifest must have the keys {sorted(KEYS)}, got {sorted(manifest)}")
+    return manifest, arrays
+
+
+def _check_variables_fit(saved: Sequence[Mapping[str, Any]], variables: Sequence[Array]) -> None:
+    if len(saved) != len(variables):
+        raise ValueError(f"it has {len(saved)} variables, while {len(variables)} were given")
+    for index, (entry, variable) in enumerate(zip(saved, variables, strict=True)):
+        if entry["dtype"] != variable.dtype.name or tuple(entry["shape"]) != variable.shape:
+            raise ValueError(
+                f"{entry['name']!r} is {entry['dtype']} of shape {tuple(entry['shape'])}, "
+                f"while variables[{index}] is {variable.dtype} of shape {variable.shape}"
+            )
+
+
+def _restored(
+    manifest: Mapping[str, Any],
+    arrays: Mapping[str, Array],
+    variables: Sequence[Array],
+    learning_rate: LearningRate | None,
+) -> tuple[SGD | LossScaleOptimizer, list[Array]]:
+    """Return the optimizer, built, and the values for the variables, which are not changed here."""
+    optimizer = _constructed(manifest["optimizer"], learning_rate)
+    decayed = [boolean("decayed", entry["decayed"]) for entry in manifest["variables"]]
+    optimizer.exclude_from_weight_decay(
+        [variable for variable, applies in zip(variables, decayed, strict=True) if not applies]
+    )
+    with warnings.catch_warnings():
+        # What there is to say about the settings was said when the optimizer was first built.
+        warnings.simplefilter("ignore")
+        optimizer.build(variables, [text("name", entry["name"]) for entry in manifest["variables"]])
+    inner = optimizer.inner_optimizer if isinstance(optimizer, LossScaleOptimizer) else optimizer
+    expected = _arrays(inner._built_state())
+    if arrays.keys() != expected.keys():
+        raise ValueError(f"it must hold the arrays {sorted(expected)}, got {sorted(arrays)}")
+    values = [_from_bits(key, arrays[key], like) for key, like in expected.items()]
+    count = len(variables)
+    _set_state(optimizer, manifest, values[count:])
+    return optimizer, values[:count]
+
+
+def _constructed(saved: Mapping[str, Any], learning_rate: LearningRate | None) -> SGD | LossScaleOptimizer:
+    class_name, config = saved["class_name"], saved["config"]
+    if class_name not in CLASSES:
+        raise ValueError(f"its optimizer is of the unknown class {class_name!r}")
+    return CLASSES[class_name].from_config(config, learning_rate)
+
+
+def _from_bits(key: str, stored: Array, like: Array) -> Array:
+    if stored.dtype.kind != "u" or stored.itemsize != like.itemsize or stored.shape != like.shape:
+        raise ValueError(
+            f"its array {key!r} must be unsigned integers of {like.itemsize} bytes of shape {like.shape}, "
+            f"got {stored.dtype} of shape {stored.shape}"
+        )
+    native = stored.astype(f"u{like.itemsize}", order="C")
+    return native.view(like.dtype)
+
+
+def _set_state(
+    optimizer: SGD | LossScaleOptimizer, manifest: Mapping[str, Any], slots: Sequence[Array]
+) -> None:
+    weights = optimizer.get_weights()
+    weights[len(weights) - len(slots) :] = slots
+    calls = np.array(integer_at_least("calls", manifest["calls"], 0), np.int64)
+    if isinstance(optimizer, LossScaleOptimizer):
+        growth_counter = integer_at_least("growth_counter", manifest["growth_counter"], 0)
+        weights[2:5] = [np.array(growth_counter), np.array(manifest["loss_scale"]), calls]
+    else:
+        weights[0] = calls
+    optimizer.set_weights(weights)

@@ -1,0 +1,125 @@
+"""The command ``sgd-ref``."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from sgd_ref.conformance import conform
+from sgd_ref.conformance.catalogue import TIERS
+from sgd_ref.conformance.implementations.keras import BACKENDS, MODES
+from sgd_ref.conformance.report import files, tables
+from sgd_ref.conformance.report.findings import Findings
+
+AS_EXPECTED, DIVERGES, WRONG_USAGE, COULD_NOT_RUN = 0, 1, 2, 3
+
+PIPE_WIDTH = 240
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit status.
+
+    0: as expected. 1: something diverges, or fails, that is not known. 2: wrong usage. 3: something
+    could not be run.
+    """
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    for name in ("json", "junit"):
+        path: Path | None = getattr(options, name)
+        if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
+            parser.error(f"--{name} must be a file in a folder that exists, got {path}")
+    try:
+        targets = conform.targets(options.target, options.backend, options.mode)
+        cases = conform.matching(options.tier, options.pattern)
+    except ValueError as problem:
+        parser.error(str(problem))
+    except conform.CannotRun as problem:
+        print(f"sgd-ref: {problem}", file=sys.stderr)
+        return COULD_NOT_RUN
+    progress = Console(stderr=True)
+    findings, not_run = conform.run_all(targets, cases, progress)
+    _print(findings, not_run)
+    if options.json is not None:
+        options.json.write_text(files.to_json(findings), encoding="utf-8")
+    if options.junit is not None:
+        options.junit.write_text(files.to_junit(findings), encoding="utf-8")
+    if not all(found.as_expected for found in findings):
+        return DIVERGES
+    return COULD_NOT_RUN if not_run or not findings else AS_EXPECTED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="sgd-ref",
+        description="What SGD is, to the last bit, and whether an implementation does it.",
+        epilog="Exit status: 0 as expected, 1 diverges, 2 wrong usage, 3 could not run.",
+    )
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    command = commands.add_parser(
+        "conform",
+        help="run an implementation over the cases and compare it with the definition",
+        description="Run an implementation over the cases and compare it with the definition, bit by bit.",
+        epilog="Exit status: 0 as expected (every mismatch is known by name or contested), 1 diverges, "
+        "2 wrong usage, 3 could not run.",
+    )
+    command.add_argument(
+        "target",
+        help="keras, or module:function for a function of yours from a case to a trajectory",
+    )
+    command.add_argument(
+        "--backend",
+        choices=(*BACKENDS, "all"),
+        default="jax",
+        help="what Keras runs on (default: %(default)s)",
+    )
+    command.add_argument(
+        "--mode",
+        choices=(*MODES, "all"),
+        default="eager",
+        help="Keras called as it is, or compiled as fit compiles it (default: %(default)s)",
+    )
+    command.add_argument("--tier", choices=TIERS, default="standard", help="which cases (default: %(default)s)")
+    command.add_argument(
+        "-k",
+        dest="pattern",
+        metavar="PATTERN",
+        type=_pattern,
+        help="only cases whose id this regular expression matches somewhere",
+    )
+    command.add_argument("--json", type=Path, metavar="FILE", help="write all verdicts as JSON")
+    command.add_argument("--junit", type=Path, metavar="FILE", help="write all verdicts as JUnit XML")
+    return parser
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    try:
+        return re.compile(text)
+    except re.error as problem:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a regular expression: {problem}") from problem
+
+
+def _print(findings: Sequence[Findings], not_run: Sequence[str]) -> None:
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=PIPE_WIDTH)
+    for found in findings:
+        console.rule(found.report.name, align="left")
+        for line in tables.mismatch_lines(found):
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+    console.print(tables.feature_table(findings))
+    console.print(tables.deviation_table(findings))
+    for reason in not_run:
+        console.print(f"NOT RUN: {reason}", markup=False, highlight=False, soft_wrap=True)
+    for found in findings:
+        versions = ", ".join(f"{name} {version}" for name, version in found.versions.items())
+        line = f"{tables.summary_line(found)} ({versions})" if versions else tables.summary_line(found)
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

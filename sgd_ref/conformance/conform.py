@@ -1,0 +1,161 @@
+"""What ``sgd-ref conform`` does: find the implementations, run them side by side, explain mismatches."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from sgd_ref.conformance.axes import full_product
+from sgd_ref.conformance.case import Case, Implementation
+from sgd_ref.conformance.catalogue import case_id, cases, make_case
+from sgd_ref.conformance.checking import Verdict, check
+from sgd_ref.conformance.implementations.keras import BACKENDS, MODES, Keras, available
+from sgd_ref.conformance.report.findings import Findings
+
+
+class CannotRun(Exception):
+    """Raised where an implementation is not there to be run."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """An implementation to run.
+
+    Attributes
+    ----------
+    name : str
+        As it is shown.
+    start : callable
+        Returns a context manager that gives the implementation.
+    explain : callable or None
+        From a verdict that diverges or fails to the names of the known deviations that explain it.
+    contradictions : frozenset of str
+        The names among them that differ in meaning.
+    """
+
+    name: str
+    start: Callable[[], AbstractContextManager[Implementation]]
+    explain: Callable[[Verdict], tuple[str, ...]] | None = None
+    contradictions: frozenset[str] = frozenset()
+
+
+def targets(target: str, backend: str, mode: str) -> list[Target]:
+    """Return what the arguments of the command name.
+
+    Raises
+    ------
+    ValueError
+        If the target is neither "keras" nor of the form ``module:function``.
+    CannotRun
+        If nothing of what is named is installed, or the function cannot be imported.
+    """
+    if target == "keras":
+        backends = BACKENDS if backend == "all" else (backend,)
+        modes = MODES if mode == "all" else (mode,)
+        return [_keras(chosen, how) for chosen in backends for how in modes]
+    if not re.fullmatch(r"[\w.]+:[\w.]+", target):
+        raise ValueError(f"the target must be keras or module:function, got {target!r}")
+    return [_function(target)]
+
+
+def matching(tier: str, pattern: re.Pattern[str] | None) -> Sequence[Case]:
+    """Return the cases of a tier whose id a pattern matches somewhere.
+
+    Raises
+    ------
+    ValueError
+        If there is none.
+    """
+    if pattern is None:
+        return cases(tier)
+    if tier == "full":
+        # Ids are cheap; cases are made for those that match alone.
+        found = [make_case(features) for features in full_product() if pattern.search(case_id(features))]
+    else:
+        found = [case for case in cases(tier) if pattern.search(case.id)]
+    if not found:
+        raise ValueError(f"-k must match the id of a case of the {tier} tier, got {pattern.pattern!r}")
+    return found
+
+
+def run_all(
+    chosen: Sequence[Target], cases: Sequence[Case], console: Console
+) -> tuple[list[Findings], list[str]]:
+    """Run the targets, as many at a time as there are processors.
+
+    Returns
+    -------
+    list of Findings
+        In the order of the targets.
+    list of str
+        Why others could not be run.
+    """
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    findings: list[Findings] = []
+    not_run: list[str] = []
+    with (
+        Progress(*columns, console=console, disable=not console.is_terminal) as progress,
+        ThreadPoolExecutor(min(os.cpu_count() or 1, len(chosen))) as pool,
+    ):
+        futures = [pool.submit(_run, target, cases, progress) for target in chosen]
+        for future in futures:
+            try:
+                findings.append(future.result())
+            except CannotRun as problem:
+                not_run.append(str(problem))
+    return findings, not_run
+
+
+def _run(target: Target, cases: Iterable[Case], progress: Progress) -> Findings:
+    total = len(cases) if isinstance(cases, Sequence) else None
+    task = progress.add_task(target.name, total=total)
+    names: dict[str, tuple[str, ...]] = {}
+
+    def note(verdict: Verdict) -> None:
+        if target.explain is not None and verdict.grade in ("diverges", "error"):
+            names[verdict.case.id] = target.explain(verdict)
+        progress.advance(task)
+
+    with target.start() as run:
+        report = check(run, cases, target.name, progress=note)
+        handshake: Any = getattr(run, "handshake", None)
+        versions = {} if handshake is None else dict(handshake.versions)
+    return Findings(report, versions, names, target.contradictions)
+
+
+def _keras(backend: str, mode: str) -> Target:
+    name = f"keras {backend} {mode}"
+
+    def start() -> AbstractContextManager[Implementation]:
+        if not available(backend):
+            package = {"torch": "torch"}.get(backend, "keras")
+            raise CannotRun(f"{name}: {backend} is not installed; pip install 'sgd-ref[keras,{package}]'")
+        return Keras(backend, mode)
+
+    return Target(name, start)
+
+
+def _function(target: str) -> Target:
+    module_name, _, path = target.partition(":")
+    sys.path.insert(0, os.getcwd())
+    try:
+        function: Any = importlib.import_module(module_name)
+        for attribute in path.split("."):
+            function = getattr(function, attribute)
+    except (ImportError, AttributeError) as problem:
+        raise CannotRun(f"{target}: {problem}") from problem
+    finally:
+        sys.path.remove(os.getcwd())
+    if not callable(function):
+        raise CannotRun(f"{target}: it is not a function")
+    return Target(target, lambda: nullcontext(function))
