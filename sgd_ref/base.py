@@ -302,7 +302,10 @@ class BaseSGD(ABC):
         return scaled_loss(loss, self.settings.loss_scale_factor)
 
     def get_config(self) -> dict[str, Any]:
-        """Return the settings with the keys of Keras' config; a callable learning rate is None."""
+        """Return the settings with the keys of Keras' config.
+
+        A learning rate that is a callable, or a schedule of your own class, is None.
+        """
         return configuration.of_sgd(self.settings, self._learning_rate)
 
     @classmethod

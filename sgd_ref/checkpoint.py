@@ -15,10 +15,12 @@ since NumPy alone cannot name every dtype::
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import secrets
 import warnings
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -26,22 +28,21 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from sgd_ref import learning_rate as rates
-from sgd_ref.arithmetic.rounded import FORMATS, Array
+from sgd_ref.arithmetic.rounded import Array
 from sgd_ref.base import BaseSGD
 from sgd_ref.learning_rate import LearningRate
 from sgd_ref.loss_scale import LossScaleOptimizer
 from sgd_ref.optimizer import SGD
 from sgd_ref.state import State
-from sgd_ref.validation import boolean, integer_at_least, reject_type, text
+from sgd_ref.validation import boolean, reject_type, text
 from sgd_ref.variables import check_variables, positions
 
 FORMAT = "sgd-ref checkpoint"
 VERSION = 1
-CLASSES: dict[str, type[SGD] | type[LossScaleOptimizer]] = {
+CLASSES: dict[str, type[SGD | LossScaleOptimizer]] = {
     "SGD": SGD,
     "LossScaleOptimizer": LossScaleOptimizer,
 }
-DTYPES = {dtype.name: dtype for dtype in FORMATS}
 KEYS = {"format", "version", "optimizer", "calls", "loss_scale", "growth_counter", "variables"}
 
 
@@ -86,7 +87,7 @@ def save(
     """
     state = _checked_state(optimizer, variables)
     manifest = json.dumps(_manifest(optimizer, state), allow_nan=False).encode()
-    arrays = {"manifest": np.frombuffer(manifest, np.uint8)}
+    arrays: dict[str, Any] = {"manifest": np.frombuffer(manifest, np.uint8)}
     arrays |= {key: _bits(array) for key, array in _arrays(state).items()}
     # What a symbolic link points to is replaced, not the link.
     target = Path(path).resolve()
@@ -135,7 +136,16 @@ def load(
 
     Examples
     --------
-    See `save`.
+    >>> import tempfile
+    >>> w = np.array([1.0, 2.0], "float32")
+    >>> optimizer = SGD(lambda: 0.5)
+    >>> optimizer.build([w], ["kernel"])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save(Path(folder, "training.npz"), optimizer, [w])
+    ...     restored = np.zeros(2, "float32")
+    ...     optimizer = load(Path(folder, "training.npz"), [restored], learning_rate=lambda: 0.25)
+    >>> restored, optimizer.learning_rate
+    (array([1., 2.], dtype=float32), np.float32(0.25))
     """
     checked = check_variables(variables)
     if learning_rate is not None:
@@ -147,7 +157,8 @@ def load(
             optimizer, values = _restored(manifest, arrays, checked, learning_rate)
         # The modules that read archives raise errors of many types for a damaged one.
         except Exception as error:
-            raise ValueError(f"{os.fspath(path)} cannot be loaded: {error or repr(error)}") from error
+            problem = str(error) if isinstance(error, (TypeError, ValueError)) else repr(error)
+            raise ValueError(f"{os.fspath(path)} cannot be loaded: {problem}") from error
     for variable, value in zip(checked, values, strict=True):
         variable[...] = value
     return optimizer
@@ -195,8 +206,7 @@ def _arrays(state: State) -> dict[str, Array]:
 
 
 def _bits(array: Array) -> Array:
-    contiguous: Array = np.array(array, order="C")
-    return contiguous.view(f"u{array.itemsize}")
+    return array.view(f"u{array.itemsize}")
 
 
 def _flush_folder(folder: Path) -> None:
@@ -211,14 +221,18 @@ def _flush_folder(folder: Path) -> None:
 
 
 def _read(file: BinaryIO) -> tuple[dict[str, Any], dict[str, Array]]:
-    archive = np.load(file, allow_pickle=False)
-    if not isinstance(archive, np.lib.npyio.NpzFile) or "manifest" not in archive:
-        raise ValueError("it is not a checkpoint")
-    # Reading an array to its end compares it with its checksum.
-    arrays = {key: archive[key] for key in archive}
+    with zipfile.ZipFile(file) as archive:
+        # Each is compared with its checksum here, before NumPy interprets it.
+        members = {name.removesuffix(".npy"): archive.read(name) for name in archive.namelist()}
+    arrays = {
+        key: np.lib.format.read_array(io.BytesIO(member), allow_pickle=False)
+        for key, member in members.items()
+    }
+    if "manifest" not in arrays:
+        raise ValueError("it is no checkpoint, since it has no manifest")
     manifest = json.loads(arrays.pop("manifest").tobytes())
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise ValueError("it is not a checkpoint")
+        raise ValueError(f"it is no checkpoint, since its manifest does not name the format {FORMAT!r}")
     if manifest.get("version") != VERSION:
         raise ValueError(f"it has the format version {manifest.get('version')!r}, known is {VERSION}")
     if manifest.keys() != KEYS:
@@ -276,19 +290,16 @@ def _from_bits(key: str, stored: Array, like: Array) -> Array:
             f"its array {key!r} must be unsigned integers of {like.itemsize} bytes of shape {like.shape}, "
             f"got {stored.dtype} of shape {stored.shape}"
         )
-    native = stored.astype(f"u{like.itemsize}", order="C")
-    return native.view(like.dtype)
+    return stored.astype(f"u{like.itemsize}", copy=False).view(like.dtype)
 
 
 def _set_state(
     optimizer: SGD | LossScaleOptimizer, manifest: Mapping[str, Any], slots: Sequence[Array]
 ) -> None:
-    weights = optimizer.get_weights()
+    weights: list[Any] = optimizer.get_weights()
     weights[len(weights) - len(slots) :] = slots
-    calls = np.array(integer_at_least("calls", manifest["calls"], 0), np.int64)
     if isinstance(optimizer, LossScaleOptimizer):
-        growth_counter = integer_at_least("growth_counter", manifest["growth_counter"], 0)
-        weights[2:5] = [np.array(growth_counter), np.array(manifest["loss_scale"]), calls]
+        weights[2:5] = manifest["growth_counter"], manifest["loss_scale"], manifest["calls"]
     else:
-        weights[0] = calls
+        weights[0] = manifest["calls"]
     optimizer.set_weights(weights)

@@ -10,6 +10,7 @@ import numpy as np
 
 from sgd_ref import schedules
 from sgd_ref.schedules import LearningRateSchedule
+from sgd_ref.schedules.serialization import CLASSES
 from sgd_ref.settings import Settings
 
 KEYS = ("learning_rate", *Settings.__dataclass_fields__)
@@ -18,9 +19,13 @@ KEYS = ("learning_rate", *Settings.__dataclass_fields__)
 def of_sgd(
     settings: Settings, learning_rate: np.float32 | LearningRateSchedule | Callable[[], Any]
 ) -> dict[str, Any]:
-    """Return the config of an SGD optimizer; a callable learning rate, which cannot be exported, is None."""
+    """Return the config of an SGD optimizer.
+
+    A learning rate that is a callable, or a schedule of a class of the user's own, cannot be exported and
+    is None.
+    """
     exported: Any = None
-    if isinstance(learning_rate, LearningRateSchedule):
+    if isinstance(learning_rate, LearningRateSchedule) and type(learning_rate) in CLASSES.values():
         exported = schedules.serialize(learning_rate)
     elif isinstance(learning_rate, np.float32):
         exported = float(learning_rate)
@@ -35,7 +40,7 @@ def arguments_of_sgd(config: Mapping[str, Any], learning_rate: Any) -> dict[str,
     TypeError
         If `config` is not a mapping.
     ValueError
-        If a key is unknown, or the config has no learning rate because that was a callable.
+        If a key is unknown, or the config has no learning rate because that could not be exported.
     """
     arguments = known(config, KEYS)
     if learning_rate is not None:
@@ -44,8 +49,8 @@ def arguments_of_sgd(config: Mapping[str, Any], learning_rate: Any) -> dict[str,
         arguments["learning_rate"] = schedules.deserialize(arguments["learning_rate"])
     elif "learning_rate" in arguments and arguments["learning_rate"] is None:
         raise ValueError(
-            "config['learning_rate'] is None, since it was a callable, which a config cannot hold; "
-            "give the callable as learning_rate"
+            "config['learning_rate'] is None, since it was a callable or a schedule of a class of your own, "
+            "which a config cannot hold; give it as learning_rate"
         )
     return arguments
 

@@ -106,7 +106,7 @@ EVERYTHING = {
     "global_clipnorm": 1.0,
     "use_ema": True,
     "ema_momentum": 0.9,
-    "ema_overwrite_frequency": 30,
+    "ema_overwrite_frequency": 35,
     "gradient_accumulation_steps": 2,
 }
 
@@ -354,7 +354,9 @@ def test_arguments_are_checked_before_anything_changes(
 def test_a_generator_serves_one_epoch_and_is_refused_for_more_before_it_is_touched() -> None:
     w, optimizer = weights(), SGD(0.5)
     generator = (batch for batch in [0.0, 1.0])
-    with pytest.raises(ValueError, match="batches must be iterable 2 times, once for each epoch, and no iter"):
+    with pytest.raises(
+        ValueError, match="batches must be iterable 2 times, once for each epoch, and no iter"
+    ):
         fit(optimizer, [w], quadratic, generator, epochs=2)
     assert not optimizer.built
     assert bits([w]) == bits([weights()])
@@ -364,7 +366,7 @@ def test_a_generator_serves_one_epoch_and_is_refused_for_more_before_it_is_touch
 def test_variables_must_be_those_with_which_the_optimizer_was_built() -> None:
     w = weights()
     optimizer = build_with_name(w)
-    with pytest.raises(ValueError, match="variables must be the arrays with which the optimizer was already"):
+    with pytest.raises(ValueError, match="that the optimizer was built with"):
         fit(optimizer, [weights()], quadratic, [0.0])
     assert optimizer.calls == 0
     assert bits([w]) == bits([weights()])
@@ -425,9 +427,9 @@ GRADIENT = [np.zeros(3, "float32")]
 @pytest.mark.parametrize(
     ("changed", "error", "message"),
     [
-        ({"loss_and_gradients": stop_in_loss, "batches": THREE}, Stop, ""),
-        ({"callbacks": [stop_in_callback], "batches": [0.0] * 3}, Stop, ""),
-        ({"batches": failing_batches(), "epochs": 1}, Stop, ""),
+        ({"loss_and_gradients": stop_in_loss, "batches": THREE}, Stop, None),
+        ({"callbacks": [stop_in_callback], "batches": [0.0] * 3}, Stop, None),
+        ({"batches": failing_batches(), "epochs": 1}, Stop, None),
         ({"batches": OnceOnly()}, ValueError, "at least one batch in each epoch, got none in epoch 1"),
         *(
             ({"loss_and_gradients": answer_third_with(answer), "batches": THREE}, error, message)
@@ -436,7 +438,11 @@ GRADIENT = [np.zeros(3, "float32")]
                 (1.0, TypeError, "must be a pair of the loss and the gradients, got 1.0"),
                 ((1.0, GRADIENT, 1), TypeError, "must be a pair of the loss and the gradients"),
                 ("ab", TypeError, "must be a pair of the loss and the gradients, got 'ab'"),
-                (("1", GRADIENT), TypeError, "the loss that loss_and_gradients returns must be a real number"),
+                (
+                    ("1", GRADIENT),
+                    TypeError,
+                    "the loss that loss_and_gradients returns must be a real number",
+                ),
                 ((True, GRADIENT), TypeError, "must be a real number, got True"),
                 ((np.True_, GRADIENT), TypeError, "must be a real number, got np.True_"),
                 ((1j, GRADIENT), TypeError, "must be a real number, got 1j"),
@@ -450,7 +456,7 @@ GRADIENT = [np.zeros(3, "float32")]
     ],
 )
 def test_a_failure_leaves_everything_as_the_last_call_left_it(
-    changed: dict[str, Any], error: type[Exception], message: str
+    changed: dict[str, Any], error: type[Exception], message: str | None
 ) -> None:
     expected, by_hand = after_two_calls()
     w, optimizer = weights(), SGD(**AVERAGING)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
 from typing import Any
 
 from sgd_ref.schedules.base import LearningRateSchedule
@@ -85,11 +85,11 @@ def deserialize(data: Mapping[str, Any]) -> LearningRateSchedule:
         reject_type("config", config, "a dict")
     parameters = inspect.signature(CLASSES[class_name]).parameters
     required = {name for name, parameter in parameters.items() if parameter.default is parameter.empty}
-    _check_keys(f"config of {class_name}", config, required, parameters.keys() - required)
+    _check_keys(f"config of {class_name}", config, required, set(parameters) - required)
     return CLASSES[class_name].from_config(dict(config))
 
 
-def _check_keys(name: str, data: Mapping[str, Any], required: Set[str], optional: Set[str]) -> None:
+def _check_keys(name: str, data: Mapping[str, Any], required: set[str], optional: set[str]) -> None:
     if not required <= data.keys() <= required | optional:
         accepted = f"a dict with the keys {sorted(required)}, and any of {sorted(optional)}"
         reject_value(name, list(data), accepted)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Iterator
 from fractions import Fraction
@@ -14,7 +15,6 @@ import pytest
 from sgd_ref import schedules
 from sgd_ref.schedules import interval
 
-mpmath.mp.prec = 800
 TIE = mpmath.mpf(2) ** -420
 """Closer than this to halfway between two floats, relative, means halfway: the evaluation is better than
 this, and settings are too coarse to come closer without being there."""
@@ -24,22 +24,27 @@ STEPS_PER_SETTING = 10
 Config = dict[str, Any]
 
 
+@pytest.fixture(autouse=True)
+def many_digits() -> Iterator[None]:
+    with mpmath.workprec(800):
+        yield
+
+
 def round_to_float32(value: Any) -> np.float32:
     """Round to nearest, ties to even; halfway between the largest float and 2**128 is infinite."""
-    sign, magnitude = (-1.0 if value < 0 else 1.0), abs(value)
+    sign, magnitude = (-1.0 if value < 0 else 1.0), min(abs(value), mpmath.ldexp(1, 128))
     if magnitude == 0:
         return np.float32(0)
     if magnitude < mpmath.ldexp(1, -151):
         return np.float32(math.copysign(0, sign))
-    _, exponent = mpmath.frexp(min(magnitude, mpmath.ldexp(1, 128)))
+    _, exponent = mpmath.frexp(magnitude)
     unit = max(exponent - 24, -149)
     in_units = mpmath.ldexp(magnitude, -unit)
     units = int(mpmath.floor(in_units))
     beyond_half = in_units - units - mpmath.mpf("0.5")
     units += units % 2 if abs(beyond_half) < in_units * TIE else int(beyond_half > 0)
-    largest = math.ldexp(2**24 - 1, 104)
-    rounded_magnitude = math.ldexp(min(units, 2**25), unit)
-    return np.float32(math.copysign(rounded_magnitude if rounded_magnitude <= largest else math.inf, sign))
+    rounded_magnitude = math.ldexp(units, unit)
+    return np.float32(math.copysign(rounded_magnitude if rounded_magnitude < 2.0**128 else math.inf, sign))
 
 
 def rounded(setting: float) -> Any:
@@ -264,9 +269,7 @@ def test_value_is_the_float32_nearest_to_the_formula(name: str, sweep: Any) -> N
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if name != "PiecewiseConstantDecay"])
-def test_intervals_and_exact_numbers_agree(
-    name: str, sweep: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_intervals_and_exact_numbers_agree(name: str, sweep: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     points = list(draw_points(name, sweep.count(20_000), sweep.generator))
     values = [schedule(step) for schedule, _, step in points]
 
@@ -281,8 +284,13 @@ def test_intervals_and_exact_numbers_agree(
 
 @pytest.mark.parametrize("name", [name for name in CASES if name != "PiecewiseConstantDecay"])
 def test_intervals_alone_decide_usual_points(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    usual = {"initial_learning_rate": 0.1, "decay_steps": 10_000, "first_decay_steps": 10_000, "decay_rate": 0.9}
-    parameters = schedules.deserialize.__globals__["inspect"].signature(getattr(schedules, name)).parameters
+    usual = {
+        "initial_learning_rate": 0.1,
+        "decay_steps": 10_000,
+        "first_decay_steps": 10_000,
+        "decay_rate": 0.9,
+    }
+    parameters = inspect.signature(getattr(schedules, name)).parameters
     schedule = getattr(schedules, name)(**{key: usual[key] for key in usual if key in parameters})
     expected = [schedule(step) for step in range(1, 9_000, 7)]
 
