@@ -51,7 +51,9 @@ def read(learning_rate: np.float32 | LearningRateSchedule | Callable[[], Any], c
         If the value is not finite in float32.
     """
     if isinstance(learning_rate, LearningRateSchedule):
-        return to_float32(f"the value of {learning_rate!r} at step {calls}", learning_rate(calls))
+        return to_float32(
+            f"the value of learning_rate {learning_rate!r} at step {calls}", learning_rate(calls)
+        )
     if isinstance(learning_rate, np.float32):
         return learning_rate
     return to_float32("the value returned by the callable learning_rate", learning_rate())

@@ -54,8 +54,8 @@ def euclidean_norm(arrays: Sequence[Array], dtype: DTypeLike) -> Any:
     drops the ``2**-40``, and the tie that is left goes to the wrong one.
 
     The formula is that of the documentation of ``clipnorm`` and ``global_clipnorm``. IEEE 754-2019,
-    section 9.4, leaves the rounding of such sums to the implementation; the one rounding chosen here is
-    the only one that does not depend on an order of summation.
+    section 9.4, leaves the rounding of such sums to the implementation; a single one at the end is chosen
+    here because no order of summation, and so no number of threads, can change it.
 
     Examples
     --------

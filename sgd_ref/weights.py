@@ -76,7 +76,7 @@ def counter(name: str, value: Any) -> int:
 
 def slot_value(name: str, value: Any, slot: Array) -> Array:
     """Return a copy of `value` in the dtype of the slot, which must hold it exactly."""
-    array = np.array(ndarray(name, value))
+    array = np.array(value if isinstance(value, np.generic) else ndarray(name, value))
     if array.shape != slot.shape:
         raise ValueError(f"{name} must have the shape {slot.shape}, got {array.shape}")
     if not is_supported(array.dtype) or not holds(slot.dtype, array.dtype):

@@ -379,8 +379,8 @@ def test_the_contents_reach_the_disk_before_the_name_and_the_name_before_save_re
 
     def recording_fsync(descriptor: int) -> None:
         status = os.fstat(descriptor)
-        order.append("folder" if stat.S_ISDIR(status.st_mode) else "file")
-        assert status.st_size > 0
+        is_folder = stat.S_ISDIR(status.st_mode)
+        order.append("folder" if is_folder else f"{status.st_size} bytes")
         fsync(descriptor)
 
     def recording_replace(self: Path, target: Path) -> Path:
@@ -391,7 +391,7 @@ def test_the_contents_reach_the_disk_before_the_name_and_the_name_before_save_re
     monkeypatch.setattr(os, "fsync", recording_fsync)
     monkeypatch.setattr(Path, "replace", recording_replace)
     save(tmp_path / "checkpoint", optimizer, variables)
-    assert order == ["file", "replace", "folder"]
+    assert order == [f"{(tmp_path / 'checkpoint').stat().st_size} bytes", "replace", "folder"]
 
 
 def test_what_a_link_points_to_is_replaced_and_the_file_is_as_readable_as_any_other(tmp_path: Path) -> None:

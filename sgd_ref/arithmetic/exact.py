@@ -140,8 +140,6 @@ def cosine_of_pi_times(x: Fraction) -> Fraction:
     (Fraction(-1, 1), Fraction(1, 2))
     """
     turned = abs(x) % 2
-    if turned > 1:
-        turned = 2 - turned
     if turned > Fraction(1, 2):
         return -cosine_of_pi_times(1 - turned)
     rational = {Fraction(0): Fraction(1), Fraction(1, 3): Fraction(1, 2), Fraction(1, 2): Fraction(0)}
@@ -213,7 +211,6 @@ def _exponential_of_logarithm(base: Fraction, exponent: Fraction) -> Fraction:
     digits = 160 + math.ceil(abs(exponent)).bit_length() // 3 + 1
     context = decimal.Context(
         prec=digits,
-        rounding=decimal.ROUND_HALF_EVEN,
         Emin=decimal.MIN_EMIN,
         Emax=decimal.MAX_EMAX,
         traps=[decimal.InvalidOperation, decimal.DivisionByZero, decimal.Overflow],

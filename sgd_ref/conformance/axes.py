@@ -90,7 +90,7 @@ SCHEDULES: dict[str, dict[str, dict[str, Any]]] = {
                 "initial_learning_rate": 0.375,
                 "first_decay_steps": 3,
                 "t_mul": 2.0,
-                "m_mul": 0.5,
+                "m_mul": 1.0,
                 "alpha": 0.125,
             },
         },
@@ -134,7 +134,7 @@ SCHEDULES: dict[str, dict[str, dict[str, Any]]] = {
                 "first_decay_steps": 3,
                 "t_mul": 2.0,
                 "m_mul": 0.7,
-                "alpha": 0.1,
+                "alpha": 0.0,
             },
         },
     },
@@ -148,8 +148,9 @@ CALLABLE_RATES = {
 # Units in the last place of float32 by which an evaluation of these schedules in float32 may be off,
 # from one half for each rounding, four for a power or a cosine, and their condition: a relative error of
 # the exponent p counts p * ln(rate) < 2 times, one of the argument of the cosine pi * p * sin(pi * p) < 2
-# times, and the sums have no cancellation, thanks to alpha and the final learning rate.
-SCHEDULE_UNITS = {"exponential": 8, "inverse_time": 3, "polynomial": 12, "cosine": 12, "restarts": 16}
+# times, and the sums have no cancellation, thanks to alpha and the final learning rate. The restarts
+# without alpha do: 1 + cos(pi * 5 / 6) is 1/7 of its terms.
+SCHEDULE_UNITS = {"exponential": 8, "inverse_time": 3, "polynomial": 12, "cosine": 12, "restarts": 64}
 
 LOSS_SCALES = {"fixed": 1024.0, "fixed-96": 96.0, "dynamic": 8.0}
 DYNAMIC_GROWTH_STEPS = 3

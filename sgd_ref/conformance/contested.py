@@ -51,6 +51,15 @@ def polynomial_cycle_at_multiple(case: Case) -> bool:
     return bool(schedule["config"].get("cycle")) and any(step % period == 0 for step in steps)
 
 
+def restarts_lowered_to_a_minimum(case: Case) -> bool:
+    """Whether a cosine with restarts has both a minimum and a factor for the height of its restarts."""
+    schedule = case.config.get("learning_rate")
+    if not isinstance(schedule, dict) or schedule["class_name"] != "CosineDecayRestarts":
+        return False
+    settings = schedule["config"]
+    return bool(settings.get("alpha", 0.0) != 0.0 and settings.get("m_mul", 1.0) != 1.0)
+
+
 def wide_global_norm(case: Case) -> bool:
     """Whether the gradients under a global norm have different dtypes."""
     dtypes = {variable.dtype for variable in case.variables}
@@ -102,6 +111,11 @@ QUESTIONS = (
         "polynomial-cycle-at-multiple",
         "at an exact multiple of decay_steps a cyclic PolynomialDecay has its end value",
         polynomial_cycle_at_multiple,
+    ),
+    Question(
+        "restarts-lowered-to-a-minimum",
+        "m_mul lowers the part of the cosine above the minimum alpha, not the minimum",
+        restarts_lowered_to_a_minimum,
     ),
     Question(
         "wide-global-norm",

@@ -89,9 +89,10 @@ class FormulaSchedule(LearningRateSchedule):
 
     The value is the float32 nearest to the formula, ties to even, for the settings rounded to float32 and
     the exact step. The formula runs on intervals first; if both ends round to the same float32, so does
-    all between them. Otherwise it runs on exact numbers (Ziv's strategy): a value halfway between two
-    floats is rational, and rational values are exact there. An irrational one would have to lie within
-    about 2**-500 of halfway to be misjudged; there are fewer than 2**300 settings and steps.
+    all between them. Otherwise it runs on exact numbers (Ziv's strategy). A value halfway between two
+    floats is rational, and rational values are exact there, save for powers far too long to be halfway.
+    An irrational value would have to come closer than about 2**-400 to halfway, relative, to be misjudged;
+    among the 2**224 combinations of five settings and a step of 64 bits not one is expected to.
     """
 
     def __init__(self, config: dict[str, Any]) -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import os
+import shutil
 import sys
+import tempfile
+import weakref
 from typing import Self
 
 from sgd_ref.conformance.case import Case, Record, Unsupported
@@ -24,6 +27,12 @@ ENVIRONMENT = {
     "KERAS_NNX_ENABLED": "0",
     "KERAS_TORCH_DEVICE": "cpu",
     "TF_CPP_MIN_LOG_LEVEL": "3",
+}
+
+CACHE = {
+    "JAX_ENABLE_COMPILATION_CACHE": "true",
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
 }
 
 
@@ -86,6 +95,11 @@ class Keras:
         # The worker finds modules where this process finds them.
         path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
         environment = {**os.environ, **ENVIRONMENT, "KERAS_BACKEND": backend, "PYTHONPATH": path}
+        if (backend, mode) == ("jax", "eager"):
+            # Eager conditions are compiled anew in every call; most of the time, to the same code.
+            directory = tempfile.mkdtemp(prefix="sgd-ref-")
+            weakref.finalize(self, shutil.rmtree, directory, ignore_errors=True)
+            environment |= {**CACHE, "JAX_COMPILATION_CACHE_DIR": directory}
         self._worker = Worker([sys.executable, "-m", WORKER, backend, mode], environment, time_limit)
 
     @property

@@ -14,7 +14,7 @@ import platform
 import sys
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,9 @@ from sgd_ref.conformance.implementations.process import Handshake, Implementatio
 from sgd_ref.gradients import SparseRows
 
 Gradients = Sequence[Array | SparseRows | None]
+Apply = Callable[[list[Any]], None]
+
+CASES_TO_KEEP = 8
 
 
 class Backend(ABC):
@@ -41,12 +44,8 @@ class Backend(ABC):
         """Return the native gradient of an embedding."""
 
     @abstractmethod
-    def compiled_apply(self, optimizer: Any, variables: list[Any]) -> Callable[[list[Any]], None]:
+    def compiled_apply(self, optimizer: Any, variables: list[Any]) -> Apply:
         """Return ``optimizer.apply``, compiled the way ``model.fit`` does."""
-
-    @abstractmethod
-    def compiled(self, function: Callable[[Any], Any]) -> Callable[[Any], Any]:
-        """Return a function of a Keras variable, compiled the same way."""
 
 
 class Jax(Backend):
@@ -56,17 +55,25 @@ class Jax(Backend):
 
     def __init__(self) -> None:
         self.jax = importlib.import_module("jax")
+        self.cases = 0
 
-    def scope(self, case: Case) -> contextlib.AbstractContextManager[Any]:
-        # JAX has float64 only where it is asked for it, and asking changes other dtypes as well.
-        arrays = [*case.variables, *(g for call in case.gradients for g in call if g is not None)]
-        wide = any(array.dtype == FLOAT64 for array in arrays)
-        return self.jax.enable_x64(True) if wide else contextlib.nullcontext()
+    @contextlib.contextmanager
+    def scope(self, case: Case) -> Iterator[None]:
+        arrays = [*case.variables, *(g for gradients in case.gradients for g in gradients if g is not None)]
+        try:
+            # JAX has float64 only where it is asked for it, and asking changes other dtypes as well.
+            with self.jax.enable_x64(any(array.dtype == FLOAT64 for array in arrays)):
+                yield
+        finally:
+            # Eager conditions are compiled anew in every call, and JAX keeps them all, 20 MB for a case.
+            self.cases += 1
+            if self.cases % CASES_TO_KEEP == 0:
+                self.jax.clear_caches()
 
     def sparse(self, rows: SparseRows) -> Any:
         raise Unsupported("the gradient of an embedding is dense in Keras on JAX")
 
-    def compiled_apply(self, optimizer: Any, variables: list[Any]) -> Callable[[list[Any]], None]:
+    def compiled_apply(self, optimizer: Any, variables: list[Any]) -> Apply:
         stateless_apply = self.jax.jit(optimizer.stateless_apply)
 
         def apply(gradients: list[Any]) -> None:
@@ -76,10 +83,6 @@ class Jax(Backend):
                 variable.assign(value)
 
         return apply
-
-    def compiled(self, function: Callable[[Any], Any]) -> Callable[[Any], Any]:
-        compiled = self.jax.jit(function)
-        return lambda variable: compiled(variable.value)
 
 
 class TensorFlow(Backend):
@@ -99,19 +102,13 @@ class TensorFlow(Backend):
             constant(rows.values), constant(rows.indices), constant(rows.shape, "int64")
         )
 
-    def compiled_apply(self, optimizer: Any, variables: list[Any]) -> Callable[[list[Any]], None]:
+    def compiled_apply(self, optimizer: Any, variables: list[Any]) -> Apply:
         def apply(gradients: list[Any]) -> None:
             optimizer.apply(gradients, variables)
 
-        return self._function(apply)
-
-    def compiled(self, function: Callable[[Any], Any]) -> Callable[[Any], Any]:
-        return self._function(function)
-
-    def _function(self, function: Callable[[Any], Any]) -> Callable[[Any], Any]:
-        # The arguments are those of fit(); on a CPU its jit_compile="auto" means False.
-        compiled: Callable[[Any], Any] = self.tensorflow.function(
-            function, reduce_retracing=True, jit_compile=False, autograph=False
+        # The arguments are those of fit(), whose jit_compile="auto" means False on a CPU.
+        compiled: Apply = self.tensorflow.function(
+            apply, reduce_retracing=True, jit_compile=False, autograph=False
         )
         return compiled
 
@@ -132,11 +129,11 @@ class Torch(Backend):
     def sparse(self, rows: SparseRows) -> Any:
         raise Unsupported("the gradient of an embedding is dense in Keras on PyTorch")
 
-    def compiled_apply(self, optimizer: Any, variables: list[Any]) -> Callable[[list[Any]], None]:
+    def compiled_apply(self, optimizer: Any, variables: list[Any]) -> Apply:
         raise Unsupported("fit() does not compile on PyTorch")
 
-    def compiled(self, function: Callable[[Any], Any]) -> Callable[[Any], Any]:
-        raise Unsupported("fit() does not compile on PyTorch")
+
+BACKENDS: dict[str, Callable[[], Backend]] = {"jax": Jax, "tensorflow": TensorFlow, "torch": Torch}
 
 
 class GivenRate:
@@ -155,7 +152,7 @@ class Training:
     def __init__(self, keras: Any, backend: Backend, mode: str, case: Case) -> None:
         self.keras = keras
         self.backend = backend
-        self.given_rate = None if case.learning_rate_calls is None else GivenRate()
+        self.given_rate = GivenRate()
         pairs = zip(case.names, case.variables, strict=True)
         self.variables = [self._variable(name, value) for name, value in pairs]
         self.inner = keras.optimizers.SGD.from_config(self._config(case))
@@ -172,17 +169,25 @@ class Training:
         self.optimizer.build(self.variables)
         if case.state is not None:
             self._resume(case.state)
-        self._prepare(mode)
+        # Compilers merge a schedule with what uses it, so that there is no rate of the call to be read.
+        schedule = self.keras.optimizers.schedules.LearningRateSchedule
+        self.rate_is_readable = mode == "eager" or not isinstance(self.inner._learning_rate, schedule)
+        if mode == "compiled":
+            self._apply = backend.compiled_apply(self.optimizer, self.variables)
+        else:
+            self._apply = lambda gradients: self.optimizer.apply(gradients, self.variables)
 
     def step(self, gradients: Gradients, given_rate: float | None) -> Record:
         """Apply the gradients of one call and return the record of it."""
         native = [self._native(gradient) for gradient in gradients]
-        if self.given_rate is None:
-            rate = self._array(self._rate())[()]
-        else:
-            self.given_rate.value = rate = given_rate
+        rate: Record = {}
+        if given_rate is not None:
+            self.given_rate.value = given_rate
+            rate["learning_rate"] = given_rate
+        elif self.rate_is_readable:
+            rate["learning_rate"] = self._number(self.inner.learning_rate)
         self._apply(native)
-        return {**self.record(), "learning_rate": rate}
+        return {**self.record(), **rate}
 
     def finalize(self) -> Record:
         """Write the averages into the variables and return the record of it."""
@@ -200,7 +205,7 @@ class Training:
             "calls": int(self._array(self.inner._iterations)),
         }
         if self.scaled:
-            record["loss_scale"] = self._array(self.optimizer.dynamic_scale)[()]
+            record["loss_scale"] = self._number(self.optimizer.dynamic_scale)
             record["growth_counter"] = int(self._array(self.optimizer.step_counter))
         return record
 
@@ -215,23 +220,16 @@ class Training:
     def _config(self, case: Case) -> dict[str, Any]:
         # Keras changes what it is given.
         config = copy.deepcopy(case.config)
-        if self.given_rate is not None:
+        for name in ("learning_rate", "momentum"):
+            # Keras refuses integers here.
+            if isinstance(config.get(name), int):
+                config[name] = float(config[name])
+        if case.learning_rate_calls is not None:
             config["learning_rate"] = self.given_rate
         elif isinstance(config.get("learning_rate"), dict):
             schedules = self.keras.optimizers.schedules
             config["learning_rate"] = schedules.deserialize(config["learning_rate"])
         return config
-
-    def _prepare(self, mode: str) -> None:
-        schedule, calls = self.inner._learning_rate, self.inner._iterations
-        scheduled = isinstance(schedule, self.keras.optimizers.schedules.LearningRateSchedule)
-        if mode == "compiled":
-            self._apply = self.backend.compiled_apply(self.optimizer, self.variables)
-            # The compiled schedule is not the eager one: https://github.com/keras-team/keras
-            schedule = self.backend.compiled(schedule) if scheduled else schedule
-        else:
-            self._apply = lambda gradients: self.optimizer.apply(gradients, self.variables)
-        self._rate = (lambda: schedule(calls)) if scheduled else (lambda: schedule)
 
     def _resume(self, state: State) -> None:
         self.inner._iterations.assign(state.calls)
@@ -266,6 +264,9 @@ class Training:
         # PyTorch updates in place: without a copy every record would be the last one.
         return np.array(self.keras.ops.convert_to_numpy(tensor))
 
+    def _number(self, tensor: Any) -> Any:
+        return self._array(tensor)[()]
+
     def _arrays(self, variables: Sequence[Any]) -> list[Array]:
         return [self._array(variable) for variable in variables]
 
@@ -274,28 +275,28 @@ def run_case(keras: Any, backend: Backend, mode: str, case: Case) -> list[Record
     """Return the trajectory of a case; an error names the call that raised it."""
     if case.kind != "trajectory":
         raise Unsupported(f"cases of kind {case.kind}")
-    call = None
+    training = None
+    trajectory: list[Record] = []
     rates = case.learning_rate_calls or [None] * len(case.gradients)
     try:
         with backend.scope(case):
             training = Training(keras, backend, mode, case)
-            trajectory = []
-            for call, (gradients, rate) in enumerate(zip(case.gradients, rates, strict=True)):
+            for gradients, rate in zip(case.gradients, rates, strict=True):
                 trajectory.append(training.step(gradients, rate))
             if case.finalize:
-                call = len(case.gradients)
                 trajectory.append(training.finalize())
-            return trajectory
     except Unsupported:
         raise
     except Exception as error:
+        call = None if training is None else len(trajectory)
         raise ImplementationError(type(error).__name__, str(error), call) from error
+    return trajectory
 
 
 def prepare(name: str, mode: str) -> tuple[Handshake, Implementation]:
     """Import Keras and return the handshake and the implementation."""
     warnings.filterwarnings("ignore", message="Gradients do not exist for variables")
-    backend: Backend = {"jax": Jax, "tensorflow": TensorFlow, "torch": Torch}[name]()
+    backend = BACKENDS[name]()
     keras = importlib.import_module("keras")
     keras.config.set_floatx("float32")
     versions = {package: importlib.metadata.version(package) for package in ("numpy", *backend.packages)}

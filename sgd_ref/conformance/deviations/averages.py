@@ -1,0 +1,128 @@
+"""Averages at other times and in other roundings."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from sgd_ref import rule
+from sgd_ref.arithmetic.rounded import BFLOAT16, FLOAT32, FLOAT64, Array, convert, setting
+from sgd_ref.base import Call
+from sgd_ref.conformance.deviations.fused import fused_multiply_add
+from sgd_ref.optimizer import SGD, Values
+
+
+class AveragesOnEveryCall(SGD):
+    """Averages, and overwrites by them, happen on every call, also on those that only accumulate.
+
+    The documentation: "model & optimizer variables will not be updated at every step; instead they will
+    be updated every `gradient_accumulation_steps` steps", and the average is one of the weights "as the
+    weight values change". So weights are overwritten in the middle of a window. Evidence:
+    `_backend_apply_gradients` in `keras/src/optimizers/base_optimizer.py`, where what `use_ema` does
+    stands outside of the condition `is_update_step`.
+    """
+
+    def advance(self, values: Values, call: Call, loss_scale: float | np.float32 | None) -> Values:
+        """Average and overwrite after accumulating, too."""
+        advanced = super().advance(values, call, loss_scale)
+        if not self.accumulates(call):
+            return advanced
+        return self.overwrite(self.average(advanced, call), call)
+
+
+class FirstAverageComputed(SGD):
+    """The first average is ``0 * average + (1 - 0) * w`` instead of a copy of w.
+
+    -0.0 becomes +0.0, and an infinity met a second time, as in the first window of accumulated calls,
+    NaN. Evidence: `_update_model_variables_moving_average` in `keras/src/optimizers/base_optimizer.py`,
+    which multiplies the momentum by `not_first_step`.
+    """
+
+    def average(self, values: Values, call: Call) -> Values:
+        """Use a momentum of 0 in the first update."""
+        if not self.settings.use_ema or self.updates_before(call) != 0:
+            return super().average(values, call)
+        return replace(
+            values,
+            averages=[
+                rule.average(average, w, setting(0.0, w.dtype))
+                for average, w in zip(values.averages, values.variables, strict=True)
+            ],
+        )
+
+
+class AveragesFused(SGD):
+    """In float32 and float64 ``fma(ema_momentum, average, (1 - ema_momentum) * w)``.
+
+    The core code rounds both products. Evidence: XLA contracts the first one with the sum, for
+    processors that have the instruction; half types are not contracted.
+    """
+
+    def average(self, values: Values, call: Call) -> Values:
+        """Fuse one product with the sum."""
+        averaged = super().average(values, call)
+        if not self.settings.use_ema or self.updates_before(call) == 0:
+            return averaged
+
+        def fused(average: Array, w: Array) -> Array:
+            momentum = setting(self.settings.ema_momentum, w.dtype)
+            return fused_multiply_add(momentum, average, (1 - momentum) * w)
+
+        return replace(
+            averaged,
+            averages=[
+                fused(old, w) if w.dtype in (FLOAT32, FLOAT64) else new
+                for old, w, new in zip(values.averages, values.variables, averaged.averages, strict=True)
+            ],
+        )
+
+
+class HalfComplementRoundedOnce(SGD):
+    """In float16 and bfloat16 ``1 - ema_momentum`` is formed from the setting in float32.
+
+    The core code subtracts the momentum in the dtype of the variable, so that both factors add up to 1.
+    Evidence: on PyTorch `momentum` in `_update_model_variables_moving_average` is a product with a
+    Python number and stays float32.
+    """
+
+    def average(self, values: Values, call: Call) -> Values:
+        """Round the complement only once, to the half type."""
+        averaged = super().average(values, call)
+        if not self.settings.use_ema or self.updates_before(call) == 0:
+            return averaged
+
+        def rounded_once(average: Array, w: Array) -> Array:
+            complement = np.float32(1) - np.float32(self.settings.ema_momentum)
+            momentum = setting(self.settings.ema_momentum, w.dtype)
+            return np.asanyarray(momentum * average + convert(np.asanyarray(complement), w.dtype)[()] * w)
+
+        return replace(
+            averaged,
+            averages=[
+                rounded_once(old, w) if w.dtype in (np.dtype(np.float16), BFLOAT16) else new
+                for old, w, new in zip(values.averages, values.variables, averaged.averages, strict=True)
+            ],
+        )
+
+
+class OverwriteBlends(SGD):
+    """Overwriting is arithmetic: ``average * due + w * (1 - due)`` with `due` being 0 or 1.
+
+    Where no overwrite is due, an infinite weight becomes NaN and -0.0 becomes +0.0; where one is due, an
+    infinite weight does too. Evidence: `_backend_apply_gradients` in `keras/src/backend/jax/optimizer.py`.
+    """
+
+    def overwrite(self, values: Values, call: Call) -> Values:
+        """Blend variables and averages in every call."""
+        frequency = self.settings.ema_overwrite_frequency
+        if not self.settings.use_ema or frequency is None:
+            return values
+        due = float((self.updates_before(call) + 1) % frequency == 0)
+        return replace(
+            values,
+            variables=[
+                np.asanyarray(average * setting(due, w.dtype) + w * setting(1 - due, w.dtype))
+                for average, w in zip(values.averages, values.variables, strict=True)
+            ],
+        )

@@ -1,0 +1,192 @@
+"""Clipping with other norms, roundings and gradients."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from sgd_ref.arithmetic.rounded import BFLOAT16, FLOAT32, FLOAT64, Array, convert, promoted, setting
+from sgd_ref.base import Call
+from sgd_ref.conformance.deviations.deviation import apart
+from sgd_ref.gradients import Gradient, SparseRows
+from sgd_ref.optimizer import SGD, Gradients
+
+HALF = (np.dtype(np.float16), BFLOAT16)
+
+
+class NormOfRoundedSquares(SGD):
+    """The norm is the root of a sum of squares that are rounded, and overflow and underflow, in the dtype.
+
+    Gradients of 1e20 are clipped to 0 in float32, or all become NaN under a global norm; 1e-25 has no
+    norm. The documentation: "clipped so that its norm is no higher than this value". Here the squares and
+    their sum are rounded once each. Evidence: `_clip_by_norm` and `global_norm` in
+    `keras/src/optimizers/base_optimizer.py`.
+    """
+
+    def norm(self, gradients: list[Array]) -> Any:
+        """Square, add and take the root in the dtype."""
+        wide = promoted([gradient.dtype for gradient in gradients])
+        squares = [np.asanyarray(gradient * gradient) for gradient in gradients]
+        return np.sqrt(_sum(squares, wide))
+
+
+class NormInAnotherOrder(SGD):
+    """The norm is some units in the last place away from the correctly rounded one.
+
+    A sum in floating point depends on the order of the additions, which is that of the vector registers
+    and threads of one machine. The definition rounds the norm correctly, which no order does. Evidence:
+    `ops.sum` in `keras/src/optimizers/base_optimizer.py`.
+    """
+
+    norm_units = 1
+
+    def norm(self, gradients: list[Array]) -> Any:
+        """Move the norm by some units in the last place."""
+        norm = super().norm(gradients)
+        towards = np.array(np.inf if self.norm_units > 0 else -np.inf, norm.dtype)
+        for _ in range(abs(self.norm_units)):
+            norm = np.nextafter(norm, towards) if norm != 0 and np.isfinite(norm) else norm
+        return norm
+
+
+class _ClipOfSomeGradients(SGD):
+    """Clip some gradients by their norms by a formula of its own, the others by that of the definition."""
+
+    def clip_by_norm(self, gradients: Gradients, clipnorm: float) -> Gradients:
+        mine, others = apart(gradients, self.concerns)
+        return [
+            other if gradient is None else self.clipped(gradient, self.norm([gradient]), clipnorm)
+            for gradient, other in zip(mine, super().clip_by_norm(others, clipnorm), strict=True)
+        ]
+
+    def concerns(self, gradient: Array) -> bool:
+        raise NotImplementedError
+
+    def clipped(self, gradient: Array, norm: Any, clipnorm: float) -> Array:
+        raise NotImplementedError
+
+
+class ClipnormByReciprocal(_ClipOfSomeGradients):
+    """``(g * clipnorm) * (1 / max(norm, clipnorm))``, except in bfloat16 and for a single element.
+
+    The core code (`_clip_by_norm` in `keras/src/optimizers/base_optimizer.py`) divides. Evidence: XLA
+    replaces the division of an array by one number by a multiplication, also where JAX runs eagerly.
+    """
+
+    def concerns(self, gradient: Array) -> bool:
+        return gradient.size > 1 and gradient.dtype != BFLOAT16
+
+    def clipped(self, gradient: Array, norm: Any, clipnorm: float) -> Array:
+        limit = setting(clipnorm, gradient.dtype)
+        return np.asanyarray(gradient * limit * (setting(1.0, gradient.dtype) / np.maximum(norm, limit)))
+
+
+class ClipnormByOneFactor(_ClipOfSomeGradients):
+    """``g * (clipnorm * (1 / max(norm, clipnorm)))``, except in bfloat16 and for a single element.
+
+    The core code multiplies by clipnorm first. Evidence: XLA replaces the division and then moves the two
+    factors that are single numbers together.
+    """
+
+    def concerns(self, gradient: Array) -> bool:
+        return gradient.size > 1 and gradient.dtype != BFLOAT16
+
+    def clipped(self, gradient: Array, norm: Any, clipnorm: float) -> Array:
+        limit = setting(clipnorm, gradient.dtype)
+        return np.asanyarray(gradient * (limit * (setting(1.0, gradient.dtype) / np.maximum(norm, limit))))
+
+
+class ClipnormNotRounded(_ClipOfSomeGradients):
+    """In float16 and bfloat16 gradients are multiplied by clipnorm in float32, but divided by it rounded.
+
+    So a gradient that needs no clipping is scaled by the relative error of clipnorm in the half type.
+    Evidence: on PyTorch `ops.multiply(values, self.clipnorm)` in `_clip_by_norm` of
+    `keras/src/optimizers/base_optimizer.py` is the product with a Python number, `ops.maximum` is not.
+    """
+
+    def concerns(self, gradient: Array) -> bool:
+        return gradient.dtype in HALF
+
+    def clipped(self, gradient: Array, norm: Any, clipnorm: float) -> Array:
+        product = convert(convert(gradient, FLOAT32) * np.float32(clipnorm), gradient.dtype)
+        return np.asanyarray(product / np.maximum(norm, setting(clipnorm, gradient.dtype)))
+
+
+class GlobalClipnormNotRounded(SGD):
+    """In float16 and bfloat16 the common factor is formed with global_clipnorm in float32.
+
+    Its reciprocal, with which it is compared, is rounded to the half type. Evidence: on PyTorch the
+    product of `clip_norm`, a Python number, in `clip_by_global_norm` of
+    `keras/src/optimizers/base_optimizer.py`.
+    """
+
+    def clip_by_global_norm(self, gradients: Gradients, clipnorm: float) -> Gradients:
+        """Multiply by the setting in float32."""
+        present = [gradient for gradient in gradients if gradient is not None]
+        wide = promoted([gradient.dtype for gradient in present])
+        if wide not in HALF:
+            return super().clip_by_global_norm(gradients, clipnorm)
+        norm = self.norm(present)
+        smaller = np.minimum(setting(1.0, wide) / norm, setting(1 / clipnorm, wide))
+        factor = setting(float(np.float32(clipnorm) * np.float32(smaller)), wide) + (norm - norm)
+        return [None if gradient is None else np.asanyarray(gradient * factor) for gradient in gradients]
+
+
+class SlicesClipped(SGD):
+    """Rows that occur twice in a sparse gradient are clipped one by one, and added afterwards.
+
+    Their sum can be twice the limit, and a norm over the unmerged rows is not that of the gradient. The
+    documentation: "the gradient of each weight is clipped to be no higher than this value". Evidence:
+    `_clip_gradients` in `keras/src/optimizers/base_optimizer.py` and `_clip_by_norm` in
+    `keras/src/backend/tensorflow/optimizer.py`, given the `IndexedSlices` of an embedding.
+    """
+
+    _rows: list[Gradient]
+
+    def _validated(self, gradients: list[Gradient], variables: list[Array] | None) -> Call:
+        call = super()._validated(gradients, variables)
+        self._rows = list(gradients)
+        return call
+
+    def unscale(self, gradients: Gradients, loss_scale: float | np.float32 | None) -> Gradients:
+        """Unscale the rows unmerged; accumulation merges them."""
+        if self.settings.gradient_accumulation_steps is not None:
+            return super().unscale(gradients, loss_scale)
+        unmerged = [
+            dense if dense is None or not isinstance(rows, SparseRows) else _values(rows, dense)
+            for dense, rows in zip(gradients, self._rows, strict=True)
+        ]
+        return super().unscale(unmerged, loss_scale)
+
+    def clip(self, gradients: Gradients) -> Gradients:
+        """Clip the rows unmerged."""
+        clipped = super().clip(gradients)
+        if self.settings.gradient_accumulation_steps is not None:
+            return clipped
+        return [
+            _merged(values, rows) if values is not None and isinstance(rows, SparseRows) else values
+            for values, rows in zip(clipped, self._rows, strict=True)
+        ]
+
+
+def _values(rows: SparseRows, dense: Array) -> Array:
+    return convert(rows.values, dense.dtype).view(type(dense))
+
+
+def _merged(values: Array, rows: SparseRows) -> Array:
+    return SparseRows(rows.indices, values, rows.shape).to_dense().view(type(values))
+
+
+def _sum(parts: list[Array], dtype: np.dtype[Any]) -> Any:
+    """Return the sum of numbers, each part rounded once to its dtype and the total to the given one."""
+    totals = [float(setting(_total(convert(part, FLOAT64).reshape(-1).tolist()), part.dtype)) for part in parts]
+    return setting(_total(totals), dtype)
+
+
+def _total(numbers: list[float]) -> float:
+    try:
+        return math.fsum(numbers)
+    except OverflowError:
+        return math.inf

@@ -1,0 +1,65 @@
+"""Settings and learning rates that are rounded more, or less, than the definition does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from sgd_ref.arithmetic.rounded import Array
+from sgd_ref.base import Call
+from sgd_ref.gradients import Gradient
+from sgd_ref.optimizer import SGD
+from sgd_ref.schedules import LearningRateSchedule
+
+
+class _SettingsThroughFloat32(SGD):
+    """Round some settings to float32 when the optimizer is constructed."""
+
+    rounded: tuple[str, ...]
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        values = {name: getattr(self.settings, name) for name in self.rounded}
+        self.settings = replace(
+            self.settings,
+            **{name: float(np.float32(value)) for name, value in values.items() if value is not None},
+        )
+
+
+class MomentumThroughFloat32(_SettingsThroughFloat32):
+    """`momentum` and `weight_decay` pass through float32 on their way to float64 variables.
+
+    0.9 becomes 0.89999998. The core code casts the setting, a Python number, to the dtype of the
+    variable (`update_step` in `keras/src/optimizers/sgd.py`). Evidence: `ops.cast` on TensorFlow makes a
+    float32 tensor of it before it casts.
+    """
+
+    rounded = ("momentum", "weight_decay")
+
+
+class ClippingThroughFloat32(_SettingsThroughFloat32):
+    """Clipping and averaging settings pass through float32 on their way to float64 variables.
+
+    A clipvalue of 0.3 becomes 0.30000001. Evidence: Keras on PyTorch makes float32 tensors of Python
+    numbers (`convert_to_tensor` in `keras/src/backend/torch/core.py`) before an operation promotes them.
+    """
+
+    rounded = ("clipnorm", "clipvalue", "global_clipnorm", "ema_momentum")
+
+
+class RateNotRounded(SGD):
+    """What a callable learning rate returns is used as the float64 that it is.
+
+    The definition rounds every learning rate to float32, as Keras does with a constant one and with that
+    of a schedule. Evidence: `_get_current_learning_rate` in `keras/src/optimizers/base_optimizer.py`
+    returns the Python number, which PyTorch, and JAX with float64 enabled, do not round before use.
+    """
+
+    def _validated(self, gradients: Sequence[Gradient], variables: Sequence[Array] | None = None) -> Call:
+        call = super()._validated(gradients, variables)
+        if not callable(self._learning_rate) or isinstance(self._learning_rate, LearningRateSchedule):
+            return call
+        return call._replace(learning_rate=np.float64(self._learning_rate()))  # type: ignore[arg-type]

@@ -1,0 +1,95 @@
+"""All known deviations by name, and any number of them at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache
+
+from sgd_ref.conformance.deviations import (
+    accumulation,
+    averages,
+    clipping,
+    decay,
+    precision,
+    scaling,
+    subnormals,
+    update,
+)
+from sgd_ref.conformance.deviations.deviation import Deviation
+from sgd_ref.loss_scale import LossScaleOptimizer
+from sgd_ref.optimizer import SGD
+from sgd_ref.validation import reject_value
+
+# The first of two that override the same stage is asked first.
+_ALL = (
+    Deviation(
+        "subnormals-flushed", "contradiction", subnormals.SubnormalsFlushed, subnormals.LossScaleFlushed
+    ),
+    Deviation("averages-on-every-call", "contradiction", averages.AveragesOnEveryCall),
+    Deviation("first-average-computed", "contradiction", averages.FirstAverageComputed),
+    Deviation("overwrite-blends", "contradiction", averages.OverwriteBlends),
+    Deviation("averages-fused", "rounding", averages.AveragesFused),
+    Deviation("half-complement-rounded-once", "rounding", averages.HalfComplementRoundedOnce),
+    Deviation("accumulator-kept-without-gradient", "contradiction", accumulation.AccumulatorKeptWithoutGradient),
+    Deviation("accumulator-reset-by-multiplication", "contradiction", accumulation.ResetByMultiplication),
+    Deviation("mean-by-reciprocal", "rounding", accumulation.MeanByReciprocal),
+    Deviation("bfloat16-mean-by-reciprocal", "rounding", accumulation.BfloatMeanByReciprocal),
+    Deviation("unscale-in-dtype-of-gradient", "contradiction", scaling.UnscaleInDtypeOfGradient),
+    Deviation("unscale-by-reciprocal", "rounding", scaling.UnscaleByReciprocal),
+    Deviation("wide-unscaled-gradients", "rounding", scaling.WideUnscaledGradients),
+    Deviation("scale-without-limits", "contradiction", wrapper=scaling.ScaleWithoutLimits),
+    Deviation("slices-clipped", "contradiction", clipping.SlicesClipped),
+    Deviation("clipnorm-by-reciprocal", "rounding", clipping.ClipnormByReciprocal),
+    Deviation("clipnorm-by-one-factor", "rounding", clipping.ClipnormByOneFactor),
+    Deviation("clipnorm-not-rounded", "rounding", clipping.ClipnormNotRounded),
+    Deviation("global-clipnorm-not-rounded", "rounding", clipping.GlobalClipnormNotRounded),
+    Deviation("norm-summed-in-another-order", "rounding", clipping.NormInAnotherOrder),
+    Deviation("norm-of-rounded-squares", "contradiction", clipping.NormOfRoundedSquares),
+    Deviation("exclusion-by-pattern", "contradiction", decay.ExclusionByPattern),
+    Deviation("decay-by-one-factor", "rounding", decay.DecayByOneFactor),
+    Deviation("decay-factor-in-single", "contradiction", decay.DecayFactorInSingle),
+    Deviation("decay-fused", "rounding", decay.DecayFused),
+    Deviation("decay-reassociated", "rounding", decay.DecayReassociated),
+    Deviation("update-fused", "rounding", update.UpdateFused),
+    Deviation("update-in-fused-steps", "rounding", update.UpdateInFusedSteps),
+    Deviation("half-update-rounded-once", "rounding", update.HalfUpdateRoundedOnce),
+    Deviation("momentum-through-float32", "contradiction", precision.MomentumThroughFloat32),
+    Deviation("clipping-through-float32", "contradiction", precision.ClippingThroughFloat32),
+    Deviation("rate-not-rounded", "rounding", precision.RateNotRounded),
+)
+
+DEVIATIONS: dict[str, Deviation] = {deviation.name: deviation for deviation in _ALL}
+"""Every known deviation, in the order in which `compose` lets them take effect."""
+
+
+def compose(names: Iterable[str]) -> tuple[type[SGD], type[LossScaleOptimizer]]:
+    """Return the optimizer, and the wrapper for dynamic loss scaling, that have some deviations at once.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Names of deviations, in any order; none gives the reference itself.
+
+    Raises
+    ------
+    ValueError
+        If there is no deviation of one of the names.
+
+    Examples
+    --------
+    >>> optimizer_class, wrapper_class = compose(["subnormals-flushed", "decay-reassociated"])
+    >>> issubclass(optimizer_class, SGD), issubclass(wrapper_class, LossScaleOptimizer)
+    (True, True)
+    """
+    chosen = frozenset(names)
+    for name in sorted(chosen - DEVIATIONS.keys()):
+        reject_value("names", name, f"names of deviations, {', '.join(DEVIATIONS)}")
+    return _composed(chosen)
+
+
+@cache
+def _composed(names: frozenset[str]) -> tuple[type[SGD], type[LossScaleOptimizer]]:
+    chosen = [deviation for name, deviation in DEVIATIONS.items() if name in names]
+    optimizers = [deviation.optimizer for deviation in chosen if deviation.optimizer is not SGD]
+    wrappers = [d.wrapper for d in chosen if d.wrapper is not LossScaleOptimizer]
+    return type("Deviating", (*optimizers, SGD), {}), type("Deviating", (*wrappers, LossScaleOptimizer), {})
