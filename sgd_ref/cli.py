@@ -83,7 +83,9 @@ def _parser() -> argparse.ArgumentParser:
         default="eager",
         help="Keras called as it is, or compiled as fit compiles it (default: %(default)s)",
     )
-    command.add_argument("--tier", choices=TIERS, default="standard", help="which cases (default: %(default)s)")
+    command.add_argument(
+        "--tier", choices=TIERS, default="standard", help="which cases (default: %(default)s)"
+    )
     command.add_argument(
         "-k",
         dest="pattern",

@@ -202,7 +202,7 @@ class SGD(BaseSGD):
         if weight_decay is None:
             return values
 
-        def decayed(w: Array) -> Array:
+        def decayed(w: Array) -> Any:
             rate = setting(float(call.learning_rate), w.dtype)
             return rule.decay_weights(w, setting(weight_decay, w.dtype), rate)
 

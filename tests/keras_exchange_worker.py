@@ -6,6 +6,7 @@ Nothing here imports a framework before it runs.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import importlib
 import json
@@ -68,7 +69,7 @@ class Training:
 
     def _variable(self, name: str, value: Any) -> Any:
         *layers, last = name.split("/")
-        with self.keras.name_scope("/".join(layers)) if layers else self.keras.name_scope("model"):
+        with self.keras.name_scope("/".join(layers)) if layers else contextlib.nullcontext():
             return self.keras.Variable(value, dtype=value.dtype.name, name=last)
 
     def _eager_apply(self, gradients: list[Any]) -> None:

@@ -144,7 +144,8 @@ class Run:
         generator = np.random.default_rng([seed, self.exact])
         arrays = [generator.uniform(-magnitude, magnitude, shape) for shape in self.shapes]
         if self.exact:
-            arrays = [np.rint(array) for array in arrays]
+            # Without -0.0, to which Keras on PyTorch resets accumulators.
+            arrays = [np.rint(array) + 0.0 for array in arrays]
         return [np.array(array, dtype) for array, dtype in zip(arrays, self.dtypes, strict=True)]
 
     @property
@@ -361,6 +362,9 @@ def test_a_config_that_keras_exports_gives_equal_settings_here(backend: str, nam
     config = answers_of_keras(backend)["exports"][name]
     loaded = CLASSES[description["class_name"]].from_config(config)
     assert settings_of(loaded) == settings_of(constructed(description))
+    if "inner_optimizer" in config:
+        # Keras on PyTorch exports the address of a private class of its own.
+        config["inner_optimizer"] |= {"module": "keras.optimizers", "registered_name": None}
     assert loaded.get_config() == config
 
 
@@ -424,13 +428,14 @@ def test_no_operation_of_an_exact_run_rounds(name: str) -> None:
     run = RUNS[name]
     wide = Training(replace(run, dtypes=("float64",) * 3))
     narrow = Training(run)
-    for training in (wide, narrow):
-        training.advance(0, run.calls)
-    for variable, expected in zip(narrow.variables, wide.variables, strict=True):
-        # Five bits less would do as well, so that no intermediate result of a call rounds either.
-        assert np.array_equal(np.ldexp(expected, 18), np.rint(np.ldexp(expected, 18)))
-        assert np.abs(expected).max() < 2**6
-        assert np.array_equal(variable, expected)
+    for call in range(run.calls):
+        for training in (wide, narrow):
+            training.advance(call, call + 1)
+        for variable, expected in zip(narrow.variables, wide.variables, strict=True):
+            assert np.array_equal(variable, expected)
+            # All settings are multiples of 1/4, so that intermediate results need few bits more.
+            assert np.array_equal(np.ldexp(expected, 20), np.rint(np.ldexp(expected, 20)))
+            assert np.abs(expected).max() < 2**4
 
 
 @pytest.mark.parametrize("name", RUNS)

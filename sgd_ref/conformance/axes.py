@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
-from itertools import product
 from typing import Any, NamedTuple
 
 AXES: dict[str, tuple[str, ...]] = {
@@ -162,7 +162,7 @@ def full_product() -> Iterator[dict[str, str]]:
     >>> next(full_product())["update"]
     'plain'
     """
-    for values in product(*AXES.values()):
+    for values in itertools.product(*AXES.values()):
         yield dict(zip(AXES, values, strict=True))
 
 
@@ -187,10 +187,9 @@ def every_pair() -> list[dict[str, str]]:
     """
     open_pairs = {
         ((first, a), (second, b))
-        for position, first in enumerate(AXES)
-        for second in list(AXES)[position + 1 :]
-        for a in AXES[first]
-        for b in AXES[second]
+        for (first, first_values), (second, second_values) in itertools.combinations(AXES.items(), 2)
+        for a in first_values
+        for b in second_values
     }
     order = {axis: position for position, axis in enumerate(AXES)}
     uses: dict[tuple[str, str], int] = {}
@@ -198,16 +197,16 @@ def every_pair() -> list[dict[str, str]]:
     while open_pairs:
         start = min(open_pairs, key=lambda pair: [(order[axis], AXES[axis].index(v)) for axis, v in pair])
         features = dict(start)
-        for axis in AXES:
-            if axis in features:
-                continue
-            features[axis] = max(
-                AXES[axis],
-                key=lambda value, axis=axis: (  # type: ignore[misc]
-                    _newly_covered(features, axis, value, order, open_pairs),
-                    -uses.get((axis, value), 0),
-                ),
-            )
+        for axis, values in AXES.items():
+            if axis not in features:
+                gains = {
+                    value: (
+                        _newly_covered(features, axis, value, order, open_pairs),
+                        -uses.get((axis, value), 0),
+                    )
+                    for value in values
+                }
+                features[axis] = max(gains, key=gains.__getitem__)
         combinations.append({axis: features[axis] for axis in AXES})
         for item in features.items():
             uses[item] = uses.get(item, 0) + 1

@@ -43,7 +43,13 @@ SHAPES: dict[str, tuple[int, ...]] = {
     "scale": (),
     "nothing": (0,),
 }
-MIXED = {"kernel": "float32", "bias": "float16", "table": "bfloat16", "scale": "float32", "nothing": "float16"}
+MIXED = {
+    "kernel": "float32",
+    "bias": "float16",
+    "table": "bfloat16",
+    "scale": "float32",
+    "nothing": "float16",
+}
 
 PLAINEST = {axis: values[0] for axis, values in AXES.items()}
 
@@ -57,9 +63,10 @@ def cases(tier: str = "standard") -> Sequence[Case]:
     Parameters
     ----------
     tier : str
-        "smoke": a few combinations of all features, for seconds. "standard": each
-        feature alone, every pair of values of any two feature axes, combinations on which every
-        evaluation in the documented order gives the same bits, and the named cases. "full": the product of all axes, made one by one as they are asked for.
+        "smoke": a few combinations of all features, for seconds. "standard": each feature alone, every
+        pair of values of any two feature axes, combinations on which every evaluation in the documented
+        order gives the same bits, and the named cases. "full": the product of all axes, made one by one
+        as they are asked for.
 
     Returns
     -------
@@ -181,9 +188,7 @@ def make_case(features: Features) -> Case:
     return case
 
 
-def _config(
-    features: Features, calls: int
-) -> tuple[dict[str, Any], tuple[float, ...] | None, int]:
+def _config(features: Features, calls: int) -> tuple[dict[str, Any], tuple[float, ...] | None, int]:
     """Return the config, the values of a callable learning rate, and the units a schedule may be off."""
     numbers = NUMBERS[features["settings"]]
     kind = features["learning_rate"]

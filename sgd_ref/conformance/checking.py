@@ -7,8 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
-import numpy as np
-
+from sgd_ref.arithmetic.rounded import Array
 from sgd_ref.conformance import reference
 from sgd_ref.conformance.case import Case, Implementation, Trajectory, Unsupported
 from sgd_ref.conformance.catalogue import cases as catalogue
@@ -84,7 +83,9 @@ class Profile:
     def claims(self) -> list[tuple[str, str]]:
         """Return all claims as pairs of axis and value."""
         dtypes = [("dtype", dtype) for dtype in sorted(self.dtypes or ())]
-        features = [(axis, value) for axis, values in (self.features or {}).items() for value in sorted(values)]
+        features = [
+            (axis, value) for axis, values in (self.features or {}).items() for value in sorted(values)
+        ]
         return dtypes + features
 
 
@@ -239,12 +240,16 @@ def private_copy(case: Case) -> Case:
 
 
 def _same_gradients(case: Case, given: Case) -> bool:
-    for before, after in zip(case.gradients, given.gradients, strict=True):
-        for old, new in zip(before, after, strict=True):
-            if isinstance(old, SparseRows) and isinstance(new, SparseRows):
-                if old.indices.tobytes() != new.indices.tobytes():
-                    return False
-                old, new = old.values, new.values
-            if isinstance(old, np.ndarray) and isinstance(new, np.ndarray) and old.tobytes() != new.tobytes():
-                return False
-    return True
+    return all(
+        _bytes(old) == _bytes(new)
+        for before, after in zip(case.gradients, given.gradients, strict=True)
+        for old, new in zip(before, after, strict=True)
+    )
+
+
+def _bytes(gradient: Array | SparseRows | None) -> bytes:
+    if gradient is None:
+        return b""
+    if isinstance(gradient, SparseRows):
+        return gradient.indices.tobytes() + gradient.values.tobytes()
+    return gradient.tobytes()

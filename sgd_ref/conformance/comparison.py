@@ -104,7 +104,7 @@ def equal_bits(expected: Array, observed: Array) -> Array:
     array([False,  True])
     """
     same = _bits(expected) == _bits(observed)
-    return same | (np.isnan(expected) & np.isnan(observed))
+    return np.asarray(same | (np.isnan(expected) & np.isnan(observed)))
 
 
 def units_apart(expected: Array, observed: Array) -> Array:
@@ -179,8 +179,8 @@ def check_form(case: Case, expected: Trajectory, observed: Any) -> None:
                 raise ValueError(
                     f"{quantity} of record {call} must have {len(case.names)} arrays, got {len(arrays)}"
                 )
-            for name, want, got in zip(case.names, wanted[quantity], arrays, strict=True):
-                got = np.asarray(got)
+            for name, want, given_array in zip(case.names, wanted[quantity], arrays, strict=True):
+                got = np.asarray(given_array)
                 if got.shape != want.shape or got.dtype != want.dtype:
                     raise ValueError(
                         f"{quantity} of {name} in record {call} must be {want.dtype} of shape {want.shape}, "
@@ -203,8 +203,7 @@ def hexadecimal(value: Any) -> str:
 def _pairs(case: Case, wanted: Record, given: Record) -> Iterator[tuple[str, str, Array, Array]]:
     for quantity in SCALARS:
         if wanted.get(quantity) is not None and given.get(quantity) is not None:
-            pair = (np.asarray(value, FLOAT32) for value in (wanted[quantity], given[quantity]))
-            yield quantity, "", *pair
+            yield quantity, "", np.asarray(wanted[quantity], FLOAT32), np.asarray(given[quantity], FLOAT32)
     for quantity in LISTS:
         if wanted[quantity] and given.get(quantity):
             for name, want, got in zip(case.names, wanted[quantity], given[quantity], strict=True):
@@ -226,4 +225,4 @@ def _ordered(array: Array) -> Array:
     bits = _bits(array)
     # The distance of two numbers of float64 may pass the largest int64.
     magnitude = (bits & ~sign_bit).astype(object if array.itemsize == 8 else np.int64)
-    return np.where(bits & sign_bit, -magnitude, magnitude)
+    return np.asarray(np.where(bits & sign_bit, -magnitude, magnitude))

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -147,7 +148,8 @@ def _keras(backend: str, mode: str) -> Target:
 
 def _function(target: str) -> Target:
     module_name, _, path = target.partition(":")
-    sys.path.insert(0, os.getcwd())
+    folder = str(Path.cwd())
+    sys.path.insert(0, folder)
     try:
         function: Any = importlib.import_module(module_name)
         for attribute in path.split("."):
@@ -155,7 +157,7 @@ def _function(target: str) -> Target:
     except (ImportError, AttributeError) as problem:
         raise CannotRun(f"{target}: {problem}") from problem
     finally:
-        sys.path.remove(os.getcwd())
+        sys.path.remove(folder)
     if not callable(function):
         raise CannotRun(f"{target}: it is not a function")
     return Target(target, lambda: nullcontext(function))

@@ -182,8 +182,9 @@ def test_trajectories_come_back_bit_by_bit(trajectory: list[dict[str, Any]]) -> 
 def test_every_dtype_has_its_special_patterns() -> None:
     for dtype in FORMATS:
         numbers = np.array(SPECIAL[dtype.itemsize], f"u{dtype.itemsize}").view(dtype)
-        assert np.isnan(numbers).any()
-        assert np.isinf(numbers).any()
+        with np.errstate(invalid="ignore"):
+            assert np.isnan(numbers).any()
+            assert np.isinf(numbers).any()
         assert_same(numbers, array_from_json(array_to_json(numbers)))
 
 

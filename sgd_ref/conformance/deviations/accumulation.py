@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
 from sgd_ref import rule
-from sgd_ref.arithmetic.rounded import BFLOAT16, FLOAT32, FLOAT64, Array, setting
+from sgd_ref.arithmetic.rounded import BFLOAT16, Array, setting
+from sgd_ref.conformance.deviations.deviation import apart, has_dtype
 from sgd_ref.optimizer import SGD, Gradients, Values
 
 
@@ -19,36 +19,24 @@ class MeanByReciprocal(SGD):
     Grappler replace the division by a constant by a multiplication.
     """
 
-    dtypes: tuple[np.dtype[Any], ...] = (np.dtype(np.float16), FLOAT32, FLOAT64)
-
     def mean(self, values: Values, gradients: Gradients) -> tuple[Gradients, Values]:
         """Multiply instead of dividing."""
+        mine, _ = apart(gradients, lambda gradient: gradient.dtype != BFLOAT16)
         means, reset = super().mean(values, gradients)
-        steps = self.settings.gradient_accumulation_steps
-        if steps is None:
-            return means, reset
-
-        def product(gradient: Array, accumulator: Array) -> Array:
-            one = setting(1.0, gradient.dtype)
-            total = rule.accumulate(gradient, accumulator)
-            return np.asanyarray(total * (one / setting(float(steps), gradient.dtype)))
-
-        mine = [
-            product(gradient, accumulator)
-            if gradient is not None and gradient.dtype in self.dtypes
-            else mean
-            for gradient, accumulator, mean in zip(gradients, values.accumulators, means, strict=True)
-        ]
-        return mine, reset
+        return _with_products(means, mine, values, self.settings.gradient_accumulation_steps), reset
 
 
-class BfloatMeanByReciprocal(MeanByReciprocal):
-    """In bfloat16 too, the mean is the sum times the rounded ``1 / steps``.
+class BfloatMeanByReciprocal(SGD):
+    """In bfloat16 the mean is the sum times the rounded ``1 / steps``.
 
     The core code divides. Evidence: Grappler, the graph optimizer that `tf.function` runs.
     """
 
-    dtypes = (BFLOAT16,)
+    def mean(self, values: Values, gradients: Gradients) -> tuple[Gradients, Values]:
+        """Multiply instead of dividing."""
+        mine, _ = apart(gradients, has_dtype(BFLOAT16))
+        means, reset = super().mean(values, gradients)
+        return _with_products(means, mine, values, self.settings.gradient_accumulation_steps), reset
 
 
 class AccumulatorKeptWithoutGradient(SGD):
@@ -83,3 +71,20 @@ class ResetByMultiplication(SGD):
         means, reset = super().mean(values, gradients)
         zeros = [array * setting(0.0, array.dtype) for array in values.accumulators]
         return means, replace(reset, accumulators=zeros)
+
+
+def _with_products(
+    means: Gradients, gradients: Gradients, values: Values, steps: int | None
+) -> Gradients:
+    """Return the means, for some gradients as products with the reciprocal of the number of steps."""
+    if steps is None:
+        return means
+
+    def product(gradient: Array, accumulator: Array) -> Array:
+        reciprocal = setting(1.0, gradient.dtype) / setting(float(steps), gradient.dtype)
+        return np.asanyarray(rule.accumulate(gradient, accumulator) * reciprocal)
+
+    return [
+        mean if gradient is None else product(gradient, accumulator)
+        for mean, gradient, accumulator in zip(means, gradients, values.accumulators, strict=True)
+    ]

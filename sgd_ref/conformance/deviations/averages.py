@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 
 from sgd_ref import rule
-from sgd_ref.arithmetic.rounded import BFLOAT16, FLOAT32, FLOAT64, Array, convert, setting
+from sgd_ref.arithmetic.rounded import Array, convert, setting
 from sgd_ref.base import Call
+from sgd_ref.conformance.deviations.deviation import HALF, SINGLE_AND_DOUBLE
 from sgd_ref.conformance.deviations.fused import fused_multiply_add
 from sgd_ref.optimizer import SGD, Values
 
@@ -72,7 +73,7 @@ class AveragesFused(SGD):
         return replace(
             averaged,
             averages=[
-                fused(old, w) if w.dtype in (FLOAT32, FLOAT64) else new
+                fused(old, w) if w.dtype in SINGLE_AND_DOUBLE else new
                 for old, w, new in zip(values.averages, values.variables, averaged.averages, strict=True)
             ],
         )
@@ -100,7 +101,7 @@ class HalfComplementRoundedOnce(SGD):
         return replace(
             averaged,
             averages=[
-                rounded_once(old, w) if w.dtype in (np.dtype(np.float16), BFLOAT16) else new
+                rounded_once(old, w) if w.dtype in HALF else new
                 for old, w, new in zip(values.averages, values.variables, averaged.averages, strict=True)
             ],
         )

@@ -9,11 +9,9 @@ import numpy as np
 
 from sgd_ref.arithmetic.rounded import BFLOAT16, FLOAT32, FLOAT64, Array, convert, promoted, setting
 from sgd_ref.base import Call
-from sgd_ref.conformance.deviations.deviation import apart
+from sgd_ref.conformance.deviations.deviation import HALF, apart, has_dtype
 from sgd_ref.gradients import Gradient, SparseRows
 from sgd_ref.optimizer import SGD, Gradients
-
-HALF = (np.dtype(np.float16), BFLOAT16)
 
 
 class NormOfRoundedSquares(SGD):
@@ -51,54 +49,39 @@ class NormInAnotherOrder(SGD):
         return norm
 
 
-class _ClipOfSomeGradients(SGD):
-    """Clip some gradients by their norms by a formula of its own, the others by that of the definition."""
-
-    def clip_by_norm(self, gradients: Gradients, clipnorm: float) -> Gradients:
-        mine, others = apart(gradients, self.concerns)
-        return [
-            other if gradient is None else self.clipped(gradient, self.norm([gradient]), clipnorm)
-            for gradient, other in zip(mine, super().clip_by_norm(others, clipnorm), strict=True)
-        ]
-
-    def concerns(self, gradient: Array) -> bool:
-        raise NotImplementedError
-
-    def clipped(self, gradient: Array, norm: Any, clipnorm: float) -> Array:
-        raise NotImplementedError
-
-
-class ClipnormByReciprocal(_ClipOfSomeGradients):
+class ClipnormByReciprocal(SGD):
     """``(g * clipnorm) * (1 / max(norm, clipnorm))``, except in bfloat16 and for a single element.
 
     The core code (`_clip_by_norm` in `keras/src/optimizers/base_optimizer.py`) divides. Evidence: XLA
     replaces the division of an array by one number by a multiplication, also where JAX runs eagerly.
     """
 
-    def concerns(self, gradient: Array) -> bool:
-        return gradient.size > 1 and gradient.dtype != BFLOAT16
+    def clip_by_norm(self, gradients: Gradients, clipnorm: float) -> Gradients:
+        """Multiply by the reciprocal."""
+        mine, others = apart(gradients, _is_divided_by_multiplying)
+        return [
+            other if gradient is None else _times_reciprocal(gradient, self.norm([gradient]), clipnorm)
+            for gradient, other in zip(mine, super().clip_by_norm(others, clipnorm), strict=True)
+        ]
 
-    def clipped(self, gradient: Array, norm: Any, clipnorm: float) -> Array:
-        limit = setting(clipnorm, gradient.dtype)
-        return np.asanyarray(gradient * limit * (setting(1.0, gradient.dtype) / np.maximum(norm, limit)))
 
-
-class ClipnormByOneFactor(_ClipOfSomeGradients):
+class ClipnormByOneFactor(SGD):
     """``g * (clipnorm * (1 / max(norm, clipnorm)))``, except in bfloat16 and for a single element.
 
     The core code multiplies by clipnorm first. Evidence: XLA replaces the division and then moves the two
     factors that are single numbers together.
     """
 
-    def concerns(self, gradient: Array) -> bool:
-        return gradient.size > 1 and gradient.dtype != BFLOAT16
+    def clip_by_norm(self, gradients: Gradients, clipnorm: float) -> Gradients:
+        """Multiply by one number."""
+        mine, others = apart(gradients, _is_divided_by_multiplying)
+        return [
+            other if gradient is None else _times_one_factor(gradient, self.norm([gradient]), clipnorm)
+            for gradient, other in zip(mine, super().clip_by_norm(others, clipnorm), strict=True)
+        ]
 
-    def clipped(self, gradient: Array, norm: Any, clipnorm: float) -> Array:
-        limit = setting(clipnorm, gradient.dtype)
-        return np.asanyarray(gradient * (limit * (setting(1.0, gradient.dtype) / np.maximum(norm, limit))))
 
-
-class ClipnormNotRounded(_ClipOfSomeGradients):
+class ClipnormNotRounded(SGD):
     """In float16 and bfloat16 gradients are multiplied by clipnorm in float32, but divided by it rounded.
 
     So a gradient that needs no clipping is scaled by the relative error of clipnorm in the half type.
@@ -106,12 +89,13 @@ class ClipnormNotRounded(_ClipOfSomeGradients):
     `keras/src/optimizers/base_optimizer.py` is the product with a Python number, `ops.maximum` is not.
     """
 
-    def concerns(self, gradient: Array) -> bool:
-        return gradient.dtype in HALF
-
-    def clipped(self, gradient: Array, norm: Any, clipnorm: float) -> Array:
-        product = convert(convert(gradient, FLOAT32) * np.float32(clipnorm), gradient.dtype)
-        return np.asanyarray(product / np.maximum(norm, setting(clipnorm, gradient.dtype)))
+    def clip_by_norm(self, gradients: Gradients, clipnorm: float) -> Gradients:
+        """Multiply half gradients by the setting in float32."""
+        mine, others = apart(gradients, has_dtype(*HALF))
+        return [
+            other if gradient is None else _times_wide_setting(gradient, self.norm([gradient]), clipnorm)
+            for gradient, other in zip(mine, super().clip_by_norm(others, clipnorm), strict=True)
+        ]
 
 
 class GlobalClipnormNotRounded(SGD):
@@ -169,6 +153,25 @@ class SlicesClipped(SGD):
             _merged(values, rows) if values is not None and isinstance(rows, SparseRows) else values
             for values, rows in zip(clipped, self._rows, strict=True)
         ]
+
+
+def _is_divided_by_multiplying(gradient: Array) -> bool:
+    return gradient.size > 1 and gradient.dtype != BFLOAT16
+
+
+def _times_reciprocal(gradient: Array, norm: Any, clipnorm: float) -> Array:
+    limit = setting(clipnorm, gradient.dtype)
+    return np.asanyarray(gradient * limit * (setting(1.0, gradient.dtype) / np.maximum(norm, limit)))
+
+
+def _times_one_factor(gradient: Array, norm: Any, clipnorm: float) -> Array:
+    limit = setting(clipnorm, gradient.dtype)
+    return np.asanyarray(gradient * (limit * (setting(1.0, gradient.dtype) / np.maximum(norm, limit))))
+
+
+def _times_wide_setting(gradient: Array, norm: Any, clipnorm: float) -> Array:
+    product = convert(convert(gradient, FLOAT32) * np.float32(clipnorm), gradient.dtype)
+    return np.asanyarray(product / np.maximum(norm, setting(clipnorm, gradient.dtype)))
 
 
 def _values(rows: SparseRows, dense: Array) -> Array:

@@ -3,44 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from sgd_ref.arithmetic.rounded import BFLOAT16, FLOAT32, FLOAT64, Array, convert, promoted, setting
+from sgd_ref.arithmetic.rounded import FLOAT32, FLOAT64, Array, convert, promoted, setting
 from sgd_ref.base import Call
-from sgd_ref.conformance.deviations.deviation import SINGLE_AND_DOUBLE, apart, has_dtype
+from sgd_ref.conformance.deviations.deviation import HALF, SINGLE_AND_DOUBLE, apart, has_dtype
 from sgd_ref.conformance.deviations.fused import fused_multiply_add
 from sgd_ref.optimizer import SGD, Gradients, Values
 from sgd_ref.state import State
 
 
-class _DecayOfSomeDtypes(SGD):
-    """Decay the variables of some dtypes by a formula of its own, the others by that of the definition."""
-
-    dtypes: tuple[np.dtype[Any], ...]
-
-    def decay(self, values: Values, gradients: Gradients, call: Call) -> Values:
-        weight_decay = self.settings.weight_decay
-        if weight_decay is None:
-            return values
-        mine, others = apart(gradients, has_dtype(*self.dtypes))
-        values = super().decay(values, others, call)
-        return replace(
-            values,
-            variables=[
-                w if gradient is None or not applies else self.decayed(w, weight_decay, call.learning_rate)
-                for w, gradient, applies in zip(values.variables, mine, call.state.decayed, strict=True)
-            ],
-        )
-
-    def decayed(self, w: Array, weight_decay: float, learning_rate: np.floating[Any]) -> Array:
-        raise NotImplementedError
-
-
-class DecayByOneFactor(_DecayOfSomeDtypes):
+class DecayByOneFactor(SGD):
     """Weights are multiplied by ``1 - weight_decay * learning_rate``, formed in float32 or wider.
 
     The core code (`BaseOptimizer._apply_weight_decay`) subtracts ``w * weight_decay * learning_rate``;
@@ -48,13 +25,14 @@ class DecayByOneFactor(_DecayOfSomeDtypes):
     Evidence: `_apply_weight_decay` in `keras/src/backend/torch/optimizers/torch_optimizer.py`.
     """
 
-    dtypes = (np.dtype(np.float16), BFLOAT16, FLOAT32)
+    def decay(self, values: Values, gradients: Gradients, call: Call) -> Values:
+        """Multiply once."""
+        mine, others = apart(gradients, has_dtype(*HALF, FLOAT32))
+        values = super().decay(values, others, call)
+        return _decayed(values, mine, call, self.settings.weight_decay, _times_factor)
 
-    def decayed(self, w: Array, weight_decay: float, learning_rate: np.floating[Any]) -> Array:
-        return _times(w, _factor(weight_decay, learning_rate))
 
-
-class DecayFactorInSingle(_DecayOfSomeDtypes):
+class DecayFactorInSingle(SGD):
     """The factor ``1 - weight_decay * learning_rate`` for float64 weights is formed in float32.
 
     The core code casts both to the dtype of the variable first. What float32 cuts off the factor is an
@@ -62,36 +40,48 @@ class DecayFactorInSingle(_DecayOfSomeDtypes):
     `keras/src/backend/torch/optimizers/torch_optimizer.py`, where the learning rate is a float32 tensor.
     """
 
-    dtypes = (FLOAT64,)
+    def decay(self, values: Values, gradients: Gradients, call: Call) -> Values:
+        """Multiply float64 variables once."""
+        mine, others = apart(gradients, has_dtype(FLOAT64))
+        values = super().decay(values, others, call)
+        return _decayed(values, mine, call, self.settings.weight_decay, _times_factor)
 
-    def decayed(self, w: Array, weight_decay: float, learning_rate: np.floating[Any]) -> Array:
-        return _times(w, _factor(weight_decay, learning_rate))
 
-
-class DecayReassociated(_DecayOfSomeDtypes):
+class DecayReassociated(SGD):
     """The settings are multiplied first: ``w - w * (weight_decay * learning_rate)``.
 
     The core code multiplies from left to right. Evidence: Grappler, the graph optimizer that
     `tf.function` runs, and XLA both move the product of constants together.
     """
 
-    dtypes = (np.dtype(np.float16), BFLOAT16, FLOAT32, FLOAT64)
+    def decay(self, values: Values, gradients: Gradients, call: Call) -> Values:
+        """Multiply the settings first."""
+        return _decayed(
+            values,
+            gradients,
+            call,
+            self.settings.weight_decay,
+            lambda w, weight_decay, rate: w - w * _product(w, weight_decay, rate),
+        )
 
-    def decayed(self, w: Array, weight_decay: float, learning_rate: np.floating[Any]) -> Array:
-        return np.asanyarray(w - w * _product(w, weight_decay, learning_rate))
 
-
-class DecayFused(_DecayOfSomeDtypes):
+class DecayFused(SGD):
     """In float32 and float64 ``fma(-w, weight_decay * learning_rate, w)``, with one rounding less.
 
     The core code multiplies from left to right and rounds each product. Evidence: XLA reassociates the
     product and contracts it with the difference, for processors that have the instruction.
     """
 
-    dtypes = SINGLE_AND_DOUBLE
-
-    def decayed(self, w: Array, weight_decay: float, learning_rate: np.floating[Any]) -> Array:
-        return fused_multiply_add(-w, _product(w, weight_decay, learning_rate), w)
+    def decay(self, values: Values, gradients: Gradients, call: Call) -> Values:
+        """Decay float32 and float64 variables by a fused formula."""
+        mine, others = apart(gradients, has_dtype(*SINGLE_AND_DOUBLE))
+        return _decayed(
+            super().decay(values, others, call),
+            mine,
+            call,
+            self.settings.weight_decay,
+            lambda w, weight_decay, rate: fused_multiply_add(-w, _product(w, weight_decay, rate), w),
+        )
 
 
 class ExclusionByPattern(SGD):
@@ -113,15 +103,29 @@ class ExclusionByPattern(SGD):
         return state
 
 
+Formula = Callable[[Array, float, np.floating[Any]], Array]
+
+
+def _decayed(
+    values: Values, gradients: Gradients, call: Call, weight_decay: float | None, formula: Formula
+) -> Values:
+    if weight_decay is None:
+        return values
+    return replace(
+        values,
+        variables=[
+            formula(w, weight_decay, call.learning_rate) if gradient is not None and applies else w
+            for w, gradient, applies in zip(values.variables, gradients, call.state.decayed, strict=True)
+        ],
+    )
+
+
 def _product(w: Array, weight_decay: float, learning_rate: np.floating[Any]) -> Any:
     return setting(weight_decay, w.dtype) * setting(float(learning_rate), w.dtype)
 
 
-def _factor(weight_decay: float, learning_rate: np.floating[Any]) -> Any:
-    """Return the factor in the dtype of the learning rate, which is float64 for a callable."""
-    return 1 - setting(weight_decay, learning_rate.dtype) * learning_rate
-
-
-def _times(w: Array, factor: Any) -> Array:
+def _times_factor(w: Array, weight_decay: float, learning_rate: np.floating[Any]) -> Array:
+    """Multiply in float32 or wider by a factor formed in the dtype of the learning rate."""
+    factor = 1 - setting(weight_decay, learning_rate.dtype) * learning_rate
     wide = promoted([w.dtype, FLOAT32])
     return convert(np.asanyarray(convert(w, wide) * setting(float(factor), wide)), w.dtype)

@@ -13,23 +13,10 @@ from sgd_ref.base import Call
 from sgd_ref.gradients import Gradient
 from sgd_ref.optimizer import SGD
 from sgd_ref.schedules import LearningRateSchedule
+from sgd_ref.settings import Settings
 
 
-class _SettingsThroughFloat32(SGD):
-    """Round some settings to float32 when the optimizer is constructed."""
-
-    rounded: tuple[str, ...]
-
-    def __init__(self, *arguments: Any, **settings: Any) -> None:
-        super().__init__(*arguments, **settings)
-        values = {name: getattr(self.settings, name) for name in self.rounded}
-        self.settings = replace(
-            self.settings,
-            **{name: float(np.float32(value)) for name, value in values.items() if value is not None},
-        )
-
-
-class MomentumThroughFloat32(_SettingsThroughFloat32):
+class MomentumThroughFloat32(SGD):
     """`momentum` and `weight_decay` pass through float32 on their way to float64 variables.
 
     0.9 becomes 0.89999998. The core code casts the setting, a Python number, to the dtype of the
@@ -37,17 +24,23 @@ class MomentumThroughFloat32(_SettingsThroughFloat32):
     float32 tensor of it before it casts.
     """
 
-    rounded = ("momentum", "weight_decay")
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self.settings = _through_float32(self.settings, "momentum", "weight_decay")
 
 
-class ClippingThroughFloat32(_SettingsThroughFloat32):
+class ClippingThroughFloat32(SGD):
     """Clipping and averaging settings pass through float32 on their way to float64 variables.
 
     A clipvalue of 0.3 becomes 0.30000001. Evidence: Keras on PyTorch makes float32 tensors of Python
     numbers (`convert_to_tensor` in `keras/src/backend/torch/core.py`) before an operation promotes them.
     """
 
-    rounded = ("clipnorm", "clipvalue", "global_clipnorm", "ema_momentum")
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self.settings = _through_float32(
+            self.settings, "clipnorm", "clipvalue", "global_clipnorm", "ema_momentum"
+        )
 
 
 class RateNotRounded(SGD):
@@ -63,3 +56,9 @@ class RateNotRounded(SGD):
         if not callable(self._learning_rate) or isinstance(self._learning_rate, LearningRateSchedule):
             return call
         return call._replace(learning_rate=np.float64(self._learning_rate()))  # type: ignore[arg-type]
+
+
+def _through_float32(settings: Settings, *names: str) -> Settings:
+    values = {name: getattr(settings, name) for name in names}
+    rounded = {name: float(np.float32(value)) for name, value in values.items() if value is not None}
+    return replace(settings, **rounded)

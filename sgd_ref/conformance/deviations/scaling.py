@@ -7,14 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from sgd_ref.arithmetic.rounded import BFLOAT16, FLOAT32, FLOAT64, Array, convert, promoted, setting
+from sgd_ref.arithmetic.rounded import FLOAT32, Array, convert, promoted, setting
 from sgd_ref.base import Call
-from sgd_ref.conformance.deviations.deviation import apart
+from sgd_ref.conformance.deviations.deviation import HALF
 from sgd_ref.gradients import Gradient
 from sgd_ref.loss_scale import LossScaleOptimizer
 from sgd_ref.optimizer import SGD, Gradients, Values
-
-HALF = (np.dtype(np.float16), BFLOAT16)
 
 
 class UnscaleByReciprocal(SGD):

@@ -2,57 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from sgd_ref import rule
-from sgd_ref.arithmetic.rounded import BFLOAT16, FLOAT32, Array, convert, setting
+from sgd_ref.arithmetic.rounded import FLOAT32, Array, convert, setting
 from sgd_ref.base import Call
-from sgd_ref.conformance.deviations.deviation import SINGLE_AND_DOUBLE, apart, has_dtype
+from sgd_ref.conformance.deviations.deviation import HALF, SINGLE_AND_DOUBLE, apart, has_dtype
 from sgd_ref.conformance.deviations.fused import fused_multiply_add
 from sgd_ref.optimizer import SGD, Gradients, Values
-
-HALF = (np.dtype(np.float16), BFLOAT16)
-
-
-class _UpdateOfSomeDtypes(SGD):
-    """Update the variables of some dtypes by formulas of its own, the others by those of the definition."""
-
-    dtypes: tuple[np.dtype[Any], ...]
-
-    def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
-        mine, others = apart(gradients, has_dtype(*self.dtypes))
-        values = super().update(values, others, call)
-        variables, velocities = list(values.variables), list(values.velocities)
-        for index, gradient in enumerate(mine):
-            if gradient is None:
-                continue
-            w = variables[index]
-            rate = setting(float(call.learning_rate), w.dtype)
-            if self.settings.momentum == 0:
-                variables[index] = self.descend(w, gradient, rate)
-                continue
-            momentum = setting(self.settings.momentum, w.dtype)
-            velocities[index] = self.accelerate(velocities[index], gradient, momentum, rate)
-            if self.settings.nesterov:
-                variables[index] = self.move_nesterov(w, velocities[index], gradient, momentum, rate)
-            else:
-                variables[index] = rule.move(w, velocities[index])
-        return replace(values, variables=variables, velocities=velocities)
-
-    def descend(self, w: Array, g: Array, learning_rate: Any) -> Array:
-        raise NotImplementedError
-
-    def accelerate(self, velocity: Array, g: Array, momentum: Any, learning_rate: Any) -> Array:
-        raise NotImplementedError
-
-    def move_nesterov(self, w: Array, velocity: Array, g: Array, momentum: Any, learning_rate: Any) -> Array:
-        raise NotImplementedError
+from sgd_ref.settings import Settings
 
 
-class UpdateFused(_UpdateOfSomeDtypes):
+class Formulas(NamedTuple):
+    """The three formulas of the update that can be rounded otherwise; arguments as in ``rule.py``."""
+
+    descend: Callable[[Array, Array, Any], Array]
+    accelerate: Callable[[Array, Array, Any, Any], Array]
+    move_nesterov: Callable[[Array, Array, Array, Any, Any], Array]
+
+
+class UpdateFused(SGD):
     """In float32 and float64 one product of each sum is not rounded: it is fused with the addition.
 
     ``w = fma(-learning_rate, g, w)`` and ``velocity = fma(velocity, momentum, -(g * learning_rate))``,
@@ -61,20 +34,21 @@ class UpdateFused(_UpdateOfSomeDtypes):
     (`SGD.update_step` in `sgd.py`) writes product and sum as two operations.
     """
 
-    dtypes = SINGLE_AND_DOUBLE
+    def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
+        """Update float32 and float64 variables by fused formulas."""
+        formulas = Formulas(
+            descend=lambda w, g, rate: fused_multiply_add(-rate, g, w),
+            accelerate=lambda velocity, g, momentum, rate: fused_multiply_add(velocity, momentum, -(g * rate)),
+            move_nesterov=lambda w, velocity, g, momentum, rate: (
+                w + fused_multiply_add(velocity, momentum, -(g * rate))
+            ),
+        )
+        mine, others = apart(gradients, has_dtype(*SINGLE_AND_DOUBLE))
+        return _updated(super().update(values, others, call), mine, call, self.settings, formulas)
 
-    def descend(self, w: Array, g: Array, learning_rate: Any) -> Array:
-        return fused_multiply_add(-learning_rate, g, w)
 
-    def accelerate(self, velocity: Array, g: Array, momentum: Any, learning_rate: Any) -> Array:
-        return fused_multiply_add(velocity, momentum, -(g * learning_rate))
-
-    def move_nesterov(self, w: Array, velocity: Array, g: Array, momentum: Any, learning_rate: Any) -> Array:
-        return w + fused_multiply_add(velocity, momentum, -(g * learning_rate))
-
-
-class UpdateInFusedSteps(_UpdateOfSomeDtypes):
-    """In float32 and float64 a product is fused with each addition, and Nesterov's sum is added in two steps.
+class UpdateInFusedSteps(SGD):
+    """In float32 and float64 each product is fused with its addition, and Nesterov's sum is added in two steps.
 
     ``w = fma(-learning_rate, g, w)``, ``velocity = fma(-learning_rate, g, velocity * momentum)``, and
     with `nesterov` first ``w - learning_rate * g`` and then ``+ momentum * velocity``, both fused. The
@@ -82,19 +56,20 @@ class UpdateInFusedSteps(_UpdateOfSomeDtypes):
     `_parallel_update_step` in `keras/src/backend/torch/optimizers/torch_sgd.py`, by `torch._foreach_add_`.
     """
 
-    dtypes = SINGLE_AND_DOUBLE
+    def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
+        """Update float32 and float64 variables step by step."""
+        formulas = Formulas(
+            descend=lambda w, g, rate: fused_multiply_add(-rate, g, w),
+            accelerate=lambda velocity, g, momentum, rate: fused_multiply_add(-rate, g, velocity * momentum),
+            move_nesterov=lambda w, velocity, g, momentum, rate: fused_multiply_add(
+                momentum, velocity, fused_multiply_add(-rate, g, w)
+            ),
+        )
+        mine, others = apart(gradients, has_dtype(*SINGLE_AND_DOUBLE))
+        return _updated(super().update(values, others, call), mine, call, self.settings, formulas)
 
-    def descend(self, w: Array, g: Array, learning_rate: Any) -> Array:
-        return fused_multiply_add(-learning_rate, g, w)
 
-    def accelerate(self, velocity: Array, g: Array, momentum: Any, learning_rate: Any) -> Array:
-        return fused_multiply_add(-learning_rate, g, velocity * momentum)
-
-    def move_nesterov(self, w: Array, velocity: Array, g: Array, momentum: Any, learning_rate: Any) -> Array:
-        return fused_multiply_add(momentum, velocity, fused_multiply_add(-learning_rate, g, w))
-
-
-class HalfUpdateRoundedOnce(_UpdateOfSomeDtypes):
+class HalfUpdateRoundedOnce(SGD):
     """In float16 and bfloat16 product and sum are computed in float32 and rounded once.
 
     Nesterov's sum is added to w in two such steps. The core code rounds the product and the sum to the
@@ -102,16 +77,38 @@ class HalfUpdateRoundedOnce(_UpdateOfSomeDtypes):
     half types in float32.
     """
 
-    dtypes = HALF
+    def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
+        """Update half variables in float32."""
+        formulas = Formulas(
+            descend=_less_in_float32,
+            accelerate=lambda velocity, g, momentum, rate: _less_in_float32(velocity * momentum, g, rate),
+            move_nesterov=lambda w, velocity, g, momentum, rate: _less_in_float32(
+                _less_in_float32(w, g, rate), velocity, -momentum
+            ),
+        )
+        mine, others = apart(gradients, has_dtype(*HALF))
+        return _updated(super().update(values, others, call), mine, call, self.settings, formulas)
 
-    def descend(self, w: Array, g: Array, learning_rate: Any) -> Array:
-        return _less_in_float32(w, g, learning_rate)
 
-    def accelerate(self, velocity: Array, g: Array, momentum: Any, learning_rate: Any) -> Array:
-        return _less_in_float32(velocity * momentum, g, learning_rate)
-
-    def move_nesterov(self, w: Array, velocity: Array, g: Array, momentum: Any, learning_rate: Any) -> Array:
-        return _less_in_float32(_less_in_float32(w, g, learning_rate), velocity, -momentum)
+def _updated(
+    values: Values, gradients: Gradients, call: Call, settings: Settings, formulas: Formulas
+) -> Values:
+    variables, velocities = list(values.variables), list(values.velocities)
+    for index, gradient in enumerate(gradients):
+        if gradient is None:
+            continue
+        w = variables[index]
+        rate = setting(float(call.learning_rate), w.dtype)
+        if settings.momentum == 0:
+            variables[index] = formulas.descend(w, gradient, rate)
+            continue
+        momentum = setting(settings.momentum, w.dtype)
+        velocity = velocities[index] = formulas.accelerate(velocities[index], gradient, momentum, rate)
+        if settings.nesterov:
+            variables[index] = formulas.move_nesterov(w, velocity, gradient, momentum, rate)
+        else:
+            variables[index] = rule.move(w, velocity)
+    return replace(values, variables=variables, velocities=velocities)
 
 
 def _less_in_float32(minuend: Array, array: Array, factor: Any) -> Array:

@@ -48,7 +48,9 @@ class Findings:
     def found(self) -> list[str]:
         """All names that were found, contradictions first, each with the most frequent before others."""
         names = {name for names in self.names.values() for name in names}
-        return sorted(names, key=lambda name: (name not in self.contradictions, -len(self.cases_of(name)), name))
+        return sorted(
+            names, key=lambda name: (name not in self.contradictions, -len(self.cases_of(name)), name)
+        )
 
     @property
     def as_expected(self) -> bool:

@@ -1,0 +1,406 @@
+"""Real Keras on every backend, against expressions of NumPy that are short enough to be believed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sgd_ref.arithmetic.rounded import BFLOAT16, Array
+from sgd_ref.conformance.case import Case, LossScaling, State, Unsupported
+from sgd_ref.conformance.implementations import keras
+from sgd_ref.conformance.implementations.keras import Keras, available
+from sgd_ref.conformance.implementations.process import ImplementationError
+from sgd_ref.gradients import SparseRows
+
+FLOAT32 = np.dtype(np.float32)
+DTYPES = [np.dtype(np.float16), BFLOAT16, FLOAT32, np.dtype(np.float64)]
+RUNS = ["jax eager", "jax compiled", "tensorflow eager", "tensorflow compiled", "torch eager"]
+EAGER = ["jax eager", "tensorflow eager", "torch eager"]
+# One rounding for each operation: the other backends fuse multiplications with additions.
+LITERAL = ["jax eager", "tensorflow eager", "tensorflow compiled"]
+
+on = pytest.mark.parametrize
+
+
+@pytest.fixture(scope="module")
+def start() -> Iterator[Callable[[str], Keras]]:
+    """Start Keras for "backend mode", once for all tests."""
+    runs: dict[str, Keras] = {}
+
+    def started(name: str) -> Keras:
+        backend, mode = name.split()
+        if not available(backend):
+            missing = f"Keras on {backend} is not installed"
+            pytest.fail(missing) if os.environ.get("CI") else pytest.skip(missing)
+        return runs.setdefault(name, Keras(backend, mode))
+
+    yield started
+    for run in runs.values():
+        run.close()
+
+
+def case(**changes: Any) -> Case:
+    parts: dict[str, Any] = {"id": "one", "config": {}, "finalize": False, **changes}
+    parts.setdefault("names", tuple(f"variable_{index}" for index in range(len(parts["variables"]))))
+    return Case(**parts)
+
+
+def normal(seed: int, shape: tuple[int, ...] = (20,), dtype: Any = FLOAT32) -> Array:
+    """Return random numbers that are far from subnormal, which JAX and TensorFlow flush to zero."""
+    numbers = np.random.default_rng(seed).standard_normal(shape)
+    return (numbers + np.copysign(0.01, numbers)).astype(dtype)
+
+
+def assert_bits(expected: Any, found: Array) -> None:
+    """Assert that two arrays have the same dtype, shape and bits."""
+    expected = np.asarray(expected)
+    assert (expected.dtype, expected.shape) == (found.dtype, found.shape)
+    assert expected.tobytes() == found.tobytes(), f"expected {expected}, got {found}"
+
+
+@on("name", RUNS)
+def test_the_handshake_names_what_runs(start: Callable[[str], Keras], name: str) -> None:
+    handshake = start(name).handshake
+    assert handshake.name == f"keras {name}"
+    assert int(handshake.version.split(".")[0]) >= 3
+    assert name.split()[0] in handshake.versions
+
+
+@on("name", LITERAL)
+@on("dtype", DTYPES, ids=str)
+def test_plain(start: Callable[[str], Keras], name: str, dtype: np.dtype[Any]) -> None:
+    weights, first, second = (normal(seed, (20,), dtype) for seed in range(3))
+    rate = np.float32(0.1).astype(dtype)
+    config = {"learning_rate": 0.1, "momentum": 0.0}
+    found = start(name)(case(config=config, variables=(weights,), gradients=((first,), (second,))))
+    after = weights - first * rate
+    assert_bits(after, found[0]["variables"][0])
+    assert_bits(after - second * rate, found[1]["variables"][0])
+    assert [record["calls"] for record in found] == [1, 2]
+    assert [record["iterations"] for record in found] == [1, 2]
+    assert_bits(np.float32(0.1), found[1]["learning_rate"])
+    assert (found[0]["velocities"], found[0]["averages"], found[0]["accumulators"]) == ([], [], [])
+    assert "loss_scale" not in found[0]
+
+
+@on("name", RUNS)
+@on("dtype", DTYPES, ids=str)
+def test_exact_numbers_and_shapes(start: Callable[[str], Keras], name: str, dtype: np.dtype[Any]) -> None:
+    shapes: list[tuple[int, ...]] = [(), (1,), (2, 3), (0, 3), (2, 0), (3, 1, 2)]
+    variables = tuple(np.arange(np.prod(shape, dtype=int)).reshape(shape).astype(dtype) for shape in shapes)
+    gradients = tuple(np.full(shape, 2, dtype) for shape in shapes)
+    config = {"learning_rate": 0.25, "momentum": 0.5}
+    found = start(name)(case(config=config, variables=variables, gradients=(gradients, gradients)))
+    for index, variable in enumerate(variables):
+        half = np.full(variable.shape, 0.5, dtype)
+        assert_bits(variable - half, found[0]["variables"][index])
+        assert_bits(-half, found[0]["velocities"][index])
+        assert_bits(variable - half - half * dtype.type(1.5), found[1]["variables"][index])
+        assert_bits(-half * dtype.type(1.5), found[1]["velocities"][index])
+
+
+@on("name", LITERAL)
+@on("dtype", DTYPES, ids=str)
+@on("nesterov", [False, True])
+def test_momentum(start: Callable[[str], Keras], name: str, dtype: np.dtype[Any], nesterov: bool) -> None:
+    weights, *gradients = (normal(seed, (3, 5), dtype) for seed in range(4))
+    config = {"learning_rate": 0.1, "momentum": 0.875, "nesterov": nesterov}
+    calls = tuple((gradient,) for gradient in gradients)
+    found = start(name)(case(config=config, variables=(weights,), gradients=calls))
+    rate, momentum, velocity = np.float32(0.1).astype(dtype), dtype.type(0.875), np.zeros_like(weights)
+    for gradient, record in zip(gradients, found, strict=True):
+        velocity = velocity * momentum - gradient * rate
+        weights = weights + (velocity * momentum - gradient * rate if nesterov else velocity)
+        assert_bits(velocity, record["velocities"][0])
+        assert_bits(weights, record["variables"][0])
+
+
+@on("name", ["jax eager", "tensorflow eager"])
+def test_weight_decay_and_what_is_excluded(start: Callable[[str], Keras], name: str) -> None:
+    weights, gradient = normal(0), normal(1)
+    found = start(name)(
+        case(
+            config={"learning_rate": 0.3, "weight_decay": 0.7},
+            names=("layer/kernel", "layer/bias"),
+            variables=(weights, weights),
+            gradients=((gradient, gradient),),
+            excluded_from_weight_decay=("bias",),
+        )
+    )
+    rate = np.float32(0.3)
+    decayed = weights - weights * np.float32(0.7) * rate
+    assert_bits(decayed - gradient * rate, found[0]["variables"][0])
+    assert_bits(weights - gradient * rate, found[0]["variables"][1])
+
+
+@on("name", ["jax compiled"])
+def test_compiled_jax_fuses(start: Callable[[str], Keras], name: str) -> None:
+    weights, gradient = normal(0, (1000,)), normal(1, (1000,))
+    config = {"learning_rate": 0.1}
+    found = start(name)(case(config=config, variables=(weights,), gradients=((gradient,),)))
+    # In float64, the product of two numbers of float32 is exact.
+    wide = weights.astype(np.float64) - gradient.astype(np.float64) * np.float64(np.float32(0.1))
+    fused, separate = wide.astype(np.float32), weights - gradient * np.float32(0.1)
+    assert (fused != separate).any()
+    assert found[0]["variables"][0].tobytes() in (fused.tobytes(), separate.tobytes())
+
+
+@on("name", ["torch eager"])
+def test_torch_is_not_literal(start: Callable[[str], Keras], name: str) -> None:
+    case_ = case(
+        config={"learning_rate": 1.0, "momentum": 0.5, "nesterov": True},
+        variables=(np.float32([2**24]),),
+        gradients=((np.float32([-1]),),),
+    )
+    # (2**24 + 1) + 0.5 is rounded twice, 2**24 + 1.5 once.
+    assert_bits(np.float32([2**24]), start(name)(case_)[0]["variables"][0])
+
+
+@on("name", RUNS)
+def test_state_is_resumed_and_recorded(start: Callable[[str], Keras], name: str) -> None:
+    state = State(
+        calls=5,
+        velocities=(np.float32([1, 2]), np.float32(4)),
+        averages=(np.float32([8, 16]), np.float32(32)),
+        accumulators=(np.float32([64, -64]), np.float32(-6)),
+    )
+    config = {
+        "learning_rate": 0.5,
+        "momentum": 0.5,
+        "use_ema": True,
+        "ema_momentum": 0.5,
+        "gradient_accumulation_steps": 2,
+    }
+    variables, gradients = (np.float32([1, 2]), np.float32(3)), (np.float32([0, 64]), np.float32(2))
+    found = start(name)(
+        case(config=config, variables=variables, gradients=(gradients,), state=state, finalize=True)
+    )
+    # The means of the gradients are [32, 0] and -2.
+    assert_bits(np.float32([-15.5, 1]), found[0]["velocities"][0])
+    assert_bits(np.float32(3), found[0]["velocities"][1])
+    assert_bits(np.float32([-14.5, 3]), found[0]["variables"][0])
+    assert_bits(np.float32(6), found[0]["variables"][1])
+    assert_bits(np.float32([-3.25, 9.5]), found[0]["averages"][0])
+    assert_bits(np.float32(19), found[0]["averages"][1])
+    assert [array.tolist() for array in found[0]["accumulators"]] == [[0, 0], 0]
+    assert (found[0]["calls"], found[0]["iterations"]) == (6, 3)
+    assert_bits(np.float32([-3.25, 9.5]), found[1]["variables"][0])
+    assert_bits(np.float32(19), found[1]["variables"][1])
+
+
+@on("name", RUNS)
+def test_records_are_copies(start: Callable[[str], Keras], name: str) -> None:
+    config = {"learning_rate": 1.0, "momentum": 1.0}
+    one = ((np.float32([-1]),),)
+    found = start(name)(case(config=config, variables=(np.float32([0]),), gradients=one * 3))
+    assert [record["variables"][0].tolist() for record in found] == [[1], [3], [6]]
+    assert [record["velocities"][0].tolist() for record in found] == [[1], [2], [3]]
+
+
+@on("name", RUNS)
+def test_missing_gradients(start: Callable[[str], Keras], name: str) -> None:
+    zeros, one = (np.float32([0]), np.float32([0])), np.float32([-1])
+    found = start(name)(
+        case(
+            config={"learning_rate": 1.0, "momentum": 0.5},
+            variables=zeros,
+            gradients=((one, one), (None, one), (one, None), (one, one)),
+        )
+    )
+    assert [record["variables"][0].tolist() for record in found] == [[1], [1], [2.5], [4.25]]
+    assert [record["variables"][1].tolist() for record in found] == [[1], [2.5], [2.5], [4.25]]
+
+
+SCHEDULES: list[dict[str, Any]] = [
+    {
+        "class_name": "PiecewiseConstantDecay",
+        "config": {"boundaries": [1, 2], "values": [4.0, 2.0, 1.0], "name": "steps"},
+    },
+    {
+        "module": "keras.optimizers.schedules",
+        "class_name": "PolynomialDecay",
+        "config": {"initial_learning_rate": 4.0, "decay_steps": 4, "end_learning_rate": 0.0},
+        "registered_name": None,
+    },
+]
+
+
+@on("name", RUNS)
+@on(("schedule", "rates"), [(SCHEDULES[0], [4, 4, 2, 1]), (SCHEDULES[1], [4, 3, 2, 1])])
+def test_schedules(
+    start: Callable[[str], Keras], name: str, schedule: dict[str, Any], rates: list[float]
+) -> None:
+    calls = tuple((-np.eye(4, dtype=np.float32)[call],) for call in range(4))
+    config = {"learning_rate": schedule}
+    found = start(name)(case(config=config, variables=(np.zeros(4, np.float32),), gradients=calls))
+    assert found[-1]["variables"][0].tolist() == rates
+    if name.endswith("eager"):
+        assert [record["learning_rate"] for record in found] == rates
+    else:
+        assert all("learning_rate" not in record for record in found)
+
+
+@on("name", RUNS)
+def test_callable_learning_rates(start: Callable[[str], Keras], name: str) -> None:
+    rates = (4.0, 1.0, 2.0)
+    calls = tuple((-np.eye(3, dtype=np.float32)[call],) for call in range(3))
+    found = start(name)(
+        case(
+            config={"learning_rate": None},
+            variables=(np.zeros(3, np.float32),),
+            gradients=calls,
+            learning_rate_calls=rates,
+        )
+    )
+    # What is compiled keeps the rate of the call in which it was compiled.
+    used = [4, 1, 2] if name.endswith("eager") else [4, 4, 4]
+    assert found[-1]["variables"][0].tolist() == used
+    assert [record["learning_rate"] for record in found] == list(rates)
+
+
+SCALED = {
+    "config": {"learning_rate": 1.0},
+    "variables": (np.float32([0]),),
+    "gradients": tuple((np.float32([g]),) for g in (-4, -4, np.inf, -4)),
+    "loss_scaling": LossScaling(initial_scale=4.0, dynamic_growth_steps=2),
+}
+
+
+@on("name", [name for name in RUNS if name != "jax eager"])
+def test_loss_scaling(start: Callable[[str], Keras], name: str) -> None:
+    found = start(name)(case(**SCALED))
+    assert [record["variables"][0].tolist() for record in found] == [[1], [2], [2], [3]]
+    assert [record["loss_scale"] for record in found] == [4, 8, 4, 4]
+    assert [record["growth_counter"] for record in found] == [1, 0, 0, 1]
+    assert [record["calls"] for record in found] == [1, 2, 2, 3]
+    resumed = start(name)(case(**SCALED, state=State(calls=7, loss_scale=2.0, growth_counter=1)))
+    assert [record["loss_scale"] for record in resumed] == [4, 4, 2, 2]
+    assert [record["calls"] for record in resumed] == [8, 9, 9, 10]
+    assert_bits(np.float32(2), resumed[-1]["loss_scale"])
+
+
+@on("name", ["jax eager"])
+def test_an_error_is_reported_and_harms_no_other_case(start: Callable[[str], Keras], name: str) -> None:
+    config = {"learning_rate": 0.1, "momentum": 0.9, "gradient_accumulation_steps": 2}
+    plain = case(config=config, variables=(normal(0),), gradients=((normal(1),), (normal(2),)))
+    before = start(name)(plain)
+    # LossScaleOptimizer.apply on JAX assigns inside of a condition that JAX traces.
+    with pytest.raises(ImplementationError, match="UnexpectedTracerError") as caught:
+        start(name)(case(**SCALED))
+    assert caught.value.call == 0
+    after = start(name)(plain)
+    for one, other in zip(before, after, strict=True):
+        assert_bits(one["variables"][0], other["variables"][0])
+        assert_bits(one["velocities"][0], other["velocities"][0])
+        assert_bits(one["accumulators"][0], other["accumulators"][0])
+
+
+@on("name", RUNS)
+def test_errors_name_the_call(start: Callable[[str], Keras], name: str) -> None:
+    one = np.float32([1])
+    config = {"learning_rate": 0.1}
+    with pytest.raises(ImplementationError, match="No gradients provided") as caught:
+        start(name)(case(config=config, variables=(one,), gradients=((one,), (None,), (one,))))
+    assert (caught.value.kind, caught.value.call) == ("ValueError", 1)
+    with pytest.raises(ImplementationError, match="momentum") as caught:
+        start(name)(case(config={**config, "momentum": 2.0}, variables=(one,), gradients=((one,),)))
+    assert (caught.value.kind, caught.value.call) == ("ValueError", None)
+
+
+@on("name", ["tensorflow eager", "tensorflow compiled"])
+def test_sparse_gradients(start: Callable[[str], Keras], name: str) -> None:
+    weights = normal(0, (4, 3))
+    calls = []
+    for indices in ([2, 0, 2], [1, 1], [3, 0, 3, 3]):
+        values = np.arange(len(indices) * 3, dtype=np.float32).reshape(-1, 3)
+        calls.append((SparseRows(indices, values, (4, 3)),))
+    config = {"learning_rate": 0.5}
+    found = start(name)(case(config=config, variables=(weights,), gradients=tuple(calls)))
+    for (rows,), record in zip(calls, found, strict=True):
+        for index, row in zip(rows.indices, rows.values, strict=True):
+            weights[index] -= row * np.float32(0.5)
+        assert_bits(weights, record["variables"][0])
+
+
+@on("name", ["jax eager", "jax compiled", "torch eager"])
+def test_sparse_gradients_are_dense_elsewhere(start: Callable[[str], Keras], name: str) -> None:
+    rows = SparseRows([0], np.float32([[1]]), (2, 1))
+    with pytest.raises(Unsupported, match="the gradient of an embedding is dense"):
+        start(name)(case(variables=(np.zeros((2, 1), np.float32),), gradients=((rows,),)))
+
+
+@on("name", ["torch compiled"])
+def test_torch_does_not_compile(start: Callable[[str], Keras], name: str) -> None:
+    with pytest.raises(Unsupported, match=r"fit\(\) does not compile on PyTorch"):
+        start(name)(case(variables=(np.float32([1]),), gradients=((np.float32([1]),),)))
+
+
+@on("name", ["torch eager"])
+def test_other_kinds_of_cases_are_unsupported(start: Callable[[str], Keras], name: str) -> None:
+    with pytest.raises(Unsupported, match="cases of kind schedule"):
+        start(name)(case(variables=(), gradients=(), kind="schedule"))
+
+
+@on("name", RUNS)
+@on("dtype", DTYPES, ids=str)
+def test_special_values_pass(start: Callable[[str], Keras], name: str, dtype: np.dtype[Any]) -> None:
+    special = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 1.0], dtype)
+    subnormal = np.array([1, 2], f"u{dtype.itemsize}").view(dtype)
+    # The second variable has no gradient: nothing is computed, bits must come through unchanged.
+    found = start(name)(
+        case(
+            config={"learning_rate": 1.0},
+            variables=(special, np.concatenate([special, subnormal])),
+            gradients=((np.zeros(6, dtype), None),),
+        )
+    )
+    assert str(found[0]["variables"][0]) == str(special)
+    assert str(found[0]["variables"][1]) == str(np.concatenate([special, subnormal]))
+
+
+def test_nothing_is_imported_into_this_process() -> None:
+    backend = next((backend for backend in keras.BACKENDS if available(backend)), None)
+    if backend is None:
+        pytest.skip("Keras is not installed")
+    program = f"""
+import sys
+import numpy as np
+from sgd_ref.conformance.case import Case
+from sgd_ref.conformance.implementations.keras import Keras
+case = Case("one", {{"learning_rate": 0.5}}, ("v",), (np.ones(1),), ((np.ones(1),),))
+with Keras({backend!r}, "eager") as run:
+    assert run(case)[0]["variables"][0].tolist() == [0.5]
+frameworks = {{"keras", "jax", "jaxlib", "tensorflow", "torch"}}
+assert not frameworks & set(sys.modules), frameworks & set(sys.modules)
+"""
+    path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
+    environment = {**os.environ, "PYTHONPATH": path}
+    subprocess.run([sys.executable, "-c", program], env=environment, check=True, timeout=300)
+
+
+def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert not available("jax")
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'keras>=3' jax$"):
+        Keras("jax", "eager")
+
+
+def test_keras_2_is_not_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "2.15.0")
+    assert not available("tensorflow")
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "3.0.1")
+    assert available("tensorflow")
+
+
+def test_bad_arguments_are_refused() -> None:
+    with pytest.raises(ValueError, match="backend must be one of jax, tensorflow, torch, got 'numpy'"):
+        Keras("numpy", "eager")
+    with pytest.raises(ValueError, match="mode must be one of eager, compiled, got 'jit'"):
+        Keras("jax", "jit")
