@@ -40,9 +40,10 @@ class Format(NamedTuple):
         return Fraction(2) ** self.minimum_exponent
 
 
+FLOAT16 = np.dtype(np.float16)
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 FORMATS: dict[np.dtype[Any], Format] = {
-    np.dtype(np.float16): Format(11, -14),
+    FLOAT16: Format(11, -14),
     BFLOAT16: Format(8, -126),
     np.dtype(np.float32): Format(24, -126),
     np.dtype(np.float64): Format(53, -1022),

@@ -32,6 +32,7 @@ from sgd_ref.conformance.data import (
     with_subnormals,
 )
 from sgd_ref.conformance.degenerate import refuse_degenerate
+from sgd_ref.conformance.named import named_cases
 from sgd_ref.gradients import SparseRows
 
 TIERS = ("smoke", "standard", "full")
@@ -114,8 +115,6 @@ class FullProduct(Sequence[Case]):
 
 @cache
 def _standard() -> tuple[Case, ...]:
-    from sgd_ref.conformance.named import named_cases
-
     chosen = (*_single_features(), *every_pair(), *_plain_ground())
     combinations = {case_id(features): features for features in chosen}
     return (*(make_case(features) for features in combinations.values()), *named_cases())

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from sgd_ref import rule
-from sgd_ref.arithmetic.rounded import Array, convert, setting
+from sgd_ref.arithmetic.rounded import FLOAT32, Array, convert, setting
 from sgd_ref.base import Call
 from sgd_ref.conformance.deviations.deviation import HALF, SINGLE_AND_DOUBLE
 from sgd_ref.conformance.deviations.fused import fused_multiply_add
@@ -79,29 +79,33 @@ class AveragesFused(SGD):
         )
 
 
-class HalfComplementRoundedOnce(SGD):
-    """In float16 and bfloat16 ``1 - ema_momentum`` is formed from the setting in float32.
+class HalfAveragesWithFloat32Momentum(SGD):
+    """In float16 and bfloat16 both factors of the average are formed from the momentum in float32.
 
-    The core code subtracts the momentum in the dtype of the variable, so that both factors add up to 1.
-    Evidence: on PyTorch `momentum` in `_update_model_variables_moving_average` is a product with a
-    Python number and stays float32.
+    ``1 - ema_momentum`` is rounded to the half type only then, so that the two factors need not add up to
+    1; the average of a variable without axes is computed in float32 altogether. The core code has both in
+    the dtype of the variable. Evidence: on PyTorch the product of `not_first_step` and `ema_momentum` in
+    `_update_model_variables_moving_average` of `keras/src/optimizers/base_optimizer.py` is float32.
     """
 
     def average(self, values: Values, call: Call) -> Values:
-        """Round the complement only once, to the half type."""
+        """Average half variables with a momentum in float32."""
         averaged = super().average(values, call)
         if not self.settings.use_ema or self.updates_before(call) == 0:
             return averaged
+        momentum = np.float32(self.settings.ema_momentum)
+        complement = np.float32(1) - momentum
 
-        def rounded_once(average: Array, w: Array) -> Array:
-            complement = np.float32(1) - np.float32(self.settings.ema_momentum)
-            momentum = setting(self.settings.ema_momentum, w.dtype)
-            return np.asanyarray(momentum * average + convert(np.asanyarray(complement), w.dtype)[()] * w)
+        def mixed(average: Array, w: Array) -> Array:
+            dtype = w.dtype if w.ndim else FLOAT32
+            kept = setting(float(momentum), dtype) * convert(average, dtype)
+            added = setting(float(complement), dtype) * convert(w, dtype)
+            return convert(np.asanyarray(kept + added), w.dtype)
 
         return replace(
             averaged,
             averages=[
-                rounded_once(old, w) if w.dtype in HALF else new
+                mixed(old, w) if w.dtype in HALF else new
                 for old, w, new in zip(values.averages, values.variables, averaged.averages, strict=True)
             ],
         )

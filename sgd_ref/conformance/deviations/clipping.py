@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from sgd_ref import rule
 from sgd_ref.arithmetic.rounded import BFLOAT16, FLOAT32, FLOAT64, Array, convert, promoted, setting
-from sgd_ref.base import Call
 from sgd_ref.conformance.deviations.deviation import HALF, apart, has_dtype
-from sgd_ref.gradients import Gradient, SparseRows
 from sgd_ref.optimizer import SGD, Gradients
 
 
@@ -118,41 +117,43 @@ class GlobalClipnormNotRounded(SGD):
         return [None if gradient is None else np.asanyarray(gradient * factor) for gradient in gradients]
 
 
-class SlicesClipped(SGD):
-    """Rows that occur twice in a sparse gradient are clipped one by one, and added afterwards.
+class ClippingThroughFloat32(SGD):
+    """In float64 the settings of clipping, and what norms are compared to, pass through float32.
 
-    Their sum can be twice the limit, and a norm over the unmerged rows is not that of the gradient. The
-    documentation: "the gradient of each weight is clipped to be no higher than this value". Evidence:
-    `_clip_gradients` in `keras/src/optimizers/base_optimizer.py` and `_clip_by_norm` in
-    `keras/src/backend/tensorflow/optimizer.py`, given the `IndexedSlices` of an embedding.
+    A clipvalue of 0.3 becomes 0.30000001, a norm loses half of its digits, and one above 3.4e38 is
+    infinite. The core code stays in the dtype of the gradient. Evidence: on PyTorch `ops.maximum`,
+    `ops.minimum` and `ops.clip` of a float64 tensor without axes and a Python number give float32; see
+    `_clip_by_norm` and `clip_by_global_norm` in `keras/src/optimizers/base_optimizer.py`.
     """
 
-    _rows: list[Gradient]
-
-    def _validated(self, gradients: list[Gradient], variables: list[Array] | None) -> Call:
-        call = super()._validated(gradients, variables)
-        self._rows = list(gradients)
-        return call
-
-    def unscale(self, gradients: Gradients, loss_scale: float | np.float32 | None) -> Gradients:
-        """Unscale the rows unmerged; accumulation merges them."""
-        if self.settings.gradient_accumulation_steps is not None:
-            return super().unscale(gradients, loss_scale)
-        unmerged = [
-            dense if dense is None or not isinstance(rows, SparseRows) else _values(rows, dense)
-            for dense, rows in zip(gradients, self._rows, strict=True)
-        ]
-        return super().unscale(unmerged, loss_scale)
-
-    def clip(self, gradients: Gradients) -> Gradients:
-        """Clip the rows unmerged."""
-        clipped = super().clip(gradients)
-        if self.settings.gradient_accumulation_steps is not None:
-            return clipped
+    def clip_by_norm(self, gradients: Gradients, clipnorm: float) -> Gradients:
+        """Divide by a float32."""
+        mine, others = apart(gradients, has_dtype(FLOAT64))
+        limit = np.float32(clipnorm)
         return [
-            _merged(values, rows) if values is not None and isinstance(rows, SparseRows) else values
-            for values, rows in zip(clipped, self._rows, strict=True)
+            other
+            if gradient is None
+            else gradient * np.float64(limit) / np.float64(np.maximum(np.float32(self.norm([gradient])), limit))
+            for gradient, other in zip(mine, super().clip_by_norm(others, clipnorm), strict=True)
         ]
+
+    def clip_by_value(self, gradients: Gradients, clipvalue: float) -> Gradients:
+        """Clip to a float32."""
+        mine, others = apart(gradients, has_dtype(FLOAT64))
+        return [
+            other if gradient is None else rule.clip_by_value(gradient, np.float64(np.float32(clipvalue)))
+            for gradient, other in zip(mine, super().clip_by_value(others, clipvalue), strict=True)
+        ]
+
+    def clip_by_global_norm(self, gradients: Gradients, clipnorm: float) -> Gradients:
+        """Multiply by a float32."""
+        present = [gradient for gradient in gradients if gradient is not None]
+        if promoted([gradient.dtype for gradient in present]) != FLOAT64:
+            return super().clip_by_global_norm(gradients, clipnorm)
+        norm = self.norm(present)
+        smaller = np.minimum(np.float32(1 / norm), np.float32(1 / clipnorm))
+        factor = np.float64(np.float32(clipnorm) * smaller) + (norm - norm)
+        return [None if gradient is None else gradient * factor for gradient in gradients]
 
 
 def _is_divided_by_multiplying(gradient: Array) -> bool:
@@ -172,14 +173,6 @@ def _times_one_factor(gradient: Array, norm: Any, clipnorm: float) -> Array:
 def _times_wide_setting(gradient: Array, norm: Any, clipnorm: float) -> Array:
     product = convert(convert(gradient, FLOAT32) * np.float32(clipnorm), gradient.dtype)
     return np.asanyarray(product / np.maximum(norm, setting(clipnorm, gradient.dtype)))
-
-
-def _values(rows: SparseRows, dense: Array) -> Array:
-    return convert(rows.values, dense.dtype).view(type(dense))
-
-
-def _merged(values: Array, rows: SparseRows) -> Array:
-    return SparseRows(rows.indices, values, rows.shape).to_dense().view(type(values))
 
 
 def _sum(parts: list[Array], dtype: np.dtype[Any]) -> Any:

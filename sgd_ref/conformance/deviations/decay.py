@@ -125,7 +125,11 @@ def _product(w: Array, weight_decay: float, learning_rate: np.floating[Any]) -> 
 
 
 def _times_factor(w: Array, weight_decay: float, learning_rate: np.floating[Any]) -> Array:
-    """Multiply in float32 or wider by a factor formed in the dtype of the learning rate."""
+    """Multiply by a factor formed in the dtype of the learning rate.
+
+    A float32 factor is a tensor, and half weights meet it in float32; a float64 one is a Python number
+    and is rounded to the dtype of the weights.
+    """
     factor = 1 - setting(weight_decay, learning_rate.dtype) * learning_rate
-    wide = promoted([w.dtype, FLOAT32])
+    wide = w.dtype if learning_rate.dtype == FLOAT64 else promoted([w.dtype, FLOAT32])
     return convert(np.asanyarray(convert(w, wide) * setting(float(factor), wide)), w.dtype)

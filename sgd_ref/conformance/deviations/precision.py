@@ -29,18 +29,16 @@ class MomentumThroughFloat32(SGD):
         self.settings = _through_float32(self.settings, "momentum", "weight_decay")
 
 
-class ClippingThroughFloat32(SGD):
-    """Clipping and averaging settings pass through float32 on their way to float64 variables.
+class AveragingThroughFloat32(SGD):
+    """`ema_momentum` passes through float32 on its way to float64 variables.
 
-    A clipvalue of 0.3 becomes 0.30000001. Evidence: Keras on PyTorch makes float32 tensors of Python
-    numbers (`convert_to_tensor` in `keras/src/backend/torch/core.py`) before an operation promotes them.
+    Evidence: on PyTorch the product of `not_first_step` and `ema_momentum` in
+    `_update_model_variables_moving_average` of `keras/src/optimizers/base_optimizer.py` is float32.
     """
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
-        self.settings = _through_float32(
-            self.settings, "clipnorm", "clipvalue", "global_clipnorm", "ema_momentum"
-        )
+        self.settings = _through_float32(self.settings, "ema_momentum")
 
 
 class RateNotRounded(SGD):

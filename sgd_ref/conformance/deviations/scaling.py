@@ -2,21 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from sgd_ref.arithmetic.rounded import FLOAT32, Array, convert, promoted, setting
+from sgd_ref.arithmetic.rounded import BFLOAT16, FLOAT32, Array, convert, promoted, setting
 from sgd_ref.base import Call
-from sgd_ref.conformance.deviations.deviation import HALF
+from sgd_ref.conformance.deviations.deviation import HALF, SINGLE_AND_DOUBLE
 from sgd_ref.gradients import Gradient
 from sgd_ref.loss_scale import LossScaleOptimizer
 from sgd_ref.optimizer import SGD, Gradients, Values
 
 
-class UnscaleByReciprocal(SGD):
-    """Gradients are multiplied by the rounded ``1 / loss_scale_factor``.
+class GivenDtypes(SGD):
+    """Remembers the dtypes in which the gradients of a call were given."""
+
+    given_dtypes: list[np.dtype[Any] | None]
+
+    def _validated(self, gradients: Sequence[Gradient], variables: Sequence[Array] | None = None) -> Call:
+        call = super()._validated(gradients, variables)
+        self.given_dtypes = [None if gradient is None else gradient.dtype for gradient in gradients]
+        return call
+
+
+class UnscaleInDtypeOfGradient(GivenDtypes):
+    """Half gradients are divided in their own dtype, to which the loss scale is rounded.
+
+    A scale of 1e6 is infinite in float16, so that every gradient becomes 0: the documentation has
+    `loss_scale_factor` "for preventing underflow during mixed precision training". Evidence: ``g / scale``
+    in `apply` of `keras/src/optimizers/base_optimizer.py`.
+    """
+
+    def unscale(self, gradients: Gradients, loss_scale: float | np.float32 | None) -> Gradients:
+        """Divide half gradients in the dtype in which they were given."""
+        unscaled = super().unscale(gradients, loss_scale)
+        return _unscaled(self, gradients, unscaled, HALF, lambda g, scale: g / setting(scale, g.dtype))
+
+
+class QuotientInDtypeOfGradient(GivenDtypes):
+    """The quotient of a half gradient and the loss scale is rounded to the dtype of the gradient.
+
+    Also where the variable is wider: what the loss was scaled for is lost to underflow. Evidence:
+    ``g / scale`` in `apply` of `keras/src/optimizers/base_optimizer.py` comes before any cast.
+    """
+
+    def unscale(self, gradients: Gradients, loss_scale: float | np.float32 | None) -> Gradients:
+        """Divide half gradients in float32 and round to the dtype in which they were given."""
+        unscaled = super().unscale(gradients, loss_scale)
+        return _unscaled(
+            self,
+            gradients,
+            unscaled,
+            HALF,
+            lambda g, scale: convert(np.asanyarray(convert(g, FLOAT32) / setting(scale, FLOAT32)), g.dtype),
+        )
+
+
+class UnscaleByReciprocal(GivenDtypes):
+    """Float32 and float64 gradients are multiplied by the rounded ``1 / loss_scale_factor``.
 
     The core code (`apply` in `keras/src/optimizers/base_optimizer.py`) divides; the documentation says
     that "the inverse of the scale factor will be multiplied". Evidence: XLA, also one operation at a time
@@ -25,54 +69,32 @@ class UnscaleByReciprocal(SGD):
 
     def unscale(self, gradients: Gradients, loss_scale: float | np.float32 | None) -> Gradients:
         """Multiply instead of dividing."""
-        factor = self.settings.loss_scale_factor
-        if factor is None:
-            return super().unscale(gradients, loss_scale)
-
-        def product(gradient: Array) -> Array:
-            wide = promoted([gradient.dtype, FLOAT32])
-            reciprocal = setting(1.0, wide) / setting(factor, wide)
-            return convert(np.asanyarray(convert(gradient, wide) * reciprocal), gradient.dtype)
-
-        return [None if gradient is None else product(gradient) for gradient in gradients]
+        unscaled = super().unscale(gradients, loss_scale)
+        return _unscaled(self, gradients, unscaled, SINGLE_AND_DOUBLE, _times_reciprocal)
 
 
-class UnscaleInDtypeOfGradient(SGD):
-    """Half gradients are divided in their own dtype, to which the loss scale is rounded.
+class Float16UnscaleByReciprocal(GivenDtypes):
+    """Float16 gradients are multiplied by ``1 / loss_scale_factor``, both rounded to float16.
 
-    A scale of 1e6 is infinite in float16, so that every gradient becomes 0: the documentation has
-    `loss_scale_factor` "for preventing underflow during mixed precision training". Evidence: ``g / scale``
-    in `apply` of `keras/src/optimizers/base_optimizer.py`.
+    The reciprocal of a scale above 65504 is 0, and so is every gradient. Evidence: as for float32.
     """
 
-    _dtypes: list[np.dtype[Any] | None]
+    def unscale(self, gradients: Gradients, loss_scale: float | np.float32 | None) -> Gradients:
+        """Multiply float16 gradients in float16."""
+        unscaled = super().unscale(gradients, loss_scale)
+        return _unscaled(self, gradients, unscaled, (np.dtype(np.float16),), _times_reciprocal)
 
-    def _validated(self, gradients: Sequence[Gradient], variables: Sequence[Array] | None = None) -> Call:
-        call = super()._validated(gradients, variables)
-        self._dtypes = [None if gradient is None else gradient.dtype for gradient in gradients]
-        return call
+
+class BfloatUnscaleByReciprocal(GivenDtypes):
+    """Bfloat16 gradients are multiplied by ``1 / loss_scale_factor``, both rounded to bfloat16.
+
+    Evidence: as for float32, but by Grappler only, the graph optimizer that `tf.function` runs.
+    """
 
     def unscale(self, gradients: Gradients, loss_scale: float | np.float32 | None) -> Gradients:
-        """Divide in the dtype in which the gradient was given."""
-        factor = self.settings.loss_scale_factor
-        if factor is None:
-            return super().unscale(gradients, loss_scale)
+        """Multiply bfloat16 gradients in bfloat16."""
         unscaled = super().unscale(gradients, loss_scale)
-
-        def quotient(gradient: Array, dtype: np.dtype[Any]) -> Array:
-            narrow = convert(gradient, dtype)
-            return convert(np.asanyarray(self.quotient(narrow, setting(factor, dtype))), gradient.dtype)
-
-        return [
-            quotient(gradient, dtype)
-            if gradient is not None and dtype is not None and dtype in HALF
-            else other
-            for gradient, dtype, other in zip(gradients, self._dtypes, unscaled, strict=True)
-        ]
-
-    def quotient(self, gradient: Array, factor: Any) -> Array:
-        """Divide in the dtype that both have."""
-        return np.asanyarray(gradient / factor)
+        return _unscaled(self, gradients, unscaled, (BFLOAT16,), _times_reciprocal)
 
 
 class ScaleWithoutLimits(LossScaleOptimizer):
@@ -125,3 +147,26 @@ class WideUnscaledGradients(SGD):
             for gradient, w in zip(gradients, values.variables, strict=True)
         ]
         return super().update(values, narrow, call)
+
+
+def _times_reciprocal(gradient: Array, scale: float) -> Array:
+    return np.asanyarray(gradient * (setting(1.0, gradient.dtype) / setting(scale, gradient.dtype)))
+
+
+def _unscaled(
+    optimizer: GivenDtypes,
+    gradients: Gradients,
+    others: Gradients,
+    dtypes: Sequence[np.dtype[Any]],
+    formula: Callable[[Array, float], Array],
+) -> Gradients:
+    """Return the gradients that were given in some dtypes unscaled there, and the others."""
+    scale = optimizer.settings.loss_scale_factor
+    if scale is None:
+        return others
+    return [
+        other
+        if gradient is None or given not in dtypes
+        else convert(formula(convert(gradient, given), scale), gradient.dtype)
+        for gradient, other, given in zip(gradients, others, optimizer.given_dtypes, strict=True)
+    ]

@@ -17,6 +17,9 @@ from sgd_ref.optimizer import SGD, Gradients, Values
 from sgd_ref.settings import Settings
 
 
+BLOCK = 32
+
+
 class Formulas(NamedTuple):
     """The three formulas of the update that can be rounded otherwise; arguments as in ``rule.py``."""
 
@@ -69,21 +72,22 @@ class UpdateInFusedSteps(SGD):
         return _updated(super().update(values, others, call), mine, call, self.settings, formulas)
 
 
-class HalfUpdateRoundedOnce(SGD):
-    """In float16 and bfloat16 product and sum are computed in float32 and rounded once.
+class HalfUpdateInBlocks(SGD):
+    """In float16 and bfloat16, whole blocks of 32 elements are updated in float32 and rounded once.
 
-    Nesterov's sum is added to w in two such steps. The core code rounds the product and the sum to the
-    dtype of the variable. Evidence: as for float32, `torch._foreach_add_` with `alpha`, which computes
-    half types in float32.
+    Nesterov's sum is added to w in two such steps. The elements after the last whole block, and small
+    variables, are rounded after the product and after the sum: the result for an element depends on its
+    place. The core code rounds both. Evidence: `torch._foreach_add_` with `alpha` in
+    `keras/src/backend/torch/optimizers/torch_sgd.py`; its loop over vector registers computes in float32.
     """
 
     def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
-        """Update half variables in float32."""
+        """Update half variables in float32, block by block."""
         formulas = Formulas(
-            descend=_less_in_float32,
-            accelerate=lambda velocity, g, momentum, rate: _less_in_float32(velocity * momentum, g, rate),
-            move_nesterov=lambda w, velocity, g, momentum, rate: _less_in_float32(
-                _less_in_float32(w, g, rate), velocity, -momentum
+            descend=_less_in_blocks,
+            accelerate=lambda velocity, g, momentum, rate: _less_in_blocks(velocity * momentum, g, rate),
+            move_nesterov=lambda w, velocity, g, momentum, rate: _less_in_blocks(
+                _less_in_blocks(w, g, rate), velocity, -momentum
             ),
         )
         mine, others = apart(gradients, has_dtype(*HALF))
@@ -111,6 +115,9 @@ def _updated(
     return replace(values, variables=variables, velocities=velocities)
 
 
-def _less_in_float32(minuend: Array, array: Array, factor: Any) -> Array:
-    wide = convert(minuend, FLOAT32) - convert(array, FLOAT32) * convert(np.asanyarray(factor), FLOAT32)
-    return convert(np.asanyarray(wide), minuend.dtype)
+def _less_in_blocks(minuend: Array, array: Array, factor: Any) -> Array:
+    """Return ``minuend - array * factor``, rounded once in whole blocks and twice after the last one."""
+    exact_product = convert(array, FLOAT32) * convert(np.asarray(factor), FLOAT32)
+    once = convert(np.asanyarray(convert(minuend, FLOAT32) - exact_product), minuend.dtype)
+    in_block = np.arange(array.size) < array.size - array.size % BLOCK
+    return np.where(in_block.reshape(array.shape), once, minuend - array * factor)

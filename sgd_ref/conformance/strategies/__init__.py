@@ -1,4 +1,4 @@
-"""Hypothesis strategies: features, arrays, gradients, configs and whole cases, for tests of your own.
+"""Hypothesis strategies: numbers, arrays, gradients, settings and whole cases, for tests of your own.
 
 There are two kinds of cases to draw. ``features().map(make_case)`` draws from the full tier, the product of
 all axes with its fixed numbers. ``cases()`` draws everything: shapes, numbers, settings and schedules. No

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,7 @@ LENGTHS = (0, 1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 129)
 """Numbers of elements on both sides of the sizes of vector registers."""
 
 
+@cache
 def numbers(dtype: DTypeLike, finite: bool = False) -> st.SearchStrategy[Any]:
     """Draw one number of a dtype.
 
@@ -47,25 +50,28 @@ def numbers(dtype: DTypeLike, finite: bool = False) -> st.SearchStrategy[Any]:
     >>> find(numbers("float16"), np.isinf)
     np.float16(inf)
     """
-    dtype = dtype_named(dtype)
+    dtype = known_dtype(dtype)
     form = FORMATS[dtype]
     largest, normal = float(form.largest), float(form.smallest_normal)
     subnormal = float(form.smallest_normal * 2 / 2**form.precision)
-    limits = [0.0, subnormal, normal - subnormal, normal, 1.0, largest]
+    limits = [0.0, 1.0, subnormal, normal - subnormal, normal, largest]
     if not finite:
-        limits += [float("inf"), float("nan")]
+        limits += [math.inf, math.nan]
     signed = [sign * limit for limit in limits for sign in (1.0, -1.0)]
-    return st.one_of(
-        st.sampled_from(signed),
-        st.floats(-4.0, 4.0),
-        st.floats(-largest, largest),
-        st.floats(-normal, normal),
-    ).map(lambda value: setting(value, dtype))
+    ranges = [st.floats(-bound, bound) for bound in (4.0, normal, largest)]
+    return st.one_of(st.sampled_from(signed), *ranges).map(lambda value: setting(value, dtype))
 
 
 def shapes() -> st.SearchStrategy[tuple[int, ...]]:
     """Draw the shape of a small array: up to three axes, also without elements.
 
+    Returns
+    -------
+    strategy of tuple of int
+        The last length is near the size of a vector register; at most 165 elements.
+
+    Examples
+    --------
     >>> from hypothesis import find
     >>> find(shapes(), lambda shape: 0 in shape)
     (0,)
@@ -73,19 +79,17 @@ def shapes() -> st.SearchStrategy[tuple[int, ...]]:
     return st.one_of(
         st.just(()),
         st.tuples(st.sampled_from(LENGTHS)),
-        st.tuples(st.integers(0, 4), st.sampled_from(LENGTHS[:14])),
+        st.tuples(st.integers(0, 5), st.sampled_from(LENGTHS[:14])),
         st.tuples(st.integers(0, 2), st.integers(0, 3), st.sampled_from(LENGTHS[:11])),
     )
 
 
-@st.composite
 def arrays(
-    draw: st.DrawFn,
     dtype: DTypeLike,
     shape: tuple[int, ...] | st.SearchStrategy[tuple[int, ...]] | None = None,
     magnitude: float = 2.0,
     finite: bool = False,
-) -> Array:
+) -> st.SearchStrategy[Array]:
     """Draw an array of numbers with full significands, among which a few special values may stand.
 
     Parameters
@@ -115,21 +119,20 @@ def arrays(
     >>> find(arrays("float32", (3,)), lambda array: np.isnan(array).any()).shape
     (3,)
     """
-    if shape is None:
-        shape = shapes()
-    drawn = shape if isinstance(shape, tuple) else draw(shape)
-    return draw_array(draw, draw(streams()), drawn, dtype_named(dtype), magnitude, finite)
+    known = known_dtype(dtype)
+    if isinstance(shape, tuple):
+        return _array(known, shape, magnitude, finite)
+    drawn_shapes = shapes() if shape is None else shape
+    return drawn_shapes.flatmap(lambda drawn: _array(known, drawn, magnitude, finite))
 
 
-@st.composite
 def gradients(
-    draw: st.DrawFn,
     variable: Array,
     magnitude: float = 2.0,
     missing: bool = True,
     sparse: bool = True,
     finite: bool = False,
-) -> Array | SparseRows | None:
+) -> st.SearchStrategy[Array | SparseRows | None]:
     """Draw what may be passed to ``apply`` for a variable.
 
     Parameters
@@ -146,7 +149,12 @@ def gradients(
     Returns
     -------
     strategy of ndarray, SparseRows or None
-        Of the dtype of the variable or, less often, of a narrower one.
+        Of the dtype of the variable or, less often, of a narrower one. Arrays are read-only.
+
+    Raises
+    ------
+    ValueError
+        If the dtype of the variable is not one of the four.
 
     Examples
     --------
@@ -155,12 +163,15 @@ def gradients(
     >>> find(gradients(np.zeros((4, 2), "float32")), lambda gradient: isinstance(gradient, SparseRows)).shape
     (4, 2)
     """
-    return draw_gradient(
-        draw, draw(streams()), variable, magnitude, missing=missing, sparse=sparse, finite=finite
-    )
+    return _gradient(known_dtype(variable.dtype), variable.shape, magnitude, missing, sparse, finite)
 
 
-def dtype_named(dtype: DTypeLike) -> np.dtype[Any]:
+def known_dtype(dtype: DTypeLike) -> np.dtype[Any]:
+    """Return one of the four dtypes, which may be given by name.
+
+    >>> known_dtype("bfloat16")
+    dtype(bfloat16)
+    """
     by_name = {known.name: known for known in FORMATS}
     name = dtype if isinstance(dtype, str) else np.dtype(dtype).name
     if name not in by_name:
@@ -168,45 +179,72 @@ def dtype_named(dtype: DTypeLike) -> np.dtype[Any]:
     return by_name[name]
 
 
-def _stream(draw: st.DrawFn) -> Numbers:
-    return Numbers(f"drawn {draw(st.integers(0, 2**32 - 1))}")
+def known_dtypes(dtypes: Collection[DTypeLike]) -> list[np.dtype[Any]]:
+    """Return some of the four dtypes, at least one.
+
+    >>> known_dtypes(["float16"])
+    [dtype('float16')]
+    """
+    if not dtypes:
+        reject_value("dtypes", dtypes, f"some of {', '.join(DTYPES)}")
+    return [known_dtype(dtype) for dtype in dtypes]
 
 
-def draw_array(
-    draw: st.DrawFn,
-    stream: Numbers,
-    shape: tuple[int, ...],
-    dtype: np.dtype[Any],
-    magnitude: float,
-    finite: bool,
+# A strategy is checked when it is first drawn from, which takes longer than drawing: each is made once.
+
+
+@cache
+def _array(
+    dtype: np.dtype[Any], shape: tuple[int, ...], magnitude: float, finite: bool
+) -> st.SearchStrategy[Array]:
+    size = math.prod(shape)
+    places = st.tuples(st.integers(0, max(size - 1, 0)), numbers(dtype, finite))
+    return st.builds(
+        partial(_filled, dtype, shape, magnitude),
+        st.integers(0, 2**32 - 1),
+        st.lists(places, max_size=3) if size else st.just([]),
+    )
+
+
+def _filled(
+    dtype: np.dtype[Any], shape: tuple[int, ...], magnitude: float, seed: int, places: list[tuple[int, Any]]
 ) -> Array:
-    array = stream.array(shape, dtype, magnitude)
-    if array.size:
-        place = st.tuples(st.integers(0, array.size - 1), numbers(dtype, finite))
-        for position, number in draw(st.lists(place, max_size=3)):
-            array.reshape(-1)[position] = number
+    array = Numbers(f"drawn {seed}").array(shape, dtype, magnitude)
+    for position, number in places:
+        array.reshape(-1)[position] = number
     return array
 
 
-def draw_gradient(
-    draw: st.DrawFn,
-    stream: Numbers,
-    variable: Array,
+@cache
+def _gradient(
+    dtype: np.dtype[Any],
+    shape: tuple[int, ...],
     magnitude: float,
-    *,
     missing: bool,
     sparse: bool,
     finite: bool,
-) -> Array | SparseRows | None:
-    kinds = ["dense"] * 4 + ["missing"] * missing + ["sparse"] * (sparse and variable.ndim > 0)
-    kind = draw(st.sampled_from(kinds))
-    if kind == "missing":
-        return None
-    narrower = [dtype for dtype in FORMATS if dtype != variable.dtype and holds(variable.dtype, dtype)]
-    dtype = draw(st.sampled_from([variable.dtype] * 3 + narrower))
-    if kind == "dense":
-        return readonly(draw_array(draw, stream, variable.shape, dtype, magnitude, finite))
-    rows = st.integers(0, variable.shape[0] - 1) if variable.shape[0] else st.nothing()
-    indices = draw(st.lists(rows, max_size=4))
-    values = draw_array(draw, stream, (len(indices), *variable.shape[1:]), dtype, magnitude, finite)
-    return SparseRows(readonly(np.array(indices, np.int64)), readonly(values), variable.shape)
+) -> st.SearchStrategy[Any]:
+    dense = [
+        _array(narrow, shape, magnitude, finite).map(readonly)
+        for narrow in FORMATS
+        if narrow != dtype and holds(dtype, narrow)
+    ]
+    kinds = [_array(dtype, shape, magnitude, finite).map(readonly)] * 3 + dense
+    if missing:
+        kinds.append(st.none())
+    if sparse and shape:
+        kinds.append(_sparse_rows(dtype, shape, magnitude, finite))
+    # Unlike one_of, it does not flatten the choices, of which there would then be too many rare ones.
+    return st.sampled_from(kinds).flatmap(lambda kind: kind)
+
+
+def _sparse_rows(
+    dtype: np.dtype[Any], shape: tuple[int, ...], magnitude: float, finite: bool
+) -> st.SearchStrategy[SparseRows]:
+    # An axis without elements has no rows to draw.
+    rows = st.lists(st.integers(0, shape[0] - 1), max_size=4) if shape[0] else st.just([])
+    return rows.flatmap(
+        lambda indices: _array(dtype, (len(indices), *shape[1:]), magnitude, finite).map(
+            lambda values: SparseRows(readonly(np.array(indices, np.int64)), readonly(values), shape)
+        )
+    )

@@ -3,25 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import cache
 from typing import Any
 
+import numpy as np
 from hypothesis import strategies as st
+from numpy.typing import DTypeLike
 
 from sgd_ref.arithmetic.rounded import FORMATS
+from sgd_ref.configuration import KEYS
 from sgd_ref.conformance.degenerate import FEWEST_CALLS
-from sgd_ref.conformance.strategies.arrays import DTYPES, dtype_named
+from sgd_ref.conformance.strategies.arrays import DTYPES, known_dtypes
 from sgd_ref.validation import reject_value
 
+CLIPPINGS = ("clipnorm", "clipvalue", "global_clipnorm")
 SCALES = (0.5, 3.0, 8.0, 96.0, 1024.0)
 
-# Above the largest number below 1 in bfloat16 a setting would round to 1.
+# In bfloat16 a larger number below 1 would round to 1.
 BELOW_ONE = 1 - 2.0**-8
 
 
+@cache
 def learning_rates() -> st.SearchStrategy[float]:
+    """Draw a constant learning rate: positive, not 1, and not lost in any dtype.
+
+    >>> from hypothesis import find
+    >>> find(learning_rates(), lambda rate: rate > 1)
+    1.5
+    """
     return st.sampled_from((0.15625, 0.1, 1.5)) | st.floats(2.0**-10, BELOW_ONE)
 
 
+@cache
 def schedules() -> st.SearchStrategy[dict[str, Any]]:
     """Draw a learning-rate schedule as plain data, with periods that a few calls go through.
 
@@ -33,61 +46,45 @@ def schedules() -> st.SearchStrategy[dict[str, Any]]:
     Examples
     --------
     >>> from hypothesis import find
-    >>> find(schedules(), lambda schedule: schedule["class_name"] == "CosineDecay")["config"]["decay_steps"]
-    1
+    >>> find(schedules(), lambda schedule: schedule["class_name"] == "CosineDecay")["config"]["alpha"]
+    0.0
     """
-    steps, factors = st.integers(1, 12), st.floats(0.25, 1.5)
-    alphas = st.sampled_from((0.0, 0.125, 0.1))
+    rates, steps = learning_rates(), st.integers(1, 12)
+    start = {"initial_learning_rate": rates}
+    decay = start | {
+        "decay_steps": steps,
+        "decay_rate": st.floats(0.25, 1.5),
+        "staircase": st.booleans(),
+    }
+    polynomial = start | {
+        "decay_steps": steps,
+        "end_learning_rate": rates,
+        "power": st.sampled_from((1.0, 2.0, 0.5, 1.5)),
+        "cycle": st.booleans(),
+    }
+    cosine = start | {"alpha": st.sampled_from((0.0, 0.125, 0.1))}
+    warmup = {"decay_steps": steps, "warmup_target": st.none() | rates, "warmup_steps": st.integers(0, 4)}
+    restarts = {
+        "first_decay_steps": steps,
+        "t_mul": st.sampled_from((1.0, 2.0, 1.5)),
+        "m_mul": st.sampled_from((1.0, 0.5, 0.7)),
+    }
     return st.one_of(
-        _piecewise(),
-        _schedule(
-            "ExponentialDecay",
-            initial_learning_rate=learning_rates(),
-            decay_steps=steps,
-            decay_rate=factors,
-            staircase=st.booleans(),
-        ),
-        _schedule(
-            "InverseTimeDecay",
-            initial_learning_rate=learning_rates(),
-            decay_steps=steps,
-            decay_rate=factors,
-            staircase=st.booleans(),
-        ),
-        _schedule(
-            "PolynomialDecay",
-            initial_learning_rate=learning_rates(),
-            decay_steps=steps,
-            end_learning_rate=learning_rates(),
-            power=st.sampled_from((1.0, 2.0, 0.5, 1.5)),
-            cycle=st.booleans(),
-        ),
-        _schedule(
-            "CosineDecay",
-            initial_learning_rate=learning_rates(),
-            decay_steps=steps,
-            alpha=alphas,
-            warmup_target=st.none() | learning_rates(),
-            warmup_steps=st.integers(0, 4),
-        ),
-        _schedule(
-            "CosineDecayRestarts",
-            initial_learning_rate=learning_rates(),
-            first_decay_steps=steps,
-            t_mul=st.sampled_from((1.0, 2.0, 1.5)),
-            m_mul=st.sampled_from((1.0, 0.5, 0.7)),
-            alpha=alphas,
-        ),
+        _pieces().map(lambda config: {"class_name": "PiecewiseConstantDecay", "config": config}),
+        _schedule("ExponentialDecay", decay),
+        _schedule("InverseTimeDecay", decay),
+        _schedule("PolynomialDecay", polynomial),
+        _schedule("CosineDecay", cosine | warmup),
+        _schedule("CosineDecayRestarts", cosine | restarts),
     )
 
 
-@st.composite
-def configs(draw: st.DrawFn, /, dtypes: Collection[str] = DTYPES, **fixed: Any) -> dict[str, Any]:
+def configs(dtypes: Collection[DTypeLike] = DTYPES, **fixed: Any) -> st.SearchStrategy[dict[str, Any]]:
     """Draw the settings of an optimizer, each in its range and none degenerate.
 
     Parameters
     ----------
-    dtypes : collection of str
+    dtypes : collection of dtype
         Dtypes of the variables; no setting is lost when it is rounded to them.
     **fixed
         Values of settings that are not drawn, such as ``use_ema=False``.
@@ -109,42 +106,44 @@ def configs(draw: st.DrawFn, /, dtypes: Collection[str] = DTYPES, **fixed: Any) 
     >>> config["momentum"], config["clipvalue"], config["weight_decay"]
     (0.5, None, None)
     """
-    forms = [FORMATS[dtype_named(name)] for name in dtypes]
-    smallest = max(form.smallest_normal for form in forms)
-    largest = min(form.largest for form in forms)
+    for name in fixed:
+        if name not in KEYS:
+            reject_value("a setting", name, f"one of {', '.join(KEYS)}")
+    return _config(known_dtypes(dtypes), fixed)
+
+
+@st.composite
+def _config(draw: st.DrawFn, dtypes: list[np.dtype[Any]], fixed: dict[str, Any]) -> dict[str, Any]:
+    smallest = max(FORMATS[dtype].smallest_normal for dtype in dtypes)
+    largest = min(FORMATS[dtype].largest for dtype in dtypes)
     limits = st.floats(0.125, 8.0) | st.floats(float(smallest), float(largest))
-    clipping = draw(st.sampled_from((None, "clipnorm", "clipvalue", "global_clipnorm")))
-    drawn = {
+    drawn: dict[str, Any] = {
         "learning_rate": draw(learning_rates() | schedules()),
         "momentum": draw(st.just(0.0) | st.floats(2.0**-6, BELOW_ONE)),
         "nesterov": draw(st.booleans()),
         "weight_decay": draw(st.none() | st.just(0.0) | st.floats(2.0**-10, 0.5)),
-        "clipnorm": None,
-        "clipvalue": None,
-        "global_clipnorm": None,
+        **dict.fromkeys(CLIPPINGS),
         "use_ema": draw(st.booleans()),
+        # With 1/2 the two factors of an average could not be told apart.
         "ema_momentum": draw(st.floats(0.5625, BELOW_ONE) | st.floats(2.0**-6, 0.4375)),
         "ema_overwrite_frequency": draw(st.none() | st.integers(2, 4)),
         "name": "SGD",
         "loss_scale_factor": draw(st.none() | st.sampled_from(SCALES)),
         "gradient_accumulation_steps": draw(st.none() | st.integers(2, FEWEST_CALLS // 2)),
     }
-    if clipping is not None:
+    clipping = draw(st.none() | st.sampled_from(CLIPPINGS))
+    if clipping is not None and not any(name in fixed for name in CLIPPINGS if name != clipping):
         drawn[clipping] = draw(limits)
-    for name in fixed:
-        if name not in drawn:
-            reject_value("setting", name, f"one of {', '.join(drawn)}")
     return drawn | fixed
 
 
-def _schedule(class_name: str, **settings: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
-    return st.fixed_dictionaries(
-        {"class_name": st.just(class_name), "config": st.fixed_dictionaries(settings)}
-    )
+def _schedule(
+    class_name: str, config: dict[str, st.SearchStrategy[Any]]
+) -> st.SearchStrategy[dict[str, Any]]:
+    return st.fixed_dictionaries({"class_name": st.just(class_name), "config": st.fixed_dictionaries(config)})
 
 
 @st.composite
-def _piecewise(draw: st.DrawFn) -> dict[str, Any]:
+def _pieces(draw: st.DrawFn) -> dict[str, Any]:
     boundaries = sorted(draw(st.sets(st.integers(0, 12), min_size=1, max_size=3)))
-    values = [draw(learning_rates()) for _ in range(len(boundaries) + 1)]
-    return {"class_name": "PiecewiseConstantDecay", "config": {"boundaries": boundaries, "values": values}}
+    return {"boundaries": boundaries, "values": [draw(learning_rates()) for _ in range(len(boundaries) + 1)]}

@@ -1,0 +1,24 @@
+"""Named cases: each is about one thing that implementations are known to get wrong or to do differently."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from sgd_ref.conformance.case import Case
+from sgd_ref.conformance.degenerate import refuse_degenerate
+from sgd_ref.conformance.named import accumulation, averages, clipping, decay, scaling, schedules, update
+
+GROUPS = (decay, update, clipping, averages, accumulation, scaling, schedules)
+
+
+@cache
+def named_cases() -> tuple[Case, ...]:
+    """Return all named cases, always the same.
+
+    >>> [case.id for case in named_cases()][:2]
+    ['named/infinite-weight-without-decay', 'named/every-variable-excluded']
+    """
+    made = tuple(case for group in GROUPS for case in group.cases())
+    for case in made:
+        refuse_degenerate(case)
+    return made
