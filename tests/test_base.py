@@ -236,6 +236,29 @@ def test_a_missing_gradient_is_warned_of_where_apply_was_called() -> None:
     assert [variable[0] for variable in variables] == [-1, 0, 0]
 
 
+@pytest.mark.filterwarnings("ignore:no gradient was given")
+def test_a_variable_without_a_gradient_neither_moves_nor_decays_nor_loses_its_velocity() -> None:
+    a, b = np.ones(1), np.ones(1)
+    optimizer = SGD(1.0, momentum=0.5, weight_decay=0.25)
+    optimizer.apply([np.array([2.0]), np.array([2.0])], [a, b])
+    for _ in range(2):
+        optimizer.apply([np.array([0.0]), None])
+    optimizer.apply([np.array([0.0])], [a])
+    assert b[0] == 0.75 - 2
+    assert [array[0] for array in optimizer.velocities] == [-0.25, -2]
+
+
+def test_a_rejected_call_does_not_ask_for_a_rate() -> None:
+    values = iter([1.0, 2.0])
+    w = np.zeros(1)
+    optimizer = SGD(lambda: next(values))
+    for gradient in (np.ones(2), w):
+        with pytest.raises(ValueError, match=r"^gradients\[0\] must"):
+            optimizer.apply([gradient], [w])
+    optimizer.apply([np.ones(1)], [w])
+    assert w[0] == -1
+
+
 def test_no_floating_point_exception_comes_out() -> None:
     information = np.finfo(np.float16)
     special = [math.nan, math.inf, -math.inf, information.max, information.smallest_subnormal, -0.0]

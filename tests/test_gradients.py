@@ -111,6 +111,16 @@ def test_scipy_sparse(dtype: Any, form: str, kind: str, sweep: Any) -> None:
     assert used(gradient, dtype).tobytes() == dense.astype(dtype).tobytes()
 
 
+def test_an_array_of_scipy_has_two_axes() -> None:
+    optimizer, w = SGD(1.0), np.ones(3)
+    with pytest.raises(
+        ValueError, match=r"^gradients\[0\]\.ndim must be 2 for an array of scipy\.sparse, got 1$"
+    ):
+        optimizer.apply([scipy.sparse.coo_array(np.ones(3))], [w])
+    assert (w == 1).all()
+    assert not optimizer.built
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_elements_that_scipy_stores_more_than_once(dtype: Any) -> None:
     half = float(np.finfo(dtype).eps) / 2

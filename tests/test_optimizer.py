@@ -256,6 +256,12 @@ def test_overwriting_at_multiples_of_the_frequency(steps: int | None) -> None:
     assert after_updates == [(8, 8), (16, 16), (18, 14), (26, 14), (34, 14), (35, 14), (43, 14)]
 
 
+def test_without_averages_there_is_nothing_to_overwrite_with() -> None:
+    optimizer, w = SGD(1.0, ema_overwrite_frequency=1), np.ones(1)
+    optimizer.apply([np.ones(1)], [w])
+    assert (w[0], optimizer.averages) == (0, [])
+
+
 @every_dtype
 @pytest.mark.parametrize("nesterov", [False, True])
 @pytest.mark.parametrize("clipping", ["clipnorm", "clipvalue", "global_clipnorm"])

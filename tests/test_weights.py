@@ -121,6 +121,14 @@ def test_setting_weights_copies_them() -> None:
     optimizer.set_weights(tuple(optimizer.variables))
 
 
+def test_special_values_survive() -> None:
+    optimizer, _ = built(SGD(-0.0, momentum=0.5))
+    values = optimizer.get_weights()
+    values[2][...] = [[-0.0, math.nan, math.inf], [-math.inf, 2.0**-149, -(2.0**-149)]]
+    optimizer.set_weights(values)
+    assert as_bytes(optimizer.variables) == as_bytes(values)
+
+
 def test_values_of_other_types_are_accepted_where_nothing_is_lost() -> None:
     optimizer, _ = built(SGD(0.1, momentum=0.5))
     kernel = np.full((2, 3), 1.5, np.float16)

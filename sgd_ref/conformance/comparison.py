@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from sgd_ref.arithmetic.rounded import FLOAT32, Array
+from sgd_ref.arithmetic.rounded import FLOAT32, FORMATS, Array
 from sgd_ref.conformance.case import Case, Record, Trajectory
 
 LISTS = ("variables", "velocities", "averages", "accumulators")
@@ -173,8 +173,12 @@ def check_form(case: Case, expected: Trajectory, observed: Any) -> None:
             raise ValueError(f"record {call} must be a dict with the key 'variables'")
         for quantity in LISTS:
             arrays = given.get(quantity)
-            if arrays is None or (quantity != "variables" and not len(wanted[quantity])):
+            if quantity != "variables" and (arrays is None or not wanted[quantity]):
                 continue
+            if not isinstance(arrays, (list, tuple)):
+                raise ValueError(
+                    f"{quantity} of record {call} must be a list of arrays, got {type(arrays).__name__}"
+                )
             if len(arrays) != len(case.names):
                 raise ValueError(
                     f"{quantity} of record {call} must have {len(case.names)} arrays, got {len(arrays)}"
@@ -186,6 +190,9 @@ def check_form(case: Case, expected: Trajectory, observed: Any) -> None:
                         f"{quantity} of {name} in record {call} must be {want.dtype} of shape {want.shape}, "
                         f"got {got.dtype} of shape {got.shape}"
                     )
+        for quantity in (*SCALARS, *COUNTERS):
+            if given.get(quantity) is not None:
+                _check_number(f"{quantity} of record {call}", quantity in COUNTERS, given[quantity])
 
 
 def hexadecimal(value: Any) -> str:
@@ -213,6 +220,13 @@ def _pairs(case: Case, wanted: Record, given: Record) -> Iterator[tuple[str, str
             yield quantity, "", np.asarray(int(wanted[quantity])), np.asarray(int(given[quantity]))
 
 
+def _check_number(name: str, is_counter: bool, value: Any) -> None:
+    dtype = np.asarray(value).dtype
+    if np.ndim(value) or not (dtype.kind in "iu" or (dtype in FORMATS and not is_counter)):
+        accepted = "an integer" if is_counter else "a real number"
+        raise ValueError(f"{name} must be {accepted}, got {value!r}")
+
+
 def _bits(array: Array) -> Array:
     return np.ascontiguousarray(array).view(f"u{array.itemsize}").reshape(array.shape)
 
@@ -220,7 +234,7 @@ def _bits(array: Array) -> Array:
 def _ordered(array: Array) -> Array:
     """Number the floats from the smallest to the largest, both zeros being 0."""
     if array.dtype.kind in "iu":
-        return array
+        return array.astype(object)
     sign_bit = np.array(1, f"u{array.itemsize}") << np.array(8 * array.itemsize - 1, f"u{array.itemsize}")
     bits = _bits(array)
     # The distance of two numbers of float64 may pass the largest int64.

@@ -29,14 +29,23 @@ def missing_on_update_call(case: Case) -> bool:
     steps = case.config.get("gradient_accumulation_steps")
     if steps is None:
         return False
-    first = 0 if case.state is None else case.state.calls
-    for call, gradients in enumerate(case.gradients):
-        if (first + call + 1) % steps:
+    calls = 0 if case.state is None else case.state.calls
+    nothing = [False] * len(case.variables)
+    accumulated = nothing
+    if case.state is not None and case.state.accumulators:
+        accumulated = [bool((accumulator != 0).any()) for accumulator in case.state.accumulators]
+    for gradients in case.gradients:
+        if case.loss_scaling is not None and any(_is_not_finite(gradient) for gradient in gradients):
+            # The call is skipped, and not counted.
             continue
-        window = case.gradients[max(call - steps + 1, 0) : call]
-        for position, gradient in enumerate(gradients):
-            if gradient is None and any(earlier[position] is not None for earlier in window):
-                return True
+        calls += 1
+        pairs = list(zip(gradients, accumulated, strict=True))
+        if calls % steps:
+            accumulated = [gradient is not None or something for gradient, something in pairs]
+        elif any(gradient is None and something for gradient, something in pairs):
+            return True
+        else:
+            accumulated = nothing
     return False
 
 
@@ -91,10 +100,11 @@ def loss_scale_at_a_limit(case: Case) -> bool:
     """Whether the loss scale could double to infinity or be halved below the smallest normal number."""
     if case.loss_scaling is None:
         return False
-    start = case.loss_scaling.initial_scale
-    if case.state is not None and case.state.loss_scale is not None:
-        start = case.state.loss_scale
-    doublings = len(case.gradients) // case.loss_scaling.dynamic_growth_steps
+    start, counted = case.loss_scaling.initial_scale, 0
+    if case.state is not None:
+        start = start if case.state.loss_scale is None else case.state.loss_scale
+        counted = case.state.growth_counter or 0
+    doublings = (counted + len(case.gradients)) // case.loss_scaling.dynamic_growth_steps
     halvings = sum(any(_is_not_finite(gradient) for gradient in call) for call in case.gradients)
     exponent = math.log2(start)
     return exponent + doublings >= 128 or exponent - halvings < -126

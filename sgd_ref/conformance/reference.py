@@ -85,20 +85,25 @@ def _constructed(
 
 def _resume(optimizer: Any, state: State) -> None:
     values = optimizer.get_weights()
-    inner = values[4:] if state.loss_scale is not None else values
-    leading = len(inner) - len(state.averages) - len(state.accumulators) - len(state.velocities)
-    inner = [
-        np.array(state.calls, np.int64),
-        *inner[1:leading],
-        *state.averages,
-        *state.accumulators,
-        *state.velocities,
-    ]
-    if state.loss_scale is None:
-        optimizer.set_weights(inner)
-        return
-    scaling = [np.array(state.growth_counter or 0, np.int64), np.array(state.loss_scale, np.float32)]
-    optimizer.set_weights([*values[:2], *scaling, *inner])
+    slots = (
+        (optimizer.averages, state.averages),
+        (optimizer.accumulators, state.accumulators),
+        (optimizer.velocities, state.velocities),
+    )
+    position = len(values) - sum(len(kept) for kept, _ in slots)
+    for kept, given in slots:
+        if given:
+            values[position : position + len(kept)] = given
+        position += len(kept)
+    position_of_calls = 0
+    if isinstance(optimizer, LossScaleOptimizer):
+        position_of_calls = 4
+        if state.growth_counter is not None:
+            values[2] = np.array(state.growth_counter, np.int64)
+        if state.loss_scale is not None:
+            values[3] = np.array(state.loss_scale, np.float32)
+    values[position_of_calls] = np.array(state.calls, np.int64)
+    optimizer.set_weights(values)
 
 
 def _record(optimizer: Any, variables: list[Any]) -> Record:

@@ -227,6 +227,7 @@ def test_arrays_of_other_dtypes_are_refused(array: Any) -> None:
     [
         ({"bits": "3f800000"}, ValueError, "2 hexadecimal numbers of 8 digits each"),
         ({"bits": "3f800000 3f80000"}, ValueError, "2 hexadecimal numbers of 8 digits each"),
+        ({"bits": "3f8000 003f800000"}, ValueError, "2 hexadecimal numbers of 8 digits each"),
         ({"bits": "3f800000 3f80000g"}, ValueError, "2 hexadecimal numbers of 8 digits each"),
         ({"bits": "3f800000 +f800000"}, ValueError, "2 hexadecimal numbers of 8 digits each"),
         ({"bits": "3f8000003f800000"}, ValueError, "2 hexadecimal numbers of 8 digits each"),

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from sgd_ref.conformance.case import Case, State
-from sgd_ref.conformance.named.building import floats
+from sgd_ref.conformance.named.building import floats, named_case
 
 
 def cases() -> Iterator[Case]:

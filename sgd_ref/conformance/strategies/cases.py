@@ -11,13 +11,21 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import DTypeLike
 
+from sgd_ref.arithmetic.rounded import Array
 from sgd_ref.conformance.axes import AXES
 from sgd_ref.conformance.case import Case, LossScaling
-from sgd_ref.conformance.data import readonly
+from sgd_ref.conformance.data import Numbers, readonly
 from sgd_ref.conformance.degenerate import FEWEST_CALLS
 from sgd_ref.conformance.encoding import case_to_json, to_line
-from sgd_ref.conformance.strategies.arrays import DTYPES, arrays, gradients, known_dtypes, shapes
+from sgd_ref.conformance.strategies.arrays import (
+    DTYPES,
+    array_recipes,
+    gradient_recipes,
+    known_dtypes,
+    shapes,
+)
 from sgd_ref.conformance.strategies.settings import SCALES, configs, learning_rates
+from sgd_ref.gradients import SparseRows
 from sgd_ref.validation import reject_value
 
 NAMES = ("kernel", "bias", "table", "scale")
@@ -126,10 +134,11 @@ def _case(
     callable_rates: bool,
     finite: bool,
 ) -> Case:
+    stream = Numbers(f"drawn {draw(st.integers(0, 2**32 - 1))}")
     one_dtype = st.sampled_from(dtypes)
     layout = [(draw(one_dtype), draw(st.sampled_from(LARGE_SHAPES)))]
     layout += draw(st.lists(st.tuples(one_dtype, shapes()), max_size=len(NAMES) - 1))
-    variables = [readonly(draw(arrays(dtype, shape, finite=finite))) for dtype, shape in layout]
+    variables = [draw(array_recipes(dtype, shape, 2.0, finite))(stream) for dtype, shape in layout]
     config = draw(configs([dtype for dtype, _ in layout]) if configurations is None else configurations)
     scaling = None
     if loss_scaling and config["loss_scale_factor"] is None and draw(st.booleans()):
@@ -137,22 +146,21 @@ def _case(
     factor = config["loss_scale_factor"] or (1.0 if scaling is None else scaling.initial_scale)
     calls = []
     for call in range(draw(st.integers(FEWEST_CALLS, FEWEST_CALLS + 3))):
-        magnitude = draw(st.sampled_from(MAGNITUDES)) * min(factor, LARGEST_FACTOR)
-        # Each call needs a gradient; that of the large variable in the first one is surely not zero.
-        present = draw(st.integers(0, len(variables) - 1)) if call else 0
-        drawn = [
-            draw(
-                gradients(
-                    variable,
-                    magnitude,
-                    missing=missing and index != present,
-                    sparse=sparse and (call, index) != (0, 0),
-                    finite=finite,
-                )
+        magnitude = MAGNITUDES[call % len(MAGNITUDES)] * min(factor, LARGEST_FACTOR)
+        recipes = [
+            gradient_recipes(
+                dtype,
+                shape,
+                magnitude,
+                # Each call needs a gradient.
+                missing and index != call % len(layout),
+                # That of the large variable in the first call is surely not zero.
+                sparse and (call, index) != (0, 0),
+                finite,
             )
-            for index, variable in enumerate(variables)
+            for index, (dtype, shape) in enumerate(layout)
         ]
-        calls.append(tuple(drawn))
+        calls.append(tuple(_readonly(draw(recipe)(stream)) for recipe in recipes))
     rates = None
     if callable_rates and draw(st.booleans()):
         config = config | {"learning_rate": None}
@@ -162,7 +170,7 @@ def _case(
         id="drawn",
         config=config,
         names=NAMES[: len(variables)],
-        variables=tuple(variables),
+        variables=tuple(readonly(variable) for variable in variables),
         gradients=tuple(calls),
         excluded_from_weight_decay=() if config["weight_decay"] is None else tuple(draw(excluded)),
         loss_scaling=scaling,
@@ -171,3 +179,12 @@ def _case(
         notes="drawn by a strategy",
     )
     return replace(case, id=f"drawn/{hashlib.sha256(to_line(case_to_json(case))).hexdigest()[:16]}")
+
+
+def _readonly(gradient: Array | SparseRows | None) -> Array | SparseRows | None:
+    if isinstance(gradient, SparseRows):
+        readonly(gradient.indices)
+        readonly(gradient.values)
+    elif gradient is not None:
+        readonly(gradient)
+    return gradient

@@ -283,15 +283,16 @@ def test_handshake_is_read_completely() -> None:
     assert handshake.versions == {"libm": "2.39"}
 
 
-def test_a_worker_that_ignores_the_end_of_its_input_is_ended() -> None:
-    with worker("pass") as polite:
-        identity = identity_of(polite)
-    assert is_gone(identity)
-    stubborn = worker("pass", loop=LOOP + "    pass\ntime.sleep(600)\nif False:\n")
-    identity = identity_of(stubborn)
-    stubborn.close()
-    assert is_gone(identity)
-    stubborn.close()
+def test_a_worker_ends_with_its_input_or_is_ended(tmp_path: Path) -> None:
+    farewell = tmp_path / "farewell"
+    polite = f"    pass\nopen({str(farewell)!r}, 'w').close()\nif False:\n"
+    for after in (polite, "    pass\ntime.sleep(600)\nif False:\n"):
+        run = worker("pass", loop=LOOP + after)
+        identity = identity_of(run)
+        run.close()
+        assert is_gone(identity)
+        assert farewell.exists()
+        run.close()
 
 
 def test_what_the_worker_started_is_ended_with_it(tmp_path: Path) -> None:
