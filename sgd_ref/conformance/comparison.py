@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -172,24 +172,8 @@ def check_form(case: Case, expected: Trajectory, observed: Any) -> None:
         if not isinstance(given, dict) or "variables" not in given:
             raise ValueError(f"record {call} must be a dict with the key 'variables'")
         for quantity in LISTS:
-            arrays = given.get(quantity)
-            if quantity != "variables" and (arrays is None or not wanted[quantity]):
-                continue
-            if not isinstance(arrays, (list, tuple)):
-                raise ValueError(
-                    f"{quantity} of record {call} must be a list of arrays, got {type(arrays).__name__}"
-                )
-            if len(arrays) != len(case.names):
-                raise ValueError(
-                    f"{quantity} of record {call} must have {len(case.names)} arrays, got {len(arrays)}"
-                )
-            for name, want, given_array in zip(case.names, wanted[quantity], arrays, strict=True):
-                got = np.asarray(given_array)
-                if got.shape != want.shape or got.dtype != want.dtype:
-                    raise ValueError(
-                        f"{quantity} of {name} in record {call} must be {want.dtype} of shape {want.shape}, "
-                        f"got {got.dtype} of shape {got.shape}"
-                    )
+            if quantity == "variables" or (wanted[quantity] and given.get(quantity) is not None):
+                _check_arrays(f"record {call}", quantity, case, wanted[quantity], given[quantity])
         for quantity in (*SCALARS, *COUNTERS):
             if given.get(quantity) is not None:
                 _check_number(f"{quantity} of record {call}", quantity in COUNTERS, given[quantity])
@@ -218,6 +202,20 @@ def _pairs(case: Case, wanted: Record, given: Record) -> Iterator[tuple[str, str
     for quantity in COUNTERS:
         if wanted.get(quantity) is not None and given.get(quantity) is not None:
             yield quantity, "", np.asarray(int(wanted[quantity])), np.asarray(int(given[quantity]))
+
+
+def _check_arrays(record: str, quantity: str, case: Case, wanted: Sequence[Array], given: Any) -> None:
+    if not isinstance(given, (list, tuple)):
+        raise ValueError(f"{quantity} of {record} must be a list of arrays, got {type(given).__name__}")
+    if len(given) != len(case.names):
+        raise ValueError(f"{quantity} of {record} must have {len(case.names)} arrays, got {len(given)}")
+    for name, want, array in zip(case.names, wanted, given, strict=True):
+        got = np.asarray(array)
+        if got.shape != want.shape or got.dtype != want.dtype:
+            raise ValueError(
+                f"{quantity} of {name} in {record} must be {want.dtype} of shape {want.shape}, "
+                f"got {got.dtype} of shape {got.shape}"
+            )
 
 
 def _check_number(name: str, is_counter: bool, value: Any) -> None:

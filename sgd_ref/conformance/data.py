@@ -34,7 +34,7 @@ class Numbers:
         return convert(np.array(values, np.float64).reshape(shape), dtype)
 
     def rows(self, shape: tuple[int, ...], dtype: np.dtype[Any], magnitude: float) -> SparseRows:
-        """Return half as many rows as the first axis is long, at least two; every third repeats an earlier one."""
+        """Return half as many rows as the first axis is long; every third repeats an earlier one."""
         count = max(shape[0] // 2, 2)
         indices = [int(self._random.random() * shape[0]) for _ in range(count)]
         indices[2::3] = indices[: len(indices[2::3])]
