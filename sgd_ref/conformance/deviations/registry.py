@@ -9,11 +9,13 @@ from sgd_ref.conformance.deviations import (
     accumulation,
     averages,
     clipping,
+    counting,
     decay,
     precision,
     rows,
     scalars,
     scaling,
+    schedules,
     subnormals,
     update,
 )
@@ -27,6 +29,16 @@ _ALL = (
     Deviation(
         "subnormals-flushed", "contradiction", subnormals.SubnormalsFlushed, subnormals.LossScaleFlushed
     ),
+    Deviation("count-wraps", "contradiction", counting.CountWraps),
+    Deviation("rate-frozen", "contradiction", schedules.RateFrozen),
+    Deviation("rate-not-rounded", "rounding", precision.RateNotRounded),
+    Deviation("restart-missed", "contradiction", schedules.RestartMissed),
+    Deviation("quotient-in-float32", "contradiction", schedules.QuotientInFloat32),
+    Deviation("quotient-by-reciprocal", "contradiction", schedules.QuotientByReciprocal),
+    Deviation("polynomial-remainder-fused", "contradiction", schedules.PolynomialRemainderFused),
+    Deviation("boundary-wraps", "contradiction", schedules.BoundaryWraps),
+    Deviation("settings-become-integers", "contradiction", schedules.SettingsBecomeIntegers),
+    Deviation("schedule-in-float32", "rounding", schedules.RateInFloat32),
     Deviation("averages-on-every-call", "contradiction", averages.AveragesOnEveryCall),
     Deviation("first-average-computed", "contradiction", averages.FirstAverageComputed),
     Deviation("overwrite-blends", "contradiction", averages.OverwriteBlends),
@@ -65,7 +77,6 @@ _ALL = (
     Deviation("half-update-in-blocks", "rounding", update.HalfUpdateInBlocks),
     Deviation("momentum-through-float32", "contradiction", precision.MomentumThroughFloat32),
     Deviation("averaging-through-float32", "contradiction", precision.AveragingThroughFloat32),
-    Deviation("rate-not-rounded", "rounding", precision.RateNotRounded),
 )
 
 DEVIATIONS: dict[str, Deviation] = {deviation.name: deviation for deviation in _ALL}

@@ -85,8 +85,7 @@ def test_plain(start: Start, name: str, dtype: np.dtype[Any]) -> None:
     assert [record["calls"] for record in found] == [1, 2]
     assert [record["iterations"] for record in found] == [1, 2]
     assert_bits(np.float32(0.1), found[1]["learning_rate"])
-    assert (found[0]["velocities"], found[0]["averages"], found[0]["accumulators"]) == ([], [], [])
-    assert "loss_scale" not in found[0]
+    assert not found[0]["velocities"] + found[0]["averages"] + found[0]["accumulators"]
 
 
 @on("name", RUNS)
@@ -139,10 +138,10 @@ def test_weight_decay_and_what_is_excluded(start: Start, name: str) -> None:
     assert_bits(weights - gradient * rate, found[0]["variables"][1])
 
 
-def test_compiled_jax_fuses(start: Start) -> None:
+def test_compiled_jax_rounds_once_or_twice(start: Start) -> None:
     weights, gradient = normal(0, (1000,)), normal(1, (1000,))
-    config = {"learning_rate": 0.1}
-    found = start("jax compiled")(case(config=config, variables=(weights,), gradients=((gradient,),)))
+    plain = case(config={"learning_rate": 0.1}, variables=(weights,), gradients=((gradient,),))
+    found = start("jax compiled")(plain)
     # In float64, the product of two numbers of float32 is exact.
     wide = weights.astype(np.float64) - gradient.astype(np.float64) * np.float64(np.float32(0.1))
     fused, separate = wide.astype(np.float32), weights - gradient * np.float32(0.1)
@@ -151,13 +150,10 @@ def test_compiled_jax_fuses(start: Start) -> None:
 
 
 def test_torch_is_not_literal(start: Start) -> None:
-    case_ = case(
-        config={"learning_rate": 1.0, "momentum": 0.5, "nesterov": True},
-        variables=(np.float32([2**24]),),
-        gradients=((np.float32([-1]),),),
-    )
+    config = {"learning_rate": 1.0, "momentum": 0.5, "nesterov": True}
+    nesterov = case(config=config, variables=(np.float32([2**24]),), gradients=((np.float32([-1]),),))
     # (2**24 + 1) + 0.5 is rounded twice, 2**24 + 1.5 once.
-    assert_bits(np.float32([2**24]), start("torch eager")(case_)[0]["variables"][0])
+    assert_bits(np.float32([2**24]), start("torch eager")(nesterov)[0]["variables"][0])
 
 
 @on("name", RUNS)
@@ -238,7 +234,8 @@ def test_schedules(start: Start, name: str, schedule: dict[str, Any], rates: lis
     found = start(name)(case(config=config, variables=(np.zeros(4, np.float32),), gradients=calls))
     assert found[-1]["variables"][0].tolist() == rates
     if name.endswith("eager"):
-        assert [record["learning_rate"] for record in found] == rates
+        for rate, record in zip(rates, found, strict=True):
+            assert_bits(np.float32(rate), record["learning_rate"])
     else:
         assert all("learning_rate" not in record for record in found)
 

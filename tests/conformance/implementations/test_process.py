@@ -86,7 +86,6 @@ def nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def identity_of(run: Worker) -> int:
-    """Return the process id of the worker, which tells of it in its handshake."""
     return int(run.handshake.versions["process"])
 
 
