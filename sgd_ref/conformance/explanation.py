@@ -15,23 +15,10 @@ from sgd_ref.arithmetic.rounded import FLOAT32
 from sgd_ref.base import Call
 from sgd_ref.conformance import reference
 from sgd_ref.conformance.case import Case, Record, State, Trajectory
-from sgd_ref.conformance.comparison import (
-    COUNTERS,
-    LISTS,
-    Difference,
-    compare,
-    equal_bits,
-    units_apart,
-)
+from sgd_ref.conformance.comparison import COUNTERS, LISTS, Difference, compare, equal_bits, units_apart
 from sgd_ref.conformance.deviations import DEVIATIONS, compose
 from sgd_ref.gradients import Gradient
-from sgd_ref.loss_scale import LossScaleOptimizer
 from sgd_ref.optimizer import SGD
-
-NORM_IN_ANOTHER_ORDER = "norm-summed-in-another-order"
-RATE_NOT_ROUNDED = "rate-not-rounded"
-RATE_FROZEN = "rate-frozen"
-SCHEDULE_IN_FLOAT32 = "schedule-in-float32"
 
 NORM_UNITS = 4
 """Units in the last place by which a norm that is summed in another order may be off.
@@ -40,7 +27,7 @@ A sum of n squares, rounded after each addition, can be off by n/2 units and its
 standard cases have n = 109 at most, and sums that are not contrived are off by some sqrt(n)/4."""
 
 MOST_LEFT_OUT = 2
-"""Among the candidates may be some that exclude each other; this many are left out at most."""
+"""Some candidates can exclude each other; this many are left out at most."""
 
 
 @dataclass(frozen=True)
@@ -108,8 +95,8 @@ def explain(case: Case, observed: Trajectory, candidates: Sequence[str]) -> Expl
     """Find the known deviations that turn the reference into what was observed.
 
     Every call is replayed by itself, from the state observed before it and with the learning rate
-    observed in it, and must give every observed bit. The learning rates are explained apart. An
-    implementation that does not report its state is replayed from the beginning instead.
+    observed in it, and must give every observed bit. The learning rates are explained apart. Where the
+    state is not reported, the whole case is replayed from the beginning instead.
 
     Parameters
     ----------
@@ -118,12 +105,17 @@ def explain(case: Case, observed: Trajectory, candidates: Sequence[str]) -> Expl
     observed : trajectory
         What an implementation answered; of the form that ``check_form`` checks.
     candidates : sequence of str
-        Names of deviations. The first one of several that explain everything alone is preferred.
+        Names of deviations. Of several that explain everything alone, the first one is taken.
 
     Returns
     -------
     Explanation
-        With no names where the trajectory is that of the reference.
+        Without names where the trajectory is that of the reference.
+
+    Raises
+    ------
+    ValueError
+        If there is no deviation of one of the names.
 
     Examples
     --------
@@ -132,12 +124,102 @@ def explain(case: Case, observed: Trajectory, candidates: Sequence[str]) -> Expl
     >>> explain(case, reference.run(case), ["averages-on-every-call"])
     Explanation(names=(), residual_units=0.0, left=None)
     """
+    compose(candidates)
     rates = _explain_rates(case, observed, candidates)
-    if not rates.complete:
-        return rates
-    replay = _Replay(case, observed)
-    names = _fewest([name for name in candidates if name in DEVIATIONS], replay.succeeds)
-    if names is None:
-        return Explanation(rates.names, rates.residual_units, replay.first_difference(candidates))
-    units = max(rates.residual_units, replay.residual_units(names))
-    return Explanation((*rates.names, *names), units)
+    replays = _Replays(_steps(case, observed))
+    names = _fewest(candidates, replays.succeed)
+    if names is None or rates.left is not None:
+        return replace(rates, left=rates.left or replays.first_difference(candidates))
+    return Explanation(
+        tuple(name for name in candidates if name in rates.names or name in names),
+        max(rates.residual_units, replays.residual_units),
+    )
+
+
+class _Step(NamedTuple):
+    """Calls to replay from a state, and the records observed after them; `first` counts from 0."""
+
+    first: int
+    case: Case
+    observed: Trajectory
+    rate: float | None
+    frozen_rate: float | None
+
+
+def _steps(case: Case, observed: Trajectory) -> list[_Step]:
+    """Return a case of one call for every record, or the whole case where the state is not reported."""
+    if not all(_is_complete(case, record) for record in observed):
+        return [_Step(0, case, observed, None, None)]
+    steps = []
+    state = case.state
+    variables = case.variables
+    called = case.learning_rate_calls is not None
+    for call, record in enumerate(observed):
+        final = call == len(case.gradients)
+        single = replace(
+            case,
+            # The rate of the call is put in its place.
+            config={**case.config, "learning_rate": 0.5},
+            learning_rate_calls=None,
+            variables=variables,
+            gradients=() if final else (case.gradients[call],),
+            state=state,
+            finalize=final,
+        )
+        rate = None if final else float(record["learning_rate"])
+        frozen = float(observed[0]["learning_rate"]) if called and not final else None
+        steps.append(_Step(call, single, (record,), rate, frozen))
+        state = State(
+            calls=int(record["calls"]),
+            velocities=tuple(record.get("velocities") or ()),
+            averages=tuple(record.get("averages") or ()),
+            accumulators=tuple(record.get("accumulators") or ()),
+            loss_scale=record.get("loss_scale"),
+            growth_counter=record.get("growth_counter"),
+        )
+        variables = tuple(record["variables"])
+    return steps
+
+
+def _is_complete(case: Case, record: Record) -> bool:
+    needed = {
+        "calls": True,
+        "velocities": case.config["momentum"] != 0,
+        "averages": case.config["use_ema"],
+        "accumulators": case.config["gradient_accumulation_steps"] is not None,
+        "loss_scale": case.loss_scaling is not None,
+        "growth_counter": case.loss_scaling is not None,
+    }
+    return all(record.get(key) is not None for key, is_needed in needed.items() if is_needed)
+
+
+class _Replays:
+    """The steps of one trajectory, to be replayed with many sets of deviations."""
+
+    def __init__(self, steps: list[_Step]) -> None:
+        self._steps = steps
+        self.residual_units = 0.0
+
+    def succeed(self, names: Sequence[str]) -> bool:
+        """Whether every step, with these deviations, gives the observed bits."""
+        residual = 0.0
+        for step in self._steps:
+            units = _norm_units(step, names)
+            if units is None:
+                # The step that one set of deviations fails at is likely to refute the next one, too.
+                self._steps.remove(step)
+                self._steps.insert(0, step)
+                return False
+            residual = max(residual, units)
+        self.residual_units = residual
+        return True
+
+    def first_difference(self, names: Sequence[str]) -> Difference | None:
+        """Return the first element that these deviations do not explain."""
+        for step in sorted(self._steps, key=lambda step: step.first):
+            if _norm_units(step, names) is None:
+                expected = _replay(step, names, 0)
+                comparison = compare(step.case, expected, _without_rates(step.observed))
+                difference = comparison.first
+                return None if difference is None else replace(difference, call=step.first + difference.call)
+        return None

@@ -69,6 +69,12 @@ def deserialize(data: Mapping[str, Any]) -> LearningRateSchedule:
     ------
     TypeError, ValueError
         If there are other keys, if the class is not one of the six, or if its settings are not accepted.
+
+    Examples
+    --------
+    >>> config = {"initial_learning_rate": 0.5, "decay_steps": 10, "decay_rate": 0.5}
+    >>> deserialize({"class_name": "ExponentialDecay", "config": config})(10)
+    np.float32(0.25)
     """
     if not isinstance(data, Mapping):
         reject_type("data", data, 'a dict with "class_name" and "config"')
