@@ -20,7 +20,11 @@ from sgd_ref.conformance.axes import full_product
 from sgd_ref.conformance.case import Case, Implementation
 from sgd_ref.conformance.catalogue import case_id, cases, make_case
 from sgd_ref.conformance.checking import Verdict, check
+from sgd_ref.conformance.deviations import is_contradiction
+from sgd_ref.conformance.explanation import explain, known_failure
 from sgd_ref.conformance.implementations.keras import BACKENDS, MODES, Keras, available
+from sgd_ref.conformance.implementations.keras_known import KNOWN
+from sgd_ref.conformance.implementations.process import Handshake
 from sgd_ref.conformance.report.findings import Findings
 
 
@@ -129,8 +133,8 @@ def _run(target: Target, cases: Iterable[Case], progress: Progress) -> Findings:
 
     with target.start() as run:
         report = check(run, cases, target.name, progress=note)
-        handshake: Any = getattr(run, "handshake", None)
-        versions = {} if handshake is None else dict(handshake.versions)
+        handshake: Handshake | None = getattr(run, "handshake", None)
+        versions = {} if handshake is None else {"version": handshake.version, **handshake.versions}
     return Findings(report, versions, names, target.contradictions)
 
 
@@ -143,7 +147,18 @@ def _keras(backend: str, mode: str) -> Target:
             raise CannotRun(f"{name}: {backend} is not installed; pip install 'sgd-ref[keras,{package}]'")
         return Keras(backend, mode)
 
-    return Target(name, start)
+    known = KNOWN[backend, mode]
+
+    def explain_verdict(verdict: Verdict) -> tuple[str, ...]:
+        if verdict.trajectory is None:
+            failure = known_failure(verdict.case, verdict.message, known.failures)
+            return () if failure is None else (failure,)
+        explanation = explain(verdict.case, verdict.trajectory, list(known.deviations))
+        return explanation.names if explanation.complete else ()
+
+    contradictions = {name for name in known.deviations if is_contradiction(name)}
+    contradictions |= {failure.name for failure in known.failures}
+    return Target(name, start, explain_verdict, frozenset(contradictions))
 
 
 def _function(target: str) -> Target:

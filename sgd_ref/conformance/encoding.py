@@ -348,9 +348,9 @@ def _setting(name: str, value: Any) -> Any:
         return finite_real(name, value)
     if isinstance(value, (list, tuple)):
         return [_setting(f"{name}[{index}]", element) for index, element in enumerate(value)]
-    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
-        return {key: _setting(f"{name}[{key!r}]", element) for key, element in value.items()}
-    reject_type(name, value, "None, True, False, a Python number, a string, or a list or dict of them")
+    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+        reject_type(name, value, "None, True, False, a Python number, a string, or a list or dict of them")
+    return {key: _setting(f"{name}[{key!r}]", element) for key, element in value.items()}
 
 
 def _check_record_keys(name: str, record: Any) -> None:

@@ -333,7 +333,7 @@ def test_malformed_trajectories_are_refused() -> None:
     with pytest.raises(ValueError, match="the keys of record 0"):
         trajectory_from_json([{"variables": [], "velocity": []}])
     one = {"dtype": "float32", "shape": [1], "bits": "3f800000"}
-    with pytest.raises(ValueError, match="record 0.learning_rate.shape must be"):
+    with pytest.raises(ValueError, match=r"record 0\.learning_rate\.shape must be"):
         trajectory_from_json([{"variables": [], "learning_rate": one}])
 
 

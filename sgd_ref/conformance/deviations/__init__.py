@@ -1,4 +1,4 @@
-"""Known deviations: subclasses of the reference, each with one thing that an implementation does otherwise."""
+"""Known deviations: subclasses of the reference, each of which does one thing otherwise."""
 
 from sgd_ref.conformance.deviations.deviation import Deviation
 from sgd_ref.conformance.deviations.registry import DEVIATIONS, compose

@@ -53,7 +53,7 @@ class AccumulatorKeptWithoutGradient(SGD):
         means, reset = super().mean(values, gradients)
         accumulators = [
             old if gradient is None else new
-            for gradient, old, new in zip(gradients, values.accumulators, reset.accumulators)
+            for gradient, old, new in zip(gradients, values.accumulators, reset.accumulators, strict=True)
         ]
         return means, replace(reset, accumulators=accumulators)
 
@@ -73,9 +73,7 @@ class ResetByMultiplication(SGD):
         return means, replace(reset, accumulators=zeros)
 
 
-def _with_products(
-    means: Gradients, gradients: Gradients, values: Values, steps: int | None
-) -> Gradients:
+def _with_products(means: Gradients, gradients: Gradients, values: Values, steps: int | None) -> Gradients:
     """Return the means, for some gradients as products with the reciprocal of the number of steps."""
     if steps is None:
         return means

@@ -133,7 +133,9 @@ class ClippingThroughFloat32(SGD):
         return [
             other
             if gradient is None
-            else gradient * np.float64(limit) / np.float64(np.maximum(np.float32(self.norm([gradient])), limit))
+            else gradient
+            * np.float64(limit)
+            / np.float64(np.maximum(np.float32(self.norm([gradient])), limit))
             for gradient, other in zip(mine, super().clip_by_norm(others, clipnorm), strict=True)
         ]
 
@@ -177,7 +179,9 @@ def _times_wide_setting(gradient: Array, norm: Any, clipnorm: float) -> Array:
 
 def _sum(parts: list[Array], dtype: np.dtype[Any]) -> Any:
     """Return the sum of numbers, each part rounded once to its dtype and the total to the given one."""
-    totals = [float(setting(_total(convert(part, FLOAT64).reshape(-1).tolist()), part.dtype)) for part in parts]
+    totals = [
+        float(setting(_total(convert(part, FLOAT64).reshape(-1).tolist()), part.dtype)) for part in parts
+    ]
     return setting(_total(totals), dtype)
 
 

@@ -9,13 +9,13 @@ from typing import Literal
 
 import numpy as np
 
-from sgd_ref.arithmetic.rounded import BFLOAT16, FLOAT32, FLOAT64, Array
+from sgd_ref.arithmetic.rounded import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Array
 from sgd_ref.loss_scale import LossScaleOptimizer
 from sgd_ref.optimizer import SGD, Gradients
 
 Kind = Literal["contradiction", "rounding"]
 
-HALF = (np.dtype(np.float16), BFLOAT16)
+HALF = (FLOAT16, BFLOAT16)
 SINGLE_AND_DOUBLE = (FLOAT32, FLOAT64)
 
 

@@ -58,5 +58,7 @@ class RateNotRounded(SGD):
 
 def _through_float32(settings: Settings, *names: str) -> Settings:
     values = {name: getattr(settings, name) for name in names}
-    rounded = {name: float(np.float32(value)) for name, value in values.items() if value is not None}
+    rounded: dict[str, Any] = {
+        name: float(np.float32(value)) for name, value in values.items() if value is not None
+    }
     return replace(settings, **rounded)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -80,33 +79,31 @@ class RowsClippedOneByOne(UnmergedRows):
         ]
 
 
-class RowsAppliedOneByOne(UnmergedRows):
-    """Rows that occur twice in a sparse gradient are subtracted one by one, where they were not merged.
+class RowsMergedLate(UnmergedRows):
+    """Rows that occur twice in a sparse gradient are multiplied by the learning rate one by one.
 
-    The definition adds them first. Evidence: `assign_sub` in `keras/src/backend/tensorflow/optimizer.py`
-    and the subtraction in `keras/src/backend/tensorflow/sparse.py` scatter the rows.
+    Without momentum they are also subtracted one by one, otherwise added after the multiplication. The
+    definition adds them first. Evidence: `update_step` in `keras/src/optimizers/sgd.py`, given
+    `IndexedSlices`, and `assign_sub` in `keras/src/backend/tensorflow/optimizer.py`, which scatters them.
     """
 
     def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
-        """Scatter the rows of sparse gradients."""
+        """Multiply the rows of sparse gradients by the learning rate before they are merged."""
         others = [None if index in self.rows else gradient for index, gradient in enumerate(gradients)]
         values = super().update(values, others, call)
         variables, velocities = list(values.variables), list(values.velocities)
-        momentum = self.settings.momentum
         for index, rows in self.rows.items():
             w = variables[index]
-            steps = SparseRows(
-                rows.indices, rows.values * setting(float(call.learning_rate), w.dtype), rows.shape
-            )
-            if momentum == 0:
+            rate = setting(float(call.learning_rate), w.dtype)
+            steps = SparseRows(rows.indices, np.asanyarray(rows.values * rate), rows.shape)
+            if self.settings.momentum == 0:
                 variables[index] = _less(w, steps)
                 continue
-            factor = setting(momentum, w.dtype)
-            velocity = velocities[index] = _less(factor * velocities[index], steps)
-            if self.settings.nesterov:
-                variables[index] = rule.move(w, _less(factor * velocity, steps))
-            else:
-                variables[index] = rule.move(w, velocity)
+            merged = steps.to_dense()
+            momentum = setting(self.settings.momentum, w.dtype)
+            velocity = velocities[index] = np.asanyarray(momentum * velocities[index] - merged)
+            moved = momentum * velocity - merged if self.settings.nesterov else velocity
+            variables[index] = rule.move(w, moved)
         return replace(values, variables=variables, velocities=velocities)
 
 

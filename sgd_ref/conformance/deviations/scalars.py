@@ -29,9 +29,7 @@ class ScalarGradientsInFloat32(SGD):
         if self.settings.loss_scale_factor is not None or loss_scale is None:
             return super().unscale(gradients, loss_scale)
         mine, _ = apart(gradients, _is_half_scalar)
-        wide = [
-            g if own is None else convert(own, FLOAT32) for g, own in zip(gradients, mine, strict=True)
-        ]
+        wide = [g if own is None else convert(own, FLOAT32) for g, own in zip(gradients, mine, strict=True)]
         return super().unscale(wide, loss_scale)
 
     def accumulate(self, values: Values, gradients: Gradients) -> Values:
@@ -77,8 +75,10 @@ class ScalarGradientsInFloat32(SGD):
         others = [None if mine else gradient for mine, gradient in zip(wide, gradients, strict=True)]
         updated = super().update(values, others, call)
         variables, velocities = list(updated.variables), list(updated.velocities)
-        for index in np.flatnonzero(wide):
-            step = gradients[index] * np.float32(call.learning_rate)
+        for index, gradient in enumerate(gradients):
+            if gradient is None or not wide[index]:
+                continue
+            step = gradient * np.float32(call.learning_rate)
             w = variables[index]
             if self.settings.momentum == 0:
                 variables[index] = _less(w, step)

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from sgd_ref.arithmetic.rounded import BFLOAT16, FLOAT32, Array, convert, promoted, setting
+from sgd_ref.arithmetic.rounded import BFLOAT16, FLOAT16, FLOAT32, Array, convert, promoted, setting
 from sgd_ref.base import Call
-from sgd_ref.conformance.deviations.deviation import HALF, SINGLE_AND_DOUBLE
+from sgd_ref.conformance.deviations.deviation import HALF, SINGLE_AND_DOUBLE, apart, has_dtype
 from sgd_ref.gradients import Gradient
 from sgd_ref.loss_scale import LossScaleOptimizer
 from sgd_ref.optimizer import SGD, Gradients, Values
@@ -62,7 +62,7 @@ class QuotientInDtypeOfGradient(GivenDtypes):
 class UnscaleByReciprocal(GivenDtypes):
     """Float32 and float64 gradients are multiplied by the rounded ``1 / loss_scale_factor``.
 
-    The core code (`apply` in `keras/src/optimizers/base_optimizer.py`) divides; the documentation says
+    Those of several elements. The core code (`apply` in `keras/src/optimizers/base_optimizer.py`) divides; the documentation says
     that "the inverse of the scale factor will be multiplied". Evidence: XLA, also one operation at a time
     as JAX runs it eagerly, and Grappler replace the division by a constant by a multiplication.
     """
@@ -70,19 +70,35 @@ class UnscaleByReciprocal(GivenDtypes):
     def unscale(self, gradients: Gradients, loss_scale: float | np.float32 | None) -> Gradients:
         """Multiply instead of dividing."""
         unscaled = super().unscale(gradients, loss_scale)
-        return _unscaled(self, gradients, unscaled, SINGLE_AND_DOUBLE, _times_reciprocal)
+        mine, _ = apart(gradients, lambda gradient: gradient.size != 1)
+        return _unscaled(self, mine, unscaled, SINGLE_AND_DOUBLE, _times_reciprocal)
 
 
 class Float16UnscaleByReciprocal(GivenDtypes):
-    """Float16 gradients are multiplied by ``1 / loss_scale_factor``, both rounded to float16.
+    """Float16 gradients are multiplied by ``1 / loss_scale_factor``, rounded to float16.
 
-    The reciprocal of a scale above 65504 is 0, and so is every gradient. Evidence: as for float32.
+    Those of several elements. The reciprocal of a scale above 65504 is 0, and so is every gradient. Evidence: as for float32.
     """
 
     def unscale(self, gradients: Gradients, loss_scale: float | np.float32 | None) -> Gradients:
         """Multiply float16 gradients in float16."""
         unscaled = super().unscale(gradients, loss_scale)
-        return _unscaled(self, gradients, unscaled, (np.dtype(np.float16),), _times_reciprocal)
+        mine, _ = apart(gradients, lambda gradient: gradient.size != 1)
+        return _unscaled(self, mine, unscaled, (FLOAT16,), _times_reciprocal)
+
+
+class SingleUnscaleByReciprocal(GivenDtypes):
+    """Gradients of one element, too, are multiplied by the rounded ``1 / loss_scale_factor``.
+
+    But not in bfloat16. The core code divides. Evidence: XLA and Grappler, but not JAX as it runs eagerly, where XLA sees the
+    division of one number by another.
+    """
+
+    def unscale(self, gradients: Gradients, loss_scale: float | np.float32 | None) -> Gradients:
+        """Multiply gradients of one element."""
+        unscaled = super().unscale(gradients, loss_scale)
+        mine, _ = apart(gradients, lambda gradient: gradient.size == 1)
+        return _unscaled(self, mine, unscaled, (FLOAT16, *SINGLE_AND_DOUBLE), _times_reciprocal)
 
 
 class BfloatUnscaleByReciprocal(GivenDtypes):
@@ -95,6 +111,43 @@ class BfloatUnscaleByReciprocal(GivenDtypes):
         """Multiply bfloat16 gradients in bfloat16."""
         unscaled = super().unscale(gradients, loss_scale)
         return _unscaled(self, gradients, unscaled, (BFLOAT16,), _times_reciprocal)
+
+
+class UnscaleWithRate(GivenDtypes):
+    """Gradients are multiplied by ``(1 / loss_scale_factor) * learning_rate``, in place of one after the other.
+
+    Where nothing comes between the two: without accumulation and clipping. The core code divides first.
+    Evidence: XLA moves factors that are single numbers together.
+    """
+
+    def unscale(self, gradients: Gradients, loss_scale: float | np.float32 | None) -> Gradients:
+        """Leave the gradients scaled where they are to be unscaled in the update."""
+        unscaled = super().unscale(gradients, loss_scale)
+        return [
+            gradient if gradient is not None and self._unscales_late(gradient) else other
+            for gradient, other in zip(gradients, unscaled, strict=True)
+        ]
+
+    def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
+        """Update with the product of reciprocal and learning rate."""
+        scaled, others = apart(gradients, self._unscales_late)
+        values = super().update(values, others, call)
+        for dtype in {gradient.dtype for gradient in scaled if gradient is not None}:
+            mine, _ = apart(scaled, has_dtype(dtype))
+            reciprocal = setting(1.0, dtype) / setting(self.settings.loss_scale_factor or 1.0, dtype)
+            rate = reciprocal * setting(float(call.learning_rate), dtype)
+            values = super().update(values, mine, call._replace(learning_rate=rate))
+        return values
+
+    def _unscales_late(self, gradient: Array) -> bool:
+        settings = self.settings
+        between = (
+            settings.gradient_accumulation_steps,
+            settings.clipnorm,
+            settings.clipvalue,
+            settings.global_clipnorm,
+        )
+        return gradient.size > 1 and settings.loss_scale_factor is not None and between == (None,) * 4
 
 
 class ScaleWithoutLimits(LossScaleOptimizer):
@@ -166,7 +219,7 @@ def _unscaled(
         return others
     return [
         other
-        if gradient is None or given not in dtypes
+        if gradient is None or given is None or given not in dtypes
         else convert(formula(convert(gradient, given), scale), gradient.dtype)
         for gradient, other, given in zip(gradients, others, optimizer.given_dtypes, strict=True)
     ]

@@ -10,10 +10,10 @@ from typing import Any, Self
 import numpy as np
 
 from sgd_ref.arithmetic.rounded import FLOAT32, Array, setting
-from sgd_ref.base import BaseSGD, Call
+from sgd_ref.base import Call
 from sgd_ref.conformance.deviations.fused import fused_multiply_add
 from sgd_ref.gradients import Gradient
-from sgd_ref.learning_rate import LearningRate
+from sgd_ref.learning_rate import LearningRate, checked
 from sgd_ref.optimizer import SGD
 from sgd_ref.schedules import (
     CosineDecayRestarts,
@@ -39,13 +39,17 @@ class Replaced(LearningRateSchedule):
 
 
 class WithReplacedSchedule(SGD):
-    """Reads a replaced schedule as it is, whereas the definition refuses learning rates that are not finite."""
+    """Reads a replaced schedule as it is; the definition refuses learning rates that are not finite."""
 
-    @BaseSGD.learning_rate.getter
+    @property
     def learning_rate(self) -> np.float32:
         """The learning rate at the present count of calls."""
         schedule = self._learning_rate
         return schedule(self.calls) if isinstance(schedule, Replaced) else super().learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, value: LearningRate) -> None:
+        self._learning_rate = checked(value)
 
     def _validated(self, gradients: Sequence[Gradient], variables: Sequence[Array] | None = None) -> Call:
         schedule = self._learning_rate
@@ -77,7 +81,9 @@ class RestartMissed(WithReplacedSchedule):
             settings = schedule.get_config()
 
             def missed(step: int) -> float:
-                restarts, fraction = _period(Fraction(step) / Fraction(settings["first_decay_steps"]), settings)
+                restarts, fraction = _period(
+                    Fraction(step) / Fraction(settings["first_decay_steps"]), settings
+                )
                 missed = restarts > 0 and fraction == 0
                 return _restarted(settings, restarts - 1, 1.0) if missed else float(schedule(step))
 
@@ -86,7 +92,7 @@ class RestartMissed(WithReplacedSchedule):
 
 
 class QuotientInFloat32(WithReplacedSchedule):
-    """The step and its quotient with the length of a period are rounded to float32 before periods are counted.
+    """The step, and its quotient with the length of a period, are rounded to float32.
 
     After 2**24 steps the fraction of the period that is over has lost most of its digits, and the rate is
     wrong by some percent. The documentation has no such limit. Evidence: the casts of `step` in
@@ -97,11 +103,12 @@ class QuotientInFloat32(WithReplacedSchedule):
     def from_config(cls, config: Mapping[str, Any], learning_rate: LearningRate | None = None) -> Self:
         """Replace a cosine with restarts and a polynomial."""
         optimizer = super().from_config(config, learning_rate)
-        return _with_quotient(optimizer, lambda step, length: np.float32(step) / np.float32(length))
+        _replace_quotient(optimizer, lambda step, length: np.float32(step) / np.float32(length))
+        return optimizer
 
 
 class QuotientByReciprocal(WithReplacedSchedule):
-    """Steps are multiplied by the rounded reciprocal of the length of a period before periods are counted.
+    """Steps are multiplied by the rounded reciprocal of the length of a period.
 
     21 times the float32 nearest to 1/7 is above 3, so that a cyclic polynomial of 7 steps begins anew at
     step 21, and does not at step 14. Evidence: XLA and Grappler replace the division by a constant in
@@ -112,7 +119,8 @@ class QuotientByReciprocal(WithReplacedSchedule):
     def from_config(cls, config: Mapping[str, Any], learning_rate: LearningRate | None = None) -> Self:
         """Replace a cosine with restarts and a polynomial."""
         optimizer = super().from_config(config, learning_rate)
-        return _with_quotient(optimizer, lambda step, length: np.float32(step) * _reciprocal(length))
+        _replace_quotient(optimizer, lambda step, length: np.float32(step) * _reciprocal(length))
+        return optimizer
 
 
 class PolynomialRemainderFused(WithReplacedSchedule):
@@ -162,14 +170,14 @@ class BoundaryWraps(WithReplacedSchedule):
                 # As the code has it, the pieces are selected by inequalities and added up.
                 lower, upper = [-math.inf, *boundaries], [*boundaries, math.inf]
                 pieces = zip(lower, upper, settings["values"], strict=True)
-                return sum(rate for low, high, rate in pieces if low < step <= high)
+                return math.fsum(rate for low, high, rate in pieces if low < step <= high)
 
             optimizer._learning_rate = Replaced(value)
         return optimizer
 
 
 class SettingsBecomeIntegers(WithReplacedSchedule):
-    """Where the initial learning rate of a schedule is given as an integer, the other rates are truncated to one.
+    """Where the initial rate of a schedule is given as an integer, the others are truncated to integers.
 
     An ExponentialDecay from 1 by 0.5 is 0 from step 1 on; the warmup in an example of the documentation,
     from 0 to 0.1, stays at 0 for ever. Evidence: the casts to the dtype of `initial_learning_rate` in
@@ -186,7 +194,8 @@ class SettingsBecomeIntegers(WithReplacedSchedule):
             for name in ("decay_rate", "end_learning_rate", "warmup_target", "power", "t_mul", "m_mul"):
                 if settings.get(name) is not None:
                     settings[name] = int(settings[name])
-            optimizer._learning_rate = Replaced(deserialize({**given, "config": settings}))
+            truncated = deserialize({**given, "config": settings})
+            optimizer._learning_rate = Replaced(lambda step: float(truncated(step)))
         return optimizer
 
 
@@ -206,37 +215,39 @@ class RateInFloat32(WithReplacedSchedule):
         optimizer = super().from_config(config, learning_rate)
         schedule = optimizer._learning_rate
         if isinstance(schedule, LearningRateSchedule) and not isinstance(schedule, PiecewiseConstantDecay):
-            optimizer._learning_rate = Replaced(
-                lambda step: float(_moved(schedule(step), cls.rate_units))
-            )
+            optimizer._learning_rate = Replaced(lambda step: float(_moved(schedule(step), cls.rate_units)))
         return optimizer
 
 
 class RateFrozen(SGD):
     """A callable learning rate is called in the first call only, and its value kept for ever.
 
-    The documentation: "a callable that takes no arguments and returns the actual value to use". Evidence:
-    `tf.function` and `jax.jit`, in which `model.fit` runs the step, call it while they trace.
+    It is called again only when other gradients are missing than in any call before. The documentation:
+    "a callable that takes no arguments and returns the actual value to use". Evidence: `tf.function` and
+    `jax.jit`, in which `model.fit` runs the step, call it while they trace.
     """
 
-    _frozen: np.float32 | None = None
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self._traced: dict[tuple[bool, ...], np.float32] = {}
 
     def _validated(self, gradients: Sequence[Gradient], variables: Sequence[Array] | None = None) -> Call:
         call = super()._validated(gradients, variables)
         if isinstance(self._learning_rate, (np.float32, LearningRateSchedule)):
             return call
-        if self._frozen is None:
-            self._frozen = call.learning_rate
-        return call._replace(learning_rate=self._frozen)
+        missing = tuple(gradient is None for gradient in call.gradients)
+        return call._replace(learning_rate=self._traced.setdefault(missing, call.learning_rate))
 
 
-def _with_quotient(optimizer: SGD, quotient: Quotient) -> Any:
+def _replace_quotient(optimizer: SGD, quotient: Quotient) -> None:
     schedule = optimizer._learning_rate
     if isinstance(schedule, CosineDecayRestarts):
         settings = schedule.get_config()
 
         def restarted(step: int) -> float:
-            restarts, fraction = _period(Fraction(float(quotient(step, settings["first_decay_steps"]))), settings)
+            restarts, fraction = _period(
+                Fraction(float(quotient(step, settings["first_decay_steps"]))), settings
+            )
             return _restarted(settings, restarts, float(fraction))
 
         optimizer._learning_rate = Replaced(restarted)
@@ -251,7 +262,6 @@ def _with_quotient(optimizer: SGD, quotient: Quotient) -> Any:
             return _polynomial(settings, 1 - step / (length * periods))
 
         optimizer._learning_rate = Replaced(decayed)
-    return optimizer
 
 
 def _period(completed: Fraction, settings: Mapping[str, Any]) -> tuple[int, Fraction]:
@@ -275,12 +285,11 @@ def _restarted(settings: Mapping[str, Any], restarts: int, fraction: float) -> f
 
 def _polynomial(settings: Mapping[str, Any], remainder: float) -> float:
     initial, end, power = (
-        float(np.float32(settings[name]))
-        for name in ("initial_learning_rate", "end_learning_rate", "power")
+        float(np.float32(settings[name])) for name in ("initial_learning_rate", "end_learning_rate", "power")
     )
     if remainder < 0 and not power.is_integer():
         return math.nan
-    return (initial - end) * remainder**power + end
+    return (initial - end) * math.pow(remainder, power) + end
 
 
 def _reciprocal(length: float) -> np.float32:

@@ -79,7 +79,7 @@ class LossScaleFlushed(LossScaleOptimizer):
 
     def _shrink(self) -> None:
         super()._shrink()
-        self._scale = flush(np.asarray(self._scale))[()]
+        self._scale = np.float32(flush(np.asarray(self._scale)))
 
 
 def _is_float(value: Any) -> bool:

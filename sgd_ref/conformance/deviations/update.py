@@ -16,7 +16,6 @@ from sgd_ref.conformance.deviations.fused import fused_multiply_add
 from sgd_ref.optimizer import SGD, Gradients, Values
 from sgd_ref.settings import Settings
 
-
 BLOCK = 32
 
 
@@ -41,7 +40,9 @@ class UpdateFused(SGD):
         """Update float32 and float64 variables by fused formulas."""
         formulas = Formulas(
             descend=lambda w, g, rate: fused_multiply_add(-rate, g, w),
-            accelerate=lambda velocity, g, momentum, rate: fused_multiply_add(velocity, momentum, -(g * rate)),
+            accelerate=lambda velocity, g, momentum, rate: fused_multiply_add(
+                velocity, momentum, -(g * rate)
+            ),
             move_nesterov=lambda w, velocity, g, momentum, rate: (
                 w + fused_multiply_add(velocity, momentum, -(g * rate))
             ),
@@ -51,7 +52,7 @@ class UpdateFused(SGD):
 
 
 class UpdateInFusedSteps(SGD):
-    """In float32 and float64 each product is fused with its addition, and Nesterov's sum is added in two steps.
+    """In float32 and float64 products are fused with additions, and Nesterov's sum is added in two steps.
 
     ``w = fma(-learning_rate, g, w)``, ``velocity = fma(-learning_rate, g, velocity * momentum)``, and
     with `nesterov` first ``w - learning_rate * g`` and then ``+ momentum * velocity``, both fused. The

@@ -9,6 +9,7 @@ import shutil
 import sys
 import tempfile
 import weakref
+from pathlib import Path
 from typing import Self
 
 from sgd_ref.conformance.case import Case, Record, Unsupported
@@ -17,6 +18,7 @@ from sgd_ref.validation import reject_value
 
 BACKENDS = ("jax", "tensorflow", "torch")
 MODES = ("eager", "compiled")
+CASES_PER_PROCESS = 400
 WORKER = "sgd_ref.conformance.implementations.keras_worker"
 
 # Without a GPU, which the published facts about Keras are measured without and on which fit() compiles
@@ -80,8 +82,11 @@ class Keras:
 
     Examples
     --------
-    >>> with Keras("jax", "eager") as run:  # doctest: +SKIP
-    ...     trajectory = run(case)
+    ``with Keras("jax", "eager") as run: trajectory = run(case)``
+
+    >>> Keras("jax", "fast")
+    Traceback (most recent call last):
+    ValueError: mode must be one of eager, compiled, got 'fast'
     """
 
     def __init__(self, backend: str, mode: str, time_limit: float = 120.0) -> None:
@@ -91,9 +96,10 @@ class Keras:
             raise ModuleNotFoundError(
                 f"Keras 3 on {backend} is not installed; install it with: pip install 'keras>=3' {backend}"
             )
+        self._cases = 0
         self._compiles = mode == "eager" or backend != "torch"
         # The worker finds modules where this process finds them.
-        path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
+        path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
         environment = {**os.environ, **ENVIRONMENT, "KERAS_BACKEND": backend, "PYTHONPATH": path}
         if (backend, mode) == ("jax", "eager"):
             # Eager conditions are compiled anew in every call; most of the time, to the same code.
@@ -121,6 +127,11 @@ class Keras:
         """
         if not self._compiles:
             raise Unsupported("fit() does not compile on PyTorch: what it runs there is the eager mode")
+        if self._cases == CASES_PER_PROCESS:
+            # What Keras lets TensorFlow trace is never freed, 1.2 MB for a case.
+            self.close()
+            self._cases = 0
+        self._cases += 1
         return self._worker(case)
 
     def close(self) -> None:

@@ -135,7 +135,6 @@ class Worker:
     ...     print(json.dumps({"id": json.loads(line)["id"], "unsupported": "everything"}), flush=True)
     ... '''
     >>> with Worker([sys.executable, "-c", program]) as run:
-    ...     print(run.handshake.name, run.handshake.version)
     ...     run(Case(id="one", config={}, names=(), variables=(), gradients=()))
     Traceback (most recent call last):
     sgd_ref.conformance.case.Unsupported: everything
@@ -359,7 +358,8 @@ def _handshake(line: bytes) -> Handshake:
 
 def _talk(process: Program, requests: Lines, answers: Lines) -> None:
     """Write requests and read answers, in turn, until there are no more requests."""
-    assert process.stdin is not None and process.stdout is not None
+    assert process.stdin is not None
+    assert process.stdout is not None
     for request in iter(requests.get, None):
         with contextlib.suppress(BrokenPipeError):
             process.stdin.write(request)

@@ -65,9 +65,8 @@ def features(**allowed: Collection[str]) -> st.SearchStrategy[dict[str, str]]:
             reject_value("an axis", axis, f"one of {', '.join(AXES)}")
         if not values or not set(values) <= set(AXES[axis]):
             reject_value(axis, values, f"some of {', '.join(AXES[axis])}")
-    return st.fixed_dictionaries(
-        {axis: st.sampled_from(tuple(allowed.get(axis, values))) for axis, values in AXES.items()}
-    )
+    drawn = st.tuples(*(st.sampled_from(tuple(allowed.get(axis, AXES[axis]))) for axis in AXES))
+    return drawn.map(lambda values: dict(zip(AXES, values, strict=True)))
 
 
 def cases(

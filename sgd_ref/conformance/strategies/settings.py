@@ -17,7 +17,7 @@ from sgd_ref.conformance.strategies.arrays import DTYPES, known_dtypes
 from sgd_ref.validation import reject_value
 
 CLIPPINGS = ("clipnorm", "clipvalue", "global_clipnorm")
-SCALES = (0.5, 3.0, 8.0, 96.0, 1024.0)
+SCALES = (0.5, 3.0, 8.0, 96.0, 1024.0, 1e5)
 
 # In bfloat16 a larger number below 1 would round to 1.
 BELOW_ONE = 1 - 2.0**-8

@@ -8,12 +8,14 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
 
 from sgd_ref.arithmetic.rounded import BFLOAT16, Array
 from sgd_ref.conformance.case import Case, LossScaling, State, Unsupported
+from sgd_ref.conformance.implementations import keras
 from sgd_ref.conformance.implementations.keras import BACKENDS, Keras, available
 from sgd_ref.conformance.implementations.process import ImplementationError
 from sgd_ref.gradients import SparseRows
@@ -51,6 +53,10 @@ def case(**changes: Any) -> Case:
     return Case(**parts)
 
 
+def single(values: Any) -> Array:
+    return np.array(values, np.float32)
+
+
 def normal(seed: int, shape: tuple[int, ...] = (20,), dtype: Any = FLOAT32) -> Array:
     """Return random numbers that are far from subnormal, which JAX and TensorFlow flush to zero."""
     numbers = np.random.default_rng(seed).standard_normal(shape)
@@ -69,7 +75,7 @@ def test_the_handshake_names_what_runs(start: Start, name: str) -> None:
     handshake = start(name).handshake
     assert handshake.name == f"keras {name}"
     assert int(handshake.version.split(".")[0]) >= 3
-    assert name.split()[0] in handshake.versions
+    assert name.split(maxsplit=1)[0] in handshake.versions
 
 
 @on("name", LITERAL)
@@ -151,72 +157,60 @@ def test_compiled_jax_rounds_once_or_twice(start: Start) -> None:
 
 def test_torch_is_not_literal(start: Start) -> None:
     config = {"learning_rate": 1.0, "momentum": 0.5, "nesterov": True}
-    nesterov = case(config=config, variables=(np.float32([2**24]),), gradients=((np.float32([-1]),),))
+    nesterov = case(config=config, variables=(single([2**24]),), gradients=((single([-1]),),))
     # (2**24 + 1) + 0.5 is rounded twice, 2**24 + 1.5 once.
-    assert_bits(np.float32([2**24]), start("torch eager")(nesterov)[0]["variables"][0])
+    assert_bits(single([2**24]), start("torch eager")(nesterov)[0]["variables"][0])
 
 
 @on("name", RUNS)
 def test_state_is_resumed_and_recorded(start: Start, name: str) -> None:
     state = State(
         calls=5,
-        velocities=(np.float32([1, 2]), np.float32(4)),
-        averages=(np.float32([8, 16]), np.float32(32)),
-        accumulators=(np.float32([64, -64]), np.float32(-6)),
+        velocities=(single([1, 2]), single(4)),
+        averages=(single([8, 16]), single(32)),
+        accumulators=(single([64, -64]), single(-6)),
     )
-    config = {
-        "learning_rate": 0.5,
-        "momentum": 0.5,
-        "use_ema": True,
-        "ema_momentum": 0.5,
-        "gradient_accumulation_steps": 2,
-    }
-    variables, gradients = (np.float32([1, 2]), np.float32(3)), (np.float32([0, 64]), np.float32(2))
+    config: dict[str, Any] = {"learning_rate": 0.5, "momentum": 0.5, "gradient_accumulation_steps": 2}
+    config |= {"use_ema": True, "ema_momentum": 0.5}
+    variables, gradients = (single([1, 2]), single(3)), (single([0, 64]), single(2))
     found = start(name)(
         case(config=config, variables=variables, gradients=(gradients,), state=state, finalize=True)
     )
     # The means of the gradients are [32, 0] and -2.
-    assert_bits(np.float32([-15.5, 1]), found[0]["velocities"][0])
-    assert_bits(np.float32(3), found[0]["velocities"][1])
-    assert_bits(np.float32([-14.5, 3]), found[0]["variables"][0])
-    assert_bits(np.float32(6), found[0]["variables"][1])
-    assert_bits(np.float32([-3.25, 9.5]), found[0]["averages"][0])
-    assert_bits(np.float32(19), found[0]["averages"][1])
+    assert_bits(single([-15.5, 1]), found[0]["velocities"][0])
+    assert_bits(single(3), found[0]["velocities"][1])
+    assert_bits(single([-14.5, 3]), found[0]["variables"][0])
+    assert_bits(single(6), found[0]["variables"][1])
+    assert_bits(single([-3.25, 9.5]), found[0]["averages"][0])
+    assert_bits(single(19), found[0]["averages"][1])
     assert [array.tolist() for array in found[0]["accumulators"]] == [[0, 0], 0]
     assert (found[0]["calls"], found[0]["iterations"]) == (6, 3)
-    assert_bits(np.float32([-3.25, 9.5]), found[1]["variables"][0])
-    assert_bits(np.float32(19), found[1]["variables"][1])
+    assert_bits(single([-3.25, 9.5]), found[1]["variables"][0])
+    assert_bits(single(19), found[1]["variables"][1])
 
 
 @on("name", RUNS)
 def test_records_are_copies(start: Start, name: str) -> None:
     # Keras itself wants floats here.
     config = {"learning_rate": 1, "momentum": 1}
-    one = ((np.float32([-1]),),)
-    found = start(name)(case(config=config, variables=(np.float32([0]),), gradients=one * 3))
+    one = ((single([-1]),),)
+    found = start(name)(case(config=config, variables=(single([0]),), gradients=one * 3))
     assert [record["variables"][0].tolist() for record in found] == [[1], [3], [6]]
     assert [record["velocities"][0].tolist() for record in found] == [[1], [2], [3]]
 
 
 @on("name", RUNS)
 def test_missing_gradients(start: Start, name: str) -> None:
-    zeros, one = (np.float32([0]), np.float32([0])), np.float32([-1])
-    found = start(name)(
-        case(
-            config={"learning_rate": 1.0, "momentum": 0.5},
-            variables=zeros,
-            gradients=((one, one), (None, one), (one, None), (one, one)),
-        )
-    )
+    zeros, one = (single([0]), single([0])), single([-1])
+    calls = ((one, one), (None, one), (one, None), (one, one))
+    config = {"learning_rate": 1.0, "momentum": 0.5}
+    found = start(name)(case(config=config, variables=zeros, gradients=calls))
     assert [record["variables"][0].tolist() for record in found] == [[1], [1], [2.5], [4.25]]
     assert [record["variables"][1].tolist() for record in found] == [[1], [2.5], [2.5], [4.25]]
 
 
 SCHEDULES: list[dict[str, Any]] = [
-    {
-        "class_name": "PiecewiseConstantDecay",
-        "config": {"boundaries": [1, 2], "values": [4.0, 2.0, 1.0], "name": "steps"},
-    },
+    {"class_name": "PiecewiseConstantDecay", "config": {"boundaries": [1, 2], "values": [4.0, 2.0, 1.0]}},
     {
         "module": "keras.optimizers.schedules",
         "class_name": "PolynomialDecay",
@@ -260,8 +254,8 @@ def test_callable_learning_rates(start: Start, name: str) -> None:
 
 SCALED = {
     "config": {"learning_rate": 1.0},
-    "variables": (np.float32([0]),),
-    "gradients": tuple((np.float32([g]),) for g in (-4, -4, np.inf, -4)),
+    "variables": (single([0]),),
+    "gradients": tuple((single([g]),) for g in (-4, -4, np.inf, -4)),
     "loss_scaling": LossScaling(initial_scale=4.0, dynamic_growth_steps=2),
 }
 
@@ -296,7 +290,7 @@ def test_an_error_is_reported_and_harms_no_other_case(start: Start) -> None:
 
 @on("name", RUNS)
 def test_errors_name_the_call(start: Start, name: str) -> None:
-    one = np.float32([1])
+    one = single([1])
     config = {"learning_rate": 0.1}
     with pytest.raises(ImplementationError, match="No gradients provided") as caught:
         start(name)(case(config=config, variables=(one,), gradients=((one,), (None,), (one,))))
@@ -323,17 +317,14 @@ def test_sparse_gradients(start: Start, name: str) -> None:
 
 @on("name", ["jax eager", "jax compiled", "torch eager"])
 def test_sparse_gradients_are_dense_elsewhere(start: Start, name: str) -> None:
-    rows = SparseRows([0], np.float32([[1]]), (2, 1))
+    rows = SparseRows([0], single([[1]]), (2, 1))
     with pytest.raises(Unsupported, match="the gradient of an embedding is dense"):
         start(name)(case(variables=(np.zeros((2, 1), np.float32),), gradients=((rows,),)))
 
 
-def test_torch_does_not_compile(start: Start) -> None:
+def test_what_is_unsupported(start: Start) -> None:
     with pytest.raises(Unsupported, match=r"fit\(\) does not compile on PyTorch"):
-        start("torch compiled")(case(variables=(np.float32([1]),), gradients=((np.float32([1]),),)))
-
-
-def test_other_kinds_of_cases_are_unsupported(start: Start) -> None:
+        start("torch compiled")(case(variables=(single([1]),), gradients=((single([1]),),)))
     with pytest.raises(Unsupported, match="cases of kind schedule"):
         start("torch eager")(case(variables=(), gradients=(), kind="schedule"))
 
@@ -355,7 +346,7 @@ def test_special_values_pass(start: Start, name: str, dtype: np.dtype[Any]) -> N
     assert str(found[0]["variables"][1]) == str(np.concatenate([special, subnormal]))
 
 
-def test_nothing_is_imported_and_no_file_is_obeyed(tmp_path: Path) -> None:
+def test_nothing_is_imported_and_nothing_misleads(tmp_path: Path) -> None:
     backend = next((backend for backend in BACKENDS if available(backend)), None)
     if backend is None:
         pytest.skip("Keras is not installed")
@@ -371,9 +362,21 @@ with Keras({backend!r}, "eager") as run:
 frameworks = {{"keras", "jax", "jaxlib", "tensorflow", "torch"}}
 assert not frameworks & set(sys.modules), frameworks & set(sys.modules)
 """
-    path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
-    environment = {**os.environ, "PYTHONPATH": path, "KERAS_HOME": str(tmp_path)}
-    subprocess.run([sys.executable, "-c", program], env=environment, check=True, timeout=300)
+    path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
+    misleading = {"PYTHONPATH": path, "KERAS_HOME": str(tmp_path), "KERAS_NNX_ENABLED": "1"}
+    command = [sys.executable, "-c", program]
+    subprocess.run(command, env={**os.environ, **misleading}, cwd=tmp_path, check=True, timeout=300)
+
+
+def test_the_process_is_renewed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keras, "CASES_PER_PROCESS", 2)
+    monkeypatch.setattr(keras, "available", lambda backend: True)
+    run = Keras("tensorflow", "eager")
+    worker = run._worker = mock.MagicMock()
+    for _ in range(5):
+        run(case(variables=(), gradients=()))
+    assert worker.method_calls == [mock.call.close()] * 2
+    assert worker.call_count == 5
 
 
 def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -383,12 +386,11 @@ def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         Keras("jax", "eager")
 
 
-def test_keras_2_is_not_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+@on(("version", "enough"), [("2.15.0", False), ("3.0.1", True)])
+def test_keras_2_is_not_enough(monkeypatch: pytest.MonkeyPatch, version: str, enough: bool) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
-    monkeypatch.setattr("importlib.metadata.version", lambda name: "2.15.0")
-    assert not available("tensorflow")
-    monkeypatch.setattr("importlib.metadata.version", lambda name: "3.0.1")
-    assert available("tensorflow")
+    monkeypatch.setattr("importlib.metadata.version", lambda name: version)
+    assert available("tensorflow") == enough
 
 
 def test_bad_arguments_are_refused() -> None:

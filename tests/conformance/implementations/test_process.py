@@ -232,7 +232,7 @@ def test_flood_on_standard_error_neither_blocks_nor_fills_memory() -> None:
         run(case("flood"))
     with (
         worker(f"{flood}; sys.exit(1)") as run,
-        pytest.raises(process.WorkerDied, match="the end$") as caught,
+        pytest.raises(process.WorkerDied, match=r"the end$") as caught,
     ):
         run(case("flood"))
     assert len(str(caught.value)) < 2 * process.SHOWN_OF_STANDARD_ERROR
@@ -264,9 +264,9 @@ def test_broken_handshakes_are_refused(greeting: str, error: type[Exception], me
 
 
 def test_hang_before_the_handshake() -> None:
-    with Worker([sys.executable, "-c", "import time; time.sleep(600)"], start_limit=0.5) as run:
-        with pytest.raises(process.WorkerHung, match="within 0.5 seconds"):
-            run(case("any"))
+    run = Worker([sys.executable, "-c", "import time; time.sleep(600)"], start_limit=0.5)
+    with pytest.raises(process.WorkerHung, match=r"within 0\.5 seconds"):
+        run(case("any"))
 
 
 def test_handshake_is_read_completely() -> None:
@@ -385,7 +385,7 @@ serve(prepare)
 
 
 def test_serve_is_the_other_end() -> None:
-    path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
+    path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
     with Worker([sys.executable, "-c", SERVING], {**os.environ, "PYTHONPATH": path}) as run:
         assert run.handshake.name == "served"
         assert run.handshake.dtypes == ["float32"]
