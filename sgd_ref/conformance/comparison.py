@@ -104,7 +104,7 @@ def equal_bits(expected: Array, observed: Array) -> Array:
     array([False,  True])
     """
     same = _bits(expected) == _bits(observed)
-    return np.asarray(same | (np.isnan(expected) & np.isnan(observed)))
+    return np.asarray(same | (_is_nan(expected) & _is_nan(observed)))
 
 
 def units_apart(expected: Array, observed: Array) -> Array:
@@ -117,8 +117,8 @@ def units_apart(expected: Array, observed: Array) -> Array:
     array([ 1.,  0., inf])
     """
     steps = np.abs(_ordered(expected) - _ordered(observed))
-    nan = np.isnan(expected) != np.isnan(observed)
-    both = np.isnan(expected) & np.isnan(observed)
+    nan = _is_nan(expected) != _is_nan(observed)
+    both = _is_nan(expected) & _is_nan(observed)
     return np.where(both, 0.0, np.where(nan, math.inf, steps)).astype(np.float64)
 
 
@@ -194,7 +194,7 @@ def hexadecimal(value: Any) -> str:
 def _pairs(case: Case, wanted: Record, given: Record) -> Iterator[tuple[str, str, Array, Array]]:
     for quantity in SCALARS:
         if wanted.get(quantity) is not None and given.get(quantity) is not None:
-            yield quantity, "", np.asarray(wanted[quantity], FLOAT32), np.asarray(given[quantity], FLOAT32)
+            yield quantity, "", _in_float32(wanted[quantity]), _in_float32(given[quantity])
     for quantity in LISTS:
         if wanted[quantity] and given.get(quantity):
             for name, want, got in zip(case.names, wanted[quantity], given[quantity], strict=True):
@@ -210,7 +210,10 @@ def _check_arrays(record: str, quantity: str, case: Case, wanted: Sequence[Array
     if len(given) != len(case.names):
         raise ValueError(f"{quantity} of {record} must have {len(case.names)} arrays, got {len(given)}")
     for name, want, array in zip(case.names, wanted, given, strict=True):
-        got = np.asarray(array)
+        try:
+            got = np.asarray(array)
+        except Exception as error:
+            raise ValueError(f"{quantity} of {name} in {record} is no array: {error}") from error
         if got.shape != want.shape or got.dtype != want.dtype:
             raise ValueError(
                 f"{quantity} of {name} in {record} must be {want.dtype} of shape {want.shape}, "
@@ -223,6 +226,17 @@ def _check_number(name: str, is_counter: bool, value: Any) -> None:
     if np.ndim(value) or not (dtype.kind in "iu" or (dtype in FORMATS and not is_counter)):
         accepted = "an integer" if is_counter else "a real number"
         raise ValueError(f"{name} must be {accepted}, got {value!r}")
+
+
+def _in_float32(number: Any) -> Array:
+    with np.errstate(all="ignore"):
+        return np.asarray(number, FLOAT32)
+
+
+def _is_nan(array: Array) -> Array:
+    # The signalling NaNs of bfloat16 raise the processor's flag for invalid operations.
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.isnan(array))
 
 
 def _bits(array: Array) -> Array:

@@ -20,7 +20,7 @@ from sgd_ref.conformance.axes import full_product
 from sgd_ref.conformance.case import Case, Implementation
 from sgd_ref.conformance.catalogue import case_id, cases, make_case
 from sgd_ref.conformance.checking import Verdict, check
-from sgd_ref.conformance.deviations import is_contradiction
+from sgd_ref.conformance.deviations import DEVIATIONS
 from sgd_ref.conformance.explanation import explain, known_failure
 from sgd_ref.conformance.implementations.keras import BACKENDS, MODES, Keras, available
 from sgd_ref.conformance.implementations.keras_known import KNOWN
@@ -156,9 +156,13 @@ def _keras(backend: str, mode: str) -> Target:
         explanation = explain(verdict.case, verdict.trajectory, list(known.deviations))
         return explanation.names if explanation.complete else ()
 
-    contradictions = {name for name in known.deviations if is_contradiction(name)}
+    contradictions = {name for name in known.deviations if _is_contradiction(name)}
     contradictions |= {failure.name for failure in known.failures}
     return Target(name, start, explain_verdict, frozenset(contradictions))
+
+
+def _is_contradiction(name: str) -> bool:
+    return name in DEVIATIONS and DEVIATIONS[name].kind == "contradiction"
 
 
 def _function(target: str) -> Target:

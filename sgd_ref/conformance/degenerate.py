@@ -51,6 +51,9 @@ def _refuse(case: Case, why: str) -> None:
 
 
 def _has_effect(gradient: object) -> bool:
-    if isinstance(gradient, SparseRows):
-        return bool((gradient.values != 0).any())
-    return gradient is not None and bool((np.asarray(gradient) != 0).any())
+    if gradient is None:
+        return False
+    values = gradient.values if isinstance(gradient, SparseRows) else np.asarray(gradient)
+    # The signalling NaNs of bfloat16 raise the processor's flag for invalid operations.
+    with np.errstate(invalid="ignore"):
+        return bool((values != 0).any())

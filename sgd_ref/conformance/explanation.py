@@ -5,29 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from itertools import combinations
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from sgd_ref.arithmetic.rounded import FLOAT32, Array
-from sgd_ref.base import Call
-from sgd_ref.conformance import reference
-from sgd_ref.conformance.case import Case, Record, State, Trajectory
-from sgd_ref.conformance.comparison import COUNTERS, LISTS, Difference, compare, equal_bits, units_apart
+from sgd_ref.conformance.case import Case, Record, Trajectory
+from sgd_ref.conformance.comparison import LISTS, Difference, compare, equal_bits, units_apart
 from sgd_ref.conformance.deviations import DEVIATIONS, compose
+from sgd_ref.conformance.deviations.registry import SCHEDULE_IN_FLOAT32
+from sgd_ref.conformance.deviations.replay import Step, steps
 from sgd_ref.conformance.deviations.schedules import WithReplacedSchedule
-from sgd_ref.gradients import Gradient
-from sgd_ref.loss_scale import LossScaleOptimizer
 from sgd_ref.optimizer import SGD
 from sgd_ref.schedules import LearningRateSchedule
-
-NORM_UNITS = 4
-"""Units in the last place by which a norm that is summed in another order may be off.
-
-A sum of n squares, rounded after each addition, can be off by n/2 units and its root by half of that. The
-standard cases have n = 109 at most, and sums that are not contrived are off by some sqrt(n)/4."""
 
 MOST_LEFT_OUT = 2
 """Some candidates can exclude each other; this many are left out at most."""
@@ -122,13 +113,14 @@ def explain(case: Case, observed: Trajectory, candidates: Sequence[str]) -> Expl
     Examples
     --------
     >>> from sgd_ref import conformance
+    >>> from sgd_ref.conformance import reference
     >>> case = conformance.cases("smoke")[0]
     >>> explain(case, reference.run(case), ["averages-on-every-call"])
     Explanation(names=(), residual_units=0.0, complete=True, left=None)
     """
     compose(candidates)
     rates = _explain_rates(case, observed, candidates)
-    replays = _Replays(_steps(case, observed))
+    replays = _Replays(steps(case, observed))
     names = _fewest(candidates, replays.succeed)
     if not rates.complete:
         return rates
@@ -140,93 +132,20 @@ def explain(case: Case, observed: Trajectory, candidates: Sequence[str]) -> Expl
     )
 
 
-class _Step(NamedTuple):
-    """Calls to replay from a state, and the records observed after them.
-
-    Attributes
-    ----------
-    first : int
-        The first call, counted from 0.
-    case : Case
-        One call, or all of them.
-    observed : sequence of dict
-        A record for each call.
-    rate : float or None
-        The learning rate to use; None for that of the case.
-    frozen_rate : float or None
-        For a callable learning rate, its value in the first call in which the same gradients were missing.
-    """
-
-    first: int
-    case: Case
-    observed: Trajectory
-    rate: float | None
-    frozen_rate: float | None
-
-
-def _steps(case: Case, observed: Trajectory) -> list[_Step]:
-    """Return a case of one call for every record, or the whole case where the state is not reported."""
-    if not all(_is_complete(case, record) for record in observed):
-        return [_Step(0, case, observed, None, None)]
-    steps = []
-    state = case.state
-    variables = case.variables
-    traced: dict[tuple[bool, ...], float] = {}
-    for call, record in enumerate(observed):
-        final = call == len(case.gradients)
-        single = replace(
-            case,
-            # The rate of the call is put in its place.
-            config={**case.config, "learning_rate": 0.5},
-            learning_rate_calls=None,
-            variables=variables,
-            gradients=() if final else (case.gradients[call],),
-            state=state,
-            finalize=final,
-        )
-        rate = None if final else float(record["learning_rate"])
-        frozen = None
-        if rate is not None and case.learning_rate_calls is not None:
-            frozen = traced.setdefault(tuple(gradient is None for gradient in case.gradients[call]), rate)
-        steps.append(_Step(call, single, (record,), rate, frozen))
-        state = State(
-            calls=int(record["calls"]),
-            velocities=tuple(record.get("velocities") or ()),
-            averages=tuple(record.get("averages") or ()),
-            accumulators=tuple(record.get("accumulators") or ()),
-            loss_scale=record.get("loss_scale"),
-            growth_counter=record.get("growth_counter"),
-        )
-        variables = tuple(record["variables"])
-    return steps
-
-
-def _is_complete(case: Case, record: Record) -> bool:
-    needed = {
-        "calls": True,
-        "velocities": case.config["momentum"] != 0,
-        "averages": case.config["use_ema"],
-        "accumulators": case.config["gradient_accumulation_steps"] is not None,
-        "loss_scale": case.loss_scaling is not None,
-        "growth_counter": case.loss_scaling is not None,
-    }
-    return all(record.get(key) is not None for key, is_needed in needed.items() if is_needed)
-
-
 class _Replays:
     """The steps of one trajectory, to be replayed with many sets of deviations."""
 
-    def __init__(self, steps: list[_Step]) -> None:
-        self._steps = steps
+    def __init__(self, replayed: list[Step]) -> None:
+        self._steps = replayed
         self.residual_units = 0.0
 
     def succeed(self, names: Sequence[str]) -> bool:
         """Whether every step, with these deviations, gives the observed bits."""
         residual = 0.0
         for step in self._steps:
-            units = _norm_units(step, names)
+            units = step.residual_units(names)
             if units is None:
-                # The step that one set of deviations fails at is likely to refute the next one, too.
+                # The step that refutes one set of deviations is likely to refute the next one, too.
                 self._steps.remove(step)
                 self._steps.insert(0, step)
                 return False
@@ -237,92 +156,9 @@ class _Replays:
     def first_difference(self, names: Sequence[str]) -> Difference | None:
         """Return the first element that these deviations do not explain."""
         for step in sorted(self._steps, key=lambda step: step.first):
-            expected = _replay(step, names, 0)
-            if expected is not None and _norm_units(step, names) is None:
-                difference = compare(step.case, expected, _without_rates(step.observed)).first
-                return None if difference is None else replace(difference, call=step.first + difference.call)
+            if step.residual_units(names) is None:
+                return step.first_difference(names)
         return None
-
-
-class _GivenRate(SGD):
-    """Uses what its callable learning rate returns as it is: float64, or NaN, too."""
-
-    def _validated(self, gradients: Sequence[Gradient], variables: Sequence[Array] | None = None) -> Call:
-        given: Any = self._learning_rate
-        self._learning_rate = np.float32(0)
-        try:
-            return super()._validated(gradients, variables)._replace(learning_rate=given())
-        finally:
-            self._learning_rate = given
-
-
-@cache
-def _classes(names: frozenset[str], norm_units: int) -> tuple[type[SGD], type[LossScaleOptimizer]]:
-    optimizer, wrapper = compose(names)
-    return type("Replayed", (_GivenRate, optimizer), {"norm_units": norm_units}), wrapper
-
-
-def _replay(step: _Step, names: Sequence[str], norm_units: int) -> list[Record] | None:
-    """Return the records that the reference with these deviations gives; None where it refuses the state."""
-    optimizer, wrapper = _classes(frozenset(names), norm_units)
-    case = step.case
-    if step.rate is None:
-        optimizer = compose(names)[0]
-    else:
-        rate = step.frozen_rate if step.frozen_rate is not None and "rate-frozen" in names else step.rate
-        is_wide = step.frozen_rate is not None or float(np.float32(rate)) != rate
-        given: Any = np.float64(rate) if is_wide and "rate-not-rounded" in names else np.float32(rate)
-        case = replace(case, learning_rate_calls=(given,))
-    try:
-        return reference.run(case, optimizer, wrapper)
-    except ValueError:
-        return None
-
-
-def _norm_units(step: _Step, names: Sequence[str]) -> float | None:
-    """Return by how many units norms must be off for the observed bits; None where there is no such number."""
-    differing = _differing(step, _replay(step, names, 0))
-    if not differing:
-        return 0.0
-    config = step.case.config
-    if "norm-summed-in-another-order" not in names or (config["clipnorm"], config["global_clipnorm"]) == (
-        None,
-        None,
-    ):
-        return None
-    for units in range(1, NORM_UNITS + 1):
-        for signed in (units, -units):
-            others = _differing(step, _replay(step, names, signed))
-            # Every variable has a norm of its own, unless all share one.
-            differing = others if config["clipnorm"] is None else differing & others
-            if not differing:
-                return float(units)
-    return None
-
-
-def _differing(step: _Step, expected: list[Record] | None) -> set[str]:
-    """Return the names of the variables that differ, and of what differs besides."""
-    if expected is None:
-        return {"refused"}
-    differing = set()
-    for wanted, given in zip(expected, step.observed, strict=True):
-        for quantity in LISTS:
-            for name, want, got in zip(
-                step.case.names, wanted[quantity], given.get(quantity) or (), strict=False
-            ):
-                if not equal_bits(want, np.asarray(got)).all():
-                    differing.add(name)
-        for quantity in (*COUNTERS, "loss_scale"):
-            if (
-                None not in (wanted.get(quantity), given.get(quantity))
-                and wanted[quantity] != given[quantity]
-            ):
-                differing.add(quantity)
-    return differing
-
-
-def _without_rates(records: Trajectory) -> list[Record]:
-    return [{key: value for key, value in record.items() if key != "learning_rate"} for record in records]
 
 
 def _fewest(candidates: Sequence[str], succeed: Callable[[Sequence[str]], bool]) -> tuple[str, ...] | None:
@@ -377,8 +213,8 @@ def _explain_rate(
         units = float(units_apart(rate, observed))
         if equal_bits(rate, observed):
             return Explanation(names)
-        if units <= case.learning_rate_units and "schedule-in-float32" in candidates:
-            return Explanation((*names, "schedule-in-float32"), units)
+        if units <= case.learning_rate_units and SCHEDULE_IN_FLOAT32 in candidates:
+            return Explanation((*names, SCHEDULE_IN_FLOAT32), units)
     difference = compare(case, [_only_rate(expected)], [_only_rate(observed)]).first
     assert difference is not None
     return Explanation(complete=False, left=replace(difference, call=call))

@@ -51,6 +51,8 @@ class AccumulatorKeptWithoutGradient(SGD):
     def mean(self, values: Values, gradients: Gradients) -> tuple[Gradients, Values]:
         """Reset only the accumulators of variables that have a gradient."""
         means, reset = super().mean(values, gradients)
+        if self.settings.gradient_accumulation_steps is None:
+            return means, reset
         accumulators = [
             old if gradient is None else new
             for gradient, old, new in zip(gradients, values.accumulators, reset.accumulators, strict=True)

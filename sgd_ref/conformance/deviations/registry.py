@@ -24,21 +24,28 @@ from sgd_ref.loss_scale import LossScaleOptimizer
 from sgd_ref.optimizer import SGD
 from sgd_ref.validation import reject_value
 
+COUNT_WRAPS = "count-wraps"
+RATE_FROZEN = "rate-frozen"
+RATE_NOT_ROUNDED = "rate-not-rounded"
+SCHEDULE_IN_FLOAT32 = "schedule-in-float32"
+SCALE_WITHOUT_LIMITS = "scale-without-limits"
+NORM_IN_ANOTHER_ORDER = "norm-summed-in-another-order"
+
 # The first of two that override the same stage is asked first.
 _ALL = (
     Deviation(
         "subnormals-flushed", "contradiction", subnormals.SubnormalsFlushed, subnormals.LossScaleFlushed
     ),
-    Deviation("count-wraps", "contradiction", counting.CountWraps),
-    Deviation("rate-frozen", "contradiction", schedules.RateFrozen),
-    Deviation("rate-not-rounded", "rounding", precision.RateNotRounded),
+    Deviation(COUNT_WRAPS, "contradiction", counting.CountWraps),
+    Deviation(RATE_FROZEN, "contradiction", schedules.RateFrozen),
+    Deviation(RATE_NOT_ROUNDED, "rounding", precision.RateNotRounded),
     Deviation("restart-missed", "contradiction", schedules.RestartMissed),
     Deviation("quotient-in-float32", "contradiction", schedules.QuotientInFloat32),
     Deviation("quotient-by-reciprocal", "contradiction", schedules.QuotientByReciprocal),
     Deviation("polynomial-remainder-fused", "contradiction", schedules.PolynomialRemainderFused),
     Deviation("boundary-wraps", "contradiction", schedules.BoundaryWraps),
     Deviation("settings-become-integers", "contradiction", schedules.SettingsBecomeIntegers),
-    Deviation("schedule-in-float32", "rounding", schedules.RateInFloat32),
+    Deviation(SCHEDULE_IN_FLOAT32, "rounding", schedules.RateInFloat32),
     Deviation("averages-on-every-call", "contradiction", averages.AveragesOnEveryCall),
     Deviation("first-average-computed", "contradiction", averages.FirstAverageComputed),
     Deviation("overwrite-blends", "contradiction", averages.OverwriteBlends),
@@ -58,7 +65,7 @@ _ALL = (
     Deviation("unscale-in-dtype-of-gradient", "contradiction", scaling.UnscaleInDtypeOfGradient),
     Deviation("quotient-in-dtype-of-gradient", "contradiction", scaling.QuotientInDtypeOfGradient),
     Deviation("wide-unscaled-gradients", "rounding", scaling.WideUnscaledGradients),
-    Deviation("scale-without-limits", "contradiction", wrapper=scaling.ScaleWithoutLimits),
+    Deviation(SCALE_WITHOUT_LIMITS, "contradiction", wrapper=scaling.ScaleWithoutLimits),
     Deviation("scalar-gradients-in-float32", "rounding", scalars.ScalarGradientsInFloat32),
     Deviation("rows-merged-late", "rounding", rows.RowsMergedLate),
     Deviation("rows-clipped-one-by-one", "contradiction", rows.RowsClippedOneByOne),
@@ -67,7 +74,7 @@ _ALL = (
     Deviation("clipnorm-by-one-factor", "rounding", clipping.ClipnormByOneFactor),
     Deviation("clipnorm-not-rounded", "rounding", clipping.ClipnormNotRounded),
     Deviation("global-clipnorm-not-rounded", "rounding", clipping.GlobalClipnormNotRounded),
-    Deviation("norm-summed-in-another-order", "rounding", clipping.NormInAnotherOrder),
+    Deviation(NORM_IN_ANOTHER_ORDER, "rounding", clipping.NormInAnotherOrder),
     Deviation("norm-of-rounded-squares", "contradiction", clipping.NormOfRoundedSquares),
     Deviation("exclusion-by-pattern", "contradiction", decay.ExclusionByPattern),
     Deviation("decay-by-one-factor", "rounding", decay.DecayByOneFactor),

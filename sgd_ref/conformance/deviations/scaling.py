@@ -62,9 +62,10 @@ class QuotientInDtypeOfGradient(GivenDtypes):
 class UnscaleByReciprocal(GivenDtypes):
     """Float32 and float64 gradients are multiplied by the rounded ``1 / loss_scale_factor``.
 
-    Those of several elements. The core code (`apply` in `keras/src/optimizers/base_optimizer.py`) divides; the documentation says
-    that "the inverse of the scale factor will be multiplied". Evidence: XLA, also one operation at a time
-    as JAX runs it eagerly, and Grappler replace the division by a constant by a multiplication.
+    Those of several elements. The core code (`apply` in `keras/src/optimizers/base_optimizer.py`)
+    divides; the documentation says that "the inverse of the scale factor will be multiplied". Evidence:
+    XLA, also one operation at a time as JAX runs it eagerly, and Grappler replace the division by a
+    constant by a multiplication.
     """
 
     def unscale(self, gradients: Gradients, loss_scale: float | np.float32 | None) -> Gradients:
@@ -77,7 +78,8 @@ class UnscaleByReciprocal(GivenDtypes):
 class Float16UnscaleByReciprocal(GivenDtypes):
     """Float16 gradients are multiplied by ``1 / loss_scale_factor``, rounded to float16.
 
-    Those of several elements. The reciprocal of a scale above 65504 is 0, and so is every gradient. Evidence: as for float32.
+    Those of several elements. The reciprocal of a scale above 65504 is 0, and so is every gradient.
+    Evidence: as for float32.
     """
 
     def unscale(self, gradients: Gradients, loss_scale: float | np.float32 | None) -> Gradients:
@@ -90,8 +92,8 @@ class Float16UnscaleByReciprocal(GivenDtypes):
 class SingleUnscaleByReciprocal(GivenDtypes):
     """Gradients of one element, too, are multiplied by the rounded ``1 / loss_scale_factor``.
 
-    But not in bfloat16. The core code divides. Evidence: XLA and Grappler, but not JAX as it runs eagerly, where XLA sees the
-    division of one number by another.
+    But not in bfloat16. The core code divides. Evidence: XLA and Grappler, but not JAX as it runs
+    eagerly, where XLA sees the division of one number by another.
     """
 
     def unscale(self, gradients: Gradients, loss_scale: float | np.float32 | None) -> Gradients:
@@ -114,7 +116,7 @@ class BfloatUnscaleByReciprocal(GivenDtypes):
 
 
 class UnscaleWithRate(GivenDtypes):
-    """Gradients are multiplied by ``(1 / loss_scale_factor) * learning_rate``, in place of one after the other.
+    """Gradients are multiplied by the product of ``1 / loss_scale_factor`` and the learning rate.
 
     Where nothing comes between the two: without accumulation and clipping. The core code divides first.
     Evidence: XLA moves factors that are single numbers together.

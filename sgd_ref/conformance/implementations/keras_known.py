@@ -62,7 +62,7 @@ def starts_from_an_integer(case: Case) -> bool:
 
 
 def accumulates_another_dtype(case: Case) -> bool:
-    """Whether gradients are accumulated that are not, or once unscaled not, of the dtype of their variable."""
+    """Whether gradients are accumulated that are not of the dtype of their variable, once unscaled."""
     if case.config["gradient_accumulation_steps"] is None:
         return False
     widened = case.loss_scaling is not None and any(v.dtype in (FLOAT16, BFLOAT16) for v in case.variables)
