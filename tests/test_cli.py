@@ -126,6 +126,20 @@ def test_what_cannot_be_run(
     assert message in capsys.readouterr().err
 
 
+def test_pytorch_is_not_compiled(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["conform", "keras", "--backend", "torch", "--mode", "compiled"]
+    assert cli.main(arguments) == cli.COULD_NOT_RUN
+    assert "fit() does not compile on PyTorch" in capsys.readouterr().err
+    names = [target.name for target in conform.targets("keras", "all", "all")]
+    assert names == [
+        "keras jax eager",
+        "keras jax compiled",
+        "keras tensorflow eager",
+        "keras tensorflow compiled",
+        "keras torch eager",
+    ]
+
+
 def test_absent_backend(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(conform, "available", lambda backend: False)
     assert cli.main(["conform", "keras", "--backend", "all", "-k", "signed-zeros"]) == cli.COULD_NOT_RUN

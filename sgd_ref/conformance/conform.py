@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,9 @@ from sgd_ref.conformance.implementations.keras import BACKENDS, MODES, Keras, av
 from sgd_ref.conformance.implementations.keras_known import KNOWN
 from sgd_ref.conformance.implementations.process import Handshake
 from sgd_ref.conformance.report.findings import Findings
+
+
+NOTHING_TO_COMPILE = ("torch", "compiled")
 
 
 class CannotRun(Exception):
@@ -67,7 +71,10 @@ def targets(target: str, backend: str, mode: str) -> list[Target]:
     if target == "keras":
         backends = BACKENDS if backend == "all" else (backend,)
         modes = MODES if mode == "all" else (mode,)
-        return [_keras(chosen, how) for chosen in backends for how in modes]
+        pairs = [pair for pair in product(backends, modes) if pair != NOTHING_TO_COMPILE]
+        if not pairs:
+            raise CannotRun("fit() does not compile on PyTorch: what it runs there is the eager mode")
+        return [_keras(chosen, how) for chosen, how in pairs]
     if not re.fullmatch(r"[\w.]+:[\w.]+", target):
         raise ValueError(f"the target must be keras or module:function, got {target!r}")
     return [_function(target)]

@@ -4,21 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
 
-import numpy as np
-
-from sgd_ref.arithmetic.rounded import FLOAT32, Array
-from sgd_ref.conformance.case import Case, Record, Trajectory
-from sgd_ref.conformance.comparison import LISTS, Difference, compare, equal_bits, units_apart
-from sgd_ref.conformance.deviations import DEVIATIONS, compose
-from sgd_ref.conformance.deviations.registry import SCHEDULE_IN_FLOAT32
-from sgd_ref.conformance.deviations.replay import Step, steps
-from sgd_ref.conformance.deviations.schedules import WithReplacedSchedule
-from sgd_ref.optimizer import SGD
-from sgd_ref.schedules import LearningRateSchedule
+from sgd_ref.conformance.case import Case, Trajectory
+from sgd_ref.conformance.comparison import Difference
+from sgd_ref.conformance.deviations import compose
+from sgd_ref.conformance.deviations.rates import Rate
+from sgd_ref.conformance.deviations.replay import Match, Step, steps
 
 MOST_LEFT_OUT = 2
 """Some candidates can exclude each other; this many are left out at most."""
@@ -88,8 +81,9 @@ def explain(case: Case, observed: Trajectory, candidates: Sequence[str]) -> Expl
     """Find the known deviations that turn the reference into what was observed.
 
     Every call is replayed by itself, from the state observed before it and with the learning rate
-    observed in it, and must give every observed bit. The learning rates are explained apart. Where the
-    state is not reported, the whole case is replayed from the beginning instead.
+    observed in it, and must give every observed bit. A rate that is not reported is looked for among
+    those that the candidates give. Where the state is not reported, the whole case is replayed from the
+    beginning instead.
 
     Parameters
     ----------
@@ -119,17 +113,11 @@ def explain(case: Case, observed: Trajectory, candidates: Sequence[str]) -> Expl
     Explanation(names=(), residual_units=0.0, complete=True, left=None)
     """
     compose(candidates)
-    rates = _explain_rates(case, observed, candidates)
     replays = _Replays(steps(case, observed))
     names = _fewest(candidates, replays.succeed)
-    if not rates.complete:
-        return rates
     if names is None:
         return Explanation(complete=False, left=replays.first_difference(candidates))
-    return Explanation(
-        tuple(name for name in candidates if name in rates.names or name in names),
-        max(rates.residual_units, replays.residual_units),
-    )
+    return Explanation(names, replays.residual_units)
 
 
 class _Replays:
@@ -137,27 +125,29 @@ class _Replays:
 
     def __init__(self, replayed: list[Step]) -> None:
         self._steps = replayed
+        self._known_rates: dict[int, Rate | None] = {}
         self.residual_units = 0.0
 
     def succeed(self, names: Sequence[str]) -> bool:
         """Whether every step, with these deviations, gives the observed bits."""
-        residual = 0.0
+        matches: dict[int, Match] = {}
         for step in self._steps:
-            units = step.residual_units(names)
-            if units is None:
+            match = step.match(names, self._known_rates.get(step.first))
+            if match is None:
                 # The step that refutes one set of deviations is likely to refute the next one, too.
                 self._steps.remove(step)
                 self._steps.insert(0, step)
                 return False
-            residual = max(residual, units)
-        self.residual_units = residual
+            matches[step.first] = match
+        self._known_rates = {first: match.rate for first, match in matches.items()}
+        self.residual_units = max((match.units for match in matches.values()), default=0.0)
         return True
 
     def first_difference(self, names: Sequence[str]) -> Difference | None:
         """Return the first element that these deviations do not explain."""
         for step in sorted(self._steps, key=lambda step: step.first):
-            if step.residual_units(names) is None:
-                return step.first_difference(names)
+            if step.match(names) is None:
+                return step.difference(names)
         return None
 
 
@@ -181,55 +171,3 @@ def _reduced(names: tuple[str, ...], succeed: Callable[[Sequence[str]], bool]) -
             names = fewer
     succeed(names)
     return names
-
-
-def _explain_rates(case: Case, observed: Trajectory, candidates: Sequence[str]) -> Explanation:
-    """Explain the learning rate of each call: as that of the reference, or of one deviation."""
-    names: tuple[str, ...] = ()
-    units = 0.0
-    calls = 0 if case.state is None else case.state.calls
-    for call, record in enumerate(observed[: len(case.gradients)]):
-        if record.get("learning_rate") is not None:
-            found = _explain_rate(case, call, calls, np.asarray(record["learning_rate"], FLOAT32), candidates)
-            if not found.complete:
-                return found
-            names += found.names
-            units = max(units, found.residual_units)
-        calls = int(record.get("calls", calls + 1))
-    return Explanation(names, units)
-
-
-def _explain_rate(
-    case: Case, call: int, calls: int, observed: Array, candidates: Sequence[str]
-) -> Explanation:
-    expected = _rate(case, SGD, call, calls)
-    if equal_bits(expected, observed):
-        return Explanation()
-    deviating = [name for name in candidates if issubclass(DEVIATIONS[name].optimizer, WithReplacedSchedule)]
-    rates = {(): expected} | {
-        (name,): _rate(case, DEVIATIONS[name].optimizer, call, calls) for name in deviating
-    }
-    for names, rate in rates.items():
-        units = float(units_apart(rate, observed))
-        if equal_bits(rate, observed):
-            return Explanation(names)
-        if units <= case.learning_rate_units and SCHEDULE_IN_FLOAT32 in candidates:
-            return Explanation((*names, SCHEDULE_IN_FLOAT32), units)
-    difference = compare(case, [_only_rate(expected)], [_only_rate(observed)]).first
-    assert difference is not None
-    return Explanation(complete=False, left=replace(difference, call=call))
-
-
-def _only_rate(rate: Array) -> Record:
-    return {**dict.fromkeys(LISTS, ()), "learning_rate": rate}
-
-
-def _rate(case: Case, optimizer_class: type[SGD], call: int, calls: int) -> Array:
-    """Return the learning rate of a call, as an array without axes; NaN where the definition has none."""
-    if case.learning_rate_calls is not None:
-        return np.asarray(case.learning_rate_calls[call], FLOAT32)
-    rate: Any = optimizer_class.from_config(case.config)._learning_rate
-    try:
-        return np.asarray(rate(calls) if isinstance(rate, LearningRateSchedule) else rate, FLOAT32)
-    except ValueError:
-        return np.asarray(np.nan, FLOAT32)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,11 +14,10 @@ from sgd_ref.base import Call
 from sgd_ref.conformance import reference
 from sgd_ref.conformance.case import Case, Record, State, Trajectory
 from sgd_ref.conformance.comparison import COUNTERS, LISTS, Difference, compare, equal_bits
+from sgd_ref.conformance.deviations.rates import Rate, Rates, Schedules
 from sgd_ref.conformance.deviations.registry import (
     COUNT_WRAPS,
     NORM_IN_ANOTHER_ORDER,
-    RATE_FROZEN,
-    RATE_NOT_ROUNDED,
     SCALE_WITHOUT_LIMITS,
     compose,
 )
@@ -33,6 +32,13 @@ A sum of n squares, rounded after each addition, can be off by n/2 units and its
 standard cases have n = 109 at most, and sums that are not contrived are off by some sqrt(n)/4."""
 
 
+class Match(NamedTuple):
+    """How a replay gives the observed bits: the learning rate, and by how many units it or norms are off."""
+
+    rate: Rate | None
+    units: float
+
+
 @dataclass(frozen=True)
 class Step:
     """Calls to replay, and the records that were observed after them.
@@ -45,27 +51,60 @@ class Step:
         One call that starts from the state observed before it, or a whole case.
     observed : sequence of dict
         A record for each call.
-    rate : float or None
-        The learning rate observed in the call; None for that of the case.
-    frozen_rate : float or None
-        That of a callable in the first call in which the same gradients were missing.
+    rates : Rates or None
+        What the learning rate of the call may be; None for that of the case.
     """
 
     first: int
     case: Case
     observed: Trajectory
-    rate: float | None = None
-    frozen_rate: float | None = None
+    rates: Rates | None = None
 
-    def residual_units(self, names: Sequence[str]) -> float | None:
-        """Return by how many units norms must be off for these deviations to give the observed bits.
+    def match(self, names: Sequence[str], known_rate: Rate | None = None) -> Match | None:
+        """Return how these deviations give the observed bits, if they do.
 
-        Returns
-        -------
-        float or None
-            0 where norms have no part in it; None where there is no such number up to `NORM_UNITS`.
+        Parameters
+        ----------
+        names : sequence of str
+            Names of deviations.
+        known_rate : float32 or float64, optional
+            Of the rates that are off by some units, only this one is tried.
         """
-        differing = self._differing(self._replayed(names, 0))
+        if self._is_refused(names):
+            return None
+        if self.rates is None:
+            norm_units = self._norm_units(names, None)
+            return None if norm_units is None else Match(None, norm_units)
+        for rate, units in self.rates.possible(names):
+            if units == 0 or known_rate is None or self.rates.reported is not None or rate == known_rate:
+                norm_units = self._norm_units(names, rate)
+                if norm_units is not None:
+                    return Match(rate, max(units, norm_units))
+        return None
+
+    def difference(self, names: Sequence[str]) -> Difference | None:
+        """Return the first element that these deviations give otherwise, if they give anything."""
+        if self._is_refused(names):
+            return None
+        rate = None
+        if self.rates is not None:
+            rate, _ = next(self.rates.possible(names), (None, 0.0))
+            if rate is None:
+                return self._moved(compare(self.case, *(_only_rate(r) for r in self._both_rates())).first)
+        expected = self._replayed(names, rate, 0)
+        observed = [{**record, "learning_rate": None} for record in self.observed]
+        return self._moved(compare(self.case, expected, observed).first)
+
+    def _both_rates(self) -> tuple[Any, Any]:
+        assert self.rates is not None
+        return self.rates.documented, self.rates.reported
+
+    def _moved(self, difference: Difference | None) -> Difference | None:
+        return None if difference is None else replace(difference, call=self.first + difference.call)
+
+    def _norm_units(self, names: Sequence[str], rate: Rate | None) -> float | None:
+        """Return by how many units norms must be off for the observed bits, if there is such a number."""
+        differing = self._differing(self._replayed(names, rate, 0))
         if not differing:
             return 0.0
         config = self.case.config
@@ -74,33 +113,20 @@ class Step:
             return None
         for units in range(1, NORM_UNITS + 1):
             for signed in (units, -units):
-                still_differing = self._differing(self._replayed(names, signed))
+                still_differing = self._differing(self._replayed(names, rate, signed))
                 # Each variable has a norm of its own, unless all share one.
                 differing = differing & still_differing if config["clipnorm"] else still_differing
                 if not differing:
                     return float(units)
         return None
 
-    def first_difference(self, names: Sequence[str]) -> Difference | None:
-        """Return the first element that these deviations give otherwise, if they give anything."""
-        expected = self._replayed(names, 0)
-        if expected is None:
-            return None
-        observed = [{**record, "learning_rate": None} for record in self.observed]
-        difference = compare(self.case, expected, observed).first
-        return None if difference is None else replace(difference, call=self.first + difference.call)
-
-    def _replayed(self, names: Sequence[str], norm_units: int) -> list[Record] | None:
-        """Return the records that these deviations give; None where the definition refuses the state."""
-        if self._is_refused(names):
-            return None
-        optimizer, wrapper = _replaying(frozenset(names), norm_units)
-        case = self.case
-        if self.rate is None:
-            optimizer, wrapper = compose(names)
-        else:
-            case = replace(case, learning_rate_calls=(self._given_rate(names),))
-        return reference.run(case, optimizer, wrapper)
+    def _replayed(self, names: Sequence[str], rate: Rate | None, norm_units: int) -> list[Record]:
+        """Return the records that these deviations give."""
+        if rate is None:
+            return reference.run(self.case, *compose(names))
+        given: Any = (rate,)
+        case = replace(self.case, learning_rate_calls=given)
+        return reference.run(case, *_replaying(frozenset(names), norm_units))
 
     def _is_refused(self, names: Sequence[str]) -> bool:
         """Whether no optimizer with these deviations can be in the state."""
@@ -113,18 +139,8 @@ class Step:
         in_range = scale is None or SMALLEST_NORMAL <= scale < np.inf
         return (state.growth_counter or 0) < 0 or (not in_range and SCALE_WITHOUT_LIMITS not in names)
 
-    def _given_rate(self, names: Sequence[str]) -> Any:
-        """Return the learning rate for the call: float32, or float64 where that is the deviation."""
-        is_callable = self.frozen_rate is not None
-        rate = self.frozen_rate if is_callable and RATE_FROZEN in names else self.rate
-        assert rate is not None
-        is_wide = is_callable or float(np.float32(rate)) != rate
-        return np.float64(rate) if is_wide and RATE_NOT_ROUNDED in names else np.float32(rate)
-
-    def _differing(self, expected: list[Record] | None) -> set[str]:
+    def _differing(self, expected: list[Record]) -> set[str]:
         """Return the names of the variables that differ, and of what differs besides."""
-        if expected is None:
-            return {"everything"}
         differing = set()
         for wanted, given in zip(expected, self.observed, strict=True):
             for quantity in LISTS:
@@ -144,20 +160,31 @@ def steps(case: Case, observed: Trajectory) -> list[Step]:
     if not all(_reports_state(case, record) for record in observed[: len(case.gradients)]):
         return [Step(0, case, observed)]
     made = []
+    schedules = Schedules(case)
     state, variables = case.state, case.variables
     traced: dict[tuple[bool, ...], float] = {}
     for call, record in enumerate(observed):
-        single = replace(case, state=state, variables=variables, gradients=case.gradients[call : call + 1])
-        if call == len(case.gradients):
-            made.append(Step(call, _with_constant_rate(single), (record,)))
-        else:
-            rate, frozen_rate = float(record["learning_rate"]), None
+        # The learning rate of the call takes the place of this one.
+        single = replace(
+            case,
+            config={**case.config, "learning_rate": 0.5},
+            learning_rate_calls=None,
+            variables=variables,
+            gradients=case.gradients[call : call + 1],
+            state=state,
+            finalize=call == len(case.gradients),
+        )
+        rates = None
+        if call < len(case.gradients):
+            calls = 0 if state is None else state.calls
+            rates = Rates(schedules, calls, record.get("learning_rate"))
             if case.learning_rate_calls is not None:
-                rate = case.learning_rate_calls[call]
+                given = case.learning_rate_calls[call]
                 missing = tuple(gradient is None for gradient in case.gradients[call])
-                frozen_rate = traced.setdefault(missing, rate)
-            single = replace(_with_constant_rate(single), finalize=False)
-            made.append(Step(call, single, (record,), rate, frozen_rate))
+                rates = Rates(
+                    schedules, calls, record.get("learning_rate"), given, traced.setdefault(missing, given)
+                )
+        made.append(Step(call, single, (record,), rates))
         state, variables = _state(case, record), tuple(record["variables"])
     return made
 
@@ -165,7 +192,6 @@ def steps(case: Case, observed: Trajectory) -> list[Step]:
 def _reports_state(case: Case, record: Record) -> bool:
     needed = {
         "calls": True,
-        "learning_rate": True,
         "velocities": case.config["momentum"] != 0,
         "averages": case.config["use_ema"],
         "accumulators": case.config["gradient_accumulation_steps"] is not None,
@@ -187,9 +213,8 @@ def _state(case: Case, record: Record) -> State:
     )
 
 
-def _with_constant_rate(case: Case) -> Case:
-    """Return the case with some learning rate, which the observed one takes the place of."""
-    return replace(case, config={**case.config, "learning_rate": 0.5}, learning_rate_calls=None)
+def _only_rate(rate: Any) -> list[Record]:
+    return [{**dict.fromkeys(LISTS, ()), "learning_rate": rate}]
 
 
 class _GivenRate(SGD):
