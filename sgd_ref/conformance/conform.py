@@ -6,8 +6,9 @@ import importlib
 import os
 import re
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import product
@@ -27,7 +28,6 @@ from sgd_ref.conformance.implementations.keras import BACKENDS, MODES, Keras, av
 from sgd_ref.conformance.implementations.keras_known import KNOWN
 from sgd_ref.conformance.implementations.process import Handshake
 from sgd_ref.conformance.report.findings import Findings
-
 
 NOTHING_TO_COMPILE = ("torch", "compiled")
 
@@ -116,9 +116,12 @@ def run_all(
     findings: list[Findings] = []
     not_run: list[str] = []
     with (
+        warnings.catch_warnings(),
         Progress(*columns, console=console, disable=not console.is_terminal) as progress,
         ThreadPoolExecutor(min(os.cpu_count() or 1, len(chosen))) as pool,
     ):
+        # Threads share the filters, so that what one of them silences by itself may reach another one.
+        warnings.simplefilter("ignore")
         futures = [pool.submit(_run, target, cases, progress) for target in chosen]
         for future in futures:
             try:
@@ -131,17 +134,19 @@ def run_all(
 def _run(target: Target, cases: Iterable[Case], progress: Progress) -> Findings:
     total = len(cases) if isinstance(cases, Sequence) else None
     task = progress.add_task(target.name, total=total)
-    names: dict[str, tuple[str, ...]] = {}
+    explained: dict[str, Future[tuple[str, ...]]] = {}
+    # Explaining one mismatch here goes on while the implementation answers the next case.
+    with target.start() as run, ThreadPoolExecutor(1) as explaining:
 
-    def note(verdict: Verdict) -> None:
-        if target.explain is not None and verdict.grade in ("diverges", "error"):
-            names[verdict.case.id] = target.explain(verdict)
-        progress.advance(task)
+        def note(verdict: Verdict) -> None:
+            if target.explain is not None and verdict.grade in ("diverges", "error"):
+                explained[verdict.case.id] = explaining.submit(target.explain, verdict)
+            progress.advance(task)
 
-    with target.start() as run:
         report = check(run, cases, target.name, progress=note)
         handshake: Handshake | None = getattr(run, "handshake", None)
         versions = {} if handshake is None else {"version": handshake.version, **handshake.versions}
+        names = {case_id: future.result() for case_id, future in explained.items()}
     return Findings(report, versions, names, target.contradictions)
 
 
