@@ -246,7 +246,7 @@ def _bits(array: Array) -> Array:
 def _ordered(array: Array) -> Array:
     """Number the floats from the smallest to the largest, both zeros being 0."""
     if array.dtype.kind in "iu":
-        return array.astype(object)
+        return array
     sign_bit = np.array(1, f"u{array.itemsize}") << np.array(8 * array.itemsize - 1, f"u{array.itemsize}")
     bits = _bits(array)
     # The distance of two numbers of float64 may pass the largest int64.

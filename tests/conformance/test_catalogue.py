@@ -237,7 +237,9 @@ SHOWN: dict[tuple[str, str], Callable[[Case], Any]] = {
     ),
     ("learning_rate", "constant"): lambda case: isinstance(case.config["learning_rate"], float),
     ("learning_rate", "callable"): lambda case: (
-        case.config["learning_rate"] is None and len(case.learning_rate_calls or ()) == len(case.gradients)
+        case.config["learning_rate"] is None
+        and len(case.learning_rate_calls or ()) == len(case.gradients)
+        and len(set(case.learning_rate_calls or ())) > 4
     ),
     **{
         ("learning_rate", kind): lambda case, name=name: class_name(case) == name

@@ -280,7 +280,7 @@ def test_scalars_in_other_types_are_compared_by_value(expected: Records, observe
     assert compare(CASE, expected, observed).equal
     observed[0]["loss_scale"] = 1e300
     observed[1]["calls"] = 2**63 + 5
-    observed[2]["calls"] = -(2**63)
+    observed[2]["calls"] = -(2**62)
     check_form(CASE, expected, observed)
     comparison = compare(CASE, expected, observed)
     assert comparison.differing == 3

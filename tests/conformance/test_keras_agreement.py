@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from sgd_ref.conformance import Case, Verdict, conform
+from sgd_ref.conformance import Case, Verdict, conform, reference
 from sgd_ref.conformance.catalogue import cases
 from sgd_ref.conformance.comparison import units_apart
 from sgd_ref.conformance.implementations.keras import BACKENDS, available
@@ -86,7 +86,7 @@ def test_pytorch_is_within_a_few_units_on_clear_ground(findings: dict[str, Findi
         if verdict.case.features["dtype"] in ("float16", "bfloat16", "mixed"):  # type: ignore[index]
             continue
         assert verdict.trajectory is not None, verdict.message
-        expected = reference_trajectory(verdict.case)
+        expected = reference.run(verdict.case)
         for want, got in zip(expected, verdict.trajectory, strict=True):
             for w, x in zip(want["variables"], got["variables"], strict=True):
                 if w.size:
@@ -103,7 +103,7 @@ def test_smooth_schedules_are_within_the_units_of_their_cases(
         case = verdict.case
         if not case.learning_rate_units or verdict.trajectory is None or case.id.startswith("named/"):
             continue
-        for want, got in zip(reference_trajectory(case), verdict.trajectory, strict=True):
+        for want, got in zip(reference.run(case), verdict.trajectory, strict=True):
             if "learning_rate" in want:
                 rates = [np.float32(record["learning_rate"]) for record in (want, got)]
                 assert units_apart(*map(np.asarray, rates)) <= case.learning_rate_units, case.id
@@ -116,7 +116,7 @@ def test_nothing_is_unexplained(findings: dict[str, Findings]) -> None:
         name: [(v.case.id, str(v.difference), v.message) for v in found.unexplained()]
         for name, found in findings.items()
     }
-    assert unexplained == dict.fromkeys(findings, [])
+    assert unexplained == {name: [] for name in findings}
 
 
 def test_known_contradictions_are_found_by_name(findings: dict[str, Findings]) -> None:
@@ -127,9 +127,3 @@ def test_known_contradictions_are_found_by_name(findings: dict[str, Findings]) -
 def test_contested_share_is_small(findings: dict[str, Findings]) -> None:
     for run in findings.values():
         assert 0 < run.report.contested_share < 0.25
-
-
-def reference_trajectory(case: Case) -> list[dict[str, object]]:
-    from sgd_ref.conformance import reference
-
-    return reference.run(case)

@@ -1,0 +1,1 @@
+"""Implementations under test that come with the kit."""
