@@ -7,66 +7,33 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, Generic, NamedTuple, Self, TypeVar, overload
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
 from sgd_ref import configuration, weights
 from sgd_ref import learning_rate as rates
-from sgd_ref.arithmetic.rounded import (
-    FLOAT32,
-    Array,
-    convert,
-    flushes_subnormals,
-    is_supported,
-    promoted,
-    setting,
-)
+from sgd_ref.arithmetic.rounded import Array, flushes_subnormals
 from sgd_ref.exclusion import Exclusion
 from sgd_ref.finalization import finalize
+from sgd_ref.fixed_setting import FixedSetting
 from sgd_ref.gradients import Gradient
 from sgd_ref.learning_rate import LearningRate
+from sgd_ref.loss import scaled_loss
 from sgd_ref.settings import Settings
 from sgd_ref.state import State
 from sgd_ref.variables import (
-    FLOATS,
     Target,
     check_gradients,
     check_names,
     check_no_alias,
+    check_rebuilt,
     check_variables,
     check_writable,
     positions,
     to_dense,
     warn_of_missing,
 )
-
-Value = TypeVar("Value")
-
-
-class FixedSetting(Generic[Value]):
-    """An item of an optimizer's settings that can be read on the optimizer and not be changed."""
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
-
-    @overload
-    def __get__(self, optimizer: None, owner: type) -> Self: ...
-
-    @overload
-    def __get__(self, optimizer: object, owner: type) -> Value: ...
-
-    def __get__(self, optimizer: Any, owner: type) -> Value | Self:
-        if optimizer is None:
-            return self
-        value: Value = getattr(optimizer.settings, self.name)
-        return value
-
-    def __set__(self, optimizer: Any, value: object) -> None:
-        raise AttributeError(
-            f"{self.name} is fixed when the optimizer is constructed, got {value!r}; "
-            "only learning_rate can be set"
-        )
 
 
 class Call(NamedTuple):
@@ -162,9 +129,17 @@ class BaseSGD(ABC):
         -----
         UserWarning
             If a setting strictly between 0 and 1 becomes 0 or 1 in the dtype of a variable.
+
+        Examples
+        --------
+        >>> import numpy as np, sgd_ref
+        >>> optimizer = sgd_ref.SGD(momentum=0.9)
+        >>> optimizer.build([np.zeros(3, "float16")], names=["bias"])
+        >>> optimizer.variable_names
+        ['SGD/iteration', 'SGD/learning_rate', 'SGD/bias_momentum']
         """
         if self._state is not None:
-            self._check_rebuilt(self._state, variables, names)
+            check_rebuilt(self._state.variables, self._state.names, variables, names)
         else:
             self._state = self._fresh_state(variables, names)
 
@@ -186,6 +161,12 @@ class BaseSGD(ABC):
             If an argument is not a list of arrays or of strings.
         RuntimeError
             If the optimizer is built already.
+
+        Examples
+        --------
+        >>> import sgd_ref
+        >>> optimizer = sgd_ref.SGD(weight_decay=0.01)
+        >>> optimizer.exclude_from_weight_decay(var_names=["bias"])
         """
         if self._state is not None:
             raise RuntimeError("exclude_from_weight_decay must be called before the optimizer is built")
@@ -208,7 +189,21 @@ class BaseSGD(ABC):
         TypeError, ValueError
             If anything is not acceptable. No array and no counter has changed then.
         RuntimeError
-            If this thread flushes subnormal numbers to zero.
+            If the optimizer has no variables yet and none are given, if this thread flushes subnormal
+            numbers to zero, or if a callable learning rate calls this method.
+
+        Warns
+        -----
+        UserWarning
+            If a gradient is None; in the call that builds the optimizer also what `build` warns of.
+
+        Examples
+        --------
+        >>> import numpy as np, sgd_ref
+        >>> w, optimizer = np.array([1.0, 2.0], "float32"), sgd_ref.SGD(0.5)
+        >>> optimizer.apply([np.array([1.0, -1.0], "float32")], [w])
+        >>> w
+        array([0.5, 2.5], dtype=float32)
         """
         call = self._validated(gradients, variables)
         self._perform(call, self.settings.loss_scale_factor)
@@ -276,10 +271,17 @@ class BaseSGD(ABC):
     def set_weights(self, values: Sequence[Any]) -> None:
         """Set the state from arrays in the order of ``variables``, all of it or nothing.
 
+        Parameters
+        ----------
+        values : list of ndarray
+            Of the shapes of ``variables``, and of their dtypes or narrower ones.
+
         Raises
         ------
         TypeError, ValueError
             If the number of arrays, a shape, a dtype or a counter does not fit.
+        RuntimeError
+            If the optimizer has no variables yet.
         """
         rate = weights.assign(self._built_state(), values, self._constant_rate())
         if rate is not None:
@@ -290,15 +292,31 @@ class BaseSGD(ABC):
 
         Does nothing without ``use_ema``; before the first update it does nothing and warns.
 
+        Parameters
+        ----------
+        variables : list of ndarray
+            All arrays that the optimizer was built with, in any order; each gets its own average.
+
         Raises
         ------
         TypeError, ValueError
             If `variables` are not the variables of the optimizer.
+        RuntimeError
+            If the optimizer has no variables yet.
+
+        Warns
+        -----
+        UserWarning
+            Before the first update.
         """
         finalize(self._built_state(), variables, self.settings.use_ema, self.iterations)
 
     def scale_loss(self, loss: Any) -> Any:
-        """Return the loss times ``loss_scale_factor``, or the loss itself where there is none."""
+        """Return the loss times ``loss_scale_factor``, or the loss itself where there is none.
+
+        A Python number gives a Python float; an array of one of the four dtypes is scaled in the wider of
+        float32 and its dtype, and any other dtype is a TypeError.
+        """
         return scaled_loss(loss, self.settings.loss_scale_factor)
 
     def get_config(self) -> dict[str, Any]:
@@ -323,6 +341,12 @@ class BaseSGD(ABC):
         ------
         TypeError, ValueError
             If a key is unknown or a value not acceptable.
+
+        Examples
+        --------
+        >>> import sgd_ref
+        >>> sgd_ref.SGD.from_config(sgd_ref.SGD(momentum=0.5).get_config()).momentum
+        0.5
         """
         return cls(**configuration.arguments_of_sgd(config, learning_rate))
 
@@ -335,17 +359,6 @@ class BaseSGD(ABC):
 
     def _constant_rate(self) -> np.float32 | None:
         return self._learning_rate if isinstance(self._learning_rate, np.float32) else None
-
-    def _check_rebuilt(self, state: State, variables: Sequence[Array], names: Sequence[str] | None) -> None:
-        if positions(variables, state.variables) != list(range(len(state.variables))):
-            raise ValueError(
-                f"variables must be the {len(state.variables)} arrays that the optimizer was built with, "
-                "in that order, got some of them or another order"
-            )
-        if names is not None and check_names(names, len(state.names)) != state.names:
-            raise ValueError(
-                f"names must be those that the optimizer was built with, {state.names}, got {names}"
-            )
 
     def _fresh_state(self, variables: Sequence[Array], names: Sequence[str] | None) -> State:
         checked = check_variables(variables)
@@ -365,12 +378,16 @@ class BaseSGD(ABC):
         check_gradients(gradients, targets)
         check_no_alias(gradients, state.memory)
         check_writable(state.named_arrays())
+        state.check_forms()
         if flushes_subnormals():
             raise RuntimeError(
                 "this thread flushes subnormal numbers to zero, so that no result would be right; "
                 "some library has set the processor's flush-to-zero mode"
             )
+        before = self._state, state.calls
         learning_rate = rates.read(self._learning_rate, state.calls)
+        if (self._state, state.calls) != before:
+            raise RuntimeError("the callable learning_rate must not call apply of its own optimizer")
         warn_of_missing(gradients, targets)
         dense: list[Array | None] = [None] * len(state.variables)
         for index, gradient in zip(order, gradients, strict=True):
@@ -381,16 +398,3 @@ class BaseSGD(ABC):
         self._step(call, loss_scale)
         call.state.calls += 1
         self._state = call.state
-
-
-def scaled_loss(loss: Any, factor: float | np.float32 | None) -> Any:
-    """Return ``loss * factor``; an array is scaled in the wider of float32 and its dtype."""
-    if factor is None:
-        return loss
-    if isinstance(loss, (np.ndarray, np.generic)):
-        if not is_supported(loss.dtype):
-            raise TypeError(f"loss must have one of the dtypes {FLOATS}, got {loss.dtype}")
-        dtype = promoted([loss.dtype, FLOAT32])
-        with np.errstate(all="ignore"):
-            return convert(np.asarray(loss), dtype)[()] * setting(float(factor), dtype)
-    return loss * float(factor)

@@ -44,10 +44,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     progress = Console(stderr=True)
     findings, not_run = conform.run_all(targets, cases, progress)
     _print(findings, not_run)
-    if options.json is not None:
-        options.json.write_text(files.to_json(findings), encoding="utf-8")
-    if options.junit is not None:
-        options.junit.write_text(files.to_junit(findings), encoding="utf-8")
+    try:
+        if options.json is not None:
+            options.json.write_text(files.to_json(findings), encoding="utf-8")
+        if options.junit is not None:
+            options.junit.write_text(files.to_junit(findings), encoding="utf-8")
+    except OSError as problem:
+        print(f"sgd-ref: {problem}", file=sys.stderr)
+        return COULD_NOT_RUN
     if not all(found.as_expected for found in findings):
         return DIVERGES
     return COULD_NOT_RUN if not_run or not findings else AS_EXPECTED

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from sgd_ref.arithmetic.rounded import Array
 from sgd_ref.memory import is_same_memory
-from sgd_ref.validation import ndarray, reject_type
+from sgd_ref.validation import ndarray, reject_type, text
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,8 @@ class Exclusion:
         ------
         TypeError
             If `var_list` is not a list of ndarrays or `var_names` not a list of strings.
+        ValueError
+            If one of the strings is empty.
         """
         variables = [] if var_list is None else var_list
         if not isinstance(variables, (list, tuple)):
@@ -37,8 +39,8 @@ class Exclusion:
         if not isinstance(substrings, (list, tuple, set, frozenset)):
             reject_type("var_names", var_names, "a list of strings")
         for index, substring in enumerate(substrings):
-            if not isinstance(substring, str):
-                reject_type(f"var_names[{index}]", substring, "a string")
+            # An empty string is part of every name.
+            text(f"var_names[{index}]", substring)
         return cls(tuple(variables), tuple(substrings))
 
     def decayed(self, variables: Sequence[Array], names: Sequence[str]) -> list[bool]:

@@ -9,11 +9,13 @@ import numpy as np
 
 from sgd_ref import configuration, weights
 from sgd_ref.arithmetic.rounded import FLOAT32, FORMATS, Array
-from sgd_ref.base import BaseSGD, FixedSetting, scaled_loss
+from sgd_ref.base import BaseSGD
+from sgd_ref.fixed_setting import FixedSetting
 from sgd_ref.gradients import Gradient
 from sgd_ref.learning_rate import LearningRate, to_float32
+from sgd_ref.loss import scaled_loss
 from sgd_ref.optimizer import SGD
-from sgd_ref.validation import integer_at_least, reject_type, reject_value, text
+from sgd_ref.validation import integer_at_least, optimizer_name, reject_type, reject_value
 
 SMALLEST_NORMAL = np.float32(FORMATS[FLOAT32].smallest_normal)
 
@@ -86,7 +88,7 @@ class LossScaleOptimizer:
             inner_optimizer,
             float(initial_scale),
             integer_at_least("dynamic_growth_steps", dynamic_growth_steps, 1),
-            text("name", name),
+            optimizer_name("name", name),
         )
         self._growth_counter = 0
 

@@ -25,7 +25,7 @@ def is_same_memory(first: Array, second: Array) -> bool:
         first.dtype == second.dtype
         and first.shape == second.shape
         and first.strides == second.strides
-        and first.__array_interface__["data"] == second.__array_interface__["data"]
+        and first.__array_interface__["data"][0] == second.__array_interface__["data"][0]
         and first.size > 0
     )
 

@@ -88,15 +88,21 @@ class SGD(BaseSGD):
         values = Values(state.variables, state.velocities, state.averages, state.accumulators)
         with np.errstate(all="ignore"):
             advanced = self.advance(values, call, loss_scale)
-        # Nothing was written before this point, so that an exception leaves no step half made.
-        for old, new in (
-            (state.variables, advanced.variables),
-            (state.velocities, advanced.velocities),
-            (state.averages, advanced.averages),
-            (state.accumulators, advanced.accumulators),
-        ):
-            for array, result in zip(old, new, strict=True):
+        pairs = [
+            *zip(state.variables, advanced.variables, strict=True),
+            *zip(state.velocities, advanced.velocities, strict=True),
+            *zip(state.averages, advanced.averages, strict=True),
+            *zip(state.accumulators, advanced.accumulators, strict=True),
+        ]
+        before = [np.array(array) for array, _ in pairs]
+        try:
+            for array, result in pairs:
                 array[...] = result
+        # An interrupt may come between two writes; no step may stay half made.
+        except BaseException:
+            for (array, _), old in zip(pairs, before, strict=True):
+                array[...] = old
+            raise
 
     def advance(self, values: Values, call: Call, loss_scale: float | np.float32 | None) -> Values:
         """Return the values after one call: the whole step, stage by stage."""

@@ -16,9 +16,9 @@ from sgd_ref.validation import (
     boolean,
     finite_real,
     integer_at_least,
+    optimizer_name,
     positive_real,
     reject_value,
-    text,
     unit_interval,
 )
 
@@ -73,7 +73,7 @@ class Settings:
             ema_overwrite_frequency=_optional(
                 _at_least_one, "ema_overwrite_frequency", settings.ema_overwrite_frequency
             ),
-            name=text("name", settings.name),
+            name=optimizer_name("name", settings.name),
             loss_scale_factor=_optional(positive_real, "loss_scale_factor", settings.loss_scale_factor),
             gradient_accumulation_steps=_optional(
                 _at_least_two, "gradient_accumulation_steps", settings.gradient_accumulation_steps

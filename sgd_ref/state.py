@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -37,9 +38,11 @@ class State:
     accumulators: list[Array]
     calls: int = 0
     memory: OccupiedMemory = field(init=False, repr=False)
+    forms: list[tuple[tuple[int, ...], np.dtype[Any]]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.memory = OccupiedMemory(self.named_arrays())
+        self.forms = [(array.shape, array.dtype) for _, array in self.named_arrays()]
 
     @classmethod
     def fresh(
@@ -69,6 +72,21 @@ class State:
         ):
             named += [(f"{kind} of {name}", array) for name, array in zip(self.names, arrays, strict=False)]
         return named
+
+    def check_forms(self) -> None:
+        """Check that no array was given another shape or dtype in place.
+
+        Raises
+        ------
+        ValueError
+            If one was.
+        """
+        for (name, array), (shape, dtype) in zip(self.named_arrays(), self.forms, strict=True):
+            if array.shape != shape or array.dtype != dtype:
+                raise ValueError(
+                    f"{name} must be {dtype} of shape {shape}, as it was when the optimizer was built, "
+                    f"got {array.dtype} of shape {array.shape}"
+                )
 
     def slots(self) -> list[tuple[str, Array]]:
         """Return the arrays of state in the order of Keras, each with the kind of its slot."""

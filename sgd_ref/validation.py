@@ -103,6 +103,14 @@ def ndarray(name: str, value: Any) -> Array:
     return value
 
 
+def optimizer_name(name: str, value: Any) -> str:
+    """Return `value`, which must be a name that Keras accepts: a slash separates it from its variables."""
+    checked = text(name, value)
+    if "/" in checked:
+        reject_value(name, value, "a string without '/'")
+    return checked
+
+
 def _shown(value: object) -> str:
     try:
         shown = repr(value)

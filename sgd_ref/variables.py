@@ -92,6 +92,25 @@ def check_names(names: Any, count: int) -> list[str]:
     return checked
 
 
+def check_rebuilt(
+    built: Sequence[Array], built_names: list[str], variables: Any, names: Sequence[str] | None
+) -> None:
+    """Check that a second build asks for what the first one did.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the variables or the names are others.
+    """
+    if positions(variables, built) != list(range(len(built))):
+        raise ValueError(
+            f"variables must be the {len(built)} arrays that the optimizer was built with, in that order, "
+            "got some of them or another order"
+        )
+    if names is not None and check_names(names, len(built)) != built_names:
+        raise ValueError(f"names must be those that the optimizer was built with, {built_names}, got {names}")
+
+
 def positions(chosen: Any, known: Sequence[Array], argument: str = "variables") -> list[int]:
     """Return where each of the `chosen` variables stands among the `known` ones.
 

@@ -33,11 +33,14 @@ PATTERN = "^float32/.*ordinary"
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    for name in ("perfect", "off"):
+    for name in ("perfect", "off", "lame", "leaving", "broken", "gone"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     (tmp_path / "perfect.py").write_text(PERFECT)
     (tmp_path / "off.py").write_text(ONE_UNIT_OFF)
     (tmp_path / "lame.py").write_text("run = 3\n")
+    (tmp_path / "leaving.py").write_text("import sys\ndef run(case):\n    sys.exit(0)\n")
+    (tmp_path / "broken.py").write_text("raise RuntimeError('no such luck')\n")
+    (tmp_path / "gone.py").write_text("import sys\nsys.exit(0)\n")
     return tmp_path
 
 
@@ -59,6 +62,18 @@ def test_one_unit_is_shown_with_place_and_bits(module: Path, capsys: pytest.Capt
         line,
     )
     assert out.splitlines()[-1].endswith("NOT as expected")
+
+
+def test_leaving_is_no_success(module: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["conform", "leaving:run", "-k", "signed-zeros"]) == cli.DIVERGES
+    assert "named/signed-zeros: SystemExit: 0 [unexplained]" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full device here")
+def test_report_that_cannot_be_written(module: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["conform", "perfect:run", "-k", "signed-zeros", "--json", "/dev/full"]
+    assert cli.main(arguments) == cli.COULD_NOT_RUN
+    assert "No space left" in capsys.readouterr().err
 
 
 def test_json_and_junit(module: Path) -> None:
@@ -117,6 +132,8 @@ def test_wrong_usage(
         ("no_such_module:run", "No module named 'no_such_module'"),
         ("perfect:absent", "no attribute 'absent'"),
         ("lame:run", "lame:run: it is not a function"),
+        ("broken:run", "broken:run: RuntimeError: no such luck"),
+        ("gone:run", "gone:run: SystemExit: 0"),
     ],
 )
 def test_what_cannot_be_run(

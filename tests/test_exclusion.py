@@ -38,7 +38,6 @@ def decayed(optimizer: Any, *exclusions: dict[str, Any], names: list[str] | None
         ([{"var_names": ("bias", "gamma")}], [True, False, False, True]),
         ([{"var_names": {"dense/"}}], [False, False, True, True]),
         ([{"var_names": ["e/b"]}], [True, False, True, True]),
-        ([{"var_names": [""]}], [False, False, False, False]),
         ([{"var_list": [0], "var_names": ["Bias"]}], [False, True, True, False]),
         ([{"var_list": [0]}, {"var_names": ["gamma"]}], [True, True, False, True]),
         ([{"var_names": ["bias"]}, {}], [True, True, True, True]),

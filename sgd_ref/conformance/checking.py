@@ -213,15 +213,16 @@ def grade(run: Implementation, case: Case) -> Verdict:
     except Unsupported as reason:
         return Verdict(case, "unsupported", questions, str(reason))
     # Whatever an implementation raises is its answer to this case; the run goes on.
-    except Exception as error:
-        return Verdict(case, "error", questions, f"{type(error).__name__}: {error}")
+    except (Exception, SystemExit) as error:
+        return Verdict(case, "error", questions, _described(error))
     if not _same_gradients(case, given):
         return Verdict(case, "error", questions, "it changed the gradients that it was given")
     try:
         check_form(case, expected, trajectory)
-    except ValueError as error:
-        return Verdict(case, "error", questions, str(error))
-    comparison = compare(case, expected, trajectory)
+        comparison = compare(case, expected, trajectory)
+    # What it returned may be anything, even objects that raise when they are looked at.
+    except Exception as error:
+        return Verdict(case, "error", questions, f"it returned no trajectory: {_described(error)}")
     return Verdict(
         case,
         "exact" if comparison.equal else "diverges",
@@ -237,6 +238,13 @@ def grade(run: Implementation, case: Case) -> Verdict:
 def private_copy(case: Case) -> Case:
     """Return a copy of a case whose arrays are writable and belong to nobody else."""
     return copy.deepcopy(case)
+
+
+def _described(error: BaseException) -> str:
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:
+        return f"{type(error).__name__}, which cannot say why"
 
 
 def _same_gradients(case: Case, given: Case) -> bool:

@@ -185,8 +185,9 @@ def _function(target: str) -> Target:
         function: Any = importlib.import_module(module_name)
         for attribute in path.split("."):
             function = getattr(function, attribute)
-    except (ImportError, AttributeError) as problem:
-        raise CannotRun(f"{target}: {problem}") from problem
+    # A module may do anything when it is imported.
+    except (Exception, SystemExit) as problem:
+        raise CannotRun(f"{target}: {type(problem).__name__}: {problem}") from problem
     finally:
         sys.path.remove(folder)
     if not callable(function):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from sgd_ref.arithmetic import exact
-from sgd_ref.arithmetic.rounded import FLOAT64, nearest
+from sgd_ref.arithmetic.rounded import FLOAT32, FLOAT64, nearest
 from sgd_ref.conformance.case import Case
 from sgd_ref.conformance.comparison import equal_bits, units_apart
 from sgd_ref.conformance.deviations.registry import (
@@ -22,10 +22,16 @@ from sgd_ref.conformance.deviations.registry import (
 )
 from sgd_ref.conformance.deviations.schedules import WithReplacedSchedule
 from sgd_ref.optimizer import SGD
-from sgd_ref.schedules import LearningRateSchedule
+from sgd_ref.schedules import CosineDecayRestarts, LearningRateSchedule
 from sgd_ref.schedules.base import FormulaSchedule
 
 Rate = np.floating[Any]
+
+COSINE_UNITS = 2
+"""Units in the last place of float32 by which a cosine in float32 may be off."""
+
+FLOAT64_UNITS = 4
+"""Units in the last place of float64 by which a schedule in float64 may be off."""
 
 
 class Schedules:
@@ -37,7 +43,7 @@ class Schedules:
         self._made: dict[type[SGD], Any] = {}
 
     def deviating(self, names: Collection[str], calls: int) -> list[Rate]:
-        """Return the rates of some deviations at a count of calls, as far as they are not the documented one."""
+        """Return the rates of some deviations at a count of calls that are not the documented one."""
         if not isinstance(self._learning_rate(SGD), LearningRateSchedule):
             return []
         classes = (DEVIATIONS[name].optimizer for name in names if name != SCHEDULE_IN_FLOAT32)
@@ -60,13 +66,22 @@ class Schedules:
             return np.float32(math.nan)
 
     def in_float64(self, calls: int) -> list[Rate]:
-        """Return the formula of the schedule at its settings as they are, rounded to float64."""
+        """Return the formula of the schedule at its settings as they are, rounded to float64.
+
+        Also with a cosine that was rounded to float32, and is some units off.
+        """
         schedule = self._learning_rate(SGD)
         if not isinstance(schedule, FormulaSchedule):
             return []
-        settings = schedule.get_config()
-        numbers = {name: Fraction(value) for name, value in settings.items() if type(value) in (int, float)}
-        return [nearest(schedule._formula(calls, SimpleNamespace(**numbers), exact), FLOAT64)]
+        given = schedule.get_config()
+        settings = SimpleNamespace(
+            **{name: Fraction(value) for name, value in given.items() if type(value) in (int, float)}
+        )
+        values = [schedule._formula(calls, settings, exact)]
+        if isinstance(schedule, CosineDecayRestarts):
+            units = range(-COSINE_UNITS, COSINE_UNITS + 1)
+            values += [schedule._formula(calls, settings, _with_cosine_in_float32(off)) for off in units]
+        return [nearest(value, FLOAT64) for value in dict.fromkeys(values)]
 
     def _learning_rate(self, optimizer_class: type[SGD]) -> Any:
         if optimizer_class not in self._made:
@@ -116,9 +131,9 @@ class Rates:
         units = self._schedules.units if SCHEDULE_IN_FLOAT32 in names else 0
         rates = [self.documented, *self._schedules.deviating(names, self._calls)]
         if self.reported is None:
-            if RATE_NOT_ROUNDED in names:
-                rates += self._schedules.in_float64(self._calls)
             yield from _around(rates, units)
+            if RATE_NOT_ROUNDED in names:
+                yield from _around(self._schedules.in_float64(self._calls), min(units, FLOAT64_UNITS))
         else:
             distance = min(_distance(rate, self.reported) for rate in rates)
             if distance <= units:
@@ -139,6 +154,18 @@ def _around(rates: list[Rate], units: int) -> Iterator[tuple[Rate, float]]:
         above = [np.nextafter(rate, rate.dtype.type(math.inf)) for rate in above]
         below = [np.nextafter(rate, rate.dtype.type(-math.inf)) for rate in below]
         yield from ((rate, float(distance)) for rate in (*above, *below))
+
+
+def _with_cosine_in_float32(units: int) -> Any:
+    """Return exact arithmetic, but for a cosine rounded to float32 before 1 is added."""
+
+    def cosine_of_pi_times(x: Fraction) -> Fraction:
+        cosine = nearest(exact.cosine_of_pi_times(x), FLOAT32)
+        for _ in range(abs(units)):
+            cosine = np.nextafter(cosine, np.float32(math.copysign(math.inf, units)))
+        return Fraction(float(np.float32(1) + cosine)) - 1
+
+    return SimpleNamespace(number=exact.number, power=exact.power, cosine_of_pi_times=cosine_of_pi_times)
 
 
 def _distance(rate: Rate, reported: float) -> float:

@@ -1,0 +1,98 @@
+"""A step is made as a whole or not at all, whatever comes in between."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+
+import sgd_ref
+
+
+class Interrupting(np.ndarray):
+    """An array in whose assignment, once it is armed, an interrupt comes."""
+
+    armed = False
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        if Interrupting.armed:
+            Interrupting.armed = False
+            raise KeyboardInterrupt
+        super().__setitem__(key, value)
+
+
+def test_an_interrupt_between_two_writes_undoes_the_first() -> None:
+    first, second = np.ones(3, "float32"), np.ones(4, "float32").view(Interrupting)
+    optimizer = sgd_ref.SGD(0.5, momentum=0.75)
+    gradients = [np.full(3, 2.0, "float32"), np.full(4, 2.0, "float32")]
+    optimizer.build([first, second])
+    optimizer.apply(gradients)
+    before = [array.tobytes() for array in (first, second, *optimizer.velocities)]
+    Interrupting.armed = True
+    with pytest.raises(KeyboardInterrupt):
+        optimizer.apply(gradients)
+    assert [array.tobytes() for array in (first, second, *optimizer.velocities)] == before
+    assert optimizer.calls == 1
+
+
+def test_a_variable_that_was_reshaped_is_refused_before_anything_changes() -> None:
+    first, second = np.ones(4, "float32"), np.ones(4, "float32")
+    optimizer = sgd_ref.SGD(0.5, momentum=0.5)
+    optimizer.build([first, second], ["a", "b"])
+    with warnings.catch_warnings():
+        # Newer NumPy discourages setting a shape in place, and still does it.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        second.shape = (4, 1)
+    with pytest.raises(
+        ValueError, match=r"b must be float32 of shape \(4,\), .*got float32 of shape \(4, 1\)"
+    ):
+        optimizer.apply([np.ones(4, "float32"), np.ones((4, 1), "float32")])
+    assert (first == 1).all()
+    assert optimizer.calls == 0
+
+
+@pytest.mark.parametrize("built", [False, True])
+def test_a_callable_rate_must_not_call_apply(built: bool) -> None:
+    w, g = np.ones(3, "float32"), np.ones(3, "float32")
+    inside = False
+
+    def rate() -> float:
+        nonlocal inside
+        if not inside:
+            inside = True
+            optimizer.apply([g], [w])
+        return 0.5
+
+    optimizer = sgd_ref.SGD(rate, momentum=0.5)
+    if built:
+        optimizer.build([w])
+    with pytest.raises(RuntimeError, match="callable learning_rate must not call apply"):
+        optimizer.apply([g], [w])
+    # The inner call was a whole one.
+    assert optimizer.calls == 1
+    assert (w == 0.5).all()
+
+
+def test_a_read_only_view_of_a_variable_names_it() -> None:
+    w = np.ones(3, "float32")
+    optimizer = sgd_ref.SGD(0.5)
+    optimizer.build([w])
+    view = w.view()
+    view.setflags(write=False)
+    optimizer.apply([np.ones(3, "float32")], [view])
+    assert (w == 0.5).all()
+
+
+@pytest.mark.parametrize(
+    "make", [sgd_ref.SGD, lambda name: sgd_ref.LossScaleOptimizer(sgd_ref.SGD(), name=name)]
+)
+def test_a_slash_in_the_name_of_an_optimizer_is_refused(make: Any) -> None:
+    with pytest.raises(ValueError, match="name must be a string without '/', got 'a/b'"):
+        make(name="a/b")
+
+
+def test_an_empty_part_of_a_name_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"var_names\[0\] must be a string that is not empty, got ''"):
+        sgd_ref.SGD(weight_decay=0.5).exclude_from_weight_decay(var_names=[""])
