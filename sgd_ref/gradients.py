@@ -75,7 +75,26 @@ class SparseRows:
         return self.values.dtype
 
     def to_dense(self) -> Array:
-        """Return the dense equivalent, an ndarray of this shape and dtype."""
+        """Return the dense equivalent.
+
+        Returns
+        -------
+        ndarray, of this shape and dtype
+            A new array. Each sum of duplicate rows is rounded to the dtype; where it overflows it is
+            infinite, and nothing is raised.
+
+        Notes
+        -----
+        ``dense[i] = values[j1] + values[j2] + ...``, from the left, over the positions of index i: a sum as
+        in the documentation of ``tf.IndexedSlices``, in order of appearance and with no zero to start from,
+        so that a single row of -0.0 stays what it is.
+
+        Examples
+        --------
+        >>> SparseRows([1, 1], np.array([[-0.0, 1.0], [-0.0, 2.0]]), (2, 2)).to_dense()
+        array([[ 0.,  0.],
+               [-0.,  3.]])
+        """
         dense = np.zeros(self.shape, self.dtype)
         written: set[int] = set()
         with np.errstate(all="ignore"):

@@ -53,6 +53,14 @@ class LossScaleOptimizer:
     TypeError, ValueError
         If an argument has the wrong type or value.
 
+    Notes
+    -----
+    Halving, skipping and doubling are those of the documentation of ``keras.optimizers.LossScaleOptimizer``;
+    that the scale divides the gradients, and that a change of the scale resets the counter, is in its code
+    (``loss_scale_optimizer.py``, ``_stateful_handle_finite_grads`` and ``_stateful_handle_non_finite_grads``,
+    Keras 3.15.1). The two limits of the scale are added here: past them it would be infinite, or would
+    round to zero, and stay so. The scale is a float32 without a unit.
+
     Examples
     --------
     >>> import numpy as np
@@ -220,10 +228,29 @@ class LossScaleOptimizer:
     def set_weights(self, values: Sequence[Any]) -> None:
         """Set the state from arrays in the order of ``variables``, all of it or nothing.
 
+        Parameters
+        ----------
+        values : list or tuple of ndarray
+            As ``get_weights`` returns it. Its first four are numbers: an integer of at least 0 (unused), a
+            real number (unused), the growth counter (an integer of at least 0) and the scale (positive and
+            normal in float32). The others have the shapes of ``inner_optimizer.variables``, and dtypes
+            that those hold exactly.
+
         Raises
         ------
-        TypeError, ValueError
-            If the number of arrays, a shape, a dtype, a counter or the scale does not fit.
+        TypeError
+            If `values` is not a list or tuple, or one of them has the wrong type or dtype.
+        ValueError
+            If the number of arrays, a shape, a counter or the scale does not fit.
+
+        Examples
+        --------
+        >>> optimizer = LossScaleOptimizer(SGD(0.5))
+        >>> optimizer.build([np.array([1.0], "float32")])
+        >>> calls, rate, growth_counter, scale, *inner = optimizer.get_weights()
+        >>> optimizer.set_weights([calls, rate, growth_counter, np.array(4.0, "float32"), *inner])
+        >>> optimizer.loss_scale
+        np.float32(4.0)
         """
         if not isinstance(values, (list, tuple)):
             reject_type("values", values, "a list of arrays")

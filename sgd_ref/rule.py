@@ -2,8 +2,13 @@
 
 The text runs unchanged on NumPy arrays of floats, where every operation rounds once to the dtype and
 the result *is* the definition to the last bit, and on arrays of exact fractions, where it says what the
-formula means. Arguments of one call share one dtype; settings are already rounded to it. Sums and
-products that could be swapped without changing a bit stand as the documentation writes them.
+formula means. Sums and products that could be swapped without changing a bit stand as the documentation
+writes them.
+
+Arguments of one call share one dtype: float16, bfloat16, float32, float64, or fractions. Arrays share one
+shape, any; settings, norms and factors are single numbers, already rounded to the dtype. Results have the
+shape and dtype of the arrays, without units, and nothing is written in place. Nothing is checked here and
+so nothing raised: arguments were checked before, and floats overflow and divide by zero as in IEEE 754.
 
 Sources: the documentation of ``optimizer_sgd`` (Keras) for what is computed; the code of Keras 3.15.1
 (``base_optimizer.py``, ``sgd.py``) for the order of operations, which parentheses show.
@@ -22,27 +27,57 @@ Number = Any
 
 
 def unscale(gradient: Numbers, loss_scale_factor: Number) -> Numbers:
-    """`loss_scale_factor`: undo the scaling of the loss, by division."""
+    """`loss_scale_factor`: undo the scaling of the loss, by division.
+
+    Source: documentation of `loss_scale_factor`; `base_optimizer.py`, `apply`.
+
+    >>> unscale(np.array([4.0, -8.0]), 4.0)
+    array([ 1., -2.])
+    """
     return gradient / loss_scale_factor
 
 
 def accumulate(gradient: Numbers, accumulator: Numbers) -> Numbers:
-    """`gradient_accumulation_steps`: add to the sum of the gradients since the last update."""
+    """`gradient_accumulation_steps`: add to the sum of the gradients since the last update.
+
+    Source: `base_optimizer.py`, `_backend_increment_gradient_accumulators`.
+
+    >>> accumulate(np.array([1.0, 2.0]), np.array([3.0, 0.0]))
+    array([4., 2.])
+    """
     return gradient + accumulator
 
 
 def mean_of_accumulated(gradient: Numbers, accumulator: Numbers, steps: Number) -> Numbers:
-    """`gradient_accumulation_steps`: the average value of the gradients since the last update."""
+    """`gradient_accumulation_steps`: the average value of the gradients since the last update.
+
+    Source: documentation of `gradient_accumulation_steps`; `base_optimizer.py`, `_backend_apply_gradients`.
+
+    >>> mean_of_accumulated(np.array([1.0, 2.0]), np.array([3.0, 0.0]), 2.0)
+    array([2., 1.])
+    """
     return (gradient + accumulator) / steps
 
 
 def clip_by_norm(gradient: Numbers, norm: Number, clipnorm: Number) -> Numbers:
-    """`clipnorm`: clip one gradient so that its norm is no higher than this value."""
+    """`clipnorm`: clip one gradient so that its norm is no higher than this value.
+
+    Source: documentation of `clipnorm`; `base_optimizer.py`, `_clip_by_norm`.
+
+    >>> clip_by_norm(np.array([3.0, 4.0]), norm=5.0, clipnorm=2.5)
+    array([1.5, 2. ])
+    """
     return gradient * clipnorm / np.maximum(norm, clipnorm)
 
 
 def clip_by_value(gradient: Numbers, clipvalue: Number) -> Numbers:
-    """`clipvalue`: clip each element to [-clipvalue, clipvalue]; NaN and -0.0 stay what they are."""
+    """`clipvalue`: clip each element to [-clipvalue, clipvalue]; NaN and -0.0 stay what they are.
+
+    Source: documentation of `clipvalue`; `base_optimizer.py`, `_clip_gradients`.
+
+    >>> clip_by_value(np.array([2.0, 0.5, -2.0, -0.0, np.nan]), 1.0)
+    array([ 1. ,  0.5, -1. , -0. ,  nan])
+    """
     return np.where(gradient > clipvalue, clipvalue, np.where(gradient < -clipvalue, -clipvalue, gradient))
 
 
@@ -51,42 +86,89 @@ def global_clip_factor(norm: Number, clipnorm: Number, reciprocal_of_clipnorm: N
 
     ``norm - norm`` is 0 for a finite norm and makes the factor NaN for any other, so that one gradient
     that is not finite is not hidden as zeros in all the others.
+
+    Source: documentation of `global_clipnorm`; `base_optimizer.py`, `clip_by_global_norm`.
+
+    >>> global_clip_factor(4.0, clipnorm=2.0, reciprocal_of_clipnorm=0.5)
+    np.float64(0.5)
     """
     return clipnorm * np.minimum(1 / norm, reciprocal_of_clipnorm) + (norm - norm)
 
 
 def clip_by_global_norm(gradient: Numbers, factor: Number) -> Numbers:
-    """`global_clipnorm`: scale one gradient by the factor that all of them share."""
+    """`global_clipnorm`: scale one gradient by the factor that all of them share.
+
+    Source: documentation of `global_clipnorm`; `base_optimizer.py`, `clip_by_global_norm`.
+
+    >>> clip_by_global_norm(np.array([3.0, 4.0]), 0.5)
+    array([1.5, 2. ])
+    """
     return gradient * factor
 
 
 def decay_weights(w: Numbers, weight_decay: Number, learning_rate: Number) -> Numbers:
-    """`weight_decay`: shrink the weights directly; the gradient and the velocity never see it."""
+    """`weight_decay`: shrink the weights directly; the gradient and the velocity never see it.
+
+    Source: documentation of `weight_decay`; `base_optimizer.py`, `_apply_weight_decay`.
+
+    >>> decay_weights(np.array([1.0, -2.0]), weight_decay=0.5, learning_rate=0.25)
+    array([ 0.875, -1.75 ])
+    """
     return w - w * weight_decay * learning_rate
 
 
 def descend(w: Numbers, g: Numbers, learning_rate: Number) -> Numbers:
-    """Update rule for parameter w with gradient g when `momentum` is 0."""
+    """Update rule for parameter w with gradient g when `momentum` is 0.
+
+    Source: documentation of `optimizer_sgd`; `sgd.py`, `update_step`.
+
+    >>> descend(np.array([1.0, -2.0]), np.array([2.0, 0.0]), 0.25)
+    array([ 0.5, -2. ])
+    """
     return w - learning_rate * g
 
 
 def accelerate(velocity: Numbers, g: Numbers, momentum: Number, learning_rate: Number) -> Numbers:
-    """Update rule for the velocity when `momentum` is larger than 0."""
+    """Update rule for the velocity when `momentum` is larger than 0.
+
+    Source: documentation of `optimizer_sgd`; `sgd.py`, `update_step`.
+
+    >>> accelerate(np.array([1.0, -2.0]), np.array([2.0, 0.0]), momentum=0.5, learning_rate=0.25)
+    array([ 0., -1.])
+    """
     return momentum * velocity - learning_rate * g
 
 
 def move(w: Numbers, velocity: Numbers) -> Numbers:
-    """Update rule for parameter w when `momentum` is larger than 0."""
+    """Update rule for parameter w when `momentum` is larger than 0.
+
+    Source: documentation of `optimizer_sgd`; `sgd.py`, `update_step`.
+
+    >>> move(np.array([1.0, -2.0]), np.array([0.5, -1.0]))
+    array([ 1.5, -3. ])
+    """
     return w + velocity
 
 
 def move_nesterov(
     w: Numbers, velocity: Numbers, g: Numbers, momentum: Number, learning_rate: Number
 ) -> Numbers:
-    """Update rule for parameter w when `nesterov` is True; `velocity` is the new one."""
+    """Update rule for parameter w when `nesterov` is True; `velocity` is the new one.
+
+    Source: documentation of `optimizer_sgd`; `sgd.py`, `update_step`.
+
+    >>> move_nesterov(np.array([1.0]), np.array([-2.0]), np.array([4.0]), momentum=0.5, learning_rate=0.25)
+    array([-1.])
+    """
     return w + (momentum * velocity - learning_rate * g)
 
 
 def average(old_average: Numbers, w: Numbers, ema_momentum: Number) -> Numbers:
-    """`use_ema`: exponential moving average of the weights, after the first update."""
+    """`use_ema`: exponential moving average of the weights, after the first update.
+
+    Source: documentation of `ema_momentum`; `base_optimizer.py`, `_update_model_variables_moving_average`.
+
+    >>> average(np.array([1.0, -2.0]), np.array([2.0, 2.0]), 0.75)
+    array([ 1.25, -1.  ])
+    """
     return ema_momentum * old_average + (1 - ema_momentum) * w

@@ -16,7 +16,20 @@ class Unsupported(Exception):
 
 @dataclass(frozen=True)
 class LossScaling:
-    """Dynamic loss scaling: the arguments of LossScaleOptimizer around the optimizer of the case."""
+    """Dynamic loss scaling: the arguments of LossScaleOptimizer around the optimizer of the case.
+
+    Attributes
+    ----------
+    initial_scale : float
+        Positive and normal in float32, without a unit.
+    dynamic_growth_steps : int
+        Finite calls until the scale doubles, at least 1.
+
+    Examples
+    --------
+    >>> LossScaling(initial_scale=2.0**15, dynamic_growth_steps=2000)
+    LossScaling(initial_scale=32768.0, dynamic_growth_steps=2000)
+    """
 
     initial_scale: float
     dynamic_growth_steps: int
@@ -26,8 +39,25 @@ class LossScaling:
 class State:
     """The state of an optimizer in mid-training, from which a case resumes.
 
-    Lists have one array for each variable, in the order of the variables; they are empty where the
-    feature is off.
+    Tuples have one array for each variable, of its shape and dtype, in the order of the variables; they are
+    empty where the feature is off.
+
+    Attributes
+    ----------
+    calls : int
+        Number of calls made, which are more than the updates where gradients are accumulated.
+    velocities, averages, accumulators : tuple of ndarray
+        With momentum, with moving averages, with gradient accumulation.
+    loss_scale : float or None
+        The present scale; None without loss scaling.
+    growth_counter : int or None
+        Finite calls since the scale changed; None without loss scaling.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> State(calls=3, velocities=(np.array([0.5, -1.0], "float32"),)).velocities
+    (array([ 0.5, -1. ], dtype=float32),)
     """
 
     calls: int

@@ -9,7 +9,7 @@ from itertools import combinations
 
 from sgd_ref.conformance.case import Case, Trajectory
 from sgd_ref.conformance.comparison import Difference
-from sgd_ref.conformance.deviations import compose
+from sgd_ref.conformance.deviations import DEVIATIONS, compose
 from sgd_ref.conformance.deviations.rates import Rate
 from sgd_ref.conformance.deviations.replay import Match, Step, steps
 
@@ -92,7 +92,8 @@ def explain(case: Case, observed: Trajectory, candidates: Sequence[str]) -> Expl
     observed : trajectory
         What an implementation answered; of the form that ``check_form`` checks.
     candidates : sequence of str
-        Names of deviations. Of several that explain everything alone, the first one is taken.
+        Names of deviations. Of several that explain everything alone, the first one is taken; where more
+        than one is needed, contradictions are left out before roundings.
 
     Returns
     -------
@@ -165,7 +166,8 @@ def _fewest(candidates: Sequence[str], succeed: Callable[[Sequence[str]], bool])
 
 
 def _reduced(names: tuple[str, ...], succeed: Callable[[Sequence[str]], bool]) -> tuple[str, ...]:
-    for name in names:
+    # What roundings explain is not held against an implementation, so contradictions go first.
+    for name in sorted(names, key=lambda name: DEVIATIONS[name].kind != "contradiction"):
         fewer = tuple(other for other in names if other != name)
         if succeed(fewer):
             names = fewer

@@ -40,7 +40,31 @@ class LearningRateSchedule:
     """
 
     def __call__(self, step: int) -> np.float32:
-        """Return the learning rate for the update after `step` updates, an integer of at least 0."""
+        """Return the learning rate of the call of the optimizer before which `step` calls were made.
+
+        Calls, not updates: under gradient accumulation there are more of them.
+
+        Parameters
+        ----------
+        step : int
+            Number of calls made before, at least 0.
+
+        Returns
+        -------
+        float32
+            The rate, without a unit.
+
+        Raises
+        ------
+        NotImplementedError
+            If the subclass does not override this method.
+
+        Examples
+        --------
+        >>> from sgd_ref.schedules import ExponentialDecay
+        >>> ExponentialDecay(0.5, decay_steps=10, decay_rate=0.25)(10)
+        np.float32(0.125)
+        """
         raise NotImplementedError(f"{type(self).__name__} must override __call__(self, step)")
 
     def get_config(self) -> dict[str, Any]:
@@ -106,7 +130,33 @@ class FormulaSchedule(LearningRateSchedule):
         self._exact = _settings_in(exact, rounded)
 
     def __call__(self, step: int) -> np.float32:
-        """Return the learning rate for the update after `step` updates, an integer of at least 0."""
+        """Return the learning rate of the call of the optimizer before which `step` calls were made.
+
+        Calls, not updates: under gradient accumulation there are more of them.
+
+        Parameters
+        ----------
+        step : int
+            Number of calls made before, at least 0.
+
+        Returns
+        -------
+        float32
+            Nearest to the formula, ties to even.
+
+        Raises
+        ------
+        TypeError
+            If `step` is not an integer.
+        ValueError
+            If `step` is negative.
+
+        Examples
+        --------
+        >>> from sgd_ref.schedules import InverseTimeDecay
+        >>> InverseTimeDecay(0.5, decay_steps=10, decay_rate=1.0)(30)
+        np.float32(0.125)
+        """
         step = integer_at_least("step", step, 0)
         try:
             value = self._formula(step, self._enclosed, interval)

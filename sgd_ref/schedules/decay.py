@@ -15,6 +15,7 @@ from sgd_ref.schedules.base import (
     Arithmetic,
     FormulaSchedule,
     LearningRateSchedule,
+    length_or_zero_setting,
     length_setting,
     real_setting,
 )
@@ -84,7 +85,7 @@ class PiecewiseConstantDecay(LearningRateSchedule):
 
     Parameters
     ----------
-    boundaries : sequence of int
+    boundaries : sequence of int or float
         Last step of every piece but the last: 0 or more, strictly increasing, at least one.
     values : sequence of float
         The rate in every piece, finite, one more than `boundaries`.
@@ -109,9 +110,11 @@ class PiecewiseConstantDecay(LearningRateSchedule):
     """
 
     def __init__(self, boundaries: Any, values: Any, name: str = "PiecewiseConstant") -> None:
-        self._boundaries = [integer_at_least("boundaries", b, 0) for b in _sequence("boundaries", boundaries)]
+        self._boundaries = [
+            length_or_zero_setting("boundaries", b) for b in _sequence("boundaries", boundaries)
+        ]
         if not self._boundaries or sorted(set(self._boundaries)) != self._boundaries:
-            reject_value("boundaries", boundaries, "strictly increasing integers, at least one")
+            reject_value("boundaries", boundaries, "strictly increasing numbers of at least 0, at least one")
         self._values = [real_setting("values", value) for value in _sequence("values", values)]
         if len(self._values) != len(self._boundaries) + 1:
             reject_value("values", values, f"{len(self._boundaries) + 1} numbers, one more than boundaries")
@@ -119,7 +122,32 @@ class PiecewiseConstantDecay(LearningRateSchedule):
         self._rounded = [nearest(Fraction(value), np.float32) for value in self._values]
 
     def __call__(self, step: int) -> np.float32:
-        """Return the learning rate for the update after `step` updates, an integer of at least 0."""
+        """Return the learning rate of the call of the optimizer before which `step` calls were made.
+
+        Calls, not updates: under gradient accumulation there are more of them.
+
+        Parameters
+        ----------
+        step : int
+            Number of calls made before, at least 0.
+
+        Returns
+        -------
+        float32
+            The value of the piece, rounded to nearest, ties to even.
+
+        Raises
+        ------
+        TypeError
+            If `step` is not an integer.
+        ValueError
+            If `step` is negative.
+
+        Examples
+        --------
+        >>> PiecewiseConstantDecay([100], [1.0, 0.5])(101)
+        np.float32(0.5)
+        """
         piece = bisect.bisect_left(self._boundaries, integer_at_least("step", step, 0))
         value: np.float32 = self._rounded[piece]
         return value

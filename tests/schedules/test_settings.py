@@ -58,10 +58,12 @@ REFUSED: dict[str, dict[str, Rows]] = {
         "boundaries": [
             (3, TypeError),
             ("3", TypeError),
-            ([2.7], TypeError),
-            ([3.0], TypeError),
             ([True], TypeError),
+            (["3"], TypeError),
+            ([math.nan], ValueError),
+            ([math.inf], ValueError),
             ([-1], ValueError),
+            ([-0.5], ValueError),
             ([], ValueError),
         ],
         "values": [
@@ -138,10 +140,22 @@ def test_every_setting_has_refused_values() -> None:
     }
 
 
-@pytest.mark.parametrize("boundaries", [[3, 3], [6, 3]])
+def test_boundaries_may_be_fractions_and_are_compared_exactly() -> None:
+    schedule = schedules.PiecewiseConstantDecay([2.5, 2**53 + 1.0, 2**53 + 3], [1.0, 0.5, 0.25, 0.125])
+    assert [float(schedule(step)) for step in (2, 3, 2**53, 2**53 + 1, 2**53 + 3, 2**53 + 4)] == [
+        1.0,
+        0.5,
+        0.5,
+        0.25,
+        0.25,
+        0.125,
+    ]
+
+
+@pytest.mark.parametrize("boundaries", [[3, 3], [6, 3], [3, 3.0]])
 def test_refused_order_of_boundaries(boundaries: list[int]) -> None:
     with pytest.raises(
-        ValueError, match="boundaries must be strictly increasing integers, at least one, got"
+        ValueError, match="boundaries must be strictly increasing numbers of at least 0, at least one, got"
     ):
         schedules.PiecewiseConstantDecay(boundaries, [1.0, 0.5, 0.1])
 

@@ -66,12 +66,13 @@ class Schedules:
             return np.float32(math.nan)
 
     def in_float64(self, calls: int) -> list[Rate]:
-        """Return the formula of the schedule at its settings as they are, rounded to float64.
+        """Return the formula of the schedule at its settings as they are, rounded to float64, if that is in use.
 
         Also with a cosine that was rounded to float32, and is some units off.
         """
         schedule = self._learning_rate(SGD)
-        if not isinstance(schedule, FormulaSchedule):
+        in_use = any(variable.dtype == FLOAT64 for variable in self._case.variables)
+        if not in_use or not isinstance(schedule, FormulaSchedule):
             return []
         given = schedule.get_config()
         settings = SimpleNamespace(
