@@ -85,9 +85,10 @@ class SparseRows:
 
         Notes
         -----
-        ``dense[i] = values[j1] + values[j2] + ...``, from the left, over the positions of index i: a sum as
-        in the documentation of ``tf.IndexedSlices``, in order of appearance and with no zero to start from,
-        so that a single row of -0.0 stays what it is.
+        ``dense[i] = values[j1] + values[j2] + ...``, over the positions of i among the indices. Sources: the
+        documentation of ``tf.IndexedSlices`` for the places of the rows, that of
+        ``tf.math.unsorted_segment_sum``, which converts them, for the sum. The order, from the left and
+        with no zero to start from, is set here, so that a single row of -0.0 stays what it is.
 
         Examples
         --------

@@ -58,8 +58,8 @@ class LossScaleOptimizer:
     Halving, skipping and doubling are those of the documentation of ``keras.optimizers.LossScaleOptimizer``;
     that the scale divides the gradients, and that a change of the scale resets the counter, is in its code
     (``loss_scale_optimizer.py``, ``_stateful_handle_finite_grads`` and ``_stateful_handle_non_finite_grads``,
-    Keras 3.15.1). The two limits of the scale are added here: past them it would be infinite, or would
-    round to zero, and stay so. The scale is a float32 without a unit.
+    Keras 3.15.1). The two limits of the scale are added here: past them it would be infinite, or in
+    the end zero, and stay so. The scale is a float32 without a unit.
 
     Examples
     --------

@@ -7,8 +7,9 @@ writes them.
 
 Arguments of one call share one dtype: float16, bfloat16, float32, float64, or fractions. Arrays share one
 shape, any; settings, norms and factors are single numbers, already rounded to the dtype. Results have the
-shape and dtype of the arrays, without units, and nothing is written in place. Nothing is checked here and
-so nothing raised: arguments were checked before, and floats overflow and divide by zero as in IEEE 754.
+shape and dtype of the arrays (of the numbers, where only these are given), without units; nothing is
+written in place. Arguments were checked before: no error is raised here but for a fraction divided by
+zero, since floats overflow and divide by zero as in IEEE 754.
 
 Sources: the documentation of ``optimizer_sgd`` (Keras) for what is computed; the code of Keras 3.15.1
 (``base_optimizer.py``, ``sgd.py``) for the order of operations, which parentheses show.

@@ -51,7 +51,7 @@ class State:
     loss_scale : float or None
         The present scale; None without loss scaling.
     growth_counter : int or None
-        Finite calls since the scale changed; None without loss scaling.
+        Finite calls since the scale changed or was kept from changing; None without loss scaling.
 
     Examples
     --------
