@@ -13,8 +13,8 @@ from sgd_ref.conformance.deviations import DEVIATIONS, compose
 from sgd_ref.conformance.deviations.rates import Rate
 from sgd_ref.conformance.deviations.replay import Match, Step, steps
 
-MOST_LEFT_OUT = 2
-"""Some candidates can exclude each other; this many are left out at most."""
+MOST_LEFT_OUT = 1
+"""Some candidates can exclude each other; this many are left out before others are found superfluous."""
 
 
 @dataclass(frozen=True)
@@ -24,14 +24,15 @@ class Explanation:
     Attributes
     ----------
     names : tuple of str
-        In the order of the candidates, as few as possible; none where the explanation is not complete.
+        In the order of the candidates, as few as possible. Where the explanation is not complete, those
+        that explain all calls that can be explained.
     residual_units : float
         Units in the last place by which norms, or the learning rate of a schedule, are off beyond that.
     complete : bool
         Whether every bit is explained.
     left : Difference or None
-        Where it is not, the first element that differs with all candidates at once, if they give any
-        result from the state that was observed.
+        Where it is not, the first element that differs from what these deviations give, if they give
+        any result from the state that was observed.
     """
 
     names: tuple[str, ...] = ()
@@ -114,11 +115,25 @@ def explain(case: Case, observed: Trajectory, candidates: Sequence[str]) -> Expl
     Explanation(names=(), residual_units=0.0, complete=True, left=None)
     """
     compose(candidates)
-    replays = _Replays(steps(case, observed))
+    replayed = steps(case, observed)
+    names, units = _explain_steps(replayed, candidates)
+    if names is not None:
+        return Explanation(names, units)
+    unexplained = [step for step in replayed if _explain_steps([step], candidates)[0] is None]
+    others = [step for step in replayed if step not in unexplained]
+    names, units = _explain_steps(others, candidates) if others else (None, 0.0)
+    names = tuple(candidates) if names is None else names
+    first = next(step for step in unexplained or replayed if step.match(names) is None)
+    return Explanation(names, units, False, first.difference(names))
+
+
+def _explain_steps(
+    replayed: Sequence[Step], candidates: Sequence[str]
+) -> tuple[tuple[str, ...] | None, float]:
+    """Return as few deviations as possible that explain all steps, if any do, and the residual units."""
+    replays = _Replays(list(replayed))
     names = _fewest(candidates, replays.succeed)
-    if names is None:
-        return Explanation(complete=False, left=replays.first_difference(candidates))
-    return Explanation(names, replays.residual_units)
+    return names, replays.residual_units
 
 
 class _Replays:
@@ -143,13 +158,6 @@ class _Replays:
         self._known_rates = {first: match.rate for first, match in matches.items()}
         self.residual_units = max((match.units for match in matches.values()), default=0.0)
         return True
-
-    def first_difference(self, names: Sequence[str]) -> Difference | None:
-        """Return the first element that these deviations do not explain."""
-        for step in sorted(self._steps, key=lambda step: step.first):
-            if step.match(names) is None:
-                return step.difference(names)
-        return None
 
 
 def _fewest(candidates: Sequence[str], succeed: Callable[[Sequence[str]], bool]) -> tuple[str, ...] | None:

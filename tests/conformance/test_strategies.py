@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
+from hypothesis.errors import NoSuchExample
 
 import sgd_ref
 from sgd_ref import SGD, SparseRows, schedules
@@ -25,14 +26,24 @@ from sgd_ref.conformance.encoding import case_from_json, case_to_json
 drawn = settings(deadline=None, print_blob=True, max_examples=40)
 # The first example will do; nobody reads it.
 anything = settings(
-    deadline=None, database=None, max_examples=3000, phases=[Phase.generate], derandomize=True
+    deadline=None, database=None, max_examples=1000, phases=[Phase.generate], derandomize=True
 )
+
+CLIPPINGS = ("clipnorm", "clipvalue", "global_clipnorm")
 
 every_dtype = pytest.mark.parametrize("dtype", strategies.DTYPES)
 
 
 def is_drawn(strategy: st.SearchStrategy[Any], condition: Callable[[Any], Any]) -> bool:
     return find(strategy, lambda value: bool(condition(value)), settings=anything) is not None
+
+
+def never_drawn(strategy: st.SearchStrategy[Any], condition: Callable[[Any], Any]) -> bool:
+    try:
+        is_drawn(strategy, condition)
+    except NoSuchExample:
+        return True
+    return False
 
 
 def run_python(code: str) -> subprocess.CompletedProcess[str]:
@@ -205,10 +216,37 @@ def test_every_feature_of_a_config_is_drawn() -> None:
     assert is_drawn(configs, lambda config: config["weight_decay"] == 0.0)
 
 
+@pytest.mark.parametrize(
+    "condition",
+    [
+        lambda config: config["learning_rate"] in {0.0, 1.0},
+        lambda config: config["momentum"] == 1.0,
+        lambda config: setting(config["ema_momentum"], "bfloat16") in {0.0, 0.5, 1.0},
+        lambda config: config["ema_overwrite_frequency"] == 1,
+        lambda config: config["loss_scale_factor"] == 1.0,
+        lambda config: any(0 < (config[name] or 0) < 2.0**-14 for name in CLIPPINGS),
+        lambda config: any((config[name] or 0) > 65504 for name in CLIPPINGS),
+    ],
+)
+def test_nothing_degenerate_and_nothing_out_of_range_is_drawn(condition: Callable[[Any], Any]) -> None:
+    assert never_drawn(strategies.configs(("float16", "bfloat16")), condition)
+
+
+def test_settings_that_are_given_are_not_drawn() -> None:
+    clipped = strategies.configs(clipnorm=1.5)
+    assert never_drawn(clipped, lambda config: [config[name] for name in CLIPPINGS] != [1.5, None, None])
+    free = strategies.configs(clipnorm=None)
+    assert never_drawn(free, lambda config: config["clipnorm"])
+    assert is_drawn(free, lambda config: config["clipvalue"])
+
+
 @drawn
 @given(strategies.cases())
 def test_cases_are_valid(case: Case) -> None:
     refuse_degenerate(case)
+    first = case.gradients[0][0]
+    assert isinstance(first, np.ndarray)
+    assert np.count_nonzero(first) > 60
     assert check(reference.run, [case]).verdicts[case.id].grade == "exact"
     written = case_to_json(case)
     same = case_to_json(case_from_json(written)) == written
@@ -220,7 +258,9 @@ def test_cases_are_valid(case: Case) -> None:
 @given(
     strategies.cases(
         dtypes=("bfloat16", "float16"),
-        config=strategies.configs(momentum=0.5, loss_scale_factor=1e6),
+        config=st.sampled_from((None, 1e6)).flatmap(
+            lambda factor: strategies.configs(momentum=0.5, loss_scale_factor=factor)
+        ),
         missing=False,
         sparse=False,
         loss_scaling=False,

@@ -66,7 +66,7 @@ class Schedules:
             return np.float32(math.nan)
 
     def in_float64(self, calls: int) -> list[Rate]:
-        """Return the formula of the schedule at its settings as they are, rounded to float64, where that is used.
+        """Return the formula of the schedule at its settings as given, rounded to float64, if that is in use.
 
         Also with a cosine that was rounded to float32, and is some units off.
         """

@@ -39,7 +39,7 @@ class Match(NamedTuple):
     units: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Step:
     """Calls to replay, and the records that were observed after them.
 

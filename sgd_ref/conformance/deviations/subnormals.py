@@ -28,7 +28,8 @@ def flush(array: Array) -> Array:
     if plain.dtype not in SMALLEST_NORMALS:
         return plain
     zeros = np.copysign(np.zeros_like(plain), plain)
-    return np.where(np.abs(plain) < SMALLEST_NORMALS[plain.dtype], zeros, plain)
+    with np.errstate(invalid="ignore"):
+        return np.where(np.abs(plain) < SMALLEST_NORMALS[plain.dtype], zeros, plain)
 
 
 class FlushedArray(np.ndarray[Any, Any]):

@@ -31,9 +31,9 @@ class UpdateFused(SGD):
     """In float32 and float64 one product of each sum is not rounded: it is fused with the addition.
 
     ``w = fma(-learning_rate, g, w)`` and ``velocity = fma(velocity, momentum, -(g * learning_rate))``,
-    the latter form also in Nesterov's sum. XLA contracts them for processors that have the instruction;
-    half types are not contracted. The documentation does not say how often is rounded; the core code
-    (`SGD.update_step` in `sgd.py`) writes product and sum as two operations.
+    the latter form also in Nesterov's sum. The documentation does not say how often is rounded; the core
+    code (`update_step` in `keras/src/optimizers/sgd.py`) writes product and sum as two operations.
+    Evidence: XLA contracts them for processors that have the instruction, but not in half types.
     """
 
     def update(self, values: Values, gradients: Gradients, call: Call) -> Values:

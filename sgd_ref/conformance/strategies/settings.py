@@ -132,7 +132,7 @@ def _config(draw: st.DrawFn, dtypes: list[np.dtype[Any]], fixed: dict[str, Any])
         "gradient_accumulation_steps": draw(st.none() | st.integers(2, FEWEST_CALLS // 2)),
     }
     clipping = draw(st.none() | st.sampled_from(CLIPPINGS))
-    if clipping is not None and not any(name in fixed for name in CLIPPINGS if name != clipping):
+    if clipping is not None and all(fixed.get(name) is None for name in CLIPPINGS):
         drawn[clipping] = draw(limits)
     return drawn | fixed
 
