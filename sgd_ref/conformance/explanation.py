@@ -175,9 +175,15 @@ def _fewest(candidates: Sequence[str], succeed: Callable[[Sequence[str]], bool])
 
 def _reduced(names: tuple[str, ...], succeed: Callable[[Sequence[str]], bool]) -> tuple[str, ...]:
     # What roundings explain is not held against an implementation, so contradictions go first.
-    for name in sorted(names, key=lambda name: DEVIATIONS[name].kind != "contradiction"):
-        fewer = tuple(other for other in names if other != name)
+    order = sorted(names, key=lambda name: DEVIATIONS[name].kind != "contradiction")
+    parts = [order]
+    while parts:
+        part = parts.pop()
+        fewer = tuple(name for name in names if name not in part)
         if succeed(fewer):
             names = fewer
+        elif len(part) > 1:
+            half = len(part) // 2
+            parts += [part[half:], part[:half]]
     succeed(names)
     return names
