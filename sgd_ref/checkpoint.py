@@ -15,10 +15,12 @@ since NumPy alone cannot name every dtype::
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
 import secrets
+import shutil
 import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -53,7 +55,7 @@ def save(
 
     The file at `path` is replaced in one step: whoever reads it, also after this process was killed or
     the power failed, finds the old checkpoint or the new one, complete. A process that is killed may leave
-    a file behind whose name is that of `path`, a dot, random digits and ``.tmp``.
+    a file behind whose name is ``.sgd-ref-``, random digits and ``.tmp``.
 
     Parameters
     ----------
@@ -91,12 +93,15 @@ def save(
     arrays |= {key: _bits(array) for key, array in _arrays(state).items()}
     # What a symbolic link points to is replaced, not the link.
     target = Path(path).resolve()
-    temporary = target.with_name(f"{target.name}.{secrets.token_hex(8)}.tmp")
+    # A name of its own, since that of the target may be as long as names can be.
+    temporary = target.with_name(f".sgd-ref-{secrets.token_hex(8)}.tmp")
     try:
         with temporary.open("xb") as file:
             np.savez(file, **arrays)
             file.flush()
             os.fsync(file.fileno())
+        if target.exists():
+            shutil.copymode(target, temporary)
         temporary.replace(target)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -213,11 +218,13 @@ def _flush_folder(folder: Path) -> None:
     """Have the new entry of the folder written to the disk, where the system offers it."""
     if not hasattr(os, "O_DIRECTORY"):
         return
-    descriptor = os.open(folder, os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    # The checkpoint is in place by now; a folder that cannot be read is no reason to deny that.
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _read(file: BinaryIO) -> tuple[dict[str, Any], dict[str, Array]]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -96,3 +98,40 @@ def test_a_slash_in_the_name_of_an_optimizer_is_refused(make: Any) -> None:
 def test_an_empty_part_of_a_name_is_refused() -> None:
     with pytest.raises(ValueError, match=r"var_names\[0\] must be a string that is not empty, got ''"):
         sgd_ref.SGD(weight_decay=0.5).exclude_from_weight_decay(var_names=[""])
+
+
+def saved(path: Path) -> np.ndarray:
+    w = np.array([1.0, 2.0], "float32")
+    optimizer = sgd_ref.SGD(0.5)
+    optimizer.build([w])
+    sgd_ref.save(path, optimizer, [w])
+    return w
+
+
+def test_a_checkpoint_may_have_the_longest_name(tmp_path: Path) -> None:
+    path = tmp_path / ("n" * 251 + ".npz")
+    w = saved(path)
+    restored = np.zeros(2, "float32")
+    sgd_ref.load(path, [restored])
+    assert (restored == w).all()
+
+
+def test_saving_again_keeps_who_may_read(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.npz"
+    saved(path)
+    path.chmod(0o600)
+    saved(path)
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_folder_that_cannot_be_read_is_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = os.open
+
+    def refusing(path: Any, flags: int, *arguments: Any) -> int:
+        if flags & getattr(os, "O_DIRECTORY", 0):
+            raise PermissionError(f"{path} cannot be read")
+        return opened(path, flags, *arguments)
+
+    monkeypatch.setattr(os, "open", refusing)
+    saved(tmp_path / "checkpoint.npz")
+    sgd_ref.load(tmp_path / "checkpoint.npz", [np.zeros(2, "float32")])

@@ -463,7 +463,7 @@ def test_a_process_that_is_killed_while_it_saves_leaves_a_complete_state(tmp_pat
             leftovers = [file for file in tmp_path.iterdir() if file != path]
             interrupted += len(leftovers)
             for file in leftovers:
-                assert file.name.startswith("checkpoint.")
+                assert file.name.startswith(".sgd-ref-")
                 assert file.name.endswith(".tmp")
                 file.unlink()
         saver.stdin.close()
