@@ -20,7 +20,7 @@ import io
 import json
 import os
 import secrets
-import shutil
+import stat
 import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -38,6 +38,7 @@ from sgd_ref.optimizer import SGD
 from sgd_ref.state import State
 from sgd_ref.validation import boolean, reject_type, text
 from sgd_ref.variables import check_variables, positions
+from sgd_ref.weights import counter
 
 FORMAT = "sgd-ref checkpoint"
 VERSION = 1
@@ -54,8 +55,9 @@ def save(
     """Write an optimizer, with all of its state, and its variables into one file.
 
     The file at `path` is replaced in one step: whoever reads it, also after this process was killed or
-    the power failed, finds the old checkpoint or the new one, complete. A process that is killed may leave
-    a file behind whose name is ``.sgd-ref-``, random digits and ``.tmp``.
+    the power failed, finds the old checkpoint or the new one, complete. The new one has the permissions of
+    the old one. A process that is killed may leave a file behind whose name is ``.sgd-ref-``, random digits
+    and ``.tmp``.
 
     Parameters
     ----------
@@ -70,7 +72,8 @@ def save(
     Raises
     ------
     TypeError, ValueError, RuntimeError
-        If `optimizer` is of another class or not built, or `variables` are not its variables.
+        If `optimizer` is of another class or not built, `variables` are not its variables, or a count is
+        beyond int64, which `load` would refuse.
     OSError
         If the file cannot be written. What was at `path` is still there.
 
@@ -95,13 +98,20 @@ def save(
     target = Path(path).resolve()
     # A name of its own, since that of the target may be as long as names can be.
     temporary = target.with_name(f".sgd-ref-{secrets.token_hex(8)}.tmp")
+    mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else None
+
+    def create(name: str, flags: int) -> int:
+        # With no wider permissions even at first, since who opens the file while it is empty can read on.
+        return os.open(name, flags, 0o666 if mode is None else mode)
+
     try:
-        with temporary.open("xb") as file:
+        with open(temporary, "xb", opener=create) as file:
+            if mode is not None:
+                # The umask may have taken some of them away.
+                temporary.chmod(mode)
             np.savez(file, **arrays)
             file.flush()
             os.fsync(file.fileno())
-        if target.exists():
-            shutil.copymode(target, temporary)
         temporary.replace(target)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -183,6 +193,9 @@ def _checked_state(optimizer: Any, variables: Any) -> State:
             f"variables must be all {len(state.variables)} arrays that the optimizer was built with, in "
             f"their order, got {len(variables)}"
         )
+    counter("the number of calls", state.calls)
+    if isinstance(optimizer, LossScaleOptimizer):
+        counter("the growth counter", optimizer.growth_counter)
     return state
 
 

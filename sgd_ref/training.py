@@ -199,4 +199,9 @@ def _checked_pair(returned: Any) -> tuple[float, Any]:
     real = isinstance(loss, numbers.Real) or (isinstance(loss, np.generic) and is_supported(loss.dtype))
     if not real or isinstance(loss, bool):
         reject_type("the loss that loss_and_gradients returns", loss, "a real number")
-    return float(loss), gradients
+    try:
+        return float(loss), gradients
+    except OverflowError:
+        reject_value(
+            "the loss that loss_and_gradients returns", loss, "a real number in the range of float64"
+        )

@@ -407,6 +407,99 @@ def test_what_a_link_points_to_is_replaced_and_the_file_is_as_readable_as_any_ot
     assert everything(*restored(target, variables)) == everything(optimizer, variables)
 
 
+@pytest.mark.parametrize("function", ["open", "fsync"])
+def test_a_folder_that_cannot_be_flushed_does_not_turn_success_into_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: str
+) -> None:
+    optimizer, variables = example()
+    original, refused = getattr(os, function), []
+
+    def refuse_folders(file: Any, *arguments: Any) -> Any:
+        is_folder = stat.S_ISDIR(os.fstat(file).st_mode) if function == "fsync" else Path(file).is_dir()
+        if is_folder:
+            refused.append(file)
+            raise PermissionError(13, "Permission denied")
+        return original(file, *arguments)
+
+    # The mode 0333 would do for other users than root.
+    with monkeypatch.context() as context:
+        context.setattr(os, function, refuse_folders)
+        save(tmp_path / "checkpoint", optimizer, variables)
+    assert len(refused) == 1
+    assert everything(*restored(tmp_path / "checkpoint", variables)) == everything(optimizer, variables)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="elsewhere files have no mode")
+@pytest.mark.parametrize("mode", [0o600, 0o400, 0o666], ids=oct)
+def test_the_mode_of_an_overwritten_file_is_kept_from_the_first_byte_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int
+) -> None:
+    path = tmp_path / "checkpoint"
+    optimizer, variables = example()
+    save(path, optimizer, variables)
+    path.chmod(mode)
+    inode, created, written = path.stat().st_ino, [], []
+    chmod, savez = Path.chmod, np.savez
+
+    def recording_chmod(self: Path, *arguments: Any) -> None:
+        created.append(stat.S_IMODE(self.stat().st_mode))
+        chmod(self, *arguments)
+
+    def recording_savez(file: Any, **arrays: Any) -> None:
+        written.append(stat.S_IMODE(os.fstat(file.fileno()).st_mode))
+        savez(file, **arrays)
+
+    with monkeypatch.context() as context:
+        context.setattr(Path, "chmod", recording_chmod)
+        context.setattr(np, "savez", recording_savez)
+        save(path, optimizer, variables)
+    assert path.stat().st_ino != inode
+    assert stat.S_IMODE(path.stat().st_mode) == mode
+    assert written == [mode]
+    assert [permissions & ~mode for permissions in created] == [0]
+
+
+def test_a_name_may_be_as_long_as_the_file_system_allows(tmp_path: Path) -> None:
+    optimizer, variables = example()
+    path = tmp_path / ("c" * 255)
+    for _ in range(2):
+        save(path, optimizer, variables)
+    assert list(tmp_path.iterdir()) == [path]
+    assert everything(*restored(path, variables)) == everything(optimizer, variables)
+
+
+def test_a_count_that_could_not_be_loaded_is_not_saved(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint"
+    w = np.ones(2, "float32")
+    optimizer = SGD(0.5)
+    optimizer.build([w])
+    optimizer.set_weights([2**63 - 1, np.float32(0.5)])
+    save(path, optimizer, [w])
+    before = everything(optimizer, [w])
+    optimizer.apply([np.ones(2, "float32")])
+    message = rf"^the number of calls must be at most {2**63 - 1}, the largest int64, got {2**63}$"
+    with pytest.raises(ValueError, match=message):
+        save(path, optimizer, [w])
+    with pytest.raises(ValueError, match=message):
+        save(tmp_path / "other", optimizer, [w])
+    assert list(tmp_path.iterdir()) == [path]
+    loaded, fresh = restored(path, [w])
+    assert loaded.calls == 2**63 - 1
+    assert before == everything(loaded, fresh)
+
+
+def test_a_growth_counter_that_could_not_be_loaded_is_not_saved(tmp_path: Path) -> None:
+    w = np.ones(2, "float32")
+    optimizer = LossScaleOptimizer(SGD(0.5), dynamic_growth_steps=2**64)
+    optimizer.build([w])
+    values = optimizer.get_weights()
+    optimizer.set_weights([*values[:2], np.array(2**63 - 1), *values[3:]])
+    optimizer.apply([np.ones(2, "float32")])
+    with pytest.raises(ValueError, match=rf"^the growth counter must be at most .*, got {2**63}$"):
+        save(tmp_path / "checkpoint", optimizer, [w])
+    assert not list(tmp_path.iterdir())
+
+
 # For each line that it is sent it starts a process that saves until it is killed.
 SAVER = """
 import os

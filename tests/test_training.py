@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import FrozenInstanceError
+from fractions import Fraction
 from functools import cache
 from typing import Any
 
@@ -447,6 +448,13 @@ GRADIENT = [np.zeros(3, "float32")]
                 ((np.True_, GRADIENT), TypeError, "must be a real number, got np.True_"),
                 ((1j, GRADIENT), TypeError, "must be a real number, got 1j"),
                 ((np.complex64(1), GRADIENT), TypeError, "must be a real number"),
+                (
+                    (10**400, GRADIENT),
+                    ValueError,
+                    r"must be a real number in the range of float64, got 10000",
+                ),
+                ((Fraction(-(10**400)), GRADIENT), ValueError, "the loss that .* in the range of float64"),
+                ((10**5000, GRADIENT), ValueError, "in the range of float64, got <int object"),
                 ((np.zeros(1), GRADIENT), TypeError, r"must be a real number, got array\(\[0"),
                 ((1.0, np.zeros(3)), TypeError, "gradients must be a list"),
                 ((1.0, []), ValueError, "gradients must have one entry for each"),
