@@ -203,6 +203,8 @@ def test_fused_multiply_add_flushes_with_flushed_arrays() -> None:
         zero = convert(np.array([0.0]), dtype)[0]
         assert not np.asarray(fused_multiply_add(half, operand, zero)).any()
         assert not np.asarray(fused_multiply_add(zero, zero, operand))[1]
+        large = convert(np.array([2.0**20]), dtype)[0]
+        assert not np.asarray(fused_multiply_add(large, operand, zero))[1]
 
 
 @pytest.mark.parametrize("dtype", [FLOAT32, FLOAT64, BFLOAT16], ids=str)

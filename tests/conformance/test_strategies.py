@@ -223,6 +223,8 @@ def test_no_config_is_degenerate_or_out_of_range(config: dict[str, Any]) -> None
     assert setting(config["ema_momentum"], "bfloat16") not in {0.0, 0.5, 1.0}
     assert config["ema_overwrite_frequency"] != 1
     assert config["loss_scale_factor"] != 1.0
+    # Nine calls are two windows.
+    assert (config["gradient_accumulation_steps"] or 2) in {2, 3, 4}
     set_clippings = [value for value in clippings(config) if value is not None]
     assert len(set_clippings) <= 1
     # Both are normal in float16, whose range is the smaller one.
@@ -308,6 +310,11 @@ def in_any_gradient(condition: Callable[[Any], Any]) -> Callable[[Case], bool]:
 )
 def test_everything_promised_is_in_some_case(condition: Callable[[Case], Any]) -> None:
     assert any(condition(case) for case in sample(strategies.cases, 150))
+
+
+def test_no_case_is_degenerate() -> None:
+    for case in sample(strategies.cases, 150):
+        refuse_degenerate(case)
 
 
 def test_an_id_stands_for_one_case() -> None:

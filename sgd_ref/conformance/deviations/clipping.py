@@ -84,8 +84,8 @@ class ClipnormNotRounded(SGD):
     """In float16 and bfloat16 gradients are multiplied by clipnorm in float32, but divided by it rounded.
 
     So a gradient that needs no clipping is scaled by the relative error of clipnorm in the half type.
-    Evidence: on PyTorch `ops.multiply(values, self.clipnorm)` in `_clip_by_norm` of
-    `keras/src/optimizers/base_optimizer.py` is the product with a Python number, `ops.maximum` is not.
+    Evidence: PyTorch keeps in float32 what `ops.multiply(values, self.clipnorm)` multiplies by, but not
+    what `ops.maximum` returns; see `_clip_by_norm` in `keras/src/optimizers/base_optimizer.py`.
     """
 
     def clip_by_norm(self, gradients: Gradients, clipnorm: float) -> Gradients:
@@ -100,9 +100,8 @@ class ClipnormNotRounded(SGD):
 class GlobalClipnormNotRounded(SGD):
     """In float16 and bfloat16 the common factor is formed with global_clipnorm in float32.
 
-    Its reciprocal, with which it is compared, is rounded to the half type. Evidence: on PyTorch the
-    product of `clip_norm`, a Python number, in `clip_by_global_norm` of
-    `keras/src/optimizers/base_optimizer.py`.
+    Its reciprocal, with which that of the norm is compared, is rounded to the half type. Evidence: PyTorch
+    keeps `clip_norm` in float32 in `clip_by_global_norm` of `keras/src/optimizers/base_optimizer.py`.
     """
 
     def clip_by_global_norm(self, gradients: Gradients, clipnorm: float) -> Gradients:
@@ -129,13 +128,8 @@ class ClippingThroughFloat32(SGD):
     def clip_by_norm(self, gradients: Gradients, clipnorm: float) -> Gradients:
         """Divide by a float32."""
         mine, others = apart(gradients, has_dtype(FLOAT64))
-        limit = np.float32(clipnorm)
         return [
-            other
-            if gradient is None
-            else gradient
-            * np.float64(limit)
-            / np.float64(np.maximum(np.float32(self.norm([gradient])), limit))
+            other if gradient is None else _divided_by_float32(gradient, self.norm([gradient]), clipnorm)
             for gradient, other in zip(mine, super().clip_by_norm(others, clipnorm), strict=True)
         ]
 
@@ -175,6 +169,11 @@ def _times_one_factor(gradient: Array, norm: Any, clipnorm: float) -> Array:
 def _times_wide_setting(gradient: Array, norm: Any, clipnorm: float) -> Array:
     product = convert(convert(gradient, FLOAT32) * np.float32(clipnorm), gradient.dtype)
     return np.asanyarray(product / np.maximum(norm, setting(clipnorm, gradient.dtype)))
+
+
+def _divided_by_float32(gradient: Array, norm: Any, clipnorm: float) -> Array:
+    limit = np.float32(clipnorm)
+    return np.asanyarray(gradient * np.float64(limit) / np.float64(np.maximum(np.float32(norm), limit)))
 
 
 def _sum(parts: list[Array], dtype: np.dtype[Any]) -> Any:

@@ -54,10 +54,9 @@ class FlushedArray(np.ndarray[Any, Any]):
 class SubnormalsFlushed(SGD):
     """Subnormal numbers become zero, as operands and as results of every operation.
 
-    The definition keeps them, as IEEE 754 does. TensorFlow and JAX switch the processor to flush-to-zero
-    and denormals-are-zero while they compute; a subnormal weight is lost by a step with gradient 0.
-    What is only copied is kept, and so is float16. Evidence: `tsl::port::ScopedFlushDenormal` around the
-    kernels of both; https://github.com/tensorflow/tensorflow for its use in `direct_session.cc`.
+    The definition keeps them, as IEEE 754 does. A subnormal weight is lost by a step with gradient 0; what
+    is only copied is kept, and so is float16. Evidence: TensorFlow and JAX on a CPU, which compute as
+    processors in their flush-to-zero and denormals-are-zero modes do.
     """
 
     def advance(self, values: Values, call: Call, loss_scale: float | np.float32 | None) -> Values:
