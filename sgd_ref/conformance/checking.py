@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 from sgd_ref.arithmetic.rounded import Array
 from sgd_ref.conformance import reference
+from sgd_ref.conformance.bounds.judging import judge
+from sgd_ref.conformance.bounds.walk import Violation
 from sgd_ref.conformance.case import Case, Implementation, Trajectory, Unsupported
 from sgd_ref.conformance.catalogue import cases as catalogue
 from sgd_ref.conformance.comparison import Difference, check_form, compare
 from sgd_ref.conformance.contested import contested
 from sgd_ref.gradients import SparseRows
 
-GRADES = ("exact", "diverges", "unsupported", "error")
+GRADES = ("exact", "rounding", "diverges", "unsupported", "error")
+
+GRADED = ("exact", "rounding", "diverges")
 
 
 @dataclass(frozen=True)
@@ -27,15 +31,20 @@ class Verdict:
     case : Case
         What was run.
     grade : str
-        "exact": the bits of the reference. "diverges": other bits, `units` in the last place apart at
-        most. "unsupported": the implementation does not offer a feature. "error": it raised, or what
-        it returned is no trajectory of the case.
+        "exact": the bits of the reference. "rounding": other bits, which some faithful evaluation of the
+        documented rule gives. "diverges": bits that none gives. "unsupported": the implementation does
+        not offer a feature. "error": it raised, or what it returned is no trajectory of the case.
     questions : tuple of str
         The open questions that the case depends on.
     message : str
         The reason of "unsupported" and "error".
     difference : Difference or None
-        For "diverges", the first element that differs.
+        For "rounding" and "diverges", the first element that differs from the reference.
+    violation : Violation or None
+        For "diverges", the first value that no faithful evaluation gives, and between what it would lie.
+    allowances : tuple of str
+        What the implementation was granted beyond an evaluation step by step: "hidden wider state" or
+        "flush to zero".
     differing, compared : int
         Numbers of elements that differ and that were compared.
     units : float
@@ -49,6 +58,8 @@ class Verdict:
     questions: tuple[str, ...] = ()
     message: str = ""
     difference: Difference | None = None
+    violation: Violation | None = None
+    allowances: tuple[str, ...] = ()
     differing: int = 0
     compared: int = 0
     units: float = 0.0
@@ -62,12 +73,12 @@ class Verdict:
     @property
     def as_defined(self) -> bool:
         """Whether the grade does not count against the implementation."""
-        return self.contested or self.grade in ("exact", "unsupported")
+        return self.contested or self.grade in ("exact", "rounding", "unsupported")
 
 
 @dataclass(frozen=True)
 class Profile:
-    """What an implementation claims to support; None claims nothing, so that nothing is demanded.
+    """What an implementation declares of itself; None claims nothing, so that nothing is demanded.
 
     Attributes
     ----------
@@ -75,10 +86,18 @@ class Profile:
         Names of dtypes, each of which must be graded at least once.
     features : dict of str to frozenset of str, or None
         For feature axes the values, each of which must be graded at least once.
+    hidden_wider_state : bool or None
+        Whether its state is wider than what it reports, so that its trajectories are read free-running
+        from the start. False: they are read step by step, which is much tighter. None, for those who do
+        not know: step by step, unless all that diverges in that reading is faithful in the other.
+    flush_to_zero : bool
+        Whether it computes with subnormal numbers as zeros. Cases for which that was needed are marked.
     """
 
     dtypes: frozenset[str] | None = None
     features: dict[str, frozenset[str]] | None = None
+    hidden_wider_state: bool | None = None
+    flush_to_zero: bool = False
 
     def claims(self) -> list[tuple[str, str]]:
         """Return all claims as pairs of axis and value."""
@@ -116,7 +135,7 @@ class Report:
         return (
             all(verdict.as_defined for verdict in self.verdicts.values())
             and not self.unproven_claims()
-            and any(verdict.grade == "exact" for verdict in self.verdicts.values())
+            and any(verdict.grade in ("exact", "rounding") for verdict in self.verdicts.values())
         )
 
     def count(self, grade: str) -> int:
@@ -125,7 +144,7 @@ class Report:
 
     def unproven_claims(self) -> list[tuple[str, str]]:
         """Return the claims that no graded case shows, as pairs of axis and value."""
-        graded = [v.case for v in self.verdicts.values() if v.grade in ("exact", "diverges")]
+        graded = [v.case for v in self.verdicts.values() if v.grade in GRADED]
         shown = {item for case in graded for item in (case.features or {}).items()}
         shown |= {("dtype", variable.dtype.name) for case in graded for variable in case.variables}
         return [claim for claim in self.profile.claims() if claim not in shown]
@@ -136,7 +155,7 @@ class Report:
         return sum(v.contested for v in self.verdicts.values()) / max(len(self.verdicts), 1)
 
     def __str__(self) -> str:
-        graded = self.count("exact") + self.count("diverges")
+        graded = sum(self.count(grade) for grade in GRADED)
         counts = ", ".join(f"{self.count(grade)} {grade}" for grade in GRADES)
         return f"{self.name}: {graded} of {len(self.verdicts)} cases graded; {counts}"
 
@@ -186,7 +205,8 @@ def check(
         raise TypeError(f"run must be a function from a case to a trajectory, got {run!r}")
     started = time.perf_counter()
     verdicts: dict[str, Verdict] = {}
-    for verdict in grade_all(run, catalogue() if cases is None else cases):
+    profile = profile or Profile()
+    for verdict in grade_all(run, catalogue() if cases is None else cases, profile):
         if verdict.case.id in verdicts:
             raise ValueError(f"cases must have distinct ids, got {verdict.case.id!r} twice")
         verdicts[verdict.case.id] = verdict
@@ -194,17 +214,39 @@ def check(
             progress(verdict)
     if not verdicts:
         raise ValueError("cases must hold at least one case, got none")
-    return Report(name, verdicts, profile or Profile(), time.perf_counter() - started)
+    if profile.hidden_wider_state is None:
+        verdicts |= free_running(verdicts, profile)
+    return Report(name, verdicts, profile, time.perf_counter() - started)
 
 
-def grade_all(run: Implementation, cases: Iterable[Case]) -> Iterator[Verdict]:
+def grade_all(run: Implementation, cases: Iterable[Case], profile: Profile) -> Iterator[Verdict]:
     """Yield the verdict on each case."""
     for case in cases:
-        yield grade(run, case)
+        yield grade(run, case, profile)
 
 
-def grade(run: Implementation, case: Case) -> Verdict:
+def free_running(verdicts: Mapping[str, Verdict], profile: Profile) -> dict[str, Verdict]:
+    """Return the verdicts that change if the state is wider than what is reported.
+
+    None unless all uncontested ones that diverge step by step are faithful in that reading: the state of an
+    implementation does not get wider from case to case.
+    """
+    changed = {}
+    for case_id, verdict in verdicts.items():
+        if verdict.grade != "diverges" or verdict.trajectory is None:
+            continue
+        expected = reference.run(verdict.case)
+        judged = _judged(verdict, expected, verdict.trajectory, profile, is_state_hidden=True)
+        if judged.grade == "rounding":
+            changed[case_id] = judged
+        elif not verdict.contested:
+            return {}
+    return changed
+
+
+def grade(run: Implementation, case: Case, profile: Profile | None = None) -> Verdict:
     """Run one case and grade the answer."""
+    profile = profile or Profile()
     expected = reference.run(case)
     given = private_copy(case)
     questions = contested(case)
@@ -223,15 +265,35 @@ def grade(run: Implementation, case: Case) -> Verdict:
     # What it returned may be anything, even objects that raise when they are looked at.
     except Exception as error:
         return Verdict(case, "error", questions, f"it returned no trajectory: {_described(error)}")
-    return Verdict(
+    verdict = Verdict(
         case,
-        "exact" if comparison.equal else "diverges",
+        "exact",
         questions,
         difference=comparison.first,
         differing=comparison.differing,
         compared=comparison.compared,
         units=comparison.units,
         trajectory=trajectory,
+    )
+    if comparison.equal:
+        return verdict
+    return _judged(verdict, expected, trajectory, profile, bool(profile.hidden_wider_state))
+
+
+def _judged(
+    verdict: Verdict, expected: Trajectory, observed: Trajectory, profile: Profile, is_state_hidden: bool
+) -> Verdict:
+    """Return the verdict as "rounding" or as "diverges"."""
+    found = judge(verdict.case, expected, observed, is_state_hidden)
+    allowances = ["hidden wider state"] if is_state_hidden else []
+    if profile.flush_to_zero and not found.is_faithful:
+        found = judge(verdict.case, expected, observed, is_state_hidden, flushes=True)
+        allowances.append("flush to zero")
+    return replace(
+        verdict,
+        grade="rounding" if found.is_faithful else "diverges",
+        violation=found.violation,
+        allowances=tuple(allowances) if found.is_faithful else (),
     )
 
 
@@ -243,6 +305,7 @@ def private_copy(case: Case) -> Case:
 def _described(error: BaseException) -> str:
     try:
         return f"{type(error).__name__}: {error}"
+    # Its own description of itself may be what is broken.
     except Exception:
         return f"{type(error).__name__}, which cannot say why"
 

@@ -6,9 +6,18 @@ from functools import cache
 
 from sgd_ref.conformance.case import Case
 from sgd_ref.conformance.degenerate import refuse_degenerate
-from sgd_ref.conformance.named import accumulation, averages, clipping, decay, scaling, schedules, update
+from sgd_ref.conformance.named import (
+    accumulation,
+    averages,
+    clipping,
+    decay,
+    exact,
+    scaling,
+    schedules,
+    update,
+)
 
-GROUPS = (decay, update, clipping, averages, accumulation, scaling, schedules)
+GROUPS = (decay, update, clipping, averages, accumulation, scaling, schedules, exact)
 
 
 @cache

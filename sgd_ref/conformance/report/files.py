@@ -46,7 +46,7 @@ def to_junit(all_findings: Sequence[Findings]) -> str:
             elif verdict in unexplained:
                 kind = "error" if verdict.grade == "error" else "failure"
                 ElementTree.SubElement(test, kind, message=_printable(mismatch_line(findings, verdict)))
-            elif verdict.grade != "exact":
+            elif verdict.grade in ("diverges", "error"):
                 output = ElementTree.SubElement(test, "system-out")
                 output.text = _printable(mismatch_line(findings, verdict))
     return ElementTree.tostring(root, encoding="unicode", xml_declaration=True)
@@ -73,6 +73,10 @@ def _verdict(findings: Findings, verdict: Verdict) -> dict[str, Any]:
         "contested": list(verdict.questions),
         "names": list(findings.names.get(verdict.case.id, ())),
     }
+    if verdict.allowances:
+        entry["allowances"] = list(verdict.allowances)
+    if verdict.violation is not None:
+        entry["violation"] = str(verdict.violation)
     if verdict.message:
         entry["message"] = verdict.message
     if verdict.difference is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from sgd_ref.conformance.checking import Report, Verdict
+from sgd_ref.conformance.checking import GRADED, Report, Verdict
 
 
 @dataclass(frozen=True)
@@ -55,5 +55,5 @@ class Findings:
     @property
     def as_expected(self) -> bool:
         """Whether something was graded, every claim was, and each uncontested mismatch has a known name."""
-        graded = self.report.count("exact") + self.report.count("diverges")
+        graded = sum(self.report.count(grade) for grade in GRADED)
         return graded > 0 and not self.report.unproven_claims() and not self.unexplained()

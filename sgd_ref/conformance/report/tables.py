@@ -27,6 +27,7 @@ def mismatch_line(findings: Findings, verdict: Verdict) -> str:
         what = " ".join(verdict.message.split())[:LONGEST_MESSAGE]
     else:
         what = f"{verdict.difference} ({verdict.differing} of {verdict.compared} elements)"
+        what += "" if verdict.violation is None else f"; not faithful: {verdict.violation}"
     names = findings.names.get(verdict.case.id, ())
     marks = [", ".join(names) if names else "unexplained"]
     marks += [f"contested: {', '.join(verdict.questions)}"] if verdict.contested else []
@@ -48,8 +49,8 @@ def summary_line(findings: Findings) -> str:
 def feature_table(all_findings: Sequence[Findings]) -> Table:
     """Return the table of features against implementations.
 
-    A cell counts the exact cases among those graded with that value of the axis; then those whose
-    bits differ within rounding, those that contradict, those that fail, and those not supported.
+    A cell counts the exact cases among those graded with that value of the axis; then those that other
+    roundings explain, those that diverge, those that fail, and those not supported.
     """
     table = Table(title="exact / graded cases with each feature", title_justify="left")
     table.add_column("feature")
@@ -59,12 +60,12 @@ def feature_table(all_findings: Sequence[Findings]) -> Table:
     for axis, values in AXES.items():
         for position, value in enumerate(values):
             cells = [
-                _cell(findings, [v for v in findings.report.verdicts.values() if _has(v, axis, value)])
+                _cell([v for v in findings.report.verdicts.values() if _has(v, axis, value)])
                 for findings in all_findings
             ]
             table.add_row(axis if position == 0 else "", value, *cells, end_section=value == values[-1])
     cells = [
-        _cell(findings, [v for v in findings.report.verdicts.values() if not v.case.features])
+        _cell([v for v in findings.report.verdicts.values() if not v.case.features])
         for findings in all_findings
     ]
     table.add_row("named cases", "", *cells)
@@ -99,24 +100,19 @@ def _has(verdict: Verdict, axis: str, value: str) -> bool:
     return (verdict.case.features or {}).get(axis) == value
 
 
-def _cell(findings: Findings, verdicts: Sequence[Verdict]) -> str:
+def _cell(verdicts: Sequence[Verdict]) -> str:
     if not verdicts:
         return "-"
     exact = sum(v.grade == "exact" for v in verdicts)
-    diverging = [v for v in verdicts if v.grade == "diverges"]
-    rounding = sum(_is_rounding(findings, v) for v in diverging)
-    parts = [f"{exact}/{exact + len(diverging)}"]
+    rounding = sum(v.grade == "rounding" for v in verdicts)
+    diverging = sum(v.grade == "diverges" for v in verdicts)
+    parts = [f"{exact}/{exact + rounding + diverging}"]
     for count, what in (
         (rounding, "rounding"),
-        (len(diverging) - rounding, "contradict"),
+        (diverging, "diverge"),
         (sum(v.grade == "error" for v in verdicts), "fail"),
         (sum(v.grade == "unsupported" for v in verdicts), "unsupported"),
     ):
         if count:
             parts.append(f"{count} {what}")
     return escape(", ".join(parts))
-
-
-def _is_rounding(findings: Findings, verdict: Verdict) -> bool:
-    names = findings.names.get(verdict.case.id, ())
-    return bool(names) and not findings.contradictions.intersection(names)

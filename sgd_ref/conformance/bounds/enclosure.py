@@ -1,0 +1,390 @@
+"""Enclosures: every number that any faithful evaluation of an expression can give.
+
+Rounding to nearest is monotone. So if the operands of an operation lie in intervals, and its exact results
+between two numbers a and b, then the rounded results lie between a rounded and b rounded. An evaluation
+that is faithful may round a result to the dtype, or to a wider format, or not at all, as a fused
+multiply-add does; each operation here returns the interval of all three. Nothing is estimated: where the
+exact result is a number of the dtype, the interval stays a single point, and where the two candidates are
+neighbours, nothing else lies between.
+
+Sources: IEEE 754-2019, section 4.3.1, for the rounding; IEEE 1788-2015 for intervals.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from sgd_ref.arithmetic.rounded import FLOAT16, FLOAT64, FORMATS, Array, convert
+from sgd_ref.conformance.bounds.endpoints import Directed, Endpoints, endpoints_of
+
+MOST_TERMS_IN_ALL_ORDERS = 5
+
+
+@dataclass(frozen=True, eq=False)
+class Arithmetic:
+    """The operations that faithful evaluations in a dtype have to choose from.
+
+    Attributes
+    ----------
+    dtype : dtype
+        float16, bfloat16, float32 or float64.
+    endpoints : Endpoints
+        What the intervals are made of.
+    flushes : bool
+        Whether subnormal operands and results may also become zero. It concerns no float16, of which
+        processors flush none.
+    """
+
+    dtype: np.dtype[Any]
+    endpoints: Endpoints
+    flushes: bool = False
+
+    def point(self, values: Any) -> Enclosure:
+        """Return the enclosure of numbers that are known: an array of a dtype, or Python numbers."""
+        array = np.atleast_1d(values)
+        if array.dtype not in FORMATS:
+            array = array.astype(FLOAT64)
+        numbers = self.endpoints.point(array)
+        nan = _is_nan(numbers)
+        lower = _placed(numbers, nan, np.inf)
+        upper = _placed(numbers, nan, -np.inf)
+        return self._with_flushed(Enclosure(self, lower, upper, nan))
+
+    def operation(self, lower: Array, upper: Array, nan: Array) -> Enclosure:
+        """Return what one operation may give whose exact results lie between two numbers."""
+        ends = self.endpoints
+        enclosure = Enclosure(
+            self,
+            _least(ends.nearest(lower), ends.below(lower)),
+            _greatest(ends.nearest(upper), ends.above(upper)),
+            nan,
+        )
+        return self._with_flushed(enclosure)
+
+    def _with_flushed(self, enclosure: Enclosure) -> Enclosure:
+        if not self.flushes or self.dtype == FLOAT16:
+            return enclosure
+        normal = self.endpoints.point(np.array(float(FORMATS[self.dtype].smallest_normal)))
+        reached = np.asarray((enclosure.lower < normal) & (enclosure.upper > -normal), bool)
+        zero = self.endpoints.point(np.array(0.0))
+        return replace(
+            enclosure,
+            lower=np.where(reached, _least(enclosure.lower, zero), enclosure.lower),
+            upper=np.where(reached, _greatest(enclosure.upper, zero), enclosure.upper),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Enclosure:
+    """For each element an interval of numbers, and whether NaN is possible.
+
+    The operators return what the operation may give in any faithful evaluation; their operands are
+    enclosures of the same arithmetic, or Python integers.
+
+    Attributes
+    ----------
+    arithmetic : Arithmetic
+        Of the dtype in which is computed.
+    lower, upper : ndarray
+        The ends, both included; where `lower` is greater, no number is possible.
+    nan : ndarray of bool
+        Whether NaN is possible.
+
+    Examples
+    --------
+    >>> single = arithmetic_of(np.dtype("f4"))
+    >>> third = single.point(1) / single.point(3)
+    >>> third.stored().lower, third.stored().upper
+    (array([0.33333334]), array([0.33333334]))
+    """
+
+    arithmetic: Arithmetic
+    lower: Array
+    upper: Array
+    nan: Array
+
+    def __add__(self, other: Enclosure) -> Enclosure:
+        ends = self.arithmetic.endpoints
+        nan = self.nan | other.nan | _cancels(self, other) | _cancels(other, self)
+        lower, upper = ends.add(self.lower, other.lower)[0], ends.add(self.upper, other.upper)[1]
+        return self.arithmetic.operation(_or(lower, np.inf), _or(upper, -np.inf), nan)
+
+    def __neg__(self) -> Enclosure:
+        return replace(self, lower=-self.upper, upper=-self.lower)
+
+    def __sub__(self, other: Enclosure) -> Enclosure:
+        return self + -other
+
+    def __rsub__(self, number: int) -> Enclosure:
+        return self.arithmetic.point(number) - self
+
+    def __mul__(self, other: Enclosure) -> Enclosure:
+        vanishes = (_has_zero(self) & _has_infinity(other)) | (_has_infinity(self) & _has_zero(other))
+        return self._corners(other, self.arithmetic.endpoints.multiply, vanishes)
+
+    def __truediv__(self, other: Enclosure) -> Enclosure:
+        undefined = (_has_zero(self) & _has_zero(other)) | (_has_infinity(self) & _has_infinity(other))
+        return self._corners(other, self.arithmetic.endpoints.divide, undefined)
+
+    def __rtruediv__(self, number: int) -> Enclosure:
+        return self.arithmetic.point(number) / self
+
+    def _corners(self, other: Enclosure, operation: Any, nan: Array) -> Enclosure:
+        """Return the result of a monotone operation from its values at the ends of both intervals."""
+        lower_end, upper_end = self._lowest_and_highest(other, operation)
+        empty = (self.lower > self.upper) | (other.lower > other.upper)
+        lower, upper = _placed(lower_end, empty, np.inf), _placed(upper_end, empty, -np.inf)
+        return self.arithmetic.operation(lower, upper, self.nan | other.nan | np.asarray(nan, bool))
+
+    def _lowest_and_highest(self, other: Enclosure, operation: Any) -> Directed:
+        points = [operation(x, y) for x in self._ends() for y in other._ends()]
+        lower = reduce(_least, (_or(down, np.inf) for down, _ in points))
+        upper = reduce(_greatest, (_or(up, -np.inf) for _, up in points))
+        return lower, upper
+
+    def _ends(self) -> tuple[Array, ...]:
+        return (self.lower,) if (self.lower == self.upper).all() else (self.lower, self.upper)
+
+    def over(self, other: Enclosure) -> Enclosure:
+        """Return the quotient as a real number, to which no rounding is done, by what has one sign."""
+        if bool(np.asarray(other.upper < 0).all()):
+            return (-self).over(-other)
+        points = [self.arithmetic.endpoints.divide(x, y) for x in self._ends() for y in other._ends()]
+        return replace(
+            self,
+            lower=reduce(_least, (_or(down, np.inf) for down, _ in points)),
+            upper=reduce(_greatest, (_or(up, -np.inf) for _, up in points)),
+        )
+
+    def stored(self) -> Enclosure:
+        """Return the numbers of the dtype that may be stored: each rounded to nearest."""
+        ends = self.arithmetic.endpoints
+        return replace(self, lower=ends.nearest(self.lower), upper=ends.nearest(self.upper))
+
+    def kept(self) -> Enclosure:
+        """Return what may be kept: stored in the dtype, or in a wider format."""
+        return self.arithmetic.operation(self.lower, self.upper, self.nan)
+
+    def holds(self, observed: Array) -> Array:
+        """Return where numbers of the dtype are possible results; both zeros are the same number."""
+        with np.errstate(invalid="ignore"):
+            nan = np.isnan(observed)
+            numbers = self.arithmetic.endpoints.point(np.where(nan, np.zeros_like(observed), observed))
+        inside = np.asarray((self.lower <= numbers) & (numbers <= self.upper), bool)
+        return np.where(nan, self.nan, inside)
+
+    def __getitem__(self, index: Any) -> Enclosure:
+        return replace(self, lower=self.lower[index], upper=self.upper[index], nan=self.nan[index])
+
+    def at_most(self, limit: Enclosure) -> Enclosure:
+        """Return the minimum of each number and a limit; NaN stays NaN."""
+        return self._limited(limit, _least)
+
+    def at_least(self, limit: Enclosure) -> Enclosure:
+        """Return the maximum of each number and a limit; NaN stays NaN."""
+        return self._limited(limit, _greatest)
+
+    def _limited(self, limit: Enclosure, choose: Any) -> Enclosure:
+        empty = np.asarray(self.lower > self.upper, bool)
+        return replace(
+            self,
+            lower=np.where(empty, self.lower, choose(self.lower, limit.lower)),
+            upper=np.where(empty, self.upper, choose(self.upper, limit.upper)),
+        )
+
+    def rounded_to(self, observed: Array) -> Enclosure:
+        """Return the part that rounds to numbers of the dtype that were observed.
+
+        Where these are infinite or NaN that part is not looked for.
+        """
+        with np.errstate(invalid="ignore"):
+            finite = np.isfinite(observed)
+        points = self.arithmetic.endpoints.point(np.where(finite, observed, np.zeros_like(observed)))
+        half = self.arithmetic.endpoints.point(_half_steps(observed))
+        preimage = replace(self, lower=points - half, upper=points + half)
+        narrowed = self.among(preimage)
+        return replace(
+            self,
+            lower=np.where(finite, narrowed.lower, self.lower),
+            upper=np.where(finite, narrowed.upper, self.upper),
+        )
+
+    def among(self, other: Enclosure) -> Enclosure:
+        """Return what lies in both enclosures, of which one is known to hold the number."""
+        return replace(
+            self,
+            lower=_greatest(self.lower, other.lower),
+            upper=_least(self.upper, other.upper),
+            nan=self.nan & other.nan,
+        )
+
+
+def arithmetic_of(dtype: np.dtype[Any], flushes: bool = False) -> Arithmetic:
+    """Return the arithmetic of a dtype, with endpoints that suit it."""
+    return Arithmetic(dtype, endpoints_of(dtype), flushes)
+
+
+def hull(*enclosures: Enclosure) -> Enclosure:
+    """Return the smallest enclosure that holds several.
+
+    >>> single = arithmetic_of(np.dtype("f4"))
+    >>> both = hull(single.point(1), single.point(3))
+    >>> both.lower, both.upper
+    (array([1.]), array([3.]))
+    """
+    return Enclosure(
+        enclosures[0].arithmetic,
+        reduce(_least, (enclosure.lower for enclosure in enclosures)),
+        reduce(_greatest, (enclosure.upper for enclosure in enclosures)),
+        reduce(np.logical_or, (enclosure.nan for enclosure in enclosures)),
+    )
+
+
+def sum_in_any_order(terms: Sequence[Enclosure]) -> Enclosure:
+    """Return what a sum may give in any order of addition: every tree over the terms.
+
+    Up to 5 terms each partial sum is enclosed; beyond that the error is at most (n - 1) u times the sum
+    of the magnitudes, in any order, without terms of higher order.
+
+    Source: C.-P. Jeannerod and S. M. Rump, Improved error bounds for inner products in floating-point
+    arithmetic, SIAM Journal on Matrix Analysis and Applications 34 (2013).
+    """
+    if len(terms) > MOST_TERMS_IN_ALL_ORDERS:
+        return _sum_of_many(terms)
+    partial: dict[tuple[int, ...], Enclosure] = {(index,): term for index, term in enumerate(terms)}
+    for size in range(2, len(terms) + 1):
+        for chosen in combinations(range(len(terms)), size):
+            partial[chosen] = hull(
+                *(
+                    partial[part] + partial[tuple(index for index in chosen if index not in part)]
+                    for part_size in range(1, size // 2 + 1)
+                    for part in combinations(chosen, part_size)
+                    # Of two halves of equal size, either may be called the first.
+                    if 2 * part_size < size or part[0] == chosen[0]
+                )
+            )
+    return partial[tuple(range(len(terms)))]
+
+
+def product_in_any_order(
+    values: Enclosure, factors: Sequence[Enclosure], divisors: Sequence[Enclosure] = ()
+) -> Enclosure:
+    """Return what a product may give in any order.
+
+    A divisor divides, or its reciprocal multiplies; and what divides may be a product of divisors, or a
+    divisor over a factor: ``x * f / d`` may be ``x / (d / f)``.
+    """
+    items = (*factors, *divisors)
+    whole = tuple(range(len(items)))
+    multipliers: dict[tuple[int, ...], Enclosure] = {}
+    dividers: dict[tuple[int, ...], Enclosure] = {}
+    products: dict[tuple[int, ...], Enclosure] = {(): values}
+    for size in range(1, len(items) + 1):
+        for chosen in combinations(whole, size):
+            if size == 1:
+                item = items[chosen[0]]
+                is_factor = chosen[0] < len(factors)
+                multipliers[chosen] = item if is_factor else 1 / item
+                if not is_factor:
+                    dividers[chosen] = item
+            else:
+                _join(chosen, multipliers, dividers)
+            ways = []
+            for part_size in range(1, size + 1):
+                for part in combinations(chosen, part_size):
+                    before = products[tuple(index for index in chosen if index not in part)]
+                    ways.append(before * multipliers[part])
+                    if part in dividers:
+                        ways.append(before / dividers[part])
+            products[chosen] = hull(*ways)
+    return products[whole]
+
+
+def _join(
+    chosen: tuple[int, ...],
+    multipliers: dict[tuple[int, ...], Enclosure],
+    dividers: dict[tuple[int, ...], Enclosure],
+) -> None:
+    """Find what the chosen items multiply or divide by, from all that is smaller."""
+    multiplying, dividing = [], []
+    for part_size in range(1, len(chosen)):
+        for part in combinations(chosen, part_size):
+            rest = tuple(index for index in chosen if index not in part)
+            multiplying.append(multipliers[part] * multipliers[rest])
+            if rest in dividers:
+                multiplying.append(multipliers[part] / dividers[rest])
+                if part in dividers:
+                    dividing.append(dividers[part] * dividers[rest])
+            elif part in dividers:
+                dividing.append(dividers[part] / multipliers[rest])
+    multipliers[chosen] = hull(*multiplying)
+    if dividing:
+        dividers[chosen] = hull(*dividing)
+
+
+def _sum_of_many(terms: Sequence[Enclosure]) -> Enclosure:
+    arithmetic = terms[0].arithmetic
+    ends = arithmetic.endpoints
+    lower, upper, magnitude = (
+        reduce(lambda x, y: ends.add(x, y)[0], (term.lower for term in terms)),
+        reduce(lambda x, y: ends.add(x, y)[1], (term.upper for term in terms)),
+        reduce(lambda x, y: ends.add(x, y)[1], (_greatest(np.abs(t.lower), np.abs(t.upper)) for t in terms)),
+    )
+    unit = ends.point(np.array((len(terms) - 1) * 2.0 ** -FORMATS[arithmetic.dtype].precision))
+    error = ends.multiply(magnitude, unit)[1]
+    nan = reduce(np.logical_or, (term.nan for term in terms)) | np.asarray(magnitude == np.inf, bool)
+    return arithmetic.operation(
+        _or(ends.add(lower, -error)[0], -np.inf), _or(ends.add(upper, error)[1], np.inf), nan
+    )
+
+
+def _half_steps(observed: Array) -> Array:
+    """Return half the distance to the farther neighbour: 0.5 for 1, in units of the last place."""
+    form = FORMATS[observed.dtype]
+    _, exponent = np.frexp(convert(observed, FLOAT64))
+    half: Array = np.ldexp(0.5, np.maximum(exponent, form.minimum_exponent + 1) - form.precision)
+    return half
+
+
+def _cancels(x: Enclosure, y: Enclosure) -> Array:
+    return np.asarray((x.upper == np.inf) & (y.lower == -np.inf), bool)
+
+
+def _has_zero(x: Enclosure) -> Array:
+    return np.asarray((x.lower <= 0) & (x.upper >= 0), bool)
+
+
+def _has_infinity(x: Enclosure) -> Array:
+    infinite = (np.abs(x.lower) == np.inf) | (np.abs(x.upper) == np.inf)
+    return np.asarray(infinite & (x.lower <= x.upper), bool)
+
+
+def _least(x: Array, y: Array) -> Array:
+    return np.asarray(np.minimum(x, y))
+
+
+def _greatest(x: Array, y: Array) -> Array:
+    return np.asarray(np.maximum(x, y))
+
+
+def _or(numbers: Array, other: float) -> Array:
+    """Return the numbers with something else in place of NaN."""
+    return _placed(numbers, _is_nan(numbers), other)
+
+
+def _is_nan(numbers: Array) -> Array:
+    if numbers.dtype != object:
+        return np.asarray(np.isnan(numbers))
+    # np.isnan takes no fractions.
+    return np.array([math.isnan(number) for number in numbers], bool)
+
+
+def _placed(numbers: Array, where: Array, other: float) -> Array:
+    return np.where(where, np.array(other, numbers.dtype), numbers) if where.any() else numbers

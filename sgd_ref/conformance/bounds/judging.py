@@ -1,0 +1,79 @@
+"""The judge: whether a trajectory is one that some faithful evaluation of the documented rule gives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sgd_ref.conformance.bounds.settings import Reading, readings
+from sgd_ref.conformance.bounds.walk import Violation, Walk
+from sgd_ref.conformance.case import Case, Trajectory
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What the judge found.
+
+    Attributes
+    ----------
+    violation : Violation or None
+        The first value that is not possible, under the reading that went farthest; None where all are.
+    reading : mapping of str to str
+        How the implementation holds its settings, where that matters.
+    """
+
+    violation: Violation | None
+    reading: Reading
+
+    @property
+    def is_faithful(self) -> bool:
+        """Whether every value is possible."""
+        return self.violation is None
+
+
+def judge(
+    case: Case,
+    expected: Trajectory,
+    observed: Trajectory,
+    is_state_hidden: bool = False,
+    flushes: bool = False,
+) -> Judgement:
+    """Judge a trajectory.
+
+    Parameters
+    ----------
+    case : Case
+        The case.
+    expected : trajectory
+        That of the reference.
+    observed : trajectory
+        That of an implementation, of the form that ``check_form`` checks.
+    is_state_hidden : bool, default False
+        False: step by step, each call from the state that was reported, where it is. True: free-running
+        from the start, with a state that may be wider than what is reported.
+    flushes : bool, default False
+        Whether subnormal numbers may become zero.
+
+    Examples
+    --------
+    >>> from sgd_ref import conformance
+    >>> from sgd_ref.conformance import reference
+    >>> case = conformance.cases("smoke")[0]
+    >>> trajectory = reference.run(case)
+    >>> judge(case, trajectory, trajectory).is_faithful
+    True
+    """
+    farthest: Judgement | None = None
+    for reading in readings(case):
+        violation = Walk(case, expected, observed, reading, is_state_hidden, flushes).first_violation()
+        found = Judgement(violation, reading)
+        if violation is None:
+            return found
+        if farthest is None or _place(violation) > _place(farthest):
+            farthest = found
+    assert farthest is not None
+    return farthest
+
+
+def _place(found: Violation | Judgement) -> int:
+    violation = found.violation if isinstance(found, Judgement) else found
+    return -1 if violation is None else violation.call

@@ -1,0 +1,126 @@
+"""The learning rate of a call: what a faithful schedule may give, and how an implementation may hold it."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from sgd_ref.arithmetic import exact
+from sgd_ref.arithmetic.rounded import FLOAT32, FLOAT64, FORMATS, nearest, setting
+from sgd_ref.conformance.bounds.enclosure import Arithmetic, Enclosure
+from sgd_ref.conformance.bounds.settings import DOUBLE, ROUNDED
+from sgd_ref.conformance.case import Case
+from sgd_ref.optimizer import SGD
+from sgd_ref.schedules.base import FormulaSchedule
+
+
+class Rates:
+    """The learning rates of one case.
+
+    A schedule may be evaluated in float32, off by the units that the case states, or in float64 from its
+    settings as they are given, off by as many units there. Where an implementation reports the rate of
+    a call, that is judged, and then taken as what it used.
+
+    Parameters
+    ----------
+    case : Case
+        Its `learning_rate_units` bound an evaluation of its schedule.
+    """
+
+    def __init__(self, case: Case) -> None:
+        self._case = case
+        self._units = case.learning_rate_units
+        given = case.config["learning_rate"]
+        self._schedule = SGD.from_config(case.config)._learning_rate if isinstance(given, dict) else None
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether it is the same in every call."""
+        return self._schedule is None and self._case.learning_rate_calls is None
+
+    def is_possible(self, call: int, calls: int, documented: Any, reported: Any) -> bool:
+        """Whether a reported rate is one that a faithful evaluation may give."""
+        if reported is None:
+            return True
+        observed = float(reported)
+        if observed == float(np.float32(documented)):
+            return True
+        for low, high in (self._single(documented), self._double(call, calls)):
+            if low <= observed <= high or low <= float(np.float32(observed)) <= high:
+                return True
+        # In float64, and then rounded.
+        return any(float(np.float32(end)) == observed for end in self._double(call, calls))
+
+    def held(
+        self, call: int, calls: int, documented: Any, reported: Any, arithmetic: Arithmetic, kind: str
+    ) -> Enclosure:
+        """Return the rate of a call in one arithmetic, as one reading has it.
+
+        Parameters
+        ----------
+        call : int
+            Its place in the case.
+        calls : int
+            The count of calls before it.
+        documented : float32
+            The rate of the definition.
+        reported : float or None
+            That of the implementation.
+        arithmetic : Arithmetic
+            Of the dtype of a variable.
+        kind : str
+            "rounded", "single" or "double".
+        """
+        if kind == DOUBLE:
+            is_wide = reported is not None and float(np.float32(reported)) != float(reported)
+            low, high = (float(reported),) * 2 if is_wide else self._double(call, calls)
+        elif reported is not None:
+            low = high = float(np.float32(reported))
+        else:
+            low, high = self._single(documented)
+        if kind == ROUNDED:
+            low, high = (float(setting(end, arithmetic.dtype)) for end in (low, high))
+        lower, upper = arithmetic.point(np.float64(low)), arithmetic.point(np.float64(high))
+        return Enclosure(arithmetic, lower.lower, upper.upper, lower.nan | upper.nan)
+
+    def _single(self, documented: Any) -> tuple[float, float]:
+        value = float(np.float32(documented))
+        if not math.isfinite(value):
+            return value, value
+        unit = _unit(value, FORMATS[FLOAT32].precision)
+        return value - self._units * unit, value + self._units * unit
+
+    def _double(self, call: int, calls: int) -> tuple[float, float]:
+        if self._case.learning_rate_calls is not None:
+            value = float(self._case.learning_rate_calls[call])
+            return value, value
+        if self._schedule is None:
+            value = float(self._case.config["learning_rate"])
+            return value, value
+        if not isinstance(self._schedule, FormulaSchedule):
+            return _piecewise(self._case.config["learning_rate"]["config"], calls)
+        settings = SimpleNamespace(
+            **{
+                name: Fraction(value)
+                for name, value in self._schedule.get_config().items()
+                if type(value) in (int, float)
+            }
+        )
+        value = float(nearest(self._schedule._formula(calls, settings, exact), FLOAT64))
+        unit = _unit(value, FORMATS[FLOAT64].precision)
+        return value - self._units * unit, value + self._units * unit
+
+
+def _unit(value: float, precision: int) -> float:
+    """Return the unit in the last place of a number in a format of some precision."""
+    return math.ldexp(1.0, math.frexp(value)[1] - precision) if value else 0.0
+
+
+def _piecewise(config: dict[str, Any], calls: int) -> tuple[float, float]:
+    passed = sum(boundary < calls for boundary in config["boundaries"])
+    value = float(config["values"][passed])
+    return value, value

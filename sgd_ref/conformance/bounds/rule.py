@@ -1,0 +1,180 @@
+"""One bound beside each formula of ``sgd_ref.rule``: what any faithful evaluation of it may give.
+
+The functions have the names and the order of those in ``sgd_ref/rule.py``. Each takes enclosures, of one
+arithmetic and of shapes that broadcast, and returns the hull of all evaluations that are equal in real
+numbers: every order of a sum or product, reciprocals, factors that are formed first, and the forms that
+real implementations use. Every line of a hull is such a form, and some faithful implementation needs it.
+
+The results are those of an operation, not yet stored in the dtype: `Enclosure.stored` rounds them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from sgd_ref.conformance.bounds.enclosure import Enclosure, hull, product_in_any_order, sum_in_any_order
+
+
+def unscale(gradient: Enclosure, loss_scale_factor: Enclosure) -> Enclosure:
+    """`loss_scale_factor`: the quotient, or the product with the reciprocal."""
+    return hull(gradient / loss_scale_factor, gradient * (1 / loss_scale_factor))
+
+
+def accumulate(gradient: Enclosure, accumulator: Enclosure) -> Enclosure:
+    """`gradient_accumulation_steps`: one sum."""
+    return gradient + accumulator
+
+
+def mean_of_accumulated(terms: Sequence[Enclosure], steps: Enclosure) -> Enclosure:
+    """`gradient_accumulation_steps`: the sum of what was accumulated over the number of steps.
+
+    `terms` are the last gradient and the accumulator where its value is known, and otherwise all gradients
+    of the window: they may be added in any order, be divided first, or make a running mean.
+    """
+    total = sum_in_any_order(terms)
+    parts = [hull(term / steps, term * (1 / steps)) for term in terms]
+    ways = [total / steps, total * (1 / steps), sum_in_any_order(parts)]
+    if len(terms) == round(float(steps.lower[0])):
+        ways.append(_running_mean(terms))
+    return hull(*ways)
+
+
+def _running_mean(terms: Sequence[Enclosure]) -> Enclosure:
+    """The mean of the first k terms from that of the first k - 1: ``m + (g - m) / k``."""
+    mean = terms[0]
+    for count, term in enumerate(terms[1:], 2):
+        number = mean.arithmetic.point(count)
+        step = hull((term - mean) / number, (term - mean) * (1 / number))
+        before = mean.arithmetic.point(count - 1)
+        mean = hull(mean + step, mean * (before / number) + term * (1 / number))
+    return mean
+
+
+def clip_by_norm(gradient: Enclosure, norm: Enclosure, clipnorm: Enclosure) -> Enclosure:
+    """`clipnorm`: the gradient times clipnorm over the larger of norm and clipnorm, in any order.
+
+    Where the norm may be smaller, the gradient may also stay as it is.
+    """
+    return _scaled_down(gradient, norm, clipnorm)
+
+
+def clip_by_value(gradient: Enclosure, clipvalue: Enclosure) -> Enclosure:
+    """`clipvalue`: nothing is rounded."""
+    return gradient.at_most(clipvalue).at_least(-clipvalue)
+
+
+def clip_by_global_norm(
+    gradient: Enclosure, norm: Enclosure, clipnorm: Enclosure, reciprocal_of_clipnorm: Enclosure
+) -> Enclosure:
+    """`global_clipnorm`: the gradient times ``clipnorm * min(1 / norm, 1 / clipnorm)``, in any order.
+
+    The second reciprocal may be that of the setting before it was rounded, as it is in the definition. A
+    norm that is not finite makes every element NaN.
+    """
+    scaled = _scaled_down(gradient, norm, clipnorm)
+    if _may_be_short(norm, clipnorm):
+        scaled = hull(scaled, product_in_any_order(gradient, [clipnorm, reciprocal_of_clipnorm]))
+    infinite = np.asarray(norm.upper == np.inf, bool)
+    certainly = np.asarray((norm.lower == np.inf) | (norm.lower > norm.upper), bool)
+    nothing = scaled.arithmetic.point(np.array([np.nan]))
+    return Enclosure(
+        scaled.arithmetic,
+        np.where(certainly, nothing.lower, scaled.lower),
+        np.where(certainly, nothing.upper, scaled.upper),
+        scaled.nan | infinite | norm.nan,
+    )
+
+
+def _scaled_down(gradient: Enclosure, norm: Enclosure, clipnorm: Enclosure) -> Enclosure:
+    scaled = product_in_any_order(gradient, [clipnorm], [norm.at_least(clipnorm)])
+    return hull(scaled, gradient) if _may_be_short(norm, clipnorm) else scaled
+
+
+def _may_be_short(norm: Enclosure, clipnorm: Enclosure) -> bool:
+    return bool(np.asarray(norm.lower <= clipnorm.upper).all())
+
+
+def descent(gradient: Enclosure, learning_rate: Enclosure) -> Enclosure:
+    """The step ``-learning_rate * g`` that the update rules have in common: one product."""
+    return -(learning_rate * gradient)
+
+
+def late_descent(
+    gradients: Sequence[Enclosure], learning_rate: Enclosure, divisors: Sequence[Enclosure]
+) -> Enclosure:
+    """The same step, from a sum that the loss scale and the number of steps are still to divide."""
+    return -product_in_any_order(sum_in_any_order(gradients), [learning_rate], divisors)
+
+
+def accelerate(velocity: Enclosure, steps: Sequence[Enclosure], momentum: Enclosure) -> Enclosure:
+    """The velocity: momentum times the old one and the step, or its parts, added in any order."""
+    return sum_in_any_order([velocity * momentum, *steps])
+
+
+def accelerate_without_rate(
+    velocity: Enclosure, g: Enclosure, momentum: Enclosure, learning_rate: Enclosure
+) -> Enclosure:
+    """The velocity as PyTorch and Optax keep it, ``-velocity / learning_rate``: a sum of gradients.
+
+    It is the same as long as the learning rate is. The quotient is one of real numbers: nobody computes it.
+    """
+    return velocity.over(-learning_rate) * momentum + g
+
+
+def move(
+    w: Enclosure, terms: Sequence[Enclosure], learning_rate: Enclosure, weight_decay: Enclosure | None
+) -> Enclosure:
+    """The weight, its decay, and all that is added to it, in any order.
+
+    With decay this is ``w - w * weight_decay * learning_rate`` or ``w * (1 - weight_decay *
+    learning_rate)``, and what is added may come before or after.
+    """
+    if weight_decay is None:
+        return sum_in_any_order([w, *terms])
+    lost = product_in_any_order(w, [weight_decay, learning_rate])
+    kept = w * (1 - learning_rate * weight_decay)
+    return hull(sum_in_any_order([w, -lost, *terms]), sum_in_any_order([kept, *terms]))
+
+
+def move_against(
+    w: Enclosure, direction: Enclosure, learning_rate: Enclosure, weight_decay: Enclosure | None
+) -> Enclosure:
+    """The weight less the learning rate times a direction, to which its decay may be added first."""
+    moved = move(w, [descent(direction, learning_rate)], learning_rate, weight_decay)
+    if weight_decay is None:
+        return moved
+    return hull(moved, w - learning_rate * (direction + w * weight_decay))
+
+
+def move_nesterov(
+    w: Enclosure,
+    velocity: Enclosure,
+    old_velocity: Enclosure,
+    step: Enclosure,
+    momentum: Enclosure,
+    learning_rate: Enclosure,
+    weight_decay: Enclosure | None,
+) -> Enclosure:
+    """Nesterov's update from the new velocity and the step, or from the new and the old velocity.
+
+    The latter is ``w - momentum * old_velocity + (1 + momentum) * velocity``, as in the notes of the Stanford
+    course CS231n: https://cs231n.github.io/neural-networks-3/
+    """
+    one = w.arithmetic.point(1)
+    return hull(
+        move(w, [velocity * momentum, step], learning_rate, weight_decay),
+        move(w, [-(old_velocity * momentum), velocity * (one + momentum)], learning_rate, weight_decay),
+    )
+
+
+def average(
+    old_average: Enclosure, w: Enclosure, ema_momentum: Enclosure, complement: Enclosure
+) -> Enclosure:
+    """`use_ema`: both products and their sum, or a step from one towards the other."""
+    return hull(
+        old_average * ema_momentum + w * complement,
+        old_average + complement * (w - old_average),
+        w - ema_momentum * (w - old_average),
+    )

@@ -1,0 +1,402 @@
+"""Walking along a trajectory: each value that was observed must be one that a faithful evaluation gives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sgd_ref.arithmetic.rounded import Array
+from sgd_ref.conformance.bounds import rule
+from sgd_ref.conformance.bounds.enclosure import Arithmetic, Enclosure, arithmetic_of
+from sgd_ref.conformance.bounds.rate import Rates
+from sgd_ref.conformance.bounds.settings import LEARNING_RATE, ROUNDED, Held, Reading, held
+from sgd_ref.conformance.bounds.step import Moment, Prepared, clipped, mean, prepared, updated
+from sgd_ref.conformance.case import Case, Record, Trajectory
+from sgd_ref.conformance.comparison import COUNTERS, LISTS, equal_bits
+
+Slot = Array | Enclosure | None
+"""What is known of one array of state: its bits, an enclosure of its elements, or that there is none."""
+
+
+@dataclass(frozen=True)
+class Violation:
+    """A value that no faithful evaluation gives.
+
+    Attributes
+    ----------
+    call : int
+        Counted from 0; the number of calls stands for the record after finalisation.
+    quantity : str
+        Such as "variables" or "learning_rate".
+    variable : str
+        Name of the variable; empty for a scalar.
+    element : tuple of int
+        Index of the element.
+    observed : float
+        Its value.
+    lower, upper : float
+        The least and the greatest value that would be possible.
+    """
+
+    call: int
+    quantity: str
+    variable: str
+    element: tuple[int, ...]
+    observed: float
+    lower: float
+    upper: float
+
+    def __str__(self) -> str:
+        where = f"call {self.call}, {self.quantity}"
+        if self.variable:
+            where += f" of {self.variable}{list(self.element)}"
+        return f"{where}: {self.observed:.9g} is outside of [{self.lower:.9g}, {self.upper:.9g}]"
+
+
+class Walk:
+    """One reading of a trajectory, from its first call to its first violation.
+
+    Parameters
+    ----------
+    case : Case
+        The case.
+    expected : trajectory
+        That of the reference, for counters and documented learning rates.
+    observed : trajectory
+        Of the form that ``check_form`` checks.
+    reading : mapping
+        How the implementation holds its settings.
+    is_state_hidden : bool
+        Whether its state may be wider than what it reports, so that every call goes on from enclosures;
+        otherwise from what was reported, where that is.
+    flushes : bool
+        Whether subnormal numbers may become zero.
+    everywhere : bool
+        Whether all elements are enclosed, not only those that differ from the reference.
+    """
+
+    def __init__(
+        self,
+        case: Case,
+        expected: Trajectory,
+        observed: Trajectory,
+        reading: Reading,
+        is_state_hidden: bool = False,
+        flushes: bool = False,
+        everywhere: bool = False,
+    ) -> None:
+        self._case, self._expected, self._observed = case, expected, observed
+        self._reading, self._is_state_hidden, self._flushes = reading, is_state_hidden, flushes
+        self._rates = Rates(case)
+        dtypes = {variable.dtype for variable in case.variables}
+        self._arithmetics = {dtype: arithmetic_of(dtype, flushes) for dtype in dtypes}
+        self._held = {dtype: held(case, of, reading) for dtype, of in self._arithmetics.items()}
+        self._indices = [self._concerned(position, everywhere) for position in range(len(case.variables))]
+        self._slots = {quantity: self._initial(quantity) for quantity in LISTS}
+        self._window = self._first_window()
+        self.enclosed: list[tuple[int, str, int, Enclosure]] = []
+        """What was found possible, stored, for each call, quantity and position of a variable."""
+
+    def first_violation(self) -> Violation | None:
+        """Return the first value that is not possible, in the order of the rule."""
+        with np.errstate(all="ignore"):
+            return next(self._violations(), None)
+
+    def _violations(self) -> Iterator[Violation]:
+        for call, (wanted, given) in enumerate(zip(self._expected, self._observed, strict=True)):
+            yield from self._scalars(call, wanted, given)
+            if call == len(self._case.gradients):
+                yield from self._finalized(call, given)
+            elif self._calls_before(call) == wanted["calls"]:
+                yield from self._unchanged(call, given, LISTS)
+            else:
+                yield from self._called(call, wanted, given)
+
+    def _scalars(self, call: int, wanted: Record, given: Record) -> Iterator[Violation]:
+        for quantity in (*COUNTERS, "loss_scale"):
+            want, got = wanted.get(quantity), given.get(quantity)
+            if want is not None and got is not None and float(want) != float(got):
+                yield Violation(call, quantity, "", (), float(got), float(want), float(want))
+        documented, reported = wanted.get("learning_rate"), given.get("learning_rate")
+        if documented is not None and not self._rates.is_possible(
+            call, self._calls_before(call), documented, reported
+        ):
+            yield Violation(call, "learning_rate", "", (), float(reported or 0), documented, documented)
+
+    def _called(self, call: int, wanted: Record, given: Record) -> Iterator[Violation]:
+        steps = self._case.config["gradient_accumulation_steps"]
+        gradients = self._unscaled(call)
+        if steps is not None and wanted["calls"] % steps:
+            for position, gradient in enumerate(gradients):
+                yield from self._accumulated(call, position, gradient, given)
+            yield from self._unchanged(call, given, ("variables", "velocities", "averages"))
+            return
+        if steps is not None:
+            gradients = [self._mean(position, gradient) for position, gradient in enumerate(gradients)]
+            self._window = [[] for _ in self._case.variables]
+            zeros = [np.zeros_like(variable) for variable in self._case.variables]
+            for position, zero in enumerate(zeros):
+                yield from self._copied(call, "accumulators", position, zero, given)
+        settings = [self._held[variable.dtype] for variable in self._case.variables]
+        for position, gradient in enumerate(clipped(gradients, settings, self._held_in)):
+            yield from self._updated(call, position, gradient, wanted, given)
+
+    def _accumulated(
+        self, call: int, position: int, gradient: Prepared | None, given: Record
+    ) -> Iterator[Violation]:
+        accumulator = self._slots["accumulators"][position]
+        if gradient is None:
+            yield from self._copied(call, "accumulators", position, accumulator, given)
+            return
+        self._window[position].append(gradient)
+        before = self._enclosure(accumulator, position)
+        assert before is not None
+        total = rule.accumulate(gradient.at(self._indices[position]).gradient, before)
+        yield from self._seen(call, "accumulators", position, total, given)
+
+    def _updated(
+        self, call: int, position: int, gradient: Prepared | None, wanted: Record, given: Record
+    ) -> Iterator[Violation]:
+        config, index = self._case.config, self._indices[position]
+        variable = self._slots["variables"][position]
+        result: Slot = variable
+        if gradient is None:
+            yield from self._copied(call, "velocities", position, self._slots["velocities"][position], given)
+        else:
+            w = self._enclosure(variable, position)
+            assert w is not None
+            moment = Moment(
+                w,
+                self._enclosure(self._slots["velocities"][position], position),
+                self._reported(given, "velocities", position),
+                self._rates.is_constant,
+                self._is_decayed(position),
+                bool(config["nesterov"]),
+            )
+            result, velocity = updated(
+                moment,
+                gradient.at(index),
+                self._rate(call, wanted, given, position),
+                self._settings(position),
+            )
+            if velocity is not None:
+                yield from self._seen(call, "velocities", position, velocity, given)
+        yield from self._averaged(call, position, result, wanted, given)
+
+    def _averaged(
+        self, call: int, position: int, result: Slot, wanted: Record, given: Record
+    ) -> Iterator[Violation]:
+        frequency = self._case.config["ema_overwrite_frequency"]
+        averages = bool(self._case.config["use_ema"])
+        overwrites = averages and frequency is not None and wanted["iterations"] % frequency == 0
+        if not overwrites:
+            yield from self._seen_or_copied(call, "variables", position, result, given)
+        if averages:
+            # The new value, where it is known; else what it may be.
+            w = self._slots["variables"][position] if not overwrites else result
+            if isinstance(w, np.ndarray) and isinstance(result, Enclosure):
+                enclosed: Enclosure | None = result.rounded_to(w.reshape(-1)[self._indices[position]])
+            else:
+                enclosed = self._enclosure(w, position)
+            assert enclosed is not None
+            if wanted["iterations"] == 1:
+                yield from self._seen_or_copied(call, "averages", position, w, given)
+            else:
+                settings = self._settings(position)
+                before = self._enclosure(self._slots["averages"][position], position)
+                assert before is not None
+                average = rule.average(before, enclosed, settings.ema_momentum, settings.complement)
+                yield from self._seen(call, "averages", position, average, given)
+        if overwrites:
+            yield from self._copied(call, "variables", position, self._slots["averages"][position], given)
+
+    def _finalized(self, call: int, given: Record) -> Iterator[Violation]:
+        averaged = bool(self._case.config["use_ema"]) and self._iterations_before(call) > 0
+        for position in range(len(self._case.variables)):
+            source = "averages" if averaged else "variables"
+            yield from self._copied(call, "variables", position, self._slots[source][position], given)
+        yield from self._unchanged(call, given, ("velocities", "averages", "accumulators"))
+
+    def _unchanged(self, call: int, given: Record, quantities: Sequence[str]) -> Iterator[Violation]:
+        for quantity in quantities:
+            for position, slot in enumerate(self._slots[quantity]):
+                yield from self._copied(call, quantity, position, slot, given)
+
+    def _seen_or_copied(
+        self, call: int, quantity: str, position: int, result: Slot, given: Record
+    ) -> Iterator[Violation]:
+        if isinstance(result, Enclosure):
+            yield from self._seen(call, quantity, position, result, given)
+        else:
+            yield from self._copied(call, quantity, position, result, given)
+
+    def _seen(
+        self, call: int, quantity: str, position: int, result: Enclosure, given: Record
+    ) -> Iterator[Violation]:
+        """Compare what was computed with what is reported, and go on from there."""
+        index = self._indices[position]
+        stored = result.stored()
+        self.enclosed.append((call, quantity, position, stored))
+        array = _array(given, quantity, position)
+        if array is not None and index.size:
+            elements = array.reshape(-1)[index]
+            yield from self._outside(call, quantity, position, elements, stored, stored.holds(elements))
+        is_state = array is not None and not self._is_state_hidden
+        self._slots[quantity][position] = array if is_state else result.kept()
+
+    def _copied(
+        self, call: int, quantity: str, position: int, source: Slot, given: Record
+    ) -> Iterator[Violation]:
+        """Compare what was only stored, so that not even the sign of zero may change."""
+        index = self._indices[position]
+        array = _array(given, quantity, position)
+        self._slots[quantity][position] = source
+        if array is None or source is None or not index.size:
+            return
+        elements = array.reshape(-1)[index]
+        if isinstance(source, np.ndarray):
+            known = source.reshape(-1)[index]
+            stored = self._arithmetics[known.dtype].point(known)
+            yield from self._outside(call, quantity, position, elements, stored, equal_bits(known, elements))
+        else:
+            stored = source.stored()
+            yield from self._outside(call, quantity, position, elements, stored, stored.holds(elements))
+        if not self._is_state_hidden:
+            self._slots[quantity][position] = array
+
+    def _outside(
+        self, call: int, quantity: str, position: int, elements: Array, stored: Enclosure, inside: Array
+    ) -> Iterator[Violation]:
+        for place in np.flatnonzero(~inside)[:1]:
+            shape = self._case.variables[position].shape
+            element = np.unravel_index(self._indices[position][place], shape)
+            yield Violation(
+                call,
+                quantity,
+                self._case.names[position],
+                tuple(int(index) for index in element),
+                float(elements[place]),
+                float(stored.lower[place]),
+                float(stored.upper[place]),
+            )
+
+    def _unscaled(self, call: int) -> list[Prepared | None]:
+        scale = self._case.config["loss_scale_factor"]
+        if self._case.loss_scaling is not None:
+            scale = self._scale_before(call)
+        return [
+            None
+            if gradient is None or not (self._indices[position].size or self._has_norm)
+            else prepared(gradient, self._arithmetics[variable.dtype], scale)
+            for position, (gradient, variable) in enumerate(
+                zip(self._case.gradients[call], self._case.variables, strict=True)
+            )
+        ]
+
+    def _mean(self, position: int, gradient: Prepared | None) -> Prepared | None:
+        if gradient is None:
+            return None
+        steps = self._settings(position).steps
+        assert steps is not None
+        accumulator = self._slots["accumulators"][position]
+        if isinstance(accumulator, np.ndarray):
+            known = self._arithmetics[accumulator.dtype].point(accumulator.reshape(-1))
+            return mean([gradient, Prepared(known, () if gradient.divisors else (known,))], steps)
+        return mean([*self._window[position], gradient], steps)
+
+    def _initial(self, quantity: str) -> list[Slot]:
+        variables = self._case.variables
+        if quantity == "variables":
+            return list(variables)
+        config = self._case.config
+        is_on = {
+            "velocities": config["momentum"] != 0,
+            "averages": config["use_ema"],
+            "accumulators": config["gradient_accumulation_steps"] is not None,
+        }
+        if not is_on[quantity]:
+            return [None] * len(variables)
+        state = self._case.state
+        given = () if state is None else getattr(state, quantity)
+        return list(given) or [np.zeros_like(variable) for variable in variables]
+
+    def _first_window(self) -> list[list[Prepared]]:
+        """Return what the gradients of the first window are added to."""
+        state = self._case.state
+        if state is None or not state.accumulators:
+            return [[] for _ in self._case.variables]
+        scaled = self._case.config["loss_scale_factor"] is not None or self._case.loss_scaling is not None
+        known = [self._arithmetics[array.dtype].point(array.reshape(-1)) for array in state.accumulators]
+        return [[Prepared(total, () if scaled else (total,))] for total in known]
+
+    def _concerned(self, position: int, everywhere: bool) -> Array:
+        """Return the elements that are ever reported otherwise than by the reference.
+
+        The others need no enclosure: the reference is a faithful evaluation.
+        """
+        size = self._case.variables[position].size
+        differs = np.full(size, everywhere)
+        for wanted, given in zip(self._expected, self._observed, strict=True):
+            for quantity in LISTS:
+                array = _array(given, quantity, position)
+                if array is not None and wanted[quantity]:
+                    differs |= ~equal_bits(wanted[quantity][position], array).reshape(-1)
+        return np.flatnonzero(differs)
+
+    def _enclosure(self, slot: Slot, position: int) -> Enclosure | None:
+        if isinstance(slot, np.ndarray):
+            return self._arithmetics[slot.dtype].point(slot.reshape(-1)[self._indices[position]])
+        return slot
+
+    def _reported(self, given: Record, quantity: str, position: int) -> Array | None:
+        array = None if self._is_state_hidden else _array(given, quantity, position)
+        return None if array is None else array.reshape(-1)[self._indices[position]]
+
+    def _rate(self, call: int, wanted: Record, given: Record, position: int) -> Enclosure:
+        arithmetic = self._arithmetic(position)
+        kind = self._reading.get(LEARNING_RATE, ROUNDED)
+        reported = given.get("learning_rate")
+        calls = self._calls_before(call)
+        return self._rates.held(call, calls, wanted["learning_rate"], reported, arithmetic, kind)
+
+    def _arithmetic(self, position: int) -> Arithmetic:
+        return self._arithmetics[self._case.variables[position].dtype]
+
+    def _held_in(self, dtype: np.dtype[Any]) -> Held:
+        if dtype in self._held:
+            return self._held[dtype]
+        return held(self._case, arithmetic_of(dtype, self._flushes), self._reading)
+
+    def _settings(self, position: int) -> Held:
+        return self._held[self._case.variables[position].dtype]
+
+    def _is_decayed(self, position: int) -> bool:
+        name = self._case.names[position]
+        return not any(part in name for part in self._case.excluded_from_weight_decay)
+
+    @property
+    def _has_norm(self) -> bool:
+        return self._case.config["global_clipnorm"] is not None
+
+    def _before(self, call: int, quantity: str, first: Any) -> Any:
+        return first if call == 0 else self._expected[call - 1][quantity]
+
+    def _calls_before(self, call: int) -> int:
+        return int(self._before(call, "calls", 0 if self._case.state is None else self._case.state.calls))
+
+    def _iterations_before(self, call: int) -> int:
+        return self._calls_before(call) // (self._case.config["gradient_accumulation_steps"] or 1)
+
+    def _scale_before(self, call: int) -> float:
+        scaling, state = self._case.loss_scaling, self._case.state
+        assert scaling is not None
+        first = scaling.initial_scale if state is None or state.loss_scale is None else state.loss_scale
+        return float(self._before(call, "loss_scale", np.float32(first)))
+
+
+def _array(record: Record, quantity: str, position: int) -> Array | None:
+    arrays = record.get(quantity)
+    return np.asarray(arrays[position]) if arrays else None
