@@ -6,6 +6,7 @@ import copy
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from sgd_ref.arithmetic.rounded import Array
 from sgd_ref.conformance import reference
@@ -15,6 +16,7 @@ from sgd_ref.conformance.case import Case, Implementation, Trajectory, Unsupport
 from sgd_ref.conformance.catalogue import cases as catalogue
 from sgd_ref.conformance.comparison import Difference, check_form, compare
 from sgd_ref.conformance.contested import contested
+from sgd_ref.conformance.diagnosis import Diagnosis, diagnose
 from sgd_ref.gradients import SparseRows
 
 GRADES = ("exact", "rounding", "diverges", "unsupported", "error")
@@ -64,6 +66,16 @@ class Verdict:
     compared: int = 0
     units: float = 0.0
     trajectory: Trajectory | None = field(default=None, repr=False, compare=False)
+
+    @cached_property
+    def diagnosis(self) -> Diagnosis | None:
+        """For "diverges": the known deviations that it equals, and where it parts; else None.
+
+        Found when it is first asked for, which takes a second or two.
+        """
+        if self.grade != "diverges" or self.trajectory is None:
+            return None
+        return diagnose(self.case, self.trajectory)
 
     @property
     def contested(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sgd_ref.conformance.bounds.settings import Reading, readings
+from sgd_ref.conformance.bounds.settings import Reading, readings, relevant
 from sgd_ref.conformance.bounds.walk import Violation, Walk
 from sgd_ref.conformance.case import Case, Trajectory
 
@@ -63,11 +63,16 @@ def judge(
     True
     """
     farthest: Judgement | None = None
+    failed: list[dict[str, str]] = []
     for reading in readings(case):
+        if any(parts.items() <= reading.items() for parts in failed):
+            continue
         violation = Walk(case, expected, observed, reading, is_state_hidden, flushes).first_violation()
         found = Judgement(violation, reading)
         if violation is None:
             return found
+        names = relevant(violation.quantity, case, is_state_hidden)
+        failed.append({name: kind for name, kind in reading.items() if name in names})
         if farthest is None or _place(violation) > _place(farthest):
             farthest = found
     assert farthest is not None

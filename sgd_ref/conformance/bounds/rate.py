@@ -12,7 +12,8 @@ import numpy as np
 from sgd_ref.arithmetic import exact
 from sgd_ref.arithmetic.rounded import FLOAT32, FLOAT64, FORMATS, nearest, setting
 from sgd_ref.conformance.bounds.enclosure import Arithmetic, Enclosure
-from sgd_ref.conformance.bounds.settings import DOUBLE, ROUNDED
+from sgd_ref.conformance.bounds.endpoints import WIDER
+from sgd_ref.conformance.bounds.settings import KEPT, ROUNDED
 from sgd_ref.conformance.case import Case
 from sgd_ref.optimizer import SGD
 from sgd_ref.schedules.base import FormulaSchedule
@@ -73,15 +74,15 @@ class Rates:
         arithmetic : Arithmetic
             Of the dtype of a variable.
         kind : str
-            "rounded", "single" or "double".
+            "rounded" or "kept".
         """
-        if kind == DOUBLE:
-            is_wide = reported is not None and float(np.float32(reported)) != float(reported)
-            low, high = (float(reported),) * 2 if is_wide else self._double(call, calls)
-        elif reported is not None:
-            low = high = float(np.float32(reported))
-        else:
-            low, high = self._single(documented)
+        single = self._single(documented) if reported is None else (float(np.float32(reported)),) * 2
+        is_wide = reported is not None and single[0] != float(reported)
+        double = (float(reported or 0),) * 2 if is_wide else self._double(call, calls)
+        low, high = double if kind == KEPT else single
+        if kind == KEPT and arithmetic.dtype not in WIDER:
+            # In half types a float32 is kept, too.
+            low, high = min(low, *single), max(high, *single)
         if kind == ROUNDED:
             low, high = (float(setting(end, arithmetic.dtype)) for end in (low, high))
         lower, upper = arithmetic.point(np.float64(low)), arithmetic.point(np.float64(high))

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
 import numpy as np
 
-from sgd_ref.arithmetic.rounded import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, setting
+from sgd_ref.arithmetic.rounded import FLOAT32, FLOAT64, setting
 from sgd_ref.conformance.bounds.enclosure import Arithmetic, Enclosure, hull
 from sgd_ref.conformance.case import Case
 
-ROUNDED, SINGLE, DOUBLE, APART = "rounded", "single", "double", "apart"
-"""Rounded to the dtype of the variable; to float32; kept in double; and for the momentum of averages, with
-its complement rounded apart from it."""
+ROUNDED, KEPT, APART = "rounded", "kept", "apart"
+"""Rounded to the dtype of the variable; kept in double, or for half types in float32 or double, which are
+next to the same there; and for the momentum of averages, with its complement rounded apart from it."""
 
 LEARNING_RATE = "learning_rate"
 AVERAGING = "ema_momentum"
@@ -40,24 +40,29 @@ class Held:
     steps: Enclosure | None
 
 
-def readings(case: Case) -> Iterator[Reading]:
-    """Yield the readings that may differ in a case, the most uniform first.
+def readings(case: Case) -> list[Reading]:
+    """Return the readings that may differ in a case, the most uniform first.
 
     Only one where every setting is a number of every dtype, as in most cases.
     """
     kinds = {name: _kinds(case, name) for name in (LEARNING_RATE, AVERAGING, *_PLAIN)}
     open_kinds = {name: found for name, found in kinds.items() if len(found) > 1}
-    yield {}
-    seen = [dict.fromkeys(open_kinds, ROUNDED)]
-    uniform = [
-        {name: kind if kind in found else found[-1] for name, found in open_kinds.items()}
-        for kind in (DOUBLE, SINGLE, APART)
-    ]
     mixed = (dict(zip(open_kinds, chosen, strict=True)) for chosen in product(*open_kinds.values()))
-    for reading in (*uniform, *mixed):
-        if reading not in seen:
-            seen.append(reading)
-            yield reading
+    return sorted(mixed, key=lambda reading: len(set(reading.values())))
+
+
+def relevant(quantity: str, case: Case, is_state_hidden: bool) -> tuple[str, ...]:
+    """Return the settings on whose reading a value depends, given what was observed before it."""
+    if quantity not in ("velocities", "variables", "averages"):
+        return ()
+    overwrites = case.config["ema_overwrite_frequency"] is not None
+    if quantity == "averages" and not (is_state_hidden or overwrites):
+        return (AVERAGING,)
+    names: tuple[str, ...] = (LEARNING_RATE, "momentum", "clipnorm", "clipvalue", "global_clipnorm")
+    if quantity == "velocities":
+        return names
+    names = (*names, "weight_decay")
+    return (*names, AVERAGING) if quantity == "averages" or (is_state_hidden and overwrites) else names
 
 
 def held(case: Case, arithmetic: Arithmetic, reading: Reading) -> Held:
@@ -67,13 +72,13 @@ def held(case: Case, arithmetic: Arithmetic, reading: Reading) -> Held:
 
     def enclosed(name: str) -> Enclosure | None:
         value = config[name]
-        return None if value is None else arithmetic.point(_as_held(value, arithmetic, reading.get(name)))
+        return None if value is None else _as_held(value, arithmetic, reading.get(name, ROUNDED))
 
     momentum = reading.get(AVERAGING, ROUNDED)
     value = config[AVERAGING]
-    kept = arithmetic.point(_as_held(value, arithmetic, ROUNDED if momentum == APART else momentum))
+    kept = _as_held(value, arithmetic, ROUNDED if momentum == APART else momentum)
     complement = 1 - kept
-    if momentum in (APART, DOUBLE):
+    if momentum in (APART, KEPT):
         complement = hull(complement, arithmetic.point(setting(1 - value, dtype)))
     if momentum == APART:
         complement = arithmetic.point(setting(1 - value, dtype))
@@ -93,32 +98,42 @@ def held(case: Case, arithmetic: Arithmetic, reading: Reading) -> Held:
     )
 
 
-def _as_held(value: float, arithmetic: Arithmetic, kind: str | None) -> Any:
+def _as_held(value: float, arithmetic: Arithmetic, kind: str) -> Enclosure:
     dtype = arithmetic.dtype
-    if kind in (None, ROUNDED) or dtype == FLOAT64:
-        return setting(value, dtype)
-    return setting(value, FLOAT32) if kind == SINGLE else np.float64(value)
+    if kind == ROUNDED or dtype == FLOAT64:
+        return arithmetic.point(setting(value, dtype))
+    double = arithmetic.point(np.float64(value))
+    return double if dtype == FLOAT32 else hull(arithmetic.point(setting(value, FLOAT32)), double)
 
 
 def _kinds(case: Case, name: str) -> list[str]:
-    value = case.config.get(name)
     dtypes = {variable.dtype for variable in case.variables}
     if name == LEARNING_RATE:
-        # The learning rate is a float32, in which those of the cases are not all exact.
-        kinds = [ROUNDED, DOUBLE]
-        return [*kinds, SINGLE] if dtypes & {FLOAT16, BFLOAT16} else kinds
-    if value is None or (name == AVERAGING and not case.config["use_ema"]):
-        return [ROUNDED]
+        values = _rates(case)
+        # A float64 variable, too, gets a learning rate that was a float32.
+        dtypes = {FLOAT32 if dtype == FLOAT64 else dtype for dtype in dtypes}
+    else:
+        value = case.config.get(name)
+        values = [] if value is None or (name == AVERAGING and not case.config["use_ema"]) else [value]
     kinds = [ROUNDED]
-    if any(float(setting(value, dtype)) != value for dtype in dtypes):
-        kinds.append(DOUBLE)
-        if dtypes & {FLOAT16, BFLOAT16}:
-            kinds.append(SINGLE)
-    if name == AVERAGING:
-        inexact = [
-            dtype
-            for dtype in dtypes
-            if setting(1, dtype) - setting(value, dtype) != setting(1 - value, dtype)
-        ]
-        kinds += [APART] if inexact else []
+    if values is None or any(float(setting(value, dtype)) != value for value in values for dtype in dtypes):
+        kinds.append(KEPT)
+    if name == AVERAGING and any(
+        _has_inexact_complement(value, dtype) for value in values or () for dtype in dtypes
+    ):
+        kinds.append(APART)
     return kinds
+
+
+def _rates(case: Case) -> Sequence[float] | None:
+    """Return all values of the learning rate; None for those of a formula, which are any."""
+    if case.learning_rate_calls is not None:
+        return case.learning_rate_calls
+    given = case.config["learning_rate"]
+    if not isinstance(given, dict):
+        return (given,)
+    return given["config"]["values"] if given["class_name"] == "PiecewiseConstantDecay" else None
+
+
+def _has_inexact_complement(value: float, dtype: np.dtype[Any]) -> bool:
+    return bool(setting(1, dtype) - setting(value, dtype) != setting(1 - value, dtype))

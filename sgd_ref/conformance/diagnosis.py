@@ -1,0 +1,169 @@
+"""The diagnosis of a divergence: which known deviation it equals, and where the two part."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from sgd_ref.arithmetic.rounded import FLOAT64, Array, convert
+from sgd_ref.conformance import reference
+from sgd_ref.conformance.case import Case, Trajectory
+from sgd_ref.conformance.comparison import COUNTERS, LISTS, SCALARS, compare
+from sgd_ref.conformance.deviations import DEVIATIONS, compose
+from sgd_ref.conformance.parting import Parting, parting
+
+CLOSE = 1 / 32
+"""A deviation that leaves less than this share of every difference explains it but for rounding."""
+
+ROUNDING = 2.0**-12
+"""Differences below this share of the largest number are not looked at for that."""
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What is known of a divergence.
+
+    Attributes
+    ----------
+    names : tuple of tuple of str
+        Known deviations, alone or in pairs, that the trajectory equals; several where this case does not
+        tell them apart.
+    is_exact : bool
+        Whether it equals them to the bit; otherwise they explain it but for rounding.
+    parting : Parting or None
+        Where the trajectory parts from that of the reference: call, stage, variable, element and bits.
+    """
+
+    names: tuple[tuple[str, ...], ...] = ()
+    is_exact: bool = True
+    parting: Parting | None = None
+
+    def __str__(self) -> str:
+        if not self.names:
+            return "it equals no known deviation"
+        alternatives = ", or ".join(" with ".join(names) for names in self.names)
+        return f"it equals {alternatives}" + ("" if self.is_exact else ", but for rounding")
+
+
+def diagnose(
+    case: Case,
+    observed: Trajectory,
+    with_pairs: bool = False,
+    candidates: Iterable[str] | None = None,
+) -> Diagnosis:
+    """Find the known deviations whose trajectory equals the one that was observed.
+
+    Parameters
+    ----------
+    case : Case
+        The case.
+    observed : trajectory
+        Of the form that ``check_form`` checks.
+    with_pairs : bool, default False
+        Whether pairs are tried where no deviation alone does it, which takes seconds.
+    candidates : iterable of str, optional
+        Names of deviations; all by default.
+
+    Examples
+    --------
+    >>> from sgd_ref import conformance
+    >>> case = conformance.cases("smoke")[0]
+    >>> wrong = reference.run(case, *compose(["ascends"]))
+    >>> diagnose(case, wrong).names
+    (('ascends',),)
+    """
+    where = parting(case, observed)
+    if where is None:
+        return Diagnosis()
+    start = _beginning(case, where.difference.call + 1)
+    names: list[tuple[str, ...]] = [(name,) for name in (DEVIATIONS if candidates is None else candidates)]
+    alone = [name for name in names if _differs(start, name)]
+    likely = [name for name in alone if _explains(start, observed, name)]
+    exact = tuple(name for name in likely if _equals(case, observed, name))
+    if not exact and with_pairs:
+        pairs = [(*first, *second) for first, second in combinations(alone, 2)]
+        exact = tuple(
+            pair for pair in pairs if _equals(start, observed, pair) and _equals(case, observed, pair)
+        )
+    if exact:
+        return Diagnosis(exact, True, where)
+    return Diagnosis(tuple(name for name in likely if _explains(case, observed, name)), False, where)
+
+
+def count(diagnoses: Iterable[Diagnosis]) -> Counter[tuple[str, ...]]:
+    """Return in how many of several divergences each deviation, or pair, was found."""
+    return Counter(names for diagnosis in diagnoses for names in diagnosis.names)
+
+
+def _beginning(case: Case, calls: int) -> Case:
+    """Return the first calls of a case, in which most deviations can be ruled out."""
+    if calls >= len(case.gradients):
+        return case
+    rates = case.learning_rate_calls
+    return replace(
+        case,
+        gradients=case.gradients[:calls],
+        learning_rate_calls=None if rates is None else rates[:calls],
+        finalize=False,
+    )
+
+
+def _run(case: Case, names: tuple[str, ...]) -> Trajectory:
+    return reference.run(case, *compose(names))
+
+
+def _differs(case: Case, names: tuple[str, ...]) -> bool:
+    """Whether a deviation does anything in a case; one that does not explains nothing."""
+    return not compare(case, reference.run(case), _run(case, names)).equal
+
+
+def _equals(case: Case, observed: Trajectory, names: tuple[str, ...]) -> bool:
+    wrong = _run(case, names)
+    return compare(case, wrong, observed[: len(wrong)]).equal
+
+
+def _explains(case: Case, observed: Trajectory, names: tuple[str, ...]) -> bool:
+    """Whether a deviation equals what was observed, or leaves next to nothing of the differences."""
+    wrong = _run(case, names)
+    given = observed[: len(wrong)]
+    return compare(case, wrong, given).equal or _share_left(reference.run(case), wrong, given) < CLOSE
+
+
+def _share_left(expected: Trajectory, wrong: Trajectory, observed: Trajectory) -> float:
+    """Return how much of the differences from the reference a deviation leaves, at most, from 0 to infinity."""
+    share = 0.0
+    for want, explained, got in zip(expected, wrong, observed, strict=True):
+        for quantity in (*COUNTERS, *SCALARS):
+            if None not in (explained.get(quantity), got.get(quantity)):
+                share = max(share, _share(want[quantity], explained[quantity], got[quantity]))
+        for quantity in LISTS:
+            if want[quantity] and got.get(quantity):
+                arrays = zip(want[quantity], explained[quantity], got[quantity], strict=True)
+                share = max([share, *(_share(*three) for three in arrays)])
+    return share
+
+
+def _share(want: Any, explained: Any, got: Any) -> float:
+    expected, wrong, observed = (_wide(array) for array in (want, explained, got))
+    usual = np.isfinite(expected) & np.isfinite(wrong) & np.isfinite(observed)
+    if not np.array_equal(wrong[~usual], observed[~usual], equal_nan=True):
+        return math.inf
+    before = np.abs(observed[usual] - expected[usual]).max(initial=0.0)
+    left = np.abs(observed[usual] - wrong[usual]).max(initial=0.0)
+    # A difference that is small beside the numbers themselves may be rounding all of it.
+    size = np.abs(observed[usual]).max(initial=0.0) * ROUNDING
+    return float(left / max(before, size)) if left else 0.0
+
+
+def _wide(array: Any) -> Array:
+    values = np.asarray(array)
+    if values.dtype.kind in "iu":
+        return values.astype(FLOAT64)
+    with np.errstate(all="ignore"):
+        return convert(values, FLOAT64)
