@@ -1,0 +1,101 @@
+"""Averages in other forms of ``ema_momentum * average + (1 - ema_momentum) * w``."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from sgd_ref.arithmetic.rounded import setting
+from sgd_ref.base import Call
+from sgd_ref.conformance.deviations.fused import fused_multiply_add
+from sgd_ref.conformance.faithful.formulas import Formulas, where_finite
+from sgd_ref.optimizer import Values
+from sgd_ref.rule import Number, Numbers
+
+
+class AverageFusedWithWeights(Formulas):
+    """``fma(1 - ema_momentum, w, ema_momentum * average)``: the product with w is not rounded.
+
+    So does PyTorch in ``average.mul_(decay).add_(w, alpha=1 - decay)``.
+    """
+
+    def averaged(self, average: Numbers, w: Numbers, ema_momentum: Number) -> Numbers:
+        """Fuse the second product with the sum."""
+        return fused_multiply_add(1 - ema_momentum, w, ema_momentum * average)
+
+
+class AverageTowardsWeights(Formulas):
+    """``average + (1 - ema_momentum) * (w - average)``: a step from the average, each operation rounded.
+
+    ``torch.optim.swa_utils`` averages lists of tensors by such a linear interpolation.
+    """
+
+    def averaged(self, average: Numbers, w: Numbers, ema_momentum: Number) -> Numbers:
+        """Interpolate from the average."""
+        definition = super().averaged(average, w, ema_momentum)
+        return where_finite(average + (1 - ema_momentum) * (w - average), definition, average, w)
+
+
+class AverageTowardsWeightsFused(Formulas):
+    """``fma(1 - ema_momentum, w - average, average)``: as an interpolation with one rounding less."""
+
+    def averaged(self, average: Numbers, w: Numbers, ema_momentum: Number) -> Numbers:
+        """Interpolate from the average, fused."""
+        definition = super().averaged(average, w, ema_momentum)
+        fused = fused_multiply_add(1 - ema_momentum, w - average, average)
+        return where_finite(fused, definition, average, w)
+
+
+class AverageFromWeights(Formulas):
+    """``w - ema_momentum * (w - average)``: a step back from the weights, each operation rounded.
+
+    Linear interpolation takes this form in PyTorch where its weight is at least one half.
+    """
+
+    def averaged(self, average: Numbers, w: Numbers, ema_momentum: Number) -> Numbers:
+        """Interpolate from the weights."""
+        definition = super().averaged(average, w, ema_momentum)
+        return where_finite(w - ema_momentum * (w - average), definition, average, w)
+
+
+class AverageFromWeightsFused(Formulas):
+    """``fma(-ema_momentum, w - average, w)``: a step back from the weights, with one rounding less."""
+
+    def averaged(self, average: Numbers, w: Numbers, ema_momentum: Number) -> Numbers:
+        """Interpolate from the weights, fused."""
+        definition = super().averaged(average, w, ema_momentum)
+        fused = fused_multiply_add(-ema_momentum, w - average, w)
+        return where_finite(fused, definition, average, w)
+
+
+class AverageLessDifference(Formulas):
+    """``average - (1 - ema_momentum) * (average - w)``: differs from the interpolation in signs of zeros.
+
+    The documentation of ``tf.train.ExponentialMovingAverage`` has
+    ``shadow_variable -= (1 - decay) * (shadow_variable - variable)``.
+    """
+
+    def averaged(self, average: Numbers, w: Numbers, ema_momentum: Number) -> Numbers:
+        """Subtract a part of the difference."""
+        definition = super().averaged(average, w, ema_momentum)
+        return where_finite(average - (1 - ema_momentum) * (average - w), definition, average, w)
+
+
+class AverageWithComplementOfDouble(Formulas):
+    """``ema_momentum * average + complement * w``, where ``1 - ema_momentum`` is formed in double.
+
+    Both factors are rounded to the dtype by themselves, so that they need not add up to 1. A setting is a
+    Python number, and ``1 - decay`` is taken of it before an array is met.
+    """
+
+    def average(self, values: Values, call: Call) -> Values:
+        """Round both factors by themselves."""
+        if not self.settings.use_ema or self.updates_before(call) == 0:
+            return super().average(values, call)
+        momentum = self.settings.ema_momentum
+        averages = [
+            np.asarray(setting(momentum, w.dtype) * average + setting(1 - momentum, w.dtype) * w)
+            for average, w in zip(values.averages, values.variables, strict=True)
+        ]
+        return replace(values, averages=averages)

@@ -1,0 +1,62 @@
+"""Whole implementations: several evaluations at once, as some libraries combine them."""
+
+from __future__ import annotations
+
+from sgd_ref.conformance.deviations.accumulation import MeanByReciprocal
+from sgd_ref.conformance.deviations.averages import AveragesFused
+from sgd_ref.conformance.deviations.clipping import ClipnormByOneFactor
+from sgd_ref.conformance.deviations.decay import DecayFused
+from sgd_ref.conformance.deviations.update import UpdateFused
+from sgd_ref.conformance.faithful import accumulation, averages, clipping, decay, rates, scaling, velocity
+from sgd_ref.conformance.faithful.precision import StepInFloat64
+
+
+class Contracted(
+    UpdateFused,
+    DecayFused,
+    AveragesFused,
+    MeanByReciprocal,
+    ClipnormByOneFactor,
+):
+    """What XLA does to a step that it compiles for a processor with fused multiply-add, all at once.
+
+    ``fma(-learning_rate, g, w)``, ``fma(velocity, momentum, -(g * learning_rate))``,
+    ``fma(-w, weight_decay * learning_rate, w)``, ``fma(ema_momentum, average, (1 - ema_momentum) * w)``,
+    ``sum * (1 / N)`` and ``g * (clipnorm * (1 / max(norm, clipnorm)))``, in float32 and float64.
+    """
+
+
+class LoopOfTensors(
+    velocity.RateFactoredVelocityFused,
+    averages.AverageFusedWithWeights,
+    scaling.UnscaleByReciprocal,
+    clipping.ClipByQuotient,
+    clipping.GlobalClipByQuotient,
+    decay.DecayByFactor,
+):
+    """What a user of PyTorch writes: a scaler, a clamped clipping factor, decay by a factor, fused sums.
+
+    ``g * (1 / loss_scale)``, ``g * (clipnorm / max(norm, clipnorm))``, ``w * (1 - weight_decay *
+    learning_rate)``, ``fma(momentum, t, g)``, ``fma(-learning_rate, t, w)``, and for the averages
+    ``fma(1 - ema_momentum, w, ema_momentum * average)``.
+    """
+
+
+class ChainOfTransformations(
+    accumulation.RunningMean,
+    velocity.RateFactoredDecay,
+    averages.AverageTowardsWeights,
+    clipping.GlobalClipNormalised,
+):
+    """What a user of Optax writes: a chain of transformations in ``MultiSteps``.
+
+    ``mean + (g - mean) / k``, ``(g / norm) * clipnorm`` above a global norm, ``momentum * t + g``,
+    ``w - learning_rate * (t + weight_decay * w)``, ``average + (1 - ema_momentum) * (w - average)``.
+    """
+
+
+class EverythingInDouble(rates.RateInDouble, StepInFloat64):
+    """A step in float64 with all settings and the learning rate as given; what is stored is rounded once.
+
+    Variables of float64 differ by their learning rate alone.
+    """

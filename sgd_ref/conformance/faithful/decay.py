@@ -1,0 +1,212 @@
+"""Weight decay by other products, as a factor, and as one more addend of the update."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import replace
+
+import numpy as np
+
+from sgd_ref import rule
+from sgd_ref.arithmetic.rounded import setting
+from sgd_ref.base import Call
+from sgd_ref.conformance.deviations.fused import fused_multiply_add
+from sgd_ref.conformance.faithful.formulas import Formulas, where_finite
+from sgd_ref.optimizer import Gradients, Values
+from sgd_ref.rule import Number, Numbers
+
+
+class DecayRateFirst(Formulas):
+    """``w - (w * learning_rate) * weight_decay``: each operation rounded."""
+
+    def decayed(self, w: Numbers, weight_decay: Number, rate: Number) -> Numbers:
+        """Multiply by the rate first."""
+        return w - w * rate * weight_decay
+
+
+class DecayFusedWithRate(Formulas):
+    """``fma(-(w * weight_decay), learning_rate, w)``: the last product is not rounded."""
+
+    def decayed(self, w: Numbers, weight_decay: Number, rate: Number) -> Numbers:
+        """Fuse the product with the rate."""
+        return fused_multiply_add(-(w * weight_decay), rate, w)
+
+
+class DecayFusedWithWeightDecay(Formulas):
+    """``fma(-(w * learning_rate), weight_decay, w)``: the rate first, and the last product not rounded."""
+
+    def decayed(self, w: Numbers, weight_decay: Number, rate: Number) -> Numbers:
+        """Fuse the product with the weight decay."""
+        return fused_multiply_add(-(w * rate), weight_decay, w)
+
+
+class DecayByFactor(Formulas):
+    """``w * (1 - weight_decay * learning_rate)``: each operation rounded in the dtype of w.
+
+    ``p.mul_(1 - lr * weight_decay)`` in AdamW of PyTorch. An infinite weight is NaN, as in the definition.
+    """
+
+    def decayed(self, w: Numbers, weight_decay: Number, rate: Number) -> Numbers:
+        """Multiply once."""
+        definition = super().decayed(w, weight_decay, rate)
+        return where_finite(w * (1 - weight_decay * rate), definition, w)
+
+
+class DecayByProductOfDoubles(Formulas):
+    """``w - w * (weight_decay * learning_rate)``, where the settings are multiplied in double.
+
+    Their product is rounded to the dtype of w once.
+    """
+
+    def decay(self, values: Values, gradients: Gradients, call: Call) -> Values:
+        """Multiply by one setting."""
+        if self.settings.weight_decay is None:
+            return values
+        product = self.settings.weight_decay * float(call.learning_rate)
+        variables = [
+            np.asarray(w - w * setting(product, w.dtype)) if gradient is not None and applies else w
+            for w, gradient, applies in zip(values.variables, gradients, call.state.decayed, strict=True)
+        ]
+        return replace(values, variables=variables)
+
+
+class DecayInTheSum(Formulas):
+    """Decay and update are one sum: of w, of what it loses, and of one step, or two with `nesterov`.
+
+    What w loses is ``(w * weight_decay) * learning_rate``, of the weights before the update; the steps are
+    ``-(learning_rate * g)``, the velocity, or ``momentum * velocity`` and ``-(learning_rate * g)``.
+    """
+
+    def decay(self, values: Values, gradients: Gradients, call: Call) -> Values:
+        """Leave it to the update."""
+        return values
+
+    def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
+        """Update the variables that decay by one sum, and the others as defined."""
+        weight_decay, applies = self.settings.weight_decay, call.state.decayed
+        if weight_decay is None:
+            return super().update(values, gradients, call)
+        others = [None if decays else g for g, decays in zip(gradients, applies, strict=True)]
+        values = super().update(values, others, call)
+        variables, velocities = list(values.variables), list(values.velocities)
+        for index, g in enumerate(gradients):
+            if g is None or not applies[index]:
+                continue
+            w = variables[index]
+            rate = setting(float(call.learning_rate), w.dtype)
+            loss = w * setting(weight_decay, w.dtype) * rate
+            if self.settings.momentum == 0:
+                variables[index] = self.summed(w, loss, [-(rate * g)])
+                continue
+            momentum = setting(self.settings.momentum, w.dtype)
+            velocity = velocities[index] = self.accelerated(velocities[index], g, momentum, rate)
+            steps = [momentum * velocity, -(rate * g)] if self.settings.nesterov else [velocity]
+            variables[index] = self.summed(w, loss, steps)
+        return replace(values, variables=variables, velocities=velocities)
+
+    @abstractmethod
+    def summed(self, w: Numbers, loss: Numbers, steps: list[Numbers]) -> Numbers:
+        """Return w less its loss plus all steps, in an order of its own."""
+
+
+class DecayAddedLast(DecayInTheSum):
+    """``((w + step) + step) - (w * weight_decay) * learning_rate``: every addend to w in its turn.
+
+    The lost part is that of the weights before the update, but is subtracted at the end.
+    """
+
+    def summed(self, w: Numbers, loss: Numbers, steps: list[Numbers]) -> Numbers:
+        """Add the steps one by one, then subtract the loss."""
+        for step in steps:
+            w = w + step
+        return w - loss
+
+
+class SmallAddendsFirst(DecayInTheSum):
+    """``w + ((step + step) - (w * weight_decay) * learning_rate)``: w is touched once.
+
+    Optax adds the whole update to the parameters at the end, in ``apply_updates``.
+    """
+
+    def summed(self, w: Numbers, loss: Numbers, steps: list[Numbers]) -> Numbers:
+        """Collect everything before w is met."""
+        total = steps[0]
+        for step in steps[1:]:
+            total = total + step
+        return w + (total - loss)
+
+
+class LossMeetsLastStep(DecayInTheSum):
+    """``(w + momentum * velocity) - (learning_rate * g + (w * weight_decay) * learning_rate)``.
+
+    With `nesterov`; with one step only, ``w + (step - (w * weight_decay) * learning_rate)``.
+    """
+
+    def summed(self, w: Numbers, loss: Numbers, steps: list[Numbers]) -> Numbers:
+        """Add the last step and the loss first."""
+        for step in steps[:-1]:
+            w = w + step
+        return w + (steps[-1] - loss)
+
+
+class LossMeetsVelocity(DecayInTheSum):
+    """``(w - learning_rate * g) + (momentum * velocity - (w * weight_decay) * learning_rate)``.
+
+    With `nesterov`; with one step only, ``(step - (w * weight_decay) * learning_rate) + w``.
+    """
+
+    def summed(self, w: Numbers, loss: Numbers, steps: list[Numbers]) -> Numbers:
+        """Add the first step and the loss first."""
+        for step in steps[1:]:
+            w = w + step
+        return w + (steps[0] - loss)
+
+
+class DecayWithGradient(Formulas):
+    """``w - learning_rate * (g + weight_decay * w)`` without momentum: each operation rounded.
+
+    Without momentum, weight decay and a penalty on the gradient are one; ``torch.optim.SGD`` and Optax
+    evaluate so. With momentum they are two, and this is the definition.
+    """
+
+    def decay(self, values: Values, gradients: Gradients, call: Call) -> Values:
+        """Leave it to the update where there is no momentum."""
+        if self.settings.momentum == 0:
+            return values
+        return super().decay(values, gradients, call)
+
+    def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
+        """Add the penalty to the gradient where there is no momentum."""
+        weight_decay = self.settings.weight_decay
+        if self.settings.momentum != 0 or weight_decay is None:
+            return super().update(values, gradients, call)
+        penalised = [
+            g + setting(weight_decay, w.dtype) * w if g is not None and applies else g
+            for w, g, applies in zip(values.variables, gradients, call.state.decayed, strict=True)
+        ]
+        return super().update(values, penalised, call)
+
+
+class DecayWithFusedGradient(DecayWithGradient):
+    """``w - learning_rate * fma(weight_decay, w, g)`` without momentum, and the last product fused, too.
+
+    ``grad.add(param, alpha=weight_decay)`` and ``param.add_(grad, alpha=-lr)`` in ``torch.optim.SGD``.
+    """
+
+    def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
+        """Fuse both products."""
+        weight_decay = self.settings.weight_decay
+        if self.settings.momentum != 0 or weight_decay is None:
+            return super().update(values, gradients, call)
+        variables = list(values.variables)
+        for index, g in enumerate(gradients):
+            if g is None:
+                continue
+            w = variables[index]
+            rate = setting(float(call.learning_rate), w.dtype)
+            if not call.state.decayed[index]:
+                variables[index] = rule.descend(w, g, rate)
+                continue
+            penalised = fused_multiply_add(setting(weight_decay, w.dtype), w, g)
+            variables[index] = fused_multiply_add(-rate, penalised, w)
+        return replace(values, variables=variables)

@@ -1,0 +1,78 @@
+"""State that is kept wider than it is reported."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from sgd_ref.arithmetic.rounded import FLOAT32, FLOAT64
+from sgd_ref.base import Call
+from sgd_ref.conformance.deviations.deviation import HALF
+from sgd_ref.conformance.faithful.precision import Wider, rounded_like
+from sgd_ref.optimizer import Values
+
+
+class HiddenFloat64(Wider):
+    """Weights, velocities, averages and accumulators are kept in float64; what is reported is rounded.
+
+    Everything is computed in float64 with the settings as given, and a step starts from what is kept, not
+    from what was reported. As an implementation that converts the parameters when it takes them over and
+    when it gives them back.
+    """
+
+    kept: tuple[str, ...] = ("variables", "velocities", "averages", "accumulators")
+    _own: Values | None = None
+
+    def wide_dtype(self, dtype: np.dtype[Any]) -> np.dtype[Any]:
+        """Return float64."""
+        return FLOAT64
+
+    def advance(self, values: Values, call: Call, loss_scale: float | np.float32 | None) -> Values:
+        """Advance what is kept, and return it rounded."""
+        wide = self.widened_values(values)
+        if self._own is not None:
+            wide = replace(wide, **{quantity: getattr(self._own, quantity) for quantity in self.kept})
+        wide_call = call._replace(gradients=self.widened(call.gradients))
+        self._own = super().advance(wide, wide_call, loss_scale)
+        return rounded_like(self._own, values)
+
+
+class HiddenFloat32(HiddenFloat64):
+    """Of half variables, weights and all state are kept in float32; what is reported is rounded.
+
+    Mixed precision training with float32 "master weights", as Micikevicius et al. describe it in "Mixed
+    Precision Training", 2018, which the half copies are made from after each step.
+    """
+
+    def wide_dtype(self, dtype: np.dtype[Any]) -> np.dtype[Any]:
+        """Return float32 for half types."""
+        return FLOAT32 if dtype in HALF else dtype
+
+
+class HiddenMasterWeights(HiddenFloat32):
+    """Of half variables, only the weights are kept in float32; the other state is what is reported.
+
+    Each step is computed in float32 and rounded once where it is stored.
+    """
+
+    kept = ("variables",)
+
+
+class HiddenVelocities(HiddenFloat32):
+    """Of half variables, only the velocities are kept in float32: weights in half, optimizer state in full.
+
+    Each step is computed in float32 and rounded once where it is stored.
+    """
+
+    kept = ("velocities",)
+
+
+class HiddenAverages(HiddenFloat32):
+    """Of half variables, only the averages are kept in float32, since they move by small steps.
+
+    Each step is computed in float32 and rounded once where it is stored.
+    """
+
+    kept = ("averages",)

@@ -1,0 +1,180 @@
+"""Norms summed in floating point, in several orders.
+
+The definition rounds the norm once. These round every square and every sum, in the dtype that holds all
+gradients, of half types in float32, and the root to that dtype. So that squares neither overflow nor
+underflow, the elements are scaled by a power of two first, which rounds nothing that matters.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from typing import Any
+
+import numpy as np
+
+from sgd_ref.arithmetic.rounded import FLOAT32, FLOAT64, Array, convert, promoted
+from sgd_ref.conformance.deviations.fused import fused_multiply_add
+from sgd_ref.optimizer import SGD
+
+LANES = 8
+BLOCK = 16
+
+
+class SummedNorm(SGD):
+    """The norm is the root of a sum of squares, each operation rounded."""
+
+    def norm(self, gradients: list[Array]) -> Any:
+        """Scale by a power of two, square, add, and take the root."""
+        dtype = promoted([gradient.dtype for gradient in gradients])
+        elements = np.concatenate(
+            [convert(gradient, self.working_dtype(dtype)).reshape(-1) for gradient in gradients]
+        )
+        largest = np.max(np.abs(elements), initial=0)
+        if largest == 0 or not math.isfinite(largest):
+            return convert(np.asarray(largest), dtype)[()]
+        exponent = int(np.frexp(largest)[1])
+        scaled = self.length(np.ldexp(elements, -exponent))
+        return convert(np.asarray(np.ldexp(scaled, exponent)), dtype)[()]
+
+    def working_dtype(self, dtype: np.dtype[Any]) -> np.dtype[Any]:
+        """Return the dtype in which a norm that is needed in `dtype` is computed."""
+        return promoted([dtype, FLOAT32])
+
+    def length(self, elements: Array) -> Any:
+        """Return the norm of elements of which the largest is between 1/2 and 1."""
+        return np.sqrt(self.sum_of_squares(elements))
+
+    @abstractmethod
+    def sum_of_squares(self, elements: Array) -> Any:
+        """Return the sum of the squares of elements of which the largest is between 1/2 and 1."""
+
+
+class NormFromLeft(SummedNorm):
+    """``((x1**2 + x2**2) + x3**2) + ...``, every square and every sum rounded: a naive loop in C."""
+
+    def sum_of_squares(self, elements: Array) -> Any:
+        """Add from the left."""
+        return added_in_turn(elements * elements)
+
+
+class NormFromRight(SummedNorm):
+    """``x1**2 + (x2**2 + (x3**2 + ...))``, every square and every sum rounded."""
+
+    def sum_of_squares(self, elements: Array) -> Any:
+        """Add from the right."""
+        return added_in_turn((elements * elements)[::-1])
+
+
+class NormFused(SummedNorm):
+    """``fma(x3, x3, fma(x2, x2, x1**2))``, and so on: the squares are not rounded, only the sums."""
+
+    def sum_of_squares(self, elements: Array) -> Any:
+        """Add from the left, fused."""
+        total = np.zeros((), elements.dtype)
+        for element in elements:
+            total = fused_multiply_add(element, element, total)
+        return total
+
+
+class NormInPairs(SummedNorm):
+    """Squares are added in pairs, the sums in pairs again, and so on: the tree of a reduction on a GPU."""
+
+    def sum_of_squares(self, elements: Array) -> Any:
+        """Add in pairs."""
+        return added_in_pairs(elements * elements)
+
+
+class NormInLanes(SummedNorm):
+    """Eight sums of every eighth square, added in pairs at the end: vector registers of eight lanes."""
+
+    def sum_of_squares(self, elements: Array) -> Any:
+        """Add in eight lanes."""
+        squares = elements * elements
+        return added_in_pairs(
+            np.array([added_in_turn(squares[lane::LANES]) for lane in range(LANES)], squares.dtype)
+        )
+
+
+class NormInBlocks(SummedNorm):
+    """Sums of sixteen squares each, from the left, and then of these sums: one part for each thread."""
+
+    def sum_of_squares(self, elements: Array) -> Any:
+        """Add block by block."""
+        squares = elements * elements
+        parts = [added_in_turn(squares[start : start + BLOCK]) for start in range(0, squares.size, BLOCK)]
+        return added_in_turn(np.array(parts, squares.dtype))
+
+
+class NormInDouble(SummedNorm):
+    """Squares, sums and the root in float64, rounded to the dtype at the end; as BLAS has ``dsdot``.
+
+    The norm of float64 gradients is summed there, too, by NumPy in its order.
+    """
+
+    def working_dtype(self, dtype: np.dtype[Any]) -> np.dtype[Any]:
+        """Return float64."""
+        return FLOAT64
+
+    def sum_of_squares(self, elements: Array) -> Any:
+        """Add as NumPy does."""
+        return np.sum(elements * elements)
+
+
+class NormOfNorms(SummedNorm):
+    """The global norm is the norm of the norms of the gradients, each rounded.
+
+    ``torch.nn.utils.clip_grad_norm_`` stacks the norms of the gradients and takes the norm of these. The
+    squares of one gradient are added from the left; the norms of half gradients stay in float32.
+    """
+
+    def norm(self, gradients: list[Array]) -> Any:
+        """Take the norms one by one, then that of them all."""
+        dtype = promoted([gradient.dtype for gradient in gradients])
+        wide = self.working_dtype(dtype)
+        norms = [super(NormOfNorms, self).norm([convert(gradient, wide)]) for gradient in gradients]
+        return convert(np.asarray(super().norm([np.array(norms, wide)])), dtype)[()]
+
+    def sum_of_squares(self, elements: Array) -> Any:
+        """Add from the left."""
+        return added_in_turn(elements * elements)
+
+
+class NormScaledByLargest(SummedNorm):
+    """``largest * sqrt(sum((x / largest)**2))``, where every quotient is rounded, too.
+
+    The older ``snrm2`` of the reference BLAS scales so, by the largest element met so far.
+    """
+
+    def length(self, elements: Array) -> Any:
+        """Divide by the largest element, and multiply by it at the end."""
+        largest = np.max(np.abs(elements))
+        return largest * super().length(elements / largest)
+
+    def sum_of_squares(self, elements: Array) -> Any:
+        """Add from the left."""
+        return added_in_turn(elements * elements)
+
+
+def added_in_turn(numbers: Array) -> Any:
+    """Return the sum from the left, every addition rounded.
+
+    >>> int(added_in_turn(np.array([2**24, 1, 1], "float32")))
+    16777216
+    """
+    total = numbers.dtype.type(0)
+    for number in numbers:
+        total = total + number
+    return total
+
+
+def added_in_pairs(numbers: Array) -> Any:
+    """Return the sum of the sum of the first half and that of the second, every addition rounded.
+
+    >>> int(added_in_pairs(np.array([2**24, 0, 1, 1], "float32")))
+    16777218
+    """
+    if len(numbers) <= 1:
+        return numbers[0] if len(numbers) else numbers.dtype.type(0)
+    half = len(numbers) // 2
+    return added_in_pairs(numbers[:half]) + added_in_pairs(numbers[half:])

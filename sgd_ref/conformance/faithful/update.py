@@ -1,0 +1,175 @@
+"""The update of the weights: fused, and its sum associated otherwise."""
+
+from __future__ import annotations
+
+from sgd_ref.conformance.deviations.fused import fused_multiply_add
+from sgd_ref.conformance.faithful.formulas import Formulas, where_finite
+from sgd_ref.rule import Number, Numbers
+
+
+class DescentFused(Formulas):
+    """``fma(-learning_rate, g, w)`` without momentum: one rounding for two.
+
+    Compilers contract ``w -= lr * g`` so by default: GCC for processors with the instruction, and NVCC.
+    """
+
+    def descended(self, w: Numbers, g: Numbers, rate: Number) -> Numbers:
+        """Fuse the product with the difference."""
+        return fused_multiply_add(-rate, g, w)
+
+
+class VelocityFusedWithMomentum(Formulas):
+    """``fma(momentum, velocity, -(learning_rate * g))``: the product with the momentum is not rounded."""
+
+    def accelerated(self, velocity: Numbers, g: Numbers, momentum: Number, rate: Number) -> Numbers:
+        """Fuse the first product with the difference."""
+        return fused_multiply_add(momentum, velocity, -(rate * g))
+
+
+class VelocityFusedWithRate(Formulas):
+    """``fma(-learning_rate, g, momentum * velocity)``: the product with the rate is not rounded.
+
+    So does PyTorch in ``velocity.mul_(momentum).add_(g, alpha=-lr)``.
+    """
+
+    def accelerated(self, velocity: Numbers, g: Numbers, momentum: Number, rate: Number) -> Numbers:
+        """Fuse the second product with the difference."""
+        return fused_multiply_add(-rate, g, momentum * velocity)
+
+
+class NesterovFusedWithMomentum(Formulas):
+    """``w + fma(momentum, velocity, -(learning_rate * g))``: three roundings for four."""
+
+    def moved_by_nesterov(
+        self, w: Numbers, old: Numbers, new: Numbers, g: Numbers, momentum: Number, rate: Number
+    ) -> Numbers:
+        """Fuse the first product of the inner sum."""
+        return w + fused_multiply_add(momentum, new, -(rate * g))
+
+
+class NesterovFusedWithRate(Formulas):
+    """``w + fma(-learning_rate, g, momentum * velocity)``: three roundings for four."""
+
+    def moved_by_nesterov(
+        self, w: Numbers, old: Numbers, new: Numbers, g: Numbers, momentum: Number, rate: Number
+    ) -> Numbers:
+        """Fuse the second product of the inner sum."""
+        return w + fused_multiply_add(-rate, g, momentum * new)
+
+
+class NesterovGradientFirst(Formulas):
+    """``(w - learning_rate * g) + momentum * velocity``: each operation rounded, w first."""
+
+    def moved_by_nesterov(
+        self, w: Numbers, old: Numbers, new: Numbers, g: Numbers, momentum: Number, rate: Number
+    ) -> Numbers:
+        """Subtract the gradient, then add the velocity."""
+        return w - rate * g + momentum * new
+
+
+class NesterovVelocityFirst(Formulas):
+    """``(w + momentum * velocity) - learning_rate * g``: read from left to right, each operation rounded.
+
+    The documentation writes it without parentheses, and so does the order of a naive loop in C.
+    """
+
+    def moved_by_nesterov(
+        self, w: Numbers, old: Numbers, new: Numbers, g: Numbers, momentum: Number, rate: Number
+    ) -> Numbers:
+        """Add the velocity, then subtract the gradient."""
+        return w + momentum * new - rate * g
+
+
+class NesterovVelocityFirstFused(Formulas):
+    """``fma(-learning_rate, g, fma(momentum, velocity, w))``: two roundings for four."""
+
+    def moved_by_nesterov(
+        self, w: Numbers, old: Numbers, new: Numbers, g: Numbers, momentum: Number, rate: Number
+    ) -> Numbers:
+        """Fuse both products."""
+        return fused_multiply_add(-rate, g, fused_multiply_add(momentum, new, w))
+
+
+class NesterovFromBothVelocities(Formulas):
+    """``(w - momentum * old) + (1 + momentum) * new``, of the velocities before and after.
+
+    With ``-learning_rate * g = new - momentum * old`` it is the documented sum; every operation is rounded,
+    also ``1 + momentum``. The lecture notes of Stanford's course CS231n, "Neural Networks Part 3", have
+    ``x += -mu * v_prev + (1 + mu) * v``.
+    """
+
+    def moved_by_nesterov(
+        self, w: Numbers, old: Numbers, new: Numbers, g: Numbers, momentum: Number, rate: Number
+    ) -> Numbers:
+        """Never look at the gradient."""
+        definition = super().moved_by_nesterov(w, old, new, g, momentum, rate)
+        return where_finite(w - momentum * old + (1 + momentum) * new, definition, old, new, g)
+
+
+class NesterovIncrementFromBothVelocities(Formulas):
+    """``w + ((1 + momentum) * new - momentum * old)``, of the velocities before and after.
+
+    As the lecture notes of CS231n write it, ``x += -mu * v_prev + (1 + mu) * v``, which Python evaluates
+    from the right-hand side on; every operation is rounded.
+    """
+
+    def moved_by_nesterov(
+        self, w: Numbers, old: Numbers, new: Numbers, g: Numbers, momentum: Number, rate: Number
+    ) -> Numbers:
+        """Never look at the gradient, and add to w at the end."""
+        definition = super().moved_by_nesterov(w, old, new, g, momentum, rate)
+        return where_finite(w + ((1 + momentum) * new - momentum * old), definition, old, new, g)
+
+
+class VelocityNegated(Formulas):
+    """The velocity has the other sign: ``u = momentum * u + learning_rate * g``, then ``w - u``.
+
+    With `nesterov`, ``w - (momentum * u + learning_rate * g)``. Every rounding is the documented one, but
+    zeros come out with other signs. What is reported is ``-u``.
+    """
+
+    def accelerated(self, velocity: Numbers, g: Numbers, momentum: Number, rate: Number) -> Numbers:
+        """Add the step instead of subtracting it."""
+        return -(momentum * -velocity + rate * g)
+
+    def moved(self, w: Numbers, velocity: Numbers) -> Numbers:
+        """Subtract the negated velocity."""
+        return w - -velocity
+
+    def moved_by_nesterov(
+        self, w: Numbers, old: Numbers, new: Numbers, g: Numbers, momentum: Number, rate: Number
+    ) -> Numbers:
+        """Subtract the negated sum."""
+        return w - (momentum * -new + rate * g)
+
+
+class EveryProductFused(Formulas):
+    """Every product that meets a sum is fused with it, in all dtypes.
+
+    ``fma(-learning_rate, g, w)``; ``fma(momentum, velocity, -(learning_rate * g))`` and, with `nesterov`,
+    ``fma(-learning_rate, g, fma(momentum, velocity, w))``; ``fma(-(w * weight_decay), learning_rate, w)``;
+    ``fma(ema_momentum, average, (1 - ema_momentum) * w)``. What a compiler may do that contracts whatever it
+    can, as NVCC and the fast mode of Clang do.
+    """
+
+    def decayed(self, w: Numbers, weight_decay: Number, rate: Number) -> Numbers:
+        """Fuse the last product."""
+        return fused_multiply_add(-(w * weight_decay), rate, w)
+
+    def descended(self, w: Numbers, g: Numbers, rate: Number) -> Numbers:
+        """Fuse the only product."""
+        return fused_multiply_add(-rate, g, w)
+
+    def accelerated(self, velocity: Numbers, g: Numbers, momentum: Number, rate: Number) -> Numbers:
+        """Fuse one product; a sum of two has no place for the other."""
+        return fused_multiply_add(momentum, velocity, -(rate * g))
+
+    def moved_by_nesterov(
+        self, w: Numbers, old: Numbers, new: Numbers, g: Numbers, momentum: Number, rate: Number
+    ) -> Numbers:
+        """Fuse both products."""
+        return fused_multiply_add(-rate, g, fused_multiply_add(momentum, new, w))
+
+    def averaged(self, average: Numbers, w: Numbers, ema_momentum: Number) -> Numbers:
+        """Fuse one product."""
+        return fused_multiply_add(ema_momentum, average, (1 - ema_momentum) * w)
