@@ -26,7 +26,7 @@ def run(case):
     flat[2] = np.nextafter(flat[2], flat.dtype.type(9))
     return trajectory
 """
-PATTERN = "^float32/.*ordinary"
+PATTERN = "^exact/(?!missing).*/float32"
 
 
 @pytest.fixture
@@ -47,18 +47,19 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_perfect_implementation_is_as_expected(module: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["conform", "perfect:run", "-k", PATTERN]) == cli.AS_EXPECTED
     last = capsys.readouterr().out.splitlines()[-1]
-    assert re.match(r"perfect:run: (\d+) of \1 cases graded; \1 exact, 0 diverges", last)
+    assert re.match(r"perfect:run: (\d+) of \1 cases graded; \1 exact, 0 rounding, 0 diverges", last)
     assert last.endswith("as expected")
     assert "NOT as expected" not in last
 
 
 def test_one_unit_is_shown_with_place_and_bits(module: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["conform", "off:run", "-k", "^named/nesterov-adds-once"]) == cli.DIVERGES
+    assert cli.main(["conform", "off:run", "-k", "^exact/momentum/float32"]) == cli.DIVERGES
     out = capsys.readouterr().out
-    line = next(line for line in out.splitlines() if line.startswith("named/nesterov-adds-once: "))
+    line = next(line for line in out.splitlines() if line.startswith("exact/momentum/float32: "))
     assert re.search(
-        r"call 3, variables of probe\[2\]: expected 0x[0-9a-f]{8} \(.*\), got 0x[0-9a-f]{8} \(.*\), "
-        r"1 unit apart \(1 of \d+ elements\) \[unexplained\]",
+        r"call 3, variables of kernel\[0, 2\]: expected 0x[0-9a-f]{8} \(.*\), got 0x[0-9a-f]{8} \(.*\), "
+        r"1 unit apart \(1 of \d+ elements\); not faithful: call 3, variables of kernel\[0, 2\]: "
+        r"\S+ is outside of \[\S+, \S+\] \[unexplained\]",
         line,
     )
     assert out.splitlines()[-1].endswith("NOT as expected")
@@ -107,9 +108,15 @@ def test_json_of_a_perfect_run(module: Path) -> None:
     [
         ([], "required: COMMAND"),
         (["conform"], "required: target"),
-        (["conform", "nonsense"], "target must be keras or module:function, got 'nonsense'"),
+        (["conform", "nonsense"], "must be keras, torch, optax or module:function, got 'nonsense'"),
         (["conform", "keras", "--backend", "theano"], "invalid choice: 'theano'"),
         (["conform", "keras", "--mode", "lazy"], "invalid choice: 'lazy'"),
+        (["conform", "keras", "--mode", "jitted"], "--mode of keras must be one of eager, compiled, all"),
+        (["conform", "optax", "--mode", "compiled"], "--mode of optax must be one of eager, jitted, all"),
+        (["conform", "torch", "--variant", "slow"], "invalid choice: 'slow'"),
+        (["conform", "torch", "--mode", "eager"], "--mode must be left out for torch, it belongs to keras"),
+        (["conform", "keras", "--variant", "all"], "--variant must be left out for keras, it belongs to t"),
+        (["conform", "perfect:run", "--backend", "jax"], "--backend must be left out for perfect:run, it"),
         (["conform", "keras", "--tier", "huge"], "invalid choice: 'huge'"),
         (["conform", "perfect:run", "-k", "("], "'(' is not a regular expression"),
         (["conform", "perfect:run", "-k", "no such case"], "-k must match the id of a case"),
@@ -155,6 +162,30 @@ def test_pytorch_is_not_compiled(capsys: pytest.CaptureFixture[str]) -> None:
         "keras tensorflow compiled",
         "keras torch eager",
     ]
+
+
+def test_families_and_their_members() -> None:
+    def names(*arguments: str | None) -> list[str]:
+        return [target.name for target in conform.targets(*arguments)]  # type: ignore[arg-type]
+
+    assert names("keras") == ["keras jax eager"]
+    assert names("torch") == ["torch loop"]
+    assert names("torch", None, None, "all") == [
+        "torch loop",
+        "torch foreach",
+        "torch fused",
+        "torch compiled",
+    ]
+    assert names("optax", None, "all") == ["optax eager", "optax jitted"]
+
+
+def test_what_is_not_installed_cannot_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    for target, message in (("torch", "pip install torch"), ("optax", "pip install optax jax")):
+        assert cli.main(["conform", target, "-k", "signed-zeros"]) == cli.COULD_NOT_RUN
+        assert message in capsys.readouterr().out
 
 
 def test_absent_backend(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

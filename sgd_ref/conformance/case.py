@@ -100,6 +100,8 @@ class Case:
     learning_rate_units : int
         How many units in the last place of float32 an evaluation in float32 of the schedule of this
         case may be off.
+    exposes : tuple of str
+        Names of the known deviations that diverge in this case; stated for the standard tier.
     notes : str
         What the case is for, with addresses where it stems from a known bug.
     kind : str
@@ -118,6 +120,7 @@ class Case:
     finalize: bool = False
     features: dict[str, str] | None = None
     learning_rate_units: int = 0
+    exposes: tuple[str, ...] = ()
     notes: str = ""
     kind: str = "trajectory"
 

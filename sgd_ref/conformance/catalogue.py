@@ -115,6 +115,12 @@ class FullProduct(Sequence[Case]):
 
 @cache
 def _standard() -> tuple[Case, ...]:
+    return standard_candidates()
+
+
+@cache
+def standard_candidates() -> tuple[Case, ...]:
+    """Return the cases of the standard tier before they are known to expose anything."""
     chosen = (*_single_features(), *every_pair(), *_plain_ground())
     combinations = {case_id(features): features for features in chosen}
     return (*(make_case(features) for features in combinations.values()), *named_cases())

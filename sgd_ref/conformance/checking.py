@@ -17,6 +17,8 @@ from sgd_ref.conformance.catalogue import cases as catalogue
 from sgd_ref.conformance.comparison import Difference, check_form, compare
 from sgd_ref.conformance.contested import contested
 from sgd_ref.conformance.diagnosis import Diagnosis, diagnose
+from sgd_ref.conformance.named.optimizations import PREFIX
+from sgd_ref.conformance.optimizing import optimizations
 from sgd_ref.gradients import SparseRows
 
 GRADES = ("exact", "rounding", "diverges", "unsupported", "error")
@@ -83,8 +85,15 @@ class Verdict:
         return bool(self.questions)
 
     @property
+    def shows_optimization(self) -> bool:
+        """Whether the case is one that names an optimisation, and fails nobody."""
+        return self.case.id.startswith(PREFIX)
+
+    @property
     def as_defined(self) -> bool:
         """Whether the grade does not count against the implementation."""
+        if self.shows_optimization and self.grade == "diverges":
+            return True
         return self.contested or self.grade in ("exact", "rounding", "unsupported")
 
 
@@ -160,6 +169,17 @@ class Report:
         shown = {item for case in graded for item in (case.features or {}).items()}
         shown |= {("dtype", variable.dtype.name) for case in graded for variable in case.variables}
         return [claim for claim in self.profile.claims() if claim not in shown]
+
+    @property
+    def optimizations(self) -> dict[str, str]:
+        """Return for each optimisation that could be seen: "not done", "done", or another evaluation."""
+        return optimizations(
+            {
+                case_id: (verdict.case, verdict.trajectory)
+                for case_id, verdict in self.verdicts.items()
+                if verdict.shows_optimization and verdict.trajectory is not None
+            }
+        )
 
     @property
     def contested_share(self) -> float:

@@ -196,7 +196,7 @@ def _pairs(case: Case, wanted: Record, given: Record) -> Iterator[tuple[str, str
         if wanted.get(quantity) is not None and given.get(quantity) is not None:
             yield quantity, "", _in_float32(wanted[quantity]), _in_float32(given[quantity])
     for quantity in LISTS:
-        if wanted[quantity] and given.get(quantity):
+        if wanted.get(quantity) and given.get(quantity):
             for name, want, got in zip(case.names, wanted[quantity], given[quantity], strict=True):
                 yield quantity, name, want, np.asarray(got)
     for quantity in COUNTERS:

@@ -83,14 +83,15 @@ def diagnose(
         return Diagnosis()
     start = _beginning(case, where.difference.call + 1)
     names: list[tuple[str, ...]] = [(name,) for name in (DEVIATIONS if candidates is None else candidates)]
-    alone = [name for name in names if _differs(start, name)]
+    expected = reference.run(start)
+    # One that does nothing explains nothing.
+    alone = [name for name in names if not compare(start, expected, _run(start, name)).equal]
     likely = [name for name in alone if _explains(start, observed, name)]
     exact = tuple(name for name in likely if _equals(case, observed, name))
     if not exact and with_pairs:
         pairs = [(*first, *second) for first, second in combinations(alone, 2)]
-        exact = tuple(
-            pair for pair in pairs if _equals(start, observed, pair) and _equals(case, observed, pair)
-        )
+        likely_pairs = [pair for pair in pairs if _equals(start, observed, pair)]
+        exact = tuple(pair for pair in likely_pairs if _equals(case, observed, pair))
     if exact:
         return Diagnosis(exact, True, where)
     return Diagnosis(tuple(name for name in likely if _explains(case, observed, name)), False, where)
@@ -118,11 +119,6 @@ def _run(case: Case, names: tuple[str, ...]) -> Trajectory:
     return reference.run(case, *compose(names))
 
 
-def _differs(case: Case, names: tuple[str, ...]) -> bool:
-    """Whether a deviation does anything in a case; one that does not explains nothing."""
-    return not compare(case, reference.run(case), _run(case, names)).equal
-
-
 def _equals(case: Case, observed: Trajectory, names: tuple[str, ...]) -> bool:
     wrong = _run(case, names)
     return compare(case, wrong, observed[: len(wrong)]).equal
@@ -136,7 +132,7 @@ def _explains(case: Case, observed: Trajectory, names: tuple[str, ...]) -> bool:
 
 
 def _share_left(expected: Trajectory, wrong: Trajectory, observed: Trajectory) -> float:
-    """Return how much of the differences from the reference a deviation leaves, at most, from 0 to infinity."""
+    """Return the share of the differences from the reference that a deviation leaves, 0 to infinity."""
     share = 0.0
     for want, explained, got in zip(expected, wrong, observed, strict=True):
         for quantity in (*COUNTERS, *SCALARS):
@@ -158,7 +154,10 @@ def _share(want: Any, explained: Any, got: Any) -> float:
     left = np.abs(observed[usual] - wrong[usual]).max(initial=0.0)
     # A difference that is small beside the numbers themselves may be rounding all of it.
     size = np.abs(observed[usual]).max(initial=0.0) * ROUNDING
-    return float(left / max(before, size)) if left else 0.0
+    scale = max(before, size)
+    if left == 0:
+        return 0.0
+    return float(left / scale) if scale else math.inf
 
 
 def _wide(array: Any) -> Array:

@@ -1,16 +1,29 @@
-"""The kill matrix: which case rejects which deviation, and that no case rejects a faithful variant."""
+"""The kill matrix: which case rejects which deviation, and that no case rejects a faithful variant.
+
+It is computed over the standard tier and kept as data beside this file, from which cases know what they
+expose. ``python -m sgd_ref.conformance.kill_matrix --update`` writes the data and its page.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from multiprocessing import get_context
+from pathlib import Path
 
-from sgd_ref.conformance.case import Case, Implementation
-from sgd_ref.conformance.catalogue import cases as catalogue
-from sgd_ref.conformance.checking import Profile, check
+from sgd_ref.conformance import reference
+from sgd_ref.conformance.case import Case, Implementation, Trajectory
+from sgd_ref.conformance.catalogue import standard_candidates
+from sgd_ref.conformance.checking import Profile, free_running, grade
+from sgd_ref.conformance.deviations import DEVIATIONS
+from sgd_ref.conformance.exposed import DATA
+from sgd_ref.conformance.faithful import FAITHFUL
+from sgd_ref.conformance.tolerances import TOLERANCES, accepts
 
 PROCESSES = 2
 
@@ -23,68 +36,119 @@ class Outcome:
     ----------
     name : str
         Of a deviation or of a faithful variant.
-    ok : bool
-        Whether the report is.
-    rejecting : tuple of str
-        Ids of the uncontested cases in which it diverges or fails.
+    is_rejected : bool
+        Whether it diverges or fails in an uncontested case, also if its state may be wider than reported.
+    exposing : tuple of str
+        Ids of the cases in which it diverges or fails, contested ones included.
     rounding : tuple of str
         Ids of the cases in which its bits differ, but faithfully.
-    free_running : tuple of str
-        Ids of those among them that only a state wider than what is reported explains.
+    noticing : dict of str to int
+        For each judge with a tolerance, the number of cases in which that one rejects it.
     """
 
     name: str
-    ok: bool
-    rejecting: tuple[str, ...]
+    is_rejected: bool
+    exposing: tuple[str, ...]
     rounding: tuple[str, ...]
-    free_running: tuple[str, ...] = ()
+    noticing: Mapping[str, int]
 
 
-def outcome(
-    name: str, run: Implementation, cases: Sequence[Case], profile: Profile | None = None
-) -> Outcome:
+def outcome(name: str, run: Implementation, cases: Sequence[Case], profile: Profile | None = None) -> Outcome:
     """Return what the judge makes of an implementation."""
-    report = check(run, cases, name, profile)
-    rejecting = tuple(
-        case_id for case_id, verdict in report.verdicts.items() if not verdict.as_defined
-    )
-    rounding = {key: verdict for key, verdict in report.verdicts.items() if verdict.grade == "rounding"}
-    free = tuple(key for key, verdict in rounding.items() if "hidden wider state" in verdict.allowances)
-    return Outcome(name, report.ok, rejecting, tuple(rounding), free)
-
-
-def outcomes(
-    names: Iterable[str], find: Callable[[str], Outcome], processes: int = PROCESSES
-) -> list[Outcome]:
-    """Return what a function finds for each name, computed in several processes."""
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        return list(pool.map(find, names))
+    profile = profile or Profile()
+    verdicts = {case.id: grade(run, case, profile) for case in cases}
+    noticing = dict.fromkeys(TOLERANCES, 0)
+    for verdict in verdicts.values():
+        if verdict.trajectory is not None and verdict.grade != "exact":
+            expected = _expected(verdict.case.id)
+            for tolerance in TOLERANCES:
+                noticing[tolerance] += not accepts(tolerance, expected, verdict.trajectory)
+    exposing = tuple(key for key, verdict in verdicts.items() if verdict.grade in ("diverges", "error"))
+    rounding = tuple(key for key, verdict in verdicts.items() if verdict.grade == "rounding")
+    if profile.hidden_wider_state is None:
+        verdicts |= free_running(verdicts, profile)
+    is_rejected = not all(verdict.as_defined for verdict in verdicts.values())
+    return Outcome(name, is_rejected, exposing, rounding, noticing)
 
 
 def of_deviation(name: str) -> Outcome:
     """Return the outcome of one deviation over the standard tier."""
-    from sgd_ref.conformance import reference
-    from sgd_ref.conformance.deviations import DEVIATIONS
-
     deviation = DEVIATIONS[name]
 
-    def run(case: Case) -> list[dict[str, object]]:
+    def run(case: Case) -> Trajectory:
         return reference.run(case, deviation.optimizer, deviation.wrapper)
 
-    return outcome(name, run, _standard())
+    return outcome(name, run, standard_candidates())
 
 
 def of_faithful(name: str) -> Outcome:
     """Return the outcome of one faithful variant over the standard tier, as it declares itself."""
-    from sgd_ref.conformance.faithful import FAITHFUL
-
     variant = FAITHFUL[name]
-    profile = Profile(
-        hidden_wider_state=variant.hidden_wider_state, flush_to_zero=variant.flushes_subnormals
-    )
-    return outcome(name, variant.run, _standard(), profile)
+    profile = Profile(hidden_wider_state=variant.hidden_wider_state, flush_to_zero=variant.flushes_subnormals)
+    return outcome(name, variant.run, standard_candidates(), profile)
+
+
+def wrong_names() -> list[str]:
+    """Return the names of the deviations that are no mere roundings."""
+    return [name for name, deviation in DEVIATIONS.items() if deviation.kind == "contradiction"]
+
+
+def outcomes(
+    names: Iterable[str], find: Callable[[str], Outcome], note: Callable[[Outcome], None] = lambda _: None
+) -> list[Outcome]:
+    """Return what a function finds for each name, computed in several processes."""
+    found = []
+    with ProcessPoolExecutor(PROCESSES, mp_context=get_context("spawn")) as pool:
+        for result in pool.map(find, names):
+            note(result)
+            found.append(result)
+    return found
+
+
+def to_json(deviations: Sequence[Outcome], faithful: Sequence[Outcome]) -> str:
+    """Return outcomes as the data beside this file."""
+    parts = {"deviations": deviations, "faithful": faithful}
+    entries = {
+        part: {
+            found.name: {key: value for key, value in asdict(found).items() if key != "name"}
+            for found in all_found
+        }
+        for part, all_found in parts.items()
+    }
+    return json.dumps(entries, indent=1) + "\n"
 
 
 @cache
-def _standard() -> Sequence[Case]:
-    return catalogue("standard")
+def _expected_of_all() -> dict[str, Trajectory]:
+    return {}
+
+
+def _expected(case_id: str) -> Trajectory:
+    known = _expected_of_all()
+    if case_id not in known:
+        known[case_id] = reference.run(next(case for case in standard_candidates() if case.id == case_id))
+    return known[case_id]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Compute the matrix and write it, or say whether the data are what is computed."""
+    parser = argparse.ArgumentParser(prog="python -m sgd_ref.conformance.kill_matrix")
+    parser.add_argument("--update", action="store_true", help="write the data and their page")
+    options = parser.parse_args(arguments)
+
+    def note(found: Outcome) -> None:
+        print(
+            found.name, "rejected" if found.is_rejected else "accepted", len(found.exposing), file=sys.stderr
+        )
+
+    deviations = outcomes(wrong_names(), of_deviation, note)
+    faithful = outcomes(FAITHFUL, of_faithful, note)
+    text = to_json(deviations, faithful)
+    if options.update:
+        DATA.write_text(text, encoding="utf-8")
+        return 0
+    return 0 if Path(DATA).read_text(encoding="utf-8") == text else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -15,6 +15,7 @@ from sgd_ref.conformance import Case, Profile, Report, Unsupported, Verdict, cas
 from sgd_ref.conformance.catalogue import PLAINEST, make_case
 from sgd_ref.conformance.checking import GRADES, grade, private_copy
 from sgd_ref.conformance.contested import contested
+from sgd_ref.conformance.deviations import compose
 
 Records = list[dict[str, Any]]
 Run = Callable[[Case], Any]
@@ -30,6 +31,7 @@ CASES = [
         {"dtype": "mixed", "loss_scaling": "dynamic", "learning_rate": "callable"},
     )
 ]
+EXACT = [case for case in cases("standard") if case.id.startswith("exact/")][::9]
 CONTESTED = make_case(PLAINEST | {"gradients": "missing", "accumulation": "2"})
 
 
@@ -59,7 +61,9 @@ def test_a_perfect_implementation_is_ok() -> None:
     assert {verdict.grade for verdict in report.verdicts.values()} == {"exact"}
     assert all(verdict.as_defined and not verdict.contested for verdict in report.verdicts.values())
     assert all(verdict.compared > 1000 and verdict.trajectory for verdict in report.verdicts.values())
-    assert str(report) == "perfect: 5 of 5 cases graded; 5 exact, 0 diverges, 0 unsupported, 0 error"
+    assert (
+        str(report) == "perfect: 5 of 5 cases graded; 5 exact, 0 rounding, 0 diverges, 0 unsupported, 0 error"
+    )
     assert (report.count("exact"), report.count("error"), report.contested_share) == (5, 0, 0.0)
     assert report.seconds > 0
 
@@ -131,7 +135,6 @@ def same_arrays_for_each_call(case: Case) -> Records:
         always_ones,
         unchanged_variables,
         nothing_but_nan,
-        changed(one_unit_off),
         changed(wrong_velocity),
         changed(wrong_count),
         changed(wrong_rate),
@@ -155,6 +158,30 @@ def test_one_unit_in_one_element_is_shown_as_what_it_is() -> None:
     assert verdict.difference is not None
     where = (verdict.difference.call, verdict.difference.variable, verdict.difference.element)
     assert where == (8, "table", (16, 3))
+
+
+def fused(case: Case) -> Records:
+    return reference.run(case, *compose(["update-fused"]))
+
+
+def test_another_rounding_is_accepted_and_shown() -> None:
+    report = check(fused, [MOMENTUM, *EXACT])
+    assert report.ok
+    assert [verdict.grade for verdict in report.verdicts.values()] == ["rounding", *["exact"] * len(EXACT)]
+    verdict = report.verdicts[MOMENTUM.id]
+    assert verdict.as_defined
+    assert verdict.violation is None
+    assert verdict.difference is not None
+    assert verdict.diagnosis is None
+
+
+@pytest.mark.parametrize("case", EXACT, ids=lambda case: case.id)
+def test_one_unit_is_wrong_where_nothing_is_rounded(case: Case) -> None:
+    verdict = grade(changed(one_unit_off), case)
+    assert (verdict.grade, verdict.differing, verdict.units) == ("diverges", 1, 1.0)
+    assert verdict.violation is not None
+    assert verdict.violation.lower == verdict.violation.upper
+    assert (verdict.violation.variable, verdict.violation.quantity) == ("bias", "variables")
 
 
 def test_state_that_is_kept_between_cases_is_found() -> None:
@@ -374,14 +401,15 @@ def test_progress_is_told_of_each_verdict_and_cases_may_come_one_by_one() -> Non
 
 
 def test_grades_are_all_counted() -> None:
-    runs = iter([perfect, always_ones, raises(Unsupported("")), raises(ValueError(""))])
+    runs = iter([perfect, fused, always_ones, raises(Unsupported("")), raises(ValueError(""))])
 
     def one_after_another(case: Case) -> Any:
         return next(runs)(case)
 
-    report = check(one_after_another, CASES[:4])
-    assert [report.count(name) for name in GRADES] == [1, 1, 1, 1]
-    assert str(report) == "mine: 2 of 4 cases graded; 1 exact, 1 diverges, 1 unsupported, 1 error"
+    report = check(one_after_another, [CASES[0], MOMENTUM, *CASES[1:4]])
+    assert [report.count(name) for name in GRADES] == [1, 1, 1, 1, 1]
+    counts = "1 exact, 1 rounding, 1 diverges, 1 unsupported, 1 error"
+    assert str(report) == f"mine: 3 of 5 cases graded; {counts}"
 
 
 def test_signalling_nans_in_an_answer_are_no_accident() -> None:

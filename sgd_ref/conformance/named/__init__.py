@@ -12,12 +12,13 @@ from sgd_ref.conformance.named import (
     clipping,
     decay,
     exact,
+    optimizations,
     scaling,
     schedules,
     update,
 )
 
-GROUPS = (decay, update, clipping, averages, accumulation, scaling, schedules, exact)
+GROUPS = (decay, update, clipping, averages, accumulation, scaling, schedules, exact, optimizations)
 
 
 @cache

@@ -45,13 +45,14 @@ def named_case(
     state: State | None = None,
     units: int = 0,
     companion_magnitude: float = 1.0,
+    prefix: str = "named/",
     **settings: Any,
 ) -> Case:
     """Return a case with a probe, its gradient in each call, and settings that differ from plain ones."""
     numbers = Numbers(name)
     companion = numbers.array(COMPANION, probe.dtype, companion_magnitude if loss_scaling is None else 1.0)
     return Case(
-        id=f"named/{name}",
+        id=f"{prefix}{name}",
         config=PLAIN_CONFIG | settings,
         names=("probe", "companion"),
         variables=(readonly(probe), readonly(companion)),

@@ -41,6 +41,11 @@ STAIRCASE = {
     "config": {"initial_learning_rate": 0.5, "decay_steps": 3, "decay_rate": 0.5, "staircase": True},
 }
 
+LARGE_SCALE = LossScaling(8.0, 3), {4: math.inf}
+SMALL_SCALE = LossScaling(0.5, 2), {1: -math.inf, 3: math.nan, 4: math.inf}
+IN_WINDOWS = LossScaling(8.0, 3), {2: math.inf, 6: -math.inf}
+"""Dynamic loss scaling, and in which calls which number is not finite."""
+
 MOMENTUM = {"momentum": 0.5}
 NESTEROV = {"momentum": 0.5, "nesterov": True}
 
@@ -72,7 +77,13 @@ CONFIGS: dict[str, tuple[Features, tuple[np.dtype[Any], ...]]] = {
     "accumulation": (MOMENTUM | {"gradient_accumulation_steps": 2}, (FLOAT16, *SINGLE_AND_WIDER)),
     "accumulation-of-four": (NESTEROV | {"gradient_accumulation_steps": 4}, SINGLE_AND_WIDER),
     "loss-scale": (MOMENTUM | {"loss_scale_factor": 256.0}, (FLOAT16, *SINGLE_AND_WIDER)),
-    "dynamic-loss-scale": (MOMENTUM | {"dynamic": True}, SINGLE_AND_WIDER),
+    "dynamic-loss-scale": (MOMENTUM | {"dynamic": LARGE_SCALE}, SINGLE_AND_WIDER),
+    "small-loss-scale": (MOMENTUM | {"dynamic": SMALL_SCALE}, (FLOAT16, *SINGLE_AND_WIDER)),
+    "dynamic-loss-scale-in-windows": (
+        MOMENTUM | {"dynamic": IN_WINDOWS, "gradient_accumulation_steps": 2},
+        (FLOAT16, *SINGLE_AND_WIDER),
+    ),
+    "dynamic-loss-scale-and-averages": ({"dynamic": LARGE_SCALE, "use_ema": True}, SINGLE_AND_WIDER),
     "piecewise": (MOMENTUM | {"learning_rate": PIECEWISE}, SINGLE_AND_WIDER),
     "piecewise-of-calls": (
         NESTEROV | {"learning_rate": PIECEWISE, "gradient_accumulation_steps": 2, "weight_decay": 0.5},
@@ -80,13 +91,18 @@ CONFIGS: dict[str, tuple[Features, tuple[np.dtype[Any], ...]]] = {
     ),
     "linear": ({"learning_rate": LINEAR}, SINGLE_AND_WIDER),
     "linear-and-momentum": (MOMENTUM | {"learning_rate": LINEAR}, SINGLE_AND_WIDER),
-    "staircase": (MOMENTUM | {"learning_rate": STAIRCASE}, SINGLE_AND_WIDER),
+    "staircase": (MOMENTUM | {"learning_rate": STAIRCASE}, (FLOAT16, *SINGLE_AND_WIDER)),
     "callable": (MOMENTUM | {"rates": (0.5, 0.125, 0.25, 1.0, 0.0625)}, SINGLE_AND_WIDER),
     "sparse": (MOMENTUM | {"gradients": "sparse"}, (FLOAT16, *SINGLE_AND_WIDER)),
     "sparse-and-clipvalue": ({"gradients": "sparse", "clipvalue": 1.0}, ALL),
     "missing": (MOMENTUM | {"gradients": "missing", "weight_decay": 0.25, "use_ema": True}, (FLOAT64,)),
     "missing-in-windows": (MOMENTUM | {"gradients": "missing", "gradient_accumulation_steps": 2}, ALL),
     "resumed": (NESTEROV | {"use_ema": True, "calls": 5}, SINGLE_AND_WIDER),
+    "resumed-averages": ({"use_ema": True, "ema_overwrite_frequency": 3, "calls": 7}, SINGLE_AND_WIDER),
+    "resumed-with-loss-scale": (
+        MOMENTUM | {"dynamic": LARGE_SCALE, "calls": 4},
+        (FLOAT16, *SINGLE_AND_WIDER),
+    ),
     "resumed-in-a-window": (MOMENTUM | {"gradient_accumulation_steps": 4, "calls": 6}, ALL),
     "everything": (
         NESTEROV
@@ -121,7 +137,8 @@ def _case(name: str, features: Features, dtype: np.dtype[Any]) -> Case:
     rates = features.get("rates")
     if rates is not None:
         config["learning_rate"] = None
-    scale = config["loss_scale_factor"] or (8.0 if features.get("dynamic") else 1.0)
+    scaling, not_finite = features.get("dynamic", (None, {}))
+    scale = config["loss_scale_factor"] or (1.0 if scaling is None else scaling.initial_scale)
     calls = 12 if config["gradient_accumulation_steps"] else CALLS
     variables = tuple(_weights(numbers, shape, dtype) for shape in SHAPES.values())
     gradients = [
@@ -131,8 +148,8 @@ def _case(name: str, features: Features, dtype: np.dtype[Any]) -> Case:
         )
         for call in range(calls)
     ]
-    if features.get("dynamic"):
-        gradients[4] = _with_infinity(gradients[4])
+    for call, value in not_finite.items():
+        gradients[call] = _with_last(gradients[call], value)
     return Case(
         id=f"exact/{name}/{dtype.name}",
         config=config,
@@ -141,7 +158,7 @@ def _case(name: str, features: Features, dtype: np.dtype[Any]) -> Case:
         gradients=tuple(gradients),
         state=_state(numbers, features, config, dtype),
         excluded_from_weight_decay=tuple(features.get("excluded", ())),
-        loss_scaling=LossScaling(8.0, 3) if features.get("dynamic") else None,
+        loss_scaling=scaling,
         learning_rate_calls=None
         if rates is None
         else tuple(rates[call % len(rates)] for call in range(calls)),
@@ -183,9 +200,9 @@ def _gradient(
     return readonly(convert(values.reshape(shape), dtype))
 
 
-def _with_infinity(gradients: tuple[Any, ...]) -> tuple[Any, ...]:
+def _with_last(gradients: tuple[Any, ...], value: float) -> tuple[Any, ...]:
     first = np.array(gradients[0])
-    first.reshape(-1)[-1] = math.inf
+    first.reshape(-1)[-1] = value
     return (readonly(first), *gradients[1:])
 
 
@@ -203,4 +220,6 @@ def _state(
         velocities=kept(4) if config["momentum"] else (),
         averages=kept(8) if config["use_ema"] else (),
         accumulators=kept(4) if config["gradient_accumulation_steps"] else (),
+        loss_scale=4.0 if features.get("dynamic") else None,
+        growth_counter=2 if features.get("dynamic") else None,
     )

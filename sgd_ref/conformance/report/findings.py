@@ -38,7 +38,7 @@ class Findings:
 
     def unexplained(self) -> list[Verdict]:
         """Return the uncontested mismatches for which nothing known gives the same result."""
-        return [v for v in self.mismatches() if not v.contested and not self.names.get(v.case.id)]
+        return [v for v in self.mismatches() if not v.as_defined and not self.names.get(v.case.id)]
 
     def cases_of(self, name: str) -> list[str]:
         """Return the ids of the cases in which a known deviation was found."""
