@@ -34,12 +34,15 @@ class Deviation:
         SGD itself where only the wrapper deviates.
     wrapper : subclass of LossScaleOptimizer
         LossScaleOptimizer itself where only the optimizer deviates.
+    address : str
+        Where somebody reported it, as a URL; empty where no report is known.
     """
 
     name: str
     kind: Kind
     optimizer: type[SGD] = SGD
     wrapper: type[LossScaleOptimizer] = LossScaleOptimizer
+    address: str = ""
 
     @property
     def summary(self) -> str:

@@ -20,6 +20,7 @@ from sgd_ref.conformance.deviations import (
     update,
 )
 from sgd_ref.conformance.deviations.deviation import Deviation
+from sgd_ref.conformance.deviations.mistakes import MISTAKES
 from sgd_ref.loss_scale import LossScaleOptimizer
 from sgd_ref.optimizer import SGD
 from sgd_ref.validation import reject_value
@@ -86,6 +87,7 @@ _ALL = (
     Deviation("half-update-in-blocks", "rounding", update.HalfUpdateInBlocks),
     Deviation("momentum-through-float32", "contradiction", precision.MomentumThroughFloat32),
     Deviation("averaging-through-float32", "contradiction", precision.AveragingThroughFloat32),
+    *MISTAKES,
 )
 
 DEVIATIONS: dict[str, Deviation] = {deviation.name: deviation for deviation in _ALL}

@@ -11,6 +11,7 @@ from sgd_ref.conformance.named import (
     averages,
     clipping,
     decay,
+    events,
     exact,
     optimizations,
     scaling,
@@ -18,7 +19,7 @@ from sgd_ref.conformance.named import (
     update,
 )
 
-GROUPS = (decay, update, clipping, averages, accumulation, scaling, schedules, exact, optimizations)
+GROUPS = (decay, update, clipping, averages, accumulation, scaling, schedules, events, exact, optimizations)
 
 
 @cache

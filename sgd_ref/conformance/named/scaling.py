@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 
-from sgd_ref.arithmetic.rounded import BFLOAT16, FLOAT16, FLOAT32, FORMATS, Array
+from sgd_ref.arithmetic.rounded import FLOAT16, FLOAT32
 from sgd_ref.conformance.case import Case, LossScaling
 from sgd_ref.conformance.data import Numbers
 from sgd_ref.conformance.named.building import CALLS, floats, named_case
@@ -47,15 +46,6 @@ def cases() -> Iterator[Case]:
         lambda call: rows[call],
         loss_scale_factor=1024.0,
     )
-    for dtype in (FLOAT16, BFLOAT16, FLOAT32):
-        largest = float(FORMATS[dtype].largest)
-        yield named_case(
-            f"unscaled-gradient-overflows-in-{dtype.name}",
-            "Finiteness is tested on the scaled gradients; one that overflows later is applied.",
-            floats(1.0, 2.0, dtype=dtype),
-            _overflowing(largest, dtype),
-            loss_scaling=LossScaling(0.25, 20),
-        )
     yield named_case(
         "scale-stays-finite",
         "The loss scale does not double to infinity (contested).",
@@ -72,10 +62,3 @@ def cases() -> Iterator[Case]:
         loss_scaling=LossScaling(2.0**-123, 4),
         companion_magnitude=2.0**-123,
     )
-
-
-def _overflowing(largest: float, dtype: np.dtype[Any]) -> Callable[[int], Array]:
-    def gradient(call: int) -> Array:
-        return floats(largest / 2 if call == 5 else 0.25, 0.125 * (call + 1), dtype=dtype)
-
-    return gradient

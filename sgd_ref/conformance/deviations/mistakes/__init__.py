@@ -1,0 +1,55 @@
+"""Mistakes: what implementations of the update, its stages and its state are known or likely to get wrong.
+
+Each is a subclass of the reference that contradicts the definition in one place. Where the evidence in a
+docstring is an address, somebody reported this mistake, or one that amounts to it, there.
+"""
+
+from sgd_ref.conformance.deviations.deviation import Deviation
+from sgd_ref.conformance.deviations.mistakes.accumulation import ACCUMULATION
+from sgd_ref.conformance.deviations.mistakes.averages import AVERAGES
+from sgd_ref.conformance.deviations.mistakes.clipping import CLIPPING
+from sgd_ref.conformance.deviations.mistakes.clipping_order import CLIPPING_ORDER
+from sgd_ref.conformance.deviations.mistakes.counting import COUNTING
+from sgd_ref.conformance.deviations.mistakes.damage import DAMAGE
+from sgd_ref.conformance.deviations.mistakes.decay import DECAY
+from sgd_ref.conformance.deviations.mistakes.dynamic_scale import DYNAMIC_SCALE
+from sgd_ref.conformance.deviations.mistakes.elements import ELEMENTS
+from sgd_ref.conformance.deviations.mistakes.exclusion import EXCLUSION
+from sgd_ref.conformance.deviations.mistakes.missing import MISSING
+from sgd_ref.conformance.deviations.mistakes.nesterov import NESTEROV
+from sgd_ref.conformance.deviations.mistakes.norm import NORM
+from sgd_ref.conformance.deviations.mistakes.overwriting import OVERWRITING
+from sgd_ref.conformance.deviations.mistakes.precision import PRECISION
+from sgd_ref.conformance.deviations.mistakes.restoring import RESTORING
+from sgd_ref.conformance.deviations.mistakes.rows import ROWS
+from sgd_ref.conformance.deviations.mistakes.scaling import SCALING
+from sgd_ref.conformance.deviations.mistakes.schedules import SCHEDULES
+from sgd_ref.conformance.deviations.mistakes.skipping import SKIPPING
+from sgd_ref.conformance.deviations.mistakes.update import UPDATE
+from sgd_ref.conformance.deviations.mistakes.velocity import VELOCITY
+
+MISTAKES: tuple[Deviation, ...] = (
+    *DAMAGE,
+    *RESTORING,
+    *COUNTING,
+    *SCHEDULES,
+    *DYNAMIC_SCALE,
+    *SKIPPING,
+    *SCALING,
+    *MISSING,
+    *ROWS,
+    *ACCUMULATION,
+    *CLIPPING,
+    *CLIPPING_ORDER,
+    *NORM,
+    *DECAY,
+    *EXCLUSION,
+    *UPDATE,
+    *VELOCITY,
+    *NESTEROV,
+    *AVERAGES,
+    *OVERWRITING,
+    *ELEMENTS,
+    *PRECISION,
+)
+"""All of them, in the order of a call: its preparation, its stages, and what concerns all stages."""

@@ -1,0 +1,231 @@
+"""Mistakes of the averages: how they begin, what they are made of, and when."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from sgd_ref import rule
+from sgd_ref.arithmetic.rounded import setting
+from sgd_ref.base import Call
+from sgd_ref.conformance.deviations.mistakes.mistake import mistake
+from sgd_ref.optimizer import SGD, Values
+
+
+class AveragesFromZero(SGD):
+    """The first update averages with the zeros of a fresh state: ``(1 - ema_momentum) * w``.
+
+    The core code begins with a copy of the weights. Evidence: weights near 0 after training,
+    https://github.com/keras-team/keras/pull/18972.
+    """
+
+    def average(self, values: Values, call: Call) -> Values:
+        """Average in the first update as in all others."""
+        if not self.settings.use_ema:
+            return values
+        return replace(
+            values,
+            averages=[
+                rule.average(average, w, setting(self.settings.ema_momentum, w.dtype))
+                for average, w in zip(values.averages, values.variables, strict=True)
+            ],
+        )
+
+
+class AveragesDebiased(SGD):
+    """Averages begin at 0 and are divided by ``1 - ema_momentum ** updates``, as in Adam.
+
+    So after t updates the old average counts ``m * (1 - m ** (t - 1)) / (1 - m ** t)``, less than m. The
+    documentation: "ema_momentum * old_average + (1 - ema_momentum) * current_variable_value". Evidence: no
+    report is known.
+    """
+
+    def average(self, values: Values, call: Call) -> Values:
+        """Average with the factor that the divisions leave."""
+        before, m = self.updates_before(call), self.settings.ema_momentum
+        if not self.settings.use_ema or before == 0 or m == 1:
+            return super().average(values, call)
+        share = m * (1 - m**before) / (1 - m ** (before + 1))
+        return replace(
+            values,
+            averages=[
+                rule.average(average, w, setting(share, w.dtype))
+                for average, w in zip(values.averages, values.variables, strict=True)
+            ],
+        )
+
+
+class AveragesDebiasedLate(SGD):
+    """Averages begin at 0 and are divided by ``1 - ema_momentum ** (updates + 1)``.
+
+    Even the first average is not the weights. Evidence: a count that was one ahead,
+    https://github.com/karpathy/nanochat/pull/818.
+    """
+
+    def average(self, values: Values, call: Call) -> Values:
+        """Undo the last division, average, and divide."""
+        t, m = self.updates_before(call) + 1, self.settings.ema_momentum
+        if not self.settings.use_ema or m == 1:
+            return super().average(values, call)
+        return replace(
+            values,
+            averages=[
+                rule.average(average * setting(1 - m**t, w.dtype), w, setting(m, w.dtype))
+                / setting(1 - m ** (t + 1), w.dtype)
+                for average, w in zip(values.averages, values.variables, strict=True)
+            ],
+        )
+
+
+class AveragesWarmUp(SGD):
+    """The momentum of the averages is at most ``(1 + t) / (10 + t)`` in update t, counted from 0.
+
+    The documentation has a constant one. Evidence: no report is known.
+    """
+
+    def average(self, values: Values, call: Call) -> Values:
+        """Average with less momentum."""
+        before = self.updates_before(call)
+        if not self.settings.use_ema or before == 0:
+            return super().average(values, call)
+        momentum = min(self.settings.ema_momentum, (1 + before) / (10 + before))
+        return replace(
+            values,
+            averages=[
+                rule.average(average, w, setting(momentum, w.dtype))
+                for average, w in zip(values.averages, values.variables, strict=True)
+            ],
+        )
+
+
+class AveragesOneLate(SGD):
+    """Averages take the variables as they were before the update.
+
+    The core code averages last. Evidence: no report is known.
+    """
+
+    def average(self, values: Values, call: Call) -> Values:
+        """Average the variables that the call began with."""
+        # The step writes the variables before the averages, which may be the same arrays otherwise.
+        before = [np.array(w) for w in call.state.variables]
+        averaged = super().average(replace(values, variables=before), call)
+        return replace(averaged, variables=values.variables)
+
+
+class AveragesOfVelocities(SGD):
+    """With momentum the velocities are averaged, not the variables.
+
+    The documentation: "exponential moving average of the weights of the model". Evidence: no report is
+    known.
+    """
+
+    def average(self, values: Values, call: Call) -> Values:
+        """Average the velocities."""
+        averaged = super().average(replace(values, variables=values.velocities or values.variables), call)
+        return replace(averaged, variables=values.variables)
+
+
+class ComplementSwapped(SGD):
+    """The factors are exchanged: ``(1 - ema_momentum) * average + ema_momentum * w``.
+
+    The documentation: "ema_momentum * old_average + (1 - ema_momentum) * current_variable_value". Evidence:
+    no report is known.
+    """
+
+    def average(self, values: Values, call: Call) -> Values:
+        """Exchange averages and variables."""
+        averaged = super().average(values, call)
+        if not self.settings.use_ema or self.updates_before(call) == 0:
+            return averaged
+        exchanged = replace(values, variables=values.averages, averages=values.variables)
+        return replace(averaged, averages=super().average(exchanged, call).averages)
+
+
+class AveragesAdded(SGD):
+    """The old average is not multiplied: ``average + (1 - ema_momentum) * w``.
+
+    The documentation multiplies it by `ema_momentum`. Evidence: no report is known.
+    """
+
+    def average(self, values: Values, call: Call) -> Values:
+        """Add without decay."""
+        averaged = super().average(values, call)
+        if not self.settings.use_ema or self.updates_before(call) == 0:
+            return averaged
+        complement = 1 - self.settings.ema_momentum
+        return replace(
+            averaged,
+            averages=[
+                average + setting(complement, w.dtype) * w
+                for average, w in zip(values.averages, values.variables, strict=True)
+            ],
+        )
+
+
+class AveragesOnlyWithGradient(SGD):
+    """A variable without a gradient in the call is not averaged.
+
+    The core code averages all trainable variables. Evidence: no report is known.
+    """
+
+    def average(self, values: Values, call: Call) -> Values:
+        """Keep the averages of the others."""
+        averaged = super().average(values, call)
+        return replace(
+            averaged,
+            averages=[
+                old if gradient is None else new
+                for old, new, gradient in zip(
+                    values.averages, averaged.averages, call.gradients, strict=False
+                )
+            ],
+        )
+
+
+class FirstAverageByCalls(SGD):
+    """Only the first call stores the variables as averages, even if it accumulates and does not average.
+
+    Under accumulation averages then begin at 0. The core code asks for the first update. Evidence: no
+    report is known.
+    """
+
+    def average(self, values: Values, call: Call) -> Values:
+        """Store in the first call."""
+        if not self.settings.use_ema or call.state.calls == 0:
+            return super().average(values, call)
+        return replace(
+            values,
+            averages=[
+                rule.average(average, w, setting(self.settings.ema_momentum, w.dtype))
+                for average, w in zip(values.averages, values.variables, strict=True)
+            ],
+        )
+
+
+class AveragesAreCopies(SGD):
+    """Averages are copies of the variables, with no memory: ``average = w`` in every update.
+
+    Evidence: no report is known.
+    """
+
+    def average(self, values: Values, call: Call) -> Values:
+        """Store the variables."""
+        if not self.settings.use_ema:
+            return values
+        return replace(values, averages=[np.array(w) for w in values.variables])
+
+
+AVERAGES = (
+    mistake("averages-from-zero", AveragesFromZero),
+    mistake("averages-debiased", AveragesDebiased),
+    mistake("averages-debiased-late", AveragesDebiasedLate),
+    mistake("averages-warm-up", AveragesWarmUp),
+    mistake("averages-one-update-late", AveragesOneLate),
+    mistake("averages-of-velocities", AveragesOfVelocities),
+    mistake("averages-with-factors-exchanged", ComplementSwapped),
+    mistake("averages-added", AveragesAdded),
+    mistake("averages-only-with-gradient", AveragesOnlyWithGradient),
+    mistake("first-average-by-calls", FirstAverageByCalls),
+    mistake("averages-are-copies", AveragesAreCopies),
+)

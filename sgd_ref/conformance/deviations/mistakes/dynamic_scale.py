@@ -1,0 +1,180 @@
+"""Mistakes of dynamic loss scaling: when the scale changes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from sgd_ref.arithmetic.rounded import Array
+from sgd_ref.conformance.deviations.mistakes.mistake import mistake
+from sgd_ref.gradients import Gradient
+from sgd_ref.loss_scale import LossScaleOptimizer
+
+
+class ScaleGrownBeforeUnscaling(LossScaleOptimizer):
+    """The scale doubles before the gradients are divided by it, so that this update is halved.
+
+    The core code unscales with the scale that the loss was multiplied by. Evidence:
+    https://github.com/deepspeedai/DeepSpeed/pull/8588.
+    """
+
+    def apply(self, gradients: Sequence[Gradient], variables: Sequence[Array] | None = None) -> None:
+        """Make the call with the scale that follows if it is finite."""
+        scale, counter = self._scale, self._growth_counter
+        self._grow()
+        grown = self._scale, self._growth_counter
+        inner = self.inner_optimizer
+        calls = inner.calls
+        super().apply(gradients, variables)
+        if inner.calls > calls:
+            self._scale, self._growth_counter = grown
+        else:
+            self._scale, self._growth_counter = scale, counter
+            self._shrink()
+
+
+class UnscaledWithPreviousScale(LossScaleOptimizer):
+    """Gradients are divided by the scale of the call before.
+
+    Where the scale has changed the update is twice or half of what it is to be. Evidence: no report is
+    known.
+    """
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self._previous: np.float32 | None = None
+
+    def apply(self, gradients: Sequence[Gradient], variables: Sequence[Array] | None = None) -> None:
+        """Make the call with the scale from before."""
+        scale, previous = self._scale, self._previous
+        self._previous = scale
+        if previous is None or previous == scale:
+            super().apply(gradients, variables)
+            return
+        self._scale = previous
+        super().apply(gradients, variables)
+        # A change by the call is one of the present scale.
+        self._scale = scale * (self._scale / previous)
+
+
+class GrowthOneLate(LossScaleOptimizer):
+    """The scale doubles after one finite call more than `dynamic_growth_steps`.
+
+    The documentation of the wrapper: "after every `dynamic_growth_steps` steps with finite gradients".
+    Evidence: no report is known.
+    """
+
+    def _grow(self) -> None:
+        if self._growth_counter < self.dynamic_growth_steps:
+            self._growth_counter += 1
+        else:
+            super()._grow()
+
+
+class GrowthCounterKeptAfterGrowth(LossScaleOptimizer):
+    """The counter is not reset when the scale doubles, so that it doubles in every call from then on.
+
+    Evidence: no report is known.
+    """
+
+    def _grow(self) -> None:
+        counter = self._growth_counter + 1
+        super()._grow()
+        self._growth_counter = counter
+
+
+class GrowthCounterKeptAfterOverflow(LossScaleOptimizer):
+    """The counter is not reset by a call that is skipped.
+
+    The definition counts finite calls without interruption. Evidence: no report is known.
+    """
+
+    def _shrink(self) -> None:
+        counter = self._growth_counter
+        super()._shrink()
+        self._growth_counter = counter
+
+
+class GrowthCountsUpdates(LossScaleOptimizer):
+    """Under accumulation only calls that update count towards the growth of the scale.
+
+    The core code counts calls. Evidence: no report is known.
+    """
+
+    def _grow(self) -> None:
+        steps = self.inner_optimizer.settings.gradient_accumulation_steps or 1
+        if self.inner_optimizer.calls % steps == 0:
+            super()._grow()
+
+
+class GrowthCountsSkipped(LossScaleOptimizer):
+    """Skipped calls, too, count towards the growth of the scale.
+
+    The definition counts finite calls without interruption. Evidence: no report is known.
+    """
+
+    def _shrink(self) -> None:
+        counter = self._growth_counter
+        super()._shrink()
+        self._growth_counter = counter + 1
+
+
+class ScaleNeverGrows(LossScaleOptimizer):
+    """The scale is halved and never doubles.
+
+    Evidence: no report is known.
+    """
+
+    def _grow(self) -> None:
+        self._growth_counter += 1
+
+
+class ScaleNeverShrinks(LossScaleOptimizer):
+    """A call that is not finite is skipped, and the scale stays what it is.
+
+    Evidence: no report is known.
+    """
+
+    def _shrink(self) -> None:
+        self._growth_counter = 0
+
+
+class ScaleAtLeastOne(LossScaleOptimizer):
+    """The scale is not halved below 1.
+
+    The definition goes down to the smallest normal number. Evidence:
+    https://github.com/keras-team/tf-keras/issues/644.
+    """
+
+    def _shrink(self) -> None:
+        scale = self._scale
+        super()._shrink()
+        self._scale = max(self._scale, min(scale, np.float32(1)))
+
+
+class ScaleStartsAnew(LossScaleOptimizer):
+    """A call that is not finite sets the scale back to half of `initial_scale`.
+
+    The documentation of the wrapper: it is halved. Evidence: no report is known.
+    """
+
+    def _shrink(self) -> None:
+        super()._shrink()
+        self._scale = np.float32(self.initial_scale) * np.float32(0.5)
+
+
+DYNAMIC_SCALE = (
+    mistake("scale-grown-before-unscaling", wrapper=ScaleGrownBeforeUnscaling),
+    mistake("unscaled-with-previous-scale", wrapper=UnscaledWithPreviousScale),
+    mistake("growth-one-late", wrapper=GrowthOneLate),
+    mistake("growth-counter-kept-after-growth", wrapper=GrowthCounterKeptAfterGrowth),
+    mistake("growth-counter-kept-after-overflow", wrapper=GrowthCounterKeptAfterOverflow),
+    mistake("growth-counts-updates", wrapper=GrowthCountsUpdates),
+    mistake("growth-counts-skipped-calls", wrapper=GrowthCountsSkipped),
+    mistake("scale-never-grows", wrapper=ScaleNeverGrows),
+    mistake("scale-never-shrinks", wrapper=ScaleNeverShrinks),
+    mistake("scale-at-least-one", wrapper=ScaleAtLeastOne),
+    mistake("scale-starts-anew", wrapper=ScaleStartsAnew),
+)

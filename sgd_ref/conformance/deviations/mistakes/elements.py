@@ -1,0 +1,152 @@
+"""Mistakes about which elements and variables an update reaches."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from sgd_ref.arithmetic.rounded import Array
+from sgd_ref.base import Call
+from sgd_ref.conformance.deviations.deviation import HALF
+from sgd_ref.conformance.deviations.mistakes.mistake import each, mistake
+from sgd_ref.optimizer import SGD, Gradients, Values
+
+HALF_BLOCK = 16
+"""Numbers of 16 bits in a vector register of 256 bits."""
+
+BLOCK = 8
+"""Numbers of 32 bits in a vector register of 256 bits."""
+
+
+class ElementsSkipped(SGD):
+    """Leaves some elements of variables and velocities as they were before the update."""
+
+    def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
+        """Update the other elements."""
+        updated = super().update(values, gradients, call)
+
+        def kept(before: list[Array], after: list[Array]) -> list[Array]:
+            return [
+                np.where(self.skipped(np.arange(old.size), old).reshape(old.shape), old, new)
+                for old, new in zip(before, after, strict=True)
+            ]
+
+        return replace(
+            updated,
+            variables=kept(values.variables, updated.variables),
+            velocities=kept(values.velocities, updated.velocities),
+        )
+
+    def skipped(self, position: Array, array: Array) -> Any:
+        """Return for each position in the flat array whether it is skipped."""
+        return np.zeros(array.size, bool)
+
+
+class VectorBodySkipped(ElementsSkipped):
+    """In float16 and bfloat16 whole vector registers are not updated, only the elements after the last one.
+
+    Variables smaller than a register are right. Evidence:
+    https://github.com/pytorch/pytorch/issues/191763.
+    """
+
+    def skipped(self, position: Array, array: Array) -> Any:
+        """Skip whole blocks."""
+        whole = array.size - array.size % HALF_BLOCK
+        return position < (whole if array.dtype in HALF else 0)
+
+
+class TailSkipped(ElementsSkipped):
+    """Only whole vector registers are updated, and not the elements after the last one.
+
+    Evidence: no report is known.
+    """
+
+    def skipped(self, position: Array, array: Array) -> Any:
+        """Skip what is left after whole blocks."""
+        return position >= array.size - array.size % BLOCK
+
+
+class LastElementSkipped(ElementsSkipped):
+    """The last element of each variable is not updated.
+
+    Evidence: no report is known.
+    """
+
+    def skipped(self, position: Array, array: Array) -> Any:
+        """Skip the last one."""
+        return position == array.size - 1
+
+
+class ScalarsSkipped(ElementsSkipped):
+    """Variables without axes are not updated.
+
+    Evidence: no report is known.
+    """
+
+    def skipped(self, position: Array, array: Array) -> Any:
+        """Skip all of a scalar."""
+        return np.full(array.size, array.ndim == 0)
+
+
+class SecondHalfSkipped(ElementsSkipped):
+    """The second half of the elements of each variable is not updated, as if these were twice as wide.
+
+    Evidence: no report is known.
+    """
+
+    def skipped(self, position: Array, array: Array) -> Any:
+        """Skip the second half."""
+        return position >= (array.size + 1) // 2
+
+
+class FirstVariableOnly(SGD):
+    """Only the first variable that has a gradient is updated.
+
+    Evidence: no report is known.
+    """
+
+    def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
+        """Update with one gradient."""
+        first = next((index for index, gradient in enumerate(gradients) if gradient is not None), 0)
+        alone: Gradients = [g if index == first else None for index, g in enumerate(gradients)]
+        return super().update(values, alone, call)
+
+
+class GradientInOtherLayout(SGD):
+    """Gradients of matrices are read column by column, and variables row by row.
+
+    Evidence: a gradient and a parameter of different memory formats,
+    https://github.com/ROCm/apex/pull/97.
+    """
+
+    def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
+        """Update with the elements in another order."""
+        permuted = each(gradients, lambda g: np.ravel(g, order="F").reshape(np.shape(g)))
+        return super().update(values, permuted, call)
+
+
+class FirstElementForAll(SGD):
+    """The first element of a gradient is used for all elements of its variable.
+
+    Evidence: no report is known.
+    """
+
+    def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
+        """Update with one element."""
+        return super().update(
+            values, each(gradients, lambda g: np.full_like(g, g.flat[0]) if np.size(g) else g), call
+        )
+
+
+ELEMENTS = (
+    mistake("vector-body-skipped", VectorBodySkipped),
+    mistake("tail-skipped", TailSkipped),
+    mistake("last-element-skipped", LastElementSkipped),
+    mistake("scalars-skipped", ScalarsSkipped),
+    mistake("second-half-skipped", SecondHalfSkipped),
+    mistake("first-variable-only", FirstVariableOnly),
+    mistake("gradient-in-other-layout", GradientInOtherLayout),
+    mistake("first-element-for-all", FirstElementForAll),
+)

@@ -1,0 +1,111 @@
+"""Mistakes about which variables weight decay leaves alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from sgd_ref.arithmetic.rounded import Array
+from sgd_ref.base import Call
+from sgd_ref.conformance.deviations.mistakes.mistake import mistake
+from sgd_ref.optimizer import SGD, Gradients, Values
+from sgd_ref.state import State
+
+
+class OtherExclusion(SGD):
+    """Decides by a method of its own which variables are decayed."""
+
+    def _fresh_state(self, variables: Sequence[Array], names: Sequence[str] | None) -> State:
+        state = super()._fresh_state(variables, names)
+        state.decayed = [
+            self.is_decayed(variable, name, applies)
+            for variable, name, applies in zip(state.variables, state.names, state.decayed, strict=True)
+        ]
+        return state
+
+    def is_decayed(self, variable: Array, name: str, applies: bool) -> bool:
+        """Whether a variable is decayed; `applies` is the answer of the definition."""
+        return applies
+
+
+class ExclusionIgnored(OtherExclusion):
+    """Excluded variables are decayed like all others.
+
+    Evidence: a list of names that no variable had,
+    https://github.com/huggingface/transformers/issues/4360.
+    """
+
+    def is_decayed(self, variable: Array, name: str, applies: bool) -> bool:
+        """Decay everything."""
+        return True
+
+
+class ExclusionInverted(OtherExclusion):
+    """Only the excluded variables are decayed, if there are any.
+
+    Evidence: no report is known.
+    """
+
+    def is_decayed(self, variable: Array, name: str, applies: bool) -> bool:
+        """Turn the exclusion around."""
+        return not applies if self._exclusion.substrings else applies
+
+
+class ExclusionByWholeName(OtherExclusion):
+    """A variable is excluded only if its name is one of `var_names`, not if it contains one.
+
+    The documentation: "If any string in `var_names` appear in the model variable's name". Evidence: no
+    report is known.
+    """
+
+    def is_decayed(self, variable: Array, name: str, applies: bool) -> bool:
+        """Compare whole names."""
+        return name not in self._exclusion.substrings
+
+
+class ExclusionByFirstName(OtherExclusion):
+    """Only the first of `var_names` is looked for.
+
+    Evidence: no report is known.
+    """
+
+    def is_decayed(self, variable: Array, name: str, applies: bool) -> bool:
+        """Look for the first string."""
+        return not any(substring in name for substring in self._exclusion.substrings[:1])
+
+
+class VectorsNotDecayed(OtherExclusion):
+    """Variables of fewer than two axes are taken for biases and not decayed.
+
+    The documentation leaves the choice to `exclude_from_weight_decay`. Evidence: no report is known.
+    """
+
+    def is_decayed(self, variable: Array, name: str, applies: bool) -> bool:
+        """Decay matrices only."""
+        return applies and variable.ndim > 1
+
+
+class DecayWithoutGradient(SGD):
+    """Variables without a gradient in the call are decayed, too.
+
+    The core code drops them with their gradients (`_filter_empty_gradients` in
+    `keras/src/optimizers/base_optimizer.py`). Evidence: no report is known.
+    """
+
+    def decay(self, values: Values, gradients: Gradients, call: Call) -> Values:
+        """Decay as if every gradient were there."""
+        filled = [
+            np.zeros_like(w) if g is None else g for w, g in zip(values.variables, gradients, strict=True)
+        ]
+        return super().decay(values, list(filled), call)
+
+
+EXCLUSION = (
+    mistake("exclusion-ignored", ExclusionIgnored),
+    mistake("exclusion-inverted", ExclusionInverted),
+    mistake("exclusion-by-whole-name", ExclusionByWholeName),
+    mistake("exclusion-by-first-name-only", ExclusionByFirstName),
+    mistake("vectors-not-decayed", VectorsNotDecayed),
+    mistake("decay-without-gradient", DecayWithoutGradient),
+)

@@ -1,0 +1,186 @@
+"""Mistakes of Nesterov momentum."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from sgd_ref.arithmetic.rounded import Array, setting
+from sgd_ref.base import Call
+from sgd_ref.conformance.deviations.mistakes.mistake import UpdateByVariable, each, mistake
+from sgd_ref.optimizer import SGD, Gradients, Values
+
+
+class NesterovIgnored(SGD):
+    """`nesterov` is accepted and does nothing: ``w + velocity``.
+
+    Evidence: https://github.com/bitsandbytes-foundation/bitsandbytes/pull/2085.
+    """
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self.settings = replace(self.settings, nesterov=False)
+
+
+class NesterovUnasked(SGD):
+    """Nesterov momentum is applied although `nesterov` is False.
+
+    Evidence: no report is known.
+    """
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self.settings = replace(self.settings, nesterov=True)
+
+
+class NesterovFormula(UpdateByVariable):
+    """Moves by another formula where `nesterov` is True."""
+
+    def step(self, old: Array, velocity: Array, g: Array, momentum: Any, rate: Any) -> Any:
+        """Return what is added to the variable."""
+        if self.settings.nesterov:
+            return self.look_ahead(old, velocity, g, momentum, rate)
+        return super().step(old, velocity, g, momentum, rate)
+
+    def look_ahead(self, old: Array, velocity: Array, g: Array, momentum: Any, rate: Any) -> Any:
+        """Return what is added with Nesterov momentum."""
+        return momentum * velocity - rate * g
+
+
+class NesterovWithoutGradient(NesterovFormula):
+    """The gradient is left out: ``w + momentum * velocity``.
+
+    The documentation: ``w = w + momentum * velocity - learning_rate * g``. Evidence: no report is known.
+    """
+
+    def look_ahead(self, old: Array, velocity: Array, g: Array, momentum: Any, rate: Any) -> Any:
+        """Move by the product only."""
+        return momentum * velocity
+
+
+class NesterovWithFullVelocity(NesterovFormula):
+    """The velocity is not multiplied: ``w + (velocity - learning_rate * g)``.
+
+    The documentation: ``w = w + momentum * velocity - learning_rate * g``. Evidence: no report is known.
+    """
+
+    def look_ahead(self, old: Array, velocity: Array, g: Array, momentum: Any, rate: Any) -> Any:
+        """Leave the momentum out."""
+        return velocity - rate * g
+
+
+class LookAheadKept(NesterovFormula):
+    """The variable is moved ahead by ``momentum * velocity`` and then by the whole velocity.
+
+    The look-ahead is for the gradient; it is not meant to stay. Evidence: momentum applied twice,
+    https://github.com/oysteijo/simd_neuralnet/issues/17.
+    """
+
+    def look_ahead(self, old: Array, velocity: Array, g: Array, momentum: Any, rate: Any) -> Any:
+        """Move ahead and on."""
+        return momentum * old + velocity
+
+
+class NesterovAgainstVelocity(NesterovFormula):
+    """The velocity has the wrong sign: ``w - momentum * velocity - learning_rate * g``.
+
+    The documentation: ``w = w + momentum * velocity - learning_rate * g``. Evidence: nets did not converge,
+    https://github.com/PaddlePaddle/Paddle/pull/12231.
+    """
+
+    def look_ahead(self, old: Array, velocity: Array, g: Array, momentum: Any, rate: Any) -> Any:
+        """Subtract the velocity."""
+        return -(momentum * velocity) - rate * g
+
+
+class NesterovSquaresMomentum(NesterovFormula):
+    """Momentum multiplies the velocity twice: ``w + momentum * momentum * velocity - learning_rate * g``.
+
+    The documentation has one factor. Evidence: no report is known.
+    """
+
+    def look_ahead(self, old: Array, velocity: Array, g: Array, momentum: Any, rate: Any) -> Any:
+        """Multiply twice."""
+        return momentum * (momentum * velocity) - rate * g
+
+
+class NesterovStored(SGD):
+    """What the variable moves by, ``momentum * velocity - learning_rate * g``, is kept as the velocity.
+
+    The variables are right after one update and wrong after two. Evidence: a buffer updated in place,
+    https://github.com/google-research/google-research/issues/1711.
+    """
+
+    def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
+        """Store the step of the look-ahead."""
+        updated = super().update(values, gradients, call)
+        if self.settings.momentum == 0 or not self.settings.nesterov:
+            return updated
+        # From variables of zero an update leaves its step behind.
+        zeros = replace(values, variables=[np.zeros_like(w) for w in values.variables])
+        steps = super().update(zeros, gradients, call).variables
+        kept = [
+            velocity if gradient is None else step
+            for velocity, step, gradient in zip(updated.velocities, steps, gradients, strict=True)
+        ]
+        return replace(updated, velocities=kept)
+
+
+class NesterovBeforeVelocity(UpdateByVariable):
+    """The look-ahead enters the gradient before the velocity is updated, and so the velocity itself.
+
+    ``velocity = momentum * velocity + (momentum * velocity - learning_rate * g)``, and ``w + velocity``.
+    The first update cannot tell. Evidence: found in a review,
+    https://github.com/ml-explore/mlx/pull/87.
+    """
+
+    def accelerate(self, velocity: Array, g: Array, momentum: Any, rate: Any) -> Any:
+        """Count the velocity twice."""
+        accelerated = super().accelerate(velocity, g, momentum, rate)
+        return momentum * velocity + accelerated if self.settings.nesterov else accelerated
+
+    def step(self, old: Array, velocity: Array, g: Array, momentum: Any, rate: Any) -> Any:
+        """Move by the velocity."""
+        return velocity
+
+
+class NesterovPreviousGradient(SGD):
+    """The look-ahead is corrected by the gradient of the update before, not by that of this one.
+
+    The documentation: ``w = w + momentum * velocity - learning_rate * g`` with the same g as the velocity.
+    Evidence: as it was documented elsewhere, https://github.com/pytorch/pytorch/pull/76639.
+    """
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self._previous: Gradients = []
+
+    def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
+        """Move by the new velocity and the old gradient."""
+        updated = super().update(values, gradients, call)
+        if self.settings.momentum == 0 or not self.settings.nesterov:
+            return updated
+        previous = self._previous or each(gradients, np.zeros_like)
+        self._previous = [old if g is None else g for old, g in zip(previous, gradients, strict=True)]
+        variables = list(updated.variables)
+        for index, (old, gradient) in enumerate(zip(previous, gradients, strict=True)):
+            if old is not None and gradient is not None:
+                rate = setting(float(call.learning_rate), gradient.dtype)
+                variables[index] = variables[index] + rate * (gradient - old)
+        return replace(updated, variables=variables)
+
+
+NESTEROV = (
+    mistake("nesterov-ignored", NesterovIgnored),
+    mistake("nesterov-unasked", NesterovUnasked),
+    mistake("nesterov-without-gradient", NesterovWithoutGradient),
+    mistake("nesterov-with-full-velocity", NesterovWithFullVelocity),
+    mistake("look-ahead-kept", LookAheadKept),
+    mistake("nesterov-against-velocity", NesterovAgainstVelocity),
+    mistake("nesterov-squares-momentum", NesterovSquaresMomentum),
+    mistake("look-ahead-stored-as-velocity", NesterovStored),
+    mistake("look-ahead-before-velocity", NesterovBeforeVelocity),
+    mistake("nesterov-with-previous-gradient", NesterovPreviousGradient),
+)

@@ -1,0 +1,219 @@
+"""Mistakes of the velocity: its factors, its sign, its first step, and where the learning rate goes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from sgd_ref.arithmetic.rounded import Array, setting
+from sgd_ref.base import Call
+from sgd_ref.conformance.deviations.mistakes.mistake import UpdateByVariable, each, mistake
+from sgd_ref.optimizer import SGD, Gradients, Values
+
+
+class RateOutsideVelocity(SGD):
+    """The velocity adds up gradients, and the learning rate of the moment multiplies the sum.
+
+    ``t = momentum * t + g`` and ``w = w - learning_rate * t``, reported as ``-learning_rate * t``. The
+    documentation has the rate inside: ``velocity = momentum * velocity - learning_rate * g``. The two part
+    when the rate changes. Evidence: https://github.com/pytorch/pytorch/issues/1099.
+    """
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self._sums: list[Array] = []
+
+    def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
+        """Add up gradients, then multiply by the rate."""
+        if self.settings.momentum == 0:
+            return super().update(values, gradients, call)
+        variables, velocities = list(values.variables), list(values.velocities)
+        self._sums = self._sums or [_sum_behind(velocity, call.learning_rate) for velocity in velocities]
+        for index, gradient in enumerate(gradients):
+            if gradient is None:
+                continue
+            rate = setting(float(call.learning_rate), gradient.dtype)
+            momentum = setting(self.settings.momentum, gradient.dtype)
+            total = self._sums[index] = momentum * self._sums[index] + gradient
+            velocities[index] = -(rate * total)
+            direction = gradient + momentum * total if self.settings.nesterov else total
+            variables[index] = variables[index] - rate * direction
+        return replace(values, variables=variables, velocities=velocities)
+
+
+class RateInsideAndOutside(UpdateByVariable):
+    """The learning rate is in the velocity and multiplies it once more: ``w + learning_rate * velocity``.
+
+    The documentation: ``w = w + velocity``. Evidence: a factor that was inside and outside of the state in
+    turns, https://github.com/apache/mxnet/pull/16053.
+    """
+
+    def step(self, old: Array, velocity: Array, g: Array, momentum: Any, rate: Any) -> Any:
+        """Multiply by the rate again."""
+        return rate * super().step(old, velocity, g, momentum, rate)
+
+
+class Dampened(UpdateByVariable):
+    """Gradients enter the velocity with the factor ``1 - momentum``, as in a moving average.
+
+    The documentation: ``velocity = momentum * velocity - learning_rate * g``. Evidence:
+    https://github.com/HIPS/autograd/issues/289.
+    """
+
+    def accelerate(self, velocity: Array, g: Array, momentum: Any, rate: Any) -> Any:
+        """Multiply the gradient by the complement of the momentum."""
+        return super().accelerate(velocity, g * (1 - momentum), momentum, rate)
+
+
+class DampenedAfterFirst(SGD):
+    """Gradients enter the velocity with the factor ``1 - momentum``, but the first one without it.
+
+    The documentation has no such factor. Evidence: the buffer that is a copy of the first gradient, with
+    dampening left out there, https://github.com/pytorch/pytorch/pull/91108.
+    """
+
+    def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
+        """Dampen the gradients of all updates but the first."""
+        if self.settings.momentum != 0 and self.updates_before(call) > 0:
+            gradients = each(gradients, lambda g: g * (1 - setting(self.settings.momentum, g.dtype)))
+        return super().update(values, gradients, call)
+
+
+class VelocityStartsAtGradient(SGD):
+    """Before the first update the velocity is ``-learning_rate * g``, so that the first step counts twice.
+
+    The documentation begins with a velocity of 0. Evidence: no report is known.
+    """
+
+    def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
+        """Start from the first gradient."""
+        if self.settings.momentum != 0 and self.updates_before(call) == 0:
+            velocities = [
+                velocity if g is None else -(setting(float(call.learning_rate), g.dtype) * g)
+                for velocity, g in zip(values.velocities, gradients, strict=True)
+            ]
+            values = replace(values, velocities=velocities)
+        return super().update(values, gradients, call)
+
+
+class MomentumScalesGradient(UpdateByVariable):
+    """Momentum multiplies the gradient, too: ``momentum * (velocity - learning_rate * g)``.
+
+    The documentation: ``velocity = momentum * velocity - learning_rate * g``. Evidence: no report is known.
+    """
+
+    def accelerate(self, velocity: Array, g: Array, momentum: Any, rate: Any) -> Any:
+        """Multiply the sum by momentum."""
+        return momentum * (velocity - rate * g)
+
+
+class VelocityNeverDecays(UpdateByVariable):
+    """The velocity loses nothing: ``velocity - learning_rate * g``, without the factor `momentum`.
+
+    The documentation: ``velocity = momentum * velocity - learning_rate * g``. Evidence: no report is known.
+    """
+
+    def accelerate(self, velocity: Array, g: Array, momentum: Any, rate: Any) -> Any:
+        """Leave the momentum out."""
+        return velocity - rate * g
+
+
+class VelocityNotKept(SGD):
+    """The velocity begins at 0 in every update, so that momentum has no effect.
+
+    The documentation multiplies the velocity of the update before. Evidence: a buffer that was zeroed in
+    every step, https://github.com/kozistr/pytorch_optimizer/pull/516.
+    """
+
+    def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
+        """Forget the velocities first."""
+        forgotten = [np.zeros_like(velocity) for velocity in values.velocities]
+        return super().update(replace(values, velocities=forgotten), gradients, call)
+
+
+class MovesByOldVelocity(UpdateByVariable):
+    """The variable moves by the velocity of the update before.
+
+    The documentation updates the velocity first. Evidence: no report is known.
+    """
+
+    def step(self, old: Array, velocity: Array, g: Array, momentum: Any, rate: Any) -> Any:
+        """Move by the velocity from before."""
+        return super().step(old, old, g, momentum, rate)
+
+
+class MovesAgainstVelocity(UpdateByVariable):
+    """The variable moves by ``-velocity``, though the velocity has the sign of the step.
+
+    The documentation: ``w = w + velocity``. Evidence: no report is known.
+    """
+
+    def step(self, old: Array, velocity: Array, g: Array, momentum: Any, rate: Any) -> Any:
+        """Turn the step around."""
+        return -super().step(old, velocity, g, momentum, rate)
+
+
+class VelocityIsDifference(SGD):
+    """The velocity is the difference of the last two values of the variable.
+
+    So it also holds what weight decay did and how an average overwrote the variable. The documentation:
+    the velocity is made of gradients. Evidence: no report is known.
+    """
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self._before: list[Array] = []
+
+    def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
+        """Take the difference to the variables before the last update for the velocity."""
+        now = [np.array(w) for w in call.state.variables]
+        if self._before and self.settings.momentum != 0:
+            differences = [
+                velocity if gradient is None else w - before
+                for velocity, gradient, w, before in zip(
+                    values.velocities, gradients, now, self._before, strict=True
+                )
+            ]
+            values = replace(values, velocities=differences)
+        self._before = [
+            w if gradient is not None or not self._before else self._before[index]
+            for index, (w, gradient) in enumerate(zip(now, gradients, strict=True))
+        ]
+        return super().update(values, gradients, call)
+
+
+class MomentumAndDecaySwapped(SGD):
+    """`momentum` and `weight_decay` are taken for each other where both are set and not 0.
+
+    Evidence: arguments in another order than the signature, https://github.com/NVIDIA/warp/issues/1143.
+    """
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        given = self.settings
+        if given.momentum and given.weight_decay:
+            self.settings = replace(given, momentum=given.weight_decay, weight_decay=given.momentum)
+
+
+def _sum_behind(velocity: Array, learning_rate: np.float32) -> Array:
+    """Return the sum of gradients of which a velocity in the scale of the definition is the product."""
+    rate = setting(float(learning_rate), velocity.dtype)
+    return np.where(velocity == 0, np.zeros_like(velocity), -velocity / rate)
+
+
+VELOCITY = (
+    mistake("rate-outside-velocity", RateOutsideVelocity),
+    mistake("rate-inside-and-outside-velocity", RateInsideAndOutside),
+    mistake("dampened", Dampened),
+    mistake("dampened-after-the-first-update", DampenedAfterFirst),
+    mistake("velocity-starts-at-gradient", VelocityStartsAtGradient),
+    mistake("momentum-scales-gradient", MomentumScalesGradient),
+    mistake("velocity-never-decays", VelocityNeverDecays),
+    mistake("velocity-not-kept", VelocityNotKept),
+    mistake("moves-by-old-velocity", MovesByOldVelocity),
+    mistake("moves-against-velocity", MovesAgainstVelocity),
+    mistake("velocity-is-difference-of-weights", VelocityIsDifference),
+    mistake("momentum-and-decay-swapped", MomentumAndDecaySwapped),
+)
