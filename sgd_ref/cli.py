@@ -10,9 +10,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from sgd_ref.conformance import conform
+from sgd_ref.conformance import conform, explain_command
 from sgd_ref.conformance.catalogue import TIERS
-from sgd_ref.conformance.implementations.keras import BACKENDS, MODES
 from sgd_ref.conformance.report import files, tables
 from sgd_ref.conformance.report.findings import Findings
 
@@ -29,12 +28,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = _parser()
     options = parser.parse_args(arguments)
+    if options.command == "explain":
+        return _explain(parser, options)
     for name in ("json", "junit"):
         path: Path | None = getattr(options, name)
         if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
             parser.error(f"--{name} must be a file in a folder that exists, got {path}")
     try:
-        targets = conform.targets(options.target, options.backend, options.mode)
+        targets = conform.targets(options.target, options.backend, options.mode, options.variant)
         cases = conform.matching(options.tier, options.pattern)
     except ValueError as problem:
         parser.error(str(problem))
@@ -57,13 +58,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return COULD_NOT_RUN if not_run or not findings else AS_EXPECTED
 
 
+def _explain(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
+    try:
+        try:
+            case, target = explain_command.chosen(options)
+        except ValueError as problem:
+            parser.error(str(problem))
+        return explain_command.run(options, case, target, _console())
+    except conform.CannotRun as problem:
+        print(f"sgd-ref: {problem}", file=sys.stderr)
+        return COULD_NOT_RUN
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="sgd-ref",
         description="What SGD is, to the last bit, and whether an implementation does it.",
         epilog="Exit status: 0 as expected, 1 diverges, 2 wrong usage, 3 could not run.",
     )
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", dest="command")
+    explain_command.add_arguments(
+        commands.add_parser(
+            "explain",
+            help="show a case step by step, and where an implementation parts from it",
+            description="Show a case step by step, and where an implementation parts from it: the call, the "
+            "stage, the element, the bits, and the known deviation that gives them.",
+            epilog="Exit status: 0 shown (and the same bits, or different in a known way), 1 diverges, "
+            "2 wrong usage, 3 could not run.",
+        )
+    )
     command = commands.add_parser(
         "conform",
         help="run an implementation over the cases and compare it with the definition",
@@ -73,19 +96,22 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument(
         "target",
-        help="keras, or module:function for a function of yours from a case to a trajectory",
+        help="keras, torch, optax, or module:function for a function of yours from a case to a trajectory",
     )
     command.add_argument(
         "--backend",
-        choices=(*BACKENDS, "all"),
-        default="jax",
-        help="what Keras runs on (default: %(default)s)",
+        choices=conform.option_values("backend"),
+        help="what Keras runs on (default: jax)",
     )
     command.add_argument(
         "--mode",
-        choices=(*MODES, "all"),
-        default="eager",
-        help="Keras called as it is, or compiled as fit compiles it (default: %(default)s)",
+        choices=conform.option_values("mode"),
+        help="called as it is, or compiled as Keras' fit compiles it, or jitted with Optax (default: eager)",
+    )
+    command.add_argument(
+        "--variant",
+        choices=conform.option_values("variant"),
+        help="how torch.optim.SGD goes through the parameters (default: loop)",
     )
     command.add_argument(
         "--tier", choices=TIERS, default="standard", help="which cases (default: %(default)s)"
@@ -109,10 +135,13 @@ def _pattern(text: str) -> re.Pattern[str]:
         raise argparse.ArgumentTypeError(f"{text!r} is not a regular expression: {problem}") from problem
 
 
-def _print(findings: Sequence[Findings], not_run: Sequence[str]) -> None:
+def _console() -> Console:
     console = Console()
-    if not console.is_terminal:
-        console = Console(width=PIPE_WIDTH)
+    return console if console.is_terminal else Console(width=PIPE_WIDTH)
+
+
+def _print(findings: Sequence[Findings], not_run: Sequence[str]) -> None:
+    console = _console()
     for found in findings:
         console.rule(found.report.name, align="left")
         for line in tables.mismatch_lines(found):

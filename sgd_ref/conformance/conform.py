@@ -7,10 +7,10 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -23,13 +23,14 @@ from sgd_ref.conformance.case import Case, Implementation
 from sgd_ref.conformance.catalogue import case_id, cases, make_case
 from sgd_ref.conformance.checking import Verdict, check
 from sgd_ref.conformance.deviations import DEVIATIONS
-from sgd_ref.conformance.explanation import explain, known_failure
+from sgd_ref.conformance.explanation import KnownFailure, explain, known_failure
+from sgd_ref.conformance.implementations import optax, optax_known, torch, torch_known
 from sgd_ref.conformance.implementations.keras import BACKENDS, MODES, Keras, available
 from sgd_ref.conformance.implementations.keras_known import KNOWN
 from sgd_ref.conformance.implementations.process import Handshake
 from sgd_ref.conformance.report.findings import Findings
 
-NOTHING_TO_COMPILE = ("torch", "compiled")
+ALL = "all"
 
 
 class CannotRun(Exception):
@@ -58,26 +59,82 @@ class Target:
     contradictions: frozenset[str] = frozenset()
 
 
-def targets(target: str, backend: str, mode: str) -> list[Target]:
+@dataclass(frozen=True)
+class Family:
+    """The implementations that one word on the command line stands for.
+
+    Attributes
+    ----------
+    options : mapping of str to tuple of str
+        What can be chosen among them, each with its values, the default first.
+    member : callable
+        From one value of each option to the implementation.
+    absent : mapping of tuple of str to str
+        Values that go together with nothing to run, and why.
+    """
+
+    options: Mapping[str, tuple[str, ...]]
+    member: Callable[..., Target]
+    absent: Mapping[tuple[str, ...], str] = field(default_factory=dict)
+
+
+def option_values(option: str) -> tuple[str, ...]:
+    """Return all values of an option, of whichever family, and "all".
+
+    >>> option_values("variant")
+    ('loop', 'foreach', 'fused', 'compiled', 'all')
+    """
+    values = [value for family in FAMILIES.values() for value in family.options.get(option, ())]
+    return (*dict.fromkeys(values), ALL)
+
+
+def targets(
+    target: str, backend: str | None = None, mode: str | None = None, variant: str | None = None
+) -> list[Target]:
     """Return what the arguments of the command name.
+
+    Parameters
+    ----------
+    target : str
+        One of `FAMILIES`, or ``module:function``.
+    backend, mode, variant : str, optional
+        A value of that option of the family, "all" for each of them, None for the first.
 
     Raises
     ------
     ValueError
-        If the target is neither "keras" nor of the form ``module:function``.
+        If the target is of neither form, or does not have the option or its value.
     CannotRun
         If nothing of what is named is installed, or the function cannot be imported.
     """
-    if target == "keras":
-        backends = BACKENDS if backend == "all" else (backend,)
-        modes = MODES if mode == "all" else (mode,)
-        pairs = [pair for pair in product(backends, modes) if pair != NOTHING_TO_COMPILE]
-        if not pairs:
-            raise CannotRun("fit() does not compile on PyTorch: what it runs there is the eager mode")
-        return [_keras(chosen, how) for chosen, how in pairs]
-    if not re.fullmatch(r"[\w.]+:[\w.]+", target):
-        raise ValueError(f"the target must be keras or module:function, got {target!r}")
-    return [_function(target)]
+    family = FAMILIES.get(target)
+    if family is None and not re.fullmatch(r"[\w.]+:[\w.]+", target):
+        raise ValueError(f"the target must be {', '.join(FAMILIES)} or module:function, got {target!r}")
+    options = {} if family is None else family.options
+    given = {"backend": backend, "mode": mode, "variant": variant}
+    for option, value in given.items():
+        if value is not None:
+            _check_option(target, option, value, options.get(option))
+    if family is None:
+        return [_function(target)]
+    chosen = [
+        values if given[option] == ALL else (given[option] or values[0],)
+        for option, values in options.items()
+    ]
+    combinations = list(product(*chosen))
+    present = [combination for combination in combinations if combination not in family.absent]
+    if not present:
+        raise CannotRun(family.absent[combinations[0]])
+    return [family.member(*combination) for combination in present]
+
+
+def _check_option(target: str, option: str, value: str, values: tuple[str, ...] | None) -> None:
+    if values is None:
+        owners = ", ".join(name for name, family in FAMILIES.items() if option in family.options)
+        raise ValueError(f"--{option} must be left out for {target}, it belongs to {owners}; got {value!r}")
+    if value not in (*values, ALL):
+        accepted = ", ".join((*values, ALL))
+        raise ValueError(f"--{option} of {target} must be one of {accepted}, got {value!r}")
 
 
 def matching(tier: str, pattern: re.Pattern[str] | None) -> Sequence[Case]:
@@ -160,16 +217,70 @@ def _keras(backend: str, mode: str) -> Target:
         return Keras(backend, mode)
 
     known = KNOWN[backend, mode]
+    return _known(name, start, lambda case: tuple(known.deviations), known.deviations, known.failures)
+
+
+def _torch(variant: str) -> Target:
+    name = f"torch {variant}"
+
+    def start() -> AbstractContextManager[Implementation]:
+        obstacle = torch.obstacle(variant)
+        if obstacle is not None:
+            raise CannotRun(f"{name}: {obstacle}")
+        return torch.Torch(variant)
+
+    known = torch_known.KNOWN[variant]
+    return _known(
+        name, start, lambda case: torch_known.expected(case, variant), known.deviations, known.failures
+    )
+
+
+def _optax(mode: str) -> Target:
+    name = f"optax {mode}"
+
+    def start() -> AbstractContextManager[Implementation]:
+        if not optax.available():
+            raise CannotRun(f"{name}: Optax is not installed; pip install optax jax")
+        return optax.Optax(mode)
+
+    known = optax_known.KNOWN[mode]
+    return _known(
+        name, start, lambda case: optax_known.expected(case, mode), known.deviations, known.failures
+    )
+
+
+FAMILIES: Mapping[str, Family] = {
+    "keras": Family(
+        {"backend": BACKENDS, "mode": MODES},
+        _keras,
+        {("torch", "compiled"): "fit() does not compile on PyTorch: what it runs there is the eager mode"},
+    ),
+    "torch": Family({"variant": torch.VARIANTS}, _torch),
+    "optax": Family({"mode": optax.MODES}, _optax),
+}
+"""The targets that are known by a word; one is added by one entry."""
+
+
+def _known(
+    name: str,
+    start: Callable[[], AbstractContextManager[Implementation]],
+    candidates: Callable[[Case], tuple[str, ...]],
+    deviations: Iterable[str],
+    failures: Sequence[KnownFailure],
+) -> Target:
+    """Return a target whose mismatches are explained by what is known of it."""
 
     def explain_verdict(verdict: Verdict) -> tuple[str, ...]:
         if verdict.trajectory is None:
-            failure = known_failure(verdict.case, verdict.message, known.failures)
+            failure = known_failure(verdict.case, verdict.message, failures)
             return () if failure is None else (failure,)
-        explanation = explain(verdict.case, verdict.trajectory, list(known.deviations))
+        # Not everything that is known has a replay.
+        names = [name for name in candidates(verdict.case) if name in DEVIATIONS]
+        explanation = explain(verdict.case, verdict.trajectory, names)
         return explanation.names if explanation.complete else ()
 
-    contradictions = {name for name in known.deviations if _is_contradiction(name)}
-    contradictions |= {failure.name for failure in known.failures}
+    contradictions = {name for name in deviations if _is_contradiction(name)}
+    contradictions |= {failure.name for failure in failures}
     return Target(name, start, explain_verdict, frozenset(contradictions))
 
 

@@ -154,6 +154,7 @@ def case_to_json(case: Case) -> Json:
         "finalize": case.finalize,
         "features": None if case.features is None else dict(case.features),
         "learning_rate_units": case.learning_rate_units,
+        "exposes": list(case.exposes),
         "notes": case.notes,
     }
 
@@ -199,6 +200,7 @@ def case_from_json(document: Any) -> Case:
         finalize=boolean("finalize", document["finalize"]),
         features=None if features is None else dict(_object("features", features)),
         learning_rate_units=integer_at_least("learning_rate_units", document["learning_rate_units"], 0),
+        exposes=_texts("exposes", document["exposes"]),
         notes=_string("notes", document["notes"]),
     )
 

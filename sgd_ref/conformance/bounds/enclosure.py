@@ -24,7 +24,7 @@ import numpy as np
 from sgd_ref.arithmetic.rounded import FLOAT16, FLOAT64, FORMATS, Array, convert
 from sgd_ref.conformance.bounds.endpoints import Directed, Endpoints, endpoints_of
 
-MOST_TERMS_IN_ALL_ORDERS = 5
+MOST_TERMS_IN_ALL_ORDERS = 6
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +55,7 @@ class Arithmetic:
         nan = _is_nan(numbers)
         lower = _placed(numbers, nan, np.inf)
         upper = _placed(numbers, nan, -np.inf)
-        return self._with_flushed(Enclosure(self, lower, upper, nan))
+        return self.flushed(Enclosure(self, lower, upper, nan))
 
     def operation(self, lower: Array, upper: Array, nan: Array) -> Enclosure:
         """Return what one operation may give whose exact results lie between two numbers."""
@@ -66,9 +66,10 @@ class Arithmetic:
             _greatest(ends.nearest(upper), ends.above(upper)),
             nan,
         )
-        return self._with_flushed(enclosure)
+        return self.flushed(enclosure)
 
-    def _with_flushed(self, enclosure: Enclosure) -> Enclosure:
+    def flushed(self, enclosure: Enclosure) -> Enclosure:
+        """Return the same numbers, and zero where subnormal numbers may become zero."""
         if not self.flushes or self.dtype == FLOAT16:
             return enclosure
         normal = self.endpoints.point(np.array(float(FORMATS[self.dtype].smallest_normal)))
@@ -207,14 +208,17 @@ class Enclosure:
         with np.errstate(invalid="ignore"):
             finite = np.isfinite(observed)
         points = self.arithmetic.endpoints.point(np.where(finite, observed, np.zeros_like(observed)))
-        half = self.arithmetic.endpoints.point(_half_steps(observed))
+        # Half of the smallest number of float64 is a number of the endpoints only.
+        half = self.arithmetic.endpoints.point(_steps(observed, self.arithmetic.flushes)) / 2
         preimage = replace(self, lower=points - half, upper=points + half)
         narrowed = self.among(preimage)
-        return replace(
+        narrowed = replace(
             self,
             lower=np.where(finite, narrowed.lower, self.lower),
             upper=np.where(finite, narrowed.upper, self.upper),
         )
+        # A subnormal number that was stored may be read as zero.
+        return self.arithmetic.flushed(narrowed)
 
     def among(self, other: Enclosure) -> Enclosure:
         """Return what lies in both enclosures, of which one is known to hold the number."""
@@ -250,7 +254,7 @@ def hull(*enclosures: Enclosure) -> Enclosure:
 def sum_in_any_order(terms: Sequence[Enclosure]) -> Enclosure:
     """Return what a sum may give in any order of addition: every tree over the terms.
 
-    Up to 5 terms each partial sum is enclosed; beyond that the error is at most (n - 1) u times the sum
+    Up to 6 terms each partial sum is enclosed; beyond that the error is at most (n - 1) u times the sum
     of the magnitudes, in any order, without terms of higher order.
 
     Source: C.-P. Jeannerod and S. M. Rump, Improved error bounds for inner products in floating-point
@@ -279,7 +283,8 @@ def product_in_any_order(
     """Return what a product may give in any order.
 
     A divisor divides, or its reciprocal multiplies; and what divides may be a product of divisors, or a
-    divisor over a factor: ``x * f / d`` may be ``x / (d / f)``.
+    divisor over a factor: ``x * f / d`` may be ``x / (d / f)``. The product with a reciprocal, which need not
+    be rounded, encloses the quotient.
     """
     items = (*factors, *divisors)
     whole = tuple(range(len(items)))
@@ -288,22 +293,20 @@ def product_in_any_order(
     products: dict[tuple[int, ...], Enclosure] = {(): values}
     for size in range(1, len(items) + 1):
         for chosen in combinations(whole, size):
-            if size == 1:
-                item = items[chosen[0]]
-                is_factor = chosen[0] < len(factors)
-                multipliers[chosen] = item if is_factor else 1 / item
-                if not is_factor:
-                    dividers[chosen] = item
-            else:
+            if size > 1:
                 _join(chosen, multipliers, dividers)
-            ways = []
-            for part_size in range(1, size + 1):
-                for part in combinations(chosen, part_size):
-                    before = products[tuple(index for index in chosen if index not in part)]
-                    ways.append(before * multipliers[part])
-                    if part in dividers:
-                        ways.append(before / dividers[part])
-            products[chosen] = hull(*ways)
+            elif chosen[0] < len(factors):
+                multipliers[chosen] = items[chosen[0]]
+            else:
+                dividers[chosen] = items[chosen[0]]
+                multipliers[chosen] = 1 / items[chosen[0]]
+            products[chosen] = hull(
+                *(
+                    products[tuple(index for index in chosen if index not in part)] * multipliers[part]
+                    for part_size in range(1, size + 1)
+                    for part in combinations(chosen, part_size)
+                )
+            )
     return products[whole]
 
 
@@ -317,16 +320,18 @@ def _join(
     for part_size in range(1, len(chosen)):
         for part in combinations(chosen, part_size):
             rest = tuple(index for index in chosen if index not in part)
-            multiplying.append(multipliers[part] * multipliers[rest])
-            if rest in dividers:
-                multiplying.append(multipliers[part] / dividers[rest])
-                if part in dividers:
-                    dividing.append(dividers[part] * dividers[rest])
-            elif part in dividers:
-                dividing.append(dividers[part] / multipliers[rest])
-    multipliers[chosen] = hull(*multiplying)
+            if part[0] == chosen[0]:
+                multiplying.append(multipliers[part] * multipliers[rest])
+            if part in dividers:
+                dividing.append(
+                    dividers[part] * dividers[rest]
+                    if rest in dividers
+                    else dividers[part] / multipliers[rest]
+                )
     if dividing:
         dividers[chosen] = hull(*dividing)
+        multiplying.append(1 / dividers[chosen])
+    multipliers[chosen] = hull(*multiplying)
 
 
 def _sum_of_many(terms: Sequence[Enclosure]) -> Enclosure:
@@ -345,12 +350,17 @@ def _sum_of_many(terms: Sequence[Enclosure]) -> Enclosure:
     )
 
 
-def _half_steps(observed: Array) -> Array:
-    """Return half the distance to the farther neighbour: 0.5 for 1, in units of the last place."""
+def _steps(observed: Array, flushes: bool) -> Array:
+    """Return the distance to the farther neighbour.
+
+    Zero may stand for any subnormal number where these are flushed.
+    """
     form = FORMATS[observed.dtype]
-    _, exponent = np.frexp(convert(observed, FLOAT64))
-    half: Array = np.ldexp(0.5, np.maximum(exponent, form.minimum_exponent + 1) - form.precision)
-    return half
+    values = convert(observed, FLOAT64)
+    _, exponent = np.frexp(values)
+    lowest = form.minimum_exponent + 1
+    step = np.ldexp(1.0, np.where(values == 0, lowest, np.maximum(exponent, lowest)) - form.precision)
+    return np.where((values == 0) & flushes, 2.0 * float(form.smallest_normal), step)
 
 
 def _cancels(x: Enclosure, y: Enclosure) -> Array:

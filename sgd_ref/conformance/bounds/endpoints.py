@@ -80,10 +80,13 @@ class FloatEndpoints:
         return _directed(values, passed)
 
     def _approximate(self, x: Any) -> Any:
-        nearby = _to_float64(x)
-        if not math.isfinite(nearby):
-            return self._wide.type(nearby)
-        return self._wide.type(nearby) + self._wide.type(_to_float64(x - Fraction(nearby)))
+        if isinstance(x, float) or x == 0:
+            return self._wide.type(x)
+        exponent = x.numerator.bit_length() - x.denominator.bit_length()
+        scaled = x / Fraction(2) ** exponent
+        nearby = _to_float64(scaled)
+        rest = _to_float64(scaled - Fraction(nearby))
+        return np.ldexp(self._wide.type(nearby) + self._wide.type(rest), exponent)
 
     def add(self, x: Array, y: Array) -> Directed:
         """See `Endpoints`."""
@@ -243,7 +246,7 @@ def _to_float64(x: Any) -> float:
         # The quotient of two Python integers is rounded correctly.
         return float(x.numerator / x.denominator)
     except OverflowError:
-        return math.copysign(math.inf, x)
+        return math.inf if x > 0 else -math.inf
 
 
 def _outward(x: Any, precision: int, lowest: int, downwards: bool) -> Any:
@@ -253,7 +256,8 @@ def _outward(x: Any, precision: int, lowest: int, downwards: bool) -> Any:
     is_dyadic = denominator & (denominator - 1) == 0
     if is_dyadic and numerator.bit_length() <= precision and denominator.bit_length() <= -lowest:
         return x
-    unit = max(numerator.bit_length() - denominator.bit_length() - precision, lowest)
+    length = numerator.bit_length() - denominator.bit_length()
+    unit = max(length + (abs(x) >= Fraction(2) ** length) - precision, lowest)
     if unit > 0:
         denominator <<= unit
     else:

@@ -28,7 +28,8 @@ def norm(gradients: Sequence[Enclosure], dtype: np.dtype[Any]) -> Enclosure:
     are numbers of the format, it has none. Squares that vanish are no excuse: the definition is that
     the norm of representable gradients does not suffer from the range of their squares; what they may
     lose is bounded by u times the sum. The other forms are the scaled one, :math:`m \sqrt{\sum (g_i /
-    m)^2}` with the largest magnitude m, and the norm of the norms of each variable.
+    m)^2}` with the largest magnitude m, and the norm of the norms of each variable, which may be kept in
+    the dtype of the variable.
 
     Source: C.-P. Jeannerod and S. M. Rump, Improved error bounds for inner products in floating-point
     arithmetic, SIAM Journal on Matrix Analysis and Applications 34 (2013).
@@ -42,7 +43,8 @@ def norm(gradients: Sequence[Enclosure], dtype: np.dtype[Any]) -> Enclosure:
     """
     wide = promoted([dtype, FLOAT32])
     arithmetic = arithmetic_of(wide, any(g.arithmetic.flushes for g in gradients))
-    parts = [_moved(gradient, arithmetic) for gradient in gradients if gradient.lower.size]
+    present = [gradient for gradient in gradients if gradient.lower.size]
+    parts = [_moved(gradient, arithmetic) for gradient in present]
     if not parts:
         return arithmetic_of(dtype).point(0.0)
     together = _joined(parts)
@@ -51,7 +53,8 @@ def norm(gradients: Sequence[Enclosure], dtype: np.dtype[Any]) -> Enclosure:
         return arithmetic_of(dtype, arithmetic.flushes).point(only_nan)
     ways = [_plain(together), _scaled(together)]
     if len(parts) > 1:
-        ways += [_plain(_joined([way(part) for part in parts])) for way in (_plain, _scaled)]
+        norms = [_kept(_scaled(part), g.arithmetic) for part, g in zip(parts, present, strict=True)]
+        ways.append(_scaled(_joined(norms)))
     return _moved(hull(*ways), arithmetic_of(dtype, arithmetic.flushes), is_rounded=True)
 
 
@@ -80,13 +83,21 @@ def _plain(x: Enclosure) -> Enclosure:
 
 
 def _scaled(x: Enclosure) -> Enclosure:
-    """The root of a sum of scaled squares, times the scale."""
+    """The root of a sum of scaled squares, times the scale.
+
+    As no operation here must be rounded, that encloses the plain root, save for what subnormal squares lose.
+    """
     magnitude = np.maximum(np.abs(x.lower), np.abs(x.upper))
     largest = x.arithmetic.endpoints.nearest(np.max(magnitude, keepdims=True))
     if largest[0] == 0 or largest[0] == math.inf:
         return _plain(x)
     scale = Enclosure(x.arithmetic, largest, largest, np.array([False]))
     return _plain(x / scale) * scale
+
+
+def _kept(x: Enclosure, own: Arithmetic) -> Enclosure:
+    """Return a norm as it may be kept until it meets others: rounded to its own dtype, or not."""
+    return _moved(_moved(x, own, is_rounded=True), x.arithmetic)
 
 
 def _is_exact(smallest: list[Any], largest: list[Any], precision: int) -> bool:

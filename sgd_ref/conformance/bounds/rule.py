@@ -4,6 +4,8 @@ The functions have the names and the order of those in ``sgd_ref/rule.py``. Each
 arithmetic and of shapes that broadcast, and returns the hull of all evaluations that are equal in real
 numbers: every order of a sum or product, reciprocals, factors that are formed first, and the forms that
 real implementations use. Every line of a hull is such a form, and some faithful implementation needs it.
+No division has a line of its own: a reciprocal need not be rounded, so that the product with it encloses the
+quotient; and what multiplies and divides by the same number encloses what does neither.
 
 The results are those of an operation, not yet stored in the dtype: `Enclosure.stored` rounds them.
 """
@@ -19,7 +21,7 @@ from sgd_ref.conformance.bounds.enclosure import Enclosure, hull, product_in_any
 
 def unscale(gradient: Enclosure, loss_scale_factor: Enclosure) -> Enclosure:
     """`loss_scale_factor`: the quotient, or the product with the reciprocal."""
-    return hull(gradient / loss_scale_factor, gradient * (1 / loss_scale_factor))
+    return gradient * (1 / loss_scale_factor)
 
 
 def accumulate(gradient: Enclosure, accumulator: Enclosure) -> Enclosure:
@@ -33,9 +35,9 @@ def mean_of_accumulated(terms: Sequence[Enclosure], steps: Enclosure) -> Enclosu
     `terms` are the last gradient and the accumulator where its value is known, and otherwise all gradients
     of the window: they may be added in any order, be divided first, or make a running mean.
     """
-    total = sum_in_any_order(terms)
-    parts = [hull(term / steps, term * (1 / steps)) for term in terms]
-    ways = [total / steps, total * (1 / steps), sum_in_any_order(parts)]
+    reciprocal = 1 / steps
+    parts = [term * reciprocal for term in terms]
+    ways = [sum_in_any_order(terms) * reciprocal, sum_in_any_order(parts)]
     if len(terms) == round(float(steps.lower[0])):
         ways.append(_running_mean(terms))
     return hull(*ways)
@@ -45,19 +47,15 @@ def _running_mean(terms: Sequence[Enclosure]) -> Enclosure:
     """The mean of the first k terms from that of the first k - 1: ``m + (g - m) / k``."""
     mean = terms[0]
     for count, term in enumerate(terms[1:], 2):
-        number = mean.arithmetic.point(count)
-        step = hull((term - mean) / number, (term - mean) * (1 / number))
-        before = mean.arithmetic.point(count - 1)
-        mean = hull(mean + step, mean * (before / number) + term * (1 / number))
+        reciprocal = 1 / mean.arithmetic.point(count)
+        before = mean.arithmetic.point(count - 1) / mean.arithmetic.point(count)
+        mean = hull(mean + (term - mean) * reciprocal, mean * before + term * reciprocal)
     return mean
 
 
 def clip_by_norm(gradient: Enclosure, norm: Enclosure, clipnorm: Enclosure) -> Enclosure:
-    """`clipnorm`: the gradient times clipnorm over the larger of norm and clipnorm, in any order.
-
-    Where the norm may be smaller, the gradient may also stay as it is.
-    """
-    return _scaled_down(gradient, norm, clipnorm)
+    """`clipnorm`: the gradient times clipnorm over the larger of norm and clipnorm, in any order."""
+    return product_in_any_order(gradient, [clipnorm], [norm.at_least(clipnorm)])
 
 
 def clip_by_value(gradient: Enclosure, clipvalue: Enclosure) -> Enclosure:
@@ -73,8 +71,8 @@ def clip_by_global_norm(
     The second reciprocal may be that of the setting before it was rounded, as it is in the definition. A
     norm that is not finite makes every element NaN.
     """
-    scaled = _scaled_down(gradient, norm, clipnorm)
-    if _may_be_short(norm, clipnorm):
+    scaled = clip_by_norm(gradient, norm, clipnorm)
+    if bool(np.asarray(norm.lower <= clipnorm.upper).all()):
         scaled = hull(scaled, product_in_any_order(gradient, [clipnorm, reciprocal_of_clipnorm]))
     infinite = np.asarray(norm.upper == np.inf, bool)
     certainly = np.asarray((norm.lower == np.inf) | (norm.lower > norm.upper), bool)
@@ -85,15 +83,6 @@ def clip_by_global_norm(
         np.where(certainly, nothing.upper, scaled.upper),
         scaled.nan | infinite | norm.nan,
     )
-
-
-def _scaled_down(gradient: Enclosure, norm: Enclosure, clipnorm: Enclosure) -> Enclosure:
-    scaled = product_in_any_order(gradient, [clipnorm], [norm.at_least(clipnorm)])
-    return hull(scaled, gradient) if _may_be_short(norm, clipnorm) else scaled
-
-
-def _may_be_short(norm: Enclosure, clipnorm: Enclosure) -> bool:
-    return bool(np.asarray(norm.lower <= clipnorm.upper).all())
 
 
 def descent(gradient: Enclosure, learning_rate: Enclosure) -> Enclosure:
@@ -114,13 +103,14 @@ def accelerate(velocity: Enclosure, steps: Sequence[Enclosure], momentum: Enclos
 
 
 def accelerate_without_rate(
-    velocity: Enclosure, g: Enclosure, momentum: Enclosure, learning_rate: Enclosure
+    velocity: Enclosure, gradients: Sequence[Enclosure], momentum: Enclosure, learning_rate: Enclosure
 ) -> Enclosure:
     """The velocity as PyTorch and Optax keep it, ``-velocity / learning_rate``: a sum of gradients.
 
-    It is the same as long as the learning rate is. The quotient is one of real numbers: nobody computes it.
+    `gradients` are one, or the parts of a sparse one. It is the same as long as the learning rate is. The
+    quotient is one of real numbers: nobody computes it.
     """
-    return velocity.over(-learning_rate) * momentum + g
+    return sum_in_any_order([velocity.over(-learning_rate) * momentum, *gradients])
 
 
 def move(

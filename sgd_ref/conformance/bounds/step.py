@@ -15,6 +15,7 @@ from sgd_ref.conformance.bounds.enclosure import (
     Enclosure,
     arithmetic_of,
     hull,
+    product_in_any_order,
     sum_in_any_order,
 )
 from sgd_ref.conformance.bounds.norm import norm
@@ -101,7 +102,7 @@ def mean(window: Sequence[Prepared], steps: Enclosure) -> Prepared:
     divisors = window[0].divisors
     if divisors:
         total = sum_in_any_order(late)
-        undivided = rule.mean_of_accumulated([rule.unscale(total, divisors[0])], number)
+        undivided = product_in_any_order(total, (), (*divisors, number))
         arithmetic = gradient.arithmetic
         gradient = hull(gradient, arithmetic.operation(undivided.lower, undivided.upper, undivided.nan))
     return Prepared(gradient, late, (*divisors, number))
@@ -194,7 +195,13 @@ def updated(
         velocity = hull(velocity, rule.accelerate(moment.velocity, steps, held.momentum))
     without_rate = None
     if moment.new_velocity is None and moment.is_rate_constant:
-        without_rate = rule.accelerate_without_rate(moment.velocity, g, held.momentum, learning_rate)
+        without_rate = hull(
+            *(
+                rule.accelerate_without_rate(moment.velocity, terms, held.momentum, learning_rate)
+                for terms in ([g], _parts(prepared, g.arithmetic))
+                if terms
+            )
+        )
         velocity = hull(velocity, rule.descent(without_rate, learning_rate))
     used = velocity if moment.new_velocity is None else velocity.rounded_to(moment.new_velocity)
     if moment.is_nesterov:
@@ -205,6 +212,8 @@ def updated(
     else:
         result = rule.move(w, [used], learning_rate, weight_decay)
         ahead = without_rate
+    if moment.new_velocity is None:
+        result = hull(result, *_moved_by_parts(moment, [step], steps, learning_rate, held))
     if ahead is not None:
         result = hull(result, rule.move_against(w, ahead, learning_rate, weight_decay))
     return result, velocity
@@ -235,6 +244,39 @@ def _descents(prepared: Prepared, learning_rate: Enclosure) -> list[Enclosure]:
         step = moved(rule.late_descent([layer], rate, prepared.divisors), arithmetic)
         steps.append(arithmetic.operation(step.lower, step.upper, step.nan))
     return steps
+
+
+def _parts(prepared: Prepared, arithmetic: Arithmetic) -> list[Enclosure]:
+    """Return the layers of a sparse gradient, unscaled, which may be added to a velocity one by one."""
+    parts = []
+    for layer in prepared.layers:
+        unscaled = moved(
+            rule.unscale(layer, prepared.divisors[0]) if prepared.divisors else layer, arithmetic
+        )
+        parts.append(arithmetic.operation(unscaled.lower, unscaled.upper, unscaled.nan))
+    return parts
+
+
+def _moved_by_parts(
+    moment: Moment,
+    whole: Sequence[Enclosure],
+    steps: Sequence[Enclosure],
+    learning_rate: Enclosure,
+    held: Held,
+) -> list[Enclosure]:
+    """Return the weight moved by the terms of a velocity, of which nobody sees the sum.
+
+    Sparse gradients are added to the weight row by row, also where a row occurs twice.
+    """
+    assert moment.velocity is not None
+    assert held.momentum is not None
+    weight_decay = held.weight_decay if moment.is_decayed else None
+    kept = moment.velocity * held.momentum
+    if moment.is_nesterov:
+        ahead = [kept * held.momentum, *steps, *(step * held.momentum for step in steps)]
+        return [rule.move(moment.w, ahead, learning_rate, weight_decay)] if steps else []
+    ways = (whole, steps) if steps else (whole,)
+    return [rule.move(moment.w, [kept, *terms], learning_rate, weight_decay) for terms in ways]
 
 
 def _number(steps: Enclosure) -> np.float64:

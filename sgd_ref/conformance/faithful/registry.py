@@ -36,7 +36,6 @@ OBSERVED = (
     "bfloat16-mean-by-reciprocal",
     "clipnorm-by-reciprocal",
     "clipnorm-by-one-factor",
-    "clipnorm-not-rounded",
     "global-clipnorm-not-rounded",
     "wide-unscaled-gradients",
     "scalar-gradients-in-float32",
@@ -47,9 +46,10 @@ OBSERVED = (
 Others that their kind calls roundings are not among these, for each loses data somewhere or is no evaluation.
 "unscale-with-rate" and "single-unscale-by-reciprocal" form the reciprocal of the scale in float16, where it
 can be 0. "unscale-by-reciprocal" computes in the dtype of a gradient that is narrower than its variable.
-"decay-by-one-factor" gives another special value for an infinite weight. "norm-summed-in-another-order" and
-"schedule-in-float32" shift a result by a unit, whether or not an evaluation can. "rate-not-rounded" does to a
-callable what `rate-in-double` does to every rate.
+"clipnorm-not-rounded" reads one setting in two ways within a formula, so that a gradient that needs no
+clipping is scaled. "decay-by-one-factor" gives another special value for an infinite weight.
+"norm-summed-in-another-order" and "schedule-in-float32" shift a result by a unit, whether or not an
+evaluation can. "rate-not-rounded" does to a callable what `rate-in-double` does to every rate.
 """
 
 _ALL = (

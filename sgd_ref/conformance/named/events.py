@@ -122,6 +122,21 @@ def _special(name: str, dtype: np.dtype[Any]) -> Iterator[Case]:
         gradient_accumulation_steps=3,
     )
     yield named_case(
+        f"count-passes-32-bits-{name}",
+        "Counts are integers of any size.",
+        floats(1.0, -2.0, 0.5, dtype=dtype),
+        lambda call: floats(0.5, 0.25 * call, 1.0, dtype=dtype),
+        gradient_accumulation_steps=2,
+        state=State(2**31 - 6, accumulators=(np.zeros(3, dtype), np.zeros(COMPANION, dtype))),
+    )
+    yield named_case(
+        f"infinity-within-a-window-{name}",
+        "The mean of infinity and numbers is infinity, and weights stay what they are until it is taken.",
+        floats(1.0, -2.0, -0.0, dtype=dtype),
+        lambda call: floats(math.inf if call == 3 else 0.5, -0.25 * call, 0.0, dtype=dtype),
+        gradient_accumulation_steps=3,
+    )
+    yield named_case(
         f"part-of-a-name-excluded-{name}",
         "Variables are excluded from weight decay by parts of their names, each of several strings.",
         floats(1.0, -2.0, 0.5, dtype=dtype),

@@ -22,6 +22,7 @@ from sgd_ref.conformance.deviations.mistakes.overwriting import OVERWRITING
 from sgd_ref.conformance.deviations.mistakes.precision import PRECISION
 from sgd_ref.conformance.deviations.mistakes.restoring import RESTORING
 from sgd_ref.conformance.deviations.mistakes.rows import ROWS
+from sgd_ref.conformance.deviations.mistakes.running_mean import RUNNING_MEAN
 from sgd_ref.conformance.deviations.mistakes.scaling import SCALING
 from sgd_ref.conformance.deviations.mistakes.schedules import SCHEDULES
 from sgd_ref.conformance.deviations.mistakes.skipping import SKIPPING
@@ -38,6 +39,7 @@ MISTAKES: tuple[Deviation, ...] = (
     *SCALING,
     *MISSING,
     *ROWS,
+    *RUNNING_MEAN,
     *ACCUMULATION,
     *CLIPPING,
     *CLIPPING_ORDER,

@@ -70,10 +70,23 @@ class CountsUpdatesTwice(SGD):
         call.state.calls += updates
 
 
+class CountSaturates(SGD):
+    """The count of calls stays at 2**31 - 1 once it is there.
+
+    The definition counts with integers of any size. Evidence: `safe_increment` of Optax, so that nothing
+    wraps, https://github.com/google-deepmind/optax/pull/596.
+    """
+
+    def _perform(self, call: Call, loss_scale: float | np.float32 | None) -> None:
+        super()._perform(call, loss_scale)
+        call.state.calls = min(call.state.calls, 2**31 - 1)
+
+
 COUNTING = (
     mistake("iterations-count-calls", IterationsCountCalls),
     mistake("iterations-lost-in-wrapper", wrapper=IterationsLostInWrapper),
     mistake("call-with-missing-gradient-not-counted", MissingNotCounted),
     mistake("updates-counted-from-one", UpdatesCountedFromOne),
     mistake("updates-counted-twice", CountsUpdatesTwice),
+    mistake("count-saturates", CountSaturates),
 )

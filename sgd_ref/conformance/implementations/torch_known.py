@@ -1,0 +1,243 @@
+"""What ``torch.optim.SGD`` of PyTorch 2.13.0 is known for: contradictions and errors, by variant.
+
+`expected` says which contradictions to look for in a case. Each was checked against an evaluation of the
+formulas in float64 with that contradiction in it: what PyTorch answered to the standard cases is within 8
+units in the last place, of the largest number that an element was on its way, of the evaluation with the
+expected contradictions, and far from the one without any of them. Left out is contested ground. Files are
+those of ``torch``, measured on a CPU with AVX-512 and fused multiply-add.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+
+from sgd_ref.arithmetic.rounded import BFLOAT16, FLOAT16, FLOAT64
+from sgd_ref.conformance.case import Case
+from sgd_ref.conformance.explanation import KnownFailure
+from sgd_ref.conformance.implementations.keras_known import Known
+from sgd_ref.conformance.implementations.torch import VARIANTS
+from sgd_ref.gradients import SparseRows
+
+
+@dataclass(frozen=True)
+class Contradiction:
+    """A known deviation that means something else than the documentation of Keras.
+
+    Attributes
+    ----------
+    name : str
+        The deviation.
+    evidence : str
+        File and function, and the address of a public thread where there is one.
+    concerns : callable
+        Whether it may be seen in a case.
+    variants : tuple of str
+        Where it is.
+    """
+
+    name: str
+    evidence: str
+    concerns: Callable[[Case], bool]
+    variants: tuple[str, ...] = VARIANTS
+
+
+def expected(case: Case, variant: str) -> tuple[str, ...]:
+    """Return the names of the contradictions that a variant may show in a case.
+
+    Parameters
+    ----------
+    case : Case
+        The case.
+    variant : {"loop", "foreach", "fused", "compiled"}
+        The variant.
+
+    Returns
+    -------
+    tuple of str
+        Names of deviations, in the order of a step.
+
+    Examples
+    --------
+    >>> from sgd_ref import conformance
+    >>> settings = {"float32", "momentum", "piecewise", "dyadic"}
+    >>> case = next(case for case in conformance.cases() if settings <= set(case.id.split("/")))
+    >>> expected(case, "loop")
+    ('rate-outside-velocity',)
+    """
+    return tuple(known.name for known in CONTRADICTIONS if variant in known.variants and known.concerns(case))
+
+
+def has_momentum(case: Case) -> bool:
+    """Whether there are velocities."""
+    return bool(case.config["momentum"] != 0)
+
+
+def rate_varies(case: Case) -> bool:
+    """Whether the learning rate is a schedule or a callable."""
+    return case.learning_rate_calls is not None or isinstance(case.config["learning_rate"], dict)
+
+
+def decays(case: Case) -> bool:
+    """Whether weight decay makes a difference to some variable."""
+    patterns = case.excluded_from_weight_decay
+    return bool(case.config["weight_decay"]) and any(
+        not any(pattern in name for pattern in patterns) for name in case.names
+    )
+
+
+def clips_by_norm(case: Case) -> bool:
+    """Whether gradients are clipped by a norm."""
+    return case.config["clipnorm"] is not None or clips_globally(case)
+
+
+def clips_globally(case: Case) -> bool:
+    """Whether gradients are clipped by their common norm."""
+    return case.config["global_clipnorm"] is not None
+
+
+def clips_half_gradients_globally(case: Case) -> bool:
+    """Whether gradients of half types have part in a common norm of a wider type."""
+    halves = {variable.dtype in (FLOAT16, BFLOAT16) for variable in case.variables}
+    return clips_globally(case) and len(halves) == 2
+
+
+def has_non_finite_numbers(case: Case) -> bool:
+    """Whether infinities or NaN come up, other than by overflow."""
+    gradients = [gradient for call in case.gradients for gradient in call if gradient is not None]
+    values = [gradient.values if isinstance(gradient, SparseRows) else gradient for gradient in gradients]
+    # The signalling NaNs of bfloat16 raise the processor's flag for invalid operations.
+    with np.errstate(invalid="ignore"):
+        return not all(np.isfinite(array).all() for array in (*case.variables, *values))
+
+
+def misses_gradients_while_accumulating(case: Case) -> bool:
+    """Whether gradients are accumulated and some are missing."""
+    return case.config["gradient_accumulation_steps"] is not None and any(
+        gradient is None for call in case.gradients for gradient in call
+    )
+
+
+def has_half_variables(case: Case) -> bool:
+    """Whether a variable of a half type fills the shortest vector register, of 256 bits."""
+    return any(variable.dtype in (FLOAT16, BFLOAT16) and variable.size >= 16 for variable in case.variables)
+
+
+def has_scalar_of_float64(case: Case) -> bool:
+    """Whether a variable of float64 without axes has a momentum buffer, in a step that is compiled.
+
+    Sparse gradients are none that a graph takes, so that the step runs as it is.
+    """
+    has_rows = any(isinstance(gradient, SparseRows) for call in case.gradients for gradient in call)
+    has_scalar = any(variable.dtype == FLOAT64 and variable.ndim == 0 for variable in case.variables)
+    return has_momentum(case) and has_scalar and not has_rows
+
+
+CONTRADICTIONS = (
+    Contradiction(
+        "accumulator-used-without-gradient",
+        "autograd adds up in `p.grad`, which is there at the update though the last batch added nothing",
+        misses_gradients_while_accumulating,
+    ),
+    Contradiction(
+        "norm-of-rounded-squares",
+        "nn/utils/clip_grad.py, `_get_total_norm`: squares in float32 overflow and underflow",
+        clips_by_norm,
+    ),
+    Contradiction(
+        "norm-of-half-norms",
+        "nn/utils/clip_grad.py, `_get_total_norm`: each norm is rounded to the dtype of its gradient",
+        clips_half_gradients_globally,
+    ),
+    Contradiction(
+        "clip-adds-epsilon",
+        "nn/utils/clip_grad.py, `_clip_grads_with_norm_`: `max_norm / (total_norm + 1e-6)`; "
+        "https://github.com/pytorch/pytorch/pull/7492 has the line",
+        clips_by_norm,
+    ),
+    Contradiction(
+        "infinite-norm-hides-gradients",
+        "nn/utils/clip_grad.py, `_clip_grads_with_norm_`: an infinite norm gives the factor 0; "
+        "https://github.com/pytorch/pytorch/issues/46849",
+        clips_globally,
+    ),
+    Contradiction(
+        "zero-decay-skipped",
+        "optim/sgd.py: `if weight_decay != 0`, so that an infinite weight is not made NaN by 0.0",
+        lambda case: case.config["weight_decay"] == 0,
+    ),
+    Contradiction(
+        "decay-enters-velocity",
+        "optim/sgd.py, `_single_tensor_sgd`: `grad.add(param, alpha=weight_decay)` before the momentum; "
+        "there is no decoupled decay in SGD, https://github.com/pytorch/pytorch/pull/4429",
+        lambda case: decays(case) and has_momentum(case),
+    ),
+    Contradiction(
+        "rate-outside-velocity",
+        "optim/sgd.py, `_single_tensor_sgd`: `buf.mul_(momentum).add_(grad)`, then `param.add_(grad, "
+        "alpha=-lr)`; https://github.com/pytorch/pytorch/issues/1099",
+        lambda case: has_momentum(case) and rate_varies(case),
+    ),
+    Contradiction(
+        "scalar-gradient-lost",
+        "fx/passes/_tensorify_python_scalars.py erases `add_` of a float64 scalar from the compiled step, "
+        "so that its buffer never gets another gradient; with the pass switched off it does",
+        has_scalar_of_float64,
+        ("compiled",),
+    ),
+    Contradiction(
+        "vector-body-skipped",
+        "optim/sgd.py, `torch._fused_sgd_`: whole vectors of half types stay as they were, only the rest "
+        "is updated; https://github.com/pytorch/pytorch/issues/191763",
+        has_half_variables,
+        ("fused",),
+    ),
+    Contradiction(
+        "average-by-difference",
+        "optim/swa_utils.py, `get_ema_multi_avg_fn`: `torch._foreach_lerp_` subtracts infinity from "
+        "itself; https://github.com/pytorch/pytorch/issues/111374 is about the same formula",
+        lambda case: bool(case.config["use_ema"]) and has_non_finite_numbers(case),
+        ("foreach", "fused", "compiled"),
+    ),
+)
+"""In the order of a step."""
+
+
+def starts_a_buffer_late(case: Case) -> bool:
+    """Whether a variable has its first gradient after others of the same group had theirs."""
+    if not has_momentum(case) or (case.state is not None and case.state.velocities):
+        return False
+    window = case.config["gradient_accumulation_steps"] or 1
+    calls = 0 if case.state is None else case.state.calls
+    first: dict[int, int] = {}
+    for call, gradients in enumerate(case.gradients, start=calls):
+        for index, gradient in enumerate(gradients):
+            if gradient is not None:
+                first.setdefault(index, call // window)
+    return len(set(first.values())) > 1
+
+
+_FAILURES: Mapping[str, tuple[KnownFailure, ...]] = {
+    "fused": (
+        KnownFailure(
+            "momentum-of-a-late-parameter",
+            r"TypeError: expected Tensor as element \d+ in argument 2, but got NoneType",
+            starts_a_buffer_late,
+            "optim/sgd.py, `_fused_sgd`: momentum buffers are made if all of a group are missing, or none",
+        ),
+    ),
+}
+
+KNOWN: Mapping[str, Known] = MappingProxyType(
+    {
+        variant: Known(
+            {known.name: known.evidence for known in CONTRADICTIONS if variant in known.variants},
+            _FAILURES.get(variant, ()),
+        )
+        for variant in VARIANTS
+    }
+)
+"""By variant."""
