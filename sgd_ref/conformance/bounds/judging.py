@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
 
 from sgd_ref.conformance.bounds.settings import Reading, readings, relevant
 from sgd_ref.conformance.bounds.walk import Violation, Walk
@@ -62,23 +65,40 @@ def judge(
     >>> judge(case, trajectory, trajectory).is_faithful
     True
     """
+    dtypes = list(dict.fromkeys(variable.dtype for variable in case.variables))
+    judged = [
+        _judged(case, expected, observed, is_state_hidden, flushes, dtype if len(dtypes) > 1 else None)
+        for dtype in dtypes
+    ]
+    violating = [found for found in judged if not found.is_faithful]
+    return min(violating, key=_place) if violating else judged[0]
+
+
+def _judged(
+    case: Case,
+    expected: Trajectory,
+    observed: Trajectory,
+    is_state_hidden: bool,
+    flushes: bool,
+    dtype: np.dtype[Any] | None,
+) -> Judgement:
+    """Return the reading under which the variables of one dtype are possible, or go farthest."""
     farthest: Judgement | None = None
     failed: list[dict[str, str]] = []
     for reading in readings(case):
         if any(parts.items() <= reading.items() for parts in failed):
             continue
-        violation = Walk(case, expected, observed, reading, is_state_hidden, flushes).first_violation()
-        found = Judgement(violation, reading)
-        if violation is None:
+        walk = Walk(case, expected, observed, reading, is_state_hidden, flushes, dtype=dtype)
+        found = Judgement(walk.first_violation(), reading)
+        if found.violation is None:
             return found
-        names = relevant(violation.quantity, case, is_state_hidden)
+        names = relevant(found.violation.quantity, case, is_state_hidden)
         failed.append({name: kind for name, kind in reading.items() if name in names})
-        if farthest is None or _place(violation) > _place(farthest):
+        if farthest is None or _place(found) > _place(farthest):
             farthest = found
     assert farthest is not None
     return farthest
 
 
-def _place(found: Violation | Judgement) -> int:
-    violation = found.violation if isinstance(found, Judgement) else found
-    return -1 if violation is None else violation.call
+def _place(found: Judgement) -> int:
+    return -1 if found.violation is None else found.violation.call

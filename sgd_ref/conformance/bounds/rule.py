@@ -33,20 +33,23 @@ def mean_of_accumulated(terms: Sequence[Enclosure], steps: Enclosure) -> Enclosu
     """`gradient_accumulation_steps`: the sum of what was accumulated over the number of steps.
 
     `terms` are the last gradient and the accumulator where its value is known, and otherwise all gradients
-    of the window: they may be added in any order, be divided first, or make a running mean.
+    of the window: they may be added in any order, or be divided first.
     """
     reciprocal = 1 / steps
     parts = [term * reciprocal for term in terms]
-    ways = [sum_in_any_order(terms) * reciprocal, sum_in_any_order(parts)]
-    if len(terms) == round(float(steps.lower[0])):
-        ways.append(_running_mean(terms))
-    return hull(*ways)
+    return hull(sum_in_any_order(terms) * reciprocal, sum_in_any_order(parts))
 
 
-def _running_mean(terms: Sequence[Enclosure]) -> Enclosure:
-    """The mean of the first k terms from that of the first k - 1: ``m + (g - m) / k``."""
-    mean = terms[0]
-    for count, term in enumerate(terms[1:], 2):
+def running_mean(total: Enclosure, calls: int, later: Sequence[Enclosure | None]) -> Enclosure:
+    """The mean of k gradients from that of the first k - 1, ``m + (g - m) / k``, as Optax accumulates.
+
+    It begins with the mean of a total over some calls, and goes on with one gradient a call; one that is
+    missing counts as 0.
+    """
+    mean = total * (1 / total.arithmetic.point(max(calls, 1)))
+    zero = total.arithmetic.point(0)
+    for count, gradient in enumerate(later, calls + 1):
+        term = zero if gradient is None else gradient
         reciprocal = 1 / mean.arithmetic.point(count)
         before = mean.arithmetic.point(count - 1) / mean.arithmetic.point(count)
         mean = hull(mean + (term - mean) * reciprocal, mean * before + term * reciprocal)

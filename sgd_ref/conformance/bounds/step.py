@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,6 +23,13 @@ from sgd_ref.conformance.bounds.settings import Held
 from sgd_ref.gradients import SparseRows
 
 
+class Late(NamedTuple):
+    """Terms whose sum is still to be divided."""
+
+    terms: tuple[Enclosure, ...]
+    divisors: tuple[Enclosure, ...]
+
+
 @dataclass(frozen=True)
 class Prepared:
     """A gradient on its way to the update.
@@ -31,27 +38,28 @@ class Prepared:
     ----------
     gradient : Enclosure
         After every stage so far.
-    late : tuple of Enclosure
-        Terms whose sum, once divided, is the same gradient; empty where that is not open any more.
-    divisors : tuple of Enclosure
-        What their sum is still to be divided by.
+    late : tuple of Late
+        What the same gradient is before some divisions, which the update may make; empty where that is
+        not open any more.
     layers : tuple of Enclosure
-        Parts of a sparse gradient that has rows more than once, each part at most once; in half types
-        not yet divided by the loss scale, nor rounded. Empty where their sum was needed in between.
+        Parts of a sparse gradient that has rows more than once, each part at most once; empty where their
+        sum was needed in between.
+    scale : Enclosure or None
+        What the layers are still to be divided by.
     """
 
     gradient: Enclosure
-    late: tuple[Enclosure, ...] = ()
-    divisors: tuple[Enclosure, ...] = ()
+    late: tuple[Late, ...] = ()
     layers: tuple[Enclosure, ...] = ()
+    scale: Enclosure | None = None
 
     def at(self, index: Array) -> Prepared:
         """Return the chosen elements alone."""
         return Prepared(
             self.gradient[index],
-            tuple(term[index] for term in self.late),
-            self.divisors,
+            tuple(Late(tuple(term[index] for term in late.terms), late.divisors) for late in self.late),
             tuple(layer[index] for layer in self.layers),
+            self.scale,
         )
 
 
@@ -65,16 +73,16 @@ def prepared(gradient: Array | SparseRows, arithmetic: Arithmetic, loss_scale: f
     total = sum_in_any_order(layers)
     several = tuple(layers) if len(layers) > 1 else ()
     if loss_scale is None:
-        return Prepared(total, (total,), (), several)
+        return Prepared(total, (), several)
     wide = [widened(layer) for layer in layers]
     single = wide[0].arithmetic
     scale = single.point(np.float64(loss_scale if single.dtype == FLOAT64 else np.float32(loss_scale)))
     ways = [rule.unscale(widened(total), scale)]
     if several:
         ways.append(sum_in_any_order([rule.unscale(layer, scale) for layer in wide]))
-    quotient = hull(*ways)
-    rounded = arithmetic.operation(quotient.lower, quotient.upper, quotient.nan)
-    return Prepared(rounded, (sum_in_any_order(wide),), (scale,), tuple(wide) if several else ())
+    rounded = _rounded(hull(*ways), arithmetic)
+    late = Late((sum_in_any_order(wide),), (scale,))
+    return Prepared(rounded, (late,), tuple(wide) if several else (), scale)
 
 
 def _layers(gradient: Array | SparseRows) -> list[Array]:
@@ -94,18 +102,22 @@ def _layers(gradient: Array | SparseRows) -> list[Array]:
 
 def mean(window: Sequence[Prepared], steps: Enclosure) -> Prepared:
     """Return the mean of a window of gradients, or of one gradient and the known sum of the others."""
-    gradient = rule.mean_of_accumulated([part.gradient for part in window], steps)
-    late = tuple(term for part in window for term in part.late)
-    if not late or any(not part.late for part in window):
-        return Prepared(gradient)
-    number = late[0].arithmetic.point(_number(steps))
-    divisors = window[0].divisors
-    if divisors:
-        total = sum_in_any_order(late)
-        undivided = product_in_any_order(total, (), (*divisors, number))
-        arithmetic = gradient.arithmetic
-        gradient = hull(gradient, arithmetic.operation(undivided.lower, undivided.upper, undivided.nan))
-    return Prepared(gradient, late, (*divisors, number))
+    terms = tuple(part.gradient for part in window)
+    gradient = rule.mean_of_accumulated(terms, steps)
+    late = [Late(terms, (steps,))]
+    if all(part.late for part in window):
+        # The loss scale is the same in all calls of a window that is not known by its sum.
+        scaled = tuple(term for part in window for term in part.late[0].terms)
+        number = scaled[0].arithmetic.point(np.float64(float(steps.lower[0])))
+        late.append(Late(scaled, (*window[0].late[0].divisors, number)))
+        undivided = product_in_any_order(sum_in_any_order(scaled), (), late[1].divisors)
+        gradient = hull(gradient, _rounded(undivided, gradient.arithmetic))
+    return Prepared(gradient, tuple(late))
+
+
+def running_mean(total: Enclosure, calls: int, later: Sequence[Prepared | None]) -> Enclosure:
+    """Return the mean of a window as one that is kept up to date."""
+    return rule.running_mean(total, calls, [None if part is None else part.gradient for part in later])
 
 
 def clipped(
@@ -143,8 +155,7 @@ def _clipped(gradient: Enclosure, held: Held, common: tuple[Enclosure, Held] | N
     result = rule.clip_by_global_norm(moved(gradient, size.arithmetic), size, limit, reciprocal)
     if size.arithmetic.dtype == arithmetic.dtype:
         return result
-    back = moved(result, arithmetic)
-    return arithmetic.operation(back.lower, back.upper, back.nan)
+    return _rounded(result, arithmetic)
 
 
 @dataclass(frozen=True)
@@ -179,11 +190,9 @@ def updated(
     g, w = prepared.gradient, moment.w
     step = rule.descent(g, learning_rate)
     steps = _descents(prepared, learning_rate)
-    if prepared.late and prepared.divisors:
-        wide = prepared.late[0].arithmetic
-        late = rule.late_descent(prepared.late, moved(learning_rate, wide), prepared.divisors)
-        back = moved(late, w.arithmetic)
-        step = hull(step, w.arithmetic.operation(back.lower, back.upper, back.nan))
+    for late in prepared.late:
+        rate = moved(learning_rate, late.terms[0].arithmetic)
+        step = hull(step, _rounded(rule.late_descent(late.terms, rate, late.divisors), w.arithmetic))
     if moment.velocity is None or held.momentum is None:
         plain = rule.move(w, [step], learning_rate, weight_decay)
         if steps:
@@ -237,24 +246,29 @@ def moved(x: Enclosure, arithmetic: Arithmetic) -> Enclosure:
 
 def _descents(prepared: Prepared, learning_rate: Enclosure) -> list[Enclosure]:
     """Return the steps of the layers of a sparse gradient, which may be added to the weights one by one."""
-    arithmetic = learning_rate.arithmetic
-    steps = []
-    for layer in prepared.layers:
-        rate = moved(learning_rate, layer.arithmetic)
-        step = moved(rule.late_descent([layer], rate, prepared.divisors), arithmetic)
-        steps.append(arithmetic.operation(step.lower, step.upper, step.nan))
-    return steps
+    divisors = () if prepared.scale is None else (prepared.scale,)
+    return [
+        _rounded(
+            rule.late_descent([layer], moved(learning_rate, layer.arithmetic), divisors),
+            learning_rate.arithmetic,
+        )
+        for layer in prepared.layers
+    ]
 
 
 def _parts(prepared: Prepared, arithmetic: Arithmetic) -> list[Enclosure]:
     """Return the layers of a sparse gradient, unscaled, which may be added to a velocity one by one."""
-    parts = []
-    for layer in prepared.layers:
-        unscaled = moved(
-            rule.unscale(layer, prepared.divisors[0]) if prepared.divisors else layer, arithmetic
-        )
-        parts.append(arithmetic.operation(unscaled.lower, unscaled.upper, unscaled.nan))
-    return parts
+    scale = prepared.scale
+    return [
+        _rounded(layer if scale is None else rule.unscale(layer, scale), arithmetic)
+        for layer in prepared.layers
+    ]
+
+
+def _rounded(x: Enclosure, arithmetic: Arithmetic) -> Enclosure:
+    """Return what was computed in a wider dtype, perhaps, where it may be rounded to that of the variable."""
+    result = moved(x, arithmetic)
+    return arithmetic.operation(result.lower, result.upper, result.nan)
 
 
 def _moved_by_parts(
@@ -277,7 +291,3 @@ def _moved_by_parts(
         return [rule.move(moment.w, ahead, learning_rate, weight_decay)] if steps else []
     ways = (whole, steps) if steps else (whole,)
     return [rule.move(moment.w, [kept, *terms], learning_rate, weight_decay) for terms in ways]
-
-
-def _number(steps: Enclosure) -> np.float64:
-    return np.float64(float(steps.lower[0]))

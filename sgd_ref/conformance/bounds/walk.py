@@ -14,6 +14,7 @@ from sgd_ref.conformance.bounds.enclosure import Arithmetic, Enclosure, arithmet
 from sgd_ref.conformance.bounds.rate import Rates
 from sgd_ref.conformance.bounds.settings import LEARNING_RATE, ROUNDED, Held, Reading, held
 from sgd_ref.conformance.bounds.step import Moment, Prepared, clipped, mean, prepared, updated
+from sgd_ref.conformance.bounds.window import Window
 from sgd_ref.conformance.case import Case, Record, Trajectory
 from sgd_ref.conformance.comparison import COUNTERS, LISTS, equal_bits
 
@@ -76,6 +77,9 @@ class Walk:
         Whether subnormal numbers may become zero.
     everywhere : bool
         Whether all elements are enclosed, not only those that differ from the reference.
+    dtype : dtype or None
+        The dtype of the variables that are looked at; None for all. Settings may be held otherwise in
+        each dtype.
     """
 
     def __init__(
@@ -87,6 +91,7 @@ class Walk:
         is_state_hidden: bool = False,
         flushes: bool = False,
         everywhere: bool = False,
+        dtype: np.dtype[Any] | None = None,
     ) -> None:
         self._case, self._expected, self._observed = case, expected, observed
         self._reading, self._is_state_hidden, self._flushes = reading, is_state_hidden, flushes
@@ -94,9 +99,12 @@ class Walk:
         dtypes = {variable.dtype for variable in case.variables}
         self._arithmetics = {dtype: arithmetic_of(dtype, flushes) for dtype in dtypes}
         self._held = {dtype: held(case, of, reading) for dtype, of in self._arithmetics.items()}
-        self._indices = [self._concerned(position, everywhere) for position in range(len(case.variables))]
+        self._indices = [
+            self._concerned(position, everywhere) if dtype in (None, variable.dtype) else np.empty(0, np.intp)
+            for position, variable in enumerate(case.variables)
+        ]
         self._slots = {quantity: self._initial(quantity) for quantity in LISTS}
-        self._window = self._first_window()
+        self._window = Window(case, self._arithmetics)
         self.enclosed: list[tuple[int, str, int, Enclosure]] = []
         """What was found possible, stored, for each call, quantity and position of a variable."""
 
@@ -136,7 +144,7 @@ class Walk:
             return
         if steps is not None:
             gradients = [self._mean(position, gradient) for position, gradient in enumerate(gradients)]
-            self._window = [[] for _ in self._case.variables]
+            self._window.clear()
             zeros = [np.zeros_like(variable) for variable in self._case.variables]
             for position, zero in enumerate(zeros):
                 yield from self._copied(call, "accumulators", position, zero, given)
@@ -148,10 +156,10 @@ class Walk:
         self, call: int, position: int, gradient: Prepared | None, given: Record
     ) -> Iterator[Violation]:
         accumulator = self._slots["accumulators"][position]
+        self._window.add(position, gradient)
         if gradient is None:
             yield from self._copied(call, "accumulators", position, accumulator, given)
             return
-        self._window[position].append(gradient)
         before = self._enclosure(accumulator, position)
         assert before is not None
         total = rule.accumulate(gradient.at(self._indices[position]).gradient, before)
@@ -302,10 +310,10 @@ class Walk:
         steps = self._settings(position).steps
         assert steps is not None
         accumulator = self._slots["accumulators"][position]
-        if isinstance(accumulator, np.ndarray):
+        if isinstance(accumulator, np.ndarray) and self._observed[0].get("accumulators"):
             known = self._arithmetics[accumulator.dtype].point(accumulator.reshape(-1))
-            return mean([gradient, Prepared(known, () if gradient.divisors else (known,))], steps)
-        return mean([*self._window[position], gradient], steps)
+            return mean([gradient, Prepared(known)], steps)
+        return self._window.mean(position, gradient, steps)
 
     def _initial(self, quantity: str) -> list[Slot]:
         variables = self._case.variables
@@ -322,15 +330,6 @@ class Walk:
         state = self._case.state
         given = () if state is None else getattr(state, quantity)
         return list(given) or [np.zeros_like(variable) for variable in variables]
-
-    def _first_window(self) -> list[list[Prepared]]:
-        """Return what the gradients of the first window are added to."""
-        state = self._case.state
-        if state is None or not state.accumulators:
-            return [[] for _ in self._case.variables]
-        scaled = self._case.config["loss_scale_factor"] is not None or self._case.loss_scaling is not None
-        known = [self._arithmetics[array.dtype].point(array.reshape(-1)) for array in state.accumulators]
-        return [[Prepared(total, () if scaled else (total,))] for total in known]
 
     def _concerned(self, position: int, everywhere: bool) -> Array:
         """Return the elements that are ever reported otherwise than by the reference.
@@ -381,11 +380,10 @@ class Walk:
     def _has_norm(self) -> bool:
         return self._case.config["global_clipnorm"] is not None
 
-    def _before(self, call: int, quantity: str, first: Any) -> Any:
-        return first if call == 0 else self._expected[call - 1][quantity]
-
     def _calls_before(self, call: int) -> int:
-        return int(self._before(call, "calls", 0 if self._case.state is None else self._case.state.calls))
+        if call:
+            return int(self._expected[call - 1]["calls"])
+        return 0 if self._case.state is None else self._case.state.calls
 
     def _iterations_before(self, call: int) -> int:
         return self._calls_before(call) // (self._case.config["gradient_accumulation_steps"] or 1)
@@ -394,7 +392,7 @@ class Walk:
         scaling, state = self._case.loss_scaling, self._case.state
         assert scaling is not None
         first = scaling.initial_scale if state is None or state.loss_scale is None else state.loss_scale
-        return float(self._before(call, "loss_scale", np.float32(first)))
+        return float(self._expected[call - 1]["loss_scale"] if call else np.float32(first))
 
 
 def _array(record: Record, quantity: str, position: int) -> Array | None:

@@ -179,12 +179,11 @@ def _quantile(units: Array, share: float) -> float:
     return float(np.quantile(units, share, method="inverted_cdf"))
 
 
-def page(cases: Iterable[Case] | None = None) -> str:
-    """Return the published page, in Markdown, for the standard tier unless cases are given.
+def page(found: Mapping[Group, Width]) -> str:
+    """Return the published page, in Markdown.
 
     Figures have two digits, so that they are the same on every machine.
     """
-    found = widths(catalogue("standard") if cases is None else cases)
     return "\n".join([INTRODUCTION, *(line for reading in READINGS for line in _table(found, reading))])
 
 
@@ -217,7 +216,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Print the page, or write it where it is published."""
     parser = argparse.ArgumentParser(description="Compute the widths of the bounds over the standard tier.")
     parser.add_argument("--update", action="store_true", help=f"write {PAGE.name} instead of printing it")
-    text = page()
+    text = page(widths(catalogue("standard")))
     if parser.parse_args(arguments).update:
         PAGE.write_text(text, encoding="utf-8")
     else:

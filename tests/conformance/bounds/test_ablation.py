@@ -50,7 +50,7 @@ def unscaled(module: ModuleType, e: dict[str, Enclosure]) -> Enclosure:
 
 
 def mean(module: ModuleType, e: dict[str, Enclosure]) -> Enclosure:
-    return module.mean_of_accumulated([e["g"], e["h"], e["i"]], e["steps"])
+    return module.running_mean(e["g"], 1, [e["h"], e["i"]])
 
 
 def mean_of_two(module: ModuleType, e: dict[str, Enclosure]) -> Enclosure:
@@ -117,13 +117,12 @@ def mean_of_products(n: Numbers) -> Array:
 
 ABLATIONS: list[tuple[str, str, Bound, Form]] = [
     (
-        "ways = [sum_in_any_order(terms) * reciprocal, ",
-        "ways = [",
+        "return hull(sum_in_any_order(terms) * reciprocal, ",
+        "return hull(",
         mean_of_two,
         lambda n: (n["g"] + n["h"]) / n["steps"],
     ),
-    (", sum_in_any_order(parts)]", "]", mean_of_two, mean_of_quotients),
-    ("ways.append(_running_mean(terms))", "pass", mean, running_mean),
+    (", sum_in_any_order(parts))", ")", mean_of_two, mean_of_quotients),
     ("hull(mean + (term - mean) * reciprocal, ", "hull(", mean, running_mean),
     (", mean * before + term * reciprocal)", ")", mean, running_mean_of_products),
     (
