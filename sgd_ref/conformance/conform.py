@@ -23,7 +23,7 @@ from sgd_ref.conformance.case import Case, Implementation
 from sgd_ref.conformance.catalogue import case_id, cases, make_case
 from sgd_ref.conformance.checking import Verdict, check
 from sgd_ref.conformance.deviations import DEVIATIONS
-from sgd_ref.conformance.explanation import KnownFailure, explain, known_failure
+from sgd_ref.conformance.explanation import KnownFailure, explain, explain_but_for_rounding, known_failure
 from sgd_ref.conformance.implementations import optax, optax_known, torch, torch_known
 from sgd_ref.conformance.implementations.keras import BACKENDS, MODES, Keras, available
 from sgd_ref.conformance.implementations.keras_known import KNOWN
@@ -51,12 +51,15 @@ class Target:
         From a verdict that diverges or fails to the names of the known deviations that explain it.
     contradictions : frozenset of str
         The names among them that differ in meaning.
+    evidence : mapping of str to str
+        Where each name was seen, or was reported.
     """
 
     name: str
     start: Callable[[], AbstractContextManager[Implementation]]
     explain: Callable[[Verdict], tuple[str, ...]] | None = None
     contradictions: frozenset[str] = frozenset()
+    evidence: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -265,7 +268,7 @@ def _known(
     name: str,
     start: Callable[[], AbstractContextManager[Implementation]],
     candidates: Callable[[Case], tuple[str, ...]],
-    deviations: Iterable[str],
+    deviations: Mapping[str, str],
     failures: Sequence[KnownFailure],
 ) -> Target:
     """Return a target whose mismatches are explained by what is known of it."""
@@ -277,11 +280,14 @@ def _known(
         # Not everything that is known has a replay.
         names = [name for name in candidates(verdict.case) if name in DEVIATIONS]
         explanation = explain(verdict.case, verdict.trajectory, names)
-        return explanation.names if explanation.complete else ()
+        if explanation.complete:
+            return explanation.names
+        return explain_but_for_rounding(verdict.case, verdict.trajectory, names)
 
     contradictions = {name for name in deviations if _is_contradiction(name)}
     contradictions |= {failure.name for failure in failures}
-    return Target(name, start, explain_verdict, frozenset(contradictions))
+    evidence = {**deviations, **{failure.name: failure.evidence for failure in failures}}
+    return Target(name, start, explain_verdict, frozenset(contradictions), evidence)
 
 
 def _is_contradiction(name: str) -> bool:

@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import Any
 
-import numpy as np
-
-from sgd_ref.arithmetic.rounded import FLOAT64, Array, convert
 from sgd_ref.conformance import reference
 from sgd_ref.conformance.case import Case, Trajectory
-from sgd_ref.conformance.comparison import COUNTERS, LISTS, SCALARS, compare
+from sgd_ref.conformance.closeness import leaves_rounding_only
+from sgd_ref.conformance.comparison import compare
 from sgd_ref.conformance.deviations import DEVIATIONS, compose
 from sgd_ref.conformance.parting import Parting, parting
-
-CLOSE = 1 / 32
-"""A deviation that leaves less than this share of every difference explains it but for rounding."""
-
-ROUNDING = 2.0**-12
-"""Differences below this share of the largest number are not looked at for that."""
 
 
 @dataclass(frozen=True)
@@ -128,41 +118,4 @@ def _explains(case: Case, observed: Trajectory, names: tuple[str, ...]) -> bool:
     """Whether a deviation equals what was observed, or leaves next to nothing of the differences."""
     wrong = _run(case, names)
     given = observed[: len(wrong)]
-    return compare(case, wrong, given).equal or _share_left(reference.run(case), wrong, given) < CLOSE
-
-
-def _share_left(expected: Trajectory, wrong: Trajectory, observed: Trajectory) -> float:
-    """Return the share of the differences from the reference that a deviation leaves, 0 to infinity."""
-    share = 0.0
-    for want, explained, got in zip(expected, wrong, observed, strict=True):
-        for quantity in (*COUNTERS, *SCALARS):
-            if None not in (explained.get(quantity), got.get(quantity)):
-                share = max(share, _share(want[quantity], explained[quantity], got[quantity]))
-        for quantity in LISTS:
-            if want[quantity] and got.get(quantity):
-                arrays = zip(want[quantity], explained[quantity], got[quantity], strict=True)
-                share = max([share, *(_share(*three) for three in arrays)])
-    return share
-
-
-def _share(want: Any, explained: Any, got: Any) -> float:
-    expected, wrong, observed = (_wide(array) for array in (want, explained, got))
-    usual = np.isfinite(expected) & np.isfinite(wrong) & np.isfinite(observed)
-    if not np.array_equal(wrong[~usual], observed[~usual], equal_nan=True):
-        return math.inf
-    before = np.abs(observed[usual] - expected[usual]).max(initial=0.0)
-    left = np.abs(observed[usual] - wrong[usual]).max(initial=0.0)
-    # A difference that is small beside the numbers themselves may be rounding all of it.
-    size = np.abs(observed[usual]).max(initial=0.0) * ROUNDING
-    scale = max(before, size)
-    if left == 0:
-        return 0.0
-    return float(left / scale) if scale else math.inf
-
-
-def _wide(array: Any) -> Array:
-    values = np.asarray(array)
-    if values.dtype.kind in "iu":
-        return values.astype(FLOAT64)
-    with np.errstate(all="ignore"):
-        return convert(values, FLOAT64)
+    return compare(case, wrong, given).equal or leaves_rounding_only(reference.run(case), wrong, given)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
+from typing import Any
 
+from sgd_ref.conformance import reference
 from sgd_ref.conformance.case import Case, Trajectory
+from sgd_ref.conformance.closeness import leaves_rounding_only
 from sgd_ref.conformance.comparison import Difference
 from sgd_ref.conformance.deviations import DEVIATIONS, compose
 from sgd_ref.conformance.deviations.rates import Rate
-from sgd_ref.conformance.deviations.replay import Match, Step, steps
+from sgd_ref.conformance.deviations.replay import Match, Step, steps, with_given_rates
 
 MOST_LEFT_OUT = 1
 """Some candidates can exclude each other; this many are left out before others are found superfluous."""
@@ -125,6 +128,52 @@ def explain(case: Case, observed: Trajectory, candidates: Sequence[str]) -> Expl
     names = tuple(candidates) if names is None else names
     first = next(step for step in unexplained or replayed if step.match(names) is None)
     return Explanation(names, units, False, first.difference(names))
+
+
+def explain_but_for_rounding(case: Case, observed: Trajectory, candidates: Sequence[str]) -> tuple[str, ...]:
+    """Return as few of the candidates as leave nothing but rounding to explain, replayed from the beginning.
+
+    Parameters
+    ----------
+    case : Case
+        The case.
+    observed : trajectory
+        Of the form that ``check_form`` checks.
+    candidates : sequence of str
+        Names of deviations that are to be expected in the case.
+
+    Returns
+    -------
+    tuple of str
+        None where not even all together do.
+
+    Examples
+    --------
+    >>> from sgd_ref import conformance
+    >>> from sgd_ref.conformance import reference
+    >>> case = conformance.cases("smoke")[0]
+    >>> wrong = reference.run(case, *compose(["ascends"]))
+    >>> explain_but_for_rounding(case, wrong, ["ascends", "nesterov-ignored"])
+    ('ascends',)
+    """
+    expected = reference.run(case)
+    rates: Any = tuple(record.get("learning_rate") for record in observed[: len(case.gradients)])
+    is_reported = None not in rates
+    # A rate that is kept in float64 is no mistake, but makes more of a difference than some mistakes.
+    given = replace(case, learning_rate_calls=rates) if is_reported else case
+
+    def succeed(names: Sequence[str]) -> bool:
+        classes = with_given_rates(names) if is_reported else compose(names)
+        return leaves_rounding_only(expected, reference.run(given, *classes), observed)
+
+    names = tuple(candidates)
+    if not names or not succeed(names):
+        return ()
+    for name in candidates:
+        fewer = tuple(other for other in names if other != name)
+        if fewer and succeed(fewer):
+            names = fewer
+    return names
 
 
 def _explain_steps(

@@ -77,11 +77,7 @@ def held(case: Case, arithmetic: Arithmetic, reading: Reading) -> Held:
     momentum = reading.get(AVERAGING, ROUNDED)
     value = config[AVERAGING]
     kept = _as_held(value, arithmetic, ROUNDED if momentum == APART else momentum)
-    complement = 1 - kept
-    if momentum in (APART, KEPT):
-        complement = hull(complement, arithmetic.point(setting(1 - value, dtype)))
-    if momentum == APART:
-        complement = arithmetic.point(setting(1 - value, dtype))
+    complement = arithmetic.point(setting(1 - value, dtype)) if momentum == APART else 1 - kept
     steps = config["gradient_accumulation_steps"]
     return Held(
         momentum=enclosed("momentum") if config["momentum"] != 0 else None,

@@ -226,6 +226,11 @@ class _GivenRate(SGD):
             self._learning_rate = given
 
 
+def with_given_rates(names: Sequence[str]) -> tuple[type[SGD], type[LossScaleOptimizer]]:
+    """Return deviations whose callable learning rates are used as they are: float64, or NaN, too."""
+    return _replaying(frozenset(names), 0)
+
+
 @cache
 def _replaying(names: frozenset[str], norm_units: int) -> tuple[type[SGD], type[LossScaleOptimizer]]:
     optimizer, wrapper = compose(names)

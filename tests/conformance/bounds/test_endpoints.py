@@ -199,6 +199,9 @@ def test_fractions_are_enclosed_by_neighbours(data: st.DataObject, dtype: np.dty
 def test_nothing_wider_falls_below_or_exceeds(data: st.DataObject | None, dtype: np.dtype[Any]) -> None:
     values = [1 + 2.0**-24, 0.0] if data is None else data.draw(operands(dtype, 2))
     exact = Fraction(values[0]) + Fraction(values[1]) / 3
+    if abs(exact) > FORMATS[FLOAT32].largest and dtype != FLOAT64:
+        # Fractions, which serve float64 only where there are no wider registers, have no such overflow.
+        return
     slow = FRACTIONS[dtype]
     array = np.array([exact], object)
     below, above = number(slow.below(array)[0]), number(slow.above(array)[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from sgd_ref.conformance import reference
 from sgd_ref.conformance.bounds.judging import Judgement, judge
 from sgd_ref.conformance.bounds.settings import APART, AVERAGING, KEPT, LEARNING_RATE
 from sgd_ref.conformance.case import Case, Record
+from sgd_ref.conformance.comparison import compare
 from sgd_ref.conformance.deviations import DEVIATIONS
 from sgd_ref.conformance.faithful import FAITHFUL
 from sgd_ref.conformance.named.building import PLAIN_CONFIG
@@ -67,19 +69,20 @@ def test_faithful_variants_are_inside(sweep: Any) -> None:
         assert found.is_faithful, (name, case.id, found)
 
 
-@pytest.mark.parametrize("name", DEVIATIONS)
-def test_deviations_that_are_no_rounding_are_outside_somewhere(name: str) -> None:
-    deviation = DEVIATIONS[name]
-    exact = [case for case_id, case in STANDARD.items() if case_id.startswith("exact/") and "64" in case_id]
-    for case in exact:
+def test_what_differs_in_an_exact_case_is_outside(sweep: Any) -> None:
+    exact = [case for case_id, case in STANDARD.items() if case_id.startswith("exact/")]
+    pairs = [(name, case) for name in DEVIATIONS for case in exact]
+    differing = 0
+    for index in sweep.generator.choice(len(pairs), sweep.count(len(pairs) // 2), replace=False):
+        name, case = pairs[index]
+        deviation = DEVIATIONS[name]
         observed = reference.run(case, deviation.optimizer, deviation.wrapper)
-        found = verdict(case, observed)
-        differs = any(
-            np.not_equal(wanted, given).any()
-            for expected, record in zip(reference.run(case), observed, strict=True)
-            for wanted, given in zip(expected["variables"], record["variables"], strict=True)
-        )
-        assert found.is_faithful != differs or name in FAITHFUL, case.id
+        for record in observed:
+            record.pop("learning_rate", None)
+        if compare(case, reference.run(case), observed).units > 0:
+            differing += 1
+            assert not verdict(case, observed).is_faithful, (name, case.id)
+    assert differing > 50
 
 
 @pytest.mark.parametrize("dtype", [FLOAT16, BFLOAT16, FLOAT32], ids=str)
@@ -87,7 +90,9 @@ def test_settings_are_rounded_or_kept_in_a_whole_run(dtype: np.dtype[Any]) -> No
     case = case_of(dtype, learning_rate=0.1, weight_decay=0.3)
     kept = verdict(case, descended(case, [0.1] * 4, [0.3] * 4))
     assert kept.is_faithful
-    assert kept.reading == {LEARNING_RATE: KEPT, "weight_decay": KEPT}
+    if dtype != FLOAT32:
+        # There, a float32 is so near to the double that both give the same.
+        assert kept.reading == {LEARNING_RATE: KEPT, "weight_decay": KEPT}
     rounded = float(np.array(0.1).astype(dtype)), float(np.array(0.3).astype(dtype))
     found = verdict(case, descended(case, [rounded[0]] * 4, [rounded[1]] * 4))
     assert found.is_faithful
@@ -103,7 +108,7 @@ def test_the_complement_of_the_momentum_of_averages_may_be_rounded_apart() -> No
     case = case_of(use_ema=True, ema_momentum=0.99)
     observed = copy.deepcopy(reference.run(case))
     momentum, complement = np.float32(0.99), np.float32(1 - 0.99)
-    for before, record in zip(observed, observed[1:], strict=False):
+    for before, record in pairwise(observed):
         record["averages"] = [momentum * before["averages"][0] + complement * record["variables"][0]]
     found = verdict(case, observed)
     assert found.is_faithful

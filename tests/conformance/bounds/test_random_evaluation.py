@@ -269,7 +269,7 @@ def test_no_random_evaluation_is_rejected(sweep: Any) -> None:
     [
         ("        w - ema_momentum * (w - old_average),\n", ""),
         (", sum_in_any_order([kept, *terms]))", ")"),
-        (", sum_in_any_order(parts)]", "]"),
+        (", sum_in_any_order(parts))", ")"),
         ("return sum_in_any_order([velocity * momentum, *steps])", "return (velocity * momentum).kept()"),
     ],
 )

@@ -27,10 +27,14 @@ def array(*values: float, dtype: np.dtype[Any] = FLOAT32) -> Array:
 
 
 def case_of(*gradients: Array | None, dtype: np.dtype[Any] = FLOAT32, **settings: Any) -> Case:
-    """A case of one variable, of whose two elements one is a negative zero."""
+    """A case of one variable, of whose elements one is a negative zero; of two if a gradient is missing."""
     own = {name: settings.pop(name) for name in ("state", "loss_scaling", "finalize") if name in settings}
-    calls = tuple((gradient,) for gradient in gradients)
-    return Case("walk", PLAIN_CONFIG | settings, ("w",), (array(1.3, -0.0, dtype=dtype),), calls, **own)
+    variables: tuple[Array, ...] = (array(1.3, -0.0, dtype=dtype),)
+    calls: tuple[tuple[Array | None, ...], ...] = tuple((gradient,) for gradient in gradients)
+    if any(gradient is None for gradient in gradients):
+        variables += (array(0.5, dtype=dtype),)
+        calls = tuple((gradient, array(0.25, dtype=dtype)) for gradient in gradients)
+    return Case("walk", PLAIN_CONFIG | settings, ("w", "other")[: len(variables)], variables, calls, **own)
 
 
 G = array(0.7, 0.0)
@@ -244,7 +248,10 @@ def test_a_resumed_case_starts_from_its_state() -> None:
         assert walk.first_violation() is None
         assert {quantity for _, quantity, _, _ in walk.enclosed} == set(LISTS)
     forgetful = case_of(G, H, G, momentum=0.5, use_ema=True, gradient_accumulation_steps=2, learning_rate=0.5)
-    observed = [given | wanted_counts(record) for given, record in zip(reference.run(forgetful), expected)]
+    observed = [
+        given | wanted_counts(record)
+        for given, record in zip(reference.run(forgetful), expected, strict=True)
+    ]
     assert violation(case, observed) is not None
 
 

@@ -1,0 +1,89 @@
+"""Whether a deviation explains what was observed but for rounding.
+
+An implementation that makes a mistake rounds in its own way besides, so that it seldom has the very bits of
+the mistake. No bound is derived around a deviation: this is a diagnosis and decides no grade.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from sgd_ref.arithmetic.rounded import FLOAT32, FLOAT64, FORMATS, Array, convert
+from sgd_ref.conformance.case import Trajectory
+from sgd_ref.conformance.comparison import COUNTERS, LISTS, SCALARS
+
+UNITS = 16.0
+"""Units in the last place of the largest number of an array that roundings of a whole trajectory may make."""
+
+SHARE = 1 / 32
+"""The share of a difference that roundings may make where the difference is large."""
+
+NEARER = 0.75
+"""The share of the largest difference from the reference that may be left, if both are small."""
+
+
+def leaves_rounding_only(expected: Trajectory, wrong: Trajectory, observed: Trajectory) -> bool:
+    """Whether what was observed is near a deviation, and much nearer than to the reference.
+
+    Parameters
+    ----------
+    expected, wrong, observed : trajectory
+        Of the reference, of the deviation, and of the implementation; of one form.
+
+    Examples
+    --------
+    >>> def weights(value):
+    ...     return [{"variables": [np.array([value, 3.0], "f4")]}]
+    >>> leaves_rounding_only(weights(1.0), weights(2.0), weights(2.0000002))
+    True
+    >>> leaves_rounding_only(weights(1.0), weights(2.0), weights(1.5))
+    False
+    """
+    before, left = 0.0, 0.0
+    for want, explained, got in _arrays(expected, wrong, observed):
+        distances = _distances(want, explained, got)
+        if distances is None or distances[1] > max(UNITS, SHARE * distances[0]):
+            return False
+        before, left = max(before, distances[0]), max(left, distances[1])
+    return left == 0 or left <= NEARER * before
+
+
+def _arrays(expected: Trajectory, wrong: Trajectory, observed: Trajectory) -> Iterator[tuple[Any, Any, Any]]:
+    for want, explained, got in zip(expected, wrong, observed, strict=True):
+        for quantity in (*COUNTERS, *SCALARS):
+            if None not in (explained.get(quantity), got.get(quantity)):
+                yield want[quantity], explained[quantity], got[quantity]
+        for quantity in LISTS:
+            if want.get(quantity) and got.get(quantity):
+                yield from zip(want[quantity], explained[quantity], got[quantity], strict=True)
+
+
+def _distances(want: Any, explained: Any, got: Any) -> tuple[float, float] | None:
+    """Return how far an array is from the reference and from a deviation, in units of its largest number.
+
+    None where numbers that are not finite differ from those of the deviation.
+    """
+    dtype = np.asarray(want).dtype
+    expected, wrong, observed = (_wide(array) for array in (want, explained, got))
+    usual = np.isfinite(expected) & np.isfinite(wrong) & np.isfinite(observed)
+    if not np.array_equal(wrong[~usual], observed[~usual], equal_nan=True):
+        return None
+    largest = max(np.abs(observed[usual]).max(initial=0.0), np.abs(wrong[usual]).max(initial=0.0))
+    unit = largest * 2.0 ** -FORMATS[dtype if dtype in FORMATS else FLOAT32].precision
+    before = float(np.abs(observed[usual] - expected[usual]).max(initial=0.0))
+    left = float(np.abs(observed[usual] - wrong[usual]).max(initial=0.0))
+    if dtype.kind in "iu" and left:
+        return None
+    return (before / unit, left / unit) if unit else (0.0, 0.0 if left == 0 else math.inf)
+
+
+def _wide(array: Any) -> Array:
+    values = np.asarray(array)
+    if values.dtype.kind in "iu":
+        return values.astype(FLOAT64)
+    with np.errstate(all="ignore"):
+        return convert(values, FLOAT64)
