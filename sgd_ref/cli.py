@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from sgd_ref.conformance import conform, explain_command
+from sgd_ref.conformance import conform, explain_command, ledger
 from sgd_ref.conformance.catalogue import TIERS
 from sgd_ref.conformance.report import files, tables
 from sgd_ref.conformance.report.findings import Findings
@@ -30,10 +30,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.command == "explain":
         return _explain(parser, options)
-    for name in ("json", "junit"):
-        path: Path | None = getattr(options, name)
-        if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
-            parser.error(f"--{name} must be a file in a folder that exists, got {path}")
+    return _conform(parser, options)
+
+
+def _conform(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
+    _check_files(parser, options)
     try:
         targets = conform.targets(options.target, options.backend, options.mode, options.variant)
         cases = conform.matching(options.tier, options.pattern)
@@ -42,20 +43,56 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except conform.CannotRun as problem:
         print(f"sgd-ref: {problem}", file=sys.stderr)
         return COULD_NOT_RUN
-    progress = Console(stderr=True)
-    findings, not_run = conform.run_all(targets, cases, progress)
+    if options.ledger is not None and len(targets) > 1:
+        parser.error(f"--ledger must go with one implementation, got {len(targets)}")
+    findings, not_run = conform.run_all(targets, cases, Console(stderr=True))
     _print(findings, not_run)
     try:
-        if options.json is not None:
-            options.json.write_text(files.to_json(findings), encoding="utf-8")
-        if options.junit is not None:
-            options.junit.write_text(files.to_junit(findings), encoding="utf-8")
-    except OSError as problem:
+        problems = _written(options, targets, findings)
+    except (OSError, ValueError) as problem:
         print(f"sgd-ref: {problem}", file=sys.stderr)
         return COULD_NOT_RUN
-    if not all(found.as_expected for found in findings):
+    for line in problems:
+        print(f"NOT AS IN THE LEDGER: {line}")
+    if problems or not all(found.as_expected for found in findings):
         return DIVERGES
     return COULD_NOT_RUN if not_run or not findings else AS_EXPECTED
+
+
+def _check_files(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    for name in ("json", "junit"):
+        path: Path | None = getattr(options, name)
+        if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
+            parser.error(f"--{name} must be a file in a folder that exists, got {path}")
+    if options.update and (options.tier != "standard" or options.pattern is not None):
+        parser.error("--update must go with the whole standard tier, without --tier and -k")
+
+
+def _written(
+    options: argparse.Namespace, targets: Sequence[conform.Target], findings: Sequence[Findings]
+) -> list[str]:
+    """Write what is asked for, and return what is not as in the ledgers."""
+    if options.update:
+        _update(findings, targets, options.ledger)
+    if options.json is not None:
+        options.json.write_text(files.to_json(findings), encoding="utf-8")
+    if options.junit is not None:
+        options.junit.write_text(files.to_junit(findings), encoding="utf-8")
+    return [line for found in findings for line in _problems(found, options.ledger)]
+
+
+def _problems(found: Findings, path: Path | None) -> list[str]:
+    expected = ledger.of_run(found, path)
+    lines = [] if expected is None else ledger.problems(expected, found)
+    return [f"{found.report.name}: {line}" for line in lines]
+
+
+def _update(findings: Sequence[Findings], targets: Sequence[conform.Target], path: Path | None) -> None:
+    """Write the ledgers."""
+    evidence = {target.name: target.evidence for target in targets}
+    for found in findings:
+        text = ledger.to_json(found, evidence[found.report.name])
+        (path or ledger.path_of(found.report.name)).write_text(text, encoding="utf-8")
 
 
 def _explain(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
@@ -122,6 +159,15 @@ def _parser() -> argparse.ArgumentParser:
         metavar="PATTERN",
         type=_pattern,
         help="only cases whose id this regular expression matches somewhere",
+    )
+    command.add_argument(
+        "--ledger",
+        type=Path,
+        metavar="FILE",
+        help="what is expected of each case; of keras, torch and optax it is known (strict both ways)",
+    )
+    command.add_argument(
+        "--update", action="store_true", help="write the ledger, with --ledger that one, from this run"
     )
     command.add_argument("--json", type=Path, metavar="FILE", help="write all verdicts as JSON")
     command.add_argument("--junit", type=Path, metavar="FILE", help="write all verdicts as JUnit XML")

@@ -24,6 +24,7 @@ from sgd_ref.conformance.axes import (
     every_pair,
 )
 from sgd_ref.conformance.case import Case, LossScaling
+from sgd_ref.conformance.contested import contested
 from sgd_ref.conformance.data import (
     Numbers,
     readonly,
@@ -32,6 +33,7 @@ from sgd_ref.conformance.data import (
     with_subnormals,
 )
 from sgd_ref.conformance.degenerate import refuse_degenerate
+from sgd_ref.conformance.exposed import cover, with_exposed
 from sgd_ref.conformance.named import named_cases
 from sgd_ref.gradients import SparseRows
 
@@ -64,10 +66,10 @@ def cases(tier: str = "standard") -> Sequence[Case]:
     Parameters
     ----------
     tier : str
-        "smoke": a few combinations of all features, for seconds. "standard": each feature alone, every
-        pair of values of any two feature axes, combinations on which every evaluation in the documented
-        order gives the same bits, and the named cases. "full": the product of all axes, made one by one
-        as they are asked for.
+        "smoke": plain cases, and the fewest others that expose every known deviation, for seconds.
+        "standard": each feature alone, every pair of values of any two feature axes, combinations on which
+        every evaluation in the documented order gives the same bits, and the named cases. "full": the
+        product of all axes, made one by one as they are asked for.
 
     Returns
     -------
@@ -115,7 +117,7 @@ class FullProduct(Sequence[Case]):
 
 @cache
 def _standard() -> tuple[Case, ...]:
-    return standard_candidates()
+    return with_exposed(standard_candidates())
 
 
 @cache
@@ -128,7 +130,9 @@ def standard_candidates() -> tuple[Case, ...]:
 
 @cache
 def _smoke() -> tuple[Case, ...]:
-    return tuple(make_case(features) for features in every_pair()[:: len(AXES["learning_rate"]) // 2])
+    plain = _standard()[: len(AXES["update"])]
+    chosen = {case.id for case in cover([case for case in _standard() if not contested(case)])}
+    return (*plain, *(case for case in _standard()[len(plain) :] if case.id in chosen))
 
 
 def _single_features() -> Iterator[Features]:

@@ -65,20 +65,21 @@ def _arrays(expected: Trajectory, wrong: Trajectory, observed: Trajectory) -> It
 def _distances(want: Any, explained: Any, got: Any) -> tuple[float, float] | None:
     """Return how far an array is from the reference and from a deviation, in units of its largest number.
 
-    None where numbers that are not finite differ from those of the deviation.
+    None where numbers that are not finite, or integers, differ from those of the deviation.
     """
     dtype = np.asarray(want).dtype
     expected, wrong, observed = (_wide(array) for array in (want, explained, got))
-    usual = np.isfinite(expected) & np.isfinite(wrong) & np.isfinite(observed)
-    if not np.array_equal(wrong[~usual], observed[~usual], equal_nan=True):
+    finite = np.isfinite(wrong) & np.isfinite(observed)
+    if not np.array_equal(wrong[~finite], observed[~finite], equal_nan=True):
         return None
-    largest = max(np.abs(observed[usual]).max(initial=0.0), np.abs(wrong[usual]).max(initial=0.0))
-    unit = largest * 2.0 ** -FORMATS[dtype if dtype in FORMATS else FLOAT32].precision
-    before = float(np.abs(observed[usual] - expected[usual]).max(initial=0.0))
-    left = float(np.abs(observed[usual] - wrong[usual]).max(initial=0.0))
-    if dtype.kind in "iu" and left:
+    if dtype.kind in "iu" and (wrong != observed).any():
         return None
-    return (before / unit, left / unit) if unit else (0.0, 0.0 if left == 0 else math.inf)
+    usual = finite & np.isfinite(expected)
+    largest = max(np.abs(array[usual]).max(initial=0.0) for array in (expected, wrong, observed))
+    unit = (largest or 1.0) * 2.0 ** -FORMATS[dtype if dtype in FORMATS else FLOAT32].precision
+    before = float(np.abs(observed[usual] - expected[usual]).max(initial=0.0)) / unit
+    left = float(np.abs(observed[finite] - wrong[finite]).max(initial=0.0)) / unit
+    return (math.inf if (finite & ~usual).any() else before), left
 
 
 def _wide(array: Any) -> Array:

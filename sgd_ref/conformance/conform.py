@@ -24,13 +24,21 @@ from sgd_ref.conformance.catalogue import case_id, cases, make_case
 from sgd_ref.conformance.checking import Verdict, check
 from sgd_ref.conformance.deviations import DEVIATIONS
 from sgd_ref.conformance.explanation import KnownFailure, explain, explain_but_for_rounding, known_failure
+from sgd_ref.conformance.faithful.combined import ChainOfTransformations, LoopOfTensors
 from sgd_ref.conformance.implementations import optax, optax_known, torch, torch_known
 from sgd_ref.conformance.implementations.keras import BACKENDS, MODES, Keras, available
 from sgd_ref.conformance.implementations.keras_known import KNOWN
 from sgd_ref.conformance.implementations.process import Handshake
 from sgd_ref.conformance.report.findings import Findings
+from sgd_ref.optimizer import SGD
 
 ALL = "all"
+
+ROWS_ONE_BY_ONE = "rows-merged-late"
+"""What PyTorch does to sparse gradients is no contradiction, but its velocities stay lists of rows, too."""
+
+MOST_TOGETHER = 8
+"""Candidates for which every choice is tried."""
 
 
 class CannotRun(Exception):
@@ -234,7 +242,12 @@ def _torch(variant: str) -> Target:
 
     known = torch_known.KNOWN[variant]
     return _known(
-        name, start, lambda case: torch_known.expected(case, variant), known.deviations, known.failures
+        name,
+        start,
+        lambda case: (*torch_known.expected(case, variant), ROWS_ONE_BY_ONE),
+        known.deviations,
+        known.failures,
+        LoopOfTensors,
     )
 
 
@@ -248,7 +261,12 @@ def _optax(mode: str) -> Target:
 
     known = optax_known.KNOWN[mode]
     return _known(
-        name, start, lambda case: optax_known.expected(case, mode), known.deviations, known.failures
+        name,
+        start,
+        lambda case: optax_known.expected(case, mode),
+        known.deviations,
+        known.failures,
+        ChainOfTransformations,
     )
 
 
@@ -270,6 +288,7 @@ def _known(
     candidates: Callable[[Case], tuple[str, ...]],
     deviations: Mapping[str, str],
     failures: Sequence[KnownFailure],
+    base: type[SGD] = SGD,
 ) -> Target:
     """Return a target whose mismatches are explained by what is known of it."""
 
@@ -282,7 +301,9 @@ def _known(
         explanation = explain(verdict.case, verdict.trajectory, names)
         if explanation.complete:
             return explanation.names
-        return explain_but_for_rounding(verdict.case, verdict.trajectory, names)
+        # More are those of all cases, tried together already.
+        few = names if len(names) <= MOST_TOGETHER else []
+        return explain_but_for_rounding(verdict.case, verdict.trajectory, few, base)
 
     contradictions = {name for name in deviations if _is_contradiction(name)}
     contradictions |= {failure.name for failure in failures}

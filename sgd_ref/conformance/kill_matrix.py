@@ -11,12 +11,11 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
 from multiprocessing import get_context
-from pathlib import Path
 
-from sgd_ref.conformance import reference
+from sgd_ref.conformance import kill_page, reference
 from sgd_ref.conformance.case import Case, Implementation, Trajectory
 from sgd_ref.conformance.catalogue import standard_candidates
 from sgd_ref.conformance.checking import Profile, free_running, grade
@@ -106,16 +105,22 @@ def outcomes(
 
 
 def to_json(deviations: Sequence[Outcome], faithful: Sequence[Outcome]) -> str:
-    """Return outcomes as the data beside this file."""
-    parts = {"deviations": deviations, "faithful": faithful}
-    entries = {
-        part: {
-            found.name: {key: value for key, value in asdict(found).items() if key != "name"}
-            for found in all_found
+    """Return outcomes as the data beside this file: the cases, and for each name their positions."""
+    position = {case.id: index for index, case in enumerate(standard_candidates())}
+
+    def entry(found: Outcome) -> str:
+        content = {
+            "is_rejected": found.is_rejected,
+            "exposing": [position[case_id] for case_id in found.exposing],
+            "rounding": [position[case_id] for case_id in found.rounding],
+            "noticing": dict(found.noticing),
         }
-        for part, all_found in parts.items()
-    }
-    return json.dumps(entries, indent=1) + "\n"
+        return f"  {json.dumps(found.name)}: {json.dumps(content, separators=(',', ':'))}"
+
+    parts = [f' "cases": {json.dumps(list(position), indent=2)}']
+    for name, all_found in (("deviations", deviations), ("faithful", faithful)):
+        parts.append(f' "{name}": {{\n' + ",\n".join(entry(found) for found in all_found) + "\n }")
+    return "{\n" + ",\n".join(parts) + "\n}\n"
 
 
 @cache
@@ -146,8 +151,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     text = to_json(deviations, faithful)
     if options.update:
         DATA.write_text(text, encoding="utf-8")
+        kill_page.PAGE.write_text(kill_page.page(), encoding="utf-8")
         return 0
-    return 0 if Path(DATA).read_text(encoding="utf-8") == text else 1
+    return 0 if DATA.read_text(encoding="utf-8") == text else 1
 
 
 if __name__ == "__main__":

@@ -84,6 +84,20 @@ def problems(ledger: Ledger, findings: Findings) -> list[str]:
     return lines
 
 
+def of_run(findings: Findings, path: Path | None) -> Ledger | None:
+    """Return the ledger that a run is compared with: that of a file, or of a known target, if there is one.
+
+    Raises
+    ------
+    ValueError
+        If the file is no ledger.
+    """
+    kept = path_of(findings.report.name)
+    if path is None:
+        return read(kept) if kept.exists() else None
+    return read(path)
+
+
 def read(path: Path) -> dict[str, Expected]:
     """Return a ledger from its file.
 

@@ -94,13 +94,15 @@ DEVIATIONS: dict[str, Deviation] = {deviation.name: deviation for deviation in _
 """Every known deviation, in the order in which `compose` lets them take effect."""
 
 
-def compose(names: Iterable[str]) -> tuple[type[SGD], type[LossScaleOptimizer]]:
+def compose(names: Iterable[str], base: type[SGD] = SGD) -> tuple[type[SGD], type[LossScaleOptimizer]]:
     """Return the optimizer, and the wrapper for dynamic loss scaling, that have some deviations at once.
 
     Parameters
     ----------
     names : iterable of str
         Names of deviations, in any order; none gives the reference itself.
+    base : subclass of SGD, optional
+        What deviates: a faithful variant in place of the reference.
 
     Raises
     ------
@@ -116,12 +118,12 @@ def compose(names: Iterable[str]) -> tuple[type[SGD], type[LossScaleOptimizer]]:
     chosen = frozenset(names)
     for name in sorted(chosen - DEVIATIONS.keys()):
         reject_value("names", name, f"names of deviations, {', '.join(DEVIATIONS)}")
-    return _composed(chosen)
+    return _composed(chosen, base)
 
 
 @cache
-def _composed(names: frozenset[str]) -> tuple[type[SGD], type[LossScaleOptimizer]]:
+def _composed(names: frozenset[str], base: type[SGD]) -> tuple[type[SGD], type[LossScaleOptimizer]]:
     chosen = [deviation for name, deviation in DEVIATIONS.items() if name in names]
     optimizers = [deviation.optimizer for deviation in chosen if deviation.optimizer is not SGD]
     wrappers = [d.wrapper for d in chosen if d.wrapper is not LossScaleOptimizer]
-    return type("Deviating", (*optimizers, SGD), {}), type("Deviating", (*wrappers, LossScaleOptimizer), {})
+    return type("Deviating", (*optimizers, base), {}), type("Deviating", (*wrappers, LossScaleOptimizer), {})

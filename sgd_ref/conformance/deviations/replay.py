@@ -226,12 +226,16 @@ class _GivenRate(SGD):
             self._learning_rate = given
 
 
-def with_given_rates(names: Sequence[str]) -> tuple[type[SGD], type[LossScaleOptimizer]]:
+def with_given_rates(
+    names: Sequence[str], base: type[SGD] = SGD
+) -> tuple[type[SGD], type[LossScaleOptimizer]]:
     """Return deviations whose callable learning rates are used as they are: float64, or NaN, too."""
-    return _replaying(frozenset(names), 0)
+    return _replaying(frozenset(names), 0, base)
 
 
 @cache
-def _replaying(names: frozenset[str], norm_units: int) -> tuple[type[SGD], type[LossScaleOptimizer]]:
-    optimizer, wrapper = compose(names)
+def _replaying(
+    names: frozenset[str], norm_units: int, base: type[SGD] = SGD
+) -> tuple[type[SGD], type[LossScaleOptimizer]]:
+    optimizer, wrapper = compose(names, base)
     return type("Replaying", (_GivenRate, optimizer), {"norm_units": norm_units}), wrapper

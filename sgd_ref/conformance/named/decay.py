@@ -34,3 +34,12 @@ def cases() -> Iterator[Case]:
         excluded=("pr.be",),
         weight_decay=0.0625,
     )
+    for what, text in (("dot", "compani.n"), ("anchor", "^probe")):
+        yield named_case(
+            f"exclusion-with-{what}",
+            f"The strings of var_names are searched for as they are; {text!r} is part of no name.",
+            floats(1.0, 2.0, -3.0),
+            lambda call: floats(0.25, -0.5, call),
+            excluded=(text,),
+            weight_decay=0.0625,
+        )

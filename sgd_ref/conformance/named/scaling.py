@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from sgd_ref.arithmetic.rounded import FLOAT16, FLOAT32
+from sgd_ref.arithmetic.rounded import BFLOAT16, FLOAT16, FLOAT32, convert
 from sgd_ref.conformance.case import Case, LossScaling
 from sgd_ref.conformance.data import Numbers
 from sgd_ref.conformance.named.building import CALLS, floats, named_case
@@ -38,6 +38,27 @@ def cases() -> Iterator[Case]:
         floats(0.0, 1e-9),
         lambda call: floats(6.2e-5, 7e-5 + 1e-5 * call, dtype=FLOAT16),
         loss_scale_factor=1024.0,
+    )
+    yield named_case(
+        "half-gradient-under-a-large-scale",
+        "A float16 gradient of a float32 variable is unscaled by 1e6, which float16 does not hold.",
+        floats(0.5, -0.25),
+        lambda call: floats(1000.0, 30000.0 - call, dtype=FLOAT16),
+        loss_scale_factor=1e6,
+    )
+    yield named_case(
+        "bfloat16-gradient-of-a-wider-variable",
+        "A bfloat16 gradient of a float32 variable is unscaled by 1023, which bfloat16 does not hold.",
+        floats(0.5, -0.25),
+        lambda call: floats(1000.0, 300.0 - 2 * call, dtype=BFLOAT16),
+        loss_scale_factor=1023.0,
+    )
+    yield named_case(
+        "unscale-by-ninety-six-in-bfloat16",
+        "Unscaling is a division by 96, or a product with a float32: not with 1 / 96 in bfloat16.",
+        convert(np.zeros(40, FLOAT32), BFLOAT16),
+        lambda call: convert(ordinary[call], BFLOAT16),
+        loss_scale_factor=96.0,
     )
     yield named_case(
         "sparse-rows-are-unscaled",

@@ -16,6 +16,8 @@ def cases() -> Iterator[Case]:
         ("third", "With t_mul = 1.5 there is a restart at step 160.", 64, 1.5, 156),
         ("first", "With t_mul = 1.25 there is a restart at step 1024.", 1024, 1.25, 1020),
         ("single-precision", "Steps beyond 2**24 are exact integers.", 1000, 1.0, 2**24 + 215),
+        ("coarse-single-precision", "Steps beyond 2**25 are exact integers.", 1000, 1.0, 2**25 + 101),
+        ("coarser-single-precision", "Steps beyond 2**26 are exact integers.", 1000, 1.0, 2**26 + 303),
     ):
         yield _scheduled(
             f"{name}-restart",
@@ -30,6 +32,13 @@ def cases() -> Iterator[Case]:
             },
             units=16,
             resumed_at=resumed_at,
+        )
+    for boundaries in ([2_147_483_648], [2_500_000_000, 2_600_000_000]):
+        yield _scheduled(
+            f"boundary-at-{boundaries[0]}",
+            "Boundaries past 2**31 lie ahead of every step here.",
+            "PiecewiseConstantDecay",
+            {"boundaries": boundaries, "values": [0.25, 0.5, 0.125][: len(boundaries) + 1]},
         )
     yield _scheduled(
         "boundary-above-the-integers-of-32-bits",
@@ -71,6 +80,13 @@ def cases() -> Iterator[Case]:
         "ExponentialDecay",
         {"initial_learning_rate": 1, "decay_steps": 4, "decay_rate": 0.5},
         units=8,
+    )
+    yield _scheduled(
+        "integer-rate-of-an-inverse-decay",
+        "A schedule whose initial learning rate is given as the integer 1 decays like that of 1.0.",
+        "InverseTimeDecay",
+        {"initial_learning_rate": 1, "decay_steps": 2, "decay_rate": 0.75},
+        units=3,
     )
     yield _scheduled(
         "warmup-from-the-integer-zero",
