@@ -37,6 +37,9 @@ ALL = "all"
 ROWS_ONE_BY_ONE = "rows-merged-late"
 """What PyTorch does to sparse gradients is no contradiction, but its velocities stay lists of rows, too."""
 
+FLUSHED = "subnormals-flushed"
+"""What XLA does on a CPU, whatever it runs."""
+
 MOST_TOGETHER = 8
 """Candidates for which every choice is tried."""
 
@@ -263,7 +266,7 @@ def _optax(mode: str) -> Target:
     return _known(
         name,
         start,
-        lambda case: optax_known.expected(case, mode),
+        lambda case: (*optax_known.expected(case, mode), FLUSHED),
         known.deviations,
         known.failures,
         ChainOfTransformations,
@@ -305,7 +308,7 @@ def _known(
         few = names if len(names) <= MOST_TOGETHER else []
         return explain_but_for_rounding(verdict.case, verdict.trajectory, few, base)
 
-    contradictions = {name for name in deviations if _is_contradiction(name)}
+    contradictions = {name for name in (*deviations, FLUSHED) if _is_contradiction(name)}
     contradictions |= {failure.name for failure in failures}
     evidence = {**deviations, **{failure.name: failure.evidence for failure in failures}}
     return Target(name, start, explain_verdict, frozenset(contradictions), evidence)

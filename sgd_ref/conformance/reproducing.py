@@ -12,7 +12,7 @@ from sgd_ref.conformance.checking import Verdict, grade
 from sgd_ref.conformance.conform import Target
 from sgd_ref.conformance.deviations import DEVIATIONS
 from sgd_ref.conformance.report.findings import Findings
-from sgd_ref.conformance.report.target_data import file_name
+from sgd_ref.conformance.report.target_data import file_name, versions_text
 from sgd_ref.conformance.reproducer import reproducer
 from sgd_ref.conformance.reproducers import how_to_run
 from sgd_ref.conformance.shrinking import PREFIX, shrink
@@ -135,6 +135,6 @@ def _script(case: Case, name: str, findings: Findings, run: Implementation, code
     about = textwrap.fill(f"{name}: {summary}" if summary else name, WIDTH)
     origin = textwrap.fill(case.notes, WIDTH)
     described = replace(case, id=case.id.removeprefix(PREFIX), notes=f"{about}\n\n{origin}\n")
-    versions = ", ".join(f"{package} {version}" for package, version in findings.versions.items())
+    versions = versions_text(findings.report.name, findings.versions)
     title = f"{findings.report.name} ({versions})" if versions else findings.report.name
     return reproducer(described, reference.run(case), observed, code, title)

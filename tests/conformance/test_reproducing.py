@@ -57,7 +57,7 @@ CASES = [
     for features in (
         {"update": "momentum", "weight_decay": "decay"},
         {"update": "momentum", "weight_decay": "decay", "clipping": "clipnorm"},
-        {"dtype": "float64", "clipping": "clipnorm"},
+        {"update": "nesterov", "clipping": "clipnorm", "averages": "overwrite", "accumulation": "2"},
     )
 ]
 
@@ -139,6 +139,26 @@ def test_a_script_does_not_end_up_with_another_contradiction(
     assert [array.size for array in case.variables] == [1]
 
 
+def test_a_script_does_not_gain_a_contradiction() -> None:
+    def gains(verdict: Verdict) -> tuple[str, ...]:
+        return (DECAY,) if len(verdict.case.gradients) > 2 else BOTH
+
+    scripts = reproducing.reproducers(findings(CASES[:1]), replace(target(), explain=gains), OPTIONS)
+    assert "# call 2" in scripts[f"mine-run/{DECAY}.py"]
+    assert "# call 3" not in scripts[f"mine-run/{DECAY}.py"]
+
+
+def test_a_failure_of_the_same_name_is_no_divergence() -> None:
+    def run(case: Case) -> Trajectory:
+        if len(case.gradients) < 3:
+            raise RuntimeError("too short")
+        return wrong(case)
+
+    always = replace(target(run), explain=lambda verdict: (DECAY,))
+    scripts = reproducing.reproducers(findings(CASES[:1]), always, OPTIONS)
+    assert "# call 2" in scripts[f"mine-run/{DECAY}.py"]
+
+
 def test_scripts_are_the_same_every_time(found: Findings, scripts: dict[str, str]) -> None:
     assert reproducing.reproducers(found, target(), OPTIONS) == scripts
 
@@ -190,7 +210,7 @@ def test_nothing_is_started_where_there_is_nothing_to_show(found: Findings) -> N
 
 def test_what_cannot_be_expressed_is_skipped(found: Findings) -> None:
     no_such_thing = {"target": "keras", "backend": "torch", "mode": "compiled"}
-    assert reproducing.reproducers(found, target(), no_such_thing) == {}
+    assert reproducing.reproducers(found, target(), no_such_thing, most_runs=1) == {}
 
 
 def test_an_implementation_that_does_not_answer_in_the_same_way_again_is_skipped(found: Findings) -> None:

@@ -189,7 +189,9 @@ def _gradient(
     shape = SHAPES[label]
     if features.get("gradients") == "sparse" and len(shape) == 2:
         rows = numbers.rows(shape, FLOAT64, 4.0)
-        return SparseRows(rows.indices, readonly(convert(np.round(rows.values) * scale, dtype)), shape)
+        return SparseRows(
+            readonly(rows.indices), readonly(convert(np.round(rows.values) * scale, dtype)), shape
+        )
     count, magnitude = NONZERO[label]
     # Larger than the limits, equal to them, and smaller, in turn.
     size = magnitude * (2.0, 1.0, 0.5, 0.25)[call % 4] * scale

@@ -9,7 +9,7 @@ from sgd_ref.conformance.checking import GRADED
 from sgd_ref.conformance.deviations import DEVIATIONS
 from sgd_ref.conformance.named.optimizations import OPTIMIZATIONS
 from sgd_ref.conformance.report.findings import Findings
-from sgd_ref.conformance.report.target_data import GROUPS, Data, file_name, to_data
+from sgd_ref.conformance.report.target_data import GROUPS, Data, file_name, to_data, versions_text
 
 INTRODUCTION = """\
 # Targets
@@ -80,7 +80,7 @@ def page_of_data(all_data: Sequence[Data], not_run: Sequence[str] = ()) -> str:
     parts = [
         INTRODUCTION,
         "## Versions\n",
-        _table(["target", "versions"], ([data["target"], _versions(data)] for data in all_data)),
+        _table(["target", "versions"], _version_rows(all_data)),
         "## Features\n",
         NOTATION,
         _table(["feature", "value", *names], _feature_rows(all_data)),
@@ -96,8 +96,9 @@ def page_of_data(all_data: Sequence[Data], not_run: Sequence[str] = ()) -> str:
     return "\n".join(parts)
 
 
-def _versions(data: Data) -> str:
-    return ", ".join(f"{package} {version}" for package, version in data["versions"].items()) or "not given"
+def _version_rows(all_data: Sequence[Data]) -> Iterator[list[str]]:
+    for data in all_data:
+        yield [data["target"], versions_text(data["target"], data["versions"]) or "not given"]
 
 
 def _feature_rows(all_data: Sequence[Data]) -> Iterator[list[str]]:

@@ -31,6 +31,18 @@ def file_name(target: str) -> str:
     return re.sub(r"[^\w.]+", "-", target)
 
 
+def versions_text(target: str, versions: Mapping[str, str]) -> str:
+    """Return what was run, where "version" is that of the target itself; empty if nothing is known.
+
+    >>> versions_text("keras jax eager", {"version": "3.15.1", "jax": "0.10.2"})
+    'keras 3.15.1, jax 0.10.2'
+    """
+    itself = target.partition(" ")[0]
+    return ", ".join(
+        f"{itself if package == 'version' else package} {version}" for package, version in versions.items()
+    )
+
+
 def to_data(findings: Findings, reproducers: Collection[str] = ()) -> Data:
     """Return what is shown of one run.
 

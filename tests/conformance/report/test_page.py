@@ -40,7 +40,7 @@ def findings(name: str = "keras jax eager") -> Findings:
         verdict("c", "diverges", update="momentum"),
         verdict("d", "error", "it crashed", update="momentum"),
         verdict("e", "unsupported", REASON, update="momentum", gradients="sparse"),
-        verdict("f", "unsupported", REASON, update="nesterov", gradients="sparse"),
+        verdict("f", "unsupported", REASON.replace("  ", " "), update="nesterov", gradients="sparse"),
         verdict("named/one", "exact"),
         verdict("named/other", "diverges"),
         verdict("exact/one", "exact"),
@@ -48,7 +48,7 @@ def findings(name: str = "keras jax eager") -> Findings:
     ]
     names = {"c": (FLUSHED, "mean-by-reciprocal"), "named/other": (FLUSHED, DECAY), "d": (CRASH,)}
     report = Report(name, {verdict.case.id: verdict for verdict in verdicts})
-    return Findings(report, {"keras": "3.15.1", "jax": "0.10.2"}, names, frozenset({FLUSHED, DECAY, CRASH}))
+    return Findings(report, {"version": "3.15.1", "jax": "0.10.2"}, names, frozenset({FLUSHED, DECAY, CRASH}))
 
 
 def data(name: str = "keras jax eager", *scripts: str) -> Data:
@@ -170,10 +170,17 @@ def test_the_data_do_not_depend_on_when_and_how_fast_they_were_found() -> None:
     slow = Findings(
         Report(found.report.name, found.report.verdicts, seconds=99.0),
         found.versions,
-        dict(reversed(found.names.items())),
+        dict(reversed(list(found.names.items()))),
         found.contradictions,
     )
     assert to_text(to_data(slow, [FLUSHED, DECAY])) == to_text(to_data(found, {DECAY, FLUSHED}))
+
+
+def test_the_data_hold_names_and_reasons_once_and_in_order() -> None:
+    found = data("keras jax eager", FLUSHED, "mean-by-reciprocal")
+    assert found["reproducers"] == [FLUSHED]
+    assert list(found["contradictions"].items()) == [(CRASH, 1), (DECAY, 1), (FLUSHED, 2)]
+    assert found["unsupported"] == {"it has no sparse | gradients": 2}
 
 
 def test_data_are_read_as_they_were_written(tmp_path: Path) -> None:
