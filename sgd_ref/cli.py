@@ -12,6 +12,7 @@ from rich.console import Console
 
 from sgd_ref.conformance import conform, explain_command, ledger
 from sgd_ref.conformance.catalogue import TIERS
+from sgd_ref.conformance.publishing import publish
 from sgd_ref.conformance.report import files, tables
 from sgd_ref.conformance.report.findings import Findings
 
@@ -64,8 +65,11 @@ def _check_files(parser: argparse.ArgumentParser, options: argparse.Namespace) -
         path: Path | None = getattr(options, name)
         if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
             parser.error(f"--{name} must be a file in a folder that exists, got {path}")
-    if options.update and (options.tier != "standard" or options.pattern is not None):
-        parser.error("--update must go with the whole standard tier, without --tier and -k")
+    for name in ("update", "page"):
+        if getattr(options, name) and (options.tier != "standard" or options.pattern is not None):
+            parser.error(f"--{name} must go with the whole standard tier, without --tier and -k")
+    if options.page and options.target not in conform.FAMILIES:
+        parser.error(f"--page must go with {', '.join(conform.FAMILIES)}, got {options.target}")
 
 
 def _written(
@@ -74,6 +78,8 @@ def _written(
     """Write what is asked for, and return what is not as in the ledgers."""
     if options.update:
         _update(findings, targets, options.ledger)
+    if options.page:
+        publish(findings, targets)
     if options.json is not None:
         options.json.write_text(files.to_json(findings), encoding="utf-8")
     if options.junit is not None:
@@ -168,6 +174,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument(
         "--update", action="store_true", help="write the ledger, with --ledger that one, from this run"
+    )
+    command.add_argument(
+        "--page",
+        action="store_true",
+        help="write the page of all targets, and reproducers of what was found",
     )
     command.add_argument("--json", type=Path, metavar="FILE", help="write all verdicts as JSON")
     command.add_argument("--junit", type=Path, metavar="FILE", help="write all verdicts as JUnit XML")

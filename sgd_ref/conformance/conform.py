@@ -92,6 +92,17 @@ class Family:
     absent: Mapping[tuple[str, ...], str] = field(default_factory=dict)
 
 
+def options_of(name: str) -> dict[str, str]:
+    """Return what stands for one implementation on the command line, from its name.
+
+    >>> options_of("keras jax eager")
+    {'target': 'keras', 'backend': 'jax', 'mode': 'eager'}
+    """
+    target, *values = name.split(" ")
+    family = FAMILIES.get(target)
+    return {"target": target} | ({} if family is None else dict(zip(family.options, values, strict=True)))
+
+
 def option_values(option: str) -> tuple[str, ...]:
     """Return all values of an option, of whichever family, and "all".
 
