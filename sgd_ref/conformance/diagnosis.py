@@ -79,7 +79,9 @@ def diagnose(
     likely = [name for name in alone if _explains(start, observed, name)]
     exact = tuple(name for name in likely if _equals(case, observed, name))
     if not exact and with_pairs:
-        pairs = [(*first, *second) for first, second in combinations(alone, 2)]
+        right = reference.run(case)
+        acting = [name for name in names if not compare(case, right, _run(case, name)).equal]
+        pairs = [(*first, *second) for first, second in combinations(acting, 2)]
         likely_pairs = [pair for pair in pairs if _equals(start, observed, pair)]
         exact = tuple(pair for pair in likely_pairs if _equals(case, observed, pair))
     if exact:
