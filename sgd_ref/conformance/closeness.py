@@ -26,13 +26,17 @@ NEARER = 0.75
 """The share of the largest difference from the reference that may be left, if both are small."""
 
 
-def leaves_rounding_only(expected: Trajectory, wrong: Trajectory, observed: Trajectory) -> bool:
-    """Whether what was observed is near a deviation, and much nearer than to the reference.
+def leaves_rounding_only(
+    expected: Trajectory, wrong: Trajectory, observed: Trajectory, is_rounding: bool = False
+) -> bool:
+    """Whether what was observed is near a deviation, and nearer than to the reference.
 
     Parameters
     ----------
     expected, wrong, observed : trajectory
         Of the reference, of the deviation, and of the implementation; of one form.
+    is_rounding : bool, default False
+        Whether the deviation itself is but another rounding, so that near is near enough.
 
     Examples
     --------
@@ -49,7 +53,7 @@ def leaves_rounding_only(expected: Trajectory, wrong: Trajectory, observed: Traj
         if distances is None or distances[1] > max(UNITS, SHARE * distances[0]):
             return False
         before, left = max(before, distances[0]), max(left, distances[1])
-    return left == 0 or left <= NEARER * before
+    return left == 0 or is_rounding or left <= NEARER * before
 
 
 def _arrays(expected: Trajectory, wrong: Trajectory, observed: Trajectory) -> Iterator[tuple[Any, Any, Any]]:

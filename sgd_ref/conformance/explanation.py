@@ -170,7 +170,8 @@ def explain_but_for_rounding(
         for size in range(1, len(candidates) + 1):
             for names in combinations(candidates, size):
                 classes = with_given_rates(names, variant) if is_reported else compose(names, variant)
-                if leaves_rounding_only(expected, reference.run(given, *classes), observed):
+                is_rounding = all(DEVIATIONS[name].kind == "rounding" for name in names)
+                if leaves_rounding_only(expected, reference.run(given, *classes), observed, is_rounding):
                     return names
     return ()
 
