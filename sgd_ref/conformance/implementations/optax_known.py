@@ -99,11 +99,6 @@ def clips_by_infinite_norm(case: Case) -> bool:
     return _not_finite(_gradients(case)) or any(_squares_overflow(case, g) for g in _gradients(case))
 
 
-def decays_by_zero(case: Case) -> bool:
-    """Whether weight decay is set to 0.0, which is nothing for finite weights."""
-    return case.config["weight_decay"] == 0 and _not_finite(case.variables)
-
-
 def unscales_by_rounded_scale(case: Case) -> bool:
     """Whether a gradient of a half type is divided by a scale that is no number of this type."""
     scale = case.config["loss_scale_factor"]
@@ -195,11 +190,6 @@ CONTRADICTIONS = (
         "infinite-norm-hides-gradients",
         "transforms/_clipping.py, `clip_by_global_norm`: `(t / g_norm) * max_norm`",
         clips_by_infinite_norm,
-    ),
-    Contradiction(
-        "zero-decay-skipped",
-        "transforms/_adding.py, `add_decayed_weights`: returns the updates if `weight_decay == 0.0`",
-        decays_by_zero,
     ),
     Contradiction(
         "unscale-in-dtype-of-gradient",

@@ -45,6 +45,7 @@ TELLING = (
     "named/thirteenth-restart",
     "exact/staircase/float32",
     "named/overflows-when-unscaled-by-0.5",
+    "named/count-passes-32-bits-float32",
 )
 """Cases that tell any two mistakes apart, chosen one after another by the pairs that each separates."""
 
