@@ -53,7 +53,7 @@ def leaves_rounding_only(
         if distances is None or distances[1] > max(UNITS, SHARE * distances[0]):
             return False
         before, left = max(before, distances[0]), max(left, distances[1])
-    return left == 0 or is_rounding or left <= NEARER * before
+    return bool(left == 0 or is_rounding or left <= NEARER * before)
 
 
 def _arrays(expected: Trajectory, wrong: Trajectory, observed: Trajectory) -> Iterator[tuple[Any, Any, Any]]:

@@ -41,7 +41,7 @@ def accepts(tolerance: str, expected: Trajectory, observed: Trajectory) -> bool:
 
     Examples
     --------
-    >>> one, other = ([{"variables": [np.array([value], "f4")]}] for value in (1.0, 1.00001))
+    >>> one, other = ([{"variables": [np.array([value], "f4")]}] for value in (1.0, 1.000005))
     >>> accepts("numpy.allclose", one, other), accepts("keras assertAllClose", one, other)
     (True, False)
     """
