@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 
 from sgd_ref import configuration, weights
 from sgd_ref import learning_rate as rates
 from sgd_ref.arithmetic.rounded import Array, flushes_subnormals
+from sgd_ref.call import Call
 from sgd_ref.exclusion import Exclusion
 from sgd_ref.finalization import finalize
 from sgd_ref.fixed_setting import FixedSetting
@@ -34,24 +35,6 @@ from sgd_ref.variables import (
     to_dense,
     warn_of_missing,
 )
-
-
-class Call(NamedTuple):
-    """One call of ``apply`` after validation.
-
-    Attributes
-    ----------
-    state : State
-        The state to advance; a fresh one in the call that builds the optimizer.
-    gradients : list of ndarray or None
-        One for each variable, dense, in the dtype of the variable.
-    learning_rate : float32
-        Read once, before anything changes.
-    """
-
-    state: State
-    gradients: list[Array | None]
-    learning_rate: np.float32
 
 
 class BaseSGD(ABC):
@@ -389,10 +372,29 @@ class BaseSGD(ABC):
         if (self._state, state.calls) != before:
             raise RuntimeError("the callable learning_rate must not call apply of its own optimizer")
         warn_of_missing(gradients, targets)
-        dense: list[Array | None] = [None] * len(state.variables)
+        accepted: list[Any] = [None] * len(state.variables)
         for index, gradient in zip(order, gradients, strict=True):
-            dense[index] = to_dense(gradient, state.variables[index])
-        return Call(state, dense, learning_rate)
+            accepted[index] = self._accepted(gradient, state.variables[index])
+        return Call(state, accepted, learning_rate)
+
+    def _accepted(self, gradient: Gradient, variable: Array) -> Any:
+        """Return a gradient in the form in which ``_step`` takes it."""
+        return to_dense(gradient, variable)
+
+    def _all_finite(self, call: Call, loss_scale: float | np.float32 | None) -> bool:
+        """Whether no gradient of a call has an infinity or NaN, as it came, before the scale is undone."""
+        # The signalling NaNs of bfloat16 raise the processor's flag for invalid operations.
+        with np.errstate(invalid="ignore"):
+            return all(gradient is None or bool(np.isfinite(gradient).all()) for gradient in call.gradients)
+
+    def accumulates(self, call: Call) -> bool:
+        """Whether a call only adds to the accumulators: all but every N-th do."""
+        steps = self.settings.gradient_accumulation_steps
+        return steps is not None and (call.state.calls + 1) % steps != 0
+
+    def updates_before(self, call: Call) -> int:
+        """Return the number of updates made before a call."""
+        return call.state.calls // (self.settings.gradient_accumulation_steps or 1)
 
     def _perform(self, call: Call, loss_scale: float | np.float32 | None) -> None:
         self._step(call, loss_scale)

@@ -126,10 +126,7 @@ class LossScaleOptimizer:
         The learning rate is read, and a callable called, also where the call is then skipped.
         """
         call = self.inner_optimizer._validated(gradients, variables)
-        # The signalling NaNs of bfloat16 raise the processor's flag for invalid operations.
-        with np.errstate(invalid="ignore"):
-            finite = all(gradient is None or np.isfinite(gradient).all() for gradient in call.gradients)
-        if finite:
+        if self.inner_optimizer._all_finite(call, self._scale):
             self.inner_optimizer._perform(call, self._scale)
             self._grow()
         else:

@@ -9,7 +9,8 @@ import numpy as np
 
 from sgd_ref import rule
 from sgd_ref.arithmetic.rounded import FLOAT32, Array, convert, promoted, setting
-from sgd_ref.base import BaseSGD, Call
+from sgd_ref.base import BaseSGD
+from sgd_ref.call import Call
 from sgd_ref.norm import euclidean_norm
 
 Gradients = list[Array | None]
@@ -127,11 +128,6 @@ class SGD(BaseSGD):
             return convert(np.asarray(rule.unscale(convert(gradient, wide), factor)), gradient.dtype)
 
         return [None if gradient is None else unscaled(gradient) for gradient in gradients]
-
-    def accumulates(self, call: Call) -> bool:
-        """Whether this call only adds to the accumulators: all but every N-th do."""
-        steps = self.settings.gradient_accumulation_steps
-        return steps is not None and (call.state.calls + 1) % steps != 0
 
     def accumulate(self, values: Values, gradients: Gradients) -> Values:
         """Add the gradients to the accumulators; a missing one adds nothing."""
@@ -260,7 +256,3 @@ class SGD(BaseSGD):
         if not self.settings.use_ema or frequency is None or (self.updates_before(call) + 1) % frequency:
             return values
         return replace(values, variables=list(values.averages))
-
-    def updates_before(self, call: Call) -> int:
-        """Return the number of updates made before this call."""
-        return call.state.calls // (self.settings.gradient_accumulation_steps or 1)

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from sgd_ref.arithmetic.rounded import Array
-from sgd_ref.base import Call
+from sgd_ref.call import Call
 from sgd_ref.conformance import reference
 from sgd_ref.conformance.case import Case
 from sgd_ref.gradients import Gradient

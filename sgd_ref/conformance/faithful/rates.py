@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from sgd_ref.arithmetic.rounded import Array
-from sgd_ref.base import Call
+from sgd_ref.call import Call
 from sgd_ref.gradients import Gradient
 from sgd_ref.learning_rate import LearningRate
 from sgd_ref.optimizer import SGD

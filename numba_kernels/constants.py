@@ -1,0 +1,107 @@
+"""The settings of an optimizer as the kernels of one dtype take them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from numba_kernels.elementwise import (
+    EMA_COMPLEMENT,
+    EMA_MOMENTUM,
+    FIRST_AVERAGE,
+    HIGHEST,
+    LEARNING_RATE,
+    LOSS_SCALE,
+    MOMENTUM,
+    OVERWRITE,
+    SETTINGS,
+    STEPS,
+    WEIGHT_DECAY,
+)
+from numba_kernels.update import ACCUMULATED, CLASSIC, DIVIDED, NESTEROV, NO_MOMENTUM, PLAIN, Variant
+from sgd_ref.arithmetic.rounded import FLOAT32, Array, promoted, setting
+from sgd_ref.settings import Settings
+
+
+class Constants:
+    """The settings rounded to one dtype, as float64 that are numbers of it.
+
+    Parameters
+    ----------
+    settings : Settings
+        Checked.
+    dtype : dtype
+        Of variables.
+
+    Attributes
+    ----------
+    values : ndarray of float64, shape (SETTINGS,)
+        What a kernel takes; `set_call` writes what differs from call to call.
+    """
+
+    def __init__(self, settings: Settings, dtype: np.dtype[Any]) -> None:
+        self.settings = settings
+        self.dtype = dtype
+        self._wide = promoted([dtype, FLOAT32])
+        self.values = np.ones(SETTINGS)
+        if settings.gradient_accumulation_steps is not None:
+            self.values[STEPS] = self._rounded(settings.gradient_accumulation_steps)
+        # No number is above infinity, so that nothing is clipped.
+        self.values[HIGHEST] = np.inf if settings.clipvalue is None else self._rounded(settings.clipvalue)
+        self.values[WEIGHT_DECAY] = (
+            0.0 if settings.weight_decay is None else self._rounded(settings.weight_decay)
+        )
+        self.values[MOMENTUM] = self._rounded(settings.momentum)
+        momentum = setting(settings.ema_momentum, dtype)
+        self.values[EMA_MOMENTUM] = momentum
+        self.values[EMA_COMPLEMENT] = 1 - momentum
+
+    def set_call(
+        self,
+        learning_rate: np.float32,
+        loss_scale: float | np.float32 | None,
+        is_first_average: bool,
+        overwrites: bool,
+    ) -> None:
+        """Write what belongs to one call."""
+        # A float32 needs no second rounding on its way to any of the four dtypes.
+        self.values[LEARNING_RATE] = learning_rate.astype(self.dtype)
+        self.values[LOSS_SCALE] = 1.0 if loss_scale is None else self._wide.type(loss_scale)
+        self.values[FIRST_AVERAGE] = is_first_average
+        self.values[OVERWRITE] = overwrites
+
+    def variant(self, has_loss_scale: bool) -> Variant:
+        """Return the variant of the kernel that updates."""
+        settings = self.settings
+        momentum = NO_MOMENTUM
+        if settings.momentum != 0:
+            momentum = NESTEROV if settings.nesterov else CLASSIC
+        gradient = self.gradient(has_loss_scale)
+        if settings.clipnorm is not None:
+            gradient = max(gradient, DIVIDED)
+        return Variant(momentum, gradient, settings.use_ema)
+
+    def gradient(self, has_loss_scale: bool) -> int:
+        """Return what happens to a gradient before it is clipped."""
+        if self.settings.gradient_accumulation_steps is not None:
+            return ACCUMULATED
+        return DIVIDED if has_loss_scale else PLAIN
+
+    def _rounded(self, value: float) -> float:
+        return float(setting(value, self.dtype))
+
+
+def global_factor(norm: float, clipnorm: float, dtype: np.dtype[Any]) -> float:
+    """Return the factor of all gradients for a norm that is a number of `dtype`, as a float64."""
+    scalar: Any = dtype.type
+    rounded, reciprocal = setting(clipnorm, dtype), setting(1 / clipnorm, dtype)
+    with np.errstate(all="ignore"):
+        inverse = scalar(1) / scalar(norm)
+        # The difference is zero, or NaN where the norm is not finite.
+        return float(rounded * np.minimum(inverse, reciprocal) + (scalar(norm) - scalar(norm)))
+
+
+def divisors(norms: Array, clipnorm: float) -> Array:
+    """Return what gradients times `clipnorm` are divided by; NaN where a norm is NaN."""
+    return np.maximum(norms, clipnorm)

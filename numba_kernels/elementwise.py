@@ -1,0 +1,228 @@
+"""The kernels that write: one pass over memory for everything that happens to an element.
+
+A kernel takes one table for all variables of a dtype and works through a list of chunks. The table has a row
+for each variable: the addresses of the variable, its gradient, velocity, average and accumulator.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+
+from numba_kernels.cache import kernel
+from numba_kernels.inlining import inlined
+from numba_kernels.memory import enter_default_mode, leave_default_mode
+from numba_kernels.storage import Storage, storage
+from numba_kernels.update import (
+    ACCUMULATED,
+    NO_MOMENTUM,
+    Variant,
+    averaging,
+    clipping,
+    descent,
+    gradient_transformation,
+)
+
+VARIABLE, GRADIENT, VELOCITY, AVERAGE, ACCUMULATOR = range(5)
+COLUMNS = 5
+
+MISSING, ELSEWHERE = 0, -1
+"""In place of the address of a gradient: there is none, or the variable is updated by another call."""
+
+LOSS_SCALE, STEPS, HIGHEST, WEIGHT_DECAY, LEARNING_RATE, MOMENTUM, EMA_MOMENTUM, EMA_COMPLEMENT = range(8)
+FIRST_AVERAGE, OVERWRITE = 8, 9
+SETTINGS = 10
+
+SIGNATURE = "void(int64[:, ::1], int64[:, ::1], int64, int64, float64[::1], float64[:, ::1], boolean[::1])"
+"""Table, chunks (row, first element, count), first and last chunk, settings, factors, who decays."""
+
+
+@functools.cache
+def update_kernel(dtype: np.dtype[Any], variant: Variant, in_hardware: bool | None = None) -> Any:
+    """Return the kernel that updates the variables of one dtype, compiled when it is first asked for.
+
+    Its arguments are those of ``SIGNATURE``: settings and factors are float64, and numbers of the dtype in
+    which is computed. `factors` has a factor and a divisor for each variable.
+    """
+    stored = storage(dtype, in_hardware)
+    itemsize = dtype.itemsize
+    array_at, number = stored.array_at, stored.number
+    update = _update_of_chunk(stored, variant)
+    without_gradient = _chunk_without_gradient(stored, variant)
+    has_velocity = variant.momentum != NO_MOMENTUM
+    has_average = variant.averages
+    has_accumulator = variant.gradient == ACCUMULATED
+
+    @kernel(f"update_{dtype.name}_{variant.name}{_suffix(in_hardware)}", SIGNATURE)
+    def updated(
+        table: Any, chunks: Any, first: int, last: int, settings: Any, factors: Any, decays: Any
+    ) -> None:
+        mode = enter_default_mode()
+        for index in range(first, last):
+            row, start, count = chunks[index, 0], chunks[index, 1], chunks[index, 2]
+            address = table[row, GRADIENT]
+            if address == ELSEWHERE:
+                continue
+            offset = start * itemsize
+            w = array_at(table[row, VARIABLE] + offset, count)
+            # An array that a variant has not is never touched, so any address will do.
+            velocity = array_at(table[row, VELOCITY] + offset, count) if has_velocity else w
+            average = array_at(table[row, AVERAGE] + offset, count) if has_average else w
+            accumulator = array_at(table[row, ACCUMULATOR] + offset, count) if has_accumulator else w
+            if address == MISSING:
+                without_gradient(
+                    w,
+                    average,
+                    accumulator,
+                    settings[FIRST_AVERAGE] != 0,
+                    settings[OVERWRITE] != 0,
+                    number(settings[EMA_MOMENTUM]),
+                    number(settings[EMA_COMPLEMENT]),
+                )
+                continue
+            update(
+                w,
+                array_at(address + offset, count),
+                velocity,
+                average,
+                accumulator,
+                number(settings[LOSS_SCALE]),
+                number(settings[STEPS]),
+                number(factors[row, 0]),
+                number(factors[row, 1]),
+                number(settings[HIGHEST]),
+                decays[row],
+                number(settings[WEIGHT_DECAY]),
+                number(settings[LEARNING_RATE]),
+                number(settings[MOMENTUM]),
+                settings[FIRST_AVERAGE] != 0,
+                settings[OVERWRITE] != 0,
+                number(settings[EMA_MOMENTUM]),
+                number(settings[EMA_COMPLEMENT]),
+            )
+        leave_default_mode(mode)
+
+    return updated
+
+
+@functools.cache
+def accumulation_kernel(dtype: np.dtype[Any], in_hardware: bool | None = None) -> Any:
+    """Return the kernel of a call that only adds to the accumulators; arguments as for an update."""
+    stored = storage(dtype, in_hardware)
+    itemsize = dtype.itemsize
+    array_at, number, load, store = stored.array_at, stored.number, stored.load, stored.store
+    _, add, _, divide = stored.operations
+
+    @inlined
+    def accumulate(gradient: Any, accumulator: Any, loss_scale: Any) -> None:
+        for i in range(gradient.shape[0]):
+            g = divide(load(gradient[i]), loss_scale)
+            accumulator[i] = store(add(g, load(accumulator[i])))
+
+    @kernel(f"accumulate_{dtype.name}{_suffix(in_hardware)}", SIGNATURE)
+    def accumulated(
+        table: Any, chunks: Any, first: int, last: int, settings: Any, factors: Any, decays: Any
+    ) -> None:
+        mode = enter_default_mode()
+        for index in range(first, last):
+            row, start, count = chunks[index, 0], chunks[index, 1], chunks[index, 2]
+            address = table[row, GRADIENT]
+            if address not in (MISSING, ELSEWHERE):
+                offset = start * itemsize
+                accumulate(
+                    array_at(address + offset, count),
+                    array_at(table[row, ACCUMULATOR] + offset, count),
+                    number(settings[LOSS_SCALE]),
+                )
+        leave_default_mode(mode)
+
+    return accumulated
+
+
+def _update_of_chunk(stored: Storage, variant: Variant) -> Any:
+    load, store = stored.load, stored.store
+    has_velocity = variant.momentum != NO_MOMENTUM
+    has_average = variant.averages
+    has_accumulator = variant.gradient == ACCUMULATED
+    transformed = gradient_transformation(stored.operations, variant.gradient)
+    clipped = clipping(stored.operations, variant.gradient)
+    descended = descent(stored.operations, variant.momentum)
+    averaged = averaging(stored.operations)
+
+    @inlined
+    def update(
+        variable: Any,
+        gradient: Any,
+        velocity: Any,
+        average: Any,
+        accumulator: Any,
+        loss_scale: Any,
+        steps: Any,
+        factor: Any,
+        divisor: Any,
+        highest: Any,
+        decays: bool,
+        weight_decay: Any,
+        learning_rate: Any,
+        momentum: Any,
+        is_first_average: bool,
+        overwrites: bool,
+        ema_momentum: Any,
+        ema_complement: Any,
+    ) -> None:
+        zero = loss_scale - loss_scale
+        for i in range(variable.shape[0]):
+            g = load(gradient[i])
+            if has_accumulator:
+                g = transformed(g, load(accumulator[i]), loss_scale, steps)
+                accumulator[i] = store(zero)
+            else:
+                g = transformed(g, g, loss_scale, steps)
+            g = clipped(g, factor, divisor, highest)
+            w = load(variable[i])
+            if has_velocity:
+                w, v = descended(w, load(velocity[i]), g, decays, weight_decay, learning_rate, momentum)
+                velocity[i] = store(v)
+            else:
+                w, _ = descended(w, w, g, decays, weight_decay, learning_rate, momentum)
+            if has_average:
+                a = averaged(load(average[i]), w, is_first_average, ema_momentum, ema_complement)
+                average[i] = store(a)
+                w = a if overwrites else w
+            variable[i] = store(w)
+
+    return update
+
+
+def _chunk_without_gradient(stored: Storage, variant: Variant) -> Any:
+    load, store = stored.load, stored.store
+    has_average = variant.averages
+    has_accumulator = variant.gradient == ACCUMULATED
+    averaged = averaging(stored.operations)
+
+    @inlined
+    def without_gradient(
+        variable: Any,
+        average: Any,
+        accumulator: Any,
+        is_first_average: bool,
+        overwrites: bool,
+        ema_momentum: Any,
+        ema_complement: Any,
+    ) -> None:
+        if has_accumulator:
+            accumulator[:] = store(ema_momentum - ema_momentum)
+        if has_average:
+            for i in range(variable.shape[0]):
+                w = load(variable[i])
+                a = averaged(load(average[i]), w, is_first_average, ema_momentum, ema_complement)
+                average[i] = store(a)
+                variable[i] = store(a) if overwrites else variable[i]
+
+    return without_gradient
+
+
+def _suffix(in_hardware: bool | None) -> str:
+    return "" if in_hardware is None else ("_hardware" if in_hardware else "_bits")

@@ -1,0 +1,240 @@
+"""SGD with the kernels: settings, checks and counting of the reference, and its bits, at the speed of memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+
+from numba_kernels.constants import divisors, global_factor
+from numba_kernels.elementwise import GRADIENT, MISSING, accumulation_kernel, update_kernel
+from numba_kernels.elsewhere import update_row, update_row_widely
+from numba_kernels.norm import Measurement, norm
+from numba_kernels.plan import Group, Plan
+from numba_kernels.rows import from_sparse
+from numba_kernels.threads import Task, run_uninterrupted
+from numba_kernels.update import PLAIN
+from sgd_ref import learning_rate as rates
+from sgd_ref.arithmetic.rounded import FLOAT64, Array, promoted, setting
+from sgd_ref.base import BaseSGD
+from sgd_ref.call import Call
+from sgd_ref.gradients import Gradient, SparseRows
+from sgd_ref.learning_rate import LearningRate
+from sgd_ref.validation import integer_at_least
+
+
+class SGD(BaseSGD):
+    """Stochastic gradient descent with momentum: the bits of ``sgd_ref.SGD``, in one pass over memory.
+
+    Parameters
+    ----------
+    learning_rate, momentum, nesterov, weight_decay, clipnorm, clipvalue, global_clipnorm, use_ema,
+    ema_momentum, ema_overwrite_frequency, name, loss_scale_factor, gradient_accumulation_steps
+        As for ``sgd_ref.SGD``.
+    threads : int, default 1
+        At least 1; how many threads may work on one call. The bits do not depend on it. It is no part of
+        the config.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a setting has the wrong type or value.
+
+    Notes
+    -----
+    The first call for a combination of features and a dtype compiles a kernel, about a second, and keeps it
+    on disk for later processes. A step allocates nothing of the size of a variable. Gradients of the dtype of
+    their variable that lie in one piece of memory take the shortest way; others are copied in pieces.
+
+    The formulas are those of ``sgd_ref.rule``, from the documentation of ``optimizer_sgd`` of Keras.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> w = np.array([1.0, -2.0], "float32")
+    >>> optimizer = SGD(learning_rate=0.5, momentum=0.5, threads=2)
+    >>> optimizer.apply([np.array([1.0, 1.0], "float32")], [w])
+    >>> optimizer.apply([np.array([1.0, 1.0], "float32")], [w])
+    >>> w
+    array([-0.25, -3.25], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        learning_rate: LearningRate = 0.01,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        weight_decay: float | None = None,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+        use_ema: bool = False,
+        ema_momentum: float = 0.99,
+        ema_overwrite_frequency: int | None = None,
+        name: str = "SGD",
+        loss_scale_factor: float | None = None,
+        gradient_accumulation_steps: int | None = None,
+        *,
+        threads: int = 1,
+    ) -> None:
+        super().__init__(
+            learning_rate,
+            momentum,
+            nesterov,
+            weight_decay,
+            clipnorm,
+            clipvalue,
+            global_clipnorm,
+            use_ema,
+            ema_momentum,
+            ema_overwrite_frequency,
+            name,
+            loss_scale_factor,
+            gradient_accumulation_steps,
+        )
+        self._threads = integer_at_least("threads", threads, 1)
+        self._plan: Plan | None = None
+        self._measured: tuple[Any, list[Measurement]] | None = None
+
+    @property
+    def threads(self) -> int:
+        """How many threads may work on one call."""
+        return self._threads
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Addresses mean nothing in a copy or in another process.
+        return {**self.__dict__, "_plan": None, "_measured": None}
+
+    def _validated(self, gradients: Sequence[Gradient], variables: Sequence[Array] | None) -> Call:
+        plan, state = self._plan, self._state
+        if plan is None or state is None or plan.state is not state or not plan.accepts(gradients, variables):
+            return super()._validated(gradients, variables)
+        before = state.calls
+        learning_rate = rates.read(self._learning_rate, before)
+        if self._state is not state or state.calls != before:
+            raise RuntimeError("the callable learning_rate must not call apply of its own optimizer")
+        # A list of its own: the callable may have changed the caller's.
+        accepted = list(gradients)
+        if not plan.accepts(accepted, None):
+            return super()._validated(gradients, variables)
+        plan.set_loaded(accepted)
+        return Call(state, accepted, learning_rate)
+
+    def _accepted(self, gradient: Gradient, variable: Array) -> Any:
+        if isinstance(gradient, SparseRows) or scipy.sparse.issparse(gradient):
+            return from_sparse(gradient, variable)
+        return None if gradient is None else np.asarray(gradient)
+
+    def _all_finite(self, call: Call, loss_scale: float | np.float32 | None) -> bool:
+        plan = self._loaded_plan(call, loss_scale)
+        measurements = self._measurements(plan, call, loss_scale)
+        self._measured = call.gradients, measurements
+        return all(measurement.finite for measurement in measurements)
+
+    def _step(self, call: Call, loss_scale: float | np.float32 | None) -> None:
+        plan = self._loaded_plan(call, loss_scale)
+        accumulates = self.accumulates(call)
+        with np.errstate(all="ignore"):
+            wide_factor = None if accumulates else self._set_factors(plan, call, loss_scale)
+        self._measured = None
+        tasks: list[Task] = []
+        for group in plan.groups:
+            tasks += self._tasks(group, call, loss_scale, accumulates, wide_factor)
+        # One kernel cannot be interrupted; several of them, or pieces, could be.
+        if len(tasks) == 1 and not plan.groups[0].elsewhere:
+            tasks[0]()
+        elif tasks:
+            run_uninterrupted(tasks, self._threads)
+
+    def _loaded_plan(self, call: Call, loss_scale: float | np.float32 | None) -> Plan:
+        """Return the plan with the addresses and settings of a call."""
+        plan = self._plan
+        if plan is None or plan.state is not call.state or not plan.is_current(call.gradients):
+            plan = self._plan = Plan(self.settings, call.state)
+        plan.load(call.gradients)
+        updates, frequency = self.updates_before(call), self.settings.ema_overwrite_frequency
+        overwrites = frequency is not None and (updates + 1) % frequency == 0
+        with np.errstate(all="ignore"):
+            for group in plan.groups:
+                group.constants.set_call(call.learning_rate, loss_scale, updates == 0, overwrites)
+        return plan
+
+    def _tasks(
+        self,
+        group: Group,
+        call: Call,
+        loss_scale: float | np.float32 | None,
+        accumulates: bool,
+        wide_factor: np.float64 | None,
+    ) -> list[Task]:
+        """Return what has to be done for the variables of one dtype."""
+        has_loss_scale = loss_scale is not None
+        variant = group.constants.variant(has_loss_scale)
+        values = group.constants.values
+        gradients = [call.gradients[position] for position in group.positions]
+        if wide_factor is not None and group.dtype != FLOAT64:
+            plain = update_kernel(group.dtype, variant._replace(gradient=PLAIN))
+            return [
+                partial(update_row_widely, group, row, gradient, plain, wide_factor, has_loss_scale)
+                for row, gradient in enumerate(gradients)
+            ]
+        kernel = accumulation_kernel(group.dtype) if accumulates else update_kernel(group.dtype, variant)
+        if not group.elsewhere and len(group.chunks) == 0:
+            return []
+        tasks: list[Task] = [
+            partial(kernel, group.table, group.chunks, first, last, values, group.factors, group.decays)
+            for first, last in group.shares(self._threads)
+        ]
+        return tasks + [
+            partial(update_row, group, row, gradients[row], kernel, None if accumulates else variant)
+            for row in group.elsewhere
+        ]
+
+    def _measurements(
+        self, plan: Plan, call: Call, loss_scale: float | np.float32 | None
+    ) -> list[Measurement]:
+        """Return the sums of squares of all gradients, as they will be clipped."""
+        if self._measured is not None and self._measured[0] is call.gradients:
+            return self._measured[1]
+        clips = self.settings.clipnorm is not None or self.settings.global_clipnorm is not None
+        norm_needed = clips and not self.accumulates(call)
+        wide = self._dtype_of_norm(plan)
+        return [
+            Measurement(
+                group,
+                call.gradients,
+                group.constants.gradient(loss_scale is not None) if norm_needed else PLAIN,
+                norm_needed
+                and FLOAT64 in (group.dtype, wide if self.settings.global_clipnorm is not None else None),
+                self._threads,
+            )
+            for group in plan.groups
+        ]
+
+    def _dtype_of_norm(self, plan: Plan) -> np.dtype[Any]:
+        """Return the narrowest dtype that holds all gradients that are there."""
+        return promoted([group.dtype for group in plan.groups if (group.table[:, GRADIENT] != MISSING).any()])
+
+    def _set_factors(
+        self, plan: Plan, call: Call, loss_scale: float | np.float32 | None
+    ) -> np.float64 | None:
+        """Write by what each gradient is clipped; return the factor if kernels do not have its dtype."""
+        settings = self.settings
+        if settings.clipnorm is not None:
+            measurements = self._measurements(plan, call, loss_scale)
+            for group, measurement in zip(plan.groups, measurements, strict=True):
+                clipnorm = float(setting(settings.clipnorm, group.dtype))
+                group.factors[:, 0] = clipnorm
+                group.factors[:, 1] = divisors(measurement.norms(), clipnorm)
+        if settings.global_clipnorm is None:
+            return None
+        wide = self._dtype_of_norm(plan)
+        factor = global_factor(
+            norm(self._measurements(plan, call, loss_scale), wide), settings.global_clipnorm, wide
+        )
+        for group in plan.groups:
+            group.factors[:, 0] = factor
+        return np.float64(factor) if wide == FLOAT64 else None
