@@ -144,9 +144,9 @@ def norm(measurements: Sequence[Measurement], dtype: np.dtype[Any], row: int | N
         if decided is not None:
             return decided
     else:
-        norms, undecided = rounding.decided_norms(np.array([math.fsum(parts)]), dtype)
-        if not undecided[0]:
-            return float(norms[0])
+        decided = rounding.decided_narrow_norm(math.fsum(parts), dtype)
+        if decided is not None:
+            return decided
     limbs = np.zeros(LIMBS + 2, np.int64)
     for measurement in measurements:
         limbs += measurement.exact_sum(row)

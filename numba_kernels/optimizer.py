@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse
 
 from numba_kernels.constants import divisors, global_factor
-from numba_kernels.elementwise import GRADIENT, MISSING, accumulation_kernel, update_kernel
+from numba_kernels.elementwise import accumulation_kernel, update_kernel
 from numba_kernels.elsewhere import update_row, update_row_widely
 from numba_kernels.norm import Measurement, norm
 from numba_kernels.plan import Group, Plan
@@ -110,17 +110,21 @@ class SGD(BaseSGD):
 
     def _validated(self, gradients: Sequence[Gradient], variables: Sequence[Array] | None) -> Call:
         plan, state = self._plan, self._state
-        if plan is None or state is None or plan.state is not state or not plan.accepts(gradients, variables):
+        if plan is None or plan.state is not state or type(gradients) not in (list, tuple):
             return super()._validated(gradients, variables)
-        before = state.calls
-        learning_rate = rates.read(self._learning_rate, before)
-        if self._state is not state or state.calls != before:
-            raise RuntimeError("the callable learning_rate must not call apply of its own optimizer")
-        # A list of its own: the callable may have changed the caller's.
         accepted = list(gradients)
-        if not plan.accepts(accepted, None):
+        if not plan.accepts(accepted, variables):
             return super()._validated(gradients, variables)
-        plan.set_loaded(accepted)
+        if not isinstance(self._learning_rate, np.float32):
+            # What a callable changes must be seen.
+            before = state.calls
+            learning_rate = rates.read(self._learning_rate, before)
+            if self._state is not state or state.calls != before:
+                raise RuntimeError("the callable learning_rate must not call apply of its own optimizer")
+            if not plan.accepts(accepted, None):
+                raise RuntimeError("the callable learning_rate must not change what is being updated")
+        else:
+            learning_rate = self._learning_rate
         return Call(state, accepted, learning_rate)
 
     def _accepted(self, gradient: Gradient, variable: Array) -> Any:
@@ -174,12 +178,11 @@ class SGD(BaseSGD):
         has_loss_scale = loss_scale is not None
         variant = group.constants.variant(has_loss_scale)
         values = group.constants.values
-        gradients = [call.gradients[position] for position in group.positions]
         if wide_factor is not None and group.dtype != FLOAT64:
             plain = update_kernel(group.dtype, variant._replace(gradient=PLAIN))
             return [
                 partial(update_row_widely, group, row, gradient, plain, wide_factor, has_loss_scale)
-                for row, gradient in enumerate(gradients)
+                for row, gradient in enumerate(group.gradients(call.gradients))
             ]
         kernel = accumulation_kernel(group.dtype) if accumulates else update_kernel(group.dtype, variant)
         if not group.elsewhere and len(group.chunks) == 0:
@@ -188,10 +191,13 @@ class SGD(BaseSGD):
             partial(kernel, group.table, group.chunks, first, last, values, group.factors, group.decays)
             for first, last in group.shares(self._threads)
         ]
-        return tasks + [
-            partial(update_row, group, row, gradients[row], kernel, None if accumulates else variant)
-            for row in group.elsewhere
-        ]
+        if group.elsewhere:
+            gradients = group.gradients(call.gradients)
+            tasks += [
+                partial(update_row, group, row, gradients[row], kernel, None if accumulates else variant)
+                for row in group.elsewhere
+            ]
+        return tasks
 
     def _measurements(
         self, plan: Plan, call: Call, loss_scale: float | np.float32 | None
@@ -216,7 +222,7 @@ class SGD(BaseSGD):
 
     def _dtype_of_norm(self, plan: Plan) -> np.dtype[Any]:
         """Return the narrowest dtype that holds all gradients that are there."""
-        return promoted([group.dtype for group in plan.groups if (group.table[:, GRADIENT] != MISSING).any()])
+        return promoted([group.dtype for group in plan.groups if group.has_gradients])
 
     def _set_factors(
         self, plan: Plan, call: Call, loss_scale: float | np.float32 | None

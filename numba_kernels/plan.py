@@ -18,7 +18,7 @@ from numba_kernels.elementwise import (
     VARIABLE,
     VELOCITY,
 )
-from numba_kernels.headers import Forms, identities_of
+from numba_kernels.headers import Forms, are_same_objects
 from numba_kernels.sums import LONGEST_CHUNK
 from numba_kernels.threads import shares
 from sgd_ref.arithmetic.rounded import Array
@@ -53,6 +53,8 @@ class Group:
         What each gradient is multiplied with and divided by when it is clipped.
     elsewhere : list of int
         The rows whose gradient, or other array, is not one piece of memory in the dtype of the group.
+    has_gradients : bool
+        Whether one of the variables has a gradient in this call.
     """
 
     def __init__(self, settings: Settings, state: State, positions: list[int]) -> None:
@@ -72,11 +74,16 @@ class Group:
             for column, array in arrays.items():
                 self.table[row, column] = array.ctypes.data
         self.elsewhere: list[int] = []
+        self.has_gradients = False
         sizes = [arrays[VARIABLE].size for arrays in self.arrays]
         counts = [-(-size // CHUNK) for size in sizes]
         self.chunks_of_row = np.cumsum([0, *counts])
         self.chunks = chunks_of(sizes)
         self.elements = sum(sizes)
+
+    def gradients(self, gradients: Sequence[Any]) -> list[Any]:
+        """Return those of all gradients that are for the variables of this group."""
+        return [gradients[position] for position in self.positions]
 
     def is_current(self) -> bool:
         """Whether every array lies where the table says."""
@@ -93,9 +100,17 @@ class Group:
             return [(0, len(self.chunks))]
         return shares(self.chunks[:, 2].tolist(), threads)
 
+    def set_addresses(self, addresses: Array) -> None:
+        """Write the addresses of the gradients of all variables of the optimizer, each in one piece."""
+        self.table[:, GRADIENT] = (
+            addresses if len(addresses) == len(self.table) else addresses[self.positions]
+        )
+        self.elsewhere = []
+
     def set_gradients(self, gradients: Sequence[Any]) -> None:
         """Write the addresses of the gradients of a call; what has none is updated elsewhere."""
         self.elsewhere = []
+        self.has_gradients = any(gradients[position] is not None for position in self.positions)
         for row, position in enumerate(self.positions):
             gradient = gradients[position]
             if gradient is None and row not in self.scattered:
@@ -127,51 +142,48 @@ class Plan:
             Group(settings, state, [i for i, w in enumerate(state.variables) if w.dtype == dtype])
             for dtype in dtypes
         ]
-        arrays = [array for _, array in state.named_arrays()]
-        self._variable_identities = identities_of(state.variables)
+        self._arrays = [array for _, array in state.named_arrays()]
+        self._variables = np.array([id(variable) for variable in state.variables], np.int64)
         self._gradient_forms = Forms(state.variables, same_memory=False)
         self._addresses = np.zeros(len(state.variables), np.int64)
-        self._state_identities = identities_of(arrays)
-        self._state_forms = Forms(arrays, same_memory=True)
-        self._state_addresses = np.zeros(len(arrays), np.int64)
-        self._occupied = _stretches(arrays)
+        self._state_forms = Forms(self._arrays, same_memory=True)
+        self._state_addresses = np.zeros(len(self._arrays), np.int64)
+        self._occupied = _stretches(self._arrays)
         self._nothing = np.zeros(0, np.int64)
         self._loaded: Any = None
 
-    def accepts(self, gradients: Any, variables: Any) -> bool:
+    def accepts(self, gradients: list[Any], variables: Any) -> bool:
         """Whether nothing has to be looked at more closely; the addresses of the gradients are then set.
 
         Parameters
         ----------
-        gradients, variables : object
-            As they came to ``apply``.
+        gradients : list
+            Nobody else may have it.
+        variables : object
+            As it came to ``apply``.
         """
         self._loaded = None
-        count = len(self._variable_identities)
-        if type(gradients) not in (list, tuple) or len(gradients) != count:
+        count = len(self._variables)
+        if len(gradients) != count:
             return False
         if variables is not None and not (
             type(variables) in (list, tuple)
             and len(variables) == count
-            and np.array_equal(identities_of(variables), self._variable_identities)
+            and are_same_objects(list(variables), self._variables)
         ):
             return False
-        if not self._state_forms.fit(self._state_identities, self._nothing, self._state_addresses):
+        if not self._state_forms.fit(self._arrays, self._nothing, self._state_addresses):
             return False
-        if not self._gradient_forms.fit(identities_of(gradients), self._occupied, self._addresses):
+        if not self._gradient_forms.fit(gradients, self._occupied, self._addresses):
             return False
         for group in self.groups:
-            group.table[:, GRADIENT] = self._addresses[group.positions]
-            group.elsewhere = []
+            group.set_addresses(self._addresses)
+        self._loaded = gradients
         return True
 
     def is_current(self, gradients: Sequence[Any]) -> bool:
         """Whether every array of the state lies where it lay, as was found out if the gradients are set."""
         return self._loaded is gradients or all(group.is_current() for group in self.groups)
-
-    def set_loaded(self, gradients: Any) -> None:
-        """Note that the addresses are those of these very gradients."""
-        self._loaded = gradients
 
     def load(self, gradients: Sequence[Any]) -> None:
         """Set the addresses of the gradients, unless they are set."""

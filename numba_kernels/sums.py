@@ -26,6 +26,7 @@ from numba_kernels.inlining import inlined
 from numba_kernels.memory import enter_default_mode, leave_default_mode
 from numba_kernels.storage import storage
 from numba_kernels.update import ACCUMULATED, PLAIN, gradient_transformation
+from sgd_ref.arithmetic.rounded import FLOAT64
 
 BLOCK = 256
 BLOCKS_OF_A_GROUP = 16
@@ -106,7 +107,8 @@ def _plain_chunk(dtype: np.dtype[Any], gradient: int) -> Any:
     stored = storage(dtype)
     load = stored.load
     transformed = gradient_transformation(stored.operations, gradient)
-    is_transformed = gradient != PLAIN
+    # Squares of float32 and narrower numbers never overflow in float64, so that a finite sum says enough.
+    is_flagged = gradient != PLAIN or dtype == FLOAT64
 
     # Reordering makes it 16 times faster (measured), and the bound holds for any order.
     @register_jitable(fastmath={"reassoc"}, forceinline=True)
@@ -116,11 +118,10 @@ def _plain_chunk(dtype: np.dtype[Any], gradient: int) -> Any:
             given = load(g[i])
             x = np.float64(transformed(given, load(accumulator[i]), loss_scale, steps))
             total += x * x
-            if is_transformed:
+            if is_flagged:
                 # NaN if the gradient is not finite; a sum of zeros otherwise.
                 finiteness += np.float64(given - given)
-        # No square of these numbers overflows in float64.
-        return total, finiteness if is_transformed else total - total
+        return total, finiteness if is_flagged else total - total
 
     @inlined
     def add_chunk(g: Any, accumulator: Any, loss_scale: Any, steps: Any, lanes: Any) -> Any:

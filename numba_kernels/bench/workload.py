@@ -19,7 +19,7 @@ LEARNING_RATE = 0.01
 MOMENTUM = 0.9
 WEIGHT_DECAY = 1e-4
 HIGHEST_NORM = 1.0
-EMA_MOMENTUM = 0.999
+EMA_MOMENTUM = 0.99
 
 SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "plain": {"learning_rate": LEARNING_RATE},

@@ -4,52 +4,56 @@ from __future__ import annotations
 
 from typing import Any
 
+import numba
 import numpy as np
 
+import numba_kernels
 from numba_kernels.bench import workload as workloads
-from numba_kernels.bench.peers import NotOffered, Step
+from numba_kernels.bench.peers import Step
 from numba_kernels.bench.peers.halves import in_parts, moved_arrays
-from numba_kernels.bench.workload import NORM, SETTINGS, Workload
+from numba_kernels.bench.workload import HIGHEST_NORM, NORM, SETTINGS, Workload
+from numba_kernels.norm import Measurement, norm
+from numba_kernels.update import PLAIN
 
 
 def kernels(workload: Workload, threads: int) -> Step:
     """Return the step of the kernels."""
-    import numba_kernels
-
-    if not hasattr(numba_kernels, "SGD"):
-        raise NotOffered("numba_kernels.SGD is not there")
     if workload.settings == NORM:
         return _norm(workload, threads)
-    variables = workloads.variables(workload)
+    optimizer = numba_kernels.SGD(**SETTINGS[workload.settings], threads=threads)
+    optimizer.build(workloads.variables(workload))
     gradients: list[Any] = (
         workloads.sparse_gradients(workload)
         if workload.has_sparse_gradients
         else workloads.gradients(workload)
     )
-    optimizer: Any = numba_kernels.SGD(**SETTINGS[workload.settings], threads=threads)
-    optimizer.build(variables)
     return lambda: optimizer.apply(gradients)
 
 
 def _norm(workload: Workload, threads: int) -> Step:
-    from numba_kernels.norm import euclidean_norm
-
+    """Return the part of a step that gives the norm of all gradients."""
+    optimizer = numba_kernels.SGD(global_clipnorm=HIGHEST_NORM, threads=threads)
     gradients = workloads.gradients(workload)
-    return lambda: euclidean_norm(gradients, gradients[0].dtype, threads=threads)
+    optimizer.build([np.zeros_like(gradient) for gradient in gradients])
+    optimizer.apply(gradients)
+    assert optimizer._plan is not None
+    groups, dtype = optimizer._plan.groups, gradients[0].dtype
+    is_compensated = dtype == np.float64
+    return lambda: norm(
+        [Measurement(group, gradients, PLAIN, is_compensated, threads) for group in groups], dtype
+    )
 
 
 def roof(workload: Workload, threads: int) -> Step:
     """Return a loop that reads and writes as many arrays as a step, all of them in one pass."""
-    import numba
-
     moved = moved_arrays(workload)
     one_pass: Any = _PASSES[len(moved.written)]
     compiled = numba.njit(nogil=True)(one_pass)
     step = in_parts(compiled, [*moved.written, moved.added], threads)
     if moved.reread is None:
         return step
-    norm = in_parts(lambda array: np.dot(array, array), [moved.reread], threads)
-    return lambda: (norm(), step())
+    reading = in_parts(lambda array: np.dot(array, array), [moved.reread], threads)
+    return lambda: (reading(), step())
 
 
 def _one(a: Any, added: Any) -> None:
