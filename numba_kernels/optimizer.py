@@ -108,13 +108,15 @@ class SGD(BaseSGD):
         # Addresses mean nothing in a copy or in another process.
         return {**self.__dict__, "_plan": None, "_measured": None}
 
-    def _validated(self, gradients: Sequence[Gradient], variables: Sequence[Array] | None) -> Call:
+    def _quickly_validated(
+        self, gradients: Sequence[Gradient], variables: Sequence[Array] | None
+    ) -> Call | None:
         plan, state = self._plan, self._state
         if plan is None or plan.state is not state or type(gradients) not in (list, tuple):
-            return super()._validated(gradients, variables)
+            return None
         accepted = list(gradients)
         if not plan.accepts(accepted, variables):
-            return super()._validated(gradients, variables)
+            return None
         if not isinstance(self._learning_rate, np.float32):
             # What a callable changes must be seen.
             before = state.calls

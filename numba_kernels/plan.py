@@ -106,6 +106,7 @@ class Group:
             addresses if len(addresses) == len(self.table) else addresses[self.positions]
         )
         self.elsewhere = []
+        self.has_gradients = True
 
     def set_gradients(self, gradients: Sequence[Any]) -> None:
         """Write the addresses of the gradients of a call; what has none is updated elsewhere."""

@@ -350,7 +350,16 @@ class BaseSGD(ABC):
         self.settings.check_dtypes([variable.dtype for variable in checked], self._constant_rate())
         return State.fresh(self.settings, labels, checked, decayed)
 
+    def _quickly_validated(
+        self, gradients: Sequence[Gradient], variables: Sequence[Array] | None
+    ) -> Call | None:
+        """Return the checked call where there is a shorter way to check it than ``_validated``."""
+        return None
+
     def _validated(self, gradients: Sequence[Gradient], variables: Sequence[Array] | None) -> Call:
+        call = self._quickly_validated(gradients, variables)
+        if call is not None:
+            return call
         if variables is None:
             state = self._built_state()
             order = list(range(len(state.variables)))
