@@ -48,8 +48,10 @@ def update_kernel(dtype: np.dtype[Any], variant: Variant, in_hardware: bool | No
     """
     stored = storage(dtype, in_hardware)
     itemsize = dtype.itemsize
-    array_at, number = stored.array_at, stored.number
-    update = _update_of_chunk(stored, variant)
+    array_at = stored.array_at
+    update = _update_of_chunk(stored, variant, is_bare=False)
+    is_half = dtype.itemsize == 2
+    bare_update = _update_of_chunk(stored, variant, is_bare=True) if is_half else update
     without_gradient = _chunk_without_gradient(stored, variant)
     has_velocity = variant.momentum != NO_MOMENTUM
     has_average = variant.averages
@@ -72,36 +74,20 @@ def update_kernel(dtype: np.dtype[Any], variant: Variant, in_hardware: bool | No
             average = array_at(table[row, AVERAGE] + offset, count) if has_average else w
             accumulator = array_at(table[row, ACCUMULATOR] + offset, count) if has_accumulator else w
             if address == MISSING:
-                without_gradient(
-                    w,
-                    average,
-                    accumulator,
-                    settings[FIRST_AVERAGE] != 0,
-                    settings[OVERWRITE] != 0,
-                    number(settings[EMA_MOMENTUM]),
-                    number(settings[EMA_COMPLEMENT]),
-                )
+                without_gradient(w, average, accumulator, settings)
                 continue
-            update(
-                w,
-                array_at(address + offset, count),
-                velocity,
-                average,
-                accumulator,
-                number(settings[LOSS_SCALE]),
-                number(settings[STEPS]),
-                number(factors[row, 0]),
-                number(factors[row, 1]),
-                number(settings[HIGHEST]),
-                decays[row],
-                number(settings[WEIGHT_DECAY]),
-                number(settings[LEARNING_RATE]),
-                number(settings[MOMENTUM]),
-                settings[FIRST_AVERAGE] != 0,
-                settings[OVERWRITE] != 0,
-                number(settings[EMA_MOMENTUM]),
-                number(settings[EMA_COMPLEMENT]),
+            is_bare = (
+                is_half
+                and not decays[row]
+                and factors[row, 0] == 1
+                and factors[row, 1] == 1
+                and settings[HIGHEST] == np.inf
             )
+            g = array_at(address + offset, count)
+            if is_bare:
+                bare_update(w, g, velocity, average, accumulator, settings, factors[row], decays[row])
+            else:
+                update(w, g, velocity, average, accumulator, settings, factors[row], decays[row])
         leave_default_mode(mode)
 
     return updated
@@ -141,14 +127,15 @@ def accumulation_kernel(dtype: np.dtype[Any], in_hardware: bool | None = None) -
     return accumulated
 
 
-def _update_of_chunk(stored: Storage, variant: Variant) -> Any:
-    load, store = stored.load, stored.store
+def _update_of_chunk(stored: Storage, variant: Variant, is_bare: bool) -> Any:
+    """Return the loop over a chunk; a bare one neither clips nor decays."""
+    load, store, number = stored.load, stored.store, stored.number
     has_velocity = variant.momentum != NO_MOMENTUM
     has_average = variant.averages
     has_accumulator = variant.gradient == ACCUMULATED
     transformed = gradient_transformation(stored.operations, variant.gradient)
-    clipped = clipping(stored.operations, variant.gradient)
-    descended = descent(stored.operations, variant.momentum)
+    clipped = clipping(stored.operations, variant.gradient, is_bare)
+    descended = descent(stored.operations, variant.momentum, not is_bare)
     averaged = averaging(stored.operations)
 
     @inlined
@@ -158,20 +145,18 @@ def _update_of_chunk(stored: Storage, variant: Variant) -> Any:
         velocity: Any,
         average: Any,
         accumulator: Any,
-        loss_scale: Any,
-        steps: Any,
-        factor: Any,
-        divisor: Any,
-        highest: Any,
+        settings: Any,
+        factors: Any,
         decays: bool,
-        weight_decay: Any,
-        learning_rate: Any,
-        momentum: Any,
-        is_first_average: bool,
-        overwrites: bool,
-        ema_momentum: Any,
-        ema_complement: Any,
     ) -> None:
+        # Read once: the compiler must suppose that what the loop writes may be the settings.
+        loss_scale, steps = number(settings[LOSS_SCALE]), number(settings[STEPS])
+        factor, divisor = number(factors[0]), number(factors[1])
+        highest = number(settings[HIGHEST])
+        weight_decay, learning_rate = number(settings[WEIGHT_DECAY]), number(settings[LEARNING_RATE])
+        momentum = number(settings[MOMENTUM])
+        is_first_average, overwrites = settings[FIRST_AVERAGE] != 0, settings[OVERWRITE] != 0
+        ema_momentum, ema_complement = number(settings[EMA_MOMENTUM]), number(settings[EMA_COMPLEMENT])
         zero = loss_scale - loss_scale
         for i in range(variable.shape[0]):
             g = load(gradient[i])
@@ -197,21 +182,15 @@ def _update_of_chunk(stored: Storage, variant: Variant) -> Any:
 
 
 def _chunk_without_gradient(stored: Storage, variant: Variant) -> Any:
-    load, store = stored.load, stored.store
+    load, store, number = stored.load, stored.store, stored.number
     has_average = variant.averages
     has_accumulator = variant.gradient == ACCUMULATED
     averaged = averaging(stored.operations)
 
     @inlined
-    def without_gradient(
-        variable: Any,
-        average: Any,
-        accumulator: Any,
-        is_first_average: bool,
-        overwrites: bool,
-        ema_momentum: Any,
-        ema_complement: Any,
-    ) -> None:
+    def without_gradient(variable: Any, average: Any, accumulator: Any, settings: Any) -> None:
+        is_first_average, overwrites = settings[FIRST_AVERAGE] != 0, settings[OVERWRITE] != 0
+        ema_momentum, ema_complement = number(settings[EMA_MOMENTUM]), number(settings[EMA_COMPLEMENT])
         if has_accumulator:
             accumulator[:] = store(ema_momentum - ema_momentum)
         if has_average:

@@ -23,7 +23,7 @@ from sgd_ref.arithmetic.rounded import FLOAT32, FLOAT64, Array, convert, promote
 
 
 def update_row(group: Group, row: int, gradient: Any, kernel: Any, variant: Variant | None) -> None:
-    """Update one variable with what belongs to it, by a kernel that updates or, without variant, accumulates."""
+    """Update one variable by a kernel; without a variant, it is one that adds to the accumulator."""
     values = group.constants.values
     if variant is not None and isinstance(gradient, Rows) and touches_its_rows_only(group, row, variant):
         _update_touched(group, row, gradient, kernel)

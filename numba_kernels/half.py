@@ -72,9 +72,12 @@ def _load_bfloat16(builder: Any, x: Value) -> Value:
 
 
 def _round_to_bfloat16(builder: Any, x: Value) -> Value:
-    bits = _bits(builder, x)
-    rounded = _rounded_to_even(builder, bits, 16)
-    return builder.bitcast(builder.select(_is_nan(builder, x), _quiet(builder, bits), rounded), FLOAT)
+    """Round without a look at NaN, which nearly halves the instructions.
+
+    In a kernel the low half of every NaN is zero: of those that are loaded, of the processor's own, and of
+    what an operation makes of either. Rounding then adds at most 0x8000, and carries nothing into the rest.
+    """
+    return builder.bitcast(_rounded_to_even(builder, _bits(builder, x), 16), FLOAT)
 
 
 def _store_bfloat16(builder: Any, x: Value) -> Value:

@@ -6,6 +6,13 @@ call is not vectorised: the update of bfloat16 with Nesterov momentum was 15 tim
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, TypeVar
+
 from numba.extending import register_jitable
 
-inlined = register_jitable(forceinline=True)
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+inlined: Callable[[Function], Function] = register_jitable(forceinline=True)
+reordered: Callable[[Function], Function] = register_jitable(forceinline=True, fastmath={"reassoc"})
+"""For sums whose order is free, and for nothing else."""

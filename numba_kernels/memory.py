@@ -129,6 +129,6 @@ def leave_default_mode(mode: int) -> None:
 
 
 @inlined
-def thread_flushes_subnormals() -> bool:
+def thread_flushes_subnormals() -> Any:
     """Whether this thread replaces subnormal numbers by zero."""
     return (_mode_of_rounding() & FLUSH_BITS) != 0

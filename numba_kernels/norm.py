@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -79,7 +80,7 @@ class Measurement:
         if len(highs) == len(bounds) - 1 and (np.diff(bounds) == 1).all():
             sums = highs.copy()
         else:
-            sums = np.array([math.fsum(highs[a:b]) for a, b in zip(bounds[:-1], bounds[1:], strict=True)])
+            sums = np.array([math.fsum(highs[a:b]) for a, b in pairwise(bounds)])
         for row, results in self._results_elsewhere.items():
             sums[row] = math.fsum(results[:, HIGH])
         return sums

@@ -22,21 +22,25 @@ class Operations(NamedTuple):
 
 @inlined
 def multiply(a: Any, b: Any) -> Any:
+    """Return the product, rounded once."""
     return a * b
 
 
 @inlined
 def add(a: Any, b: Any) -> Any:
+    """Return the sum, rounded once."""
     return a + b
 
 
 @inlined
 def subtract(a: Any, b: Any) -> Any:
+    """Return the difference, rounded once."""
     return a - b
 
 
 @inlined
 def divide(a: Any, b: Any) -> Any:
+    """Return the quotient, rounded once."""
     return a / b
 
 

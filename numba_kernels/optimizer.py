@@ -1,4 +1,4 @@
-"""SGD with the kernels: settings, checks and counting of the reference, and its bits, at the speed of memory."""
+"""SGD with the kernels: settings, checks, counting and bits of the reference, at the speed of memory."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Arrays that kernels cannot read where they are, copied piece by piece.
 
-Views with gaps, gradients of a narrower dtype and sparse gradients are brought into memory of the kernels' form
-a chunk at a time, so that a step never needs memory of the size of a variable.
+Views with gaps, gradients of a narrower dtype and sparse gradients are brought into a form that kernels
+read, a chunk at a time, so that a step never needs memory of the size of a variable.
 """
 
 from __future__ import annotations

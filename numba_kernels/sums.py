@@ -11,7 +11,6 @@ import functools
 from typing import Any
 
 import numpy as np
-from numba.extending import register_jitable
 
 from numba_kernels.cache import kernel
 from numba_kernels.elementwise import (
@@ -22,7 +21,7 @@ from numba_kernels.elementwise import (
     MISSING,
     STEPS,
 )
-from numba_kernels.inlining import inlined
+from numba_kernels.inlining import inlined, reordered
 from numba_kernels.memory import enter_default_mode, leave_default_mode
 from numba_kernels.storage import storage
 from numba_kernels.update import ACCUMULATED, PLAIN, gradient_transformation
@@ -111,7 +110,7 @@ def _plain_chunk(dtype: np.dtype[Any], gradient: int) -> Any:
     is_flagged = gradient != PLAIN or dtype == FLOAT64
 
     # Reordering makes it 16 times faster (measured), and the bound holds for any order.
-    @register_jitable(fastmath={"reassoc"}, forceinline=True)
+    @reordered
     def add_block(g: Any, accumulator: Any, loss_scale: Any, steps: Any) -> Any:
         total, finiteness = 0.0, np.float64(loss_scale - loss_scale)
         for i in range(g.shape[0]):
@@ -232,7 +231,7 @@ def exact_kernel(dtype: np.dtype[Any], gradient: int) -> Any:
 
 @inlined
 def _add_exact_square(x: Any, limbs: Any) -> None:
-    bits = np.float64(x).view(np.int64)
+    bits: Any = np.float64(x).view(np.int64)
     exponent = (bits >> 52) & 0x7FF
     fraction = bits & ((1 << 52) - 1)
     if exponent == 0x7FF:
@@ -250,7 +249,7 @@ def _add_exact_square(x: Any, limbs: Any) -> None:
 
 
 @inlined
-def _add_at(number: int, place: int, limbs: Any) -> None:
+def _add_at(number: Any, place: Any, limbs: Any) -> None:
     """Add an integer below 2**63, times two to `place`."""
     limb, shift = place >> 5, place & 31
     low = (number & 0xFFFFFFFF) << shift

@@ -82,7 +82,8 @@ def shares(sizes: Sequence[int], count: int) -> list[tuple[int, int]]:
     ([(0, 2), (2, 4)], [(0, 1), (1, 3)], [(0, 1)])
     """
     total = sum(sizes)
-    bounds, passed, first = [], 0, 0
+    bounds: list[tuple[int, int]] = []
+    passed, first = 0, 0
     for index, size in enumerate(sizes):
         passed += size
         if passed * count >= total * (len(bounds) + 1) and index >= first:

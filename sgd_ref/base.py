@@ -15,6 +15,7 @@ from sgd_ref import configuration, weights
 from sgd_ref import learning_rate as rates
 from sgd_ref.arithmetic.rounded import Array, flushes_subnormals
 from sgd_ref.call import Call
+from sgd_ref.counting import Counting
 from sgd_ref.exclusion import Exclusion
 from sgd_ref.finalization import finalize
 from sgd_ref.fixed_setting import FixedSetting
@@ -37,7 +38,7 @@ from sgd_ref.variables import (
 )
 
 
-class BaseSGD(ABC):
+class BaseSGD(Counting, ABC):
     """Settings, state, validation and counting of an SGD optimizer."""
 
     momentum = FixedSetting[float]()
@@ -195,16 +196,6 @@ class BaseSGD(ABC):
     def built(self) -> bool:
         """Whether the optimizer has its variables."""
         return self._state is not None
-
-    @property
-    def calls(self) -> int:
-        """Number of calls of ``apply`` made, accumulating ones included."""
-        return 0 if self._state is None else self._state.calls
-
-    @property
-    def iterations(self) -> int:
-        """Number of updates made: of calls, or of full windows of accumulated calls."""
-        return self.calls // (self.settings.gradient_accumulation_steps or 1)
 
     @property
     def learning_rate(self) -> np.float32:
@@ -395,15 +386,6 @@ class BaseSGD(ABC):
         # The signalling NaNs of bfloat16 raise the processor's flag for invalid operations.
         with np.errstate(invalid="ignore"):
             return all(gradient is None or bool(np.isfinite(gradient).all()) for gradient in call.gradients)
-
-    def accumulates(self, call: Call) -> bool:
-        """Whether a call only adds to the accumulators: all but every N-th do."""
-        steps = self.settings.gradient_accumulation_steps
-        return steps is not None and (call.state.calls + 1) % steps != 0
-
-    def updates_before(self, call: Call) -> int:
-        """Return the number of updates made before a call."""
-        return call.state.calls // (self.settings.gradient_accumulation_steps or 1)
 
     def _perform(self, call: Call, loss_scale: float | np.float32 | None) -> None:
         self._step(call, loss_scale)

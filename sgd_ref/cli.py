@@ -12,13 +12,17 @@ from rich.console import Console
 
 from sgd_ref.conformance import conform, explain_command, ledger
 from sgd_ref.conformance.catalogue import TIERS
+from sgd_ref.conformance.golden import command as golden_command
 from sgd_ref.conformance.publishing import publish
 from sgd_ref.conformance.report import files, tables
 from sgd_ref.conformance.report.findings import Findings
+from sgd_ref.validation import positive_real
 
 AS_EXPECTED, DIVERGES, WRONG_USAGE, COULD_NOT_RUN = 0, 1, 2, 3
 
 PIPE_WIDTH = 240
+
+TIME_LIMIT, START_LIMIT = 60.0, 120.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,16 +32,50 @@ def main(arguments: Sequence[str] | None = None) -> int:
     could not be run.
     """
     parser = _parser()
-    options = parser.parse_args(arguments)
+    own, program = _split(sys.argv[1:] if arguments is None else arguments)
+    options = parser.parse_args(own)
+    options.program = program
     if options.command == "explain":
         return _explain(parser, options)
+    if options.command == "golden":
+        return golden_command.run(options, _console())
+    if options.command == "bench":
+        return _bench(parser, options)
+    if options.command == "check":
+        return _check(options)
     return _conform(parser, options)
 
 
+def _check(options: argparse.Namespace) -> int:
+    # As for the benchmark, Numba is for those who want it.
+    from numba_kernels.check import command  # noqa: PLC0415
+
+    return command.run(options, _console())
+
+
+def _bench(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
+    # Numba takes a while to be imported, and no other command needs it.
+    from numba_kernels.bench import command  # noqa: PLC0415
+
+    if options.page and (options.quick or options.pattern is not None):
+        parser.error("--page must go with the whole benchmark, without --quick and -k")
+    try:
+        plan = command.plan(options.quick, options.pattern)
+    except ValueError as problem:
+        parser.error(str(problem))
+    try:
+        print(command.run(plan, command.PAGES if options.page else options.output, Console(stderr=True)))
+    except OSError as problem:
+        print(f"sgd-ref: {problem}", file=sys.stderr)
+        return COULD_NOT_RUN
+    return AS_EXPECTED
+
+
 def _conform(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
+    _check_target(parser, options)
     _check_files(parser, options)
     try:
-        targets = conform.targets(options.target, options.backend, options.mode, options.variant)
+        targets = _targets(options)
         cases = conform.matching(options.tier, options.pattern)
     except ValueError as problem:
         parser.error(str(problem))
@@ -58,6 +96,41 @@ def _conform(parser: argparse.ArgumentParser, options: argparse.Namespace) -> in
     if problems or not all(found.as_expected for found in findings):
         return DIVERGES
     return COULD_NOT_RUN if not_run or not findings else AS_EXPECTED
+
+
+def _split(arguments: Sequence[str]) -> tuple[list[str], list[str] | None]:
+    """Return the arguments of ``conform`` up to ``--``, and the program after it, which has its own."""
+    own = list(arguments)
+    if own[:1] != ["conform"] or "--" not in own:
+        return own, None
+    position = own.index("--")
+    return own[:position], own[position + 1 :]
+
+
+def _check_target(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    if options.program is None:
+        if options.target is None:
+            parser.error("the following arguments are required: target")
+        for name in ("time_limit", "start_limit"):
+            if getattr(options, name) is not None:
+                parser.error(f"--{name.replace('_', '-')} must go with a program after --")
+        if options.update and options.ledger is None and options.target not in conform.FAMILIES:
+            parser.error(f"--update must go with --ledger for {options.target}")
+        return
+    if not options.program:
+        parser.error("-- must be followed by a program and its arguments")
+    for name in ("target", "backend", "mode", "variant"):
+        if getattr(options, name) is not None:
+            parser.error(f"{name} must be left out for a program after --, got {getattr(options, name)!r}")
+    if options.update and options.ledger is None:
+        parser.error("--update must go with --ledger for a program after --")
+
+
+def _targets(options: argparse.Namespace) -> list[conform.Target]:
+    if options.program is None:
+        return conform.targets(options.target, options.backend, options.mode, options.variant)
+    time_limit, start_limit = options.time_limit or TIME_LIMIT, options.start_limit or START_LIMIT
+    return [conform.program(options.program, time_limit, start_limit)]
 
 
 def _check_files(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
@@ -130,6 +203,33 @@ def _parser() -> argparse.ArgumentParser:
             "2 wrong usage, 3 could not run.",
         )
     )
+    golden_command.add_arguments(
+        commands.add_parser(
+            "golden",
+            help="write, verify and read the golden data: cases with their answers as text",
+            description="Write, verify and read the golden data: cases with their answers as text.",
+            epilog=golden_command.EPILOG,
+        )
+    )
+    _add_check(
+        commands.add_parser(
+            "check",
+            help="compare the kernels with the definition on this machine, bit by bit",
+            description="Compare the kernels with the definition on this machine, bit by bit: every "
+            "combination of features that changes what they do, sizes, places in memory, special values, "
+            "norms, threads, machine code and the golden data.",
+            epilog="Exit status: 0 the same bits, 1 something differs, 2 wrong usage, 3 could not run.",
+        )
+    )
+    _add_bench(
+        commands.add_parser(
+            "bench",
+            help="time the kernels beside other libraries and beside the speed of memory",
+            description="Time the kernels beside other libraries and beside the speed of memory, a "
+            "quarter of an hour on an idle machine, and print what was found as a page of Markdown.",
+            epilog="Exit status: 0 measured, 2 wrong usage, 3 what was found could not be written.",
+        )
+    )
     command = commands.add_parser(
         "conform",
         help="run an implementation over the cases and compare it with the definition",
@@ -139,7 +239,21 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument(
         "target",
-        help="keras, torch, optax, or module:function for a function of yours from a case to a trajectory",
+        nargs="?",
+        help="keras, torch, optax, or module:function for a function of yours from a case to a trajectory; "
+        "or, as the last arguments, -- PROGRAM [ARGUMENT ...] for a program of yours in any language",
+    )
+    command.add_argument(
+        "--time-limit",
+        type=_seconds,
+        metavar="SECONDS",
+        help=f"how long the program may take for one case (default: {TIME_LIMIT:g})",
+    )
+    command.add_argument(
+        "--start-limit",
+        type=_seconds,
+        metavar="SECONDS",
+        help=f"how long the program may take until its handshake (default: {START_LIMIT:g})",
     )
     command.add_argument(
         "--backend",
@@ -185,11 +299,64 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_check(command: argparse.ArgumentParser) -> None:
+    tier = command.add_mutually_exclusive_group()
+    for name, text in (
+        ("quick", "a minute's worth: a share of the kernels, every triple of features that they allow"),
+        ("full", "every combination of features, also of those that only change numbers; takes hours"),
+    ):
+        tier.add_argument(f"--{name}", dest="tier", action="store_const", const=name, help=text)
+    command.add_argument("--seed", type=_whole_number, metavar="NUMBER", help="of all random numbers")
+    command.add_argument(
+        "-k",
+        dest="pattern",
+        metavar="PATTERN",
+        type=_pattern,
+        help="only cases whose id this regular expression matches somewhere",
+    )
+    command.add_argument(
+        "--processes",
+        type=_whole_number,
+        metavar="NUMBER",
+        help="how many work at once (default: one for each processor, at most 8)",
+    )
+    command.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: %(default)s")
+
+
+def _add_bench(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--quick", action="store_true", help="a minute's worth of it")
+    command.add_argument(
+        "-k",
+        dest="pattern",
+        metavar="PATTERN",
+        type=_pattern,
+        help="only workloads whose name, such as 'ResNet-50, momentum, float32', this matches somewhere",
+    )
+    where = command.add_mutually_exclusive_group()
+    where.add_argument("--page", action="store_true", help="write the page of the repository")
+    where.add_argument(
+        "--output", type=Path, metavar="FOLDER", help="write the page, all samples and the plots there"
+    )
+
+
 def _pattern(text: str) -> re.Pattern[str]:
     try:
         return re.compile(text)
     except re.error as problem:
         raise argparse.ArgumentTypeError(f"{text!r} is not a regular expression: {problem}") from problem
+
+
+def _whole_number(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        return positive_real("the limit", float(text))
+    except ValueError as problem:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0") from problem
 
 
 def _console() -> Console:
@@ -207,6 +374,9 @@ def _print(findings: Sequence[Findings], not_run: Sequence[str]) -> None:
     console.print(tables.deviation_table(findings))
     for reason in not_run:
         console.print(f"NOT RUN: {reason}", markup=False, highlight=False, soft_wrap=True)
+    for found in findings:
+        for axis, value in found.report.unproven_claims():
+            console.print(f"NOT GRADED, though claimed: {axis} {value}", markup=False, highlight=False)
     for found in findings:
         versions = ", ".join(f"{name} {version}" for name, version in found.versions.items())
         line = f"{tables.summary_line(found)} ({versions})" if versions else tables.summary_line(found)

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from sgd_ref import SGD, rule
 from sgd_ref.arithmetic import exact
 from sgd_ref.arithmetic.rounded import FLOAT32, FORMATS, Array, Format, promoted, setting
-from sgd_ref.base import Call
+from sgd_ref.call import Call
 from sgd_ref.conformance import Case, reference, strategies
 from sgd_ref.optimizer import Gradients, Values
 

@@ -31,13 +31,6 @@ for parameter in parameters:
     parameter.grad = torch.ones_like(parameter)
 torch.optim.SGD(parameters, 0.01, 0.9, fused=True).step()
 """,
-    "torch foreach": """
-import torch
-parameters = [torch.nn.Parameter(torch.ones(shape)) for shape in shapes]
-for parameter in parameters:
-    parameter.grad = torch.ones_like(parameter)
-torch.optim.SGD(parameters, 0.01, 0.9, foreach=True).step()
-""",
     "optax": """
 import jax, optax
 import jax.numpy as jnp

@@ -14,10 +14,11 @@ import numpy as np
 
 from sgd_ref.arithmetic.rounded import FLOAT32, FLOAT64, FORMATS, Array, convert
 from sgd_ref.conformance.case import Trajectory
-from sgd_ref.conformance.comparison import COUNTERS, LISTS, SCALARS
+from sgd_ref.conformance.comparison import COUNTERS, LISTS, SCALARS, equal_bits
 
 UNITS = 16.0
-"""Units in the last place of the largest number of an array that roundings of a whole trajectory may make."""
+"""Units in the last place that roundings of a whole trajectory may make: of the largest number that an array
+had on its way, since what was cut off a large number stays when the number becomes small."""
 
 SHARE = 1 / 32
 """The share of a difference that roundings may make where the difference is large."""
@@ -48,26 +49,41 @@ def leaves_rounding_only(
     False
     """
     before, left = 0.0, 0.0
-    for want, explained, got in _arrays(expected, wrong, observed):
-        distances = _distances(want, explained, got)
+    largest: dict[Place, float] = {}
+    for place, want, explained, got in _arrays(expected, wrong, observed):
+        largest[place] = max(largest.get(place, 0.0), _largest(want, explained, got))
+        distances = _distances(want, explained, got, largest[place])
         if distances is None or distances[1] > max(UNITS, SHARE * distances[0]):
             return False
         before, left = max(before, distances[0]), max(left, distances[1])
     return bool(left == 0 or is_rounding or left <= NEARER * before)
 
 
-def _arrays(expected: Trajectory, wrong: Trajectory, observed: Trajectory) -> Iterator[tuple[Any, Any, Any]]:
+Place = tuple[str, int]
+"""A quantity and the index of a variable."""
+
+
+def _arrays(
+    expected: Trajectory, wrong: Trajectory, observed: Trajectory
+) -> Iterator[tuple[Place, Any, Any, Any]]:
     for want, explained, got in zip(expected, wrong, observed, strict=True):
         for quantity in (*COUNTERS, *SCALARS):
             if None not in (explained.get(quantity), got.get(quantity)):
-                yield want[quantity], explained[quantity], got[quantity]
+                yield (quantity, 0), want[quantity], explained[quantity], got[quantity]
         for quantity in LISTS:
             if want.get(quantity) and got.get(quantity):
-                yield from zip(want[quantity], explained[quantity], got[quantity], strict=True)
+                arrays = zip(want[quantity], explained[quantity], got[quantity], strict=True)
+                yield from (((quantity, index), *three) for index, three in enumerate(arrays))
 
 
-def _distances(want: Any, explained: Any, got: Any) -> tuple[float, float] | None:
-    """Return how far an array is from the reference and from a deviation, in units of its largest number.
+def _largest(*arrays: Any) -> float:
+    """Return the largest finite number of several arrays."""
+    wide = [_wide(array) for array in arrays]
+    return float(max(np.abs(array[np.isfinite(array)]).max(initial=0.0) for array in wide))
+
+
+def _distances(want: Any, explained: Any, got: Any, largest: float) -> tuple[float, float] | None:
+    """Return how far an array is from the reference and from a deviation, in units of the largest number.
 
     None where numbers that are not finite, or integers, differ from those of the deviation.
     """
@@ -79,11 +95,11 @@ def _distances(want: Any, explained: Any, got: Any) -> tuple[float, float] | Non
     if dtype.kind in "iu" and (wrong != observed).any():
         return None
     usual = finite & np.isfinite(expected)
-    largest = max(np.abs(array[usual]).max(initial=0.0) for array in (expected, wrong, observed))
     unit = (largest or 1.0) * 2.0 ** -FORMATS[dtype if dtype in FORMATS else FLOAT32].precision
     before = float(np.abs(observed[usual] - expected[usual]).max(initial=0.0)) / unit
     left = float(np.abs(observed[finite] - wrong[finite]).max(initial=0.0)) / unit
-    return (math.inf if (finite & ~usual).any() else before), left
+    is_other = ~usual & ~equal_bits(expected, observed)
+    return (math.inf if is_other.any() else before), left
 
 
 def _wide(array: Any) -> Array:

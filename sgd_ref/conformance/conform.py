@@ -5,12 +5,13 @@ from __future__ import annotations
 import importlib
 import os
 import re
+import shlex
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -21,21 +22,18 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from sgd_ref.conformance.axes import full_product
 from sgd_ref.conformance.case import Case, Implementation
 from sgd_ref.conformance.catalogue import case_id, cases, make_case
-from sgd_ref.conformance.checking import Verdict, check
+from sgd_ref.conformance.checking import Profile, Report, Verdict, check
 from sgd_ref.conformance.deviations import DEVIATIONS
 from sgd_ref.conformance.explanation import KnownFailure, explain, explain_but_for_rounding, known_failure
-from sgd_ref.conformance.faithful.combined import ChainOfTransformations, LoopOfTensors
+from sgd_ref.conformance.faithful.combined import ChainOfTransformations
 from sgd_ref.conformance.implementations import optax, optax_known, torch, torch_known
 from sgd_ref.conformance.implementations.keras import BACKENDS, MODES, Keras, available
 from sgd_ref.conformance.implementations.keras_known import KNOWN
-from sgd_ref.conformance.implementations.process import Handshake
+from sgd_ref.conformance.implementations.process import Handshake, Worker, WorkerFailed
 from sgd_ref.conformance.report.findings import Findings
 from sgd_ref.optimizer import SGD
 
 ALL = "all"
-
-ROWS_ONE_BY_ONE = "rows-merged-late"
-"""What PyTorch does to sparse gradients is no contradiction, but its velocities stay lists of rows, too."""
 
 FLUSHED = "subnormals-flushed"
 """What XLA does on a CPU, whatever it runs."""
@@ -64,6 +62,8 @@ class Target:
         The names among them that differ in meaning.
     evidence : mapping of str to str
         Where each name was seen, or was reported.
+    introduces_itself : bool
+        Whether its handshake says what it is, and what it claims to offer.
     """
 
     name: str
@@ -71,6 +71,7 @@ class Target:
     explain: Callable[[Verdict], tuple[str, ...]] | None = None
     contradictions: frozenset[str] = frozenset()
     evidence: Mapping[str, str] = field(default_factory=dict)
+    introduces_itself: bool = False
 
 
 @dataclass(frozen=True)
@@ -153,6 +154,31 @@ def targets(
     return [family.member(*combination) for combination in present]
 
 
+def program(command: Sequence[str], time_limit: float, start_limit: float) -> Target:
+    """Return a program that speaks the protocol of `implementations.process`, whatever its language.
+
+    Parameters
+    ----------
+    command : sequence of str
+        The program and its arguments.
+    time_limit, start_limit : float
+        Seconds for one case, and from the start to the handshake.
+    """
+    # No name of a known implementation begins like this, nor the file of a ledger.
+    name = f"-- {shlex.join(command)}"
+
+    @contextmanager
+    def start() -> Iterator[Implementation]:
+        with Worker(command, time_limit=time_limit, start_limit=start_limit) as run:
+            try:
+                _ = run.handshake
+            except (OSError, WorkerFailed) as problem:
+                raise CannotRun(f"{name}: {problem}") from problem
+            yield run
+
+    return Target(name, start, introduces_itself=True)
+
+
 def _check_option(target: str, option: str, value: str, values: tuple[str, ...] | None) -> None:
     if values is None:
         owners = ", ".join(name for name, family in FAMILIES.items() if option in family.options)
@@ -228,8 +254,26 @@ def _run(target: Target, cases: Iterable[Case], progress: Progress) -> Findings:
         report = check(run, cases, target.name, progress=note)
         handshake: Handshake | None = getattr(run, "handshake", None)
         versions = {} if handshake is None else {"version": handshake.version, **handshake.versions}
+        if handshake is not None and target.introduces_itself:
+            report = replace(report, profile=_claims(handshake, report))
+            itself = {"name": handshake.name, "version": handshake.version, "language": handshake.language}
+            versions = {key: text for key, text in {**itself, **versions, **itself}.items() if text}
         names = {case_id: future.result() for case_id, future in explained.items()}
     return Findings(report, versions, names, target.contradictions)
+
+
+def _claims(handshake: Handshake, report: Report) -> Profile:
+    """Return what a handshake claims, without that of which no case was run."""
+    cases = [verdict.case for verdict in report.verdicts.values()]
+    dtypes = {variable.dtype.name for case in cases for variable in case.variables}
+    values = {item for case in cases for item in (case.features or {}).items()}
+    return Profile(
+        dtypes=frozenset(dtypes.intersection(handshake.dtypes or ())),
+        features={
+            axis: frozenset(value for value in claimed if (axis, value) in values)
+            for axis, claimed in handshake.features.items()
+        },
+    )
 
 
 def _keras(backend: str, mode: str) -> Target:
@@ -258,10 +302,10 @@ def _torch(variant: str) -> Target:
     return _known(
         name,
         start,
-        lambda case: (*torch_known.expected(case, variant), ROWS_ONE_BY_ONE),
+        lambda case: torch_known.expected(case, variant),
         known.deviations,
         known.failures,
-        LoopOfTensors,
+        torch_known.EVALUATIONS[variant],
     )
 
 
@@ -277,10 +321,10 @@ def _optax(mode: str) -> Target:
     return _known(
         name,
         start,
-        lambda case: (*optax_known.expected(case, mode), FLUSHED),
+        lambda case: tuple(dict.fromkeys((*optax_known.expected(case, mode), FLUSHED))),
         known.deviations,
         known.failures,
-        ChainOfTransformations,
+        (ChainOfTransformations,),
     )
 
 
@@ -302,7 +346,7 @@ def _known(
     candidates: Callable[[Case], tuple[str, ...]],
     deviations: Mapping[str, str],
     failures: Sequence[KnownFailure],
-    base: type[SGD] = SGD,
+    variants: Sequence[type[SGD]] = (),
 ) -> Target:
     """Return a target whose mismatches are explained by what is known of it."""
 
@@ -310,14 +354,13 @@ def _known(
         if verdict.trajectory is None:
             failure = known_failure(verdict.case, verdict.message, failures)
             return () if failure is None else (failure,)
-        # Not everything that is known has a replay.
-        names = [name for name in candidates(verdict.case) if name in DEVIATIONS]
+        names = candidates(verdict.case)
         explanation = explain(verdict.case, verdict.trajectory, names)
         if explanation.complete:
             return explanation.names
         # More are those of all cases, tried together already.
-        few = names if len(names) <= MOST_TOGETHER else []
-        return explain_but_for_rounding(verdict.case, verdict.trajectory, few, base)
+        few = names if len(names) <= MOST_TOGETHER else ()
+        return explain_but_for_rounding(verdict.case, verdict.trajectory, few, variants)
 
     contradictions = {name for name in (*deviations, FLUSHED) if _is_contradiction(name)}
     contradictions |= {failure.name for failure in failures}
@@ -326,7 +369,7 @@ def _known(
 
 
 def _is_contradiction(name: str) -> bool:
-    return name in DEVIATIONS and DEVIATIONS[name].kind == "contradiction"
+    return DEVIATIONS[name].kind == "contradiction"
 
 
 def _function(target: str) -> Target:

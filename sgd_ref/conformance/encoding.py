@@ -13,7 +13,6 @@ Every key is always there, ``null`` or empty where it has no meaning; in a recor
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -22,10 +21,21 @@ import numpy as np
 
 from sgd_ref.arithmetic.rounded import FORMATS, Array, is_supported
 from sgd_ref.conformance.case import Case, LossScaling, Record, State, Trajectory
+from sgd_ref.conformance.json_lines import Json, from_line, to_line
 from sgd_ref.gradients import SparseRows
 from sgd_ref.validation import boolean, finite_real, integer_at_least, reject_type, reject_value, text
 
-Json = dict[str, Any]
+__all__ = [
+    "Json",
+    "array_from_json",
+    "array_to_json",
+    "case_from_json",
+    "case_to_json",
+    "from_line",
+    "to_line",
+    "trajectory_from_json",
+    "trajectory_to_json",
+]
 
 DTYPES = {dtype.name: dtype for dtype in FORMATS}
 STATE_ARRAYS = ("velocities", "averages", "accumulators")
@@ -33,32 +43,6 @@ RECORD_ARRAYS = ("variables", *STATE_ARRAYS)
 RECORD_INTEGERS = ("iterations", "calls", "growth_counter")
 RECORD_NUMBERS = ("loss_scale", "learning_rate")
 RECORD_KEYS = (*RECORD_ARRAYS, *RECORD_INTEGERS, *RECORD_NUMBERS)
-
-
-def to_line(message: Json) -> bytes:
-    r"""Return `message` as one line of JSON.
-
-    >>> to_line({"id": "plain", "trajectory": []})
-    b'{"id":"plain","trajectory":[]}\n'
-    """
-    return json.dumps(message, allow_nan=False, separators=(",", ":")).encode() + b"\n"
-
-
-def from_line(line: bytes) -> Json:
-    """Return the message that is written in `line`.
-
-    Raises
-    ------
-    ValueError
-        If `line` is not one JSON object, or has numbers that JSON has not, such as NaN.
-    """
-    try:
-        message = json.loads(line.decode(), parse_constant=_reject_constant)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"not a line of JSON: {error}: {_beginning(line)}") from error
-    if not isinstance(message, dict):
-        raise ValueError(f"not a JSON object: {_beginning(line)}")
-    return message
 
 
 def array_to_json(array: Any, name: str = "array") -> Json:
@@ -119,7 +103,12 @@ def array_from_json(document: Any, name: str = "array") -> Array:
         packed = bytes.fromhex("".join(patterns))
     except ValueError:
         reject_value(f"{name}.bits", bits, accepted)
-    return np.frombuffer(packed, f">u{size}").astype(f"u{size}").view(dtype).reshape(shape)
+    array = np.frombuffer(packed, f">u{size}").astype(f"u{size}").view(dtype)
+    try:
+        return array.reshape(shape)
+    # Beside a length of 0, other lengths may be anything.
+    except ValueError:
+        reject_value(f"{name}.shape", shape, "a shape that an array can have")
 
 
 def case_to_json(case: Case) -> Json:
@@ -388,11 +377,3 @@ def _string(name: str, document: Any) -> str:
 
 def _texts(name: str, document: Any) -> tuple[str, ...]:
     return tuple(_string(f"{name}[{index}]", element) for index, element in enumerate(_list(name, document)))
-
-
-def _reject_constant(constant: str) -> None:
-    raise ValueError(f"{constant} is no number of JSON")
-
-
-def _beginning(line: bytes) -> str:
-    return repr(line[:200]) + ("..." if len(line) > 200 else "")

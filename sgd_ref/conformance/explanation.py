@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
+import numpy as np
+
 from sgd_ref.conformance import reference
 from sgd_ref.conformance.case import Case, Trajectory
 from sgd_ref.conformance.closeness import leaves_rounding_only
@@ -132,7 +134,7 @@ def explain(case: Case, observed: Trajectory, candidates: Sequence[str]) -> Expl
 
 
 def explain_but_for_rounding(
-    case: Case, observed: Trajectory, candidates: Sequence[str], base: type[SGD] = SGD
+    case: Case, observed: Trajectory, candidates: Sequence[str], variants: Sequence[type[SGD]] = ()
 ) -> tuple[str, ...]:
     """Return as few of the candidates as leave nothing but rounding to explain, replayed from the beginning.
 
@@ -144,8 +146,8 @@ def explain_but_for_rounding(
         Of the form that ``check_form`` checks.
     candidates : sequence of str
         Names of deviations that are to be expected in the case, a few.
-    base : subclass of SGD, optional
-        A faithful variant that rounds as the implementation does, to be tried after the reference.
+    variants : sequence of subclasses of SGD, optional
+        Faithful variants that round as the implementation does, to be tried after the reference.
 
     Returns
     -------
@@ -163,17 +165,32 @@ def explain_but_for_rounding(
     """
     expected = reference.run(case)
     rates: Any = tuple(record.get("learning_rate") for record in observed[: len(case.gradients)])
-    is_reported = None not in rates
     # A rate that is kept in float64 is no mistake, but makes more of a difference than some mistakes.
-    given = replace(case, learning_rate_calls=rates) if is_reported else case
-    for variant in (SGD, base) if base is not SGD else (SGD,):
-        for size in range(1, len(candidates) + 1):
-            for names in combinations(candidates, size):
-                classes = with_given_rates(names, variant) if is_reported else compose(names, variant)
-                is_rounding = all(DEVIATIONS[name].kind == "rounding" for name in names)
-                if leaves_rounding_only(expected, reference.run(given, *classes), observed, is_rounding):
-                    return names
+    is_given = None not in rates and not _is_documented_constant(case, rates)
+    given = replace(case, learning_rate_calls=rates) if is_given else case
+    sizes = range(1, len(candidates) + 1)
+    choices = [names for size in sizes for names in combinations(candidates, size)]
+    # Near is near enough for roundings, so that they would also explain what a contradiction does.
+    choices.sort(key=_are_roundings)
+    evaluations: tuple[type[SGD], ...] = (SGD, *variants)
+    for variant in evaluations:
+        for names in choices:
+            classes = with_given_rates(names, variant) if is_given else compose(names, variant)
+            wrong = reference.run(given, *classes)
+            if leaves_rounding_only(expected, wrong, observed, _are_roundings(names)):
+                return names
     return ()
+
+
+def _are_roundings(names: Sequence[str]) -> bool:
+    return all(DEVIATIONS[name].kind == "rounding" for name in names)
+
+
+def _is_documented_constant(case: Case, rates: Sequence[float]) -> bool:
+    """Whether the rate is constant, and what the definition uses; a variant may have to know that it is."""
+    rate = case.config["learning_rate"]
+    is_number = case.learning_rate_calls is None and isinstance(rate, (int, float))
+    return is_number and set(rates) == {float(np.float32(rate))}
 
 
 def _explain_steps(

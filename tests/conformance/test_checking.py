@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sgd_ref import SparseRows
 from sgd_ref.conformance import Case, Profile, Report, Unsupported, Verdict, cases, check, reference
 from sgd_ref.conformance.catalogue import PLAINEST, make_case
-from sgd_ref.conformance.checking import GRADES, grade, private_copy
+from sgd_ref.conformance.checking import GRADES, grade
 from sgd_ref.conformance.contested import contested
 from sgd_ref.conformance.deviations import compose
 
@@ -250,65 +249,6 @@ def test_what_is_no_answer_is_an_error(run: Run, message: str) -> None:
 def test_the_user_can_interrupt() -> None:
     with pytest.raises(KeyboardInterrupt):
         check(raises(KeyboardInterrupt()), CASES)
-
-
-def first_gradient(case: Case) -> Any:
-    return next(gradient for gradient in case.gradients[0] if gradient is not None)
-
-
-def changes_a_gradient(case: Case) -> Records:
-    records = reference.run(case)
-    gradient = first_gradient(case)
-    values = gradient.values if isinstance(gradient, SparseRows) else gradient
-    values.reshape(-1)[0] += values.dtype.type(1)
-    return records
-
-
-def changes_indices(case: Case) -> Records:
-    records = reference.run(case)
-    gradient = first_gradient(case)
-    if isinstance(gradient, SparseRows):
-        gradient.indices[0] = (gradient.indices[0] + 1) % gradient.shape[0]
-    return records
-
-
-def test_whoever_changes_gradients_is_found() -> None:
-    for verdict in verdicts(changes_a_gradient):
-        assert (verdict.grade, verdict.message) == ("error", "it changed the gradients that it was given")
-    sparse = make_case(PLAINEST | {"gradients": "sparse"})
-    assert grade(changes_indices, sparse).message == "it changed the gradients that it was given"
-    assert grade(changes_indices, MOMENTUM).grade == "exact"
-
-
-def changes_the_config(case: Case) -> Records:
-    records = reference.run(case)
-    case.config.clear()
-    case.config["learning_rate"] = 7.0
-    if case.features is not None:
-        case.features.clear()
-    for variable in case.variables:
-        variable[...] = 0
-    return records
-
-
-def test_nobody_else_sees_what_one_changes_in_a_case() -> None:
-    case = make_case(PLAINEST)
-    config, features = dict(case.config), dict(case.features or {})
-    kernel = case.variables[0].tobytes()
-    assert check(changes_the_config, [case, *CASES[1:]]).ok
-    assert (case.config, case.features, case.variables[0].tobytes()) == (config, features, kernel)
-    assert check(perfect, [case]).ok
-
-
-def test_a_private_copy_is_equal_and_belongs_to_nobody_else() -> None:
-    case = make_case(PLAINEST | {"gradients": "sparse", "loss_scaling": "dynamic"})
-    copy = private_copy(case)
-    for mine, theirs in zip(case.variables, copy.variables, strict=True):
-        assert mine.tobytes() == theirs.tobytes()
-        assert theirs.flags.writeable
-        assert not np.shares_memory(mine, theirs)
-    assert (copy.id, copy.config, copy.loss_scaling) == (case.id, case.config, case.loss_scaling)
-    assert copy.config is not case.config
 
 
 def test_what_is_unsupported_is_said_and_proves_nothing() -> None:

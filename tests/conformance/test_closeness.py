@@ -26,6 +26,7 @@ def test_one_that_leaves_as_much_as_there_was_does_not() -> None:
 def test_numbers_that_are_not_finite_must_be_the_same() -> None:
     assert leaves_rounding_only(weights(np.nan, 3), weights(np.inf, 3), weights(np.inf, 3))
     assert leaves_rounding_only(weights(np.nan, 3), weights(2, 3), weights(2.0000002, 3))
+    assert leaves_rounding_only(weights(1, 3), weights(np.nan, 3), weights(np.nan, 3.0000002))
     assert not leaves_rounding_only(weights(1, 3), weights(np.inf, 3), weights(2, 3))
     assert not leaves_rounding_only(weights(1, 3), weights(np.inf, 3), weights(-np.inf, 3))
 
@@ -33,3 +34,12 @@ def test_numbers_that_are_not_finite_must_be_the_same() -> None:
 def test_counters_must_be_the_same() -> None:
     assert leaves_rounding_only(weights(1, calls=1), weights(1, calls=2), weights(1, calls=2))
     assert not leaves_rounding_only(weights(1, calls=1), weights(1, calls=2), weights(1, calls=3))
+
+
+def test_what_was_cut_off_a_large_number_stays_when_it_is_small() -> None:
+    def then_small(value: float) -> list[dict[str, Any]]:
+        return [*weights(4), *weights(value)]
+
+    assert leaves_rounding_only(then_small(3e-5), then_small(1e-5), then_small(1.2e-5))
+    assert not leaves_rounding_only(then_small(3e-5), then_small(1e-5), then_small(2.2e-5))
+    assert not leaves_rounding_only(weights(3e-5), weights(1e-5), weights(1.2e-5))

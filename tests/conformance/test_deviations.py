@@ -35,11 +35,13 @@ SHOWN_BY = {
     "averages-on-every-call": "named/averages-while-accumulating",
     "first-average-computed": "named/overwrite-not-due",
     "overwrite-blends": "named/overwrite-not-due",
+    "average-by-difference": "named/overwrite-not-due",
     "averages-fused": "named/float64-settings",
     "half-averages-with-float32-momentum": (
         "float16/plain/none/none/averages/none/none/piecewise/missing/ordinary/dyadic"
     ),
     "accumulator-kept-without-gradient": "named/missing-on-update-call",
+    "accumulator-used-without-gradient": "named/missing-on-update-call",
     "accumulator-reset-by-multiplication": "named/averages-while-accumulating",
     "mean-by-reciprocal": "named/mean-of-three",
     "bfloat16-mean-by-reciprocal": (
@@ -74,10 +76,13 @@ SHOWN_BY = {
     "global-clipnorm-not-rounded": (
         "float16/momentum/none/global_clipnorm/overwrite/2/fixed/constant/dense/special/decimal"
     ),
+    "global-clip-with-rate": "named/missing-under-global-norm-float16",
+    "norm-of-half-norms": "mixed/plain/none/global_clipnorm/none/none/fixed/cosine/dense/ordinary/decimal",
     "norm-summed-in-another-order": "named/squares-overflow",
     "norm-of-rounded-squares": "named/squares-overflow",
     "exclusion-by-pattern": "named/exclusion-is-a-substring",
-    "decay-by-one-factor": "named/infinite-weight-without-decay",
+    "zero-decay-skipped": "named/infinite-weight-without-decay",
+    "decay-by-one-factor": "float32/plain/exclusion/none/none/2/none/callable/dense/ordinary/decimal",
     "decay-factor-in-single": "named/float64-settings",
     "decay-fused": "named/float64-settings",
     "decay-reassociated": "float32/plain/exclusion/none/none/2/none/callable/dense/ordinary/decimal",
@@ -88,8 +93,10 @@ SHOWN_BY = {
     "averaging-through-float32": "named/float64-settings",
 }
 
-# No standard case tells these apart: the scale is 0 or a power of two in the half type.
+# No standard case tells these apart: the scale is 0 or a power of two in the half type, and weights times
+# ``1 - 0.0 * learning_rate`` are not decayed.
 TWINS = {
+    "zero-decay-skipped": {"decay-by-one-factor"},
     "unscale-in-dtype-of-gradient": {"unscale-with-rate", "float16-unscale-by-reciprocal"},
     "quotient-in-dtype-of-gradient": {"unscale-in-dtype-of-gradient", "float16-unscale-by-reciprocal"},
 }

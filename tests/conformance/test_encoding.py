@@ -240,6 +240,8 @@ def test_arrays_of_other_dtypes_are_refused(array: Any) -> None:
         ({"shape": [True, 2]}, TypeError, "an integer of at least 0"),
         ({"shape": 2}, TypeError, "a list"),
         ({"shape": [10**9, 10**9]}, ValueError, "hexadecimal numbers"),
+        ({"shape": [0, 10**30], "bits": ""}, ValueError, r"v\.shape must be a shape that an array can have"),
+        ({"shape": [1] * 99 + [2]}, ValueError, r"v\.shape must be a shape that an array can have"),
         ({"order": "C"}, ValueError, "the keys of v"),
     ],
 )
@@ -361,6 +363,12 @@ def test_python_numbers_in_records_become_numpy_scalars() -> None:
 )
 def test_lines_that_are_no_objects_are_refused(line: bytes) -> None:
     with pytest.raises(ValueError, match=r"not a (line of JSON|JSON object)"):
+        from_line(line)
+
+
+@pytest.mark.parametrize("line", [b'{"a":1,"b":2,"a":1}', b'{"b":[{"a":1,"a":2}]}', rb'{"a":1,"\u0061":2}'])
+def test_a_key_that_is_there_twice_is_refused(line: bytes) -> None:
+    with pytest.raises(ValueError, match="the key 'a' is there 2 times"):
         from_line(line)
 
 

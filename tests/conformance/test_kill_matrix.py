@@ -18,7 +18,11 @@ SHARE = {"deviations": 4, "faithful": 2}
 """Names that are computed anew without ``--sweep``, which takes all."""
 
 FEWEST_KILLS = 3
-ON_OPEN_GROUND = {"accumulator-kept-without-gradient", "scale-without-limits"}
+ON_OPEN_GROUND = {
+    "accumulator-kept-without-gradient",
+    "accumulator-used-without-gradient",
+    "scale-without-limits",
+}
 """Deviations that answer a contested question otherwise, and do nothing else."""
 
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sgd_ref import SGD, LossScaleOptimizer
-from sgd_ref.base import Call
+from sgd_ref.call import Call
 from sgd_ref.conformance import Case, State, cases, reference, strategies
 from sgd_ref.conformance.catalogue import PLAINEST, make_case
 from sgd_ref.conformance.checking import private_copy

@@ -12,7 +12,7 @@ import pytest
 
 from sgd_ref import SGD, SparseRows, rule
 from sgd_ref.arithmetic.rounded import Array, setting
-from sgd_ref.base import Call
+from sgd_ref.call import Call
 from sgd_ref.conformance import reductions, reference
 from sgd_ref.conformance.case import Case, LossScaling, State
 from sgd_ref.conformance.catalogue import cases

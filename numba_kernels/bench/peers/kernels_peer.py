@@ -10,7 +10,7 @@ import numpy as np
 import numba_kernels
 from numba_kernels.bench import workload as workloads
 from numba_kernels.bench.peers import Step
-from numba_kernels.bench.peers.halves import in_parts, moved_arrays
+from numba_kernels.bench.peers.traffic import in_parts, moved_arrays
 from numba_kernels.bench.workload import HIGHEST_NORM, NORM, SETTINGS, Workload
 from numba_kernels.norm import Measurement, norm
 from numba_kernels.update import PLAIN

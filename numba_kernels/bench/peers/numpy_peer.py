@@ -8,7 +8,7 @@ import numpy as np
 
 from numba_kernels.bench import workload as workloads
 from numba_kernels.bench.peers import NotOffered, Step
-from numba_kernels.bench.peers.halves import in_parts, moved_arrays
+from numba_kernels.bench.peers.traffic import in_parts, moved_arrays
 from numba_kernels.bench.workload import (
     EMA_MOMENTUM,
     HIGHEST_NORM,

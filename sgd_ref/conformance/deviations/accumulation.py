@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from sgd_ref import rule
 from sgd_ref.arithmetic.rounded import BFLOAT16, Array, setting
+from sgd_ref.call import Call
 from sgd_ref.conformance.deviations.deviation import apart, has_dtype
 from sgd_ref.optimizer import SGD, Gradients, Values
 
@@ -58,6 +60,39 @@ class AccumulatorKeptWithoutGradient(SGD):
             for gradient, old, new in zip(gradients, values.accumulators, reset.accumulators, strict=True)
         ]
         return means, replace(reset, accumulators=accumulators)
+
+
+class AccumulatorUsedWithoutGradient(SGD):
+    """A variable without a gradient in the call that updates is updated by what it has accumulated.
+
+    The definition leaves it alone, and resets what it has accumulated. Evidence: `p.grad` in PyTorch, where
+    automatic differentiation adds up gradients, is there at the end of a window though the last batch added
+    nothing to it.
+    """
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self._present: set[int] | None = None
+
+    def advance(self, values: Values, call: Call, loss_scale: float | np.float32 | None) -> Values:
+        """Note which variables had a gradient in the window."""
+        position = call.state.calls % (self.settings.gradient_accumulation_steps or 1)
+        if position == 0:
+            self._present = set()
+        elif self._present is None:
+            # Accumulators that a window was resumed with are there, whether or not they are 0.
+            self._present = set(range(len(values.accumulators)))
+        self._present |= {index for index, gradient in enumerate(call.gradients) if gradient is not None}
+        return super().advance(values, call, loss_scale)
+
+    def mean(self, values: Values, gradients: Gradients) -> tuple[Gradients, Values]:
+        """Add -0.0, which changes no number, for the gradients that are missing in this call alone."""
+        present = self._present or set()
+        filled = [
+            -np.zeros_like(values.variables[index]) if gradient is None and index in present else gradient
+            for index, gradient in enumerate(gradients)
+        ]
+        return super().mean(values, filled)
 
 
 class ResetByMultiplication(SGD):

@@ -8,7 +8,7 @@ import numpy as np
 
 from sgd_ref import rule
 from sgd_ref.arithmetic.rounded import FLOAT32, Array, convert, setting
-from sgd_ref.base import Call
+from sgd_ref.call import Call
 from sgd_ref.conformance.deviations.deviation import HALF, SINGLE_AND_DOUBLE
 from sgd_ref.conformance.deviations.fused import fused_multiply_add
 from sgd_ref.optimizer import SGD, Values
@@ -49,6 +49,37 @@ class FirstAverageComputed(SGD):
             averages=[
                 rule.average(average, w, setting(0.0, w.dtype))
                 for average, w in zip(values.averages, values.variables, strict=True)
+            ],
+        )
+
+
+class AverageByDifference(SGD):
+    """An average or a weight that is infinite makes NaN of the average: infinity is subtracted from itself.
+
+    ``average + (1 - ema_momentum) * (w - average)``, and from an ``ema_momentum`` of one half down
+    ``w - ema_momentum * (w - average)``. The documentation adds two products, which are as infinite as what
+    they are made of. Evidence: `torch._foreach_lerp_` in `get_ema_multi_avg_fn` of
+    `torch/optim/swa_utils.py`, PyTorch 2.13.0.
+    """
+
+    def average(self, values: Values, call: Call) -> Values:
+        """Keep the averages of the definition where the difference is a number."""
+        averaged = super().average(values, call)
+        if not self.settings.use_ema or self.updates_before(call) == 0:
+            return averaged
+
+        def interpolated(average: Array, w: Array) -> Array:
+            momentum = setting(self.settings.ema_momentum, w.dtype)
+            difference = w - average
+            if momentum > 0.5:
+                return np.asanyarray(average + (1 - momentum) * difference)
+            return np.asanyarray(w - momentum * difference)
+
+        return replace(
+            averaged,
+            averages=[
+                np.where(np.isnan(interpolated(old, w)), old - old + (w - w), new)
+                for old, w, new in zip(values.averages, values.variables, averaged.averages, strict=True)
             ],
         )
 

@@ -9,8 +9,9 @@ import numpy as np
 
 from sgd_ref import rule
 from sgd_ref.arithmetic.rounded import BFLOAT16, FLOAT32, FLOAT64, Array, convert, promoted, setting
+from sgd_ref.call import Call
 from sgd_ref.conformance.deviations.deviation import HALF, apart, has_dtype
-from sgd_ref.optimizer import SGD, Gradients
+from sgd_ref.optimizer import SGD, Gradients, Values
 
 
 class NormOfRoundedSquares(SGD):
@@ -27,6 +28,21 @@ class NormOfRoundedSquares(SGD):
         wide = promoted([gradient.dtype for gradient in gradients])
         squares = [np.asanyarray(gradient * gradient) for gradient in gradients]
         return np.sqrt(_sum(squares, wide))
+
+
+class NormOfHalfNorms(SGD):
+    """A common norm is made of the norms of the gradients, each of which is rounded to its dtype.
+
+    So half gradients bring an error of a half type to the norm of all, which is wider: they shift gradients
+    of float32 by up to 2**-9. The definition rounds the common norm alone. Evidence: `_get_total_norm` in
+    `torch/nn/utils/clip_grad.py`, PyTorch 2.13.0.
+    """
+
+    def norm(self, gradients: list[Array]) -> Any:
+        """Take the norm of the norms."""
+        if len(gradients) < 2:
+            return super().norm(gradients)
+        return super().norm([np.asarray(super(NormOfHalfNorms, self).norm([g])) for g in gradients])
 
 
 class NormInAnotherOrder(SGD):
@@ -114,6 +130,35 @@ class GlobalClipnormNotRounded(SGD):
         smaller = np.minimum(setting(1.0, wide) / norm, setting(1 / clipnorm, wide))
         factor = setting(float(np.float32(clipnorm) * np.float32(smaller)), wide) + (norm - norm)
         return [None if gradient is None else np.asanyarray(gradient * factor) for gradient in gradients]
+
+
+class GlobalClipWithRate(SGD):
+    """A gradient that is the only one is multiplied by the common factor times the learning rate.
+
+    ``g * (factor * learning_rate)``; factors that several gradients share stay by themselves. The core code
+    clips first. Evidence: Grappler, the graph optimizer that `tf.function` runs, multiplies single numbers
+    before arrays, of `clip_by_global_norm` in `keras/src/optimizers/base_optimizer.py` and the update.
+    """
+
+    def clip_by_global_norm(self, gradients: Gradients, clipnorm: float) -> Gradients:
+        """Leave a gradient that is alone to the update."""
+        present = [gradient for gradient in gradients if gradient is not None]
+        if len(present) != 1:
+            return super().clip_by_global_norm(gradients, clipnorm)
+        return gradients
+
+    def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
+        """Update by a rate that contains the factor."""
+        clipnorm = self.settings.global_clipnorm
+        present = [gradient for gradient in gradients if gradient is not None]
+        if clipnorm is None or len(present) != 1:
+            return super().update(values, gradients, call)
+        dtype = present[0].dtype
+        factor = rule.global_clip_factor(
+            self.norm(present), setting(clipnorm, dtype), setting(1 / clipnorm, dtype)
+        )
+        rate = factor * setting(float(call.learning_rate), dtype)
+        return super().update(values, gradients, call._replace(learning_rate=rate))
 
 
 class ClippingThroughFloat32(SGD):

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from sgd_ref.base import Call
+from sgd_ref.call import Call
 from sgd_ref.conformance.deviations.schedules import Replaced, WithReplacedSchedule
 from sgd_ref.learning_rate import LearningRate
 from sgd_ref.schedules import LearningRateSchedule

@@ -10,11 +10,23 @@ from typing import Any
 import numpy as np
 
 from sgd_ref.arithmetic.rounded import FLOAT32, FLOAT64, Array, convert, promoted, setting
-from sgd_ref.base import Call
+from sgd_ref.call import Call
 from sgd_ref.conformance.deviations.deviation import HALF, SINGLE_AND_DOUBLE, apart, has_dtype
 from sgd_ref.conformance.deviations.fused import fused_multiply_add
 from sgd_ref.optimizer import SGD, Gradients, Values
 from sgd_ref.state import State
+
+
+class ZeroDecaySkipped(SGD):
+    """A `weight_decay` of 0.0 decays nothing, so that an infinite weight stays infinite.
+
+    0.0 is set: the core code (`BaseOptimizer._apply_weight_decay`) leaves decay out for None alone, and
+    infinity times 0 is NaN. Evidence: `if weight_decay != 0` in `torch/optim/sgd.py`, PyTorch 2.13.0.
+    """
+
+    def decay(self, values: Values, gradients: Gradients, call: Call) -> Values:
+        """Decay by other numbers only."""
+        return values if self.settings.weight_decay == 0 else super().decay(values, gradients, call)
 
 
 class DecayByOneFactor(SGD):

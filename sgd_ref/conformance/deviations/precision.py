@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from sgd_ref.arithmetic.rounded import Array
-from sgd_ref.base import Call
+from sgd_ref.call import Call
 from sgd_ref.gradients import Gradient
 from sgd_ref.optimizer import SGD
 from sgd_ref.schedules import LearningRateSchedule

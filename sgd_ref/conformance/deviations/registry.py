@@ -50,10 +50,14 @@ _ALL = (
     Deviation("averages-on-every-call", "contradiction", averages.AveragesOnEveryCall),
     Deviation("first-average-computed", "contradiction", averages.FirstAverageComputed),
     Deviation("overwrite-blends", "contradiction", averages.OverwriteBlends),
+    Deviation("average-by-difference", "rounding", averages.AverageByDifference),
     Deviation("averages-fused", "rounding", averages.AveragesFused),
     Deviation("half-averages-with-float32-momentum", "rounding", averages.HalfAveragesWithFloat32Momentum),
     Deviation(
         "accumulator-kept-without-gradient", "contradiction", accumulation.AccumulatorKeptWithoutGradient
+    ),
+    Deviation(
+        "accumulator-used-without-gradient", "contradiction", accumulation.AccumulatorUsedWithoutGradient
     ),
     Deviation("accumulator-reset-by-multiplication", "contradiction", accumulation.ResetByMultiplication),
     Deviation("mean-by-reciprocal", "rounding", accumulation.MeanByReciprocal),
@@ -75,9 +79,12 @@ _ALL = (
     Deviation("clipnorm-by-one-factor", "rounding", clipping.ClipnormByOneFactor),
     Deviation("clipnorm-not-rounded", "rounding", clipping.ClipnormNotRounded),
     Deviation("global-clipnorm-not-rounded", "rounding", clipping.GlobalClipnormNotRounded),
+    Deviation("global-clip-with-rate", "rounding", clipping.GlobalClipWithRate),
     Deviation(NORM_IN_ANOTHER_ORDER, "rounding", clipping.NormInAnotherOrder),
+    Deviation("norm-of-half-norms", "rounding", clipping.NormOfHalfNorms),
     Deviation("norm-of-rounded-squares", "contradiction", clipping.NormOfRoundedSquares),
     Deviation("exclusion-by-pattern", "contradiction", decay.ExclusionByPattern),
+    Deviation("zero-decay-skipped", "rounding", decay.ZeroDecaySkipped),
     Deviation("decay-by-one-factor", "rounding", decay.DecayByOneFactor),
     Deviation("decay-factor-in-single", "contradiction", decay.DecayFactorInSingle),
     Deviation("decay-fused", "rounding", decay.DecayFused),

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sgd_ref.arithmetic.rounded import Array
-from sgd_ref.base import Call
+from sgd_ref.call import Call
 from sgd_ref.conformance import reference
 from sgd_ref.conformance.case import Case, Record, State, Trajectory
 from sgd_ref.conformance.comparison import COUNTERS, LISTS, Difference, compare, equal_bits

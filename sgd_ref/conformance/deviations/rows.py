@@ -9,7 +9,7 @@ import numpy as np
 
 from sgd_ref import rule
 from sgd_ref.arithmetic.rounded import Array, convert, setting
-from sgd_ref.base import Call
+from sgd_ref.call import Call
 from sgd_ref.gradients import Gradient, SparseRows
 from sgd_ref.optimizer import SGD, Gradients, Values
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from sgd_ref.arithmetic.rounded import BFLOAT16, FLOAT16, FLOAT32, Array, convert, promoted, setting
-from sgd_ref.base import Call
+from sgd_ref.call import Call
 from sgd_ref.conformance.deviations.deviation import HALF, SINGLE_AND_DOUBLE, apart, has_dtype
 from sgd_ref.gradients import Gradient
 from sgd_ref.loss_scale import LossScaleOptimizer

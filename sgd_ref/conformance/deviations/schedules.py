@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 
 from sgd_ref.arithmetic.rounded import FLOAT32, Array, setting
-from sgd_ref.base import Call
+from sgd_ref.call import Call
 from sgd_ref.conformance.deviations.fused import fused_multiply_add
 from sgd_ref.gradients import Gradient
 from sgd_ref.learning_rate import LearningRate, checked

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from sgd_ref.arithmetic.rounded import FORMATS, Array
-from sgd_ref.base import Call
+from sgd_ref.call import Call
 from sgd_ref.loss_scale import LossScaleOptimizer
 from sgd_ref.optimizer import SGD, Gradients, Values
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from sgd_ref import rule
 from sgd_ref.arithmetic.rounded import FLOAT32, Array, convert, setting
-from sgd_ref.base import Call
+from sgd_ref.call import Call
 from sgd_ref.conformance.deviations.deviation import HALF, SINGLE_AND_DOUBLE, apart, has_dtype
 from sgd_ref.conformance.deviations.fused import fused_multiply_add
 from sgd_ref.optimizer import SGD, Gradients, Values

@@ -4,16 +4,9 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
-import os
-import shutil
-import sys
-import tempfile
-import weakref
-from pathlib import Path
-from typing import Self
 
 from sgd_ref.conformance.case import Case, Record, Unsupported
-from sgd_ref.conformance.implementations.process import Handshake, Worker
+from sgd_ref.conformance.implementations.framework import Framework
 from sgd_ref.validation import reject_value
 
 BACKENDS = ("jax", "tensorflow", "torch")
@@ -29,12 +22,6 @@ ENVIRONMENT = {
     "KERAS_NNX_ENABLED": "0",
     "KERAS_TORCH_DEVICE": "cpu",
     "TF_CPP_MIN_LOG_LEVEL": "3",
-}
-
-CACHE = {
-    "JAX_ENABLE_COMPILATION_CACHE": "true",
-    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-    "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
 }
 
 
@@ -59,7 +46,7 @@ def available(backend: str) -> bool:
     return int(importlib.metadata.version("keras").split(".")[0]) >= 3
 
 
-class Keras:
+class Keras(Framework):
     """``keras.optimizers.SGD`` as an implementation: call it with a case, get the trajectory.
 
     Parameters
@@ -98,20 +85,14 @@ class Keras:
             )
         self._cases = 0
         self._compiles = mode == "eager" or backend != "torch"
-        # The worker finds modules where this process finds them.
-        path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
-        environment = {**os.environ, **ENVIRONMENT, "KERAS_BACKEND": backend, "PYTHONPATH": path}
-        if (backend, mode) == ("jax", "eager"):
+        super().__init__(
+            WORKER,
+            [backend, mode],
+            {**ENVIRONMENT, "KERAS_BACKEND": backend},
+            time_limit,
             # Eager conditions are compiled anew in every call; most of the time, to the same code.
-            directory = tempfile.mkdtemp(prefix="sgd-ref-")
-            weakref.finalize(self, shutil.rmtree, directory, ignore_errors=True)
-            environment |= {**CACHE, "JAX_COMPILATION_CACHE_DIR": directory}
-        self._worker = Worker([sys.executable, "-m", WORKER, backend, mode], environment, time_limit)
-
-    @property
-    def handshake(self) -> Handshake:
-        """The name and the versions; starts the process if it does not run."""
-        return self._worker.handshake
+            caches=(backend, mode) == ("jax", "eager"),
+        )
 
     def __call__(self, case: Case) -> list[Record]:
         """Return the trajectory that Keras gives.
@@ -132,14 +113,4 @@ class Keras:
             self.close()
             self._cases = 0
         self._cases += 1
-        return self._worker(case)
-
-    def close(self) -> None:
-        """End the process, if it runs."""
-        self._worker.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
+        return super().__call__(case)

@@ -10,29 +10,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 
 from sgd_ref.arithmetic.rounded import BFLOAT16, FLOAT16
 from sgd_ref.conformance.case import Case
 from sgd_ref.conformance.explanation import KnownFailure
+from sgd_ref.conformance.implementations.known import Known
 from sgd_ref.gradients import SparseRows
-
-
-@dataclass(frozen=True)
-class Known:
-    """What one backend in one mode is known for.
-
-    Attributes
-    ----------
-    deviations : mapping of str to str
-        Names of deviations, in the order in which they are tried, each with its evidence.
-    failures : tuple of KnownFailure
-        Errors that it raises.
-    """
-
-    deviations: Mapping[str, str]
-    failures: tuple[KnownFailure, ...]
 
 
 def excludes_every_variable(case: Case) -> bool:
@@ -234,6 +218,7 @@ KNOWN: Mapping[tuple[str, str], Known] = MappingProxyType(
                 "single-unscale-by-reciprocal": "Grappler, of `g / scale`",
                 "float16-unscale-by-reciprocal": "Grappler, of `g / scale`",
                 "bfloat16-unscale-by-reciprocal": "Grappler, of `g / scale`",
+                "global-clip-with-rate": "Grappler, of `v * scale` and `gradient * learning_rate`",
                 "decay-reassociated": "Grappler, of `variable * wd * lr`",
                 "quotient-by-reciprocal": "Grappler, of `step / decay_steps`",
             },

@@ -3,16 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
-import os
-import shutil
-import sys
-import tempfile
-import weakref
-from pathlib import Path
-from typing import Self
 
-from sgd_ref.conformance.case import Case, Record
-from sgd_ref.conformance.implementations.process import Handshake, Worker
+from sgd_ref.conformance.implementations.framework import Framework
 from sgd_ref.validation import reject_value
 
 MODES = ("eager", "jitted")
@@ -29,12 +21,6 @@ ENVIRONMENT = {
     "JAX_PLATFORMS": "cpu",
 }
 
-CACHE = {
-    "JAX_ENABLE_COMPILATION_CACHE": "true",
-    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-    "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-}
-
 
 def available() -> bool:
     """Whether Optax and JAX are installed; nothing is imported to find out.
@@ -46,7 +32,7 @@ def available() -> bool:
     return all(importlib.util.find_spec(package) is not None for package in ("optax", "jax"))
 
 
-class Optax:
+class Optax(Framework):
     """The transformations of Optax as an implementation: call it with a case, get the trajectory.
 
     Parameters
@@ -78,42 +64,5 @@ class Optax:
             reject_value("mode", mode, f"one of {', '.join(MODES)}")
         if not available():
             raise ModuleNotFoundError("Optax is not installed; install it with: pip install optax jax")
-        # The worker finds modules where this process finds them.
-        path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
-        environment = {**os.environ, **ENVIRONMENT, "PYTHONPATH": path}
-        if mode == "eager":
-            # MultiSteps has a condition, compiled anew in every eager call; most of the time, to the same
-            # code.
-            directory = tempfile.mkdtemp(prefix="sgd-ref-")
-            weakref.finalize(self, shutil.rmtree, directory, ignore_errors=True)
-            environment |= {**CACHE, "JAX_COMPILATION_CACHE_DIR": directory}
-        self._worker = Worker([sys.executable, "-m", WORKER, mode], environment, time_limit)
-
-    @property
-    def handshake(self) -> Handshake:
-        """The name and the versions; starts the process if it does not run."""
-        return self._worker.handshake
-
-    def __call__(self, case: Case) -> list[Record]:
-        """Return the trajectory that Optax gives.
-
-        Raises
-        ------
-        Unsupported
-            If Optax has nothing that means what the case needs.
-        ImplementationError
-            If Optax or JAX raised an error; with its type, its message and the call.
-        WorkerFailed
-            If the process died or hung.
-        """
-        return self._worker(case)
-
-    def close(self) -> None:
-        """End the process, if it runs."""
-        self._worker.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
+        # MultiSteps has a condition, compiled anew in every eager call; most of the time, to the same code.
+        super().__init__(WORKER, [mode], ENVIRONMENT, time_limit, caches=mode == "eager")

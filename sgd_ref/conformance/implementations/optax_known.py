@@ -1,15 +1,14 @@
-"""What Optax 0.2.8 is known for: the contradictions and the errors to look for in a case, with evidence.
+"""What Optax 0.2.8 is known for: the deviations and the errors to look for in a case, with evidence.
 
 Which of them a case shows is found by running it; see ``explain`` and ``known_failure``. Files are those of
-``optax``. All of it was measured on a CPU, with JAX 0.10.2, and both modes show the same. An emulation in
-float64 that has these contradictions, and no others, agrees with both modes to a few units in the last
-place, and without any one of them it does not.
+``optax``. All of it was measured on a CPU, with JAX 0.10.2, and both modes show the same but for what XLA
+contracts. An emulation in float64 that has these contradictions, and no others, agrees with both modes to a
+few units in the last place, and without any one of them it does not.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -18,32 +17,13 @@ import numpy as np
 from sgd_ref.arithmetic.rounded import BFLOAT16, FLOAT16, FLOAT64, FORMATS, Array, setting
 from sgd_ref.conformance.case import Case
 from sgd_ref.conformance.explanation import KnownFailure
-from sgd_ref.conformance.implementations.keras_known import Known
+from sgd_ref.conformance.implementations.known import Known, KnownDeviation, expected_in, known_for
 from sgd_ref.conformance.implementations.optax import MODES
 from sgd_ref.gradients import SparseRows
 from sgd_ref.validation import reject_value
 
 HALF = (FLOAT16, BFLOAT16)
 MANY_ADDENDS = 2.0**20
-
-
-@dataclass(frozen=True)
-class Contradiction:
-    """One way in which Optax means something else than the documentation of Keras, or loses data.
-
-    Attributes
-    ----------
-    name : str
-        Name of the deviation that does the same.
-    evidence : str
-        File and function, and the address of a public thread where there is one.
-    concerns : callable
-        Whether it may show in a case.
-    """
-
-    name: str
-    evidence: str
-    concerns: Callable[[Case], bool]
 
 
 def accumulates(case: Case) -> bool:
@@ -137,84 +117,107 @@ def has_large_boundary(case: Case) -> bool:
     return any(boundary >= 2**31 for boundary in _boundaries(case))
 
 
-CONTRADICTIONS = (
-    Contradiction(
+def has_polynomial(case: Case) -> bool:
+    """Whether the learning rate decays as a polynomial."""
+    schedule = _schedule(case)
+    return schedule is not None and schedule["class_name"] == "PolynomialDecay"
+
+
+def _everywhere(name: str, evidence: str, concerns: Callable[[Case], bool]) -> KnownDeviation:
+    return KnownDeviation(name, evidence, concerns, MODES)
+
+
+KNOWN_DEVIATIONS = (
+    _everywhere(
         "rate-outside-velocity",
         "_src/alias.py, `sgd`: `trace` sums gradients, and `scale_by_learning_rate` follows, so that a rate "
         "scales all earlier gradients, too; as in "
         "https://github.com/pytorch/pytorch/issues/1099 and https://github.com/apache/mxnet/issues/15533",
         changes_rate_under_momentum,
     ),
-    Contradiction(
+    _everywhere(
         "schedule-counts-updates",
         "transforms/_accumulation.py, `MultiSteps.update`: the state of the inner optimizer, with the count "
         "of its schedule, moves where `emit` only; https://github.com/AI-Hypercomputer/maxtext/pull/3428",
         schedules_while_accumulating,
     ),
-    Contradiction(
+    _everywhere(
         "boundary-excluded",
         "schedules/_join.py, `join_schedules`: `step < boundary` keeps the value, as `threshold - count` "
         "does in schedules/_schedule.py, `piecewise_constant_schedule`; Keras keeps it at the boundary",
         reads_at_boundary,
     ),
-    Contradiction(
+    _everywhere(
         "accumulator-in-single",
         "transforms/_accumulation.py, `MultiSteps.__init__`: `accumulator_dtype` is float32 unless it is "
         "given, also for float64; https://github.com/google-deepmind/optax/pull/1122",
         accumulates_float64,
     ),
-    Contradiction(
+    _everywhere(
         "updates-times-zero",
         "transforms/_accumulation.py, `MultiSteps.update`: `emit * ga` is the update of every call, so that "
         "calls that accumulate add 0 times infinity, or 0.0 to -0.0",
         notices_zeros_added,
     ),
-    Contradiction(
+    _everywhere(
         "infinity-in-running-mean",
         "transforms/_accumulation.py, `MultiSteps._acc_update`: `acc + (grad - acc) / (n_acc + 1)` is NaN "
         "from an infinity on",
         accumulates_what_is_not_finite,
     ),
-    Contradiction(
+    _everywhere(
         "accumulator-reset-by-multiplication",
         "transforms/_accumulation.py, `MultiSteps.update`: `(1 - emit) * ga`",
         accumulates_what_is_not_finite,
     ),
-    Contradiction(
+    _everywhere(
         "norm-of-rounded-squares",
         "transforms/_clipping.py, `clip_by_global_norm`: `optax.tree.norm` squares and sums in the dtype of "
         "the gradients; https://github.com/AI-Hypercomputer/maxtext/pull/5143",
         clips_by_rounded_squares,
     ),
-    Contradiction(
+    _everywhere(
         "infinite-norm-hides-gradients",
         "transforms/_clipping.py, `clip_by_global_norm`: `(t / g_norm) * max_norm`",
         clips_by_infinite_norm,
     ),
-    Contradiction(
+    _everywhere(
         "unscale-in-dtype-of-gradient",
         "JAX converts the Python number in `gradient / scale` to the dtype of the gradient",
         unscales_by_rounded_scale,
     ),
-    Contradiction(
+    _everywhere(
         "float16-unscale-by-reciprocal",
         "XLA, of `gradient / scale`, in both modes: the reciprocal is rounded to float16",
         unscales_float16_by_reciprocal,
     ),
-    Contradiction(
+    _everywhere(
         "subnormals-flushed",
         "XLA computes in flush-to-zero mode on a CPU, float16 aside; "
         "https://github.com/jax-ml/jax/issues/16200, https://github.com/jax-ml/jax/issues/37762, "
         "https://github.com/openxla/xla/issues/22858",
         meets_subnormals,
     ),
-    Contradiction(
+    _everywhere(
         "count-saturates",
         "_src/numerics.py, `safe_increment`: the int32 count stays at 2**31 - 1",
         passes_32_bits,
     ),
+    KnownDeviation(
+        "polynomial-remainder-fused",
+        "XLA multiplies by the reciprocal and contracts `1 - count / transition_steps` of "
+        "schedules/_schedule.py, `polynomial_schedule`",
+        has_polynomial,
+        ("jitted",),
+    ),
+    KnownDeviation(
+        "update-fused",
+        "XLA contracts products with sums",
+        lambda case: case.config["momentum"] == 0,
+        ("jitted",),
+    ),
 )
-"""In the order in which they are tried."""
+"""In the order in which they are tried: contradictions, then what is but another evaluation."""
 
 FAILURES = (
     KnownFailure(
@@ -233,20 +236,20 @@ FAILURES = (
 """Errors that both modes raise."""
 
 KNOWN: Mapping[str, Known] = MappingProxyType(
-    {mode: Known({known.name: known.evidence for known in CONTRADICTIONS}, FAILURES) for mode in MODES}
+    {mode: known_for(mode, KNOWN_DEVIATIONS, FAILURES) for mode in MODES}
 )
 """By mode."""
 
 
 def expected(case: Case, mode: str) -> tuple[str, ...]:
-    """Return the names of the contradictions to look for in a case.
+    """Return the names of the deviations to look for in a case.
 
     Parameters
     ----------
     case : Case
         The case.
     mode : {"eager", "jitted"}
-        How Optax is run; the contradictions are the same.
+        How Optax is run.
 
     Raises
     ------
@@ -261,7 +264,7 @@ def expected(case: Case, mode: str) -> tuple[str, ...]:
     """
     if mode not in MODES:
         reject_value("mode", mode, f"one of {', '.join(MODES)}")
-    return tuple(known.name for known in CONTRADICTIONS if known.concerns(case))
+    return expected_in(case, mode, KNOWN_DEVIATIONS)
 
 
 def _schedule(case: Case) -> dict[str, Any] | None:

@@ -1,105 +1,76 @@
-"""Implementations in a process of their own, in any language: a line of JSON in, a line of JSON out.
+"""Implementations in a process of their own, in any language: the protocol, and our side of it.
 
-The process works through many cases. It first writes its handshake, one line,
+A program speaks it over its standard input and output, in lines of JSON that end with a newline, in UTF-8.
+It stays for many cases.
+
+**Start.** It first writes its handshake, one line of at most 64 KiB:
 ``{"protocol": 1, "name": "my_sgd", "version": "1.0", "language": "C", "dtypes": ["float32"],
-"features": {"momentum": ["none", "classic"]}, "versions": {"libm": "2.39"}}``, of which the first three
-are required. Then it reads a case, one line on its standard input, as `encoding` says, and writes one
-line on its standard output, with the identity of the case and one of three outcomes:
+"features": {"update": ["plain", "momentum"]}, "versions": {"libm": "2.39"}}``. The first three are
+required. ``dtypes`` (of the variables) and ``features`` (values of the axes of `axes`) are claims: each of
+them must be graded at least once, and what is left out claims nothing. ``versions`` says what the program
+is built on.
 
-- ``{"id": ..., "trajectory": [...]}``;
+**Run.** It reads a case, one line, as `encoding` says, and writes one line: the identity of the case and
+one of three outcomes.
+
+- ``{"id": ..., "trajectory": [...]}``, a record for each call, and one more after finalisation;
 - ``{"id": ..., "unsupported": "why"}``, for what it does not offer;
 - ``{"id": ..., "error": {"type": "ValueError", "message": "...", "call": 3}}``, where the optimizer
   refused or broke, ``call`` counted from 0, null where no call was to blame.
 
-It ends when its standard input does. Its standard error is free for anything; the last lines are shown
-where it fails. `Worker` is this side of the pipes, `serve` the other one for implementations in Python.
+Keys come in any order, each once, and no others. A line may be as long as 1 MiB and 100 bytes for each
+element (and each variable) of each record. It must be flushed, since the next case comes only after it.
+
+**Stop.** The end of its standard input says that there are no more cases; there is no message for it. The
+program has two seconds then to end by itself, after which it is killed, with all that it started.
+
+**What goes wrong** is the verdict "error" on the case that was asked, and the next case is given to a fresh
+process: no answer in time, half a line, the end of the process, more than one line, a line too long, a
+line that is no JSON, the identity of another case, other numbers, shapes or dtypes of variables. What is
+written between two answers and comes late fails the case that follows it. A process that ends after its
+answer is started again. Without a proper handshake from its first process, nothing is run at all.
+
+Standard error is free for anything; its last lines are shown where something fails. `Worker` is this side
+of the pipes, `serve` the other one for implementations in Python.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
-import queue
-import signal
 import sys
-import threading
-import weakref
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from subprocess import PIPE, Popen, TimeoutExpired
-from typing import Any, BinaryIO, Self
+from dataclasses import asdict
+from typing import BinaryIO, Self
 
 from sgd_ref.conformance import encoding
 from sgd_ref.conformance.case import Case, Implementation, Record, Unsupported
-from sgd_ref.validation import integer_at_least, positive_real, reject_type, reject_value, text
+from sgd_ref.conformance.implementations.answer import longest_answer, trajectory_of
+from sgd_ref.conformance.implementations.failures import (
+    ImplementationError,
+    InvalidAnswer,
+    WorkerDied,
+    WorkerFailed,
+    WorkerHung,
+)
+from sgd_ref.conformance.implementations.handshake import (
+    LONGEST_HANDSHAKE,
+    PROTOCOL,
+    Handshake,
+    handshake_from_line,
+)
+from sgd_ref.conformance.implementations.running_program import RunningProgram
+from sgd_ref.validation import positive_real, reject_type
 
-Program = Popen[bytes]
-Lines = queue.SimpleQueue[bytes | None]
-
-PROTOCOL = 1
-OUTCOMES = ("trajectory", "unsupported", "error")
-LONGEST_LINE = 2**28
-SHOWN_OF_STANDARD_ERROR = 4000
-SECONDS_TO_END = 2.0
-
-
-class ImplementationError(Exception):
-    """The implementation refused or broke, and said so.
-
-    Attributes
-    ----------
-    kind, message : str
-        Name of the type of the error, such as ``"ValueError"``, and what it said.
-    call : int or None
-        The gradient call in which it happened, counted from 0; None where no call was to blame.
-    """
-
-    def __init__(self, kind: str, message: str, call: int | None = None) -> None:
-        where = "" if call is None else f"call {call}: "
-        super().__init__(f"{where}{kind}: {message}")
-        self.kind = kind
-        self.message = message
-        self.call = call
-
-
-class WorkerFailed(Exception):
-    """The process of the implementation did not answer as it has to."""
-
-
-class WorkerDied(WorkerFailed):
-    """The process ended, or closed its standard output, before its answer was complete."""
-
-
-class WorkerHung(WorkerFailed):
-    """The process did not answer within the time limit and was ended."""
-
-
-class InvalidAnswer(WorkerFailed):
-    """The process wrote something else than an answer to the case."""
-
-
-@dataclass(frozen=True)
-class Handshake:
-    """What an implementation says of itself before the first case.
-
-    Attributes
-    ----------
-    name, version, language : str
-        The implementation, and what it is written in.
-    dtypes : list of str or None
-        The dtypes of variables that it offers; None for all of them.
-    features : dict of str to list of str
-        The values that it offers on an axis such as ``"momentum"``; all of them where it is not listed.
-    versions : dict of str to str
-        What it is built on.
-    """
-
-    name: str
-    version: str
-    language: str = ""
-    dtypes: list[str] | None = None
-    features: dict[str, list[str]] = field(default_factory=dict)
-    versions: dict[str, str] = field(default_factory=dict)
+__all__ = [
+    "Handshake",
+    "ImplementationError",
+    "InvalidAnswer",
+    "Worker",
+    "WorkerDied",
+    "WorkerFailed",
+    "WorkerHung",
+    "serve",
+]
 
 
 class Worker:
@@ -153,12 +124,24 @@ class Worker:
         self._environment = None if environment is None else dict(environment)
         self._time_limit = positive_real("time_limit", time_limit)
         self._start_limit = positive_real("start_limit", start_limit)
-        self._process: _Process | None = None
+        self._handshake: Handshake | None = None
+        self._program: RunningProgram | None = None
 
     @property
     def handshake(self) -> Handshake:
-        """What the implementation says of itself; starts the process if it does not run."""
-        return self._running().handshake
+        """What the implementation says of itself; starts the process if it has not said it yet.
+
+        Raises
+        ------
+        OSError
+            If there is no such program, or it cannot be executed.
+        WorkerFailed
+            If what it says first is no handshake.
+        """
+        if self._handshake is None:
+            self._running()
+        assert self._handshake is not None
+        return self._handshake
 
     def __call__(self, case: Case) -> list[Record]:
         """Return the trajectory that the implementation answers with.
@@ -174,9 +157,9 @@ class Worker:
             the next case.
         """
         request = encoding.to_line(encoding.case_to_json(case))
-        process = self._running()
+        program = self._running()
         try:
-            return _outcome(case, process.exchange(request, self._time_limit))
+            return trajectory_of(case, program.exchange(request, self._time_limit, longest_answer(case)))
         except (Unsupported, ImplementationError):
             raise
         except BaseException:
@@ -186,8 +169,8 @@ class Worker:
 
     def close(self) -> None:
         """End the process, if it runs."""
-        if self._process is not None:
-            self._process.leave()
+        if self._program is not None:
+            self._program.leave()
         self._kill()
 
     def __enter__(self) -> Self:
@@ -196,82 +179,22 @@ class Worker:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def _running(self) -> _Process:
-        if self._process is not None and self._process.popen.poll() is not None:
+    def _running(self) -> RunningProgram:
+        if self._program is not None and self._program.has_left():
             self._kill()
-        if self._process is None:
-            self._process = _Process(self._command, self._environment)
+        if self._program is None:
+            self._program = RunningProgram(self._command, self._environment, LONGEST_HANDSHAKE)
             try:
-                self._process.handshake = _handshake(self._process.exchange(b"", self._start_limit))
+                self._handshake = handshake_from_line(self._program.receive(self._start_limit))
             except BaseException:
                 self._kill()
                 raise
-        return self._process
+        return self._program
 
     def _kill(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process = None
-
-
-class _Process:
-    """One run of a program, with its pipes."""
-
-    handshake: Handshake
-
-    def __init__(self, command: list[str], environment: dict[str, str] | None) -> None:
-        # A session of its own, so that what the program starts in turn can be ended with it.
-        self.popen = Popen(
-            command, stdin=PIPE, stdout=PIPE, stderr=PIPE, env=environment, start_new_session=True
-        )
-        self._requests: Lines = queue.SimpleQueue()
-        self._answers: Lines = queue.SimpleQueue()
-        self._errors = bytearray()
-        # Each pipe has a thread: the program may block on any of them while we wait for another.
-        self._threads = [
-            threading.Thread(target=_talk, args=(self.popen, self._requests, self._answers), daemon=True),
-            threading.Thread(target=_listen, args=(self.popen, self._errors), daemon=True),
-        ]
-        for thread in self._threads:
-            thread.start()
-        self._finalizer = weakref.finalize(self, _end, self.popen, self._requests, self._threads)
-
-    def exchange(self, request: bytes, limit: float) -> bytes:
-        """Write a line, if it is not empty, and return the line that comes back."""
-        self._requests.put(request)
-        try:
-            line = self._answers.get(timeout=limit)
-        except queue.Empty:
-            self.kill()
-            raise WorkerHung(f"no answer within {limit:g} seconds{self._shown_errors()}") from None
-        if not line or not line.endswith(b"\n"):
-            status = self._status()
-            self.kill()
-            raise WorkerDied(f"no complete answer, and the process {status}{self._shown_errors()}")
-        return line
-
-    def leave(self) -> None:
-        """End the input of the program, and give it some time to end by itself."""
-        self._requests.put(None)
-        with contextlib.suppress(TimeoutExpired):
-            self.popen.wait(SECONDS_TO_END)
-
-    def kill(self) -> None:
-        """End the program, and everything that it started, if it still runs."""
-        self._finalizer()
-
-    def _status(self) -> str:
-        try:
-            status = self.popen.wait(SECONDS_TO_END)
-        except TimeoutExpired:
-            return "did not end"
-        if status >= 0:
-            return f"ended with status {status}"
-        return f"was ended by signal {-status} ({signal.strsignal(-status)})"
-
-    def _shown_errors(self) -> str:
-        lines = bytes(self._errors).decode(errors="replace").strip()
-        return f"; the end of its standard error:\n{lines}" if lines else ""
+        if self._program is not None:
+            self._program.kill()
+            self._program = None
 
 
 def serve(prepare: Callable[[], tuple[Handshake, Implementation]]) -> None:
@@ -307,92 +230,3 @@ def _outcome_to_json(run: Implementation, case: Case) -> encoding.Json:
         return {"error": {"type": error.kind, "message": error.message, "call": error.call}}
     except Exception as error:
         return {"error": {"type": type(error).__name__, "message": str(error), "call": None}}
-
-
-def _outcome(case: Case, line: bytes) -> list[Record]:
-    """Return or raise what an answer says, if it is an answer to the case at all."""
-    try:
-        answer = encoding.from_line(line)
-        if answer.pop("id", None) != case.id or len(answer) != 1:
-            raise ValueError(f"the keys must be 'id', here {case.id!r}, and one of {', '.join(OUTCOMES)}")
-        outcome, content = answer.popitem()
-        if outcome == "trajectory":
-            trajectory = encoding.trajectory_from_json(content)
-            _check_shapes(case, trajectory)
-            return trajectory
-        if outcome == "unsupported":
-            raise Unsupported(text("unsupported", content))
-        if outcome == "error":
-            raise _error(content)
-        raise ValueError(f"{outcome!r} must be one of {', '.join(OUTCOMES)}")
-    except (TypeError, ValueError) as error:
-        raise InvalidAnswer(f"the answer to case {case.id}: {error}") from error
-
-
-def _error(content: Any) -> ImplementationError:
-    if not isinstance(content, dict) or set(content) != {"type", "message", "call"}:
-        reject_value("error", content, "an object with the keys type, message and call")
-    call = content["call"]
-    index = None if call is None else integer_at_least("error.call", call, 0)
-    return ImplementationError(text("error.type", content["type"]), str(content["message"]), index)
-
-
-def _check_shapes(case: Case, trajectory: list[Record]) -> None:
-    expected = [[variable.shape for variable in case.variables]] * (len(case.gradients) + case.finalize)
-    found = [[variable.shape for variable in record["variables"]] for record in trajectory]
-    if found != expected:
-        reject_value("the shapes of the variables in all records", found, f"{expected}")
-
-
-def _handshake(line: bytes) -> Handshake:
-    try:
-        document = encoding.from_line(line)
-        if document.pop("protocol", None) != PROTOCOL:
-            raise ValueError(f"'protocol' must be {PROTOCOL}")
-        text("name", document.get("name"))
-        text("version", document.get("version"))
-        return Handshake(**document)
-    except (TypeError, ValueError) as error:
-        raise InvalidAnswer(f"the handshake: {error}") from error
-
-
-def _talk(process: Program, requests: Lines, answers: Lines) -> None:
-    """Write requests and read answers, in turn, until there are no more requests."""
-    assert process.stdin is not None
-    assert process.stdout is not None
-    for request in iter(requests.get, None):
-        with contextlib.suppress(BrokenPipeError):
-            process.stdin.write(request)
-            process.stdin.flush()
-        answers.put(process.stdout.readline(LONGEST_LINE))
-    with contextlib.suppress(BrokenPipeError):
-        process.stdin.close()
-
-
-def _listen(process: Program, errors: bytearray) -> None:
-    """Read standard error to its end and keep the last of it."""
-    assert process.stderr is not None
-    while chunk := os.read(process.stderr.fileno(), 65536):
-        errors.extend(chunk)
-        del errors[:-SHOWN_OF_STANDARD_ERROR]
-
-
-def _end(process: Program, requests: Lines, threads: list[threading.Thread]) -> None:
-    """End a process that may still run, and free all that belongs to it."""
-    if process.poll() is None:
-        if sys.platform == "win32":
-            process.kill()
-        else:
-            # macOS refuses for a process that ended just now.
-            with contextlib.suppress(PermissionError):
-                os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-    requests.put(None)
-    for thread in threads:
-        thread.join(SECONDS_TO_END)
-    # A pipe that somebody else still holds open would block its thread, and closing it this one.
-    if not any(thread.is_alive() for thread in threads):
-        for pipe in (process.stdin, process.stdout, process.stderr):
-            assert pipe is not None
-            with contextlib.suppress(BrokenPipeError):
-                pipe.close()

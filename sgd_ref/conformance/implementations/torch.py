@@ -6,11 +6,8 @@ import importlib.util
 import os
 import shutil
 import sys
-from pathlib import Path
-from typing import Self
 
-from sgd_ref.conformance.case import Case, Record
-from sgd_ref.conformance.implementations.process import Handshake, Worker
+from sgd_ref.conformance.implementations.framework import Framework
 from sgd_ref.validation import reject_value
 
 VARIANTS = ("loop", "foreach", "fused", "compiled")
@@ -55,7 +52,7 @@ def obstacle(variant: str) -> str | None:
     return None
 
 
-class Torch:
+class Torch(Framework):
     """``torch.optim.SGD`` as an implementation: call it with a case, get the trajectory.
 
     Parameters
@@ -87,36 +84,4 @@ class Torch:
         missing = obstacle(variant)
         if missing is not None:
             raise ModuleNotFoundError(missing)
-        # The worker finds modules where this process finds them.
-        path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
-        environment = {**os.environ, **ENVIRONMENT, "PYTHONPATH": path}
-        self._worker = Worker([sys.executable, "-m", WORKER, variant], environment, time_limit)
-
-    @property
-    def handshake(self) -> Handshake:
-        """The name and the versions; starts the process if it does not run."""
-        return self._worker.handshake
-
-    def __call__(self, case: Case) -> list[Record]:
-        """Return the trajectory that PyTorch gives.
-
-        Raises
-        ------
-        Unsupported
-            If PyTorch, or the variant, does not offer what the case needs.
-        ImplementationError
-            If PyTorch raised an error; with its type, its message and the call.
-        WorkerFailed
-            If the process died or hung.
-        """
-        return self._worker(case)
-
-    def close(self) -> None:
-        """End the process, if it runs."""
-        self._worker.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
+        super().__init__(WORKER, [variant], ENVIRONMENT, time_limit)

@@ -1,16 +1,15 @@
-"""What ``torch.optim.SGD`` of PyTorch 2.13.0 is known for: contradictions and errors, by variant.
+"""What ``torch.optim.SGD`` of PyTorch 2.13.0 is known for: deviations and errors, by variant.
 
-`expected` says which contradictions to look for in a case. Each was checked against an evaluation of the
-formulas in float64 with that contradiction in it: what PyTorch answered to the standard cases is within 8
-units in the last place, of the largest number that an element was on its way, of the evaluation with the
-expected contradictions, and far from the one without any of them. Left out is contested ground. Files are
+`expected` says which deviations to look for in a case. Each contradiction was checked against an evaluation
+of the formulas in float64 with that contradiction in it: what PyTorch answered to the standard cases is
+within 8 units in the last place, of the largest number that an element was on its way, of the evaluation with
+the expected contradictions, and far from the one without any of them. Left out is contested ground. Files are
 those of ``torch``, measured on a CPU with AVX-512 and fused multiply-add.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
@@ -18,35 +17,17 @@ import numpy as np
 from sgd_ref.arithmetic.rounded import BFLOAT16, FLOAT16, FLOAT64
 from sgd_ref.conformance.case import Case
 from sgd_ref.conformance.explanation import KnownFailure
-from sgd_ref.conformance.implementations.keras_known import Known
+from sgd_ref.conformance.faithful.accumulation import QuotientsAccumulated
+from sgd_ref.conformance.faithful.combined import LoopOfTensors
+from sgd_ref.conformance.faithful.precision import StepInFloat32
+from sgd_ref.conformance.implementations.known import Known, KnownDeviation, expected_in, known_for
 from sgd_ref.conformance.implementations.torch import VARIANTS
 from sgd_ref.gradients import SparseRows
-
-
-@dataclass(frozen=True)
-class Contradiction:
-    """A known deviation that means something else than the documentation of Keras.
-
-    Attributes
-    ----------
-    name : str
-        The deviation.
-    evidence : str
-        File and function, and the address of a public thread where there is one.
-    concerns : callable
-        Whether it may be seen in a case.
-    variants : tuple of str
-        Where it is.
-    """
-
-    name: str
-    evidence: str
-    concerns: Callable[[Case], bool]
-    variants: tuple[str, ...] = VARIANTS
+from sgd_ref.optimizer import SGD
 
 
 def expected(case: Case, variant: str) -> tuple[str, ...]:
-    """Return the names of the contradictions that a variant may show in a case.
+    """Return the names of the deviations that a variant may show in a case.
 
     Parameters
     ----------
@@ -68,7 +49,7 @@ def expected(case: Case, variant: str) -> tuple[str, ...]:
     >>> expected(case, "loop")
     ('rate-outside-velocity',)
     """
-    return tuple(known.name for known in CONTRADICTIONS if variant in known.variants and known.concerns(case))
+    return expected_in(case, variant, KNOWN_DEVIATIONS)
 
 
 def has_momentum(case: Case) -> bool:
@@ -131,79 +112,103 @@ def has_scalar_of_float64(case: Case) -> bool:
 
     Sparse gradients are none that a graph takes, so that the step runs as it is.
     """
-    has_rows = any(isinstance(gradient, SparseRows) for call in case.gradients for gradient in call)
     has_scalar = any(variable.dtype == FLOAT64 and variable.ndim == 0 for variable in case.variables)
-    return has_momentum(case) and has_scalar and not has_rows
+    return has_momentum(case) and has_scalar and not has_rows(case)
 
 
-CONTRADICTIONS = (
-    Contradiction(
+def has_rows(case: Case) -> bool:
+    """Whether there are sparse gradients."""
+    return any(isinstance(gradient, SparseRows) for call in case.gradients for gradient in call)
+
+
+def scales_dynamically(case: Case) -> bool:
+    """Whether there is a GradScaler."""
+    return case.loss_scaling is not None
+
+
+def _everywhere(name: str, evidence: str, concerns: Callable[[Case], bool]) -> KnownDeviation:
+    return KnownDeviation(name, evidence, concerns, VARIANTS)
+
+
+KNOWN_DEVIATIONS = (
+    _everywhere(
+        "scale-without-limits",
+        "amp/grad_scaler.py, `update`: nothing keeps `backoff_factor` from subnormal scales, whose "
+        "reciprocal in float32 is infinite",
+        scales_dynamically,
+    ),
+    _everywhere(
         "accumulator-used-without-gradient",
         "autograd adds up in `p.grad`, which is there at the update though the last batch added nothing",
         misses_gradients_while_accumulating,
     ),
-    Contradiction(
+    _everywhere(
         "norm-of-rounded-squares",
         "nn/utils/clip_grad.py, `_get_total_norm`: squares in float32 overflow and underflow",
         clips_by_norm,
     ),
-    Contradiction(
-        "norm-of-half-norms",
-        "nn/utils/clip_grad.py, `_get_total_norm`: each norm is rounded to the dtype of its gradient",
-        clips_half_gradients_globally,
-    ),
-    Contradiction(
+    _everywhere(
         "clip-adds-epsilon",
         "nn/utils/clip_grad.py, `_clip_grads_with_norm_`: `max_norm / (total_norm + 1e-6)`; "
         "https://github.com/pytorch/pytorch/pull/7492 has the line",
         clips_by_norm,
     ),
-    Contradiction(
+    _everywhere(
         "infinite-norm-hides-gradients",
         "nn/utils/clip_grad.py, `_clip_grads_with_norm_`: an infinite norm gives the factor 0; "
         "https://github.com/pytorch/pytorch/issues/46849",
         clips_globally,
     ),
-    Contradiction(
-        "zero-decay-skipped",
-        "optim/sgd.py: `if weight_decay != 0`, so that an infinite weight is not made NaN by 0.0",
-        lambda case: case.config["weight_decay"] == 0,
-    ),
-    Contradiction(
+    _everywhere(
         "decay-enters-velocity",
         "optim/sgd.py, `_single_tensor_sgd`: `grad.add(param, alpha=weight_decay)` before the momentum; "
         "there is no decoupled decay in SGD, https://github.com/pytorch/pytorch/pull/4429",
         lambda case: decays(case) and has_momentum(case),
     ),
-    Contradiction(
+    _everywhere(
         "rate-outside-velocity",
         "optim/sgd.py, `_single_tensor_sgd`: `buf.mul_(momentum).add_(grad)`, then `param.add_(grad, "
         "alpha=-lr)`; https://github.com/pytorch/pytorch/issues/1099",
         lambda case: has_momentum(case) and rate_varies(case),
     ),
-    Contradiction(
+    KnownDeviation(
         "scalar-gradient-lost",
         "fx/passes/_tensorify_python_scalars.py erases `add_` of a float64 scalar from the compiled step, "
         "so that its buffer never gets another gradient; with the pass switched off it does",
         has_scalar_of_float64,
         ("compiled",),
     ),
-    Contradiction(
+    KnownDeviation(
         "vector-body-skipped",
         "optim/sgd.py, `torch._fused_sgd_`: whole vectors of half types stay as they were, only the rest "
         "is updated; https://github.com/pytorch/pytorch/issues/191763",
         has_half_variables,
         ("fused",),
     ),
-    Contradiction(
+    KnownDeviation(
         "average-by-difference",
         "optim/swa_utils.py, `get_ema_multi_avg_fn`: `torch._foreach_lerp_` subtracts infinity from "
         "itself; https://github.com/pytorch/pytorch/issues/111374 is about the same formula",
         lambda case: bool(case.config["use_ema"]) and has_non_finite_numbers(case),
         ("foreach", "fused", "compiled"),
     ),
+    _everywhere(
+        "norm-of-half-norms",
+        "nn/utils/clip_grad.py, `_get_total_norm`: each norm is rounded to the dtype of its gradient",
+        clips_half_gradients_globally,
+    ),
+    _everywhere(
+        "zero-decay-skipped",
+        "optim/sgd.py: `if weight_decay != 0`, so that an infinite weight is not made NaN by 0.0",
+        lambda case: case.config["weight_decay"] == 0,
+    ),
+    _everywhere(
+        "rows-merged-late",
+        "optim/sgd.py: gradients, and the momentum buffers made of them, stay lists of rows that `add_` adds",
+        has_rows,
+    ),
 )
-"""In the order of a step."""
+"""Contradictions in the order of a step, then what is but another evaluation, or is NaN in its own way."""
 
 
 def starts_a_buffer_late(case: Case) -> bool:
@@ -220,6 +225,20 @@ def starts_a_buffer_late(case: Case) -> bool:
     return len(set(first.values())) > 1
 
 
+class _StepOfHalvesInFloat32(QuotientsAccumulated, StepInFloat32):
+    """Means of quotients, as loops of PyTorch take them, and a step of half variables in float32."""
+
+
+EVALUATIONS: Mapping[str, tuple[type[SGD], ...]] = MappingProxyType(
+    {
+        "loop": (LoopOfTensors,),
+        "foreach": (LoopOfTensors,),
+        "fused": (LoopOfTensors, _StepOfHalvesInFloat32),
+        "compiled": (LoopOfTensors,),
+    }
+)
+"""Faithful variants of the definition that round as each variant does."""
+
 _FAILURES: Mapping[str, tuple[KnownFailure, ...]] = {
     "fused": (
         KnownFailure(
@@ -232,12 +251,6 @@ _FAILURES: Mapping[str, tuple[KnownFailure, ...]] = {
 }
 
 KNOWN: Mapping[str, Known] = MappingProxyType(
-    {
-        variant: Known(
-            {known.name: known.evidence for known in CONTRADICTIONS if variant in known.variants},
-            _FAILURES.get(variant, ()),
-        )
-        for variant in VARIANTS
-    }
+    {variant: known_for(variant, KNOWN_DEVIATIONS, _FAILURES.get(variant, ())) for variant in VARIANTS}
 )
 """By variant."""

@@ -56,7 +56,7 @@ def feature_table(all_findings: Sequence[Findings]) -> Table:
     table.add_column("feature")
     table.add_column("value")
     for findings in all_findings:
-        table.add_column(findings.report.name)
+        table.add_column(_heading(findings))
     for axis, values in AXES.items():
         for position, value in enumerate(values):
             cells = [
@@ -88,12 +88,19 @@ def _names_table(all_findings: Sequence[Findings], contradicting: bool, title: s
     table = Table(title=f"{len(found)} {title}", title_justify="left")
     table.add_column("name")
     for findings in all_findings:
-        table.add_column(findings.report.name, justify="right")
+        table.add_column(_heading(findings), justify="right")
     table.add_column("for example")
     for name, example in found.items():
         counts = [len(findings.cases_of(name)) for findings in all_findings]
         table.add_row(name, *(str(count) if count else "" for count in counts), example)
     return table
+
+
+def _heading(findings: Findings) -> str:
+    """Return what was run, and below it as what it introduced itself, if it did."""
+    versions = findings.versions
+    itself = f"\n{versions['name']} {versions['version']}" if "name" in versions else ""
+    return escape(findings.report.name + itself)
 
 
 def _has(verdict: Verdict, axis: str, value: str) -> bool:

@@ -46,6 +46,7 @@ TELLING = (
     "exact/staircase/float32",
     "named/overflows-when-unscaled-by-0.5",
     "named/count-passes-32-bits-float32",
+    "exact/momentum/float64",
 )
 """Cases that tell any two mistakes apart, chosen one after another by the pairs that each separates."""
 

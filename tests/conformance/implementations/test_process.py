@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import signal
 import subprocess
 import sys
 import time
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ import numpy as np
 import pytest
 
 from sgd_ref.conformance.case import Case, Unsupported
-from sgd_ref.conformance.implementations import process
+from sgd_ref.conformance.implementations import answer, failures, process, running_program
 from sgd_ref.conformance.implementations.process import ImplementationError, Worker
 
 START = """
@@ -79,7 +81,7 @@ def nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             super().__init__(*arguments, **options)
             started.append(self.pid)
 
-    monkeypatch.setattr(process, "Popen", Recorded)
+    monkeypatch.setattr(running_program, "Popen", Recorded)
     yield
     gc.collect()
     assert all(is_gone(identity) for identity in started)
@@ -136,7 +138,16 @@ def test_crash_by_a_signal_is_named() -> None:
 
 def test_crash_in_the_middle_of_an_answer() -> None:
     with worker("""sys.stdout.write('{"id": "bad", "traj'); sys.stdout.flush(); sys.exit(0)""") as run:
-        with pytest.raises(process.WorkerDied, match="no complete answer"):
+        with pytest.raises(
+            process.WorkerDied, match=r"no complete answer, only b'.*\"traj', and .* status 0"
+        ):
+            run(case("bad"))
+        assert_good(run)
+
+
+def test_half_a_line_and_then_silence() -> None:
+    with worker("""sys.stdout.write('{"id": "b'); sys.stdout.flush(); time.sleep(600)""", 1.0) as run:
+        with pytest.raises(process.WorkerHung, match=r"1 seconds, only 9 bytes without a newline: b'.*\"b'"):
             run(case("bad"))
         assert_good(run)
 
@@ -192,10 +203,26 @@ def test_junk_is_refused_and_the_next_case_runs(reaction: str) -> None:
         assert_good(run)
 
 
-def test_junk_after_an_answer_is_not_taken_for_the_next_one() -> None:
-    with worker("unchanged(case); unchanged(case)") as run:
+def test_two_lines_at_once_are_refused() -> None:
+    twice = "line = json.dumps({'id': case['id'], 'unsupported': 'w'}) + '\\n'"
+    with worker(f"{twice}; sys.stdout.write(line + line); sys.stdout.flush()") as run:
+        with pytest.raises(process.InvalidAnswer, match=r"it wrote more than one line: b'\{"):
+            run(case("bad"))
+        assert_good(run)
+
+
+@pytest.mark.parametrize("leaving", ["", "; sys.exit(0)"])
+def test_a_late_line_is_not_taken_for_the_next_answer(tmp_path: Path, leaving: str) -> None:
+    written = tmp_path / "written"
+    late = f"time.sleep(0.3); unchanged(case); open({str(written)!r}, 'w').close()"
+    with worker(f"unchanged(case); {late}{leaving}") as run:
+        first = identity_of(run)
         run(case("twice"))
-        with pytest.raises(process.InvalidAnswer, match="here 'bad'"):
+        while not written.exists():
+            time.sleep(0.01)
+        if leaving:
+            os.waitid(os.P_PID, first, os.WEXITED | os.WNOWAIT)
+        with pytest.raises(process.InvalidAnswer, match=r"what no case had asked for: b'{.*twice"):
             run(case("bad"))
         assert_good(run)
 
@@ -213,17 +240,71 @@ def test_junk_after_an_answer_is_not_taken_for_the_next_one() -> None:
 )
 def test_wrong_numbers_and_shapes_are_refused(records: str) -> None:
     with worker(f"answer(case, trajectory={records})") as run:
-        with pytest.raises(process.InvalidAnswer, match="the shapes of the variables"):
+        with pytest.raises(
+            process.InvalidAnswer, match=r"number of records|dtypes and shapes of record \d.variables"
+        ):
             run(case("bad"))
         assert_good(run)
 
 
-def test_overlong_answers_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process, "LONGEST_LINE", 10_000)
-    with worker("sys.stdout.write('x' * 20_000); sys.stdout.flush(); time.sleep(600)") as run:
-        with pytest.raises(process.WorkerDied, match="no complete answer, and the process did not end"):
+def test_wrong_dtypes_are_refused() -> None:
+    wider = "{'dtype': 'float64', 'shape': [], 'bits': '4000000000000000'}"
+    with worker(f"answer(case, trajectory=[{{'variables': [case['variables'][0], {wider}]}}] * 2)") as run:
+        with pytest.raises(
+            process.InvalidAnswer, match=r"float64\[\].*must be .*'float32\[\]'|got .*float64"
+        ):
             run(case("bad"))
         assert_good(run)
+
+
+@contextlib.contextmanager
+def memory_stays_small() -> Iterator[None]:
+    """Assert that no more than 8 MiB of memory were taken at any time."""
+    tracemalloc.start()
+    try:
+        yield
+        assert tracemalloc.get_traced_memory()[1] < 2**23
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(("text", "message"), [("x", r"more than \d+ bytes in a line"), ("x\\n", "one line")])
+def test_a_flood_on_standard_output_does_not_fill_memory(text: str, message: str) -> None:
+    flood = f"while True:\n    sys.stdout.write('{text}' * 65536)"
+    with memory_stays_small(), worker(flood) as run:
+        with pytest.raises(process.InvalidAnswer, match=message):
+            run(case("bad"))
+        assert_good(run)
+
+
+def test_a_flood_between_two_cases_stays_in_the_pipe() -> None:
+    flood = "unchanged(case)\ntime.sleep(0.2)\nwhile True:\n    print('x' * 65536)"
+    with memory_stays_small(), worker(flood) as run:
+        run(case("last"))
+        time.sleep(1.0)
+        with pytest.raises(process.InvalidAnswer, match="what no case had asked for: b'xxx"):
+            run(case("bad"))
+        assert_good(run)
+
+
+def test_an_answer_may_be_as_long_as_every_array_needs() -> None:
+    everything = ["variables", "velocities", "averages", "accumulators"]
+    records = f"[{{key: case['variables'] for key in {everything}}}] * len(case['gradients'])"
+    large = case("large", size=100_000)
+    wide = Case("large", {}, large.names, tuple(v.astype("f8") for v in large.variables), large.gradients)
+    with worker(f"answer(case, trajectory={records})") as run:
+        assert run(wide)[1]["accumulators"][0].tobytes() == wide.variables[0].tobytes()
+    assert answer.longest_answer(wide) < 2 * 4 * 2 * 17 * 400_001 + 2**20
+
+
+def test_what_a_program_says_can_be_shown() -> None:
+    reaction = "answer(case, unsupported='\\x1b[31m \\ud800 ' + 'x' * 9000)"
+    with worker(reaction) as run, pytest.raises(Unsupported) as caught:
+        run(case("bad"))
+    shown = str(caught.value)
+    shown.encode()
+    assert shown.startswith("\N{REPLACEMENT CHARACTER}[31m \N{REPLACEMENT CHARACTER} xxx")
+    assert len(shown) == failures.LONGEST_SHOWN + 3
 
 
 def test_flood_on_standard_error_neither_blocks_nor_fills_memory() -> None:
@@ -235,7 +316,7 @@ def test_flood_on_standard_error_neither_blocks_nor_fills_memory() -> None:
         pytest.raises(process.WorkerDied, match=r"the end$") as caught,
     ):
         run(case("flood"))
-    assert len(str(caught.value)) < 2 * process.SHOWN_OF_STANDARD_ERROR
+    assert len(str(caught.value)) < 2 * running_program.SHOWN_OF_STANDARD_ERROR
 
 
 @pytest.mark.parametrize(
@@ -244,15 +325,21 @@ def test_flood_on_standard_error_neither_blocks_nor_fills_memory() -> None:
         ("", process.WorkerDied, "ended with status 0"),
         ("raise ImportError('no such module')", process.WorkerDied, "no such module"),
         ("print('hello')", process.InvalidAnswer, "the handshake: not a line of JSON"),
-        ("print('{}')", process.InvalidAnswer, "'protocol' must be 1"),
+        ("print('{}')", process.InvalidAnswer, "protocol must be 1"),
         (
             'print(\'{"protocol": 2, "name": "n", "version": "1"}\')',
             process.InvalidAnswer,
-            "'protocol' must be 1",
+            "protocol must be 1",
         ),
         ('print(\'{"protocol": 1, "version": "1"}\')', process.InvalidAnswer, "name must be a string"),
         ('print(\'{"protocol": 1, "name": "n", "version": ""}\')', process.InvalidAnswer, "version must be"),
         ('print(\'{"protocol": 1, "name": "n", "version": "1", "x": 1}\')', process.InvalidAnswer, "'x'"),
+        ("print('x' * 70_000)", process.InvalidAnswer, "more than 65536 bytes in a line"),
+        (
+            'print(\'{"protocol": 1, "name": "n", "version": "1"}\' + chr(10) + "more")',
+            process.InvalidAnswer,
+            "more than one line",
+        ),
     ],
 )
 def test_broken_handshakes_are_refused(greeting: str, error: type[Exception], message: str) -> None:
@@ -272,13 +359,13 @@ def test_hang_before_the_handshake() -> None:
 def test_handshake_is_read_completely() -> None:
     greeting = (
         '{"protocol": 1, "name": "my_sgd", "version": "1.0", "language": "C", "dtypes": ["float32"],'
-        ' "features": {"momentum": ["none", "classic"]}, "versions": {"libm": "2.39"}}'
+        ' "features": {"update": ["plain", "momentum"]}, "versions": {"libm": "2.39"}}'
     )
     with Worker([sys.executable, "-c", f"print('{greeting}')"]) as run:
         handshake = run.handshake
     assert (handshake.name, handshake.version, handshake.language) == ("my_sgd", "1.0", "C")
     assert handshake.dtypes == ["float32"]
-    assert handshake.features == {"momentum": ["none", "classic"]}
+    assert handshake.features == {"update": ["plain", "momentum"]}
     assert handshake.versions == {"libm": "2.39"}
 
 

@@ -377,10 +377,10 @@ def test_errors_name_the_call(start: Start, variant: str) -> None:
 def test_a_process_that_died_is_started_again(start: Start) -> None:
     run = start("loop")
     assert first(run(case([[2.0]]))) == [[-1.0]]
-    process = run._worker._process
-    assert process is not None
-    process.popen.kill()
-    process.popen.wait()
+    program = run._worker._program
+    assert program is not None
+    program._popen.kill()
+    program._popen.wait()
     assert first(run(case([[2.0]]))) == [[-1.0]]
 
 

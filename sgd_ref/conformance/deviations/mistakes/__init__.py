@@ -46,12 +46,12 @@ MISTAKES: tuple[Deviation, ...] = (
     *NORM,
     *DECAY,
     *EXCLUSION,
+    *ELEMENTS,
     *UPDATE,
     *VELOCITY,
     *NESTEROV,
     *AVERAGES,
     *OVERWRITING,
-    *ELEMENTS,
     *PRECISION,
 )
 """All of them, in the order of a call: its preparation, its stages, and what concerns all stages."""

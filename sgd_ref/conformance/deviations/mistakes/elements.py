@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from sgd_ref.arithmetic.rounded import Array
-from sgd_ref.base import Call
+from sgd_ref.call import Call
 from sgd_ref.conformance.deviations.deviation import HALF
 from sgd_ref.conformance.deviations.mistakes.mistake import each, mistake
 from sgd_ref.optimizer import SGD, Gradients, Values
@@ -25,36 +25,44 @@ class ElementsSkipped(SGD):
 
     def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
         """Update the other elements."""
-        updated = super().update(values, gradients, call)
+        return self.kept(values, super().update(values, gradients, call), call)
 
-        def kept(before: list[Array], after: list[Array]) -> list[Array]:
+    def kept(self, before: Values, after: Values, call: Call) -> Values:
+        """Return the values after a stage, but for the elements that are skipped."""
+
+        def mixed(old_arrays: list[Array], new_arrays: list[Array]) -> list[Array]:
+            # Within a step arrays may be wider than the variables that it updates.
             return [
-                np.where(self.skipped(np.arange(old.size), old).reshape(old.shape), old, new)
-                for old, new in zip(before, after, strict=True)
+                np.where(self.skipped(np.arange(w.size), w).reshape(w.shape), old, new)
+                for w, old, new in zip(call.state.variables, old_arrays, new_arrays, strict=False)
             ]
 
         return replace(
-            updated,
-            variables=kept(values.variables, updated.variables),
-            velocities=kept(values.velocities, updated.velocities),
+            after,
+            variables=mixed(before.variables, after.variables),
+            velocities=mixed(before.velocities, after.velocities),
         )
 
-    def skipped(self, position: Array, array: Array) -> Any:
-        """Return for each position in the flat array whether it is skipped."""
-        return np.zeros(array.size, bool)
+    def skipped(self, position: Array, w: Array) -> Any:
+        """Return for each position in the flat variable whether it is skipped."""
+        return np.zeros(w.size, bool)
 
 
 class VectorBodySkipped(ElementsSkipped):
     """In float16 and bfloat16 whole vector registers are not updated, only the elements after the last one.
 
-    Variables smaller than a register are right. Evidence:
+    They are not decayed either. Variables smaller than a register are right. Evidence:
     https://github.com/pytorch/pytorch/issues/191763.
     """
 
-    def skipped(self, position: Array, array: Array) -> Any:
+    def decay(self, values: Values, gradients: Gradients, call: Call) -> Values:
+        """Decay the other elements."""
+        return self.kept(values, super().decay(values, gradients, call), call)
+
+    def skipped(self, position: Array, w: Array) -> Any:
         """Skip whole blocks."""
-        whole = array.size - array.size % HALF_BLOCK
-        return position < (whole if array.dtype in HALF else 0)
+        whole = w.size - w.size % HALF_BLOCK
+        return position < (whole if w.dtype in HALF else 0)
 
 
 class TailSkipped(ElementsSkipped):
@@ -63,9 +71,9 @@ class TailSkipped(ElementsSkipped):
     Evidence: no report is known.
     """
 
-    def skipped(self, position: Array, array: Array) -> Any:
+    def skipped(self, position: Array, w: Array) -> Any:
         """Skip what is left after whole blocks."""
-        return position >= array.size - array.size % BLOCK
+        return position >= w.size - w.size % BLOCK
 
 
 class LastElementSkipped(ElementsSkipped):
@@ -74,9 +82,9 @@ class LastElementSkipped(ElementsSkipped):
     Evidence: no report is known.
     """
 
-    def skipped(self, position: Array, array: Array) -> Any:
+    def skipped(self, position: Array, w: Array) -> Any:
         """Skip the last one."""
-        return position == array.size - 1
+        return position == w.size - 1
 
 
 class ScalarsSkipped(ElementsSkipped):
@@ -85,9 +93,9 @@ class ScalarsSkipped(ElementsSkipped):
     Evidence: no report is known.
     """
 
-    def skipped(self, position: Array, array: Array) -> Any:
+    def skipped(self, position: Array, w: Array) -> Any:
         """Skip all of a scalar."""
-        return np.full(array.size, array.ndim == 0)
+        return np.full(w.size, w.ndim == 0)
 
 
 class SecondHalfSkipped(ElementsSkipped):
@@ -96,9 +104,9 @@ class SecondHalfSkipped(ElementsSkipped):
     Evidence: no report is known.
     """
 
-    def skipped(self, position: Array, array: Array) -> Any:
+    def skipped(self, position: Array, w: Array) -> Any:
         """Skip the second half."""
-        return position >= (array.size + 1) // 2
+        return position >= (w.size + 1) // 2
 
 
 class FirstVariableOnly(SGD):

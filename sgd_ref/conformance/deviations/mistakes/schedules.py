@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 
 from sgd_ref.arithmetic.rounded import BFLOAT16, Array, setting
-from sgd_ref.base import Call
+from sgd_ref.call import Call
 from sgd_ref.conformance.deviations.mistakes.mistake import mistake
 from sgd_ref.conformance.deviations.schedules import Replaced, WithReplacedSchedule
 from sgd_ref.gradients import Gradient

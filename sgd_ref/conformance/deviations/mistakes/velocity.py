@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from sgd_ref.arithmetic.rounded import Array, setting
-from sgd_ref.base import Call
+from sgd_ref.arithmetic.rounded import FLOAT64, Array, setting
+from sgd_ref.call import Call
 from sgd_ref.conformance.deviations.mistakes.mistake import UpdateByVariable, each, mistake
 from sgd_ref.optimizer import SGD, Gradients, Values
 
@@ -41,6 +41,45 @@ class RateOutsideVelocity(SGD):
             direction = gradient + momentum * total if self.settings.nesterov else total
             variables[index] = variables[index] - rate * direction
         return replace(values, variables=variables, velocities=velocities)
+
+
+class ScalarGradientLost(SGD):
+    """The velocity of a float64 variable without axes gets no gradient but its first one.
+
+    Nesterov momentum still adds the gradient itself. The documentation:
+    ``velocity = momentum * velocity - learning_rate * g``. Evidence: a step that PyTorch 2.13.0 compiles, of
+    which `torch/fx/passes/_tensorify_python_scalars.py` erases an `add_` in place; no report is known.
+    """
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self._started: set[int] | None = None
+
+    def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
+        """Update with zeros in their place, and add what Nesterov momentum has of the gradient."""
+        if self.settings.momentum == 0:
+            return super().update(values, gradients, call)
+        if self._started is None:
+            resumed = self.updates_before(call) > 0
+            self._started = set(range(len(gradients))) if resumed else set()
+        lost = {
+            index: gradient
+            for index, gradient in enumerate(gradients)
+            if gradient is not None
+            and gradient.ndim == 0
+            and gradient.dtype == FLOAT64
+            and index in self._started
+        }
+        self._started |= {index for index, gradient in enumerate(gradients) if gradient is not None}
+        left = [np.zeros_like(g) if index in lost else g for index, g in enumerate(gradients)]
+        updated = super().update(values, left, call)
+        if not self.settings.nesterov:
+            return updated
+        variables = [
+            w - setting(float(call.learning_rate), w.dtype) * lost[index] if index in lost else w
+            for index, w in enumerate(updated.variables)
+        ]
+        return replace(updated, variables=variables)
 
 
 class RateInsideAndOutside(UpdateByVariable):
@@ -204,6 +243,7 @@ def _sum_behind(velocity: Array, learning_rate: np.float32) -> Array:
 
 
 VELOCITY = (
+    mistake("scalar-gradient-lost", ScalarGradientLost),
     mistake("rate-outside-velocity", RateOutsideVelocity),
     mistake("rate-inside-and-outside-velocity", RateInsideAndOutside),
     mistake("dampened", Dampened),

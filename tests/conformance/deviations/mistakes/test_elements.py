@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from sgd_ref import SparseRows
+from sgd_ref.conformance.deviations import compose
 
 MOMENTUM = {"momentum": 0.5}
 
@@ -130,6 +131,19 @@ def test_elements_that_are_reached(
     outcome = after(name, [[0.0] * size], [[2.0] * size], dtype=dtype, **MOMENTUM)
     expected = [-1.0 if position in reached else 0.0 for position in range(size)]
     assert (outcome.variables, outcome.velocities) == ([expected], [expected])
+
+
+def test_elements_that_are_not_reached_do_not_decay(after: Any) -> None:
+    outcome = after("vector-body-skipped", [[8.0] * 17], [[0.0] * 17], dtype="float16", weight_decay=0.5)
+    assert outcome.variables == [[8.0] * 16 + [6.0]]
+
+
+def test_elements_are_not_reached_whatever_the_update_does() -> None:
+    names = ["rate-outside-velocity", "decay-enters-velocity", "vector-body-skipped"]
+    w = np.full(17, 8.0, "float16")
+    optimizer = compose(names)[0](0.5, momentum=0.5, weight_decay=0.5)
+    optimizer.apply([np.full(17, 4.0, "float16")], [w])
+    assert w.tolist() == [8.0] * 16 + [8 - 0.5 * (4 + 0.5 * 8)]
 
 
 def test_scalars_are_not_reached(after: Any) -> None:

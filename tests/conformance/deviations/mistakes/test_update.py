@@ -50,6 +50,40 @@ def test_two_updates(after: Any, name: str | None, settings: dict[str, Any], var
     assert after(name, [[8.0]], [[4.0]], [[2.0]], **settings).variables == [[variable]]
 
 
+@pytest.mark.parametrize(
+    ("dtype", "value", "settings", "variable"),
+    [
+        # The velocities are -2 and 1/2 * -2; Nesterov's steps are 1/2 * -2 - 2 and 1/2 * -1 - 1.
+        ("float64", 8.0, MOMENTUM, 8 - 2.0 - 1),
+        ("float64", 8.0, NESTEROV, 8 - 3.0 - 1.5),
+        ("float32", 8.0, MOMENTUM, 8 - 2.0 - 2),
+        ("float64", [8.0], MOMENTUM, [8 - 2.0 - 2]),
+        ("float64", 8.0, {}, 8 - 2.0 - 1),
+    ],
+)
+def test_gradients_of_scalars(
+    after: Any, dtype: str, value: Any, settings: dict[str, Any], variable: Any
+) -> None:
+    calls = ([[4.0]], [[2.0]]) if isinstance(value, list) else ([4.0], [2.0])
+    outcome = after("scalar-gradient-lost", [value], *calls, dtype=dtype, **settings)
+    assert outcome.variables == [variable]
+
+
+def test_the_first_gradient_of_a_scalar_counts_whenever_it_comes(after: Any) -> None:
+    calls = [None, [0.0]], [4.0, [0.0]], [2.0, [0.0]]
+    outcome = after("scalar-gradient-lost", [8.0, [0.0]], *calls, dtype="float64", **MOMENTUM)
+    assert outcome.velocities[0] == 0.5 * -2.0
+
+
+def test_a_velocity_that_was_restored_has_had_its_first_gradient(after: Any) -> None:
+    def after_two_calls(weights: list[Any]) -> None:
+        weights[0][...] = 2
+        weights[-1][...] = -2.0
+
+    outcome = after("scalar-gradient-lost", [8.0], [4.0], dtype="float64", state=after_two_calls, **MOMENTUM)
+    assert outcome.velocities == [-1.0]
+
+
 def test_the_rate_outside_of_the_velocity_shows_when_it_changes(after: Any) -> None:
     def run(name: str | None, values: list[float]) -> Any:
         rates = iter(values)

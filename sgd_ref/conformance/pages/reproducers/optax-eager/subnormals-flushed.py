@@ -1,11 +1,12 @@
-"""optax eager (optax 0.2.8, numpy 2.4.6, jax 0.10.2, jaxlib 0.10.2) differs from what is documented: optimization/flush-to-zero
+"""optax eager (optax 0.2.8, numpy 2.4.6, jax 0.10.2, jaxlib 0.10.2) differs from what is documented: float32/momentum/none/none/none/none/none/constant/dense/subnormal/dyadic
 
 subnormals-flushed: Subnormal numbers become zero, as operands and as results of every operation.
 
-shrunk from optimization/flush-to-zero: Whether an implementation does this: subnormals-flushed.
+shrunk from float32/momentum/none/none/none/none/none/constant/dense/subnormal/dyadic: a combination
+of the feature axes
 
 First difference seen:
-    call 0, variables of probe[0]: expected 0x80400000 (-5.87747175e-39), got 0x00000000 (0), 4.1943e+06 units apart
+    call 0, variables of table[0]: expected 0x80400000 (-5.87747175e-39), got 0x00000000 (0), 4.1943e+06 units apart
 
 Exit status: 0 if every expected bit is there, 1 if the implementation still differs.
 """
@@ -76,7 +77,7 @@ class Case(SimpleNamespace):
 
 
 CASE = Case(
-    id='optimization/flush-to-zero',
+    id='float32/momentum/none/none/none/none/none/constant/dense/subnormal/dyadic',
     kind='trajectory',
     config={'learning_rate': 0.5,
      'momentum': 0.0,
@@ -91,7 +92,7 @@ CASE = Case(
      'name': 'SGD',
      'loss_scale_factor': None,
      'gradient_accumulation_steps': None},
-    names=('probe',),
+    names=('table',),
     variables=(
         np.array([0.0], "float32"),
     ),
@@ -111,7 +112,7 @@ CASE = Case(
     notes="",
 )
 
-NAMES = ['probe']
+NAMES = ['table']
 
 # What is documented, bit by bit.
 EXPECTED = [

@@ -49,12 +49,10 @@ def moved_arrays(workload: Workload) -> Moved:
     # Written to, since pages of zeros that were only asked for all lie in the same place.
     added = np.full(workload.elements, 0, dtype)
     written = [np.full(workload.elements, 1, dtype) for _ in range(workload.arrays_written)]
-    spare = workload.arrays_read - workload.arrays_written - 1
-    if not spare:
+    if workload.arrays_read == len(written) + 1:
         return Moved(written, added, None)
-    return Moved(
-        written, added, added[: added.size // 2 * 2].view(np.float32) if dtype == np.int16 else added
-    )
+    pairs = added[: added.size // 2 * 2]
+    return Moved(written, added, pairs.view(np.float32) if dtype.itemsize == 2 else added)
 
 
 def in_parts(function: Callable[..., Any], arrays: Sequence[Array], threads: int) -> Step:

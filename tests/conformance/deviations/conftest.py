@@ -1,4 +1,4 @@
-"""A mistake on a few small numbers, as a test says them in one line."""
+"""A deviation on a few small numbers, as a test says them in one line."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def after(
     state: Callable[[list[Any]], None] | None = None,
     **settings: Any,
 ) -> Outcome:
-    """Return what a mistake (None: the definition) leaves after some calls, all in one dtype.
+    """Return what a deviation (None: the definition) leaves after some calls, all in one dtype.
 
     Each call is a list of gradients: numbers, None, or an object that is passed on as it is. A `state`
     changes the list of arrays that the optimizer is then given as its state.

@@ -1,0 +1,120 @@
+"""Every size around the lengths of vectors and chunks, and every place in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import numba_kernels
+from numba_kernels.check import layouts
+from numba_kernels.check.extent import QUICK, Extent
+from numba_kernels.check.judging import Run, by_kernels, judge, timed
+from numba_kernels.check.layouts import LAYOUTS, Layout
+from numba_kernels.check.making import dense_case, random_numbers
+from numba_kernels.check.result import Result
+from numba_kernels.plan import CHUNK
+from numba_kernels.update import Variant
+from sgd_ref.arithmetic.rounded import Array
+from sgd_ref.conformance import reference
+from sgd_ref.conformance.case import Case, Record
+
+NAME = "sizes"
+
+SMALL = tuple((size,) for size in range(71))
+MIDDLE = tuple((size,) for size in (127, 128, 129, 255, 256, 257, 4095, 4096, 4097))
+LARGE = tuple((size,) for size in (CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK + 1))
+SHAPES = ((), (0,), (1,), (7,), (5, 3), (2, 3, 4), (33, 0), (300,), (70, 11))
+
+LENGTH = 203
+"""Of arrays with the same number everywhere: some vectors, and a rest of each length."""
+
+IN_ORDER = LAYOUTS["offset-0"]
+
+
+class Placement(NamedTuple):
+    """A case and where its arrays lie."""
+
+    case: Case
+    variables_in: Layout = IN_ORDER
+    gradients_in: Layout = IN_ORDER
+
+
+def check(extent: Extent, optimizer_class: Any = numba_kernels.SGD) -> Result:
+    """Check sizes and places in memory with all kernels of the extent."""
+    result = Result(NAME)
+    with timed(result):
+        for placement in _placements(extent):
+            if extent.wants(placement.case.id):
+                judge(result, [placement.case], extent, _placed(placement, optimizer_class))
+        judge(result, _same_everywhere(extent), extent, by_kernels(optimizer_class), _one_for_all)
+    return result
+
+
+def _placed(placement: Placement, optimizer_class: Any) -> Run:
+    return partial(
+        layouts.run,
+        optimizer_class=optimizer_class,
+        variables_in=placement.variables_in,
+        gradients_in=placement.gradients_in,
+    )
+
+
+def _placements(extent: Extent) -> Iterator[Placement]:
+    for dtype, variant in extent.kernels():
+        start = f"{NAME}/{dtype.name}/{variant.name}"
+        yield _dense(f"{start}/small-and-middle", extent, variant, SMALL + MIDDLE, dtype)
+        for name, layout in LAYOUTS.items():
+            shapes = SMALL if name.startswith("offset") else SHAPES
+            is_shown = extent.tier != QUICK or variant == extent.variants(dtype)[-1]
+            if is_shown:
+                yield _dense(f"{start}/variables-{name}", extent, variant, shapes, dtype, layout, IN_ORDER)
+                yield _dense(f"{start}/gradients-{name}", extent, variant, shapes, dtype, IN_ORDER, layout)
+                yield _dense(f"{start}/all-{name}", extent, variant, shapes, dtype, layout, layout)
+        for shape in LARGE:
+            if extent.tier != QUICK or variant == extent.variants(dtype)[-1]:
+                yield _dense(f"{start}/{shape[0]}", extent, variant, [shape], dtype)
+
+
+def _dense(
+    identifier: str,
+    extent: Extent,
+    variant: Variant,
+    shapes: Any,
+    dtype: np.dtype[Any],
+    variables_in: Layout = IN_ORDER,
+    gradients_in: Layout = IN_ORDER,
+) -> Placement:
+    generator = random_numbers(extent, identifier)
+    return Placement(dense_case(identifier, variant, shapes, dtype, generator), variables_in, gradients_in)
+
+
+def _same_everywhere(extent: Extent) -> Iterator[Case]:
+    """Give the same numbers at every index, so that one element tells what all must be."""
+    for dtype, variant in extent.kernels():
+        identifier = f"{NAME}/{dtype.name}/{variant.name}/same-everywhere"
+        single = dense_case(identifier, variant, [(1,)], dtype, random_numbers(extent, identifier))
+        yield _with_length(single, lambda array: np.repeat(array, LENGTH))
+
+
+def _one_for_all(case: Case) -> list[Record]:
+    """Return what the first element becomes, at every index."""
+    trajectory = reference.run(_with_length(case, lambda array: array[:1]))
+    return [
+        {
+            key: [np.repeat(array, LENGTH) for array in value] if isinstance(value, list) else value
+            for key, value in record.items()
+        }
+        for record in trajectory
+    ]
+
+
+def _with_length(case: Case, change: Callable[[Any], Array]) -> Case:
+    return replace(
+        case,
+        variables=tuple(change(array) for array in case.variables),
+        gradients=tuple(tuple(change(gradient) for gradient in call) for call in case.gradients),
+    )

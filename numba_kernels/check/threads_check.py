@@ -1,0 +1,76 @@
+"""The number of threads changes no bit, and two Python threads may step two optimizers at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+import numba_kernels
+from numba_kernels.check.extent import QUICK, Extent
+from numba_kernels.check.judging import by_kernels, judge, timed
+from numba_kernels.check.making import dense_case, random_numbers
+from numba_kernels.check.result import Result
+from numba_kernels.plan import CHUNK, FEWEST_FOR_A_THREAD
+from numba_kernels.update import PLAIN
+from sgd_ref.conformance.case import Case, Record
+
+NAME = "threads"
+
+COUNTS = 1, 2
+"""Numbers of threads."""
+
+SHAPES = (3 * CHUNK + 5,), (17,), (2 * FEWEST_FOR_A_THREAD - 1,), (300, 7)
+"""Enough for the threads to share the work, in shares that begin inside of a variable."""
+
+
+def check(extent: Extent, optimizer_class: Any = numba_kernels.SGD) -> Result:
+    """Check numbers of threads, and optimizers that step at the same time."""
+    result = Result(NAME)
+    with timed(result):
+        for threads in COUNTS:
+            kernels = by_kernels(with_threads(optimizer_class, threads))
+            judge(result, _cases(extent, f"{threads}"), extent, kernels)
+            judge(result, _cases(extent, f"{threads}-at-once"), extent, _twice_at_once(kernels))
+    return result
+
+
+def with_threads(optimizer_class: Any, count: int) -> Any:
+    """Return the class of optimizers that use this many threads."""
+
+    class WithThreads(optimizer_class):  # type: ignore[misc]
+        def __init__(self, *settings: Any, **named: Any) -> None:
+            super().__init__(*settings, **named, threads=count)
+
+    return WithThreads
+
+
+def _cases(extent: Extent, name: str) -> Iterator[Case]:
+    for dtype, variant in extent.kernels():
+        if extent.tier == QUICK and variant != extent.variants(dtype)[-1]:
+            continue
+        clippings: tuple[dict[str, float], ...] = {}, {"global_clipnorm": 3.1}
+        if variant.gradient != PLAIN:
+            clippings += ({"clipnorm": 1.7},)
+        for clipping in clippings:
+            start = f"{NAME}/{dtype.name}/{variant.name}/{next(iter(clipping), 'clipvalue')}"
+            generator = random_numbers(extent, start)
+            yield dense_case(f"{start}/{name}", variant, SHAPES, dtype, generator, **clipping)
+
+
+def _twice_at_once(kernels: Any) -> Any:
+    """Return the implementation in which another Python thread runs the same case at the same time."""
+
+    def run(case: Case) -> list[Record]:
+        with ThreadPoolExecutor(2) as pool:
+            first, second = pool.submit(kernels, case), pool.submit(kernels, case)
+            trajectories = first.result(), second.result()
+        for one, other in zip(*trajectories, strict=True):
+            for a, b in zip(one["variables"], other["variables"], strict=True):
+                if not np.array_equal(a.view(f"u{a.itemsize}"), b.view(f"u{b.itemsize}")):
+                    raise AssertionError("two optimizers that worked at once have different bits")
+        return list(trajectories[0])
+
+    return run

@@ -1,0 +1,183 @@
+"""optax jitted (optax 0.2.8, numpy 2.4.6, jax 0.10.2, jaxlib 0.10.2) differs from what is documented: named/infinite-global-norm-float16
+
+infinite-norm-hides-gradients: An infinite global norm makes finite gradients 0, and only the
+infinite elements NaN.
+
+shrunk from named/infinite-global-norm-float16: One infinite element makes all gradients NaN under a
+global norm.
+
+First difference seen:
+    call 0, variables of probe[0]: expected 0xfe00 (nan), got 0x0000 (0), NaN or a number
+
+Exit status: 0 if every expected bit is there, 1 if the implementation still differs.
+"""
+
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+
+import os
+
+os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+os.environ["JAX_DEBUG_NANS"] = "0"
+os.environ["JAX_DISABLE_JIT"] = "0"
+os.environ["JAX_ENABLE_X64"] = "0"
+os.environ["JAX_NUMPY_DTYPE_PROMOTION"] = "standard"
+os.environ["JAX_PLATFORMS"] = "cpu"
+
+import jax
+import jax.numpy as jnp
+import optax
+
+
+def run(case):
+    variables = [jnp.asarray(value) for value in case.variables]
+    optimizer = optax.sgd(0.5, None, False)
+    optimizer = optax.chain(optax.clip_by_global_norm(0.5), optimizer)
+    state = optimizer.init(variables)
+
+    def advance(variables, state, averages, gradients, averaging):
+        updates, state = optimizer.update(gradients, state, variables)
+        variables = optax.apply_updates(variables, updates)
+        return variables, state, averages
+
+    advance = jax.jit(advance, static_argnames="averaging")
+    trajectory, averages = [], []
+    for call, gradients in enumerate(case.gradients):
+        rate = 0.5
+        pairs = zip(gradients, variables)
+        native = [jnp.asarray(gradient, variable.dtype) for gradient, variable in pairs]
+        averaging = "none"
+        variables, state, averages = advance(variables, state, averages, native, averaging=averaging)
+        record = {"variables": [np.array(variable) for variable in variables], "learning_rate": rate}
+        trajectory.append(record)
+    return trajectory
+
+
+def from_bits(dtype, shape, patterns):
+    """Return the array whose elements, in row-major order, have these bit patterns."""
+    dtype = np.dtype(dtype)
+    unsigned = np.array([int(pattern, 16) for pattern in patterns.split()], f"u{dtype.itemsize}")
+    return unsigned.view(dtype).reshape(shape)
+
+
+def same_bits(first, second):
+    """Return where two arrays of one dtype have the same bits; NaN equals NaN."""
+    unsigned = f"u{first.itemsize}"
+    same = np.ascontiguousarray(first).view(unsigned) == np.ascontiguousarray(second).view(unsigned)
+    return same.reshape(first.shape) | (np.isnan(first) & np.isnan(second))
+
+
+def shown(number):
+    """Return the bit pattern of a number, and the number."""
+    bits = int(np.asarray(number).reshape(1).view(f"u{number.dtype.itemsize}")[0])
+    return f"0x{bits:0{2 * number.dtype.itemsize}x} ({float(number):.9g})"
+
+
+class Case(SimpleNamespace):
+    """Settings, variables, and the gradients of every call."""
+
+
+CASE = Case(
+    id='named/infinite-global-norm-float16',
+    kind='trajectory',
+    config={'learning_rate': 0.5,
+     'momentum': 0.0,
+     'nesterov': False,
+     'weight_decay': None,
+     'clipnorm': None,
+     'clipvalue': None,
+     'global_clipnorm': 0.5,
+     'use_ema': False,
+     'ema_momentum': 0.99,
+     'ema_overwrite_frequency': None,
+     'name': 'SGD',
+     'loss_scale_factor': None,
+     'gradient_accumulation_steps': None},
+    names=('probe',),
+    variables=(
+        np.array([0.0, 0.0], "float16"),
+    ),
+    gradients=(
+        (
+            from_bits("float16", (2,), "0000 7c00"),
+        ),
+    ),
+    state=None,
+    excluded_from_weight_decay=(),
+    loss_scaling=None,
+    learning_rate_calls=None,
+    finalize=False,
+    features=None,
+    learning_rate_units=0,
+    exposes=(),
+    notes="",
+)
+
+NAMES = ['probe']
+
+# What is documented, bit by bit.
+EXPECTED = [
+    {  # call 0
+        "learning_rate": from_bits("float32", (), "3f000000"),  # 0.5
+        "variables": [
+            from_bits("float16", (2,), "fe00 fe00"),  # nan, nan
+        ],
+    },
+]
+
+# What was seen instead.
+SEEN = {
+    (0, "variables", 0): from_bits("float16", (2,), "0000 fe00"),  # 0, nan
+}
+
+
+def compare(trajectory):
+    """Print everything that differs from what is expected; return whether anything does."""
+    if len(trajectory) != len(EXPECTED):
+        print(f"{len(EXPECTED)} records are expected, got {len(trajectory)}")
+        return True
+    differs = False
+    for call, (expected, record) in enumerate(zip(EXPECTED, trajectory)):
+        for quantity, wanted in expected.items():
+            if record.get(quantity) is None:
+                print(f"call {call}, {quantity}: expected, and not reported any more")
+                differs = True
+            elif isinstance(wanted, list):
+                arrays = zip(NAMES, wanted, record[quantity], strict=True)
+                for position, (name, array, got) in enumerate(arrays):
+                    what = f"call {call}, {quantity} of {name}"
+                    seen = SEEN.get((call, quantity, position))
+                    differs |= array_differs(what, array, np.asarray(got), seen)
+            elif isinstance(wanted, int):
+                if record[quantity] != wanted:
+                    print(f"call {call}, {quantity}: expected {wanted}, got {record[quantity]}")
+                    differs = True
+            else:
+                got = np.asarray(record[quantity], wanted.dtype)
+                seen = SEEN.get((call, quantity, 0))
+                differs |= array_differs(f"call {call}, {quantity}", wanted, got, seen)
+    return differs
+
+
+def array_differs(what, expected, got, seen):
+    """Print the elements that differ; return whether any does."""
+    if (got.dtype, got.shape) != (expected.dtype, expected.shape):
+        print(f"{what}: expected {expected.dtype}{expected.shape}, got {got.dtype}{got.shape}")
+        return True
+    differing = np.argwhere(~same_bits(expected, got))
+    for index in map(tuple, differing.tolist()):
+        as_seen = seen is not None and same_bits(seen, got)[index]
+        print(
+            f"{what}{list(index)}: expected {shown(expected[index])}, got {shown(got[index])}"
+            + (", as it was seen before" if as_seen else "")
+        )
+    return len(differing) > 0
+
+
+if __name__ == "__main__":
+    with np.errstate(all="ignore"):
+        if compare(run(CASE)):
+            sys.exit("the implementation still differs")
+    print("every expected bit is there")
