@@ -126,6 +126,9 @@ class Forms:
         self._lengths = np.array([*lengths, 0], np.int64)
         self._flags = C_CONTIGUOUS | ALIGNED | (WRITEABLE if same_memory else 0)
         self._trusted = layout_is_known()
+        if self._trusted:
+            # Compiled here, so that no later step has to wait for it.
+            self._inspect, _ = _inspection(), _same_objects()
 
     def fit(self, arrays: list[Any], occupied: Array, addresses: Array) -> bool:
         """Whether the arrays fit, and the thread does not flush subnormals.
@@ -141,17 +144,17 @@ class Forms:
         """
         if not self._trusted:
             return False
-        inspect = _inspection()
-        array_type = id(np.ndarray)
         return bool(
-            inspect(id(arrays), array_type, self._flags, self._forms, self._lengths, occupied, addresses)
+            self._inspect(
+                id(arrays), id(np.ndarray), self._flags, self._forms, self._lengths, occupied, addresses
+            )
         )
 
 
 def are_same_objects(objects: list[Any], identities: Array) -> bool:
     """Whether a list has the objects of these identities; it has as many items."""
     if not layout_is_known():
-        return [id(item) for item in objects] == identities.tolist()
+        return bool([id(item) for item in objects] == identities.tolist())
     same = _same_objects()
     return bool(same(id(objects), identities))
 

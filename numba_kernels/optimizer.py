@@ -15,6 +15,7 @@ from numba_kernels.elsewhere import update_row, update_row_widely
 from numba_kernels.norm import Measurement, norm
 from numba_kernels.plan import Group, Plan
 from numba_kernels.rows import from_sparse
+from numba_kernels.sums import exact_kernel, sum_kernel
 from numba_kernels.threads import Task, run_uninterrupted
 from numba_kernels.update import PLAIN
 from sgd_ref import learning_rate as rates
@@ -160,6 +161,7 @@ class SGD(BaseSGD):
         plan = self._plan
         if plan is None or plan.state is not call.state or not plan.is_current(call.gradients):
             plan = self._plan = Plan(self.settings, call.state)
+            self._compile(plan.groups, loss_scale is not None)
         plan.load(call.gradients)
         updates, frequency = self.updates_before(call), self.settings.ema_overwrite_frequency
         overwrites = frequency is not None and (updates + 1) % frequency == 0
@@ -167,6 +169,28 @@ class SGD(BaseSGD):
             for group in plan.groups:
                 group.constants.set_call(call.learning_rate, loss_scale, updates == 0, overwrites)
         return plan
+
+    def _compile(self, groups: Sequence[Group], has_loss_scale: bool) -> None:
+        """Compile at the first step what a later one may need, so that no later one waits."""
+        settings = self.settings
+        for group in groups:
+            variant = group.constants.variant(has_loss_scale)
+            gradient = group.constants.gradient(has_loss_scale)
+            update_kernel(group.dtype, variant)
+            if settings.gradient_accumulation_steps is not None:
+                accumulation_kernel(group.dtype)
+            if settings.clipnorm is not None or settings.global_clipnorm is not None:
+                sum_kernel(group.dtype, gradient, compensated=group.dtype == FLOAT64)
+                exact_kernel(group.dtype, gradient)
+            if settings.global_clipnorm is not None and self._dtype_of_norm(groups) == FLOAT64:
+                sum_kernel(group.dtype, gradient, compensated=True)
+                update_kernel(group.dtype, variant._replace(gradient=PLAIN))
+            if has_loss_scale and settings.loss_scale_factor is None:
+                sum_kernel(group.dtype, PLAIN, compensated=False)
+
+    def _dtype_of_norm(self, groups: Sequence[Group]) -> np.dtype[Any]:
+        """Return the narrowest dtype that holds the gradients of all groups."""
+        return promoted([group.dtype for group in groups])
 
     def _tasks(
         self,
@@ -209,22 +233,20 @@ class SGD(BaseSGD):
             return self._measured[1]
         clips = self.settings.clipnorm is not None or self.settings.global_clipnorm is not None
         norm_needed = clips and not self.accumulates(call)
-        wide = self._dtype_of_norm(plan)
+        is_wide = (
+            self.settings.global_clipnorm is not None
+            and self._dtype_of_norm(plan.groups_with_gradients()) == FLOAT64
+        )
         return [
             Measurement(
                 group,
                 call.gradients,
                 group.constants.gradient(loss_scale is not None) if norm_needed else PLAIN,
-                norm_needed
-                and FLOAT64 in (group.dtype, wide if self.settings.global_clipnorm is not None else None),
+                norm_needed and (is_wide or group.dtype == FLOAT64),
                 self._threads,
             )
             for group in plan.groups
         ]
-
-    def _dtype_of_norm(self, plan: Plan) -> np.dtype[Any]:
-        """Return the narrowest dtype that holds all gradients that are there."""
-        return promoted([group.dtype for group in plan.groups if group.has_gradients])
 
     def _set_factors(
         self, plan: Plan, call: Call, loss_scale: float | np.float32 | None
@@ -239,7 +261,7 @@ class SGD(BaseSGD):
                 group.factors[:, 1] = divisors(measurement.norms(), clipnorm)
         if settings.global_clipnorm is None:
             return None
-        wide = self._dtype_of_norm(plan)
+        wide = self._dtype_of_norm(plan.groups_with_gradients())
         factor = global_factor(
             norm(self._measurements(plan, call, loss_scale), wide), settings.global_clipnorm, wide
         )

@@ -182,6 +182,10 @@ class Plan:
         self._loaded = gradients
         return True
 
+    def groups_with_gradients(self) -> list[Group]:
+        """Return the groups that have a gradient in this call."""
+        return [group for group in self.groups if group.has_gradients]
+
     def is_current(self, gradients: Sequence[Any]) -> bool:
         """Whether every array of the state lies where it lay, as was found out if the gradients are set."""
         return self._loaded is gradients or all(group.is_current() for group in self.groups)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -86,6 +87,8 @@ def _one_form(extent: Extent) -> Iterator[Case]:
             for name, make in forms.items():
                 start = f"{NAME}/{dtype.name}/{variant.name}"
                 identifier = f"{start}/{next(iter(clipping), 'clipvalue')}/{name}"
+                if not extent.wants(identifier):
+                    continue
                 generator = random_numbers(extent, identifier)
                 # A variable without gradient among them, another one in each call.
                 gradients = [
@@ -110,6 +113,8 @@ def _all_dtypes(extent: Extent) -> Iterator[Case]:
                     continue
                 names = "-".join(dtype.name for dtype in dtypes)
                 identifier = f"{NAME}/{names}/{variant.name}/{next(iter(clipping), 'clipvalue')}"
+                if not extent.wants(identifier):
+                    continue
                 generator = random_numbers(extent, identifier)
                 gradients = [
                     [
@@ -128,26 +133,23 @@ def _all_dtypes(extent: Extent) -> Iterator[Case]:
 
 def _untouched_rows(extent: Extent) -> Iterator[Case]:
     """Give rows where the rule leaves all others as they are, and where it only seems to."""
-    special = [np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0]
-    for dtype in FORMATS:
-        for variant in (LEAST, LEAST._replace(gradient=DIVIDED)):
-            if variant not in extent.variants(dtype):
-                continue
-            for rate in (0.1, 0.0, -0.0, -0.1):
-                for value in (1.0, -0.0, np.inf, np.nan):
-                    for name, clipping in (
-                        ("none", {"clipvalue": None}),
-                        ("clipnorm", {"clipnorm": 1.7}),
-                        ("global_clipnorm", {"global_clipnorm": 1.7}),
-                    ):
-                        if name == "clipnorm" and variant.gradient == PLAIN:
-                            continue
-                        start = f"{NAME}/{dtype.name}/{variant.name}/untouched-rows"
-                        config = settings_for(variant, learning_rate=rate, weight_decay=None, **clipping)
-                        weights = convert(np.tile(np.array(special), (5, 1)), dtype)
-                        values = convert(np.array([[value, 1.0, -1.0, 0.5, -0.0, 2.0]] * 2), dtype)
-                        gradient = SparseRows([3, 1], values, (5, 6))
-                        identifier = f"{start}/{name}/rate-{rate:g}/{value:g}"
-                        yield case_of(
-                            identifier, config, [weights, weights[:, :6].copy()], [[gradient, gradient]] * 2
-                        )
+    clippings: tuple[dict[str, Any], ...] = {"clipvalue": None}, {"clipnorm": 1.7}, {"global_clipnorm": 1.7}
+    chosen = itertools.product(
+        FORMATS,
+        (LEAST, LEAST._replace(gradient=DIVIDED)),
+        clippings,
+        (0.1, 0.0, -0.0, -0.1),
+        (1.0, -0.0, np.inf, np.nan),
+    )
+    for dtype, variant, clipping, rate, value in chosen:
+        if variant not in extent.variants(dtype) or ("clipnorm" in clipping and variant.gradient == PLAIN):
+            continue
+        start = f"{NAME}/{dtype.name}/{variant.name}/untouched-rows"
+        identifier = f"{start}/{next(iter(clipping))}/rate-{rate:g}/{value:g}"
+        if not extent.wants(identifier):
+            continue
+        config = settings_for(variant, learning_rate=rate, weight_decay=None, **clipping)
+        weights = convert(np.tile(np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0]), (5, 1)), dtype)
+        values = convert(np.array([[value, 1.0, -1.0, 0.5, -0.0, 2.0]] * 2), dtype)
+        gradient = SparseRows([3, 1], values, (5, 6))
+        yield case_of(identifier, config, [weights, weights], [[gradient, gradient]] * 2)

@@ -73,7 +73,7 @@ def check(extent: Extent, kernels: Iterable[Kernel] | None = None) -> Result:
             again = f"\n  again: {extent.command(identifier)}"
             if found.fused:
                 result.differs(
-                    f"{identifier}\n  has products fused with sums: {' '.join(sorted(set(found.fused)))}{again}",
+                    f"{identifier}\n  fuses products and sums: {' '.join(sorted(set(found.fused)))}{again}",
                     len(found.fused),
                 )
             if kernel.is_elementwise and not found.packed:

@@ -28,6 +28,11 @@ from sgd_ref.norm import euclidean_norm
 
 NAME = "norms"
 
+EXACTLY = "/exactly"
+"""The end of the id of a norm that no bound may decide."""
+
+NEAR_TIES = "below", "above", "above-beside-zeros"
+
 Norm = Callable[[list[Array], np.dtype[Any]], float]
 
 
@@ -46,7 +51,7 @@ def check(extent: Extent, optimizer_class: Any = numba_kernels.SGD, norm_of: Nor
         _ask(result, extent, questions(extent), norm_of or norm_by_kernels)
         _check_rows(result, extent)
         with nothing_decided():
-            exact = (q._replace(identifier=f"{q.identifier}/exactly") for q in questions(extent))
+            exact = (q._replace(identifier=f"{q.identifier}{EXACTLY}") for q in questions(extent))
             _ask(result, extent, exact, norm_of or norm_by_kernels)
             judge(result, _clipped(extent), extent, by_kernels(optimizer_class))
     return result
@@ -84,10 +89,15 @@ def questions(extent: Extent) -> Iterator[Question]:
     """Yield arrays with norms that are hard to round."""
     for dtype in FORMATS:
         start = f"{NAME}/{dtype.name}"
-        generator = random_numbers(extent, start)
         for number in range(20 if extent.tier == QUICK else 200):
-            for name, array in near_tie(dtype, generator).items():
-                yield Question(f"{start}/{name}-{number}", [array], dtype)
+            identifiers = [
+                f"{start}/{name}-{number}{suffix}" for name in NEAR_TIES for suffix in ("", EXACTLY)
+            ]
+            if any(map(extent.wants, identifiers)):
+                arrays = near_tie(dtype, random_numbers(extent, f"{start}/near-tie-{number}"))
+                for name, array in arrays.items():
+                    yield Question(f"{start}/{name}-{number}", [array], dtype)
+        generator = random_numbers(extent, start)
         for name, array in _extremes(dtype, generator).items():
             yield Question(f"{start}/{name}", [array], dtype)
         for size in (1, 255, 256, 257, 4097, CHUNK + 1):
@@ -122,7 +132,8 @@ def near_tie(dtype: np.dtype[Any], generator: np.random.Generator) -> dict[str, 
     smallest = int(np.argmin(below.astype(np.float64)))
     above = below.copy()
     above[smallest] = (above[smallest : smallest + 1].view(f"u{dtype.itemsize}") + 1).view(dtype)[0]
-    return {"below": below, "above": above, "beside-zeros": np.concatenate([np.zeros(300, dtype), above])}
+    beside_zeros = np.concatenate([np.zeros(300, dtype), above])
+    return dict(zip(NEAR_TIES, (below, above, beside_zeros), strict=True))
 
 
 def _root_rounded_down(square: Fraction, dtype: np.dtype[Any]) -> Any:
@@ -207,6 +218,8 @@ def _clipped(extent: Extent) -> Iterator[Case]:
         for clipping in ({"clipnorm": 1.7}, {"global_clipnorm": 3.1}):
             if "clipnorm" in clipping and variant.gradient == PLAIN:
                 continue
-            identifier = f"{NAME}/{dtype.name}/{variant.name}/{next(iter(clipping))}/exactly"
+            identifier = f"{NAME}/{dtype.name}/{variant.name}/{next(iter(clipping))}{EXACTLY}"
+            if not extent.wants(identifier):
+                continue
             generator = random_numbers(extent, identifier)
             yield dense_case(identifier, variant, ((300,), (5, 7), ()), dtype, generator, **clipping)

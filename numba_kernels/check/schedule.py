@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Callable, Iterable
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, as_completed
 from functools import partial
 from typing import NamedTuple
 
@@ -68,10 +68,13 @@ def run(extent: Extent, advance: Advance = lambda done, parts: None) -> Findings
         _compile(extent, findings, None, advance)
         _check(extent, findings, None, advance)
         return findings
-    # A process that is forked while threads run may hang.
-    with ProcessPoolExecutor(extent.processes, multiprocessing.get_context("spawn")) as pool:
-        _compile(extent, findings, pool, advance)
-        _check(extent, findings, pool, advance)
+    try:
+        # A process that is forked while threads run may hang.
+        with ProcessPoolExecutor(extent.processes, multiprocessing.get_context("spawn")) as pool:
+            _compile(extent, findings, pool, advance)
+            _check(extent, findings, pool, advance)
+    except BrokenExecutor as failure:
+        findings.not_run.append(f"what was left: {failure}")
     return findings
 
 
@@ -80,7 +83,7 @@ def _compile(extent: Extent, findings: Findings, pool: Executor | None, advance:
     if extent.pattern is not None or (pool is not None and not compiling.is_kept()):
         return
     shares = compiling.shares(list(compiling.kernels_of(extent)), 8 * extent.processes)
-    parts = [(compiling.NAME, partial(compiling.compile_all, share)) for share in shares]
+    parts: Parts = [(compiling.NAME, partial(compiling.compile_all, share)) for share in shares]
     _run(parts, findings, pool, advance)
 
 

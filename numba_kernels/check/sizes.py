@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -35,12 +35,16 @@ LENGTH = 203
 IN_ORDER = LAYOUTS["offset-0"]
 
 
+Arrangement = tuple[Sequence[tuple[int, ...]], Layout, Layout]
+"""Shapes, and the places of variables and of gradients."""
+
+
 class Placement(NamedTuple):
     """A case and where its arrays lie."""
 
     case: Case
-    variables_in: Layout = IN_ORDER
-    gradients_in: Layout = IN_ORDER
+    variables_in: Layout
+    gradients_in: Layout
 
 
 def check(extent: Extent, optimizer_class: Any = numba_kernels.SGD) -> Result:
@@ -48,8 +52,7 @@ def check(extent: Extent, optimizer_class: Any = numba_kernels.SGD) -> Result:
     result = Result(NAME)
     with timed(result):
         for placement in _placements(extent):
-            if extent.wants(placement.case.id):
-                judge(result, [placement.case], extent, _placed(placement, optimizer_class))
+            judge(result, [placement.case], extent, _placed(placement, optimizer_class))
         judge(result, _same_everywhere(extent), extent, by_kernels(optimizer_class), _one_for_all)
     return result
 
@@ -65,37 +68,35 @@ def _placed(placement: Placement, optimizer_class: Any) -> Run:
 
 def _placements(extent: Extent) -> Iterator[Placement]:
     for dtype, variant in extent.kernels():
-        start = f"{NAME}/{dtype.name}/{variant.name}"
-        yield _dense(f"{start}/small-and-middle", extent, variant, SMALL + MIDDLE, dtype)
-        for name, layout in LAYOUTS.items():
-            shapes = SMALL if name.startswith("offset") else SHAPES
-            is_shown = extent.tier != QUICK or variant == extent.variants(dtype)[-1]
-            if is_shown:
-                yield _dense(f"{start}/variables-{name}", extent, variant, shapes, dtype, layout, IN_ORDER)
-                yield _dense(f"{start}/gradients-{name}", extent, variant, shapes, dtype, IN_ORDER, layout)
-                yield _dense(f"{start}/all-{name}", extent, variant, shapes, dtype, layout, layout)
-        for shape in LARGE:
-            if extent.tier != QUICK or variant == extent.variants(dtype)[-1]:
-                yield _dense(f"{start}/{shape[0]}", extent, variant, [shape], dtype)
+        for name, (shapes, variables_in, gradients_in) in _arrangements(extent, dtype, variant).items():
+            identifier = f"{NAME}/{dtype.name}/{variant.name}/{name}"
+            if extent.wants(identifier):
+                generator = random_numbers(extent, identifier)
+                case = dense_case(identifier, variant, shapes, dtype, generator)
+                yield Placement(case, variables_in, gradients_in)
 
 
-def _dense(
-    identifier: str,
-    extent: Extent,
-    variant: Variant,
-    shapes: Any,
-    dtype: np.dtype[Any],
-    variables_in: Layout = IN_ORDER,
-    gradients_in: Layout = IN_ORDER,
-) -> Placement:
-    generator = random_numbers(extent, identifier)
-    return Placement(dense_case(identifier, variant, shapes, dtype, generator), variables_in, gradients_in)
+def _arrangements(extent: Extent, dtype: np.dtype[Any], variant: Variant) -> dict[str, Arrangement]:
+    """Return the shapes of a model for one kernel, and where its variables and gradients lie."""
+    arrangements: dict[str, Arrangement] = {"small-and-middle": (SMALL + MIDDLE, IN_ORDER, IN_ORDER)}
+    if extent.tier == QUICK and variant != extent.variants(dtype)[-1]:
+        return arrangements
+    for name, layout in LAYOUTS.items():
+        shapes = SMALL if name.startswith("offset") else SHAPES
+        arrangements[f"variables-{name}"] = shapes, layout, IN_ORDER
+        arrangements[f"gradients-{name}"] = shapes, IN_ORDER, layout
+        arrangements[f"all-{name}"] = shapes, layout, layout
+    for shape in LARGE:
+        arrangements[f"{shape[0]}"] = (shape,), IN_ORDER, IN_ORDER
+    return arrangements
 
 
 def _same_everywhere(extent: Extent) -> Iterator[Case]:
     """Give the same numbers at every index, so that one element tells what all must be."""
     for dtype, variant in extent.kernels():
         identifier = f"{NAME}/{dtype.name}/{variant.name}/same-everywhere"
+        if not extent.wants(identifier):
+            continue
         single = dense_case(identifier, variant, [(1,)], dtype, random_numbers(extent, identifier))
         yield _with_length(single, lambda array: np.repeat(array, LENGTH))
 

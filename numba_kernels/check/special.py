@@ -67,7 +67,9 @@ def _every_role(extent: Extent) -> Iterator[Case]:
         pairs = np.array(list(itertools.product(special, special)), dtype)
         for name, clipping in (("clipped", {}), ("unclipped", {"clipvalue": None})):
             identifier = f"{START}/{dtype.name}/{variant.name}/{name}"
-            draw = partial(random_numbers(extent, identifier).choice, special, len(pairs))
+            if not extent.wants(identifier):
+                continue
+            draw = partial(_drawn, random_numbers(extent, identifier), special, len(pairs))
             gradients = [[pairs[:, 1].copy()], *([draw()] for _ in range(calls_for(variant) - 1))]
             config = settings_for(variant, **clipping)
             state = _in_training(variant, draw)
@@ -81,13 +83,23 @@ def _all_halves(extent: Extent, dtypes: Sequence[np.dtype[Any]], suffix: str = "
         for variant in _of_halves(extent, dtype, suffix):
             for role in ("gradients", "weights"):
                 identifier = f"{START}/{dtype.name}{suffix}/{variant.name}/all-as-{role}"
+                if not extent.wants(identifier):
+                    continue
                 generator = random_numbers(extent, identifier)
-                all_of_them = partial(generator.permutation, every.view(dtype))
+                all_of_them = partial(_shuffled, generator, every.view(dtype))
                 others = partial(numbers, generator, (len(every),), dtype)
                 gradient, weight = (all_of_them, others) if role == "gradients" else (others, all_of_them)
                 gradients = [[gradient()] for _ in range(calls_for(variant))]
                 state = _in_training(variant, weight)
                 yield case_of(identifier, settings_for(variant), [weight()], gradients, state=state)
+
+
+def _drawn(generator: np.random.Generator, values: Array, count: int) -> Array:
+    return np.asarray(generator.choice(values, count))
+
+
+def _shuffled(generator: np.random.Generator, values: Array) -> Array:
+    return np.asarray(generator.permutation(values))
 
 
 def _in_training(variant: Variant, draw: Callable[[], Array]) -> State:

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 import numba_kernels
 import sgd_ref
+from numba_kernels import rounding
 from numba_kernels.elementwise import accumulation_kernel, update_kernel
 from numba_kernels.sums import exact_kernel, sum_kernel
 from sgd_ref import SparseRows, conformance
@@ -346,17 +347,27 @@ def test_threads_are_no_part_of_the_config() -> None:
         optimizer.threads = 3  # type: ignore[misc]
 
 
-def test_nothing_is_compiled_after_the_first_step() -> None:
+@pytest.mark.parametrize("scaling", [None, (8.0, 2)])
+@pytest.mark.parametrize(
+    "given_settings",
+    [EVERYTHING, {"momentum": 0.5}, {"clipnorm": 1.0}, {"gradient_accumulation_steps": 2, "clipnorm": 1.0}],
+    ids=str,
+)
+def test_nothing_is_compiled_after_the_first_step(
+    given_settings: dict[str, Any], scaling: tuple[float, int] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     generator = np.random.default_rng(23)
     makers = (accumulation_kernel, update_kernel, exact_kernel, sum_kernel)
-    for given_settings in (EVERYTHING, {"momentum": 0.5}, {"clipnorm": 1.0, "loss_scale_factor": 8.0}):
-        optimizer = numba_kernels.SGD(**given_settings)  # type: ignore[arg-type]
-        w = numbers(generator, 500, np.float32)
-        optimizer.apply([numbers(generator, 500, np.float32)], [w])
-        made = [maker.cache_info().misses for maker in makers]
-        for _ in range(3):
-            optimizer.apply([numbers(generator, 500, np.float32)])
-        assert [maker.cache_info().misses for maker in makers] == made
+    shapes = {dtype: (40,) for dtype in DTYPES[2:]}
+    pair = Pair([numbers(generator, (40,), dtype) for dtype in shapes], scaling=scaling, **given_settings)
+    pair.apply([numbers(generator, shape, dtype) for dtype, shape in shapes.items()])
+    made = [maker.cache_info().misses for maker in makers]
+    # Also where a norm is not decided.
+    monkeypatch.setattr(rounding, "decided_norm", lambda high, low: None)
+    for call in range(4):
+        gradients: list[Any] = [numbers(generator, shape, dtype) for dtype, shape in shapes.items()]
+        pair.apply([*gradients[:-1], None] if call == 2 else gradients)
+    assert [maker.cache_info().misses for maker in makers] == made
 
 
 def test_the_tests_of_the_reference_pass_with_kernels(tmp_path: pathlib.Path) -> None:
