@@ -180,13 +180,13 @@ class SGD(BaseSGD):
             if settings.gradient_accumulation_steps is not None:
                 accumulation_kernel(group.dtype)
             if settings.clipnorm is not None or settings.global_clipnorm is not None:
-                sum_kernel(group.dtype, gradient, compensated=group.dtype == FLOAT64)
+                sum_kernel(group.dtype, gradient, group.dtype == FLOAT64)
                 exact_kernel(group.dtype, gradient)
             if settings.global_clipnorm is not None and self._dtype_of_norm(groups) == FLOAT64:
-                sum_kernel(group.dtype, gradient, compensated=True)
+                sum_kernel(group.dtype, gradient, True)
                 update_kernel(group.dtype, variant._replace(gradient=PLAIN))
             if has_loss_scale and settings.loss_scale_factor is None:
-                sum_kernel(group.dtype, PLAIN, compensated=False)
+                sum_kernel(group.dtype, PLAIN, False)
 
     def _dtype_of_norm(self, groups: Sequence[Group]) -> np.dtype[Any]:
         """Return the narrowest dtype that holds the gradients of all groups."""

@@ -60,7 +60,7 @@ EXACT_SIGNATURE = "void(int64[:, ::1], int64[:, ::1], int64, int64, float64[::1]
 
 
 @functools.cache
-def sum_kernel(dtype: np.dtype[Any], gradient: int, compensated: bool) -> Any:
+def sum_kernel(dtype: np.dtype[Any], gradient: int, compensated: bool, /) -> Any:
     """Return the kernel that adds the squares of the gradients of a dtype, chunk by chunk.
 
     Parameters

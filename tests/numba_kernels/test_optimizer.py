@@ -358,7 +358,7 @@ def test_nothing_is_compiled_after_the_first_step(
 ) -> None:
     generator = np.random.default_rng(23)
     makers = (accumulation_kernel, update_kernel, exact_kernel, sum_kernel)
-    shapes = {dtype: (40,) for dtype in DTYPES[2:]}
+    shapes = dict.fromkeys(DTYPES[2:], (40,))
     pair = Pair([numbers(generator, (40,), dtype) for dtype in shapes], scaling=scaling, **given_settings)
     pair.apply([numbers(generator, shape, dtype) for dtype, shape in shapes.items()])
     made = [maker.cache_info().misses for maker in makers]
