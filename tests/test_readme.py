@@ -13,20 +13,20 @@ EXAMPLES = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8")
 
 
 def test_there_are_examples() -> None:
-    assert len(EXAMPLES) == 2
+    assert len(EXAMPLES) == 3
 
 
 @pytest.mark.parametrize("position", range(len(EXAMPLES)))
 def test_example_runs(position: int, capsys: pytest.CaptureFixture[str]) -> None:
     exec(compile(EXAMPLES[position], f"README example {position}", "exec"), {})
     printed = capsys.readouterr().out
-    expected = ("True\n", "my loop: 44 of 319 cases graded; 16 exact, 25 rounding, 3 diverges")
+    expected = ("True\n", "True\n", "my loop: 44 of 319 cases graded; 16 exact, 25 rounding, 3 diverges")
     assert printed.startswith(expected[position])
 
 
 def test_adapter_shows_its_mistake(capsys: pytest.CaptureFixture[str]) -> None:
     namespace: dict[str, Any] = {}
-    exec(compile(EXAMPLES[1], "README example 1", "exec"), namespace)
+    exec(compile(EXAMPLES[2], "README example 2", "exec"), namespace)
     report = namespace["report"]
     diverging = {name for name, verdict in report.verdicts.items() if verdict.grade == "diverges"}
     changing = "float32/momentum/none/none/none/none/none/callable/dense/ordinary/dyadic"

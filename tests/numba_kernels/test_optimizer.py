@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 import numba_kernels
 import sgd_ref
-from numba_kernels import rounding
+from numba_kernels import plan, rounding
 from numba_kernels.elementwise import accumulation_kernel, update_kernel
 from numba_kernels.sums import exact_kernel, sum_kernel
 from sgd_ref import SparseRows, conformance
@@ -220,7 +220,8 @@ def test_special_values_everywhere(dtype: Any, special: float) -> None:
 
 
 @every_dtype
-def test_the_number_of_threads_changes_no_bit(dtype: Any) -> None:
+def test_the_number_of_threads_changes_no_bit(dtype: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "FEWEST_FOR_A_THREAD", 1000)
     generator = np.random.default_rng(18)
     shapes = [(300, 700), (65536 * 2 + 1,), (17,), (131, 1009)]
     pairs = [
