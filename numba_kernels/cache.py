@@ -20,13 +20,12 @@ from typing import Any
 import llvmlite
 import numba
 from llvmlite import binding
-from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
+from numba.core.caching import CompileResultCacheImpl, FunctionCache, IndexDataCacheFile, _CacheLocator
 from numba.misc.appdirs import AppDirs
 
 PACKAGE = Path(__file__).parent
 
-UNREADABLE = (OSError, EOFError, pickle.UnpicklingError, ValueError, KeyError, AttributeError, ImportError)
-"""What a file that is damaged, or was written by somebody else's Numba, raises when it is read."""
+CHECKSUM_BYTES = hashlib.sha256().digest_size
 
 
 def base_folder() -> Path:
@@ -47,6 +46,11 @@ def fingerprint() -> str:
         digest.update(part.encode() + b"\0")
     digest.update(repr(settings).encode())
     return digest.hexdigest()[:20]
+
+
+# Asked while the sources are those that are being imported: a process may outlive the installation, and must
+# not file its kernels under the contents of the next one.
+fingerprint()
 
 
 def folder() -> Path:
@@ -73,8 +77,30 @@ class _Implementation(CompileResultCacheImpl):  # type: ignore[misc]
     _locator_classes = (_Locator,)
 
 
+class _CheckedFile(IndexDataCacheFile):  # type: ignore[misc]
+    """One kernel in one file, behind the checksum of the rest: damaged machine code would end the process."""
+
+    def load(self, key: Any) -> Any:
+        content = Path(self._index_path).read_bytes()
+        checksum, pickled = content[:CHECKSUM_BYTES], content[CHECKSUM_BYTES:]
+        if hashlib.sha256(pickled).digest() != checksum:
+            return None
+        # Whoever can write into the user's folder for caches can do harm without this.
+        stored_key, data = pickle.loads(pickled)  # noqa: S301
+        return data if stored_key == key else None
+
+    def save(self, key: Any, data: Any) -> None:
+        pickled = self._dump((key, data))
+        with self._open_for_write(self._index_path) as file:
+            file.write(hashlib.sha256(pickled).digest() + pickled)
+
+
 class _KernelCache(FunctionCache):  # type: ignore[misc]
     _impl_class = _Implementation
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function)
+        self._cache_file = _CheckedFile(self.cache_path, self._impl.filename_base, fingerprint())
 
     def _index_key(self, signature: Any, codegen: Any) -> Any:
         # Numba hashes the variables of a closure, and helper functions hash differently in every process.
@@ -83,13 +109,14 @@ class _KernelCache(FunctionCache):  # type: ignore[misc]
     def load_overload(self, signature: Any, target_context: Any) -> Any:
         try:
             return super().load_overload(signature, target_context)
-        except UNREADABLE:
+        # There is none yet, or it cannot be read.
+        except OSError:
             return None
 
     def save_overload(self, signature: Any, data: Any) -> None:
         try:
             super().save_overload(signature, data)
-        except UNREADABLE:
+        except OSError:
             # A kernel that cannot be kept still works; the next process compiles it again.
             return
 

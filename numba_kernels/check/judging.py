@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,7 +17,10 @@ from sgd_ref.conformance.case import Case, Record, Trajectory
 from sgd_ref.conformance.comparison import COUNTERS, LISTS, SCALARS, check_form, compare
 
 BATCH = 200
-"""Cases whose answers are in memory at once; the guard is set up once for so many."""
+"""Cases at most whose answers are in memory at once; the guard is set up once for so many."""
+
+ELEMENTS = 2**20
+"""Of the variables of a batch, unless its last case goes beyond."""
 
 Run = Callable[[Case], Sequence[Record]]
 
@@ -59,13 +61,25 @@ def judge(
         From a case to a trajectory; the first works with the reference's arithmetic locked away.
     """
     run = by_kernels() if kernels is None else kernels
-    remaining = iter(cases)
-    while batch := list(itertools.islice(remaining, BATCH)):
+    for batch in _batches(cases):
         wanted = [expected(case) for case in batch]
         with only_kernels():
             answers = [_answer(run, case) for case in batch]
         for case, want, answer in zip(batch, wanted, answers, strict=True):
             _compare(result, case, want, answer, extent)
+
+
+def _batches(cases: Iterable[Case]) -> Iterator[list[Case]]:
+    batch: list[Case] = []
+    elements = 0
+    for case in cases:
+        batch.append(case)
+        elements += sum(variable.size for variable in case.variables) * len(case.gradients)
+        if len(batch) == BATCH or elements >= ELEMENTS:
+            yield batch
+            batch, elements = [], 0
+    if batch:
+        yield batch
 
 
 def _answer(run: Run, case: Case) -> Trajectory | Exception:

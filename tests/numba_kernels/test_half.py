@@ -1,4 +1,4 @@
-"""float16 and bfloat16 in kernels: every pattern, and every kind of rounding, as NumPy and ml_dtypes have it."""
+"""float16 and bfloat16 in kernels: every pattern and every rounding as NumPy and ml_dtypes have it."""
 
 from __future__ import annotations
 

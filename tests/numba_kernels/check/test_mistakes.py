@@ -256,7 +256,7 @@ def test_a_loop_that_is_not_vectorised_is_found(one_kernel: ExtentOf) -> None:
 def test_the_first_difference_is_told_with_bits_and_a_command(one_kernel: ExtentOf) -> None:
     (text, *_) = sizes.check(one_kernel(SMALL), WrongLane).differences
     assert text.startswith(
-        "sizes/float32/nesterov_accumulated_averages/small-and-middle\n  call 1, variables of v14[13]"
+        "sizes/float32/nesterov_accumulated_averages/small-and-middle\n  call 0, variables of v14[13]"
     )
     assert "expected 0x" in text
     assert text.endswith(
