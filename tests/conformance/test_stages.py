@@ -193,7 +193,7 @@ def test_averages_come_before_the_variables_that_they_overwrite() -> None:
     given = case(one(2.0), use_ema=True, ema_overwrite_frequency=1)
     found = parting(given, _changed(given, 0, "variables", "averages"))
     assert found is not None
-    assert found.stages == (UPDATED, AVERAGE)
+    assert found.stages == (UPDATED, AVERAGE, OVERWRITTEN)
     found = parting(given, _changed(given, 0, "variables"))
     assert found is not None
     assert found.stages == (OVERWRITTEN,)
