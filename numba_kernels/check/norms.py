@@ -94,8 +94,8 @@ def questions(extent: Extent) -> Iterator[Question]:
                 f"{start}/{name}-{number}{suffix}" for name in NEAR_TIES for suffix in ("", EXACTLY)
             ]
             if any(map(extent.wants, identifiers)):
-                arrays = near_tie(dtype, random_numbers(extent, f"{start}/near-tie-{number}"))
-                for name, array in arrays.items():
+                near_ties = near_tie(dtype, random_numbers(extent, f"{start}/near-tie-{number}"))
+                for name, array in near_ties.items():
                     yield Question(f"{start}/{name}-{number}", [array], dtype)
         generator = random_numbers(extent, start)
         for name, array in _extremes(dtype, generator).items():

@@ -91,6 +91,9 @@ def _check(extent: Extent, findings: Findings, pool: Executor | None, advance: A
     parts: Parts = [(name, partial(check, extent)) for name, check in CHECKS.items()]
     parts += [(product.NAME, partial(product.check_share, share, extent)) for share in product.shares(extent)]
     _run(parts, findings, pool, advance)
+    if extent.pattern is None and not findings.not_run:
+        empty = [result.name for result in findings.results if not result.cases and not result.skipped]
+        findings.not_run.extend(f"{name}: it had no cases" for name in empty)
 
 
 def _run(parts: Parts, findings: Findings, pool: Executor | None, advance: Advance) -> None:

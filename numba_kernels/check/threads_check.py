@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from unittest import mock
 
 import numpy as np
 
 import numba_kernels
+from numba_kernels import plan
 from numba_kernels.check.extent import QUICK, Extent
 from numba_kernels.check.judging import by_kernels, judge, timed
 from numba_kernels.check.making import dense_case, random_numbers
 from numba_kernels.check.result import Result
-from numba_kernels.plan import CHUNK, FEWEST_FOR_A_THREAD
+from numba_kernels.plan import CHUNK
 from numba_kernels.update import PLAIN
 from sgd_ref.conformance.case import Case, Record
 
@@ -22,14 +24,17 @@ NAME = "threads"
 COUNTS = 1, 2
 """Numbers of threads."""
 
-SHAPES = (3 * CHUNK + 5,), (17,), (2 * FEWEST_FOR_A_THREAD - 1,), (300, 7)
-"""Enough for the threads to share the work, in shares that begin inside of a variable."""
+SHAPES = (CHUNK + 5,), (17,), (CHUNK - 1,), (300, 7)
+"""Some chunks, so that a share can begin inside of a variable."""
+
+FEWEST_FOR_A_THREAD = 4096
+"""Elements; threads share as little as this here, as they otherwise share larger models."""
 
 
 def check(extent: Extent, optimizer_class: Any = numba_kernels.SGD) -> Result:
     """Check numbers of threads, and optimizers that step at the same time."""
     result = Result(NAME)
-    with timed(result):
+    with timed(result), mock.patch.object(plan, "FEWEST_FOR_A_THREAD", FEWEST_FOR_A_THREAD):
         for threads in COUNTS:
             kernels = by_kernels(with_threads(optimizer_class, threads))
             judge(result, _cases(extent, f"{threads}"), extent, kernels)

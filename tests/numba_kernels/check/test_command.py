@@ -16,7 +16,12 @@ from numba_kernels.check.result import Result
 from numba_kernels.check.schedule import Findings
 from sgd_ref import cli
 
-ONE_CASE = ["check", "--quick", "-k", "^sizes/float32/no_momentum_plain/small-and-middle$|^golden/smoke/plain$"]
+ONE_CASE = [
+    "check",
+    "--quick",
+    "-k",
+    "^sizes/float32/no_momentum_plain/small-and-middle$|^golden/smoke/plain$",
+]
 
 
 @pytest.fixture
@@ -91,6 +96,13 @@ def test_a_check_that_fails_is_told_and_the_others_run(monkeypatch: pytest.Monke
     assert findings.not_run == ["a: OSError: on purpose"]
     assert [result.cases for result in findings.results] == [0, 1]
     assert command.status(findings) == 3
+
+
+def test_a_check_without_cases_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schedule, "CHECKS", {"a": lambda extent: Result("a")})
+    monkeypatch.setattr(schedule.product, "shares", lambda extent: iter(()))
+    monkeypatch.setattr(schedule, "_compile", lambda *given: None)
+    assert schedule.run(Extent(QUICK)).not_run == ["a: it had no cases"]
 
 
 def test_a_process_that_dies_is_told() -> None:

@@ -28,7 +28,7 @@ from numba_kernels.check import (
 from numba_kernels.check.extent import Extent
 from numba_kernels.check.result import Result
 from numba_kernels.elementwise import LEARNING_RATE, MOMENTUM
-from numba_kernels.plan import CHUNK
+from numba_kernels.plan import CHUNK, Group
 from sgd_ref import rule
 from sgd_ref.arithmetic.rounded import FLOAT32, FLOAT64
 from sgd_ref.call import Call
@@ -177,6 +177,20 @@ def test_a_mistake_is_found(check: Check, optimizer: Any, pattern: str, one_kern
     assert check(extent, optimizer).differing > 0
 
 
+def test_threads_share_the_work(one_kernel: ExtentOf, monkeypatch: pytest.MonkeyPatch) -> None:
+    counts: list[int] = []
+    shares = Group.shares
+
+    def counted(self: Group, threads: int) -> list[tuple[int, int]]:
+        found = shares(self, threads)
+        counts.append(len(found))
+        return found
+
+    monkeypatch.setattr(Group, "shares", counted)
+    threads_check.check(one_kernel("/clipvalue/2$"))
+    assert set(counts) == {2}
+
+
 def test_a_norm_that_is_a_unit_off_is_found(one_kernel: ExtentOf) -> None:
     def off(arrays: Any, dtype: Any) -> float:
         right = norms.norm_by_kernels(arrays, dtype)
@@ -239,6 +253,21 @@ def test_fused_multiply_adds_are_found(one_kernel: ExtentOf) -> None:
     found = machine_code.check(one_kernel(), [_compiled(fastmath={"contract"})])
     assert found.differing > 0
     assert "fuses products and sums" in found.differences[0]
+
+
+ON_ARM = """
+\tldp\tq0, q1, [x8], #32
+\tfmul\tv2.4s, v0.4s, v16.4s
+\tfmul.4s\tv3, v1, v17
+\tfmul\ts4, s0, s1
+\tfmla\tv2.4s, v0.4s, v1.4s
+\tfnmsub\ts4, s0, s1, s2
+"""
+
+
+def test_the_instructions_of_arm_are_known() -> None:
+    found = machine_code.instructions(ON_ARM, FLOAT32, "arm")
+    assert found == machine_code.Instructions(2, ("fmla", "fnmsub"))
 
 
 def test_a_loop_that_is_not_vectorised_is_found(one_kernel: ExtentOf) -> None:
