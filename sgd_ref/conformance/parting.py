@@ -174,7 +174,7 @@ def _groups(case: Case, call: int, taken: Collection[str]) -> Iterator[Group]:
         of_gradients = ()
     of_variables = (*of_gradients, *of_this_call(DECAYED, UPDATED))
     if OVERWRITTEN in taken:
-        # Nobody sees the variables that are overwritten, so the averages come first; the overwriting, too, may
+        # Nobody sees the variables that are overwritten, so the averages come first; overwriting, too, may
         # have written them.
         yield ("averages",), (*of_variables, AVERAGE, OVERWRITTEN)
         yield ("variables",), (OVERWRITTEN,)
