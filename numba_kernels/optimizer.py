@@ -16,7 +16,7 @@ from numba_kernels.norm import Measurement, norm
 from numba_kernels.plan import Group, Plan
 from numba_kernels.rows import from_sparse
 from numba_kernels.sums import exact_kernel, sum_kernel
-from numba_kernels.threads import Task, run_uninterrupted
+from numba_kernels.threads import Task, run_as_one, run_uninterrupted
 from numba_kernels.update import PLAIN
 from sgd_ref import learning_rate as rates
 from sgd_ref.arithmetic.rounded import FLOAT64, Array, promoted, setting
@@ -141,6 +141,10 @@ class SGD(BaseSGD):
         self._measured = call.gradients, measurements
         return all(measurement.finite for measurement in measurements)
 
+    def _perform(self, call: Call, loss_scale: float | np.float32 | None) -> None:
+        # Here a step counts itself.
+        self._step(call, loss_scale)
+
     def _step(self, call: Call, loss_scale: float | np.float32 | None) -> None:
         plan = self._loaded_plan(call, loss_scale)
         accumulates = self.accumulates(call)
@@ -150,11 +154,14 @@ class SGD(BaseSGD):
         tasks: list[Task] = []
         for group in plan.groups:
             tasks += self._tasks(group, call, loss_scale, accumulates, wide_factor)
-        # One kernel cannot be interrupted; several of them, or pieces, could be.
-        if len(tasks) == 1 and not plan.groups[0].elsewhere:
-            tasks[0]()
-        elif tasks:
-            run_uninterrupted(tasks, self._threads)
+        counting: list[Task] = [
+            partial(setattr, call.state, "calls", call.state.calls + 1),
+            partial(setattr, self, "_state", call.state),
+        ]
+        if len(tasks) > 1 or any(group.elsewhere for group in plan.groups):
+            run_uninterrupted(tasks, self._threads, counting)
+        else:
+            run_as_one([*tasks, *counting])
 
     def _loaded_plan(self, call: Call, loss_scale: float | np.float32 | None) -> Plan:
         """Return the plan with the addresses and settings of a call."""

@@ -7,11 +7,14 @@ kind ends the process when two Python threads use it at once, and another one do
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import operator
 import os
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 Task = Callable[[], None]
 
@@ -19,8 +22,18 @@ COORDINATORS = 256
 """Steps that can be under way at once, each in a Python thread of its own; one thread is started for each."""
 
 
-def run_uninterrupted(tasks: Sequence[Task], threads: int) -> None:
+def run_as_one(tasks: Sequence[Task]) -> None:
+    """Run tasks that are not written in Python, one after the other, with no interrupt between them.
+
+    An interrupt is raised between two instructions of Python, and here there are none.
+    """
+    deque(map(operator.call, tasks), maxlen=0)
+
+
+def run_uninterrupted(tasks: Sequence[Task], threads: int, afterwards: Sequence[Task] = ()) -> None:
     """Run all tasks, up to `threads` of them at a time, and return when all have ended.
+
+    What is to be done `afterwards` is done where none has failed.
 
     Python raises KeyboardInterrupt in the main thread only. The tasks run in others, so that all are done
     when it is raised here again.
@@ -30,7 +43,7 @@ def run_uninterrupted(tasks: Sequence[Task], threads: int) -> None:
     BaseException
         What the first task that failed has raised, else the interrupt.
     """
-    workers, coordinators = _pool(os.getpid(), threads), _pool(os.getpid(), COORDINATORS)
+    coordinators = _pool(os.getpid(), COORDINATORS)
     begun, ended = threading.Lock(), threading.Event()
     failures: list[BaseException] = []
     interrupts: list[BaseException] = []
@@ -39,7 +52,8 @@ def run_uninterrupted(tasks: Sequence[Task], threads: int) -> None:
         if not begun.acquire(blocking=False):
             return
         try:
-            _run(tasks, workers)
+            _run(tasks, threads)
+            run_as_one(afterwards)
         except BaseException as failure:  # noqa: BLE001  (it is raised again, in the thread that asked)
             failures.append(failure)
         finally:
@@ -50,7 +64,7 @@ def run_uninterrupted(tasks: Sequence[Task], threads: int) -> None:
         try:
             # An interrupt may come before it is known whether this was submitted; once more does no harm.
             if not is_submitted:
-                coordinators.submit(coordinate)
+                _submit(coordinators, coordinate)
                 is_submitted = True
             ended.wait()
         except BaseException as interrupt:  # noqa: BLE001  (it is raised again when no step is half made)
@@ -59,14 +73,41 @@ def run_uninterrupted(tasks: Sequence[Task], threads: int) -> None:
         raise raised
 
 
-def _run(tasks: Sequence[Task], workers: ThreadPoolExecutor) -> None:
-    others = [workers.submit(task) for task in tasks[1:]]
+def _submit(pool: ThreadPoolExecutor, task: Task) -> None:
     try:
-        tasks[0]()
-    finally:
-        wait(others)
-    for other in others:
-        other.result()
+        pool.submit(task)
+    except RuntimeError:
+        # No thread can be started, as while Python ends.
+        task()
+
+
+def _run(tasks: Sequence[Task], threads: int) -> None:
+    """Run the tasks in this thread and in up to `threads` - 1 others."""
+    waiting = deque(enumerate(tasks))
+    failures: dict[int, BaseException] = {}
+
+    def work() -> None:
+        while True:
+            try:
+                number, task = waiting.popleft()
+            except IndexError:
+                return
+            try:
+                task()
+            except BaseException as failure:  # noqa: BLE001  (it is raised again when all have ended)
+                failures[number] = failure
+
+    workers = _pool(os.getpid(), threads)
+    others: list[Future[None]] = []
+    # Where no thread can be started, as while Python ends, this one does all the work.
+    with contextlib.suppress(RuntimeError):
+        for _ in range(min(threads, len(tasks)) - 1):
+            others.append(workers.submit(work))
+    work()
+    # Nothing is left to be done for those that have not begun, behind the work of another step.
+    wait([other for other in others if not other.cancel()])
+    if failures:
+        raise failures[min(failures)]
 
 
 @functools.lru_cache(maxsize=64)
