@@ -13,10 +13,22 @@ The results are those of an operation, not yet stored in the dtype: `Enclosure.s
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from sgd_ref.conformance.bounds.enclosure import Enclosure, hull, product_in_any_order, sum_in_any_order
+
+
+@dataclass(frozen=True, eq=False)
+class Factors:
+    """What a gradient is still to be multiplied and divided by: single numbers, formed in any order."""
+
+    multipliers: tuple[Enclosure, ...] = ()
+    divisors: tuple[Enclosure, ...] = ()
+
+    def __add__(self, others: Factors) -> Factors:
+        return Factors(self.multipliers + others.multipliers, self.divisors + others.divisors)
 
 
 def unscale(gradient: Enclosure, loss_scale_factor: Enclosure) -> Enclosure:
@@ -58,7 +70,12 @@ def running_mean(total: Enclosure, calls: int, later: Sequence[Enclosure | None]
 
 def clip_by_norm(gradient: Enclosure, norm: Enclosure, clipnorm: Enclosure) -> Enclosure:
     """`clipnorm`: the gradient times clipnorm over the larger of norm and clipnorm, in any order."""
-    return product_in_any_order(gradient, [clipnorm], [norm.at_least(clipnorm)])
+    return late_gradient([gradient], clipping(norm, clipnorm))
+
+
+def clipping(norm: Enclosure, clipnorm: Enclosure) -> Factors:
+    """`clipnorm`: the same as factors, which the stages around it may form together with their own."""
+    return Factors((clipnorm,), (norm.at_least(clipnorm),))
 
 
 def clip_by_value(gradient: Enclosure, clipvalue: Enclosure) -> Enclosure:
@@ -74,18 +91,24 @@ def clip_by_global_norm(
     The second reciprocal may be that of the setting before it was rounded, as it is in the definition. A
     norm that is not finite makes every element NaN.
     """
-    scaled = clip_by_norm(gradient, norm, clipnorm)
-    if bool(np.asarray(norm.lower <= clipnorm.upper).all()):
-        scaled = hull(scaled, product_in_any_order(gradient, [clipnorm, reciprocal_of_clipnorm]))
-    infinite = np.asarray(norm.upper == np.inf, bool)
-    certainly = np.asarray((norm.lower == np.inf) | (norm.lower > norm.upper), bool)
-    nothing = scaled.arithmetic.point(np.array([np.nan]))
-    return Enclosure(
-        scaled.arithmetic,
-        np.where(certainly, nothing.lower, scaled.lower),
-        np.where(certainly, nothing.upper, scaled.upper),
-        scaled.nan | infinite | norm.nan,
+    ways = global_clipping(norm, clipnorm, reciprocal_of_clipnorm)
+    return hull(*(late_gradient([gradient], factors) for factors in ways))
+
+
+def global_clipping(norm: Enclosure, clipnorm: Enclosure, reciprocal_of_clipnorm: Enclosure) -> list[Factors]:
+    """`global_clipnorm`: the same as factors, in one way or, where the norm may be below clipnorm, in two."""
+    is_infinite = np.asarray(norm.upper == np.inf, bool)
+    is_finite = np.asarray(norm.lower < np.inf, bool)
+    finite = Enclosure(
+        norm.arithmetic,
+        norm.lower,
+        np.where(is_finite, norm.upper, -np.inf).astype(norm.upper.dtype),
+        norm.nan | is_infinite,
     )
+    ways = [clipping(finite, clipnorm)]
+    if bool(np.asarray(norm.lower <= clipnorm.upper).all()):
+        ways.append(Factors((clipnorm, reciprocal_of_clipnorm)))
+    return ways
 
 
 def descent(gradient: Enclosure, learning_rate: Enclosure) -> Enclosure:
@@ -93,11 +116,21 @@ def descent(gradient: Enclosure, learning_rate: Enclosure) -> Enclosure:
     return -(learning_rate * gradient)
 
 
-def late_descent(
-    gradients: Sequence[Enclosure], learning_rate: Enclosure, divisors: Sequence[Enclosure]
-) -> Enclosure:
-    """The same step, from a sum that the loss scale and the number of steps are still to divide."""
-    return -product_in_any_order(sum_in_any_order(gradients), [learning_rate], divisors)
+def late_gradient(gradients: Sequence[Enclosure], factors: Factors) -> Enclosure:
+    """The gradient from a sum, of which loss scale, number of steps and clipping are one factor.
+
+    Every factor may be rounded, or the product of any of them, which is formed before it meets the sum:
+    ``g * (clipnorm / (max(norm, clipnorm) * loss_scale))``.
+    """
+    return product_in_any_order(sum_in_any_order(gradients), factors.multipliers, factors.divisors)
+
+
+def late_descent(gradients: Sequence[Enclosure], learning_rate: Enclosure, factors: Factors) -> Enclosure:
+    """The step from such a sum, of which the rate may be part of the factor: ``g * (factor * rate)``.
+
+    So TensorFlow's Grappler clips by a common norm, and XLA unscales.
+    """
+    return -late_gradient(gradients, factors + Factors((learning_rate,)))
 
 
 def accelerate(velocity: Enclosure, steps: Sequence[Enclosure], momentum: Enclosure) -> Enclosure:

@@ -15,7 +15,6 @@ from sgd_ref.conformance.bounds.enclosure import (
     Enclosure,
     arithmetic_of,
     hull,
-    product_in_any_order,
     sum_in_any_order,
 )
 from sgd_ref.conformance.bounds.norm import norm
@@ -24,10 +23,10 @@ from sgd_ref.gradients import SparseRows
 
 
 class Late(NamedTuple):
-    """Terms whose sum is still to be divided."""
+    """Terms whose sum is still to be multiplied and divided."""
 
     terms: tuple[Enclosure, ...]
-    divisors: tuple[Enclosure, ...]
+    factors: rule.Factors
 
 
 @dataclass(frozen=True)
@@ -39,8 +38,8 @@ class Prepared:
     gradient : Enclosure
         After every stage so far.
     late : tuple of Late
-        What the same gradient is before some divisions, which the update may make; empty where that is
-        not open any more.
+        What the same gradient is before some factors, which the update may apply together with the rate;
+        empty where that is not open any more.
     layers : tuple of Enclosure
         Parts of a sparse gradient that has rows more than once, each part at most once; empty where their
         sum was needed in between.
@@ -57,7 +56,7 @@ class Prepared:
         """Return the chosen elements alone."""
         return Prepared(
             self.gradient[index],
-            tuple(Late(tuple(term[index] for term in late.terms), late.divisors) for late in self.late),
+            tuple(Late(tuple(term[index] for term in late.terms), late.factors) for late in self.late),
             tuple(layer[index] for layer in self.layers),
             self.scale,
         )
@@ -81,7 +80,7 @@ def prepared(gradient: Array | SparseRows, arithmetic: Arithmetic, loss_scale: f
     if several:
         ways.append(sum_in_any_order([rule.unscale(layer, scale) for layer in wide]))
     rounded = _rounded(hull(*ways), arithmetic)
-    late = Late((sum_in_any_order(wide),), (scale,))
+    late = Late((sum_in_any_order(wide),), rule.Factors((), (scale,)))
     return Prepared(rounded, (late,), tuple(wide) if several else (), scale)
 
 
@@ -104,13 +103,13 @@ def mean(window: Sequence[Prepared], steps: Enclosure) -> Prepared:
     """Return the mean of a window of gradients, or of one gradient and the known sum of the others."""
     terms = tuple(part.gradient for part in window)
     gradient = rule.mean_of_accumulated(terms, steps)
-    late = [Late(terms, (steps,))]
+    late = [Late(terms, rule.Factors((), (steps,)))]
     if all(part.late for part in window):
         # The loss scale is the same in all calls of a window that is not known by its sum.
         scaled = tuple(term for part in window for term in part.late[0].terms)
         number = scaled[0].arithmetic.point(np.float64(float(steps.lower[0])))
-        late.append(Late(scaled, (*window[0].late[0].divisors, number)))
-        undivided = product_in_any_order(sum_in_any_order(scaled), (), late[1].divisors)
+        late.append(Late(scaled, window[0].late[0].factors + rule.Factors((), (number,))))
+        undivided = rule.late_gradient(scaled, late[1].factors)
         gradient = hull(gradient, _rounded(undivided, gradient.arithmetic))
     return Prepared(gradient, tuple(late))
 
@@ -121,41 +120,66 @@ def running_mean(total: Enclosure, calls: int, later: Sequence[Prepared | None])
 
 
 def clipped(
-    gradients: Sequence[Prepared | None], held: Sequence[Held], held_in: Callable[[np.dtype[Any]], Held]
+    gradients: Sequence[Prepared | None],
+    indices: Sequence[Array],
+    held: Sequence[Held],
+    held_in: Callable[[np.dtype[Any]], Held],
 ) -> list[Prepared | None]:
-    """Return the gradients of all variables clipped by the one clipping that is set.
+    """Return the chosen elements of all gradients, clipped by the one clipping that is set.
 
     `held` are the settings for each variable, `held_in` gives those for a dtype.
     """
-    own = held[0]
-    if own.clipnorm is None and own.clipvalue is None and own.global_clipnorm is None:
-        return list(gradients)
-    common: tuple[Enclosure, Held] | None = None
-    if own.global_clipnorm is not None:
+    common: list[rule.Factors] = []
+    if held[0].global_clipnorm is not None:
         present = [part.gradient for part in gradients if part is not None]
         dtype = promoted([gradient.arithmetic.dtype for gradient in present])
-        common = norm(present, dtype), held_in(dtype)
+        limit, reciprocal = held_in(dtype).global_clipnorm, held_in(dtype).reciprocal_of_global_clipnorm
+        assert limit is not None
+        assert reciprocal is not None
+        common = rule.global_clipping(norm(present, dtype), limit, reciprocal)
     return [
-        None if part is None else Prepared(_clipped(part.gradient, settings, common))
-        for part, settings in zip(gradients, held, strict=True)
+        None if part is None else _clipped(part, index, settings, common)
+        for part, index, settings in zip(gradients, indices, held, strict=True)
     ]
 
 
-def _clipped(gradient: Enclosure, held: Held, common: tuple[Enclosure, Held] | None) -> Enclosure:
-    arithmetic = gradient.arithmetic
+def _clipped(part: Prepared, index: Array, held: Held, common: Sequence[rule.Factors]) -> Prepared:
+    chosen = part.at(index)
     if held.clipvalue is not None:
-        return rule.clip_by_value(gradient, held.clipvalue)
+        return Prepared(rule.clip_by_value(chosen.gradient, held.clipvalue))
     if held.clipnorm is not None:
-        return rule.clip_by_norm(gradient, norm([gradient], arithmetic.dtype), held.clipnorm)
-    assert common is not None
-    size, wide = common
-    limit, reciprocal = wide.global_clipnorm, wide.reciprocal_of_global_clipnorm
-    assert limit is not None
-    assert reciprocal is not None
-    result = rule.clip_by_global_norm(moved(gradient, size.arithmetic), size, limit, reciprocal)
-    if size.arithmetic.dtype == arithmetic.dtype:
-        return result
-    return _rounded(result, arithmetic)
+        size = norm([part.gradient], part.gradient.arithmetic.dtype)
+        return _multiplied(chosen, [rule.clipping(size, held.clipnorm)])
+    return _multiplied(chosen, common) if common else chosen
+
+
+def _multiplied(part: Prepared, ways: Sequence[rule.Factors]) -> Prepared:
+    """Return a gradient times the factors of clipping, in one way or the other.
+
+    The hull stands for where a rounding is between these factors and those of the stages before: the gradient
+    may be rounded by itself first, or its factors are formed into one number that multiplies the sum which is
+    still late. The rate may join either product, so that both stay late.
+    """
+    sources = (Late((part.gradient,), rule.Factors()), *part.late)
+    late = tuple(_in_common(source, factors) for source in sources for factors in ways)
+    own = part.gradient.arithmetic
+    products = [rule.late_gradient(source.terms, source.factors) for source in late]
+    return Prepared(
+        hull(*(x if x.arithmetic.dtype == own.dtype else _rounded(x, own) for x in products)), late
+    )
+
+
+def _in_common(late: Late, factors: rule.Factors) -> Late:
+    """Return terms with more factors, all in the narrowest arithmetic that holds both."""
+    own, other = late.terms[0].arithmetic, factors.multipliers[0].arithmetic
+    dtype = promoted([own.dtype, other.dtype])
+    arithmetic = own if dtype == own.dtype else arithmetic_of(dtype, own.flushes)
+
+    def in_it(numbers: Sequence[Enclosure]) -> tuple[Enclosure, ...]:
+        return tuple(moved(number, arithmetic) for number in numbers)
+
+    joined = late.factors + factors
+    return Late(in_it(late.terms), rule.Factors(in_it(joined.multipliers), in_it(joined.divisors)))
 
 
 @dataclass(frozen=True)
@@ -192,7 +216,7 @@ def updated(
     steps = _descents(prepared, learning_rate)
     for late in prepared.late:
         rate = moved(learning_rate, late.terms[0].arithmetic)
-        step = hull(step, _rounded(rule.late_descent(late.terms, rate, late.divisors), w.arithmetic))
+        step = hull(step, _rounded(rule.late_descent(late.terms, rate, late.factors), w.arithmetic))
     if moment.velocity is None or held.momentum is None:
         plain = rule.move(w, [step], learning_rate, weight_decay)
         if steps:
@@ -246,10 +270,10 @@ def moved(x: Enclosure, arithmetic: Arithmetic) -> Enclosure:
 
 def _descents(prepared: Prepared, learning_rate: Enclosure) -> list[Enclosure]:
     """Return the steps of the layers of a sparse gradient, which may be added to the weights one by one."""
-    divisors = () if prepared.scale is None else (prepared.scale,)
+    factors = rule.Factors((), () if prepared.scale is None else (prepared.scale,))
     return [
         _rounded(
-            rule.late_descent([layer], moved(learning_rate, layer.arithmetic), divisors),
+            rule.late_descent([layer], moved(learning_rate, layer.arithmetic), factors),
             learning_rate.arithmetic,
         )
         for layer in prepared.layers

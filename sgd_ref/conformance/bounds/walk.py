@@ -149,7 +149,7 @@ class Walk:
             for position, zero in enumerate(zeros):
                 yield from self._copied(call, "accumulators", position, zero, given)
         settings = [self._held[variable.dtype] for variable in self._case.variables]
-        for position, gradient in enumerate(clipped(gradients, settings, self._held_in)):
+        for position, gradient in enumerate(clipped(gradients, self._indices, settings, self._held_in)):
             yield from self._updated(call, position, gradient, wanted, given)
 
     def _accumulated(
@@ -168,8 +168,7 @@ class Walk:
     def _updated(
         self, call: int, position: int, gradient: Prepared | None, wanted: Record, given: Record
     ) -> Iterator[Violation]:
-        config, index = self._case.config, self._indices[position]
-        variable = self._slots["variables"][position]
+        config, variable = self._case.config, self._slots["variables"][position]
         result: Slot = variable
         if gradient is None:
             yield from self._copied(call, "velocities", position, self._slots["velocities"][position], given)
@@ -186,7 +185,7 @@ class Walk:
             )
             result, velocity = updated(
                 moment,
-                gradient.at(index),
+                gradient,
                 self._rate(call, wanted, given, position),
                 self._settings(position),
             )

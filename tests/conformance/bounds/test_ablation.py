@@ -126,8 +126,8 @@ ABLATIONS: list[tuple[str, str, Bound, Form]] = [
     ("hull(mean + (term - mean) * reciprocal, ", "hull(", mean, running_mean),
     (", mean * before + term * reciprocal)", ")", mean, running_mean_of_products),
     (
-        "hull(scaled, product_in_any_order(gradient, [clipnorm, reciprocal_of_clipnorm]))",
-        "scaled",
+        "        ways.append(Factors((clipnorm, reciprocal_of_clipnorm)))",
+        "        pass",
         globally_clipped_short,
         lambda n: n["g"] * (n["norm"] * n["inverse"]),
     ),

@@ -142,7 +142,8 @@ def test_velocities_without_the_rate_are_of_real_numbers() -> None:
 def test_a_late_descent_divides_last() -> None:
     rate, scale, steps = np.float32(0.3), np.float32(96), np.float32(3)
     g, h = np.float32(0.7), np.float32(0.9)
-    found = rule.late_descent([enclosed(g), enclosed(h)], enclosed(rate), [enclosed(scale), enclosed(steps)])
+    divisors = rule.Factors((), (enclosed(scale), enclosed(steps)))
+    found = rule.late_descent([enclosed(g), enclosed(h)], enclosed(rate), divisors)
     one = np.float32(1)
     for result in (
         -((g + h) * rate / scale / steps),

@@ -1,0 +1,110 @@
+"""Factors of several stages formed as one number: loss scale, mean, clipping by a norm and learning rate."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from sgd_ref.arithmetic.rounded import FLOAT32, Array, convert, promoted, setting
+from sgd_ref.call import Call
+from sgd_ref.optimizer import SGD, Gradients, Values
+from sgd_ref.rule import Number
+
+
+class MeanClipAndRate(SGD):
+    """``(g + accumulator) * (clipnorm / max(norm / N, clipnorm) / N * learning_rate)``, norm of the sum.
+
+    Without accumulation, ``g * (clipnorm / max(norm, clipnorm) * learning_rate)``. Under both norms;
+    elsewhere this is the definition. Each operation is rounded to the dtype of g, or of the common norm.
+    TensorFlow's Grappler multiplies single numbers before arrays; it saves one pass over the gradients.
+    """
+
+    _factors: list[Number | None] | None = None
+
+    def mean(self, values: Values, gradients: Gradients) -> tuple[Gradients, Values]:
+        """Leave the sums undivided where the update divides them."""
+        means, reset = super().mean(values, gradients)
+        if self.settings.gradient_accumulation_steps is None or not self.clips_by_norm():
+            return means, reset
+        sums = [
+            None if gradient is None else gradient + accumulator
+            for gradient, accumulator in zip(gradients, values.accumulators, strict=True)
+        ]
+        return sums, reset
+
+    def clip_by_norm(self, gradients: Gradients, clipnorm: float) -> Gradients:
+        """Find the factor of each gradient, and leave the product to the update."""
+        self._factors = [None if g is None else self.factor([g], clipnorm) for g in gradients]
+        return gradients
+
+    def clip_by_global_norm(self, gradients: Gradients, clipnorm: float) -> Gradients:
+        """Find the one factor, which is NaN unless the norm is finite."""
+        factor = self.factor([gradient for gradient in gradients if gradient is not None], clipnorm)
+        self._factors = [factor] * len(gradients)
+        return gradients
+
+    def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
+        """Multiply the gradients by one number; what follows needs no rate then."""
+        if self._factors is None:
+            return super().update(values, gradients, call)
+
+        def step(gradient: Array, factor: Number, dtype: np.dtype[Any]) -> Array:
+            number = factor * setting(float(call.learning_rate), factor.dtype)
+            wide = promoted([gradient.dtype, number.dtype])
+            return convert(np.asarray(convert(gradient, wide) * number.astype(wide)), dtype)
+
+        steps = [
+            None if g is None else step(g, factor, w.dtype)
+            for g, factor, w in zip(gradients, self._factors, values.variables, strict=True)
+        ]
+        self._factors = None
+        return super().update(values, steps, call._replace(learning_rate=np.float32(1)))
+
+    def factor(self, gradients: list[Array], clipnorm: float) -> Number:
+        """Return the factor of gradients that are still to be divided, from their norm."""
+        wide = self.dtype_of_factor(gradients)
+        norm = self.norm([convert(gradient, wide) for gradient in gradients])
+        if self.settings.global_clipnorm is not None:
+            norm = norm + (norm - norm)
+        limit, divisor = setting(clipnorm, wide), setting(self.divisor(), wide)
+        return limit / np.maximum(norm / divisor, limit) / divisor
+
+    def clips_by_norm(self) -> bool:
+        """Whether one of the two norms is limited."""
+        return self.settings.clipnorm is not None or self.settings.global_clipnorm is not None
+
+    def divisor(self) -> float:
+        """Return what the gradients that are clipped are still to be divided by."""
+        return float(self.settings.gradient_accumulation_steps or 1)
+
+    def dtype_of_factor(self, gradients: list[Array]) -> np.dtype[Any]:
+        """Return the dtype in which factors are formed."""
+        return promoted([gradient.dtype for gradient in gradients])
+
+
+class ScaleClipAndRate(MeanClipAndRate):
+    """``g * (clipnorm / max(norm / loss_scale, clipnorm) / loss_scale * learning_rate)``, of scaled g.
+
+    Formed in float32 or wider, and rounded to the dtype of the variable once. With accumulation gradients
+    are unscaled at once, and the number of calls takes the place of the scale. Under both norms; elsewhere
+    this is the definition.
+    """
+
+    _scale = 1.0
+
+    def unscale(self, gradients: Gradients, loss_scale: float | np.float32 | None) -> Gradients:
+        """Leave the gradients scaled where the update unscales them."""
+        accumulates = self.settings.gradient_accumulation_steps is not None
+        if loss_scale is None or accumulates or not self.clips_by_norm():
+            return super().unscale(gradients, loss_scale)
+        self._scale = float(loss_scale)
+        return gradients
+
+    def divisor(self) -> float:
+        """Return the scale, or the number of calls."""
+        return super().divisor() * self._scale
+
+    def dtype_of_factor(self, gradients: list[Array]) -> np.dtype[Any]:
+        """Return a dtype that holds every scale."""
+        return promoted([FLOAT32, super().dtype_of_factor(gradients)])
