@@ -66,6 +66,9 @@ def _entry(vector: Vector) -> Json:
 ORDINARY = "Every step of a few periods, and counts that narrow counters cannot hold."
 HARD = "The dozen steps below 60,000 at which the exact value lies nearest to the middle between two float32."
 EDGES = "The steps at and beside each boundary."
+ODD = 2**24 + 1
+"""The smallest number of steps that is no float32; rounded, it is one less."""
+ROUNDED = "A setting that is no float32: it is rounded before anything is computed from it."
 
 VECTORS = (
     Vector(
@@ -111,6 +114,27 @@ VECTORS = (
         HARD,
     ),
     Vector(
+        "long-staircase",
+        "ExponentialDecay",
+        {"initial_learning_rate": 0.5, "decay_steps": ODD, "decay_rate": 0.5, "staircase": True},
+        (ODD - 2, ODD - 1, ODD, ODD + 1, 2 * ODD - 2, 2 * ODD - 1),
+        ROUNDED,
+    ),
+    Vector(
+        "to-zero-at-once",
+        "ExponentialDecay",
+        {"initial_learning_rate": -0.5, "decay_steps": 4, "decay_rate": 0.0},
+        (0, 1, 4, 5),
+        "At step 0 zero to the power of zero is 1; later the value is exactly zero, which is 0.0.",
+    ),
+    Vector(
+        "negative-underflow",
+        "ExponentialDecay",
+        {"initial_learning_rate": -0.5, "decay_steps": 1, "decay_rate": 0.5},
+        (124, 125, 126, 147, 148, 149, 150),
+        "What is too small for a float32, but not exactly zero, keeps its sign: -0.0.",
+    ),
+    Vector(
         "two-boundaries",
         "PiecewiseConstantDecay",
         {"boundaries": [3, 8], "values": [0.1, 0.03, 0.7]},
@@ -130,6 +154,20 @@ VECTORS = (
         {"boundaries": [2**24, 2**31, 2**32], "values": [0.1, 0.2, 0.3, 0.4]},
         (*LARGE, 2**24 + 2, 2**31 + 1, 2**32 + 2),
         EDGES,
+    ),
+    Vector(
+        "boundary-beyond-float32",
+        "PiecewiseConstantDecay",
+        {"boundaries": [ODD], "values": [0.5, 0.25]},
+        (ODD - 1, ODD, ODD + 1),
+        "A boundary is not rounded.",
+    ),
+    Vector(
+        "zeros",
+        "PiecewiseConstantDecay",
+        {"boundaries": [1, 3], "values": [0.0, -1e-60, 1e-60]},
+        range(5),
+        "A number that is rounded to zero keeps its sign.",
     ),
     Vector(
         "quadratic",
@@ -173,6 +211,34 @@ VECTORS = (
         HARD,
     ),
     Vector(
+        "odd-length",
+        "PolynomialDecay",
+        {"initial_learning_rate": 0.5, "decay_steps": ODD, "end_learning_rate": 0.0},
+        (ODD - 5, ODD - 3, ODD - 2, ODD - 1, ODD),
+        ROUNDED,
+    ),
+    Vector(
+        "power-beyond-float32",
+        "PolynomialDecay",
+        {"initial_learning_rate": 0.5, "decay_steps": 2**20, "end_learning_rate": 0.0, "power": 2.00000001},
+        (2**20 - 4, 2**20 - 2, 2**20 - 1, 2**20),
+        ROUNDED,
+    ),
+    Vector(
+        "power-zero",
+        "PolynomialDecay",
+        {"initial_learning_rate": 0.5, "decay_steps": 4, "end_learning_rate": 0.125, "power": 0.0},
+        (0, 3, 4, 5),
+        "Zero to the power of zero is 1, so that the rate is constant.",
+    ),
+    Vector(
+        "cycle-from-the-start",
+        "PolynomialDecay",
+        {"initial_learning_rate": 0.5, "decay_steps": 4, "end_learning_rate": 0.125, "cycle": True},
+        (0, 1, 2, 3, 5),
+        "At step 0 there is one period already, not none.",
+    ),
+    Vector(
         "dyadic",
         "InverseTimeDecay",
         {"initial_learning_rate": 0.5, "decay_steps": 2, "decay_rate": 1.0},
@@ -199,6 +265,13 @@ VECTORS = (
         {"initial_learning_rate": 0.1, "decay_steps": 1000, "decay_rate": 0.3},
         (2281, 11962, 15023, 19406, 23235, 37862, 38119, 46409, 46885, 47319, 50000, 54438),
         HARD,
+    ),
+    Vector(
+        "long-staircase",
+        "InverseTimeDecay",
+        {"initial_learning_rate": 0.5, "decay_steps": ODD, "decay_rate": 1.0, "staircase": True},
+        (ODD - 2, ODD - 1, ODD, ODD + 1, 2 * ODD - 2, 2 * ODD - 1),
+        ROUNDED,
     ),
     Vector(
         "without-warmup",
@@ -235,6 +308,27 @@ VECTORS = (
         HARD,
     ),
     Vector(
+        "odd-length",
+        "CosineDecay",
+        {"initial_learning_rate": 0.5, "decay_steps": ODD},
+        (ODD // 2, ODD - 5, ODD - 3, ODD - 2, ODD - 1, ODD),
+        ROUNDED,
+    ),
+    Vector(
+        "odd-warmup",
+        "CosineDecay",
+        {"initial_learning_rate": 0.0, "decay_steps": 8, "warmup_target": 0.5, "warmup_steps": ODD},
+        (0, ODD - 2, ODD - 1, ODD, ODD + 1, ODD + 6, ODD + 7, ODD + 8),
+        ROUNDED,
+    ),
+    Vector(
+        "warmup-without-target",
+        "CosineDecay",
+        {"initial_learning_rate": 0.5, "decay_steps": 8, "warmup_steps": 4},
+        range(10),
+        "Without a target there is no warmup.",
+    ),
+    Vector(
         "doubling",
         "CosineDecayRestarts",
         {"initial_learning_rate": 0.1, "first_decay_steps": 5, "t_mul": 2.0, "alpha": 0.01},
@@ -268,5 +362,12 @@ VECTORS = (
         {"initial_learning_rate": 0.1, "first_decay_steps": 1000, "t_mul": 2.0, "alpha": 0.01},
         (5377, 11754, 11869, 18887, 19003, 20221, 24738, 38774, 39006, 41442, 50476, 58491),
         HARD,
+    ),
+    Vector(
+        "odd-first-period",
+        "CosineDecayRestarts",
+        {"initial_learning_rate": 0.5, "first_decay_steps": ODD},
+        (ODD - 3, ODD - 2, ODD - 1, ODD, 3 * ODD - 4, 3 * ODD - 3),
+        ROUNDED,
     ),
 )

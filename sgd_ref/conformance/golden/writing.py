@@ -11,7 +11,7 @@ from pathlib import Path
 from sgd_ref.conformance.axes import AXES
 from sgd_ref.conformance.case import Case
 from sgd_ref.conformance.encoding import Json
-from sgd_ref.conformance.golden import resume, smoke, standard
+from sgd_ref.conformance.golden import resume, sentences, smoke, standard
 from sgd_ref.conformance.golden.document import (
     DATA_VERSION,
     DEFINITION_VERSION,
@@ -41,6 +41,8 @@ from sgd_ref.conformance.golden.schemas import (
 )
 from sgd_ref.conformance.golden.stages import stage_entries
 
+SENTENCES_PATH = f"resume/{sentences.NAME}.json"
+
 LEVELS = {TRAJECTORY: 4, STAGE: 3, SCHEMA: 9}
 """How many levels of a file of each kind have one part a line; two of the others."""
 
@@ -49,6 +51,7 @@ def trajectory_cases() -> dict[str, list[Case]]:
     """Return the cases of each file of trajectories, which is little work."""
     plain = {SMOKE_PATH: list(smoke.smoke_cases())}
     resumed = {f"resume/{group}.json": cases for group, cases in resume.grouped(plain[SMOKE_PATH]).items()}
+    resumed[SENTENCES_PATH] = list(sentences.sentence_cases())
     return {**plain, **resumed, **{standard.path_of(case): [case] for case in standard.standard_cases()}}
 
 
@@ -72,7 +75,7 @@ def trajectory_document(path: str, cases: Iterable[Case]) -> Json:
 def _entry(path: str, case: Case) -> Entry:
     if path.startswith("standard/"):
         return made(case, standard.source_of(case))
-    entry = made(case, smoke.__name__)
+    entry = made(case, (sentences if path == SENTENCES_PATH else smoke).__name__)
     # Small cases are not in the kill matrix: what their stored bounds reject is found here.
     return replace(entry, case=replace(case, exposes=exposed(entry)))
 
