@@ -113,7 +113,7 @@ def test_two_folders(tmp_path: Path, contents: dict[str, bytes]) -> None:
     assert list(differences(first, second)) == [
         "schema/stage.schema.json: changed",
         "schedule/CosineDecay/without-warmup: steps [0]: 0 became 7",
-        "schedule/CosineDecay/hard: moved from schedules/CosineDecay.json to schedules/other.json",
+        f"{moved['id']}: moved from schedules/CosineDecay.json to schedules/other.json",
         f"{former}: removed (stages/move.json)",
         f"{removed['id']}: removed (stages/move.json)",
         f"{added['id']}: added (stages/move.json)",
