@@ -21,8 +21,7 @@ from numba_kernels.update import (
     Variant,
     averaging,
     clipping,
-    descent,
-    gradient_transformation,
+    element_update,
 )
 
 VARIABLE, GRADIENT, VELOCITY, AVERAGE, ACCUMULATOR = range(5)
@@ -133,10 +132,8 @@ def _update_of_chunk(stored: Storage, variant: Variant, is_bare: bool) -> Any:
     has_velocity = variant.momentum != NO_MOMENTUM
     has_average = variant.averages
     has_accumulator = variant.gradient == ACCUMULATED
-    transformed = gradient_transformation(stored.operations, variant.gradient)
     clipped = clipping(stored.operations, variant.gradient, is_bare)
-    descended = descent(stored.operations, variant.momentum, not is_bare)
-    averaged = averaging(stored.operations)
+    updated = element_update(stored.operations, variant, clipped, not is_bare)
 
     @inlined
     def update(
@@ -150,32 +147,36 @@ def _update_of_chunk(stored: Storage, variant: Variant, is_bare: bool) -> Any:
         decays: bool,
     ) -> None:
         # Read once: the compiler must suppose that what the loop writes may be the settings.
-        loss_scale, steps = number(settings[LOSS_SCALE]), number(settings[STEPS])
-        factor, divisor = number(factors[0]), number(factors[1])
-        highest = number(settings[HIGHEST])
-        weight_decay, learning_rate = number(settings[WEIGHT_DECAY]), number(settings[LEARNING_RATE])
-        momentum = number(settings[MOMENTUM])
-        is_first_average, overwrites = settings[FIRST_AVERAGE] != 0, settings[OVERWRITE] != 0
-        ema_momentum, ema_complement = number(settings[EMA_MOMENTUM]), number(settings[EMA_COMPLEMENT])
+        loss_scale = number(settings[LOSS_SCALE])
+        call = (
+            (loss_scale, number(settings[STEPS])),
+            (number(factors[0]), number(factors[1]), number(settings[HIGHEST])),
+            (
+                decays,
+                number(settings[WEIGHT_DECAY]),
+                number(settings[LEARNING_RATE]),
+                number(settings[MOMENTUM]),
+            ),
+            (
+                settings[FIRST_AVERAGE] != 0,
+                settings[OVERWRITE] != 0,
+                number(settings[EMA_MOMENTUM]),
+                number(settings[EMA_COMPLEMENT]),
+            ),
+        )
         zero = loss_scale - loss_scale
         for i in range(variable.shape[0]):
-            g = load(gradient[i])
-            if has_accumulator:
-                g = transformed(g, load(accumulator[i]), loss_scale, steps)
-                accumulator[i] = store(zero)
-            else:
-                g = transformed(g, g, loss_scale, steps)
-            g = clipped(g, factor, divisor, highest)
             w = load(variable[i])
+            v = load(velocity[i]) if has_velocity else w
+            a = load(average[i]) if has_average else w
+            c = load(accumulator[i]) if has_accumulator else w
+            w, v, a = updated(w, load(gradient[i]), v, a, c, call)
+            if has_accumulator:
+                accumulator[i] = store(zero)
             if has_velocity:
-                w, v = descended(w, load(velocity[i]), g, decays, weight_decay, learning_rate, momentum)
                 velocity[i] = store(v)
-            else:
-                w, _ = descended(w, w, g, decays, weight_decay, learning_rate, momentum)
             if has_average:
-                a = averaged(load(average[i]), w, is_first_average, ema_momentum, ema_complement)
                 average[i] = store(a)
-                w = a if overwrites else w
             variable[i] = store(w)
 
     return update

@@ -118,3 +118,31 @@ def averaging(operations: Operations) -> Any:
         return w if is_first else mean
 
     return averaged
+
+
+def element_update(operations: Operations, variant: Variant, clipped: Any, has_decay: bool) -> Any:
+    """Return the function of kernels that takes one element through all stages of an update.
+
+    It takes the numbers of the element and those of the call, and returns the variable, the velocity and the
+    average; what the variant has not may be any number.
+    """
+    has_average = variant.averages
+    transformed = gradient_transformation(operations, variant.gradient)
+    descended = descent(operations, variant.momentum, has_decay)
+    averaged = averaging(operations)
+
+    @inlined
+    def updated(w: Any, g: Any, velocity: Any, average: Any, accumulator: Any, call: Any) -> Any:
+        (loss_scale, steps), (factor, divisor, highest), (decays, weight_decay, learning_rate, momentum) = (
+            call[:3]
+        )
+        g = transformed(g, accumulator, loss_scale, steps)
+        g = clipped(g, factor, divisor, highest)
+        w, velocity = descended(w, velocity, g, decays, weight_decay, learning_rate, momentum)
+        if has_average:
+            is_first_average, overwrites, ema_momentum, ema_complement = call[3]
+            average = averaged(average, w, is_first_average, ema_momentum, ema_complement)
+            w = average if overwrites else w
+        return w, velocity, average
+
+    return updated

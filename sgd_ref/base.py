@@ -11,13 +11,12 @@ from typing import Any, Self
 
 import numpy as np
 
-from sgd_ref import configuration, weights
+from sgd_ref import configuration, finalization, weights
 from sgd_ref import learning_rate as rates
 from sgd_ref.arithmetic.rounded import Array, flushes_subnormals
 from sgd_ref.call import Call
 from sgd_ref.counting import Counting
 from sgd_ref.exclusion import Exclusion
-from sgd_ref.finalization import finalize
 from sgd_ref.fixed_setting import FixedSetting
 from sgd_ref.gradients import Gradient
 from sgd_ref.learning_rate import LearningRate
@@ -283,7 +282,10 @@ class BaseSGD(Counting, ABC):
         UserWarning
             Before the first update.
         """
-        finalize(self._built_state(), variables, self.settings.use_ema, self.iterations)
+        state = self._built_state()
+        if finalization.is_due(state, variables, self.settings.use_ema, self.iterations):
+            for variable, average in zip(state.variables, state.averages, strict=True):
+                variable[...] = average
 
     def scale_loss(self, loss: Any) -> Any:
         """Return the loss times ``loss_scale_factor``, or the loss itself where there is none.
@@ -339,7 +341,11 @@ class BaseSGD(Counting, ABC):
         labels = check_names(names, len(checked))
         decayed = self._exclusion.decayed(checked, labels)
         self.settings.check_dtypes([variable.dtype for variable in checked], self._constant_rate())
-        return State.fresh(self.settings, labels, checked, decayed)
+        return self._allocated_state(labels, checked, decayed)
+
+    def _allocated_state(self, names: list[str], variables: list[Array], decayed: list[bool]) -> State:
+        """Return the state before the first call, for variables that are acceptable."""
+        return State.fresh(self.settings, names, variables, decayed)
 
     def _quickly_validated(
         self, gradients: Sequence[Gradient], variables: Sequence[Array] | None
@@ -368,7 +374,7 @@ class BaseSGD(Counting, ABC):
                 "some library has set the processor's flush-to-zero mode"
             )
         before = self._state, state.calls
-        learning_rate = rates.read(self._learning_rate, state.calls)
+        learning_rate = self._rate_of_call(state)
         if (self._state, state.calls) != before:
             raise RuntimeError("the callable learning_rate must not call apply of its own optimizer")
         warn_of_missing(gradients, targets)
@@ -376,6 +382,10 @@ class BaseSGD(Counting, ABC):
         for index, gradient in zip(order, gradients, strict=True):
             accepted[index] = self._accepted(gradient, state.variables[index])
         return Call(state, accepted, learning_rate)
+
+    def _rate_of_call(self, state: State) -> np.float32:
+        """Return the learning rate of the call that comes."""
+        return rates.read(self._learning_rate, state.calls)
 
     def _accepted(self, gradient: Gradient, variable: Array) -> Any:
         """Return a gradient in the form in which ``_step`` takes it."""

@@ -10,8 +10,8 @@ from sgd_ref.state import State
 from sgd_ref.variables import check_writable, positions
 
 
-def finalize(state: State, variables: Sequence[Array], use_ema: bool, updates: int) -> None:
-    """Copy each average into its variable.
+def is_due(state: State, variables: Sequence[Array], use_ema: bool, updates: int) -> bool:
+    """Whether there are averages to be copied into the variables.
 
     Raises
     ------
@@ -30,10 +30,9 @@ def finalize(state: State, variables: Sequence[Array], use_ema: bool, updates: i
             f"got {len(found)}"
         )
     if not use_ema:
-        return
+        return False
     if updates == 0:
         warnings.warn("no update was made yet, so there is no average to finalize with", stacklevel=3)
-        return
+        return False
     check_writable(zip(state.names, state.variables, strict=True))
-    for variable, average in zip(state.variables, state.averages, strict=True):
-        variable[...] = average
+    return True

@@ -1,0 +1,20 @@
+"""Kernels for CUDA in the tests: on the device where there is one, in the simulator elsewhere."""
+
+from __future__ import annotations
+
+import ctypes.util
+import importlib.util
+import os
+
+# Has to be chosen before Numba is imported.
+if ctypes.util.find_library("cuda") is None:
+    os.environ.setdefault("NUMBA_ENABLE_CUDASIM", "1")
+
+collect_ignore_glob: list[str] = []
+if importlib.util.find_spec("numba_cuda") is None:
+    # There are no such wheels for this system, and README says that these tests are for Linux.
+    collect_ignore_glob += [
+        "numba_kernels/cuda/*",
+        "numba_kernels/check/on_device.py",
+        "tests/numba_kernels/cuda/*",
+    ]

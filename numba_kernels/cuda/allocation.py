@@ -1,0 +1,53 @@
+"""Arrays on the device made by the library of the caller's arrays, and copies from and to the host."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+
+from numba_kernels.cuda.toolkit import IS_SIMULATED, cuda
+from sgd_ref.arithmetic.rounded import BFLOAT16, Array
+
+
+def fresh_like(like: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
+    """Return an array of zeros, of the library and on the device of another array."""
+    torch, cupy = sys.modules.get("torch"), sys.modules.get("cupy")
+    if torch is not None and isinstance(like, torch.Tensor):
+        return torch.zeros(shape, dtype=getattr(torch, dtype.name), device=like.device)
+    if cupy is not None and isinstance(like, cupy.ndarray) and dtype != BFLOAT16:
+        with like.device:
+            return cupy.zeros(shape, dtype)
+    return cuda.to_device(np.zeros(shape, dtype))
+
+
+def to_host(array: Any) -> Array:
+    """Return a copy of an array of `fresh_like` in the memory of the host; waits for it."""
+    torch, cupy = sys.modules.get("torch"), sys.modules.get("cupy")
+    if torch is not None and isinstance(array, torch.Tensor):
+        name = str(array.dtype).removeprefix("torch.")
+        # NumPy's arrays of PyTorch have no bfloat16; its bits have.
+        host = array.detach().cpu()
+        bits = host.view(torch.int16).numpy().view(BFLOAT16) if name == "bfloat16" else host.numpy()
+        return np.asarray(bits)
+    if cupy is not None and isinstance(array, cupy.ndarray):
+        return np.asarray(array.get())
+    return np.asarray(array.copy_to_host())
+
+
+def from_host(array: Any, values: Array) -> None:
+    """Write values of the host into an array of `fresh_like`, of the same shape and dtype; waits for it."""
+    torch, cupy = sys.modules.get("torch"), sys.modules.get("cupy")
+    if torch is not None and isinstance(array, torch.Tensor):
+        source = np.array(values, order="C")
+        if source.dtype == BFLOAT16:
+            array.copy_(torch.from_numpy(source.view(np.int16)).view(torch.bfloat16))
+        else:
+            array.copy_(torch.from_numpy(source))
+    elif cupy is not None and isinstance(array, cupy.ndarray):
+        array.set(np.array(values, order="C"))
+    elif values.size:
+        array.copy_to_device(np.array(values, order="C"))
+    if not IS_SIMULATED:
+        cuda.synchronize()

@@ -1,0 +1,41 @@
+"""Every kernel that an optimizer on the device may launch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from numba_kernels.cuda.counting import PREPARATION
+from numba_kernels.cuda.elementwise import update_kernel
+from numba_kernels.cuda.exact import exact_kernel, finish_kernel
+from numba_kernels.cuda.gather import gather_kernel, scatter_kernel
+from numba_kernels.cuda.norm import decision_kernel
+from numba_kernels.cuda.sums import sum_kernel
+from numba_kernels.cuda.toolkit import Kernel
+from numba_kernels.update import ACCUMULATED, DIVIDED, PLAIN, VARIANTS
+from sgd_ref.arithmetic.rounded import FLOAT64, FORMATS, holds
+
+
+def all_kernels() -> Iterator[Kernel]:
+    """Yield every kernel, each made when it is asked for.
+
+    >>> names = [kernel.name for kernel in all_kernels()]
+    >>> len(names) == len(set(names)), "update_bfloat16_nesterov_divided_averages" in names
+    (True, True)
+    """
+    yield PREPARATION
+    for dtype in FORMATS:
+        for variant in VARIANTS:
+            yield update_kernel(dtype, variant)
+            if dtype != FLOAT64:
+                yield update_kernel(dtype, variant, is_wide=True)
+        for gradient in (PLAIN, DIVIDED, ACCUMULATED):
+            yield sum_kernel(dtype, gradient, True)
+            yield sum_kernel(dtype, gradient, False)
+            yield exact_kernel(dtype, gradient)
+        for is_global in (False, True):
+            yield decision_kernel(dtype, is_global)
+            yield finish_kernel(dtype, is_global)
+        yield scatter_kernel(dtype)
+        for target in FORMATS:
+            if holds(target, dtype):
+                yield gather_kernel(dtype, target)

@@ -1,0 +1,12 @@
+"""What lies where in device memory for the norms: one of all gradients, or one of each."""
+
+from __future__ import annotations
+
+# Of the plan of norms, in words: addresses, and the number of norms.
+FIRST_CHUNKS, RESULTS, LIMITS, UNDECIDED, LIMBS, FACTORS, COUNTS = range(7)
+NORM_PLAN_WORDS = 7
+
+CLIPNORM, RECIPROCAL, ERROR = range(3)
+"""Of the limits, float64: the highest norm and its reciprocal in the dtype of the norm, and the bound on the
+relative error of a sum of squares."""
+LIMIT_COUNT = 3

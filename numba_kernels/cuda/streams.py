@@ -1,0 +1,118 @@
+"""Streams: the one on which the libraries of the caller's arrays work, and whether it is being captured.
+
+A step goes where the caller's own work goes. There it comes after whatever made the gradients, before
+whatever uses the variables, and nobody waits.
+
+A stream is known here by its handle, an integer. 0 and 1 are the legacy default stream, 2 is the default
+stream of a thread (``CU_STREAM_LEGACY``, ``CU_STREAM_PER_THREAD``).
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from numba_kernels.cuda.toolkit import IS_SIMULATED, cuda
+
+DEFAULT = 0
+
+LEGACY, PER_THREAD = 1, 2
+"""Names of the default streams; ``LEGACY`` is another one for ``DEFAULT``."""
+
+
+def stream_of(arrays: Sequence[Any]) -> int:
+    """Return the handle of the stream on which the libraries of all these arrays work now.
+
+    That is PyTorch's current stream on the device of the tensors, CuPy's current stream on that of its
+    arrays, and for everything else the legacy default stream. Numba has no current stream, and its default
+    stream waits for all streams that Numba makes.
+
+    Parameters
+    ----------
+    arrays : sequence
+        All arrays of a call; what is neither PyTorch's nor CuPy's nor Numba's, such as None, has no say.
+
+    Raises
+    ------
+    ValueError
+        If two libraries, or one on two devices, work on different streams.
+    """
+    # One array of each type stands for all of them: the caller has checked that they share a device.
+    chosen: dict[str, int] = {}
+    for array in dict(zip(map(type, arrays), arrays, strict=True)).values():
+        found = _current(array)
+        if found is not None:
+            library, handle = found
+            chosen[library] = handle
+    handles = set(chosen.values())
+    if len(handles) > 1:
+        named = " and ".join(f"{library} on {_named(handle)}" for library, handle in sorted(chosen.items()))
+        raise ValueError(f"arrays of one call must be of libraries that work on one stream, got {named}")
+    return handles.pop() if handles else DEFAULT
+
+
+def numba_stream(handle: int) -> Any:
+    """Return the stream of a handle as Numba takes it when it launches a kernel.
+
+    Each time the same object: Numba keeps what it prepares for a launch by the identity of the stream.
+    The simulator knows one stream.
+    """
+    return 0 if IS_SIMULATED or handle == DEFAULT else _external(handle)
+
+
+def is_capturing(handle: int) -> bool:
+    """Return whether what is launched on a stream becomes part of a graph that is being captured.
+
+    Raises
+    ------
+    RuntimeError
+        If the driver cannot say: it is the legacy default stream, which cannot be captured, while another
+        stream of this device is.
+    """
+    if IS_SIMULATED:
+        return False
+    driver = _driver()
+    error, status = driver.cuStreamIsCapturing(driver.CUstream(handle))
+    if error == driver.CUresult.CUDA_ERROR_STREAM_CAPTURE_IMPLICIT:
+        raise RuntimeError(
+            f"{_named(handle)} cannot be used while another stream is being captured; "
+            "make the captured one the current stream of PyTorch or CuPy"
+        )
+    if error != driver.CUresult.CUDA_SUCCESS:
+        raise RuntimeError(f"the CUDA driver could not be asked about {_named(handle)}: {error.name}")
+    return bool(status != driver.CUstreamCaptureStatus.CU_STREAM_CAPTURE_STATUS_NONE)
+
+
+def _current(array: Any) -> tuple[str, int] | None:
+    """Return the library of an array and the stream on which it works; None where it is no array."""
+    torch, cupy = sys.modules.get("torch"), sys.modules.get("cupy")
+    if torch is not None and isinstance(array, torch.Tensor):
+        return "PyTorch", _canonical(torch.cuda.current_stream(array.device).cuda_stream)
+    if cupy is not None and isinstance(array, cupy.ndarray):
+        return "CuPy", _canonical(cupy.cuda.get_current_stream(array.data.device_id).ptr)
+    if getattr(type(array), "__cuda_ndarray__", False):
+        return "Numba", DEFAULT
+    return None
+
+
+def _canonical(handle: int) -> int:
+    return DEFAULT if handle == LEGACY else handle
+
+
+def _named(handle: int) -> str:
+    if handle in (DEFAULT, LEGACY):
+        return "the legacy default stream"
+    return "the default stream of this thread" if handle == PER_THREAD else f"stream {handle:#x}"
+
+
+@functools.lru_cache(maxsize=256)
+def _external(handle: int) -> Any:
+    return cuda.external_stream(handle)
+
+
+@functools.cache
+def _driver() -> Any:
+    return importlib.import_module("cuda.bindings.driver")
