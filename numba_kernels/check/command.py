@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from llvmlite import binding
@@ -14,6 +14,7 @@ from rich.table import Table
 
 from numba_kernels.bench import machine
 from numba_kernels.check import schedule
+from numba_kernels.check.device.why_not import is_simulated, why_no_device
 from numba_kernels.check.extent import SEED, STANDARD, Extent, usable_processors
 from numba_kernels.check.result import Result
 from numba_kernels.check.schedule import Findings
@@ -49,21 +50,29 @@ def run(options: argparse.Namespace, console: Console) -> int:
     console : Console
         For the table.
     """
-    if options.device == "cuda":
-        print("sgd-ref: there is no CUDA package yet, so nothing was checked", file=sys.stderr)
-        return COULD_NOT_RUN
     extent = _extent(options)
-    for line in description(extent):
+    if options.device == "cuda":
+        reason = why_no_device()
+        if reason is not None:
+            print(f"sgd-ref: nothing was checked: {reason}", file=sys.stderr)
+            return COULD_NOT_RUN
+        described, run_checks = _on_device(extent)
+    else:
+        described, run_checks = description(extent), schedule.run
+    for line in described:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     with _progress() as advance:
-        findings = schedule.run(extent, advance)
+        findings = run_checks(extent, advance)
     if not findings.not_run and not any(result.cases or result.skipped for result in findings.results):
         print(f"sgd-ref: -k must match the id of a case, got {options.pattern.pattern!r}", file=sys.stderr)
         return WRONG_USAGE
     for line in _details(findings):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     console.print(table(findings.results))
-    console.print(verdict(findings), markup=False, highlight=False, soft_wrap=True)
+    last = verdict(findings)
+    if options.device == "cuda" and is_simulated():
+        last = f"in the simulator, {last}"
+    console.print(last, markup=False, highlight=False, soft_wrap=True)
     return status(findings)
 
 
@@ -127,7 +136,16 @@ def _extent(options: argparse.Namespace) -> Extent:
     # Chosen cases are few, and starting processes takes longer.
     most = 1 if options.pattern is not None else min(usable_processors(), 8)
     seed = SEED if options.seed is None else options.seed
-    return Extent(options.tier or STANDARD, seed, options.pattern, options.processes or most)
+    return Extent(options.tier or STANDARD, seed, options.pattern, options.processes or most, options.device)
+
+
+def _on_device(extent: Extent) -> tuple[list[str], Callable[[Extent, schedule.Advance], Findings]]:
+    """Return what the results hold for, and what finds them."""
+    # They need numba-cuda, which not everybody has.
+    from numba_kernels.check.device import describing  # noqa: PLC0415
+    from numba_kernels.check.device import schedule as schedule_on_device  # noqa: PLC0415
+
+    return describing.description(extent), schedule_on_device.run
 
 
 def _details(findings: Findings) -> Iterator[str]:

@@ -38,6 +38,8 @@ class Extent:
         Only cases whose id it matches somewhere.
     processes : int
         How many work at once, at least 1.
+    device : str
+        "cpu" or "cuda".
 
     Examples
     --------
@@ -49,6 +51,7 @@ class Extent:
     seed: int = SEED
     pattern: re.Pattern[str] | None = None
     processes: int = 1
+    device: str = "cpu"
 
     def wants(self, identifier: str) -> bool:
         """Whether a case is to be run."""
@@ -76,6 +79,8 @@ class Extent:
     def command(self, identifier: str) -> str:
         """Return the command that runs one case again."""
         parts = ["sgd-ref", "check"]
+        if self.device != "cpu":
+            parts += ["--device", self.device]
         if self.tier != STANDARD:
             parts.append(f"--{self.tier}")
         if self.seed != SEED:

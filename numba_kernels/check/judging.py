@@ -15,6 +15,7 @@ from numba_kernels.check.result import Result
 from sgd_ref.conformance import reference
 from sgd_ref.conformance.case import Case, Record, Trajectory
 from sgd_ref.conformance.comparison import COUNTERS, LISTS, SCALARS, check_form, compare
+from sgd_ref.loss_scale import LossScaleOptimizer
 
 BATCH = 200
 """Cases at most whose answers are in memory at once; the guard is set up once for so many."""
@@ -26,8 +27,13 @@ Run = Callable[[Case], Sequence[Record]]
 
 
 def by_kernels(optimizer_class: Any = numba_kernels.SGD) -> Run:
-    """Return the implementation that runs cases by kernels."""
-    return partial(reference.run, optimizer_class=optimizer_class)
+    """Return the implementation that runs cases by kernels.
+
+    A class whose loss is scaled by another wrapper than ``sgd_ref.LossScaleOptimizer`` names it as
+    ``wrapper_class``.
+    """
+    wrapper_class = getattr(optimizer_class, "wrapper_class", LossScaleOptimizer)
+    return partial(reference.run, optimizer_class=optimizer_class, wrapper_class=wrapper_class)
 
 
 @contextmanager

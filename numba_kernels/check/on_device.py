@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from numba_kernels import cuda
-from numba_kernels.cuda.allocation import fresh_like, from_host, to_host
+from numba_kernels.cuda.allocation import to_host
 from numba_kernels.cuda.toolkit import cuda as toolkit_cuda
 from sgd_ref.arithmetic.rounded import Array
 
@@ -21,19 +21,12 @@ def by_numba(array: Array) -> Any:
     return toolkit_cuda.to_device(np.array(array, order="C"))
 
 
-def by_torch(array: Array) -> Any:
-    """Return a copy on the device, a tensor of PyTorch."""
-    import torch
-
-    moved = fresh_like(torch.zeros(0, device="cuda"), array.shape, array.dtype)
-    from_host(moved, array)
-    return moved
-
-
 class OnDevice(cuda.SGD):
     """``numba_kernels.cuda.SGD`` for arrays of the host, which are copied both ways in every call."""
 
     move: Move = staticmethod(by_numba)
+    move_gradient: Move | None = None
+    wrapper_class: ClassVar[type[cuda.LossScaleOptimizer]]
 
     def build(self, variables: Sequence[Array], names: Sequence[str] | None = None) -> None:
         """Copy the variables, and build."""
@@ -53,7 +46,8 @@ class OnDevice(cuda.SGD):
 
     def on_device(self, gradients: Sequence[Any]) -> list[Any]:
         """Return copies of dense gradients, and the others as they are."""
-        return [self.move(g) if isinstance(g, np.ndarray) else g for g in gradients]
+        move = self.move if self.move_gradient is None else self.move_gradient
+        return [move(g) if isinstance(g, np.ndarray) else g for g in gradients]
 
     def copy_back(self) -> None:
         """Copy the variables to the host."""
@@ -85,3 +79,7 @@ class LossScaleOnDevice(cuda.LossScaleOptimizer):
         """Copy the gradients, make the call, and copy the variables back."""
         super().apply(self.inner_optimizer.on_device(gradients), variables)
         self.inner_optimizer.copy_back()
+
+
+# What wraps it where a case scales its loss dynamically.
+OnDevice.wrapper_class = LossScaleOnDevice

@@ -1,0 +1,71 @@
+"""What a kernel is, by its name."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+DTYPES = "float16|bfloat16|float32|float64"
+
+UPDATE = re.compile(
+    rf"update_(?P<dtype>{DTYPES})_(?P<momentum>no_momentum|momentum|nesterov)"
+    r"_(?P<gradient>plain|divided|accumulated)(?P<averages>_averages)?(?P<wide>_wide)?"
+)
+
+OF_A_NORM = ("sum_", "exact_", "decide_", "finish_")
+
+
+class Kind(NamedTuple):
+    """What is required of a kernel depends on this.
+
+    Attributes
+    ----------
+    has_float64 : bool
+        Whether variables are in float64, or narrower gradients are clipped by a factor in float64.
+    is_elementwise : bool
+        Whether it updates variables, each element by itself.
+    divides : bool
+        Whether elements are divided.
+    is_of_a_norm : bool
+        Whether it has a part in a norm, which is computed with more digits than the dtype has.
+    reads, writes : int
+        Number of arrays of the variables' shape that an elementwise one reads and writes; 0 for others.
+    """
+
+    has_float64: bool
+    is_elementwise: bool
+    divides: bool
+    is_of_a_norm: bool
+    reads: int
+    writes: int
+
+    @property
+    def rounds_plainly(self) -> bool:
+        """Whether each operation of the source is one instruction, and no expansion of a division."""
+        return not self.divides and not self.is_of_a_norm
+
+
+def kind_of(name: str) -> Kind:
+    """Return what the kernel of this name is.
+
+    Raises
+    ------
+    ValueError
+        If it begins as the elementwise ones do, but does not go on as they do.
+
+    Examples
+    --------
+    >>> kind_of("update_float32_nesterov_plain_averages")
+    Kind(has_float64=False, is_elementwise=True, divides=False, is_of_a_norm=False, reads=4, writes=3)
+    """
+    match = UPDATE.fullmatch(name)
+    if match:
+        # The variable, and what belongs to it; the gradient is only read.
+        states = [match["momentum"] != "no_momentum", match["gradient"] == "accumulated", match["averages"]]
+        writes = 1 + sum(map(bool, states))
+        has_float64 = match["dtype"] == "float64" or match["wide"] is not None
+        return Kind(has_float64, True, match["gradient"] != "plain", False, writes + 1, writes)
+    if name.startswith("update_"):
+        raise ValueError(f"the name of an elementwise kernel must be like {UPDATE.pattern}, got {name!r}")
+    is_of_a_norm = name.startswith(OF_A_NORM)
+    return Kind("float64" in name or is_of_a_norm, False, False, is_of_a_norm, 0, 0)

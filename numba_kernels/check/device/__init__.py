@@ -1,0 +1,1 @@
+"""The command ``sgd-ref check --device cuda``: kernels on the device against the reference."""

@@ -1,0 +1,74 @@
+"""All checks of the kernels on the device, one after the other in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from unittest import mock
+
+from numba_kernels.check import forms, golden_data, product, special
+from numba_kernels.check.device import far, graphs, places
+from numba_kernels.check.device.why_not import why_no_device
+from numba_kernels.check.extent import Extent
+from numba_kernels.check.on_device import OnDevice
+from numba_kernels.check.result import Result
+from numba_kernels.check.schedule import Advance, Findings
+from numba_kernels.cuda import program
+
+EXACTLY = "norms, exactly"
+EXACT_PATTERN = "clipnorm"
+
+
+@contextmanager
+def nothing_decided() -> Iterator[None]:
+    """Make every norm on the device be computed exactly, as if no bound had decided it."""
+    with mock.patch.object(program, "error_of_sum", return_value=1.0):
+        yield
+
+
+def run(extent: Extent, advance: Advance = lambda done, parts: None) -> Findings:
+    """Check all kernels of an extent on the device.
+
+    Parameters
+    ----------
+    extent : Extent
+        Its processes do not matter: the device works for one at a time.
+    advance : callable, optional
+        Is told how far it is.
+    """
+    findings = Findings([], [])
+    reason = why_no_device()
+    if reason is not None:
+        findings.not_run.append(reason)
+        return findings
+    parts = list(_parts(extent))
+    by_name = {name: Result(name) for name, _ in parts}
+    for number, (name, part) in enumerate(parts, start=1):
+        try:
+            by_name[name].include(part())
+        # A check may fail in any way; the others are still worth their while.
+        except Exception as failure:  # noqa: BLE001
+            findings.not_run.append(f"{name}: {type(failure).__name__}: {failure}")
+        advance(number, len(parts))
+    findings.results.extend(by_name.values())
+    return findings
+
+
+def _parts(extent: Extent) -> Iterator[tuple[str, Callable[[], Result]]]:
+    yield places.NAME, partial(places.check, extent)
+    yield forms.NAME, partial(forms.check, extent, OnDevice)
+    yield special.NAME, partial(special.check, extent, OnDevice)
+    yield graphs.NAME, partial(graphs.check, extent)
+    yield far.NAME, partial(far.check, extent)
+    yield golden_data.NAME, partial(golden_data.check, extent, OnDevice)
+    for share in product.shares(extent):
+        yield product.NAME, partial(product.check_share, share, extent, OnDevice)
+    for share in product.shares(extent):
+        clipped = [values for values in share if any(EXACT_PATTERN in value for value in values)]
+        yield EXACTLY, partial(_exactly, clipped, extent)
+
+
+def _exactly(share: product.Share, extent: Extent) -> Result:
+    with nothing_decided():
+        return product.check_share(share, extent, OnDevice)

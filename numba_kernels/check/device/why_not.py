@@ -1,0 +1,28 @@
+"""Whether there is a device on which kernels can be checked."""
+
+from __future__ import annotations
+
+
+def why_no_device() -> str | None:
+    """Return why kernels cannot run on a device here; None if they can, or are to be simulated."""
+    try:
+        from numba_kernels.cuda.toolkit import IS_SIMULATED, cuda  # noqa: PLC0415
+    except ImportError as problem:
+        return str(problem)
+    if IS_SIMULATED:
+        return None
+    try:
+        cuda.get_current_device()
+    # Which error there is depends on what is missing: a driver, a device, a library.
+    except Exception as problem:  # noqa: BLE001
+        return (
+            f"there is no CUDA device: {str(problem).strip().splitlines()[0] if str(problem) else problem!r}"
+        )
+    return None
+
+
+def is_simulated() -> bool:
+    """Whether kernels for the device run in the simulator."""
+    from numba_kernels.cuda.toolkit import IS_SIMULATED  # noqa: PLC0415
+
+    return IS_SIMULATED
