@@ -47,7 +47,7 @@ class OnDevice(cuda.SGD):
     def on_device(self, gradients: Sequence[Any]) -> list[Any]:
         """Return copies of dense gradients, and the others as they are."""
         move = self.move if self.move_gradient is None else self.move_gradient
-        return [move(g) if isinstance(g, np.ndarray) else g for g in gradients]
+        return [move(np.asarray(g)) if isinstance(g, (np.ndarray, np.generic)) else g for g in gradients]
 
     def copy_back(self) -> None:
         """Copy the variables to the host."""

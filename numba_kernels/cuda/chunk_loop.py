@@ -7,7 +7,7 @@ from typing import Any
 
 from numba_kernels.cuda.memory import PACKET_BYTES
 from numba_kernels.cuda.storage import Storage
-from numba_kernels.cuda.tuples import each
+from numba_kernels.cuda.tuples import across, each, transposed
 from numba_kernels.inlining import inlined
 
 
@@ -32,10 +32,18 @@ def chunk_loop(stored: Storage, element: Any, reads: Sequence[int], writes: Sequ
     """
     width, itemsize = stored.width, stored.dtype.itemsize
     read_packets = each(len(reads), lambda place: _reading(stored.access.read_packet, reads[place]))
-    read_numbers = each(len(reads), lambda place: _loading(stored, reads[place]))
-    new_numbers = each(width, lambda lane: _of_lane(stored, element, len(reads), lane))
-    write_packets = each(len(writes), lambda place: _writing_packet(stored, writes[place], place))
-    write_numbers = each(len(writes), lambda place: _writing(stored, writes[place], place))
+    read_bits = each(len(reads), lambda place: _reading(stored.access.read, reads[place]))
+    write_packets = each(
+        len(writes), lambda place: _writing(stored.access.write_packet, writes[place], place)
+    )
+    write_bits = each(len(writes), lambda place: _writing(stored.access.write, writes[place], place))
+    load_all, store_all = across(len(reads), _one(stored.load)), across(len(writes), _one(stored.store))
+
+    @inlined
+    def new_bits(bits: Any, more: Any) -> Any:
+        return store_all(element(load_all(bits, 0), more), 0)
+
+    new_bits_of_lanes = across(width, new_bits)
     bits_of_addresses = _bits_of([*reads, *writes])
 
     @inlined
@@ -45,12 +53,13 @@ def chunk_loop(stored: Storage, element: Any, reads: Sequence[int], writes: Sequ
         index = thread * width
         while index < whole:
             at = index * itemsize
-            write_packets((addresses, at), new_numbers(read_packets(addresses, at), more))
+            lanes = transposed(read_packets(addresses, at))
+            write_packets((addresses, at), transposed(new_bits_of_lanes(lanes, more)))
             index += threads * width
         index = whole + thread
         while index < count:
             at = index * itemsize
-            write_numbers((addresses, at), element(read_numbers(addresses, at), more))
+            write_bits((addresses, at), new_bits(read_bits(addresses, at), more))
             index += threads
 
     return loop
@@ -76,8 +85,14 @@ def chunk_fold(stored: Storage, step: Any, reads: Sequence[int]) -> Any:
     """
     width, itemsize = stored.width, stored.dtype.itemsize
     read_packets = each(len(reads), lambda place: _reading(stored.access.read_packet, reads[place]))
-    read_numbers = each(len(reads), lambda place: _loading(stored, reads[place]))
-    fold_lanes = _folding(stored, step, len(reads), width - 1)
+    read_bits = each(len(reads), lambda place: _reading(stored.access.read, reads[place]))
+    load_all = across(len(reads), _one(stored.load))
+
+    @inlined
+    def fold_bits(folded: Any, bits: Any, more: Any) -> Any:
+        return step(folded, load_all(bits, 0), more)
+
+    fold_lanes = _folding(width, fold_bits)
     bits_of_addresses = _bits_of(reads)
 
     @inlined
@@ -86,34 +101,41 @@ def chunk_fold(stored: Storage, step: Any, reads: Sequence[int]) -> Any:
         whole = count & -width if is_aligned else 0
         index = thread * width
         while index < whole:
-            folded = fold_lanes(folded, read_packets(addresses, index * itemsize), more)
+            folded = fold_lanes(folded, transposed(read_packets(addresses, index * itemsize)), more)
             index += threads * width
         index = whole + thread
         while index < count:
-            folded = step(folded, read_numbers(addresses, index * itemsize), more)
+            folded = fold_bits(folded, read_bits(addresses, index * itemsize), more)
             index += threads
         return folded
 
     return fold
 
 
-def _folding(stored: Storage, step: Any, count: int, lane: int) -> Any:
-    """Return the function of kernels that folds the lanes of packets up to one, the first one first."""
-    numbers = _numbers_of_lane(stored, count, lane)
-    if lane == 0:
+def _folding(count: int, fold: Any) -> Any:
+    """Return the function of kernels that folds all items of a tuple, the first one first."""
+    if count == 1:
 
         @inlined
-        def first(folded: Any, packets: Any, more: Any) -> Any:
-            return step(folded, numbers(packets, 0), more)
+        def last(folded: Any, items: Any, more: Any) -> Any:
+            return fold(folded, items[0], more)
 
-        return first
-    before = _folding(stored, step, count, lane - 1)
+        return last
+    rest = _folding(count - 1, fold)
 
     @inlined
-    def several(folded: Any, packets: Any, more: Any) -> Any:
-        return step(before(folded, packets, more), numbers(packets, 0), more)
+    def several(folded: Any, items: Any, more: Any) -> Any:
+        return rest(fold(folded, items[0], more), items[1:], more)
 
     return several
+
+
+def _one(function: Any) -> Any:
+    @inlined
+    def of_one(item: Any, _: int) -> Any:
+        return function(item)
+
+    return of_one
 
 
 def _reading(read: Any, place: int) -> Any:
@@ -124,67 +146,11 @@ def _reading(read: Any, place: int) -> Any:
     return reading
 
 
-def _loading(stored: Storage, place: int) -> Any:
-    load, read = stored.load, stored.access.read
-
-    @inlined
-    def loading(addresses: Any, at: int) -> Any:
-        return load(read(addresses[place] + at))
-
-    return loading
-
-
-def _numbers_of_lane(stored: Storage, count: int, lane: int) -> Any:
-    load = stored.load
-
-    def number_of(place: int) -> Any:
-        @inlined
-        def number(packets: Any, _: int) -> Any:
-            return load(packets[place][lane])
-
-        return number
-
-    return each(count, number_of)
-
-
-def _of_lane(stored: Storage, element: Any, count: int, lane: int) -> Any:
-    numbers = _numbers_of_lane(stored, count, lane)
-
-    @inlined
-    def of_lane(packets: Any, more: Any) -> Any:
-        return element(numbers(packets, 0), more)
-
-    return of_lane
-
-
-def _writing_packet(stored: Storage, place: int, result: int) -> Any:
-    store, write = stored.store, stored.access.write_packet
-
-    def stored_of(lane: int) -> Any:
-        @inlined
-        def of_lane(results: Any, _: int) -> Any:
-            return store(results[lane][result])
-
-        return of_lane
-
-    all_stored = each(stored.width, stored_of)
-
+def _writing(write: Any, place: int, result: int) -> Any:
     @inlined
     def writing(where: Any, results: Any) -> int:
         addresses, at = where
-        write(addresses[place] + at, all_stored(results, 0))
-        return 0
-
-    return writing
-
-
-def _writing(stored: Storage, place: int, result: int) -> Any:
-    store, write = stored.store, stored.access.write
-
-    @inlined
-    def writing(where: Any, results: Any) -> int:
-        addresses, at = where
-        write(addresses[place] + at, store(results[result]))
+        write(addresses[place] + at, results[result])
         return 0
 
     return writing

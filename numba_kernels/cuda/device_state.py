@@ -122,6 +122,11 @@ class DeviceState(State):
         self._sizes = np.array([variable.nbytes for variable in self.variables], np.int64)
         self._occupied = stretches([array for _, array in self.named_arrays()])
 
+    @property
+    def device(self) -> int:
+        """The number of the device of the variables."""
+        return max(found.device for found in self.views)
+
     def follow(self) -> None:
         """Find variables again that their library has moved in memory, as PyTorch does where ``data`` is set.
 
@@ -193,6 +198,8 @@ class DeviceState(State):
         counts[layout.UPDATES_OF_PERIOD] = counts[layout.UPDATES] % frequency
         self.calls, self.calls_since_known = calls, 0
         self.counts.upload(self.last_stream)
+        # What belongs to the call that comes is another thing now.
+        self.rates.forget()
 
     def set_growth(self, scale: np.float32, growth_counter: int, growth_steps: int) -> None:
         """Write the state of dynamic loss scaling; waits for the device."""

@@ -11,6 +11,7 @@ import numpy as np
 from numba_kernels.cuda import layout
 from numba_kernels.cuda.device_state import DeviceState
 from numba_kernels.cuda.optimizer import SGD
+from numba_kernels.cuda.toolkit import on_device
 from sgd_ref import loss_scale
 from sgd_ref.arithmetic.rounded import Array
 from sgd_ref.base import BaseSGD
@@ -64,11 +65,12 @@ class LossScaleOptimizer(loss_scale.LossScaleOptimizer):
     def apply(self, gradients: Sequence[Any], variables: Sequence[Any] | None = None) -> None:
         """Make one call with gradients of the scaled loss, without waiting for it; see ``SGD.apply``."""
         inner = self._inner
-        placed = inner._quickly_placed(gradients, variables)
-        if placed is None:
-            call = inner._validated(inner._gradient_headers(gradients), inner._known_headers(variables))
-            placed = inner._placed(call, gradients)
-        inner._launch(placed, is_dynamic=True)
+        with on_device(inner._device_of(variables)):
+            placed = inner._quickly_placed(gradients, variables)
+            if placed is None:
+                call = inner._validated(inner._gradient_headers(gradients), inner._known_headers(variables))
+                placed = inner._placed(call, gradients)
+            inner._launch(placed, is_dynamic=True)
 
     @property
     def loss_scale(self) -> np.float32:
@@ -115,10 +117,12 @@ class LossScaleOptimizer(loss_scale.LossScaleOptimizer):
     def _learn(self) -> None:
         state = self._inner._state
         if isinstance(state, DeviceState):
-            self._scale, self._growth_counter = state.learn_growth()
+            with on_device(state.device):
+                self._scale, self._growth_counter = state.learn_growth()
 
     def _tell(self) -> None:
         self._inner._growth = self._scale, self._growth_counter, self.dynamic_growth_steps
         state = self._inner._state
         if isinstance(state, DeviceState):
-            state.set_growth(*self._inner._growth)
+            with on_device(state.device):
+                state.set_growth(*self._inner._growth)

@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.sparse
 
-from numba_kernels.cuda.arrays import header, view
+from numba_kernels.cuda.arrays import UNKNOWN_DEVICE, View, header, view
 from numba_kernels.cuda.device_state import DeviceState
 from numba_kernels.cuda.program import Launch
 from numba_kernels.cuda.streams import is_capturing, stream_of
+from numba_kernels.cuda.toolkit import on_device
 from numba_kernels.rows import from_sparse
 from sgd_ref import finalization, weights
 from sgd_ref import learning_rate as learning_rates
@@ -138,7 +139,8 @@ class SGD(BaseSGD):
 
     def build(self, variables: Sequence[Any], names: Sequence[str] | None = None) -> None:
         """Create the state for a list of variables on the device; see ``sgd_ref.SGD.build``."""
-        super().build(self._headers("variables", variables), names)
+        with on_device(self._device_of(variables)):
+            super().build(self._headers("variables", variables), names)
 
     def exclude_from_weight_decay(
         self, var_list: Sequence[Any] | None = None, var_names: Sequence[str] | None = None
@@ -159,11 +161,12 @@ class SGD(BaseSGD):
         TypeError, ValueError, RuntimeError
             As for ``sgd_ref.SGD``; nothing has changed then.
         """
-        placed = self._quickly_placed(gradients, variables)
-        if placed is None:
-            call = self._validated(self._gradient_headers(gradients), self._known_headers(variables))
-            placed = self._placed(call, gradients)
-        self._launch(placed, is_dynamic=False)
+        with on_device(self._device_of(variables)):
+            placed = self._quickly_placed(gradients, variables)
+            if placed is None:
+                call = self._validated(self._gradient_headers(gradients), self._known_headers(variables))
+                placed = self._placed(call, gradients)
+            self._launch(placed, is_dynamic=False)
 
     def prepare_replays(self, calls: int) -> None:
         """Give the device the learning rates of the calls that come, for a captured graph; waits for it.
@@ -187,17 +190,19 @@ class SGD(BaseSGD):
         if integer_at_least("calls", calls, 1) > self._rates_ahead:
             reject_value("calls", calls, f"at most {self._rates_ahead}, the optimizer's rates_ahead")
         if isinstance(self._learning_rate, LearningRateSchedule):
-            state.learn_counts()
-            state.provide_rates(
-                self._learning_rate, None, (state.calls, state.calls + calls - 1), state.last_stream
-            )
+            with on_device(state.device):
+                state.learn_counts()
+                state.provide_rates(
+                    self._learning_rate, None, (state.calls, state.calls + calls - 1), state.last_stream
+                )
 
     @property
     def calls(self) -> int:
         """Number of calls of ``apply`` made; waits for the device where some may have been skipped."""
         state = self._state
         if isinstance(state, DeviceState) and not state.is_exact:
-            state.learn_counts()
+            with on_device(state.device):
+                state.learn_counts()
         return super().calls
 
     @property
@@ -212,8 +217,9 @@ class SGD(BaseSGD):
         if isinstance(state, DeviceState) and isinstance(
             self._learning_rate, (np.float32, LearningRateSchedule)
         ):
-            calls = self.calls
-            state.provide_rates(self._learning_rate, None, (calls, calls), state.last_stream)
+            with on_device(state.device):
+                calls = self.calls
+                state.provide_rates(self._learning_rate, None, (calls, calls), state.last_stream)
 
     @property
     def velocities(self) -> list[Any]:
@@ -243,14 +249,16 @@ class SGD(BaseSGD):
         """Return a copy of ``variables`` in the memory of the host; waits for the device."""
         state = self._device_state()
         scalars = self.variables[: -len(state.slots()) or None]
-        return [*(np.array(scalar) for scalar in scalars), *state.copies_to_host()]
+        with on_device(state.device):
+            return [*(np.array(scalar) for scalar in scalars), *state.copies_to_host()]
 
     def set_weights(self, values: Sequence[Any]) -> None:
         """Set the state from arrays of the host, all of it or nothing; see ``sgd_ref.SGD.set_weights``."""
         state = self._device_state()
         checked = state.on_host()
         rate = weights.assign(checked, values, self._constant_rate())
-        state.take(checked)
+        with on_device(state.device):
+            state.take(checked)
         if rate is not None:
             self.learning_rate = float(rate)
 
@@ -259,7 +267,8 @@ class SGD(BaseSGD):
         state = self._device_state()
         headers = self._known_headers(variables)
         if finalization.is_due(state, headers, self.settings.use_ema, self.iterations):
-            state.overwrite_by_averages()
+            with on_device(state.device):
+                state.overwrite_by_averages()
 
     def __getstate__(self) -> dict[str, Any]:
         raise TypeError(
@@ -281,10 +290,28 @@ class SGD(BaseSGD):
         self._arrays_of_headers = list(arrays)
         # One for each array, so that the checks see which ones are the same.
         headers: dict[int, Array] = {}
+        devices: dict[int, int] = {}
         for index, array in enumerate(arrays):
             if id(array) not in headers:
-                headers[id(array)] = header(view(f"{argument}[{index}]", array))
+                found = view(f"{argument}[{index}]", array)
+                headers[id(array)] = header(found)
+                if found.device != UNKNOWN_DEVICE:
+                    devices.setdefault(found.device, index)
+        if len(devices) > 1:
+            (one, first), (other, second) = list(devices.items())[:2]
+            raise ValueError(
+                f"{argument} must be on one device, got {argument}[{first}] on device {one} "
+                f"and {argument}[{second}] on device {other}"
+            )
         return [headers[id(array)] for array in arrays]
+
+    def _device_of(self, variables: Any) -> int:
+        """Return the device on which to work: that of the variables, or of the first that is given."""
+        if isinstance(self._state, DeviceState):
+            return self._state.device
+        if not isinstance(variables, (list, tuple)) or not variables:
+            return UNKNOWN_DEVICE
+        return view("variables[0]", variables[0]).device
 
     def _known_headers(self, variables: Any) -> Any:
         """Return the headers of variables, those of the state where they are its own."""
@@ -325,9 +352,20 @@ class SGD(BaseSGD):
         return [
             gradient
             if gradient is None or isinstance(gradient, SparseRows) or scipy.sparse.issparse(gradient)
-            else header(view(f"gradients[{index}]", gradient))
+            else header(self._view_of_gradient(index, gradient))
             for index, gradient in enumerate(gradients)
         ]
+
+    def _view_of_gradient(self, index: int, gradient: Any) -> View:
+        found = view(f"gradients[{index}]", gradient)
+        state = self._state
+        wanted = state.device if isinstance(state, DeviceState) else found.device
+        if found.device != wanted and UNKNOWN_DEVICE not in (found.device, wanted):
+            raise ValueError(
+                f"gradients[{index}] must be on device {wanted}, as the variables are, "
+                f"got an array on device {found.device}"
+            )
+        return found
 
     def _quickly_placed(self, gradients: Any, variables: Any) -> Placed | None:
         """Return an ordinary call, found to be one by a quick look."""

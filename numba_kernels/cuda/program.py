@@ -94,7 +94,8 @@ class Program:
     def _all_factors(self) -> list[Buffer]:
         """Return for each group by what gradients are clipped: of each row, or one for all."""
         if self._is_global:
-            one = self._buffer(np.ones((1, 2), storage(self._norm_dtype).compute))
+            # Twice as long as others need: variables of float64 without a gradient read two numbers as wide.
+            one = self._buffer(np.ones((2, 2), storage(self._norm_dtype).compute))
             return [one] * len(self._groups)
         clipnorm = self._settings.clipnorm
         factors = []

@@ -40,6 +40,10 @@ class Rates:
         """Number of rates among which the device chooses: 1 if it is always the same."""
         return self.capacity if isinstance(self._source, LearningRateSchedule) else 1
 
+    def forget(self) -> None:
+        """Let the rates be written again, whatever stands in the table."""
+        self._source = None
+
     def is_current(self, source: Any, first: int, last: int) -> bool:
         """Whether the rates of the calls from `first` to `last` stand in the table."""
         if source is not self._source or not isinstance(source, (LearningRateSchedule, np.float32)):

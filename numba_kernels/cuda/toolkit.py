@@ -54,6 +54,7 @@ __all__ = [
     "intrinsic",
     "kernel",
     "libdevice",
+    "on_device",
     "overload",
     "types",
     "wait_for_block",
@@ -66,6 +67,12 @@ def _without_warnings() -> AbstractContextManager[None]:
         return nullcontext()
     silent = warnings.catch_warnings(action="ignore", category=RuntimeWarning)
     return cast("AbstractContextManager[None]", silent)
+
+
+def on_device(number: int) -> AbstractContextManager[Any]:
+    """Return a context in which memory is allocated, and kernels are launched, on one device."""
+    # -1 is that of arrays without elements alone, for which nothing is launched.
+    return nullcontext() if IS_SIMULATED or number < 0 else cuda.gpus[number]
 
 
 class Kernel(NamedTuple):

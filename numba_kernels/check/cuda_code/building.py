@@ -83,7 +83,7 @@ def require_compiler() -> None:
     from numba_kernels.cuda import toolkit
 
     if toolkit.IS_SIMULATED:
-        raise CouldNotRun("NUMBA_ENABLE_CUDASIM must not be set: in the simulator there is no machine code")
+        raise CouldNotRun("NUMBA_ENABLE_CUDASIM must be 0 or not set: the simulator has no machine code")
 
 
 def machine_code(kernel: Kernel, *capabilities: str) -> list[bytes]:

@@ -17,6 +17,7 @@ from numba_kernels.check.making import dense_case, random_numbers
 from numba_kernels.check.result import Result
 from numba_kernels.cuda.allocation import from_host, to_host
 from numba_kernels.cuda.toolkit import IS_SIMULATED
+from sgd_ref import schedules
 from sgd_ref.conformance import reference
 from sgd_ref.conformance.case import Case, Record
 
@@ -25,10 +26,7 @@ START = "graphs"
 
 SHAPES = (3, 5), (300,), (7,), (4097,)
 
-SCHEDULE = {
-    "class_name": "CosineDecay",
-    "config": {"initial_learning_rate": 0.1, "decay_steps": 7, "alpha": 0.0},
-}
+SCHEDULE = schedules.CosineDecay(0.1, 7)
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "constant": {},
