@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from functools import partial
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -15,8 +13,9 @@ from numba_kernels.elementwise import COLUMNS, GRADIENT
 from numba_kernels.pieces import Piece
 from numba_kernels.plan import Group, chunks_of
 from numba_kernels.rows import Rows
-from numba_kernels.sums import FINITENESS, HIGH, LIMBS, LOW, exact_kernel, sum_kernel
+from numba_kernels.sums import FINITENESS, LIMBS, exact_kernel, sum_kernel
 from numba_kernels.threads import Task, run_uninterrupted
+from numba_kernels.totals import totals, totals_kernel, wide_totals, wide_totals_kernel
 from numba_kernels.update import ACCUMULATED
 from sgd_ref.arithmetic.rounded import FLOAT64, Array
 
@@ -38,6 +37,11 @@ class Measurement:
         Whether a norm in float64 is asked for.
     threads : int
         Number of threads, at least 1.
+
+    Attributes
+    ----------
+    results : ndarray of float64, shape (m, 3)
+        Of each chunk, as the kernel of sums leaves them.
     """
 
     def __init__(
@@ -46,50 +50,37 @@ class Measurement:
         self.group = group
         self._gradients = gradients
         self._gradient = gradient
-        self._results = np.empty((len(group.chunks), 3))
+        self.results = np.empty((len(group.chunks), 3))
         kernel = sum_kernel(group.dtype, gradient, compensated)
         settings = group.constants.values
         tasks: list[Task] = [
-            partial(kernel, group.table, group.chunks, first, last, settings, self._results)
+            partial(kernel, group.table, group.chunks, first, last, settings, self.results)
             for first, last in group.shares(threads)
         ]
         if len(tasks) == 1:
             tasks[0]()
         else:
             run_uninterrupted(tasks, threads)
-        self._results_elsewhere = {row: self._measured(row, kernel) for row in group.elsewhere}
+        for row in group.elsewhere:
+            self._measure(row, kernel)
 
     @property
     def finite(self) -> bool:
         """Whether no gradient has an infinity or NaN, as it came."""
-        results = [self._results, *self._results_elsewhere.values()]
-        return all(bool((result[:, FINITENESS] == 0).all()) for result in results)
+        return bool((self.results[:, FINITENESS] == 0).all())
 
     def norms(self) -> Array:
         """Return the norm of each gradient, rounded to the dtype of the group, as float64."""
-        if self.group.dtype == FLOAT64:
-            return np.array([norm([self], FLOAT64, row) for row in range(len(self.group.positions))])
-        norms, undecided = rounding.decided_norms(self._sums_of_rows(), self.group.dtype)
-        for row in np.flatnonzero(undecided):
-            norms[row] = rounding.exact_norm(self.exact_sum(int(row)), self.group.dtype)
-        return norms
-
-    def _sums_of_rows(self) -> Array:
-        highs = self._results[:, HIGH]
-        bounds = self.group.chunks_of_row
-        if len(highs) == len(bounds) - 1 and (np.diff(bounds) == 1).all():
-            sums = highs.copy()
+        dtype, bounds = self.group.dtype, self.group.chunks_of_row
+        if dtype == FLOAT64:
+            decided = [rounding.decided_norm(*total) for total in wide_totals(self.results, bounds).tolist()]
+            undecided = np.array([norm is None for norm in decided])
+            norms = np.array([norm or 0.0 for norm in decided])
         else:
-            sums = np.array([math.fsum(highs[a:b]) for a, b in pairwise(bounds)])
-        for row, results in self._results_elsewhere.items():
-            sums[row] = math.fsum(results[:, HIGH])
-        return sums
-
-    def parts(self, row: int | None = None) -> list[float]:
-        """Return the sums of all chunks, or of those of one row: numbers to be added."""
-        results = [self._results[slice(*self._range(row))]]
-        results += [kept for place, kept in self._results_elsewhere.items() if row in (None, place)]
-        return [part for result in results for part in result[:, : LOW + 1].ravel().tolist()]
+            norms, undecided = rounding.decided_norms(totals(self.results, bounds)[:, 0], dtype)
+        for row in np.flatnonzero(undecided):
+            norms[row] = rounding.exact_norm(self.exact_sum(int(row)), dtype)
+        return norms
 
     def exact_sum(self, row: int | None = None) -> Array:
         """Return the exact sum of the squares of all gradients, or of one, as the exact kernel does."""
@@ -103,12 +94,12 @@ class Measurement:
                     kernel(table, chunks, 0, len(chunks), group.constants.values, limbs)
         return limbs
 
-    def _measured(self, row: int, kernel: Any) -> Array:
-        results = []
+    def _measure(self, row: int, kernel: Any) -> None:
+        """Measure a gradient that is not in one piece of memory; its chunks have zeros as results so far."""
+        first = int(self.group.chunks_of_row[row])
         for table, chunks in self._tables(row):
-            results.append(np.empty((len(chunks), 3)))
-            kernel(table, chunks, 0, len(chunks), self.group.constants.values, results[-1])
-        return np.concatenate(results) if results else np.zeros((0, 3))
+            kernel(table, chunks, 0, len(chunks), self.group.constants.values, self.results[first:])
+            first += len(chunks)
 
     def _tables(self, row: int) -> Iterator[tuple[Array, Array]]:
         """Give the tables and chunks of a gradient that is not in one piece of memory."""
@@ -132,23 +123,39 @@ class Measurement:
         return (0, int(bounds[-1])) if row is None else (int(bounds[row]), int(bounds[row + 1]))
 
 
-def norm(measurements: Sequence[Measurement], dtype: np.dtype[Any], row: int | None = None) -> float:
-    """Return the norm of all gradients of some groups, or of one gradient of one, rounded to `dtype`."""
-    parts = [part for measurement in measurements for part in measurement.parts(row)]
+def compile_norms(dtypes: Sequence[np.dtype[Any]], of_each: bool) -> None:
+    """Compile what norms in some dtypes need, besides sums, so that no later call has to wait for it.
+
+    Parameters
+    ----------
+    dtypes : sequence of dtype
+        What norms may be rounded to.
+    of_each : bool
+        Whether each gradient has a norm of its own, and not all of them one together.
+    """
+    if FLOAT64 in dtypes:
+        wide_totals_kernel()
+        rounding.wide_decision()
+    if any(dtype != FLOAT64 for dtype in dtypes):
+        totals_kernel()
+        if of_each:
+            rounding.narrow_decisions()
+        else:
+            rounding.narrow_decision()
+
+
+def norm(measurements: Sequence[Measurement], dtype: np.dtype[Any]) -> float:
+    """Return the norm of all gradients of some groups, rounded to `dtype`."""
+    results = [measurement.results for measurement in measurements]
+    all_results = results[0] if len(results) == 1 else np.concatenate(results)
+    bounds = np.array([0, len(all_results)], np.int64)
     if dtype == FLOAT64:
-        try:
-            high = math.fsum(parts)
-            decided = rounding.decided_norm(high, math.fsum([*parts, -high]))
-        # Squares may overflow, alone or together, though the norm does not.
-        except (OverflowError, ValueError):
-            decided = None
-        if decided is not None:
-            return decided
+        decided = rounding.decided_norm(*wide_totals(all_results, bounds)[0].tolist())
     else:
-        decided = rounding.decided_narrow_norm(math.fsum(parts), dtype)
-        if decided is not None:
-            return decided
+        decided = rounding.decided_narrow_norm(float(totals(all_results, bounds)[0, 0]), dtype)
+    if decided is not None:
+        return decided
     limbs = np.zeros(LIMBS + 2, np.int64)
     for measurement in measurements:
-        limbs += measurement.exact_sum(row)
+        limbs += measurement.exact_sum()
     return rounding.exact_norm(limbs, dtype)

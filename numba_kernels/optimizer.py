@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
-from numba_kernels.constants import divisors, global_factor
 from numba_kernels.elementwise import accumulation_kernel, update_kernel
-from numba_kernels.elsewhere import update_row, update_row_widely
-from numba_kernels.norm import Measurement, norm
+from numba_kernels.factors import global_factor
+from numba_kernels.norm import Measurement, compile_norms, norm
 from numba_kernels.plan import Group, Plan
 from numba_kernels.rows import from_sparse
 from numba_kernels.sums import exact_kernel, sum_kernel
 from numba_kernels.threads import Task, run_as_one, run_uninterrupted
 from numba_kernels.update import PLAIN
+from numba_kernels.work import Work
 from sgd_ref import learning_rate as rates
-from sgd_ref.arithmetic.rounded import FLOAT64, Array, promoted, setting
+from sgd_ref.arithmetic.rounded import FLOAT64, Array
 from sgd_ref.base import BaseSGD
 from sgd_ref.call import Call
 from sgd_ref.gradients import Gradient, SparseRows
@@ -98,6 +98,8 @@ class SGD(BaseSGD):
         )
         self._threads = integer_at_least("threads", threads, 1)
         self._plan: Plan | None = None
+        self._works: list[Work] = []
+        self._has_loss_scale = False
         self._measured: tuple[Any, list[Measurement]] | None = None
 
     @property
@@ -107,7 +109,7 @@ class SGD(BaseSGD):
 
     def __getstate__(self) -> dict[str, Any]:
         # Addresses mean nothing in a copy or in another process.
-        return {**self.__dict__, "_plan": None, "_measured": None}
+        return {**self.__dict__, "_plan": None, "_works": [], "_measured": None}
 
     def _quickly_validated(
         self, gradients: Sequence[Gradient], variables: Sequence[Array] | None
@@ -148,89 +150,75 @@ class SGD(BaseSGD):
     def _step(self, call: Call, loss_scale: float | np.float32 | None) -> None:
         plan = self._loaded_plan(call, loss_scale)
         accumulates = self.accumulates(call)
-        with np.errstate(all="ignore"):
-            wide_factor = None if accumulates else self._set_factors(plan, call, loss_scale)
+        wide_factor = None if accumulates else self._set_factors(plan, call, loss_scale)
         self._measured = None
+        gradients = call.gradients
         tasks: list[Task] = []
-        for group in plan.groups:
-            tasks += self._tasks(group, call, loss_scale, accumulates, wide_factor)
+        # Some are written in Python, where an interrupt may come between two instructions.
+        is_interruptible = False
+        for work in self._works:
+            if wide_factor is not None and work.group.dtype != FLOAT64:
+                tasks += work.updating_widely(gradients, wide_factor, loss_scale is not None)
+                is_interruptible = True
+            else:
+                tasks += work.accumulating(gradients) if accumulates else work.updating(gradients)
+                is_interruptible = is_interruptible or bool(work.group.elsewhere)
         counting: list[Task] = [
             partial(setattr, call.state, "calls", call.state.calls + 1),
             partial(setattr, self, "_state", call.state),
         ]
-        if len(tasks) > 1 or any(group.elsewhere for group in plan.groups):
+        if is_interruptible or (self._threads > 1 and len(tasks) > 1):
             run_uninterrupted(tasks, self._threads, counting)
         else:
-            run_as_one([*tasks, *counting])
+            run_as_one(tasks + counting)
 
     def _loaded_plan(self, call: Call, loss_scale: float | np.float32 | None) -> Plan:
         """Return the plan with the addresses and settings of a call."""
-        plan = self._plan
-        if plan is None or plan.state is not call.state or not plan.is_current(call.gradients):
-            plan = self._plan = Plan(self.settings, call.state)
-            self._compile(plan.groups, loss_scale is not None)
+        plan, has_loss_scale = self._plan, loss_scale is not None
+        if (
+            plan is None
+            or plan.state is not call.state
+            or self._has_loss_scale is not has_loss_scale
+            or not plan.is_current(call.gradients)
+        ):
+            plan = Plan(self.settings, call.state)
+            # Whatever an interrupt leaves, a plan has its works.
+            self._plan = None
+            self._works = [self._work(group, has_loss_scale, plan.dtypes_of_norm) for group in plan.groups]
+            self._has_loss_scale = has_loss_scale
+            self._plan = plan
         plan.load(call.gradients)
         updates, frequency = self.updates_before(call), self.settings.ema_overwrite_frequency
         overwrites = frequency is not None and (updates + 1) % frequency == 0
-        with np.errstate(all="ignore"):
-            for group in plan.groups:
-                group.constants.set_call(call.learning_rate, loss_scale, updates == 0, overwrites)
+        for group in plan.groups:
+            group.constants.set_call(call.learning_rate, loss_scale, updates == 0, overwrites)
         return plan
 
-    def _compile(self, groups: Sequence[Group], has_loss_scale: bool) -> None:
-        """Compile at the first step what a later one may need, so that no later one waits."""
-        settings = self.settings
-        for group in groups:
-            variant = group.constants.variant(has_loss_scale)
-            gradient = group.constants.gradient(has_loss_scale)
-            update_kernel(group.dtype, variant)
-            if settings.gradient_accumulation_steps is not None:
-                accumulation_kernel(group.dtype)
-            if settings.clipnorm is not None or settings.global_clipnorm is not None:
-                sum_kernel(group.dtype, gradient, group.dtype == FLOAT64)
-                exact_kernel(group.dtype, gradient)
-            if settings.global_clipnorm is not None and self._dtype_of_norm(groups) == FLOAT64:
-                sum_kernel(group.dtype, gradient, True)
-                update_kernel(group.dtype, variant._replace(gradient=PLAIN))
-            if has_loss_scale and settings.loss_scale_factor is None:
-                sum_kernel(group.dtype, PLAIN, False)
-
-    def _dtype_of_norm(self, groups: Sequence[Group]) -> np.dtype[Any]:
-        """Return the narrowest dtype that holds the gradients of all groups."""
-        return promoted([group.dtype for group in groups])
-
-    def _tasks(
-        self,
-        group: Group,
-        call: Call,
-        loss_scale: float | np.float32 | None,
-        accumulates: bool,
-        wide_factor: np.float64 | None,
-    ) -> list[Task]:
-        """Return what has to be done for the variables of one dtype."""
-        has_loss_scale = loss_scale is not None
+    def _work(self, group: Group, has_loss_scale: bool, dtypes_of_norm: Sequence[np.dtype[Any]]) -> Work:
+        """Compile, at the first step, all that a later one may need, so that no later one waits."""
+        settings, dtype = self.settings, group.dtype
         variant = group.constants.variant(has_loss_scale)
-        values = group.constants.values
-        if wide_factor is not None and group.dtype != FLOAT64:
-            plain = update_kernel(group.dtype, variant._replace(gradient=PLAIN))
-            return [
-                partial(update_row_widely, group, row, gradient, plain, wide_factor, has_loss_scale)
-                for row, gradient in enumerate(group.gradients(call.gradients))
-            ]
-        kernel = accumulation_kernel(group.dtype) if accumulates else update_kernel(group.dtype, variant)
-        if not group.elsewhere and len(group.chunks) == 0:
-            return []
-        tasks: list[Task] = [
-            partial(kernel, group.table, group.chunks, first, last, values, group.factors, group.decays)
-            for first, last in group.shares(self._threads)
-        ]
-        if group.elsewhere:
-            gradients = group.gradients(call.gradients)
-            tasks += [
-                partial(update_row, group, row, gradients[row], kernel, None if accumulates else variant)
-                for row in group.elsewhere
-            ]
-        return tasks
+        gradient = group.constants.gradient(has_loss_scale)
+        is_narrower = False
+        if settings.clipnorm is not None or settings.global_clipnorm is not None:
+            sum_kernel(dtype, gradient, dtype == FLOAT64)
+            exact_kernel(dtype, gradient)
+            compile_norms(dtypes_of_norm, of_each=settings.clipnorm is not None)
+        if settings.global_clipnorm is not None:
+            for wide in dtypes_of_norm:
+                global_factor(settings.global_clipnorm, wide)
+            is_narrower = dtype != FLOAT64 and FLOAT64 in dtypes_of_norm
+            sum_kernel(dtype, gradient, FLOAT64 in dtypes_of_norm)
+        if has_loss_scale and settings.loss_scale_factor is None:
+            sum_kernel(dtype, PLAIN, False)
+        return Work(
+            group,
+            variant,
+            update_kernel(dtype, variant),
+            update_kernel(dtype, variant._replace(gradient=PLAIN)) if is_narrower else None,
+            None if settings.gradient_accumulation_steps is None else accumulation_kernel(dtype),
+            self._threads,
+        )
 
     def _measurements(
         self, plan: Plan, call: Call, loss_scale: float | np.float32 | None
@@ -238,12 +226,10 @@ class SGD(BaseSGD):
         """Return the sums of squares of all gradients, as they will be clipped."""
         if self._measured is not None and self._measured[0] is call.gradients:
             return self._measured[1]
-        clips = self.settings.clipnorm is not None or self.settings.global_clipnorm is not None
+        settings = self.settings
+        clips = settings.clipnorm is not None or settings.global_clipnorm is not None
         norm_needed = clips and not self.accumulates(call)
-        is_wide = (
-            self.settings.global_clipnorm is not None
-            and self._dtype_of_norm(plan.groups_with_gradients()) == FLOAT64
-        )
+        is_wide = settings.global_clipnorm is not None and plan.dtype_of_norm == FLOAT64
         return [
             Measurement(
                 group,
@@ -263,15 +249,14 @@ class SGD(BaseSGD):
         if settings.clipnorm is not None:
             measurements = self._measurements(plan, call, loss_scale)
             for group, measurement in zip(plan.groups, measurements, strict=True):
-                clipnorm = float(setting(settings.clipnorm, group.dtype))
-                group.factors[:, 0] = clipnorm
-                group.factors[:, 1] = divisors(measurement.norms(), clipnorm)
+                # The factor is the setting itself, written when the plan was made; NaN stays NaN.
+                with np.errstate(invalid="ignore"):
+                    np.maximum(measurement.norms(), group.factors[:, 0], out=group.factors[:, 1])
         if settings.global_clipnorm is None:
             return None
-        wide = self._dtype_of_norm(plan.groups_with_gradients())
-        factor = global_factor(
-            norm(self._measurements(plan, call, loss_scale), wide), settings.global_clipnorm, wide
-        )
+        dtype = plan.dtype_of_norm
+        norm_of_all = norm(self._measurements(plan, call, loss_scale), dtype)
+        factor = global_factor(settings.global_clipnorm, dtype)(norm_of_all)
         for group in plan.groups:
             group.factors[:, 0] = factor
-        return np.float64(factor) if wide == FLOAT64 else None
+        return np.float64(factor) if dtype == FLOAT64 else None

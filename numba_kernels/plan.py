@@ -21,7 +21,7 @@ from numba_kernels.elementwise import (
 from numba_kernels.headers import Forms, are_same_objects
 from numba_kernels.sums import LONGEST_CHUNK
 from numba_kernels.threads import shares
-from sgd_ref.arithmetic.rounded import Array
+from sgd_ref.arithmetic.rounded import Array, promoted, setting
 from sgd_ref.settings import Settings
 from sgd_ref.state import State
 
@@ -67,6 +67,8 @@ class Group:
         if settings.weight_decay is None:
             self.decays[:] = False
         self.factors = np.ones((len(positions), 2))
+        if settings.clipnorm is not None:
+            self.factors[:, 0] = float(setting(settings.clipnorm, self.dtype))
         self.scattered = [
             row for row, arrays in enumerate(self.arrays) if not all(map(is_one_piece, arrays.values()))
         ]
@@ -77,7 +79,7 @@ class Group:
         self.has_gradients = False
         sizes = [arrays[VARIABLE].size for arrays in self.arrays]
         counts = [-(-size // CHUNK) for size in sizes]
-        self.chunks_of_row = np.cumsum([0, *counts])
+        self.chunks_of_row = np.cumsum([0, *counts], dtype=np.int64)
         self.chunks = chunks_of(sizes)
         self.elements = sum(sizes)
 
@@ -134,6 +136,15 @@ class Plan:
         Checked.
     state : State
         Whose arrays the plan has the addresses of.
+
+    Attributes
+    ----------
+    groups : list of Group
+        One for each dtype.
+    dtype_of_norm : dtype
+        The narrowest one that holds all gradients of this call.
+    dtypes_of_norm : list of dtype
+        All that it may be.
     """
 
     def __init__(self, settings: Settings, state: State) -> None:
@@ -152,6 +163,10 @@ class Plan:
         self._occupied = _stretches(self._arrays)
         self._nothing = np.zeros(0, np.int64)
         self._loaded: Any = None
+        self._dtype_of_all = promoted(dtypes)
+        self.dtype_of_norm = self._dtype_of_all
+        # What holds several dtypes holds the two widest of them.
+        self.dtypes_of_norm = list(dict.fromkeys(promoted([a, b]) for a in dtypes for b in dtypes))
 
     def accepts(self, gradients: list[Any], variables: Any) -> bool:
         """Whether nothing has to be looked at more closely; the addresses of the gradients are then set.
@@ -179,12 +194,9 @@ class Plan:
             return False
         for group in self.groups:
             group.set_addresses(self._addresses)
+        self.dtype_of_norm = self._dtype_of_all
         self._loaded = gradients
         return True
-
-    def groups_with_gradients(self) -> list[Group]:
-        """Return the groups that have a gradient in this call."""
-        return [group for group in self.groups if group.has_gradients]
 
     def is_current(self, gradients: Sequence[Any]) -> bool:
         """Whether every array of the state lies where it lay, as was found out if the gradients are set."""
@@ -195,6 +207,7 @@ class Plan:
         if self._loaded is not gradients:
             for group in self.groups:
                 group.set_gradients(gradients)
+            self.dtype_of_norm = promoted([group.dtype for group in self.groups if group.has_gradients])
             self._loaded = gradients
 
 

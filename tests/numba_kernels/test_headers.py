@@ -199,6 +199,30 @@ def test_memory_that_touches_at_its_ends_does_not_overlap() -> None:
         assert fit(Forms([shifted], same_memory=False), [shifted], bounds) is None
 
 
+def test_only_the_place_where_an_array_lay_before_is_not_looked_up_again() -> None:
+    memory = np.zeros(20, np.float32)
+    first, second, third = memory[:4], memory[4:8], memory[8:12]
+    forms = Forms([first, first], same_memory=False)
+    addresses = np.zeros(2, np.int64)
+    occupied = np.array([third.ctypes.data, third.ctypes.data + 16], np.int64)
+    assert forms.fit([first, second], occupied, addresses)
+    assert forms.fit([second, first], occupied, addresses)
+    for others in ([third, first], [second, third], [memory[7:11], first], [second, memory[9:13]]):
+        for _ in range(2):
+            assert not forms.fit(list(others), occupied, addresses)
+        # What was refused is not taken for known, and another place may have been found for the other.
+        assert forms.fit([second, first], occupied, addresses)
+
+
+def test_a_longer_array_in_the_place_of_another_one_is_looked_up() -> None:
+    memory = np.zeros(20, np.float32)
+    forms = Forms([memory[:4], memory[:8]], same_memory=False)
+    addresses = np.zeros(2, np.int64)
+    occupied = np.array([memory[8:].ctypes.data, memory[12:].ctypes.data], np.int64)
+    assert forms.fit([memory[4:8], memory[:8]], occupied, addresses)
+    assert not forms.fit([memory[4:8], memory[4:12]], occupied, addresses)
+
+
 def test_the_same_objects() -> None:
     objects = [np.ones(2), None, "text", 1.5]
     identities = np.array([id(item) for item in objects], np.int64)

@@ -10,17 +10,16 @@ import ml_dtypes
 import mpmath
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 import numba_kernels
 import sgd_ref
 from numba_kernels import rounding
 from numba_kernels.elementwise import COLUMNS, GRADIENT, SETTINGS
 from numba_kernels.plan import chunks_of
-from numba_kernels.sums import FINITENESS, HIGH, LIMBS, LOW, exact_kernel, sum_kernel
+from numba_kernels.sums import FINITENESS, LIMBS, LOW, exact_kernel, sum_kernel
+from numba_kernels.totals import totals, wide_totals
 from numba_kernels.update import PLAIN
-from sgd_ref.arithmetic.rounded import FLOAT64, nearest
+from sgd_ref.arithmetic.rounded import FLOAT64
 from sgd_ref.norm import euclidean_norm
 
 DTYPES = [np.dtype(dtype) for dtype in (np.float16, ml_dtypes.bfloat16, np.float32, np.float64)]
@@ -49,13 +48,10 @@ def exact(array: Any, dtype: Any) -> float:
 
 def fast(array: Any, dtype: Any) -> float | None:
     results = measured(array, dtype == FLOAT64)
+    bounds = np.array([0, len(results)])
     if dtype != FLOAT64:
-        return rounding.decided_narrow_norm(math.fsum(results[:, HIGH]), dtype)
-    parts = results[:, : LOW + 1].ravel().tolist()
-    if not np.isfinite(parts).all():
-        return None
-    high = math.fsum(parts)
-    return rounding.decided_norm(high, math.fsum([*parts, -high]))
+        return rounding.decided_narrow_norm(float(totals(results, bounds)[0, 0]), dtype)
+    return rounding.decided_norm(*wide_totals(results, bounds)[0].tolist())
 
 
 def same(first: float, second: float) -> bool:
@@ -161,36 +157,6 @@ def test_norms_of_nothing_and_of_zeros(dtype: Any) -> None:
     for array in (np.zeros(0, dtype), np.zeros(100, dtype), np.full(70, -0.0).astype(dtype)):
         assert math.copysign(1, exact(array, dtype)) == 1
         assert exact(array, dtype) == 0
-
-
-@every_dtype
-@settings(max_examples=200, deadline=None)
-@given(data=st.data())
-def test_rounding_to_nearest(dtype: Any, data: st.DataObject) -> None:
-    if dtype == FLOAT64:
-        return
-    number = data.draw(
-        st.one_of(
-            st.floats(0, 1e300),
-            st.integers(0, 2**14).map(lambda n: n * 2.0**-30),
-            st.integers(0, 2**26).map(float),
-        )
-    )
-    expected = float(nearest(Fraction(number), dtype))
-    assert float(rounding.to_nearest(np.array([number]), dtype)[0]) == expected
-    assert rounding.nearest_number(number, dtype) == expected
-
-
-@every_dtype
-def test_scalars_and_arrays_are_decided_alike(dtype: Any) -> None:
-    if dtype == FLOAT64:
-        return
-    sums = np.random.default_rng(5).standard_normal(2000) ** 2 * 2.0 ** np.random.default_rng(6).integers(
-        -30, 30, 2000
-    )
-    norms, undecided = rounding.decided_norms(sums, dtype)
-    for total, norm, open_question in zip(sums.tolist(), norms.tolist(), undecided.tolist(), strict=True):
-        assert rounding.decided_narrow_norm(total, dtype) == (None if open_question else norm)
 
 
 @pytest.mark.parametrize("clipping", ["clipnorm", "global_clipnorm"])

@@ -20,7 +20,9 @@ import numba_kernels
 import sgd_ref
 from numba_kernels import plan, rounding
 from numba_kernels.elementwise import accumulation_kernel, update_kernel
+from numba_kernels.factors import factor_kernel, global_factor
 from numba_kernels.sums import exact_kernel, sum_kernel
+from numba_kernels.totals import totals_kernel, wide_totals_kernel
 from sgd_ref import SparseRows, conformance
 from sgd_ref.conformance import reference, strategies
 from sgd_ref.conformance.axes import combination, full_product
@@ -255,6 +257,26 @@ def test_skipped_calls_and_growth_of_the_loss_scale(dtype: Any) -> None:
             pair.apply(gradients)
 
 
+@pytest.mark.parametrize("given_settings", [EVERYTHING, {"learning_rate": 0.1, "clipnorm": 0.5}], ids=str)
+def test_calls_with_and_without_a_loss_scale(given_settings: dict[str, Any]) -> None:
+    """One inner optimizer may be used by itself and inside of another one."""
+    generator = np.random.default_rng(24)
+    pair = Pair([numbers(generator, (4, 9), np.float32)], scaling=(4.0, 2), **given_settings)
+    wrapped = pair.optimizers
+    for call in range(8):
+        pair.optimizers = wrapped if call % 4 > 1 else pair.inner
+        pair.apply([numbers(generator, (4, 9), np.float32)])
+
+
+def test_a_rate_that_becomes_the_other_zero() -> None:
+    generator = np.random.default_rng(25)
+    pair = Pair([np.array([0.0, -0.0, 1.0], np.float32)])
+    for rate in (0.0, -0.0, 0.0, 0.1, 0.1, -0.0):
+        for optimizer in pair.inner:
+            optimizer.learning_rate = rate
+        pair.apply([np.abs(numbers(generator, 3, np.float32))])
+
+
 def test_large_finite_float64_are_not_taken_for_infinities() -> None:
     pair = Pair([np.ones(5)], scaling=(4.0, 2), learning_rate=1e-300)
     for _ in range(3):
@@ -348,27 +370,50 @@ def test_threads_are_no_part_of_the_config() -> None:
         optimizer.threads = 3  # type: ignore[misc]
 
 
+MAKERS: tuple[Any, ...] = (
+    accumulation_kernel,
+    update_kernel,
+    exact_kernel,
+    sum_kernel,
+    totals_kernel,
+    wide_totals_kernel,
+    rounding.narrow_decision,
+    rounding.narrow_decisions,
+    rounding.wide_decision,
+    factor_kernel,
+)
+
+
 @pytest.mark.parametrize("scaling", [None, (8.0, 2)])
 @pytest.mark.parametrize(
     "given_settings",
-    [EVERYTHING, {"momentum": 0.5}, {"clipnorm": 1.0}, {"gradient_accumulation_steps": 2, "clipnorm": 1.0}],
+    [
+        EVERYTHING,
+        {"momentum": 0.5},
+        {"clipnorm": 1.0},
+        {"gradient_accumulation_steps": 2, "clipnorm": 1.0},
+        {"gradient_accumulation_steps": 2, "global_clipnorm": 1.0},
+    ],
     ids=str,
 )
 def test_nothing_is_compiled_after_the_first_step(
     given_settings: dict[str, Any], scaling: tuple[float, int] | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     generator = np.random.default_rng(23)
-    makers = (accumulation_kernel, update_kernel, exact_kernel, sum_kernel)
+    # What other tests have compiled would not be noticed.
+    for maker in (*MAKERS, global_factor):
+        maker.cache_clear()
     shapes = dict.fromkeys(DTYPES[2:], (40,))
     pair = Pair([numbers(generator, (40,), dtype) for dtype in shapes], scaling=scaling, **given_settings)
     pair.apply([numbers(generator, shape, dtype) for dtype, shape in shapes.items()])
-    made = [maker.cache_info().misses for maker in makers]
-    # Also where a norm is not decided.
-    monkeypatch.setattr(rounding, "decided_norm", lambda high, low: None)
+    made = [maker.cache_info().misses for maker in MAKERS]
     for call in range(4):
+        if call == 2:
+            # Also where a norm is not decided.
+            monkeypatch.setattr(rounding, "decided_norm", lambda high, low: None)
         gradients: list[Any] = [numbers(generator, shape, dtype) for dtype, shape in shapes.items()]
         pair.apply([*gradients[:-1], None] if call == 2 else gradients)
-    assert [maker.cache_info().misses for maker in makers] == made
+    assert [maker.cache_info().misses for maker in MAKERS] == made
 
 
 def test_the_tests_of_the_reference_pass_with_kernels(tmp_path: pathlib.Path) -> None:
