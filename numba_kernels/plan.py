@@ -160,7 +160,7 @@ class Plan:
         self._addresses = np.zeros(len(state.variables), np.int64)
         self._state_forms = Forms(self._arrays, same_memory=True)
         self._state_addresses = np.zeros(len(self._arrays), np.int64)
-        self._occupied = _stretches(self._arrays)
+        self._occupied = stretches(self._arrays)
         self._nothing = np.zeros(0, np.int64)
         self._loaded: Any = None
         self._dtype_of_all = promoted(dtypes)
@@ -240,7 +240,7 @@ def _arrays_of(state: State, position: int) -> dict[int, Array]:
     return arrays
 
 
-def _stretches(arrays: Sequence[Array]) -> Array:
+def stretches(arrays: Sequence[Array]) -> Array:
     """Return the first address, and the first one after it, of each array, those that touch as one."""
     ends = sorted(np.lib.array_utils.byte_bounds(array) for array in arrays if array.size)
     merged: list[int] = []

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from numba_kernels import cache
+from numba_kernels import cache, rounding, totals
 from numba_kernels.check.extent import QUICK, Extent
 from numba_kernels.check.result import Result
 from numba_kernels.elementwise import accumulation_kernel, update_kernel
+from numba_kernels.factors import factor_kernel
 from numba_kernels.sums import exact_kernel, sum_kernel
 from numba_kernels.update import ACCUMULATED, DIVIDED, PLAIN, Variant
 from sgd_ref.arithmetic.rounded import FLOAT16, FLOAT32, FLOAT64, FORMATS
@@ -20,6 +21,16 @@ from sgd_ref.arithmetic.rounded import FLOAT16, FLOAT32, FLOAT64, FORMATS
 NAME = "kernels compiled"
 
 UPDATE, ACCUMULATE, SUM, EXACT = "update", "accumulate", "sum", "exact"
+FACTOR, NORM = "factor", "norm"
+
+NORM_KERNELS: dict[str, Callable[[], Any]] = {
+    "totals": totals.totals_kernel,
+    "wide-totals": totals.wide_totals_kernel,
+    "decision": rounding.narrow_decision,
+    "decisions": rounding.narrow_decisions,
+    "wide-decision": rounding.wide_decision,
+}
+"""From sums of chunks to norms; all compute in float64."""
 
 
 class Kernel(NamedTuple):
@@ -28,7 +39,7 @@ class Kernel(NamedTuple):
     Attributes
     ----------
     kind : str
-        "update", "accumulate", "sum" or "exact".
+        "update", "accumulate", "sum", "exact", "factor" or "norm".
     dtype : str
         Name of the dtype of its variables.
     options : tuple
@@ -59,7 +70,10 @@ class Kernel(NamedTuple):
 
     def compiled(self) -> Any:
         """Return the function, from the cache if it is there."""
+        if self.kind == NORM:
+            return NORM_KERNELS[self.options[0]]()
         make: dict[str, Any] = {
+            FACTOR: factor_kernel,
             UPDATE: update_kernel,
             ACCUMULATE: accumulation_kernel,
             SUM: sum_kernel,
@@ -89,6 +103,9 @@ def kernels_of(extent: Extent) -> Iterator[Kernel]:
                 yield Kernel(SUM, dtype.name, (gradient, True))
             yield Kernel(EXACT, dtype.name, (gradient,))
         yield Kernel(ACCUMULATE, dtype.name)
+        yield Kernel(FACTOR, dtype.name)
+    for name in NORM_KERNELS:
+        yield Kernel(NORM, FLOAT64.name, (name,))
 
 
 def compile_all(kernels: list[Kernel]) -> Result:

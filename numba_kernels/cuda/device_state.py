@@ -19,7 +19,7 @@ from numba_kernels.cuda.program import Launch, Program
 from numba_kernels.cuda.rates import Rates
 from numba_kernels.cuda.streams import numba_stream
 from numba_kernels.cuda.toolkit import IS_SIMULATED
-from numba_kernels.plan import _stretches as stretches
+from numba_kernels.plan import stretches
 from numba_kernels.rows import Rows
 from sgd_ref.arithmetic.rounded import Array, flushes_subnormals
 from sgd_ref.settings import Settings

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from numba_kernels.cuda.toolkit import on_device
 from sgd_ref import loss_scale
 from sgd_ref.arithmetic.rounded import Array
 from sgd_ref.base import BaseSGD
+from sgd_ref.learning_rate import LearningRate
 from sgd_ref.validation import reject_type
 
 
@@ -108,6 +109,13 @@ class LossScaleOptimizer(loss_scale.LossScaleOptimizer):
             return loss * torch.as_tensor(state.numbers.on_device(), device=loss.device)[layout.SCALE]
         self._learn()
         return super().scale_loss(loss)
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], learning_rate: LearningRate | None = None) -> Self:
+        """Construct an optimizer from a config; see ``sgd_ref.LossScaleOptimizer.from_config``."""
+        plain = loss_scale.LossScaleOptimizer.from_config(config, learning_rate)
+        inner = SGD.from_config(plain.inner_optimizer.get_config(), learning_rate)
+        return cls(inner, plain.initial_scale, plain.dynamic_growth_steps, plain.name)
 
     @property
     def _inner(self) -> SGD:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 import scipy.sparse
 
-from numba_kernels.cuda.arrays import UNKNOWN_DEVICE, View, header, view
+from numba_kernels.cuda.arrays import UNKNOWN_DEVICE, Header, View, header, view
 from numba_kernels.cuda.device_state import DeviceState
 from numba_kernels.cuda.program import Launch
 from numba_kernels.cuda.streams import is_capturing, stream_of
@@ -130,6 +130,7 @@ class SGD(BaseSGD):
         if rates_ahead & (rates_ahead - 1):
             reject_value("rates_ahead", rates_ahead, "a power of two")
         self._arrays_of_headers: list[Any] = []
+        self._excluded: list[tuple[Any, Array]] = []
         self._growth: tuple[np.float32, int, int] | None = None
 
     @property
@@ -140,7 +141,11 @@ class SGD(BaseSGD):
     def build(self, variables: Sequence[Any], names: Sequence[str] | None = None) -> None:
         """Create the state for a list of variables on the device; see ``sgd_ref.SGD.build``."""
         with on_device(self._device_of(variables)):
-            super().build(self._headers("variables", variables), names)
+            if self._state is None:
+                # Not by the method of the base class: a warning names the caller of the one that does this.
+                self._state = self._fresh_state(self._headers("variables", variables), names)
+            else:
+                super().build(self._known_headers(variables), names)
 
     def exclude_from_weight_decay(
         self, var_list: Sequence[Any] | None = None, var_names: Sequence[str] | None = None
@@ -148,6 +153,7 @@ class SGD(BaseSGD):
         """Exclude variables from weight decay; see ``sgd_ref.SGD.exclude_from_weight_decay``."""
         headers = None if var_list is None else self._headers("var_list", var_list)
         super().exclude_from_weight_decay(headers, var_names)
+        self._excluded = [] if headers is None else list(zip(self._arrays_of_headers, headers, strict=True))
 
     def apply(self, gradients: Sequence[Any], variables: Sequence[Any] | None = None) -> None:
         """Make one call on the stream of the arrays, without waiting for it; see ``sgd_ref.SGD.apply``.
@@ -212,14 +218,13 @@ class SGD(BaseSGD):
 
     @learning_rate.setter
     def learning_rate(self, value: LearningRate) -> None:
-        self._learning_rate = learning_rates.checked(value)
+        checked = learning_rates.checked(value)
         state = self._state
-        if isinstance(state, DeviceState) and isinstance(
-            self._learning_rate, (np.float32, LearningRateSchedule)
-        ):
+        if isinstance(state, DeviceState) and isinstance(checked, (np.float32, LearningRateSchedule)):
             with on_device(state.device):
                 calls = self.calls
-                state.provide_rates(self._learning_rate, None, (calls, calls), state.last_stream)
+                state.provide_rates(checked, None, (calls, calls), state.last_stream)
+        self._learning_rate = checked
 
     @property
     def velocities(self) -> list[Any]:
@@ -265,6 +270,7 @@ class SGD(BaseSGD):
     def finalize_variable_values(self, variables: Sequence[Any]) -> None:
         """Write the averages into the variables; see ``sgd_ref.SGD.finalize_variable_values``."""
         state = self._device_state()
+        state.follow()
         headers = self._known_headers(variables)
         if finalization.is_due(state, headers, self.settings.use_ema, self.iterations):
             with on_device(state.device):
@@ -289,7 +295,8 @@ class SGD(BaseSGD):
             return arrays
         self._arrays_of_headers = list(arrays)
         # One for each array, so that the checks see which ones are the same.
-        headers: dict[int, Array] = {}
+        # Without elements it has no address, so that only a header that is kept tells it from others.
+        headers = {id(array): kept for array, kept in self._excluded if kept.size == 0}
         devices: dict[int, int] = {}
         for index, array in enumerate(arrays):
             if id(array) not in headers:
@@ -338,7 +345,11 @@ class SGD(BaseSGD):
         # Those of a schedule are in a table, for the count that only the device knows.
         if isinstance(self._learning_rate, LearningRateSchedule):
             return np.float32(np.nan)
-        return learning_rates.read(self._learning_rate, state.calls)
+        before = state.possible_calls() if isinstance(state, DeviceState) else None
+        rate = learning_rates.read(self._learning_rate, state.calls)
+        if isinstance(state, DeviceState) and state.possible_calls() != before:
+            raise RuntimeError("the callable learning_rate must not call apply of its own optimizer")
+        return rate
 
     def _accepted(self, gradient: Gradient, variable: Array) -> Any:
         if isinstance(gradient, SparseRows) or scipy.sparse.issparse(gradient):
@@ -398,7 +409,9 @@ class SGD(BaseSGD):
         program = state.program(placed.has_gradient, is_dynamic)
         self._provide_rates(state, placed.learning_rate, handle, is_captured)
         for group in state.groups:
-            if group.set_gradients(placed.addresses[group.positions]):
+            are_new = group.set_gradients(placed.addresses[group.positions])
+            # A graph has to write its own ones, and does so unseen by the host whenever it is replayed.
+            if are_new or is_captured or state.has_graph:
                 group.gradients.upload(handle, is_captured)
         state.launch(state.around([*placed.before, *program.launches]), handle, placed.gradients)
         state.count(is_captured, is_dynamic)
@@ -430,8 +443,29 @@ class SGD(BaseSGD):
             first, last = state.possible_calls()
         state.provide_rates(self._learning_rate, learning_rate, (first, last), handle)
 
+    def _quickly_validated(self, gradients: Any, variables: Any) -> Call | None:
+        # What is checked here are headers, but not where another wrapper passes on what it was given.
+        if isinstance(gradients, (list, tuple)) and any(map(_is_on_device, gradients)):
+            _refuse_wrapper()
+        return None
+
     def _all_finite(self, call: Call, loss_scale: float | np.float32 | None) -> bool:
-        raise TypeError(
-            "an optimizer on the device must be wrapped by numba_kernels.cuda.LossScaleOptimizer, "
-            "got sgd_ref.LossScaleOptimizer"
-        )
+        _refuse_wrapper()
+
+
+def _is_on_device(array: Any) -> bool:
+    """Whether this is an array on the device, not a header in front of one."""
+    if array is None or isinstance(array, Header):
+        return False
+    try:
+        view("array", array)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _refuse_wrapper() -> NoReturn:
+    raise TypeError(
+        "an optimizer on the device must be wrapped by numba_kernels.cuda.LossScaleOptimizer, "
+        "got sgd_ref.LossScaleOptimizer"
+    )

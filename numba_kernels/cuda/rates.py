@@ -77,8 +77,16 @@ class Rates:
             )
         end = min(max(last + 1, first + AHEAD), first + self.capacity)
         begin = first if source is not self._source or not first <= self._end else self._end
-        for call in range(begin, max(begin, end)):
+        found = []
+        for call in range(begin, end):
+            try:
+                found.append(rates.read(source, call))
+            except Exception:
+                # That of a later call may be needed never, or be there when it is.
+                if call <= last:
+                    raise
+                break
+        for call, rate in enumerate(found, begin):
             place = call % self.capacity
-            self.values.host[place] = rates.read(source, call)
-            self.calls.host[place] = call
-        self._source, self._end = source, max(begin, end)
+            self.values.host[place], self.calls.host[place] = rate, call
+        self._source, self._end = source, begin + len(found)
