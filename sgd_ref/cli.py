@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import re
 import sys
 from collections.abc import Sequence
@@ -55,7 +56,8 @@ def _check(options: argparse.Namespace) -> int:
 
 def _bench(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
     # Numba takes a while to be imported, and no other command needs it.
-    from numba_kernels.bench import command  # noqa: PLC0415
+    name = "numba_kernels.bench.device" if options.device == "cuda" else "numba_kernels.bench"
+    command = importlib.import_module(f"{name}.command")
 
     if options.page and (options.quick or options.pattern is not None):
         parser.error("--page must go with the whole benchmark, without --quick and -k")
@@ -63,6 +65,10 @@ def _bench(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
         plan = command.plan(options.quick, options.pattern)
     except ValueError as problem:
         parser.error(str(problem))
+    reason = command.why_not() if options.device == "cuda" else None
+    if reason is not None:
+        print(f"sgd-ref: nothing was timed: {reason}", file=sys.stderr)
+        return COULD_NOT_RUN
     try:
         print(command.run(plan, command.PAGES if options.page else options.output, Console(stderr=True)))
     except OSError as problem:
@@ -227,7 +233,7 @@ def _parser() -> argparse.ArgumentParser:
             help="time the kernels beside other libraries and beside the speed of memory",
             description="Time the kernels beside other libraries and beside the speed of memory, a "
             "quarter of an hour on an idle machine, and print what was found as a page of Markdown.",
-            epilog="Exit status: 0 measured, 2 wrong usage, 3 what was found could not be written.",
+            epilog="Exit status: 0 measured, 2 wrong usage, 3 no device, or the page could not be written.",
         )
     )
     command = commands.add_parser(
@@ -337,6 +343,7 @@ def _add_bench(command: argparse.ArgumentParser) -> None:
     where.add_argument(
         "--output", type=Path, metavar="FOLDER", help="write the page, all samples and the plots there"
     )
+    command.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: %(default)s")
 
 
 def _pattern(text: str) -> re.Pattern[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,8 +21,13 @@ def description() -> dict[str, str]:
         "system": platform.platform(),
         "date": datetime.now(UTC).date().isoformat(),
         "Python": platform.python_version(),
-        **{package: version for package in PACKAGES if (version := _version(package))},
+        **versions(PACKAGES),
     }
+
+
+def versions(packages: Sequence[str]) -> dict[str, str]:
+    """Return the versions of those packages that are installed."""
+    return {package: version for package in packages if (version := _version(package))}
 
 
 def _usable_processors() -> int:

@@ -9,7 +9,7 @@ Shape = tuple[int, ...]
 RESNET_STAGES = ((64, 3), (128, 4), (256, 6), (512, 3))
 RESNET_EXPANSION = 4
 
-GPT_BLOCKS, GPT_WIDTH, GPT_VOCABULARY, GPT_POSITIONS = 12, 768, 50257, 1024
+GPT_VOCABULARY, GPT_POSITIONS = 50257, 1024
 
 
 def resnet50() -> list[Shape]:
@@ -53,12 +53,25 @@ def gpt2_small() -> list[Shape]:
     >>> len(gpt2_small()), sum(math.prod(shape) for shape in gpt2_small())
     (148, 124439808)
     """
-    width = GPT_WIDTH
+    return _gpt2(12, 768)
+
+
+def gpt2_xl() -> list[Shape]:
+    """Return the shapes of GPT-2 XL, the largest of the same table: 580 tensors.
+
+    >>> import math
+    >>> len(gpt2_xl()), sum(math.prod(shape) for shape in gpt2_xl())
+    (580, 1557611200)
+    """
+    return _gpt2(48, 1600)
+
+
+def _gpt2(blocks: int, width: int) -> list[Shape]:
     norm = [(width,), (width,)]
     attention = [(width, 3 * width), (3 * width,), (width, width), (width,)]
     perceptron = [(width, 4 * width), (4 * width,), (4 * width, width), (width,)]
     block = [*norm, *attention, *norm, *perceptron]
-    return [(GPT_VOCABULARY, width), (GPT_POSITIONS, width), *(block * GPT_BLOCKS), *norm]
+    return [(GPT_VOCABULARY, width), (GPT_POSITIONS, width), *(block * blocks), *norm]
 
 
 MODELS: Mapping[str, Callable[[], list[Shape]]] = {
@@ -70,18 +83,25 @@ MODELS: Mapping[str, Callable[[], list[Shape]]] = {
     "embedding": lambda: [(1_000_000, 64)],
 }
 
+FOR_DEVICES: Mapping[str, Callable[[], list[Shape]]] = {
+    "one of 1 G": lambda: [(2**30,)],
+    "GPT-2 XL": gpt2_xl,
+}
+"""Models whose steps take a processor seconds."""
+
 EMBEDDING = "embedding"
 ROWS = 1000
 """So many rows of the embedding have a gradient."""
 
 
 def shapes_of(model: str) -> list[Shape]:
-    """Return the shapes of a model of `MODELS`, or of a text such as ``"3 x 100"``, three tensors of 100.
+    """Return the shapes of a model that is listed, or of a text such as ``"3 x 100"``, three tensors of 100.
 
     >>> shapes_of("3 x 100")
     [(100,), (100,), (100,)]
     """
-    if model in MODELS:
-        return MODELS[model]()
+    for known in (MODELS, FOR_DEVICES):
+        if model in known:
+            return known[model]()
     count, size = model.split(" x ")
     return [(int(size),)] * int(count)

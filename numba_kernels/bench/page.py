@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from numba_kernels.bench.contest import Entry, Result
-from numba_kernels.bench.goals import goals
+from numba_kernels.bench.goals import Goal, goals
 from numba_kernels.bench.measurements import Measurements, measured, median, times_as_long
 from numba_kernels.bench.peers import FAMILIES, KERNELS
 from numba_kernels.bench.workload import NORM, Workload
@@ -47,7 +47,7 @@ def render(found: Measurements, plots: Sequence[str] = ()) -> str:
         "## Machine\n",
         table(("", ""), [(name, value) for name, value in found.machine.items()]),
         "## Goals\n",
-        _goals(found),
+        goals_table(goals(found)),
         *_steps(found),
         *_rows_of_section(found, "norm", "The Euclidean norm", "Of NumPy, `numpy.dot(g, g)`."),
         *_first_steps(found),
@@ -55,7 +55,7 @@ def render(found: Measurements, plots: Sequence[str] = ()) -> str:
         *_rows_of_section(found, "count", "Cost by number of tensors", "Each of 100 float32, momentum."),
         *[f"![{plot}]({plot})\n" for plot in plots],
         *_memory(found),
-        *_absent(found),
+        *absent(found),
     ]
     return "\n".join(parts)
 
@@ -87,7 +87,8 @@ def duration(seconds: float) -> str:
     return f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f} {name}"
 
 
-def _goals(found: Measurements) -> str:
+def goals_table(goals: Sequence[Goal]) -> str:
+    """Return goals with what was measured as a table of Markdown."""
     rows = [
         (
             goal.words,
@@ -95,7 +96,7 @@ def _goals(found: Measurements) -> str:
             "" if goal.value is None else f"{goal.value:.3g}",
             goal.verdict,
         )
-        for goal in goals(found)
+        for goal in goals
     ]
     return table(("", "goal", "measured", ""), rows)
 
@@ -182,7 +183,8 @@ def _growth(result: Result, peer: str) -> str:
     return "" if entry is None or entry.growth is None else f"{entry.growth / 2**20:.1f}"
 
 
-def _absent(found: Measurements) -> Iterator[str]:
+def absent(found: Measurements) -> Iterator[str]:
+    """Yield a section of Markdown with what was not measured and why; nothing, if all was."""
     reasons: dict[tuple[str, str], list[str]] = {}
     for race, result in found.races:
         for peer, entry in result.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -38,6 +38,9 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {
 
 NORM = "norm"
 """In place of settings: the Euclidean norm of the gradients alone."""
+
+VARIABLES, GRADIENTS = 0, 1_000_000
+"""Seeds of the first variable and of the first gradient."""
 
 BLOCK = 65537
 
@@ -110,12 +113,21 @@ def dtype_of(name: str) -> np.dtype[Any]:
 
 def variables(workload: Workload) -> list[Array]:
     """Return the variables of a workload: random, and none of them shares its memory."""
-    return [_filled(shape, workload.dtype, seed) for seed, shape in enumerate(workload.shapes)]
+    return [np.resize(block, shape) for shape, block in blocks(workload, VARIABLES)]
 
 
 def gradients(workload: Workload) -> list[Array]:
     """Return dense gradients of a workload."""
-    return [_filled(shape, workload.dtype, seed + 1_000_000) for seed, shape in enumerate(workload.shapes)]
+    return [np.resize(block, shape) for shape, block in blocks(workload, GRADIENTS)]
+
+
+def blocks(workload: Workload, first_seed: int) -> Iterator[tuple[Shape, Array]]:
+    """Yield the shape of each variable, and the block that fills its elements again and again.
+
+    To draw hundreds of millions of random numbers would take longer than a step.
+    """
+    for seed, shape in enumerate(workload.shapes, first_seed):
+        yield shape, _block(shape, workload.dtype, seed)
 
 
 def sparse_gradients(workload: Workload) -> list[sgd_ref.SparseRows]:
@@ -124,12 +136,12 @@ def sparse_gradients(workload: Workload) -> list[sgd_ref.SparseRows]:
     sparse = []
     for rows, *rest in workload.shapes:
         indices = np.sort(generator.choice(rows, min(ROWS, rows), replace=False))
-        values = _filled((len(indices), *rest), workload.dtype, 2)
+        shape = len(indices), *rest
+        values = np.resize(_block(shape, workload.dtype, 2), shape)
         sparse.append(sgd_ref.SparseRows(indices, values, (rows, *rest)))
     return sparse
 
 
-def _filled(shape: Shape, dtype: str, seed: int) -> Array:
-    """Repeat a block of random numbers: to draw hundreds of millions would take longer than a step."""
-    block = np.random.default_rng(seed).standard_normal(min(BLOCK, math.prod(shape))) * 0.01
-    return np.resize(block.astype(dtype_of(dtype)), shape)
+def _block(shape: Shape, dtype: str, seed: int) -> Array:
+    block: Array = np.random.default_rng(seed).standard_normal(min(BLOCK, math.prod(shape))) * 0.01
+    return block.astype(dtype_of(dtype))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 
-from numba_kernels.bench.models import MODELS, gpt2_small, resnet50, shapes_of
+from numba_kernels.bench.models import FOR_DEVICES, MODELS, gpt2_small, gpt2_xl, resnet50, shapes_of
 
 
 def test_resnet50() -> None:
@@ -26,6 +26,19 @@ def test_gpt2_small() -> None:
     assert (len(shapes), sum(map(math.prod, shapes))) == (148, 124_439_808)
     assert shapes[:2] == [(50257, 768), (1024, 768)]
     assert Counter(shapes)[768, 3072] == Counter(shapes)[3072, 768] == 12
+
+
+def test_gpt2_xl() -> None:
+    shapes = gpt2_xl()
+    assert (len(shapes), sum(map(math.prod, shapes))) == (580, 1_557_611_200)
+    assert shapes[:2] == [(50257, 1600), (1024, 1600)]
+    assert Counter(shapes)[1600, 6400] == Counter(shapes)[6400, 1600] == 48
+
+
+def test_models_for_devices_have_shapes() -> None:
+    assert not set(FOR_DEVICES) & set(MODELS)
+    assert shapes_of("one of 1 G") == [(1_073_741_824,)]
+    assert shapes_of("GPT-2 XL") == gpt2_xl()
 
 
 def test_every_model_has_shapes() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from numba_kernels.bench import workload as workloads
@@ -21,7 +22,6 @@ def jitted(workload: Workload, threads: int) -> Step:
     """Return a step whose buffers XLA may reuse; the number of threads is that of the process."""
     import jax
     import jax.numpy as jnp
-    import optax
 
     if workload.has_sparse_gradients:
         raise NotOffered("Optax has no sparse gradients")
@@ -29,22 +29,12 @@ def jitted(workload: Workload, threads: int) -> Step:
         raise NotOffered("JAX computes in float32 by default")
     gradients = [jnp.array(array) for array in workloads.gradients(workload)]
     if workload.settings == NORM:
+        import optax
+
         norm = jax.jit(optax.global_norm)
         return lambda: norm(gradients).block_until_ready()
-    transformation = _transformation(optax, workload.settings)
-    has_averages = workload.settings == "everything"
-
-    def update(variables: Any, state: Any, averages: Any, gradients: Any) -> Any:
-        updates, state = transformation.update(gradients, state, variables)
-        variables = optax.apply_updates(variables, updates)
-        if has_averages:
-            averages = optax.incremental_update(variables, averages, 1 - EMA_MOMENTUM)
-        return variables, state, averages
-
-    compiled = jax.jit(update, donate_argnums=(0, 1, 2))
-    variables = [jnp.array(array) for array in workloads.variables(workload)]
-    averages = [jnp.copy(array) for array in variables] if has_averages else []
-    held = [variables, transformation.init(variables), averages]
+    compiled = jax.jit(update_of(workload.settings), donate_argnums=(0, 1, 2))
+    held = first_state(workload.settings, [jnp.array(array) for array in workloads.variables(workload)])
 
     def step() -> None:
         held[:] = compiled(*held, gradients)
@@ -53,7 +43,33 @@ def jitted(workload: Workload, threads: int) -> Step:
     return step
 
 
-def _transformation(optax: Any, settings: str) -> Any:
+def update_of(settings: str) -> Callable[..., Any]:
+    """Return the function from variables, state, averages and gradients to the first three after a step."""
+    import optax
+
+    transformation = _transformation(settings)
+
+    def update(variables: Any, state: Any, averages: Any, gradients: Any) -> Any:
+        updates, state = transformation.update(gradients, state, variables)
+        variables = optax.apply_updates(variables, updates)
+        if settings == "everything":
+            averages = optax.incremental_update(variables, averages, 1 - EMA_MOMENTUM)
+        return variables, state, averages
+
+    return update
+
+
+def first_state(settings: str, variables: list[Any]) -> list[Any]:
+    """Return variables, state and averages before the first step."""
+    import jax.numpy as jnp
+
+    averages = [jnp.copy(array) for array in variables] if settings == "everything" else []
+    return [variables, _transformation(settings).init(variables), averages]
+
+
+def _transformation(settings: str) -> Any:
+    import optax
+
     if settings == "plain":
         return optax.sgd(LEARNING_RATE)
     if settings == "momentum":

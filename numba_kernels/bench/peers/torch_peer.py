@@ -39,13 +39,20 @@ def _optimizer(workload: Workload, threads: int, **variant: bool) -> Step:
         return _norm(workload, variant)
     parameters = [torch.nn.Parameter(_tensor(torch, array)) for array in workloads.variables(workload)]
     _set_gradients(torch, workload, parameters, variant)
-    settings: dict[str, Any] = {"lr": LEARNING_RATE, **variant}
-    if workload.settings == "plain":
-        return _step_of(torch.optim.SGD(parameters, **settings))
-    settings["momentum"] = MOMENTUM
-    if workload.settings == "momentum":
-        return _step_of(torch.optim.SGD(parameters, **settings))
-    optimizer = torch.optim.SGD(parameters, nesterov=True, **settings)
+    return step_of(parameters, workload.settings, **variant)
+
+
+def step_of(parameters: list[Any], settings: str, **variant: bool) -> Step:
+    """Return a step over parameters that have gradients, with what users write around the optimizer."""
+    import torch
+
+    arguments: dict[str, Any] = {"lr": LEARNING_RATE, **variant}
+    if settings == "plain":
+        return _step_of(torch.optim.SGD(parameters, **arguments))
+    arguments["momentum"] = MOMENTUM
+    if settings == "momentum":
+        return _step_of(torch.optim.SGD(parameters, **arguments))
+    optimizer = torch.optim.SGD(parameters, nesterov=True, **arguments)
     averages = [parameter.detach().clone() for parameter in parameters]
 
     def everything() -> None:

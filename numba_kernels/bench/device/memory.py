@@ -1,0 +1,30 @@
+"""Memory of the device: what is given back to the driver between turns, and when Python may look for more."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+def give_back() -> None:
+    """Let the driver have the memory that PyTorch and Numba keep, though nobody uses it any more."""
+    gc.collect()
+    torch, toolkit = sys.modules.get("torch"), sys.modules.get("numba_kernels.cuda.toolkit")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
+    if toolkit is not None and not toolkit.IS_SIMULATED:
+        toolkit.cuda.current_context().memory_manager.deallocations.clear()
+
+
+@contextmanager
+def without_collection() -> Iterator[None]:
+    """Let Python collect no garbage: that takes time, and may free memory of the device."""
+    is_collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if is_collecting:
+            gc.enable()
