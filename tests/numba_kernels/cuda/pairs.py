@@ -1,0 +1,147 @@
+"""Two optimizers, the reference and one on the device, fed the same and compared by bits."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+import sgd_ref
+from numba_kernels import cuda
+from numba_kernels.cuda.allocation import to_host
+from numba_kernels.cuda.toolkit import cuda as numba_cuda
+from sgd_ref.conformance.comparison import equal_bits
+
+DTYPES = [np.dtype(dtype) for dtype in (np.float16, ml_dtypes.bfloat16, np.float32, np.float64)]
+
+SPECIAL = [0.0, -0.0, np.inf, -np.inf, np.nan, 1e-7, -1e-40, 1e-310, 6e4, -3e38, 1e308, 1e-160, 1e200]
+
+EVERYTHING: dict[str, Any] = {
+    "learning_rate": 0.1,
+    "momentum": 0.9,
+    "nesterov": True,
+    "weight_decay": 0.01,
+    "global_clipnorm": 1.0,
+    "use_ema": True,
+    "ema_momentum": 0.9,
+    "ema_overwrite_frequency": 3,
+    "gradient_accumulation_steps": 2,
+    "loss_scale_factor": 8.0,
+}
+
+Layout = Callable[[Any], Any]
+
+
+def numbers(generator: np.random.Generator, shape: Any, dtype: Any, special: float = 0.0) -> Any:
+    """Return normal numbers of many sizes, a share of them special values."""
+    values = generator.standard_normal(shape) * 2.0 ** generator.integers(-6, 6, shape)
+    chosen = generator.random(shape) < special
+    with np.errstate(all="ignore"):
+        return np.asarray(np.where(chosen, generator.choice(SPECIAL, shape), values)).astype(dtype)
+
+
+def to_device(array: Any) -> Any:
+    """Return a copy on the device, in one piece."""
+    return numba_cuda.to_device(np.array(array, order="C"))
+
+
+def with_gaps(array: Any) -> Any:
+    """Return a copy whose elements have gaps between them."""
+    memory = np.full([2 * length for length in array.shape], 7, array.dtype)
+    places = (slice(None, None, 2),) * array.ndim
+    memory[places] = array
+    # An array of Numba with one axis or more; a tuple of no slices would give a number.
+    return numba_cuda.to_device(memory)[places] if array.ndim else to_device(array)
+
+
+def transposed(array: Any) -> Any:
+    """Return a copy whose first axis varies fastest."""
+    return numba_cuda.to_device(np.array(array, order="F"))
+
+
+def reversed_in_memory(array: Any) -> Any:
+    """Return a copy whose rows lie backwards."""
+    return numba_cuda.to_device(np.array(array[::-1], order="C"))[::-1] if array.ndim else to_device(array)
+
+
+def shifted(array: Any) -> Any:
+    """Return a copy that begins one element after a multiple of 16 bytes."""
+    memory = np.zeros(array.size + 1, array.dtype)
+    memory[1:] = array.ravel()
+    return numba_cuda.to_device(memory)[1:].reshape(array.shape)
+
+
+LAYOUTS: tuple[Layout, ...] = (to_device, with_gaps, transposed, reversed_in_memory, shifted)
+
+
+class Pair:
+    """The two optimizers in the same state.
+
+    Parameters
+    ----------
+    variables : sequence of ndarray
+        Copied for each of the two.
+    layout : callable, optional
+        Copies the variables to the device.
+    scaling : tuple, optional
+        Initial scale and growth steps of a LossScaleOptimizer around each.
+    rates_ahead : int
+        Of the optimizer on the device.
+    **settings : object
+        Arguments of both constructors.
+    """
+
+    def __init__(
+        self,
+        variables: Sequence[Any],
+        layout: Layout = to_device,
+        scaling: tuple[float, int] | None = None,
+        rates_ahead: int = 1024,
+        **settings: Any,
+    ) -> None:
+        self.hosts = [np.array(w) for w in variables]
+        self.devices = [layout(w) for w in variables]
+        self.inner: list[Any] = [sgd_ref.SGD(**settings), cuda.SGD(**settings, rates_ahead=rates_ahead)]
+        self.optimizers: list[Any] = list(self.inner)
+        if scaling is not None:
+            wrappers = sgd_ref.LossScaleOptimizer, cuda.LossScaleOptimizer
+            self.optimizers = [wrap(one, *scaling) for wrap, one in zip(wrappers, self.inner, strict=True)]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            self.optimizers[0].build(self.hosts)
+            self.optimizers[1].build(self.devices)
+
+    def apply(self, gradients: Sequence[Any], layout: Layout = to_device, is_compared: bool = True) -> None:
+        """Make a call with both and compare everything they have."""
+        moved = [layout(g) if isinstance(g, np.ndarray) else g for g in gradients]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            self.optimizers[0].apply(list(gradients))
+            self.optimizers[1].apply(moved)
+        if is_compared:
+            self.compare()
+
+    def compare(self) -> None:
+        """Assert that no bit differs."""
+        reference, device = self.inner
+        for kind in ("velocities", "averages", "accumulators"):
+            on_host = [to_host(array) for array in getattr(device, kind)]
+            assert_equal_bits(kind, getattr(reference, kind), on_host)
+        assert_equal_bits("variables", self.hosts, [to_host(array) for array in self.devices])
+        assert (reference.calls, reference.iterations) == (device.calls, device.iterations)
+        if self.optimizers != self.inner:
+            wanted, given = self.optimizers
+            assert (wanted.loss_scale, wanted.growth_counter) == (given.loss_scale, given.growth_counter)
+
+
+def assert_equal_bits(what: str, expected: Sequence[Any], observed: Sequence[Any]) -> None:
+    """Assert that two lists of arrays have the same bits, NaN as a class."""
+    assert len(expected) == len(observed), what
+    for index, (wanted, given) in enumerate(zip(expected, observed, strict=True)):
+        assert (wanted.shape, wanted.dtype) == (given.shape, given.dtype), f"{what}[{index}]"
+        equal = equal_bits(np.array(wanted), np.array(given))
+        where = np.argwhere(~np.atleast_1d(equal))[:3].tolist()
+        assert np.all(equal), f"{what}[{index}] differs at {where}: {wanted} {given}"
