@@ -305,13 +305,21 @@ class DeviceState(State):
 
     def program(self, has_gradient: Sequence[bool], is_dynamic: bool) -> Program:
         """Return the launches for a call in which these variables have gradients."""
-        present = tuple(any(has_gradient[i] for i in group.positions) for group in self.groups)
-        key = present, is_dynamic
+        key = present, _ = self._key_of_program(has_gradient, is_dynamic)
         if key not in self._programs:
             self._programs[key] = Program(
                 self.settings, self.groups, present, self.counts, self.numbers, is_dynamic
             )
         return self._programs[key]
+
+    def has_program(self, has_gradient: Sequence[bool], is_dynamic: bool) -> bool:
+        """Whether such a call was made before, so that all it needs is there."""
+        return self._key_of_program(has_gradient, is_dynamic) in self._programs
+
+    def _key_of_program(
+        self, has_gradient: Sequence[bool], is_dynamic: bool
+    ) -> tuple[tuple[bool, ...], bool]:
+        return tuple(any(has_gradient[i] for i in group.positions) for group in self.groups), is_dynamic
 
     def around(self, launches: Sequence[Launch]) -> list[Launch]:
         """Return launches between those that copy variables with gaps, and those that copy them back."""

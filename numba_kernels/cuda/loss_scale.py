@@ -10,6 +10,7 @@ import numpy as np
 
 from numba_kernels.cuda import layout
 from numba_kernels.cuda.device_state import DeviceState
+from numba_kernels.cuda.headers import headers_of_gradients
 from numba_kernels.cuda.optimizer import SGD
 from numba_kernels.cuda.toolkit import on_device
 from sgd_ref import loss_scale
@@ -69,7 +70,8 @@ class LossScaleOptimizer(loss_scale.LossScaleOptimizer):
         with on_device(inner._device_of(variables)):
             placed = inner._quickly_placed(gradients, variables)
             if placed is None:
-                call = inner._validated(inner._gradient_headers(gradients), inner._known_headers(variables))
+                headers = headers_of_gradients(gradients, inner._device_of(variables))
+                call = inner._validated(headers, inner._known_headers(variables))
                 placed = inner._placed(call, gradients)
             inner._launch(placed, is_dynamic=True)
 

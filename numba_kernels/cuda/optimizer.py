@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, NoReturn
+from typing import Any
 
 import numpy as np
-import scipy.sparse
 
-from numba_kernels.cuda.arrays import UNKNOWN_DEVICE, Header, View, header, view
+from numba_kernels.cuda.arrays import UNKNOWN_DEVICE, header, view
 from numba_kernels.cuda.device_state import DeviceState
+from numba_kernels.cuda.headers import (
+    headers_of,
+    headers_of_gradients,
+    is_sparse,
+    refuse_arrays_on_device,
+    refuse_wrapper,
+)
+from numba_kernels.cuda.placed import Placed
 from numba_kernels.cuda.program import Launch
 from numba_kernels.cuda.streams import is_capturing, stream_of
 from numba_kernels.cuda.toolkit import on_device
@@ -19,38 +26,11 @@ from sgd_ref import learning_rate as learning_rates
 from sgd_ref.arithmetic.rounded import Array
 from sgd_ref.base import BaseSGD
 from sgd_ref.call import Call
-from sgd_ref.gradients import Gradient, SparseRows
+from sgd_ref.gradients import Gradient
 from sgd_ref.learning_rate import LearningRate
 from sgd_ref.schedules import LearningRateSchedule
 from sgd_ref.state import State
 from sgd_ref.validation import integer_at_least, reject_value
-
-
-class Placed(NamedTuple):
-    """A call whose gradients have addresses.
-
-    Attributes
-    ----------
-    state : DeviceState
-        The state to advance; a fresh one in the call that builds the optimizer.
-    gradients : list
-        Those on the device, as they were given.
-    addresses : ndarray of int64
-        Of the gradients, 0 where there is none.
-    has_gradient : list of bool
-        Which variables have one.
-    before : list of Launch
-        Copies of gradients.
-    learning_rate : float32
-        Of the call; NaN where a schedule is in a table.
-    """
-
-    state: DeviceState
-    gradients: Sequence[Any]
-    addresses: Array
-    has_gradient: list[bool]
-    before: list[Launch]
-    learning_rate: np.float32
 
 
 class SGD(BaseSGD):
@@ -170,7 +150,8 @@ class SGD(BaseSGD):
         with on_device(self._device_of(variables)):
             placed = self._quickly_placed(gradients, variables)
             if placed is None:
-                call = self._validated(self._gradient_headers(gradients), self._known_headers(variables))
+                headers = headers_of_gradients(gradients, self._device_of(variables))
+                call = self._validated(headers, self._known_headers(variables))
                 placed = self._placed(call, gradients)
             self._launch(placed, is_dynamic=False)
 
@@ -291,26 +272,11 @@ class SGD(BaseSGD):
 
     def _headers(self, argument: str, arrays: Any) -> Any:
         """Return a header in front of each array, or what was given where it is no list."""
-        if not isinstance(arrays, (list, tuple)):
-            return arrays
-        self._arrays_of_headers = list(arrays)
-        # One for each array, so that the checks see which ones are the same.
+        if isinstance(arrays, (list, tuple)):
+            self._arrays_of_headers = list(arrays)
         # Without elements it has no address, so that only a header that is kept tells it from others.
-        headers = {id(array): kept for array, kept in self._excluded if kept.size == 0}
-        devices: dict[int, int] = {}
-        for index, array in enumerate(arrays):
-            if id(array) not in headers:
-                found = view(f"{argument}[{index}]", array)
-                headers[id(array)] = header(found)
-                if found.device != UNKNOWN_DEVICE:
-                    devices.setdefault(found.device, index)
-        if len(devices) > 1:
-            (one, first), (other, second) = list(devices.items())[:2]
-            raise ValueError(
-                f"{argument} must be on one device, got {argument}[{first}] on device {one} "
-                f"and {argument}[{second}] on device {other}"
-            )
-        return [headers[id(array)] for array in arrays]
+        kept = {id(array): header for array, header in self._excluded if header.size == 0}
+        return headers_of(argument, arrays, kept)
 
     def _device_of(self, variables: Any) -> int:
         """Return the device on which to work: that of the variables, or of the first that is given."""
@@ -352,31 +318,7 @@ class SGD(BaseSGD):
         return rate
 
     def _accepted(self, gradient: Gradient, variable: Array) -> Any:
-        if isinstance(gradient, SparseRows) or scipy.sparse.issparse(gradient):
-            return from_sparse(gradient, variable)
-        return gradient
-
-    def _gradient_headers(self, gradients: Any) -> Any:
-        """Return a header in front of each gradient that is on the device."""
-        if not isinstance(gradients, (list, tuple)):
-            return gradients
-        return [
-            gradient
-            if gradient is None or isinstance(gradient, SparseRows) or scipy.sparse.issparse(gradient)
-            else header(self._view_of_gradient(index, gradient))
-            for index, gradient in enumerate(gradients)
-        ]
-
-    def _view_of_gradient(self, index: int, gradient: Any) -> View:
-        found = view(f"gradients[{index}]", gradient)
-        state = self._state
-        wanted = state.device if isinstance(state, DeviceState) else found.device
-        if found.device != wanted and UNKNOWN_DEVICE not in (found.device, wanted):
-            raise ValueError(
-                f"gradients[{index}] must be on device {wanted}, as the variables are, "
-                f"got an array on device {found.device}"
-            )
-        return found
+        return from_sparse(gradient, variable) if is_sparse(gradient) else gradient
 
     def _quickly_placed(self, gradients: Any, variables: Any) -> Placed | None:
         """Return an ordinary call, found to be one by a quick look."""
@@ -399,13 +341,18 @@ class SGD(BaseSGD):
             [state.gradient_address(index, g, before) for index, g in enumerate(call.gradients)], np.int64
         )
         has_gradient = [gradient is not None for gradient in call.gradients]
-        on_device = [g for g in gradients if not (isinstance(g, SparseRows) or scipy.sparse.issparse(g))]
+        on_device = [gradient for gradient in gradients if not is_sparse(gradient)]
         return Placed(state, on_device, addresses, has_gradient, before, call.learning_rate)
 
     def _launch(self, placed: Placed, is_dynamic: bool) -> None:
         state = placed.state
         handle = stream_of([*placed.gradients, state.arrays[0]])
         is_captured = is_capturing(handle)
+        if is_captured and not state.has_program(placed.has_gradient, is_dynamic):
+            raise RuntimeError(
+                "make a call of apply with gradients for the same variables before a graph is captured, "
+                "since no memory can be had and no kernel be loaded while it is"
+            )
         program = state.program(placed.has_gradient, is_dynamic)
         self._provide_rates(state, placed.learning_rate, handle, is_captured)
         for group in state.groups:
@@ -445,27 +392,8 @@ class SGD(BaseSGD):
 
     def _quickly_validated(self, gradients: Any, variables: Any) -> Call | None:
         # What is checked here are headers, but not where another wrapper passes on what it was given.
-        if isinstance(gradients, (list, tuple)) and any(map(_is_on_device, gradients)):
-            _refuse_wrapper()
+        refuse_arrays_on_device(gradients)
         return None
 
     def _all_finite(self, call: Call, loss_scale: float | np.float32 | None) -> bool:
-        _refuse_wrapper()
-
-
-def _is_on_device(array: Any) -> bool:
-    """Whether this is an array on the device, not a header in front of one."""
-    if array is None or isinstance(array, Header):
-        return False
-    try:
-        view("array", array)
-    except (TypeError, ValueError):
-        return False
-    return True
-
-
-def _refuse_wrapper() -> NoReturn:
-    raise TypeError(
-        "an optimizer on the device must be wrapped by numba_kernels.cuda.LossScaleOptimizer, "
-        "got sgd_ref.LossScaleOptimizer"
-    )
+        refuse_wrapper()

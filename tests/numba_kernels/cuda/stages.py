@@ -10,7 +10,9 @@ import numpy as np
 
 from numba_kernels import cuda
 from numba_kernels.cuda import layout, norm_layout
+from numba_kernels.cuda.arrays import UNKNOWN_DEVICE
 from numba_kernels.cuda.buffers import Buffer
+from numba_kernels.cuda.headers import headers_of_gradients
 from numba_kernels.cuda.toolkit import cuda as numba_cuda
 
 
@@ -36,7 +38,7 @@ class Stages:
         addresses: list[int] = []
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            call = self.optimizer._validated(self.optimizer._gradient_headers(self.moved), None)
+            call = self.optimizer._validated(headers_of_gradients(self.moved, UNKNOWN_DEVICE), None)
         for index, gradient in enumerate(call.gradients):
             addresses.append(self.state.gradient_address(index, gradient, []))
         for group in self.state.groups:

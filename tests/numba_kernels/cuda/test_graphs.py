@@ -1,8 +1,8 @@
 """Graphs of launches, as far as there are any without a device: what is captured is kept and launched again.
 
 While a graph is captured nothing runs. A copy from the host in it repeats what the host's memory held then,
-and a launch has the arguments that it had then. The simulator cannot capture; the optimizer believes that a
-stream is captured, and what it enqueues is kept. Real graphs are for `sgd-ref check`.
+and a launch has the arguments that it had then. The simulator cannot capture; here the optimizer believes
+that a stream is captured, and what it enqueues is kept. Real graphs are for `sgd-ref check`.
 """
 
 from __future__ import annotations
@@ -249,4 +249,18 @@ def test_a_rate_that_the_device_does_not_know_is_not_captured() -> None:
     with captured() as graph:
         pair.optimizers[1].apply(places)
     replay(pair, graph, places, np.random.default_rng(9))
+    pair.compare()
+
+
+def test_nothing_is_captured_that_would_need_memory() -> None:
+    generator = np.random.default_rng(8)
+    shapes = [(45,), (3, 3)]
+    variables = [numbers(generator, shape, dtype) for shape, dtype in zip(shapes, ("f4", "f8"), strict=True)]
+    pair = Pair(variables, momentum=0.5)
+    pair.apply([numbers(generator, shapes[0], np.float32), None])
+    places = [pairs.to_device(np.zeros_like(variable)) for variable in variables]
+    message = "make a call of apply with gradients for the same variables before a graph is captured"
+    with captured() as graph, pytest.raises(RuntimeError, match=message):
+        pair.optimizers[1].apply(places)
+    assert not graph.nodes
     pair.compare()
