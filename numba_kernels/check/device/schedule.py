@@ -8,7 +8,7 @@ from functools import partial
 from unittest import mock
 
 from numba_kernels.check import forms, golden_data, product, special
-from numba_kernels.check.device import far, graphs, places
+from numba_kernels.check.device import far, graphs, memory_checker, places
 from numba_kernels.check.device.why_not import why_no_device
 from numba_kernels.check.extent import Extent
 from numba_kernels.check.on_device import OnDevice
@@ -63,6 +63,7 @@ def _parts(extent: Extent) -> Iterator[tuple[str, Callable[[], Result]]]:
     yield graphs.NAME, partial(graphs.check, extent)
     yield far.NAME, partial(far.check, extent)
     yield golden_data.NAME, partial(golden_data.check, extent, OnDevice)
+    yield memory_checker.NAME, partial(memory_checker.check, extent)
     for share in product.shares(extent):
         yield product.NAME, partial(product.check_share, share, extent, OnDevice)
     for share in product.shares(extent):

@@ -7,12 +7,13 @@ import re
 import subprocess
 import sys
 from contextlib import nullcontext
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from numba_kernels.check import product
-from numba_kernels.check.device import far, graphs, libraries, places, schedule
+from numba_kernels.check.device import far, graphs, libraries, memory_checker, places, schedule
 from numba_kernels.check.extent import QUICK, STANDARD, Extent
 from numba_kernels.check.judging import by_kernels, judge
 from numba_kernels.check.making import dense_case, random_numbers
@@ -144,3 +145,26 @@ def test_the_device_fills_with_the_bits_that_the_host_expects() -> None:
     bits = far.bits_at(np.arange(count), far.SEED_OF_GRADIENT)
     assert np.array_equal(to_host(memory).view(np.uint16), bits)
     assert len(np.unique(bits)) > 90
+
+
+@pytest.mark.parametrize(("status", "differing"), [(0, 0), (9, 1), (3, 1)])
+def test_what_the_memory_checker_finds_counts(
+    status: int, differing: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tool = tmp_path / memory_checker.TOOL
+    tool.write_text(f"#!/bin/sh\necho Invalid access $*\nexit {status}\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setattr(memory_checker, "IS_SIMULATED", False)
+    result = memory_checker.check(extent(""))
+    assert (result.cases, result.differing) == (1, differing)
+    assert all("Invalid access --tool memcheck" in text for text in result.differences)
+
+
+def test_without_the_memory_checker_its_check_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory_checker, "IS_SIMULATED", False)
+    monkeypatch.setenv("PATH", "")
+    assert memory_checker.check(extent("")).reasons == {
+        "compute-sanitizer of the CUDA toolkit is not on the path": 1
+    }
+    assert not memory_checker.check(extent("^far/")).skipped
