@@ -31,8 +31,8 @@ def check(extent: Extent) -> Result:
         if reason is not None:
             result.skips(reason)
             return result
-        command = [TOOL, "--tool", "memcheck", "--error-exitcode", str(FOUND), sys.executable]
-        command += [*"-m sgd_ref.cli check --device cuda --quick -k".split(), PATTERN]
+        this = [sys.executable, "-m", "sgd_ref.cli", "check", "--device", "cuda", "--quick", "-k", PATTERN]
+        command = [TOOL, "--tool", "memcheck", "--error-exitcode", str(FOUND), *this]
         try:
             # The command is this program's own.
             done = subprocess.run(  # noqa: S603
