@@ -62,11 +62,6 @@ def test_what_could_not_run_is_exit_status_3(
     assert lines[-1].startswith("NOT ALL WAS RUN, 1 failure: 0 of 10 values differ")
 
 
-def test_there_is_no_cuda_yet(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["check", "--device", "cuda"]) == 3
-    assert "no CUDA package yet" in capsys.readouterr().err
-
-
 @pytest.mark.parametrize(
     "arguments",
     [["--quick", "--full"], ["-k", "("], ["--processes", "0"], ["--seed", "x"], ["--device", "tpu"]],
