@@ -13,7 +13,7 @@ import numpy as np
 
 from sgd_ref import configuration, finalization, weights
 from sgd_ref import learning_rate as rates
-from sgd_ref.arithmetic.rounded import Array, flushes_subnormals
+from sgd_ref.arithmetic.rounded import Array, check_subnormals_are_kept
 from sgd_ref.call import Call
 from sgd_ref.counting import Counting
 from sgd_ref.exclusion import Exclusion
@@ -284,8 +284,7 @@ class BaseSGD(Counting, ABC):
         """
         state = self._built_state()
         if finalization.is_due(state, variables, self.settings.use_ema, self.iterations):
-            for variable, average in zip(state.variables, state.averages, strict=True):
-                variable[...] = average
+            state.overwrite_by_averages()
 
     def scale_loss(self, loss: Any) -> Any:
         """Return the loss times ``loss_scale_factor``, or the loss itself where there is none.
@@ -368,15 +367,8 @@ class BaseSGD(Counting, ABC):
         check_no_alias(gradients, state.memory)
         check_writable(state.named_arrays())
         state.check_forms()
-        if flushes_subnormals():
-            raise RuntimeError(
-                "this thread flushes subnormal numbers to zero, so that no result would be right; "
-                "some library has set the processor's flush-to-zero mode"
-            )
-        before = self._state, state.calls
+        check_subnormals_are_kept()
         learning_rate = self._rate_of_call(state)
-        if (self._state, state.calls) != before:
-            raise RuntimeError("the callable learning_rate must not call apply of its own optimizer")
         warn_of_missing(gradients, targets)
         accepted: list[Any] = [None] * len(state.variables)
         for index, gradient in zip(order, gradients, strict=True):
@@ -384,8 +376,12 @@ class BaseSGD(Counting, ABC):
         return Call(state, accepted, learning_rate)
 
     def _rate_of_call(self, state: State) -> np.float32:
-        """Return the learning rate of the call that comes."""
-        return rates.read(self._learning_rate, state.calls)
+        """Return the learning rate of the call that comes; a callable must not make one itself."""
+        before = self._state, state.calls
+        learning_rate = rates.read(self._learning_rate, state.calls)
+        if (self._state, state.calls) != before:
+            raise RuntimeError("the callable learning_rate must not call apply of its own optimizer")
+        return learning_rate
 
     def _accepted(self, gradient: Gradient, variable: Array) -> Any:
         """Return a gradient in the form in which ``_step`` takes it."""

@@ -88,6 +88,11 @@ class State:
                     f"got {array.dtype} of shape {array.shape}"
                 )
 
+    def overwrite_by_averages(self) -> None:
+        """Write the averages into the variables."""
+        for variable, average in zip(self.variables, self.averages, strict=True):
+            variable[...] = average
+
     def slots(self) -> list[tuple[str, Array]]:
         """Return the arrays of state in the order of Keras, each with the kind of its slot."""
         return [

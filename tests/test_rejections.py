@@ -323,7 +323,7 @@ def test_what_was_made_read_only(kind: str, named: str, scaled: bool) -> None:
 @both
 def test_a_thread_that_flushes_subnormal_numbers(scaled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     with nothing_changes(scaled) as training, monkeypatch.context() as patch:
-        patch.setattr(sgd_ref.base, "flushes_subnormals", lambda: True)
+        patch.setattr(sgd_ref.arithmetic.rounded, "flushes_subnormals", lambda: True)
         with pytest.raises(RuntimeError, match=r"^this thread flushes subnormal numbers to zero"):
             training.optimizer.apply(training.gradients)
 

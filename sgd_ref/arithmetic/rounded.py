@@ -180,6 +180,21 @@ def flushes_subnormals() -> bool:
     return lost_operand or lost_result
 
 
+def check_subnormals_are_kept() -> None:
+    """Check that this thread computes with subnormal numbers.
+
+    Raises
+    ------
+    RuntimeError
+        If it flushes them to zero.
+    """
+    if flushes_subnormals():
+        raise RuntimeError(
+            "this thread flushes subnormal numbers to zero, so that no result would be right; "
+            "some library has set the processor's flush-to-zero mode"
+        )
+
+
 def _power_of_two(exponent: int) -> Fraction:
     return Fraction(1 << exponent) if exponent >= 0 else Fraction(1, 1 << -exponent)
 

@@ -66,7 +66,7 @@ from numba_kernels import cuda
 from numba_kernels.cuda import device_state
 
 # Patched by a test.
-device_state.flushes_subnormals = lambda: sgd_ref.base.flushes_subnormals()
+device_state.flushes_subnormals = lambda: sgd_ref.arithmetic.rounded.flushes_subnormals()
 
 known = {}
 
@@ -230,7 +230,7 @@ def test_memory_that_is_updated_is_no_gradient(scaled: bool) -> None:
 def test_a_thread_that_flushes_subnormal_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     training = Training(scaled=False)
     before = training.everything()
-    for module in (device_state, sgd_ref.base):
+    for module in (device_state, sgd_ref.arithmetic.rounded):
         monkeypatch.setattr(module, "flushes_subnormals", lambda: True)
     with pytest.raises(RuntimeError, match=r"^this thread flushes subnormal numbers to zero"):
         training.optimizer.apply(training.gradients)
