@@ -7,13 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from numba_kernels.bench import machine, measurements, page, plans, plots
 from numba_kernels.bench.contest import Workers, contest
 from numba_kernels.bench.first_steps import PROGRAMS, first_steps
 from numba_kernels.bench.measurements import Measurements
 from numba_kernels.bench.plans import Plan
+from sgd_ref.conformance.progress import progress_bar
 
 PAGES = Path(__file__).parents[1] / "pages"
 PAGE, RAW = "benchmarks.md", "benchmarks.json"
@@ -73,8 +73,7 @@ def run(chosen: Plan, folder: Path | None, console: Console) -> str:
 
 def _measure(chosen: Plan, console: Console) -> Measurements:
     found = Measurements(machine.description())
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Workers() as workers, Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+    with Workers() as workers, progress_bar(console) as bar:
         task = bar.add_task("", total=len(chosen.races) + (len(PROGRAMS) if chosen.first_steps else 0))
         for race in chosen.races:
             bar.update(task, description=str(race.workload))

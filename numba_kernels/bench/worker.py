@@ -36,9 +36,9 @@ def _confine(threads: int) -> None:
 
 
 def _answer(request: Json, threads: int) -> dict[str, Any]:
-    workload = Workload(**request["workload"])
+    step = None
     try:
-        step = prepare(request["peer"], workload, threads)
+        step = prepare(request["peer"], Workload(**request["workload"]), threads)
         samples = time_steps(step, request["seconds"])
         growth = peak_growth(step) if request["memory"] else None
     except NotOffered as reason:
@@ -47,7 +47,7 @@ def _answer(request: Json, threads: int) -> dict[str, Any]:
     except Exception as error:
         return {"absent": f"{type(error).__name__}: {error}"}
     finally:
-        step = None  # type: ignore[assignment]
+        step = None
         gc.collect()
     return {"samples": samples, "growth": growth}
 

@@ -84,19 +84,32 @@ def _compile(extent: Extent, findings: Findings, pool: Executor | None, advance:
         return
     shares = compiling.shares(list(compiling.kernels_of(extent)), 8 * extent.processes)
     parts: Parts = [(compiling.NAME, partial(compiling.compile_all, share)) for share in shares]
-    _run(parts, findings, pool, advance)
+    run_parts(parts, findings, pool, advance)
 
 
 def _check(extent: Extent, findings: Findings, pool: Executor | None, advance: Advance) -> None:
     parts: Parts = [(name, partial(check, extent)) for name, check in CHECKS.items()]
     parts += [(product.NAME, partial(product.check_share, share, extent)) for share in product.shares(extent)]
-    _run(parts, findings, pool, advance)
+    run_parts(parts, findings, pool, advance)
     if extent.pattern is None and not findings.not_run:
         empty = [result.name for result in findings.results if not result.cases and not result.skipped]
         findings.not_run.extend(f"{name}: it had no cases" for name in empty)
 
 
-def _run(parts: Parts, findings: Findings, pool: Executor | None, advance: Advance) -> None:
+def run_parts(parts: Parts, findings: Findings, pool: Executor | None, advance: Advance) -> None:
+    """Add the results of all parts to what was found, one for each name.
+
+    Parameters
+    ----------
+    parts : list of tuple
+        The name of a check, and what runs a part of it.
+    findings : Findings
+        A part that fails is among what was not run.
+    pool : Executor or None
+        Runs the parts; this process does, in their order, if None.
+    advance : callable
+        Is told how far it is.
+    """
     by_name = {name: Result(name) for name, _ in parts}
     for number, (name, answer) in enumerate(_answers(parts, pool), start=1):
         try:

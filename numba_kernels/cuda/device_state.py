@@ -52,6 +52,8 @@ class DeviceState(State):
     slot_arrays : dict of str to list
         By "velocities", "averages" and "accumulators" the arrays on the device; empty where the feature is
         off.
+    device : int
+        Its number, of the variables.
     counts, limits, numbers : Buffer
         As the kernels take them.
     is_exact : bool
@@ -98,6 +100,7 @@ class DeviceState(State):
     def _place(self) -> None:
         """Make what depends on where the variables lie."""
         self.views = [view(name, array) for name, array in zip(self.names, self.arrays, strict=True)]
+        self.device = max(found.device for found in self.views)
         self._copies = {
             index: Copy(array, found, found.dtype)
             for index, (array, found) in enumerate(zip(self.arrays, self.views, strict=True))
@@ -121,11 +124,6 @@ class DeviceState(State):
         )
         self._sizes = np.array([variable.nbytes for variable in self.variables], np.int64)
         self._occupied = stretches([array for _, array in self.named_arrays()])
-
-    @property
-    def device(self) -> int:
-        """The number of the device of the variables."""
-        return max(found.device for found in self.views)
 
     def follow(self) -> None:
         """Find variables again that their library has moved in memory, as PyTorch does where ``data`` is set.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from numba_kernels.constants import Constants
@@ -105,7 +103,3 @@ def groups_of(settings: Settings, state: State, addresses: list[int]) -> list[Gr
         Group(settings, state, [i for i, w in enumerate(state.variables) if w.dtype == dtype], addresses)
         for dtype in dtypes
     ]
-
-
-Launch = tuple[Any, int, int, tuple[int, ...]]
-"""A kernel, the numbers of blocks and of threads, and its arguments."""

@@ -147,6 +147,7 @@ class SGD(BaseSGD):
         TypeError, ValueError, RuntimeError
             As for ``sgd_ref.SGD``; nothing has changed then.
         """
+        # Not shared with LossScaleOptimizer: with a frame more, a warning would name this file.
         with on_device(self._device_of(variables)):
             placed = self._quickly_placed(gradients, variables)
             if placed is None:

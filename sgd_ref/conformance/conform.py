@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import Progress
 
 from sgd_ref.conformance.axes import full_product
 from sgd_ref.conformance.case import Case, Implementation
@@ -30,6 +30,7 @@ from sgd_ref.conformance.implementations import optax, optax_known, torch, torch
 from sgd_ref.conformance.implementations.keras import BACKENDS, MODES, Keras, available
 from sgd_ref.conformance.implementations.keras_known import KNOWN
 from sgd_ref.conformance.implementations.process import Handshake, Worker, WorkerFailed
+from sgd_ref.conformance.progress import progress_bar
 from sgd_ref.conformance.report.findings import Findings
 from sgd_ref.optimizer import SGD
 
@@ -220,12 +221,11 @@ def run_all(
     list of str
         Why others could not be run.
     """
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     findings: list[Findings] = []
     not_run: list[str] = []
     with (
         warnings.catch_warnings(),
-        Progress(*columns, console=console, disable=not console.is_terminal) as progress,
+        progress_bar(console) as progress,
         ThreadPoolExecutor(min(os.cpu_count() or 1, len(chosen))) as pool,
     ):
         # Threads share the filters, so that what one of them silences by itself may reach another one.

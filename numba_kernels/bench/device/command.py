@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from numba_kernels.bench import measurements
 from numba_kernels.bench.contest import contest
@@ -16,6 +15,7 @@ from numba_kernels.bench.device.workers import DeviceTurns, DeviceWorkers
 from numba_kernels.bench.measurements import Measurements
 from numba_kernels.bench.plans import Plan
 from numba_kernels.check.device.why_not import is_simulated, why_no_device
+from sgd_ref.conformance.progress import progress_bar
 
 PAGES = Path(__file__).parents[2] / "pages"
 PAGE, RAW = "benchmarks_cuda.md", "benchmarks_cuda.json"
@@ -73,11 +73,7 @@ def run(chosen: Plan, folder: Path | None, console: Console) -> str:
     if folder is not None:
         folder.mkdir(exist_ok=True)
     found = Measurements(machine.description())
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with (
-        DeviceWorkers() as workers,
-        Progress(*columns, console=console, disable=not console.is_terminal) as bar,
-    ):
+    with DeviceWorkers() as workers, progress_bar(console) as bar:
         task = bar.add_task("", total=len(chosen.races))
         for race in chosen.races:
             bar.update(task, description=f"{race.section}, {race.workload}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from numba_kernels.check.making import dense_case, random_numbers
 from numba_kernels.check.result import Result
 from numba_kernels.cuda.allocation import from_host, to_host
 from numba_kernels.cuda.toolkit import IS_SIMULATED
-from sgd_ref import schedules
+from sgd_ref import learning_rate, schedules
 from sgd_ref.conformance import reference
 from sgd_ref.conformance.case import Case, Record
 
@@ -121,8 +121,7 @@ def _last_record(case: Case) -> list[Record]:
     """Return what the reference has after the last call; the learning rate is that of the next one."""
     last = dict(reference.run(case)[len(case.gradients) - 1])
     optimizer = cuda.SGD.from_config(case.config)
-    schedule: Callable[[int], Any] | np.float32 = optimizer._learning_rate  # type: ignore[assignment]
-    last["learning_rate"] = np.float32(schedule(last["calls"]) if callable(schedule) else schedule)
+    last["learning_rate"] = learning_rate.read(optimizer._learning_rate, last["calls"])
     return [last]
 
 

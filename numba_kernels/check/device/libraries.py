@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from numba_kernels.check.on_device import Move, OnDevice, by_numba
+from numba_kernels.check.device.on_device import Move, OnDevice, by_numba
 from numba_kernels.cuda.allocation import fresh_like, from_host
 from numba_kernels.cuda.toolkit import cuda
 from sgd_ref.arithmetic.rounded import BFLOAT16, Array

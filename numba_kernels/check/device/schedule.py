@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from unittest import mock
 
 from numba_kernels.check import forms, golden_data, product, special
 from numba_kernels.check.device import far, graphs, memory_checker, places
+from numba_kernels.check.device.on_device import OnDevice
 from numba_kernels.check.device.why_not import why_no_device
 from numba_kernels.check.extent import Extent
-from numba_kernels.check.on_device import OnDevice
 from numba_kernels.check.result import Result
-from numba_kernels.check.schedule import Advance, Findings
+from numba_kernels.check.schedule import Advance, Findings, Part, run_parts
 from numba_kernels.cuda import program
 
 EXACTLY = "norms, exactly"
@@ -43,20 +43,11 @@ def run(extent: Extent, advance: Advance = lambda done, parts: None) -> Findings
     if reason is not None:
         findings.not_run.append(reason)
         return findings
-    parts = list(_parts(extent))
-    by_name = {name: Result(name) for name, _ in parts}
-    for number, (name, part) in enumerate(parts, start=1):
-        try:
-            by_name[name].include(part())
-        # A check may fail in any way; the others are still worth their while.
-        except Exception as failure:  # noqa: BLE001
-            findings.not_run.append(f"{name}: {type(failure).__name__}: {failure}")
-        advance(number, len(parts))
-    findings.results.extend(by_name.values())
+    run_parts(list(_parts(extent)), findings, None, advance)
     return findings
 
 
-def _parts(extent: Extent) -> Iterator[tuple[str, Callable[[], Result]]]:
+def _parts(extent: Extent) -> Iterator[tuple[str, Part]]:
     yield places.NAME, partial(places.check, extent)
     yield forms.NAME, partial(forms.check, extent, OnDevice)
     yield special.NAME, partial(special.check, extent, OnDevice)

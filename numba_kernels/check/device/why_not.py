@@ -15,9 +15,8 @@ def why_no_device() -> str | None:
         cuda.get_current_device()
     # Which error there is depends on what is missing: a driver, a device, a library.
     except Exception as problem:  # noqa: BLE001
-        return (
-            f"there is no CUDA device: {str(problem).strip().splitlines()[0] if str(problem) else problem!r}"
-        )
+        # Of the driver's message the first line says only that there is an error.
+        return f"there is no CUDA device: {' '.join(str(problem).split()) or repr(problem)}"
     return None
 
 

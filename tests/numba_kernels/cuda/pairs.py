@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import runpy
 import warnings
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 
 import sgd_ref
@@ -15,9 +16,8 @@ from numba_kernels.cuda.allocation import to_host
 from numba_kernels.cuda.toolkit import cuda as numba_cuda
 from sgd_ref.conformance.comparison import equal_bits
 
-DTYPES = [np.dtype(dtype) for dtype in (np.float16, ml_dtypes.bfloat16, np.float32, np.float64)]
-
-SPECIAL = [0.0, -0.0, np.inf, -np.inf, np.nan, 1e-7, -1e-40, 1e-310, 6e4, -3e38, 1e308, 1e-160, 1e200]
+agreement = runpy.run_path(str(Path(__file__).parents[1] / "agreement.py"))
+DTYPES, SPECIAL, numbers = agreement["DTYPES"], agreement["SPECIAL"], agreement["numbers"]
 
 EVERYTHING: dict[str, Any] = {
     "learning_rate": 0.1,
@@ -33,14 +33,6 @@ EVERYTHING: dict[str, Any] = {
 }
 
 Layout = Callable[[Any], Any]
-
-
-def numbers(generator: np.random.Generator, shape: Any, dtype: Any, special: float = 0.0) -> Any:
-    """Return normal numbers of many sizes, a share of them special values."""
-    values = generator.standard_normal(shape) * 2.0 ** generator.integers(-6, 6, shape)
-    chosen = generator.random(shape) < special
-    with np.errstate(all="ignore"):
-        return np.asarray(np.where(chosen, generator.choice(SPECIAL, shape), values)).astype(dtype)
 
 
 def to_device(array: Any) -> Any:

@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("numba_cuda", reason="numba_kernels.cuda needs numba-cuda")
 
-from numba_kernels.check.on_device import LossScaleOnDevice, OnDevice
+from numba_kernels.check.device.on_device import LossScaleOnDevice, OnDevice
 from sgd_ref import conformance
 from sgd_ref.conformance import reference
 from sgd_ref.conformance.axes import combination, every_pair

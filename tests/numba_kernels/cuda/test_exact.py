@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
-import pathlib
+import runpy
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,18 +26,7 @@ every_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.n
 simulated_only = pytest.mark.skipif(not IS_SIMULATED, reason="calls functions of kernels as Python")
 
 
-def _load(name: str) -> Any:
-    # Test files are imported each by itself, so that they find a neighbour by its place only.
-    place = pathlib.Path(__file__).parent / f"{name}.py"
-    specification = importlib.util.spec_from_file_location(name, place)
-    assert specification is not None
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
-
-
-Stages = _load("stages").Stages
+Stages = runpy.run_path(str(Path(__file__).with_name("stages.py")))["Stages"]
 
 
 @pytest.fixture

@@ -7,10 +7,11 @@ that a stream is captured, and what it enqueues is kept. Real graphs are for `sg
 
 from __future__ import annotations
 
-import importlib.util
-import pathlib
+import runpy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -28,18 +29,7 @@ from sgd_ref import schedules
 pytestmark = pytest.mark.skipif(not IS_SIMULATED, reason="real graphs are for `sgd-ref check --device cuda`")
 
 
-def _load(name: str) -> Any:
-    # Test files are imported each by itself, so that they find a neighbour by its place only.
-    place = pathlib.Path(__file__).parent / f"{name}.py"
-    specification = importlib.util.spec_from_file_location(name, place)
-    assert specification is not None
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
-
-
-pairs = _load("pairs")
+pairs = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("pairs.py"))))
 Pair, numbers = pairs.Pair, pairs.numbers
 
 SHAPES = [(45,), (3, 3)]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
-import pathlib
+import runpy
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,18 +19,7 @@ from numba_kernels.cuda.toolkit import IS_SIMULATED
 pytestmark = pytest.mark.skipif(not IS_SIMULATED, reason="launches with grids that a device would not take")
 
 
-def _load(name: str) -> Any:
-    # Test files are imported each by itself, so that they find a neighbour by its place only.
-    place = pathlib.Path(__file__).parent / f"{name}.py"
-    specification = importlib.util.spec_from_file_location(name, place)
-    assert specification is not None
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
-
-
-pairs = _load("pairs")
+pairs = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("pairs.py"))))
 EVERYTHING, Pair, numbers = pairs.EVERYTHING, pairs.Pair, pairs.numbers
 every_dtype = pytest.mark.parametrize("dtype", pairs.DTYPES, ids=lambda dtype: dtype.name)
 

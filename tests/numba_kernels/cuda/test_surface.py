@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import copy
-import importlib.util
 import os
-import pathlib
 import pickle
+import runpy
 import subprocess
 import sys
 import warnings
 from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -25,23 +26,11 @@ from numba_kernels.cuda.allocation import to_host
 from numba_kernels.cuda.toolkit import IS_SIMULATED
 from sgd_ref import schedules
 
-HERE = pathlib.Path(__file__).parent
+HERE = Path(__file__).parent
 
 
-def _load(place: pathlib.Path) -> Any:
-    # Test files are imported each by itself, so that they find a neighbour by its place only.
-    specification = importlib.util.spec_from_file_location(place.stem, place)
-    assert specification is not None
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    # Data classes look for their module by its name.
-    sys.modules.setdefault(place.stem, module)
-    specification.loader.exec_module(module)
-    return module
-
-
-pairs = _load(HERE / "pairs.py")
-rejected = _load(HERE.parents[1] / "test_rejections.py")
+pairs = SimpleNamespace(**runpy.run_path(str(HERE / "pairs.py")))
+rejected = SimpleNamespace(**runpy.run_path(str(HERE.parents[1] / "test_rejections.py")))
 EVERYTHING, Pair, numbers, to_device = pairs.EVERYTHING, pairs.Pair, pairs.numbers, pairs.to_device
 simulated_only = pytest.mark.skipif(not IS_SIMULATED, reason="replaces the memory of arrays of the simulator")
 
@@ -106,7 +95,7 @@ sgd_ref.SGD, sgd_ref.LossScaleOptimizer = SGD, LossScaleOptimizer
 
 
 @simulated_only
-def test_the_tests_of_the_reference_pass_on_the_device(tmp_path: pathlib.Path) -> None:
+def test_the_tests_of_the_reference_pass_on_the_device(tmp_path: Path) -> None:
     """Warnings, exclusions, weights, rates and loss scales: the tests of the reference, on the device."""
     (tmp_path / "on_the_device.py").write_text(PLUGIN)
     (tmp_path / "turns_of_threads.py").write_text((HERE / "conftest.py").read_text())

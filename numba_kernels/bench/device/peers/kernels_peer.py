@@ -39,7 +39,7 @@ class Model:
     def __init__(self, workload: Workload) -> None:
         # It needs numba-cuda, which is an extra.
         from numba_kernels import cuda
-        from numba_kernels.check.on_device import by_numba
+        from numba_kernels.check.device.on_device import by_numba
 
         self.torch = _torch()
         if self.torch is None:

@@ -14,10 +14,10 @@ import pytest
 
 from numba_kernels.check import product
 from numba_kernels.check.device import far, graphs, libraries, memory_checker, places, schedule
+from numba_kernels.check.device.on_device import OnDevice
 from numba_kernels.check.extent import QUICK, STANDARD, Extent
 from numba_kernels.check.judging import by_kernels, judge
 from numba_kernels.check.making import dense_case, random_numbers
-from numba_kernels.check.on_device import OnDevice
 from numba_kernels.check.result import Result
 from numba_kernels.cuda import exact
 from numba_kernels.cuda import simulated as memory_of_host
