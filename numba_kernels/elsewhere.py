@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,18 +17,16 @@ from numba_kernels.elementwise import (
     VARIABLE,
 )
 from numba_kernels.pieces import Piece
-from numba_kernels.plan import Group, chunks_of
+from numba_kernels.plan import Group
 from numba_kernels.rows import Rows
+from numba_kernels.threads import Task
 from numba_kernels.update import ACCUMULATED, NO_MOMENTUM, Variant
 from sgd_ref.arithmetic.rounded import FLOAT32, FLOAT64, Array, convert, promoted
 
 
-def update_row(group: Group, row: int, gradient: Any, kernel: Any, variant: Variant | None) -> None:
-    """Update one variable by a kernel; without a variant, it is one that adds to the accumulator."""
+def update_row(group: Group, row: int, gradient: Any, kernel: Any) -> None:
+    """Update one variable, or only its accumulator, by a kernel."""
     values = group.constants.values
-    if variant is not None and isinstance(gradient, Rows) and touches_its_rows_only(group, row, variant):
-        _update_touched(group, row, gradient, kernel)
-        return
     for index in range(*group.chunks_of_row[row : row + 2]):
         _, start, count = group.chunks[index].tolist()
         piece = Piece(group, row, start, start + count, gradient)
@@ -37,15 +36,16 @@ def update_row(group: Group, row: int, gradient: Any, kernel: Any, variant: Vari
         piece.write_back()
 
 
-def touches_its_rows_only(group: Group, row: int, variant: Variant) -> bool:
-    """Whether the rule leaves the rows that a sparse gradient does not have as they are.
+def touches_its_rows_only(group: Group, row: int, gradient: Any, variant: Variant) -> bool:
+    """Whether the gradient is sparse, and the rule leaves the rows that it does not have as they are.
 
     A velocity, an average, an accumulator and decay change every row. Without them ``w - lr * 0`` is `w`,
     also where that is -0.0, unless the zero that is subtracted is negative, or is NaN because a factor is.
     """
     rate = group.constants.values[LEARNING_RATE]
     return bool(
-        variant.momentum == NO_MOMENTUM
+        isinstance(gradient, Rows)
+        and variant.momentum == NO_MOMENTUM
         and not variant.averages
         and variant.gradient != ACCUMULATED
         and not group.decays[row]
@@ -54,15 +54,20 @@ def touches_its_rows_only(group: Group, row: int, variant: Variant) -> bool:
     )
 
 
-def _update_touched(group: Group, row: int, gradient: Rows, kernel: Any) -> None:
-    variable = group.arrays[row][VARIABLE]
-    touched = np.ascontiguousarray(variable[gradient.indices])
-    table = np.zeros((1, COLUMNS), np.int64)
-    table[0, VARIABLE], table[0, GRADIENT] = touched.ctypes.data, gradient.values.ctypes.data
-    chunks = chunks_of([touched.size])
-    one = slice(row, row + 1)
-    kernel(table, chunks, 0, len(chunks), group.constants.values, group.factors[one], group.decays[one])
-    variable[gradient.indices] = touched
+def update_of_touched(group: Group, row: int, gradient: Rows, kernel: Any) -> Task:
+    """Return the task that updates the rows of one variable that a sparse gradient has, where they are.
+
+    Each is a variable by itself to the kernel. Copied together, and back, they would take 3 times as long.
+    """
+    variable, count = group.arrays[row][VARIABLE], len(gradient.indices)
+    length = gradient.values.shape[1]
+    table = np.zeros((count, COLUMNS), np.int64)
+    table[:, VARIABLE] = variable.ctypes.data + gradient.indices * (length * variable.itemsize)
+    table[:, GRADIENT] = gradient.values.ctypes.data + np.arange(count) * (length * variable.itemsize)
+    chunks = np.zeros((count, 3), np.int64)
+    chunks[:, 0], chunks[:, 2] = np.arange(count), length
+    factors, decays = np.repeat(group.factors[[row]], count, axis=0), np.repeat(group.decays[row], count)
+    return partial(kernel, table, chunks, 0, count, group.constants.values, factors, decays)
 
 
 def update_row_widely(

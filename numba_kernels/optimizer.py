@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
+from numba_kernels.alignment import AlignedState
 from numba_kernels.elementwise import accumulation_kernel, update_kernel
 from numba_kernels.factors import global_factor
 from numba_kernels.norm import Measurement, compile_norms, norm
@@ -24,6 +25,7 @@ from sgd_ref.base import BaseSGD
 from sgd_ref.call import Call
 from sgd_ref.gradients import Gradient, SparseRows
 from sgd_ref.learning_rate import LearningRate
+from sgd_ref.state import State
 from sgd_ref.validation import integer_at_least
 
 
@@ -111,6 +113,9 @@ class SGD(BaseSGD):
         # Addresses mean nothing in a copy or in another process.
         return {**self.__dict__, "_plan": None, "_works": [], "_measured": None}
 
+    def _allocated_state(self, names: list[str], variables: list[Array], decayed: list[bool]) -> State:
+        return AlignedState.fresh(self.settings, names, variables, decayed)
+
     def _quickly_validated(
         self, gradients: Sequence[Gradient], variables: Sequence[Array] | None
     ) -> Call | None:
@@ -153,24 +158,23 @@ class SGD(BaseSGD):
         wide_factor = None if accumulates else self._set_factors(plan, call, loss_scale)
         self._measured = None
         gradients = call.gradients
-        tasks: list[Task] = []
-        # Some are written in Python, where an interrupt may come between two instructions.
-        is_interruptible = False
+        compiled: list[Task] = []
+        in_python: list[Task] = []
         for work in self._works:
             if wide_factor is not None and work.group.dtype != FLOAT64:
-                tasks += work.updating_widely(gradients, wide_factor, loss_scale is not None)
-                is_interruptible = True
+                tasks = work.updating_widely(gradients, wide_factor, loss_scale is not None)
             else:
-                tasks += work.accumulating(gradients) if accumulates else work.updating(gradients)
-                is_interruptible = is_interruptible or bool(work.group.elsewhere)
+                tasks = work.accumulating(gradients) if accumulates else work.updating(gradients)
+            compiled += tasks.compiled
+            in_python += tasks.in_python
         counting: list[Task] = [
             partial(setattr, call.state, "calls", call.state.calls + 1),
             partial(setattr, self, "_state", call.state),
         ]
-        if is_interruptible or (self._threads > 1 and len(tasks) > 1):
-            run_uninterrupted(tasks, self._threads, counting)
+        if in_python or (self._threads > 1 and len(compiled) > 1):
+            run_uninterrupted(compiled + in_python, self._threads, counting)
         else:
-            run_as_one(tasks + counting)
+            run_as_one(compiled + counting)
 
     def _loaded_plan(self, call: Call, loss_scale: float | np.float32 | None) -> Plan:
         """Return the plan with the addresses and settings of a call."""

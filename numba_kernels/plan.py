@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from numba_kernels.alignment import elements_before_line
 from numba_kernels.constants import Constants
 from numba_kernels.elementwise import (
     ACCUMULATOR,
@@ -28,8 +29,11 @@ from sgd_ref.state import State
 CHUNK = LONGEST_CHUNK
 """Elements; of 4,096 to 262,144 all are within 3 % for one array of 32 M (measured)."""
 
-FEWEST_FOR_A_THREAD = 524288
-"""Elements; waking other threads takes 40 microseconds, a third of the time that these take in float32."""
+FEWEST_FOR_A_THREAD = 1048576
+"""Elements; below that, waking other threads takes longer than what they save (measured for float32)."""
+
+FEWEST_TO_ALIGN = 4096
+"""Elements; a chunk of its own for the first ones of fewer takes longer than what it saves (measured)."""
 
 
 class Group:
@@ -78,9 +82,8 @@ class Group:
         self.elsewhere: list[int] = []
         self.has_gradients = False
         sizes = [arrays[VARIABLE].size for arrays in self.arrays]
-        counts = [-(-size // CHUNK) for size in sizes]
-        self.chunks_of_row = np.cumsum([0, *counts], dtype=np.int64)
-        self.chunks = chunks_of(sizes)
+        self.chunks = chunks_of(sizes, [_head(arrays[VARIABLE]) for arrays in self.arrays])
+        self.chunks_of_row = np.searchsorted(self.chunks[:, 0], np.arange(len(sizes) + 1))
         self.elements = sum(sizes)
 
     def gradients(self, gradients: Sequence[Any]) -> list[Any]:
@@ -211,16 +214,27 @@ class Plan:
             self._loaded = gradients
 
 
-def chunks_of(sizes: Sequence[int]) -> Array:
-    """Return the chunks of arrays of these sizes: row, first element and number of elements of each."""
-    return np.array(
-        [
-            (row, start, min(CHUNK, size - start))
-            for row, size in enumerate(sizes)
-            for start in range(0, size, CHUNK)
-        ],
-        np.int64,
-    ).reshape(-1, 3)
+def chunks_of(sizes: Sequence[int], heads: Sequence[int] | None = None) -> Array:
+    """Return the chunks of arrays of these sizes: row, first element and number of elements of each.
+
+    Of an array that has a head, so many elements come first, as a chunk of their own.
+
+    >>> chunks_of([CHUNK + 1, 5], [0, 2]).tolist()
+    [[0, 0, 65536], [0, 65536, 1], [1, 0, 2], [1, 2, 3]]
+    """
+    chunks: list[tuple[int, int, int]] = []
+    for row, (size, head) in enumerate(zip(sizes, heads or [0] * len(sizes), strict=True)):
+        if head:
+            chunks.append((row, 0, head))
+        chunks += [(row, start, min(CHUNK, size - start)) for start in range(head, size, CHUNK)]
+    return np.array(chunks, np.int64).reshape(-1, 3)
+
+
+def _head(variable: Array) -> int:
+    """Return how many elements are to have a chunk of their own, so that all others begin with a line."""
+    if variable.size < FEWEST_TO_ALIGN or not is_one_piece(variable):
+        return 0
+    return elements_before_line(variable)
 
 
 def is_one_piece(array: Array) -> bool:

@@ -66,6 +66,9 @@ def _from_scipy(matrix: Any, dtype: np.dtype[Any]) -> Rows:
 
 def _added(indices: Array, values: Array) -> tuple[Array, Array]:
     """Return the distinct indices in order, and for each the sum of its values from the left."""
+    # As they usually come, and without sorting in a tenth of the time.
+    if (indices[1:] > indices[:-1]).all():
+        return indices, np.ascontiguousarray(values)
     order = np.argsort(indices, kind="stable")
     distinct, starts, counts = np.unique(indices[order], return_index=True, return_counts=True)
     sums = np.ascontiguousarray(values[order[starts]])

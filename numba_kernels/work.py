@@ -4,14 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from numba_kernels.elsewhere import update_row, update_row_widely
+from numba_kernels.elsewhere import (
+    touches_its_rows_only,
+    update_of_touched,
+    update_row,
+    update_row_widely,
+)
 from numba_kernels.plan import Group
 from numba_kernels.threads import Task
 from numba_kernels.update import Variant
+
+
+class Tasks(NamedTuple):
+    """What is to be done in a call: by kernels alone, and with Python, where an interrupt may come."""
+
+    compiled: list[Task]
+    in_python: list[Task]
 
 
 class Work:
@@ -49,30 +61,36 @@ class Work:
         self._updates = _bound(group, update, threads)
         self._accumulations = [] if accumulate is None else _bound(group, accumulate, threads)
 
-    def accumulating(self, gradients: Sequence[Any]) -> list[Task]:
+    def accumulating(self, gradients: Sequence[Any]) -> Tasks:
         """Return the tasks of a call that only adds to the accumulators."""
-        return self._accumulations + self._elsewhere(gradients, self._accumulate, None)
+        group, kernel = self.group, self._accumulate
+        in_python: list[Task] = [
+            partial(update_row, group, row, gradients[group.positions[row]], kernel)
+            for row in group.elsewhere
+        ]
+        return Tasks(self._accumulations, in_python)
 
-    def updating(self, gradients: Sequence[Any]) -> list[Task]:
+    def updating(self, gradients: Sequence[Any]) -> Tasks:
         """Return the tasks of a call that updates."""
-        return self._updates + self._elsewhere(gradients, self._update, self._variant)
+        group, kernel = self.group, self._update
+        has_others = len(group.elsewhere) < len(group.table)
+        tasks = Tasks(list(self._updates) if has_others else [], [])
+        for row in group.elsewhere:
+            gradient = gradients[group.positions[row]]
+            if row not in group.scattered and touches_its_rows_only(group, row, gradient, self._variant):
+                tasks.compiled.append(update_of_touched(group, row, gradient, kernel))
+            else:
+                tasks.in_python.append(partial(update_row, group, row, gradient, kernel))
+        return tasks
 
-    def updating_widely(
-        self, gradients: Sequence[Any], factor: np.float64, has_loss_scale: bool
-    ) -> list[Task]:
+    def updating_widely(self, gradients: Sequence[Any], factor: np.float64, has_loss_scale: bool) -> Tasks:
         """Return the tasks of an update where the gradients are narrower than the factor, a float64."""
         group = self.group
-        return [
+        in_python: list[Task] = [
             partial(update_row_widely, group, row, gradient, self._update_plainly, factor, has_loss_scale)
             for row, gradient in enumerate(group.gradients(gradients))
         ]
-
-    def _elsewhere(self, gradients: Sequence[Any], kernel: Any, variant: Variant | None) -> list[Task]:
-        group = self.group
-        return [
-            partial(update_row, group, row, gradients[group.positions[row]], kernel, variant)
-            for row in group.elsewhere
-        ]
+        return Tasks([], in_python)
 
 
 def _bound(group: Group, kernel: Any, threads: int) -> list[Task]:

@@ -44,22 +44,27 @@ class State:
         self.memory = OccupiedMemory(self.named_arrays())
         self.forms = [(array.shape, array.dtype) for _, array in self.named_arrays()]
 
+    @staticmethod
+    def zeros(variable: Array) -> Array:
+        """Return memory for what is remembered of a variable."""
+        return np.zeros(variable.shape, variable.dtype)
+
     @classmethod
     def fresh(
         cls, settings: Settings, names: list[str], variables: list[Array], decayed: list[bool]
     ) -> State:
         """Return the state before the first call: zeros wherever a feature needs memory."""
 
-        def zeros(needed: bool) -> list[Array]:
-            return [np.zeros(variable.shape, variable.dtype) for variable in variables] if needed else []
+        def slots(needed: bool) -> list[Array]:
+            return [cls.zeros(variable) for variable in variables] if needed else []
 
         return cls(
             names=names,
             variables=variables,
             decayed=decayed,
-            velocities=zeros(settings.momentum != 0),
-            averages=zeros(settings.use_ema),
-            accumulators=zeros(settings.gradient_accumulation_steps is not None),
+            velocities=slots(settings.momentum != 0),
+            averages=slots(settings.use_ema),
+            accumulators=slots(settings.gradient_accumulation_steps is not None),
         )
 
     def named_arrays(self) -> list[tuple[str, Array]]:
