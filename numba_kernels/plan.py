@@ -30,8 +30,8 @@ CHUNK = LONGEST_CHUNK
 """Elements; of 4,096 to 262,144 all are within 3 % for one array of 32 M (measured)."""
 
 FEWEST_FOR_A_THREAD = 1048576
-"""Elements; two threads take 1.6 times as long as one for half of this each, and 0.75 times for all of it each
-(momentum, float32)."""
+"""Elements; two threads take 1.6 times as long as one for half of this each, and 0.75 times for all of it
+each (momentum, float32)."""
 
 FEWEST_TO_ALIGN = 4096
 """Elements; for 200 arrays of 1,000, chunks of their own for the first elements save nothing (measured)."""

@@ -16,7 +16,7 @@ from numba_kernels.check.judging import Run, by_kernels, judge, timed
 from numba_kernels.check.layouts import LAYOUTS, Layout
 from numba_kernels.check.making import dense_case, random_numbers
 from numba_kernels.check.result import Result
-from numba_kernels.plan import CHUNK
+from numba_kernels.plan import CHUNK, FEWEST_TO_ALIGN
 from numba_kernels.update import Variant
 from sgd_ref.arithmetic.rounded import Array
 from sgd_ref.conformance import reference
@@ -28,6 +28,8 @@ SMALL = tuple((size,) for size in range(71))
 MIDDLE = tuple((size,) for size in (127, 128, 129, 255, 256, 257, 4095, 4096, 4097))
 LARGE = tuple((size,) for size in (CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK + 1))
 SHAPES = ((), (0,), (1,), (7,), (5, 3), (2, 3, 4), (33, 0), (300,), (70, 11))
+
+ALIGNED = (FEWEST_TO_ALIGN + 1,)
 
 LENGTH = 203
 """Of arrays with the same number everywhere: some vectors, and a rest of each length."""
@@ -82,7 +84,7 @@ def _arrangements(extent: Extent, dtype: np.dtype[Any], variant: Variant) -> dic
     if extent.tier == QUICK and variant != extent.variants(dtype)[-1]:
         return arrangements
     for name, layout in LAYOUTS.items():
-        shapes = SMALL if name.startswith("offset") else SHAPES
+        shapes = (*SMALL, ALIGNED) if name.startswith("offset") else SHAPES
         arrangements[f"variables-{name}"] = shapes, layout, IN_ORDER
         arrangements[f"gradients-{name}"] = shapes, IN_ORDER, layout
         arrangements[f"all-{name}"] = shapes, layout, layout
