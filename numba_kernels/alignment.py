@@ -26,6 +26,8 @@ def zeros_beside(variable: Array) -> Array:
     """
     memory = np.zeros(variable.nbytes + LINE, np.uint8)
     first = (variable.ctypes.data - memory.ctypes.data) % LINE
+    # A variable may lie between two places for its dtype; what is allocated for it need not.
+    first -= first % variable.itemsize
     return memory[first : first + variable.nbytes].view(variable.dtype).reshape(variable.shape)
 
 

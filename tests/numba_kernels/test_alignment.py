@@ -60,6 +60,13 @@ def test_slots_lie_as_their_variables(dtype: Any, offset: int, shape: Any) -> No
         assert kept[0].flags.aligned
 
 
+@every_dtype
+def test_slots_of_a_variable_that_is_not_aligned_are(dtype: Any) -> None:
+    zeros = zeros_beside(at_offset(np.ones(50, dtype), 13))
+    assert zeros.flags.aligned
+    assert zeros.ctypes.data % LINE == 13 - 13 % dtype.itemsize
+
+
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 @pytest.mark.parametrize("offset", OFFSETS)
 def test_elements_before_a_line(dtype: str, offset: int) -> None:
