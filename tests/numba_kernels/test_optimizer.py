@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
-import importlib.util
 import os
 import pathlib
+import runpy
 import subprocess
 import sys
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 
 import numba_kernels
 import sgd_ref
+from numba_kernels import optimizer as optimizer_module
 from numba_kernels import plan, rounding
 from numba_kernels.elementwise import accumulation_kernel, update_kernel
 from numba_kernels.factors import factor_kernel, global_factor
@@ -33,17 +35,7 @@ from sgd_ref.conformance.comparison import compare
 HERE = pathlib.Path(__file__).parent
 
 
-def _load_agreement() -> Any:
-    # Test files are imported each by itself, so that they find a neighbour by its place only.
-    specification = importlib.util.spec_from_file_location("agreement", HERE / "agreement.py")
-    assert specification is not None
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
-
-
-agreement = _load_agreement()
+agreement = SimpleNamespace(**runpy.run_path(str(HERE / "agreement.py")))
 DTYPES, LAYOUTS, Pair, numbers = agreement.DTYPES, agreement.LAYOUTS, agreement.Pair, agreement.numbers
 every_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.name)
 
@@ -341,6 +333,37 @@ def test_a_gradient_in_the_memory_of_the_state_is_refused_on_the_short_way_too()
         with pytest.raises(ValueError, match="must not share memory"):
             optimizer.apply([alias])
     assert w.tolist() == before.tolist()
+
+
+@pytest.mark.parametrize("dtypes", [["float32"], ["float32", "float64"]], ids=str)
+def test_an_interrupt_while_a_plan_is_made_leaves_none(
+    dtypes: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not the works of the plan before, whose arrays are others."""
+    generator = np.random.default_rng(22)
+    pair = Pair([numbers(generator, 50, np.dtype(dtype)) for dtype in dtypes], **EVERYTHING)
+    pair.apply([numbers(generator, 50, np.dtype(dtype)) for dtype in dtypes])
+    _, kernels = pair.inner
+    original, asked = optimizer_module.SGD._work, []
+
+    def work(*arguments: Any) -> Any:
+        asked.append(arguments)
+        if len(asked) == len(dtypes):
+            raise KeyboardInterrupt
+        return original(*arguments)
+
+    # Another state needs another plan, and the works of the one before are of other arrays.
+    kernels._state = copy.deepcopy(kernels._state)
+    kernels._state.variables[:] = pair.variables[1]
+    with monkeypatch.context() as patch:
+        patch.setattr(optimizer_module.SGD, "_work", work)
+        before = [array.copy() for array in (*pair.variables[1], *kernels.velocities)]
+        with pytest.raises(KeyboardInterrupt):
+            kernels.apply([numbers(generator, 50, np.dtype(dtype)) for dtype in dtypes])
+    for array, old in zip((*pair.variables[1], *kernels.velocities), before, strict=True):
+        assert array.tobytes() == old.tobytes()
+    for _ in range(3):
+        pair.apply([numbers(generator, 50, np.dtype(dtype)) for dtype in dtypes])
 
 
 def test_copies_have_addresses_of_their_own() -> None:
