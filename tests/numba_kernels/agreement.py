@@ -17,6 +17,17 @@ DTYPES = [np.dtype(dtype) for dtype in (np.float16, ml_dtypes.bfloat16, np.float
 
 SPECIAL = [0.0, -0.0, np.inf, -np.inf, np.nan, 1e-7, -1e-40, 1e-310, 6e4, -3e38, 1e308, 1e-160, 1e200]
 
+EVERYTHING: dict[str, Any] = {
+    "learning_rate": 0.1,
+    "momentum": 0.9,
+    "nesterov": True,
+    "weight_decay": 0.01,
+    "global_clipnorm": 1.0,
+    "use_ema": True,
+    "ema_momentum": 0.9,
+    "ema_overwrite_frequency": 3,
+}
+
 Layout = Callable[[Any], Any]
 
 

@@ -18,16 +18,7 @@ agreement = runpy.run_path(str(Path(__file__).with_name("agreement.py")))
 DTYPES, Pair, numbers = agreement["DTYPES"], agreement["Pair"], agreement["numbers"]
 every_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.name)
 
-FEATURES: dict[str, Any] = {
-    "learning_rate": 0.1,
-    "momentum": 0.9,
-    "nesterov": True,
-    "weight_decay": 0.01,
-    "global_clipnorm": 1.0,
-    "use_ema": True,
-    "ema_momentum": 0.9,
-    "gradient_accumulation_steps": 2,
-}
+FEATURES = {**agreement["EVERYTHING"], "gradient_accumulation_steps": 2}
 
 OFFSETS = (0, 8, 16, 40, 56)
 """Bytes after the beginning of a line; those of a float64."""

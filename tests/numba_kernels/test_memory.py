@@ -31,22 +31,12 @@ from numba_kernels.memory import (
 )
 
 agreement = runpy.run_path(str(Path(__file__).with_name("agreement.py")))
-with_gaps, transposed = agreement["with_gaps"], agreement["transposed"]
+EVERYTHING, with_gaps, transposed = (agreement[name] for name in ("EVERYTHING", "with_gaps", "transposed"))
 
 ROOT = Path(__file__).parents[2]
 ELEMENTS = 4_000_000
 MEGABYTE = 1 << 20
 
-EVERYTHING: dict[str, Any] = {
-    "learning_rate": 0.1,
-    "momentum": 0.9,
-    "nesterov": True,
-    "weight_decay": 0.01,
-    "global_clipnorm": 1.0,
-    "use_ema": True,
-    "ema_momentum": 0.9,
-    "ema_overwrite_frequency": 3,
-}
 FEATURES: dict[str, dict[str, Any]] = {
     "everything": EVERYTHING,
     "accumulation": {**EVERYTHING, "gradient_accumulation_steps": 2},

@@ -37,18 +37,8 @@ HERE = pathlib.Path(__file__).parent
 
 agreement = SimpleNamespace(**runpy.run_path(str(HERE / "agreement.py")))
 DTYPES, LAYOUTS, Pair, numbers = agreement.DTYPES, agreement.LAYOUTS, agreement.Pair, agreement.numbers
+EVERYTHING = agreement.EVERYTHING
 every_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.name)
-
-EVERYTHING = {
-    "learning_rate": 0.1,
-    "momentum": 0.9,
-    "nesterov": True,
-    "weight_decay": 0.01,
-    "global_clipnorm": 1.0,
-    "use_ema": True,
-    "ema_momentum": 0.9,
-    "ema_overwrite_frequency": 3,
-}
 
 
 def assert_same_trajectory(case: Case) -> None:

@@ -19,18 +19,7 @@ from sgd_ref.conformance.comparison import equal_bits
 agreement = runpy.run_path(str(Path(__file__).parents[1] / "agreement.py"))
 DTYPES, SPECIAL, numbers = agreement["DTYPES"], agreement["SPECIAL"], agreement["numbers"]
 
-EVERYTHING: dict[str, Any] = {
-    "learning_rate": 0.1,
-    "momentum": 0.9,
-    "nesterov": True,
-    "weight_decay": 0.01,
-    "global_clipnorm": 1.0,
-    "use_ema": True,
-    "ema_momentum": 0.9,
-    "ema_overwrite_frequency": 3,
-    "gradient_accumulation_steps": 2,
-    "loss_scale_factor": 8.0,
-}
+EVERYTHING = {**agreement["EVERYTHING"], "gradient_accumulation_steps": 2, "loss_scale_factor": 8.0}
 
 Layout = Callable[[Any], Any]
 
