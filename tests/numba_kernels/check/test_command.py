@@ -103,7 +103,7 @@ def test_a_check_without_cases_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_process_that_dies_is_told() -> None:
     findings = Findings([], [])
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        schedule._run([("a", partial(os._exit, 1))], findings, pool, lambda done, parts: None)
+        schedule.run_parts([("a", partial(os._exit, 1))], findings, pool, lambda done, parts: None)
     assert len(findings.not_run) == 1
     assert findings.not_run[0].startswith("a: BrokenProcessPool")
     assert command.status(findings) == 3
