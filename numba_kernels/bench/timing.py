@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from numba_kernels.bench.peers import Step
@@ -16,8 +17,10 @@ RESET = Path("/proc/self/clear_refs")
 RESET_OF_THE_PEAK = "5"
 
 
-def time_steps(step: Step, seconds: float) -> list[float]:
+def time_steps(step: Step, seconds: float, clock: Callable[[], float] = time.perf_counter) -> list[float]:
     """Return the durations of steps, as many as fit into so many seconds, after two that do not count.
+
+    The clock tells the time in seconds, from any moment on.
 
     >>> len(time_steps(lambda: None, 0.0))
     3
@@ -29,9 +32,9 @@ def time_steps(step: Step, seconds: float) -> list[float]:
     gc.disable()
     try:
         while len(samples) < FEWEST or (sum(samples) < seconds and len(samples) < MOST):
-            started = time.perf_counter()
+            started = clock()
             step()
-            samples.append(time.perf_counter() - started)
+            samples.append(clock() - started)
     finally:
         if is_collecting:
             gc.enable()

@@ -24,12 +24,19 @@ from sgd_ref.conformance.case import Case, Implementation
 from sgd_ref.conformance.catalogue import case_id, cases, make_case
 from sgd_ref.conformance.checking import Profile, Report, Verdict, check
 from sgd_ref.conformance.deviations import DEVIATIONS
-from sgd_ref.conformance.explanation import KnownFailure, explain, explain_but_for_rounding, known_failure
+from sgd_ref.conformance.explanation import (
+    KnownFailure,
+    explain,
+    explain_but_for_rounding,
+    is_explained_but_for_rounding,
+    known_failure,
+)
 from sgd_ref.conformance.faithful.combined import ChainOfTransformations
 from sgd_ref.conformance.implementations import optax, optax_known, torch, torch_known
 from sgd_ref.conformance.implementations.keras import BACKENDS, MODES, Keras, available
 from sgd_ref.conformance.implementations.keras_known import KNOWN
 from sgd_ref.conformance.implementations.process import Handshake, Worker, WorkerFailed
+from sgd_ref.conformance.ledger import path_of, read
 from sgd_ref.conformance.progress import progress_bar
 from sgd_ref.conformance.report.findings import Findings
 from sgd_ref.optimizer import SGD
@@ -349,6 +356,8 @@ def _known(
     variants: Sequence[type[SGD]] = (),
 ) -> Target:
     """Return a target whose mismatches are explained by what is known of it."""
+    path = path_of(name)
+    ledger = read(path) if path.exists() else {}
 
     def explain_verdict(verdict: Verdict) -> tuple[str, ...]:
         if verdict.trajectory is None:
@@ -358,6 +367,14 @@ def _known(
         explanation = explain(verdict.case, verdict.trajectory, names)
         if explanation.complete:
             return explanation.names
+        # Which roundings come beside a contradiction depends on the processor; the contradiction does not.
+        recorded = ledger.get(verdict.case.id)
+        if (
+            recorded is not None
+            and set(recorded.names) <= set(names)
+            and is_explained_but_for_rounding(verdict.case, verdict.trajectory, recorded.names, variants)
+        ):
+            return recorded.names
         # More are those of all cases, tried together already.
         few = names if len(names) <= MOST_TOGETHER else ()
         return explain_but_for_rounding(verdict.case, verdict.trajectory, few, variants)

@@ -8,8 +8,6 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
-import numpy as np
-
 from sgd_ref.conformance import reference
 from sgd_ref.conformance.case import Case, Trajectory
 from sgd_ref.conformance.closeness import leaves_rounding_only
@@ -163,34 +161,74 @@ def explain_but_for_rounding(
     >>> explain_but_for_rounding(case, wrong, ["nesterov-ignored", "ascends"])
     ('ascends',)
     """
-    expected = reference.run(case)
-    rates: Any = tuple(record.get("learning_rate") for record in observed[: len(case.gradients)])
-    # A rate that is kept in float64 is no mistake, but makes more of a difference than some mistakes.
-    is_given = None not in rates and not _is_documented_constant(case, rates)
-    given = replace(case, learning_rate_calls=rates) if is_given else case
     sizes = range(1, len(candidates) + 1)
     choices = [names for size in sizes for names in combinations(candidates, size)]
     # Near is near enough for roundings, so that they would also explain what a contradiction does.
     choices.sort(key=_are_roundings)
+    leave_rounding_only = _rounding_judge(case, observed)
     evaluations: tuple[type[SGD], ...] = (SGD, *variants)
     for variant in evaluations:
         for names in choices:
-            classes = with_given_rates(names, variant) if is_given else compose(names, variant)
-            wrong = reference.run(given, *classes)
-            if leaves_rounding_only(expected, wrong, observed, _are_roundings(names)):
+            if leave_rounding_only(names, variant):
                 return names
     return ()
+
+
+def is_explained_but_for_rounding(
+    case: Case, observed: Trajectory, names: Sequence[str], variants: Sequence[type[SGD]] = ()
+) -> bool:
+    """Whether these deviations, all of them together, leave nothing but rounding to explain.
+
+    Parameters
+    ----------
+    case, observed, variants
+        As for `explain_but_for_rounding`.
+    names : sequence of str
+        Names of deviations.
+
+    Examples
+    --------
+    >>> from sgd_ref import conformance
+    >>> from sgd_ref.conformance import reference
+    >>> case = conformance.cases("smoke")[0]
+    >>> wrong = reference.run(case, *compose(["ascends"]))
+    >>> is_explained_but_for_rounding(case, wrong, ["ascends"])
+    True
+    >>> is_explained_but_for_rounding(case, wrong, ["nesterov-unasked"])
+    False
+    """
+    leave_rounding_only = _rounding_judge(case, observed)
+    evaluations: tuple[type[SGD], ...] = (SGD, *variants)
+    return any(leave_rounding_only(names, variant) for variant in evaluations)
+
+
+def _rounding_judge(case: Case, observed: Trajectory) -> Callable[[Sequence[str], type[SGD]], bool]:
+    """Return whether deviations of the reference, or of a variant of it, leave rounding only."""
+    expected = reference.run(case)
+    rates: Any = tuple(record.get("learning_rate") for record in observed[: len(case.gradients)])
+    # A rate that is kept in float64 is no mistake, but makes more of a difference than some mistakes. What is
+    # reported need not be what was used, though: a rate that a compiler froze is not the one that is read.
+    is_given = None not in rates and not _are_documented(expected, rates)
+    given = replace(case, learning_rate_calls=rates)
+
+    def leave_rounding_only(names: Sequence[str], variant: type[SGD]) -> bool:
+        def leaves(wrong: Trajectory) -> bool:
+            return leaves_rounding_only(expected, wrong, observed, _are_roundings(names))
+
+        return leaves(reference.run(case, *compose(names, variant))) or (
+            is_given and leaves(reference.run(given, *with_given_rates(names, variant)))
+        )
+
+    return leave_rounding_only
 
 
 def _are_roundings(names: Sequence[str]) -> bool:
     return all(DEVIATIONS[name].kind == "rounding" for name in names)
 
 
-def _is_documented_constant(case: Case, rates: Sequence[float]) -> bool:
-    """Whether the rate is constant, and what the definition uses; a variant may have to know that it is."""
-    rate = case.config["learning_rate"]
-    is_number = case.learning_rate_calls is None and isinstance(rate, (int, float))
-    return is_number and set(rates) == {float(np.float32(rate))}
+def _are_documented(expected: Trajectory, rates: Sequence[float]) -> bool:
+    """Whether the rates of all calls are those that the definition uses."""
+    return all(record["learning_rate"] == rate for record, rate in zip(expected, rates, strict=False))
 
 
 def _explain_steps(

@@ -1,10 +1,11 @@
-"""Durations and memory of steps."""
+"""Durations, by a clock that is made up, and memory of steps."""
 
 from __future__ import annotations
 
 import gc
 import sys
-import time
+from collections.abc import Callable
+from itertools import chain, repeat
 
 import numpy as np
 import pytest
@@ -14,21 +15,36 @@ from numba_kernels.bench.timing import FEWEST, MOST, WARM_UP, peak_growth, time_
 SIZE = 2**26
 
 
+class Clock:
+    """Stands still but while somebody passes time."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def takes(self, *seconds: float) -> Callable[[], None]:
+        """Return a step of which each call takes the next of these times, and further calls the last."""
+        durations = chain(seconds, repeat(seconds[-1]))
+
+        def step() -> None:
+            self.now += next(durations)
+
+        return step
+
+
 def test_every_step_is_timed_but_the_first_ones() -> None:
-    calls = []
-
-    def step() -> None:
-        time.sleep(0.2 if len(calls) < WARM_UP else 0.01)
-        calls.append(1)
-
-    samples = time_steps(step, 0.0)
-    assert len(samples) == FEWEST == len(calls) - WARM_UP
-    assert 0.01 <= min(samples) < 0.15
+    clock = Clock()
+    samples = time_steps(clock.takes(*[200.0] * WARM_UP, 1.0, 2.0, 4.0), 0.0, clock)
+    assert samples == [1.0, 2.0, 4.0]
+    assert len(samples) == FEWEST
 
 
 def test_as_many_steps_as_fit() -> None:
-    assert FEWEST < len(time_steps(lambda: time.sleep(0.002), 0.05)) <= 25
-    assert len(time_steps(lambda: None, 60.0)) == MOST
+    clock = Clock()
+    assert time_steps(clock.takes(2.0), 49.0, clock) == [2.0] * 25
+    assert len(time_steps(clock.takes(0.0), 60.0, clock)) == MOST
 
 
 def test_no_collection_disturbs_a_step() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from numba_kernels.bench.device.memory import without_collection
 from numba_kernels.bench.device.peers import Prepared
@@ -15,36 +16,39 @@ BATCH_SECONDS = 0.01
 LONGEST_BATCH = 2000
 FEWEST, MOST = 3, 300
 
+Clock = Callable[[], float]
+"""Tells the time in seconds, from any moment on."""
+
 CALLS = 10
 """Calls in a row whose start is timed: so few that no queue is full."""
 
 
-def time_steps(prepared: Prepared, seconds: float) -> list[float]:
+def time_steps(prepared: Prepared, seconds: float, clock: Clock = time.perf_counter) -> list[float]:
     """Return the durations of a step in batches of them, each between two synchronisations.
 
     >>> len(time_steps(Prepared(lambda: None, lambda: None), 0.0))
     3
     """
     _warm_up(prepared)
-    count = _steps_of_a_batch(prepared)
+    count = _steps_of_a_batch(prepared, clock)
     with without_collection():
         samples: list[float] = []
         while _wants_more(samples, count, seconds):
-            samples.append(_batch(prepared, count) / count)
+            samples.append(_batch(prepared, count, clock) / count)
     return samples
 
 
-def time_calls(prepared: Prepared, seconds: float) -> list[float]:
+def time_calls(prepared: Prepared, seconds: float, clock: Clock = time.perf_counter) -> list[float]:
     """Return how long the host is busy with a call, in batches of which none waits for the device."""
     _warm_up(prepared)
     with without_collection():
         samples: list[float] = []
         while _wants_more(samples, CALLS, seconds):
             prepared.synchronise()
-            started = time.perf_counter()
+            started = clock()
             for _ in range(CALLS):
                 prepared.step()
-            samples.append((time.perf_counter() - started) / CALLS)
+            samples.append((clock() - started) / CALLS)
     prepared.synchronise()
     return samples
 
@@ -55,20 +59,23 @@ def _warm_up(prepared: Prepared) -> None:
     prepared.synchronise()
 
 
-def _steps_of_a_batch(prepared: Prepared) -> int:
+def _steps_of_a_batch(prepared: Prepared, clock: Clock) -> int:
     count = 1
-    while (duration := _batch(prepared, count)) < BATCH_SECONDS / 2 and count < LONGEST_BATCH:
+    while (duration := _batch(prepared, count, clock)) < BATCH_SECONDS / 2 and count < LONGEST_BATCH:
         count = min(2 * count, LONGEST_BATCH)
+    if not duration:
+        # A coarse clock does not see so short a batch at all.
+        return count
     return max(1, min(LONGEST_BATCH, round(count * BATCH_SECONDS / duration)))
 
 
-def _batch(prepared: Prepared, count: int) -> float:
+def _batch(prepared: Prepared, count: int, clock: Clock) -> float:
     prepared.synchronise()
-    started = time.perf_counter()
+    started = clock()
     for _ in range(count):
         prepared.step()
     prepared.synchronise()
-    return time.perf_counter() - started
+    return clock() - started
 
 
 def _wants_more(samples: list[float], count: int, seconds: float) -> bool:
