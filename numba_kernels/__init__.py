@@ -7,7 +7,7 @@
 array([0.5, 2.5], dtype=float32)
 """
 
-from numba_kernels.loading import load
-from numba_kernels.optimizer import SGD
+from numba_kernels.cpu.loading import load
+from numba_kernels.cpu.optimizer import SGD
 
 __all__ = ["SGD", "load"]

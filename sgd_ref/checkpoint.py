@@ -29,16 +29,16 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from sgd_ref import learning_rate as rates
 from sgd_ref.arithmetic.rounded import Array
-from sgd_ref.base import BaseSGD
-from sgd_ref.learning_rate import LearningRate
+from sgd_ref.base import learning_rate as rates
+from sgd_ref.base.learning_rate import LearningRate
+from sgd_ref.base.optimizer import BaseSGD
+from sgd_ref.base.state import State
+from sgd_ref.base.variables import check_variables, positions
+from sgd_ref.base.weights import counter
 from sgd_ref.loss_scale import LossScaleOptimizer
 from sgd_ref.optimizer import SGD
-from sgd_ref.state import State
 from sgd_ref.validation import boolean, reject_type, text
-from sgd_ref.variables import check_variables, positions
-from sgd_ref.weights import counter
 
 FORMAT = "sgd-ref checkpoint"
 VERSION = 1

@@ -7,13 +7,13 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from sgd_ref import configuration, weights
 from sgd_ref.arithmetic.rounded import FLOAT32, FORMATS, Array
-from sgd_ref.base import BaseSGD
-from sgd_ref.fixed_setting import FixedSetting
+from sgd_ref.base import configuration, weights
+from sgd_ref.base.fixed_setting import FixedSetting
+from sgd_ref.base.learning_rate import LearningRate, to_float32
+from sgd_ref.base.loss import scaled_loss
+from sgd_ref.base.optimizer import BaseSGD
 from sgd_ref.gradients import Gradient
-from sgd_ref.learning_rate import LearningRate, to_float32
-from sgd_ref.loss import scaled_loss
 from sgd_ref.optimizer import SGD
 from sgd_ref.validation import integer_at_least, optimizer_name, reject_type, reject_value
 

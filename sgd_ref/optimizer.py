@@ -9,8 +9,8 @@ import numpy as np
 
 from sgd_ref import rule
 from sgd_ref.arithmetic.rounded import FLOAT32, Array, convert, promoted, setting
-from sgd_ref.base import BaseSGD
-from sgd_ref.call import Call
+from sgd_ref.base.call import Call
+from sgd_ref.base.optimizer import BaseSGD
 from sgd_ref.norm import euclidean_norm
 
 Gradients = list[Array | None]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from sgd_ref.arithmetic.rounded import Array, is_supported
-from sgd_ref.base import BaseSGD
+from sgd_ref.base.optimizer import BaseSGD
 from sgd_ref.gradients import Gradient
 from sgd_ref.loss_scale import LossScaleOptimizer
 from sgd_ref.validation import integer_at_least, reject_type, reject_value

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple, cast
 
-from numba_kernels.inlining import inlined
+from numba_kernels.shared.inlining import inlined
 
 REMEDY = "install it with: pip install 'sgd-ref[cuda]'"
 

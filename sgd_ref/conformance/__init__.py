@@ -1,9 +1,9 @@
 """The conformance kit: real implementations in, verdicts out."""
 
-from sgd_ref.conformance.case import Case, LossScaling, State, Unsupported
-from sgd_ref.conformance.catalogue import cases
-from sgd_ref.conformance.checking import Profile, Report, Verdict, check
-from sgd_ref.conformance.golden.recording import compare_recorded, record
+from sgd_ref.conformance.cases.case import Case, LossScaling, State, Unsupported
+from sgd_ref.conformance.cases.catalogue import cases
+from sgd_ref.conformance.golden.tools.recording import compare_recorded, record
+from sgd_ref.conformance.grading.check import Profile, Report, Verdict, check
 
 __all__ = [
     "Case",

@@ -10,9 +10,8 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 
-from sgd_ref.arithmetic import exact
+from sgd_ref.arithmetic import exact, interval
 from sgd_ref.arithmetic.rounded import FLOAT32, FORMATS, nearest
-from sgd_ref.schedules import interval
 from sgd_ref.validation import (
     finite_real,
     integer_at_least,

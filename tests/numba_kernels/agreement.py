@@ -11,7 +11,7 @@ import numpy as np
 
 import numba_kernels
 import sgd_ref
-from sgd_ref.conformance.comparison import equal_bits
+from sgd_ref.conformance.trajectories.comparison import equal_bits
 
 DTYPES = [np.dtype(dtype) for dtype in (np.float16, ml_dtypes.bfloat16, np.float32, np.float64)]
 

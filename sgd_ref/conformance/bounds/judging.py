@@ -9,7 +9,7 @@ import numpy as np
 
 from sgd_ref.conformance.bounds.settings import Reading, readings, relevant
 from sgd_ref.conformance.bounds.walk import Violation, Walk
-from sgd_ref.conformance.case import Case, Trajectory
+from sgd_ref.conformance.cases.case import Case, Trajectory
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def judge(
     Examples
     --------
     >>> from sgd_ref import conformance
-    >>> from sgd_ref.conformance import reference
+    >>> from sgd_ref.conformance.trajectories import reference
     >>> case = conformance.cases("smoke")[0]
     >>> trajectory = reference.run(case)
     >>> judge(case, trajectory, trajectory).is_faithful

@@ -11,7 +11,7 @@ import numpy as np
 
 from sgd_ref.arithmetic.rounded import FLOAT32, FLOAT64, setting
 from sgd_ref.conformance.bounds.enclosure import Arithmetic, Enclosure, hull
-from sgd_ref.conformance.case import Case
+from sgd_ref.conformance.cases.case import Case
 
 ROUNDED, KEPT, APART = "rounded", "kept", "apart"
 """Rounded to the dtype of the variable; kept in double, or for half types in float32 or double, which are

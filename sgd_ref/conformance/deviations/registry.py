@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import cache
 
-from sgd_ref.conformance.deviations import (
+from sgd_ref.conformance.deviations.deviation import Deviation
+from sgd_ref.conformance.deviations.mistakes import MISTAKES
+from sgd_ref.conformance.deviations.observed import (
     accumulation,
     averages,
     clipping,
@@ -19,8 +21,6 @@ from sgd_ref.conformance.deviations import (
     subnormals,
     update,
 )
-from sgd_ref.conformance.deviations.deviation import Deviation
-from sgd_ref.conformance.deviations.mistakes import MISTAKES
 from sgd_ref.loss_scale import LossScaleOptimizer
 from sgd_ref.optimizer import SGD
 from sgd_ref.validation import reject_value

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from sgd_ref.arithmetic.rounded import setting
-from sgd_ref.call import Call
+from sgd_ref.base.call import Call
 from sgd_ref.conformance.deviations.fused import fused_multiply_add
 from sgd_ref.conformance.faithful.formulas import Formulas, where_finite
 from sgd_ref.optimizer import Values

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from sgd_ref.conformance.deviations.accumulation import MeanByReciprocal
-from sgd_ref.conformance.deviations.averages import AveragesFused
-from sgd_ref.conformance.deviations.clipping import ClipnormByOneFactor
-from sgd_ref.conformance.deviations.decay import DecayFused
-from sgd_ref.conformance.deviations.update import UpdateFused
+from sgd_ref.conformance.deviations.observed.accumulation import MeanByReciprocal
+from sgd_ref.conformance.deviations.observed.averages import AveragesFused
+from sgd_ref.conformance.deviations.observed.clipping import ClipnormByOneFactor
+from sgd_ref.conformance.deviations.observed.decay import DecayFused
+from sgd_ref.conformance.deviations.observed.update import UpdateFused
 from sgd_ref.conformance.faithful import accumulation, averages, clipping, decay, rates, scaling, velocity
 from sgd_ref.conformance.faithful.precision import StepInFloat64
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from sgd_ref import rule
 from sgd_ref.arithmetic.rounded import FLOAT32, Array, convert, promoted, setting
-from sgd_ref.call import Call
+from sgd_ref.base.call import Call
 from sgd_ref.optimizer import SGD, Gradients, Values
 from sgd_ref.rule import Number, Numbers
 

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from sgd_ref.arithmetic.rounded import Array
-from sgd_ref.call import Call
+from sgd_ref.base.call import Call
+from sgd_ref.base.learning_rate import LearningRate
 from sgd_ref.gradients import Gradient
-from sgd_ref.learning_rate import LearningRate
 from sgd_ref.optimizer import SGD
 from sgd_ref.schedules import PiecewiseConstantDecay
 from sgd_ref.schedules.base import FormulaSchedule

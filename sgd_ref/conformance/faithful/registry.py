@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sgd_ref.conformance import deviations
-from sgd_ref.conformance.deviations.subnormals import SubnormalsFlushed
+from sgd_ref.conformance.deviations.observed.subnormals import SubnormalsFlushed
 from sgd_ref.conformance.faithful import (
     accumulation,
     averages,

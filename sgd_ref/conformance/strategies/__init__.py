@@ -7,7 +7,8 @@ case of either kind is degenerate. Some depend on contested questions; ``contest
 Examples
 --------
 >>> from hypothesis import given, settings
->>> from sgd_ref.conformance import check, reference, strategies
+>>> from sgd_ref.conformance import check, strategies
+>>> from sgd_ref.conformance.trajectories import reference
 >>> my_optimizer = reference.run
 >>> @settings(max_examples=5, database=None, deadline=None)
 ... @given(strategies.cases(dtypes=("float32",), sparse=False))

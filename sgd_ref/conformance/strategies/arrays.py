@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import DTypeLike
 
 from sgd_ref.arithmetic.rounded import FORMATS, Array, holds, setting
-from sgd_ref.conformance.data import Numbers
+from sgd_ref.conformance.cases.numbers import Numbers
 from sgd_ref.gradients import SparseRows
 from sgd_ref.validation import reject_value
 

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from numpy.typing import DTypeLike
 
 from sgd_ref.arithmetic.rounded import Array
-from sgd_ref.conformance.axes import AXES
-from sgd_ref.conformance.case import Case, LossScaling
-from sgd_ref.conformance.data import Numbers, readonly
-from sgd_ref.conformance.degenerate import FEWEST_CALLS
-from sgd_ref.conformance.encoding import case_to_json, to_line
+from sgd_ref.conformance.cases.axes import AXES
+from sgd_ref.conformance.cases.case import Case, LossScaling
+from sgd_ref.conformance.cases.degenerate import FEWEST_CALLS
+from sgd_ref.conformance.cases.numbers import Numbers, readonly
+from sgd_ref.conformance.protocol.encoding import case_to_json, to_line
 from sgd_ref.conformance.strategies.arrays import (
     DTYPES,
     array_recipes,

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from numpy.typing import DTypeLike
 
 from sgd_ref.arithmetic.rounded import FORMATS
-from sgd_ref.configuration import KEYS
-from sgd_ref.conformance.degenerate import FEWEST_CALLS
+from sgd_ref.base.configuration import KEYS
+from sgd_ref.conformance.cases.degenerate import FEWEST_CALLS
 from sgd_ref.conformance.strategies.arrays import DTYPES, known_dtypes
 from sgd_ref.validation import reject_value
 

@@ -12,9 +12,9 @@ import numpy as np
 
 import sgd_ref
 from numba_kernels import cuda
-from numba_kernels.cuda.allocation import to_host
+from numba_kernels.cuda.arrays.allocation import to_host
 from numba_kernels.cuda.toolkit import cuda as numba_cuda
-from sgd_ref.conformance.comparison import equal_bits
+from sgd_ref.conformance.trajectories.comparison import equal_bits
 
 agreement = runpy.run_path(str(Path(__file__).parents[1] / "agreement.py"))
 DTYPES, SPECIAL, numbers = agreement["DTYPES"], agreement["SPECIAL"], agreement["numbers"]

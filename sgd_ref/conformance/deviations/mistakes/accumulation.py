@@ -9,7 +9,7 @@ import numpy as np
 
 from sgd_ref import rule
 from sgd_ref.arithmetic.rounded import BFLOAT16, Array, convert, setting
-from sgd_ref.call import Call
+from sgd_ref.base.call import Call
 from sgd_ref.conformance.deviations.mistakes.mistake import each, mistake
 from sgd_ref.optimizer import SGD, Gradients, Values
 

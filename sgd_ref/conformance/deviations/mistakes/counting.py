@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sgd_ref.call import Call
+from sgd_ref.base.call import Call
 from sgd_ref.conformance.deviations.mistakes.mistake import mistake
 from sgd_ref.loss_scale import LossScaleOptimizer
 from sgd_ref.optimizer import SGD

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from sgd_ref.arithmetic.rounded import Array
-from sgd_ref.call import Call
+from sgd_ref.base.call import Call
+from sgd_ref.base.state import State
 from sgd_ref.conformance.deviations.mistakes.mistake import mistake
 from sgd_ref.optimizer import SGD, Gradients, Values
-from sgd_ref.state import State
 
 
 class OtherExclusion(SGD):

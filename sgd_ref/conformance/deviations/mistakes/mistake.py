@@ -9,7 +9,7 @@ from typing import Any
 
 from sgd_ref import rule
 from sgd_ref.arithmetic.rounded import Array, setting
-from sgd_ref.call import Call
+from sgd_ref.base.call import Call
 from sgd_ref.conformance.deviations.deviation import Deviation
 from sgd_ref.loss_scale import LossScaleOptimizer
 from sgd_ref.optimizer import SGD, Gradients, Values

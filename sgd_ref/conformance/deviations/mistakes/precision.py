@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from sgd_ref.arithmetic.rounded import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Array, convert, setting
-from sgd_ref.call import Call
+from sgd_ref.base.call import Call
+from sgd_ref.base.settings import Settings
 from sgd_ref.conformance.deviations.deviation import HALF, apart, has_dtype
 from sgd_ref.conformance.deviations.mistakes.mistake import each, mistake
 from sgd_ref.gradients import Gradient
 from sgd_ref.optimizer import SGD, Gradients, Values
-from sgd_ref.settings import Settings
 
 
 class RateInBfloat(SGD):

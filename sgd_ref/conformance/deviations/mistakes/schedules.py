@@ -9,11 +9,11 @@ from typing import Any, Self
 import numpy as np
 
 from sgd_ref.arithmetic.rounded import BFLOAT16, Array, setting
-from sgd_ref.call import Call
+from sgd_ref.base.call import Call
+from sgd_ref.base.learning_rate import LearningRate
 from sgd_ref.conformance.deviations.mistakes.mistake import mistake
-from sgd_ref.conformance.deviations.schedules import Replaced, WithReplacedSchedule
+from sgd_ref.conformance.deviations.observed.schedules import Replaced, WithReplacedSchedule
 from sgd_ref.gradients import Gradient
-from sgd_ref.learning_rate import LearningRate
 from sgd_ref.optimizer import SGD
 from sgd_ref.schedules import (
     CosineDecay,

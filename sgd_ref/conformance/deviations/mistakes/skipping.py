@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from sgd_ref.arithmetic.rounded import Array, setting
-from sgd_ref.base import BaseSGD
-from sgd_ref.call import Call
+from sgd_ref.base.call import Call
+from sgd_ref.base.optimizer import BaseSGD
 from sgd_ref.conformance.deviations.mistakes.mistake import each, mistake
 from sgd_ref.gradients import Gradient
 from sgd_ref.loss_scale import LossScaleOptimizer

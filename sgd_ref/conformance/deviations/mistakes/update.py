@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from sgd_ref.call import Call
+from sgd_ref.base.call import Call
 from sgd_ref.conformance.deviations.mistakes.mistake import each, mistake
 from sgd_ref.optimizer import SGD, Gradients, Values
 

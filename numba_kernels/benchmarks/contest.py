@@ -1,0 +1,183 @@
+"""Peers in turn, each in a process of its own, so that their pools of threads do not disturb each other."""
+
+from __future__ import annotations
+
+import statistics
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, Self
+
+from numba_kernels.benchmarks.peers import FAMILIES
+from numba_kernels.benchmarks.workload import Workload
+from sgd_ref.conformance.protocol.failures import WorkerFailed
+from sgd_ref.conformance.protocol.json_lines import Json, from_line, to_line
+from sgd_ref.conformance.protocol.running_program import RunningProgram
+
+MODULE = "numba_kernels.benchmarks.worker"
+LONGEST_ANSWER = 2**20
+TURN_LIMIT = 180.0
+"""Seconds; compiling a step over 2,000 tensors takes some libraries minutes."""
+
+THREADS = (1, 2)
+
+
+class Turns(Protocol):
+    """What gives a peer its turn."""
+
+    def turn(self, peer: str, threads: int, workload: Workload, seconds: float, memory: bool) -> Json:
+        """Return the samples in seconds and the growth of memory in bytes, or why there are none."""
+        ...
+
+
+@dataclass
+class Entry:
+    """What was measured of one peer on one workload.
+
+    Attributes
+    ----------
+    threads : int
+        The number of threads with which it was faster in the first round.
+    rounds : list of list of float
+        Seconds of every step, by rounds.
+    growth : int or None
+        Bytes by which memory grew at most during a step.
+    others : dict of str to list of float
+        Samples of the first round with other numbers of threads.
+    absent : str
+        Why nothing was measured; empty where something was.
+    """
+
+    threads: int = 0
+    rounds: list[list[float]] = field(default_factory=list)
+    growth: int | None = None
+    others: dict[str, list[float]] = field(default_factory=dict)
+    absent: str = ""
+
+    @property
+    def seconds(self) -> float:
+        """The median over the rounds of the median of each.
+
+        >>> Entry(threads=1, rounds=[[1.0, 9.0, 2.0], [4.0], [3.0]]).seconds
+        3.0
+        """
+        return statistics.median(statistics.median(samples) for samples in self.rounds)
+
+
+Result = dict[str, Entry]
+"""The entries of one workload, by peer."""
+
+
+class Workers:
+    """The processes of the families of peers, started when they are first needed."""
+
+    def __init__(self) -> None:
+        self._programs: dict[tuple[str, int], RunningProgram] = {}
+
+    def turn(self, peer: str, threads: int, workload: Workload, seconds: float, memory: bool) -> Json:
+        """Return the answer of a worker; one that died or hung is started again for the next turn."""
+        key = FAMILIES[peer], threads
+        program = self._programs.get(key)
+        if program is None or program.has_left():
+            command = [sys.executable, "-m", MODULE, str(threads)]
+            program = self._programs[key] = RunningProgram(command, None, LONGEST_ANSWER)
+        request = {"peer": peer, "workload": workload.to_json(), "seconds": seconds, "memory": memory}
+        try:
+            return from_line(program.exchange(to_line(request), TURN_LIMIT, LONGEST_ANSWER))
+        except WorkerFailed as problem:
+            del self._programs[key]
+            return {"absent": str(problem).splitlines()[0]}
+
+    def close(self) -> None:
+        """End all processes."""
+        for program in self._programs.values():
+            program.leave()
+            program.kill()
+        self._programs.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+def contest(
+    turns: Turns,
+    workload: Workload,
+    peers: Sequence[str],
+    rounds: int,
+    seconds: float,
+    threads: Sequence[int] = THREADS,
+) -> Result:
+    """Time peers on a workload, one after the other and again, each with its best number of threads.
+
+    Parameters
+    ----------
+    turns : Turns
+        Gives a peer its turn.
+    workload : Workload
+        What to time.
+    peers : sequence of str
+        Of `peers.FAMILIES`, in the order of their turns.
+    rounds : int
+        How many turns each peer has. The first one settles with how many threads it goes on.
+    seconds : float
+        How long a turn lasts at least, without what is prepared; three steps are made in any case.
+    threads : sequence of int
+        The numbers of threads to choose from.
+
+    Returns
+    -------
+    dict of str to Entry
+    """
+    result = {peer: Entry() for peer in peers}
+    for peer, entry in result.items():
+        _first_round(turns, workload, peer, entry, seconds, threads)
+    for _ in range(rounds - 1):
+        for peer, entry in result.items():
+            if entry.absent:
+                continue
+            answer = turns.turn(peer, entry.threads, workload, seconds, memory=False)
+            if "absent" in answer:
+                entry.absent = answer["absent"]
+            else:
+                entry.rounds.append(answer["samples"])
+    return result
+
+
+def _first_round(
+    turns: Turns, workload: Workload, peer: str, entry: Entry, seconds: float, threads: Sequence[int]
+) -> None:
+    answers = {count: turns.turn(peer, count, workload, seconds, memory=True) for count in threads}
+    timed = {count: answer for count, answer in answers.items() if "absent" not in answer}
+    if not timed:
+        entry.absent = next(iter(answers.values()))["absent"]
+        return
+    entry.threads = min(timed, key=lambda count: statistics.median(timed[count]["samples"]))
+    entry.rounds.append(timed[entry.threads]["samples"])
+    entry.growth = timed[entry.threads]["growth"]
+    entry.others = {str(count): timed[count]["samples"] for count in timed if count != entry.threads}
+
+
+def ratio(entry: Entry, other: Entry) -> float:
+    """Return how many times as long as another peer one takes: the median over the rounds of both.
+
+    >>> slow, fast = Entry(rounds=[[2.0], [8.0], [4.0]]), Entry(rounds=[[1.0], [2.0], [2.0]])
+    >>> ratio(slow, fast)
+    2.0
+    """
+    pairs = zip(entry.rounds, other.rounds, strict=False)
+    return statistics.median(statistics.median(one) / statistics.median(two) for one, two in pairs)
+
+
+def to_json(entry: Entry) -> dict[str, Any]:
+    """Return an entry as an object of JSON, raw samples included."""
+    if entry.absent:
+        return {"absent": entry.absent}
+    return {
+        "threads": entry.threads,
+        "seconds": entry.rounds,
+        "seconds_with_other_threads": entry.others,
+        "peak_growth_bytes": entry.growth,
+    }

@@ -1,0 +1,66 @@
+"""Optimizers to be timed on a device: each prepares a workload and returns a step that waits for nothing.
+
+A peer is a function of a workload. Libraries are imported when a peer is prepared, in a process of its own.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from numba_kernels.benchmarks.peers import NotOffered, Step
+from numba_kernels.benchmarks.workload import Workload
+
+__all__ = ["FAMILIES", "KERNELS", "ROOFS", "TORCH", "NotOffered", "Prepared", "Step", "prepare"]
+
+
+class Prepared(NamedTuple):
+    """A peer that is ready.
+
+    Attributes
+    ----------
+    step : function without arguments
+        Starts one step, and may return before it is done.
+    synchronise : function without arguments
+        Returns when all steps are done that were started.
+    """
+
+    step: Step
+    synchronise: Step
+
+
+FAMILIES: Mapping[str, str] = {
+    "kernels": "kernels",
+    "kernels graph": "kernels",
+    "torch fused": "torch",
+    "torch foreach": "torch",
+    "torch compiled": "torch",
+    "torch graph": "torch",
+    "optax": "optax",
+    "roof torch": "torch",
+    "roof driver": "roof",
+}
+"""The peers, and the process in which each runs; what is of one family shares one."""
+
+KERNELS = ("kernels", "kernels graph")
+TORCH = ("torch fused", "torch foreach", "torch compiled", "torch graph")
+ROOFS = ("roof torch", "roof driver")
+
+Prepare = Callable[[Workload], Prepared]
+
+
+def prepare(peer: str, workload: Workload) -> Prepared:
+    """Return a peer that is ready to make steps.
+
+    Raises
+    ------
+    NotOffered
+        If the peer, or what it needs, has nothing for the workload.
+    """
+    module = importlib.import_module(f"numba_kernels.benchmarks.device.peers.{FAMILIES[peer]}_peer")
+    try:
+        prepared: Prepared = module.PREPARE[peer](workload)
+    except ModuleNotFoundError as missing:
+        raise NotOffered(f"{missing.name} is not installed") from missing
+    return prepared

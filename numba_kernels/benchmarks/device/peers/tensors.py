@@ -1,0 +1,99 @@
+"""Tensors of PyTorch with the elements of a workload, and steps captured in a CUDA graph."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from numba_kernels.benchmarks import workload as workloads
+from numba_kernels.benchmarks.device.memory import give_back, without_collection
+from numba_kernels.benchmarks.device.peers import NotOffered, Step
+from numba_kernels.benchmarks.workload import Array, Workload
+
+CUDA = "cuda"
+
+
+def torch_for(device: str) -> Any:
+    """Return PyTorch.
+
+    Raises
+    ------
+    NotOffered
+        If it does not find the device.
+    """
+    import torch
+
+    if device == CUDA and not torch.cuda.is_available():
+        raise NotOffered("PyTorch finds no device")
+    return torch
+
+
+def variables(workload: Workload, device: str) -> list[Any]:
+    """Return the variables of a workload on a device."""
+    return _filled(workload, workloads.VARIABLES, device)
+
+
+def gradients(workload: Workload, device: str) -> list[Any]:
+    """Return the gradients of a workload on a device."""
+    return _filled(workload, workloads.GRADIENTS, device)
+
+
+def _filled(workload: Workload, first_seed: int, device: str) -> list[Any]:
+    # Filled on the device: to copy gigabytes there for each turn would take longer than all steps of it.
+    return [_repeated(block, shape, device) for shape, block in workloads.blocks(workload, first_seed)]
+
+
+def _repeated(block: Array, shape: tuple[int, ...], device: str) -> Any:
+    import torch
+
+    if block.dtype.name == "bfloat16":
+        # NumPy and PyTorch share nothing of bfloat16 but the bits.
+        source = torch.from_numpy(block.view(np.int16)).view(torch.bfloat16).to(device)
+    else:
+        source = torch.from_numpy(block).to(device)
+    size = math.prod(shape)
+    filled = torch.empty(size, dtype=source.dtype, device=device)
+    whole = size // source.numel() * source.numel()
+    filled[:whole].view(-1, source.numel()).copy_(source.expand(whole // source.numel(), -1))
+    filled[whole:].copy_(source[: size - whole])
+    return filled.view(shape)
+
+
+def captured(step: Step, warm_up: int) -> Step:
+    """Return a function that replays a step, captured in a CUDA graph of PyTorch's.
+
+    Parameters
+    ----------
+    step : function
+        What is captured. It works where it did before in every replay, so that its arrays must stay there.
+    warm_up : int
+        Steps to be made before, at least 1: what is compiled or allocated must be there.
+    """
+    import torch
+
+    stream = torch.cuda.Stream()
+    # What was prepared before was prepared on another stream.
+    torch.cuda.synchronize()
+    with torch.cuda.stream(stream):
+        for _ in range(warm_up):
+            step()
+    stream.synchronize()
+    # Nobody may free memory while a graph is captured.
+    give_back()
+    graph = torch.cuda.CUDAGraph()
+    with without_collection(), torch.cuda.graph(graph, stream=stream):
+        step()
+    return Replay(graph, step)
+
+
+class Replay:
+    """A captured step; keeps alive what the graph works on, of which the graph knows addresses only."""
+
+    def __init__(self, graph: Any, step: Step) -> None:
+        self.graph, self.step = graph, step
+
+    def __call__(self) -> None:
+        """Replay it on the current stream."""
+        self.graph.replay()

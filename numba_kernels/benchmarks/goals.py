@@ -1,0 +1,96 @@
+"""The goals of the kernels, each with what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from numba_kernels.benchmarks.measurements import Measurements, measured, median
+from numba_kernels.benchmarks.peers import KERNELS, ROOFS
+from numba_kernels.benchmarks.plans import NORM_SIZES, TORCH
+from numba_kernels.benchmarks.workload import NORM, Workload, dtype_of
+
+OF_THE_MODEL = 0.01
+"""The share of the bytes of a model above which something of its size is said to be allocated."""
+
+
+@dataclass(frozen=True)
+class Goal:
+    """One goal.
+
+    Attributes
+    ----------
+    words : str
+        What is asked for.
+    bound : float
+        The number to be reached.
+    value : float or None
+        The number that was measured; None if it was not.
+    at_most : bool
+        Whether the number may be no more than the bound; no less, otherwise.
+    """
+
+    words: str
+    bound: float
+    value: float | None
+    at_most: bool = False
+
+    @property
+    def verdict(self) -> str:
+        """Whether the goal is reached.
+
+        >>> Goal("twice as fast", 2.0, 1.9).verdict, Goal("under a second", 1.0, 0.9, at_most=True).verdict
+        ('missed', 'reached')
+        """
+        if self.value is None:
+            return "not measured"
+        is_reached = self.value <= self.bound if self.at_most else self.value >= self.bound
+        return "reached" if is_reached else "missed"
+
+
+def goals(found: Measurements) -> list[Goal]:
+    """Return all goals, with what a run found."""
+    return [*_speed(found), *_norms(found), *_memory(found), *_start(found)]
+
+
+def _speed(found: Measurements) -> Iterator[Goal]:
+    single, resnet, small = "one of 32 M", "ResNet-50", "200 of 1,000"
+    for model, settings, dtype, peers, name, bound in (
+        (single, "momentum", "float32", ROOFS, "the roof", 0.95),
+        (single, "momentum", "float32", ("torch fused",), "PyTorch fused", 0.97),
+        (resnet, "momentum", "float32", TORCH, "the faster one of PyTorch", 1.0),
+        (resnet, "everything", "float32", TORCH, "the faster one of PyTorch", 2.0),
+        (resnet, "everything", "float32", ROOFS, "the roof", 0.95),
+        (small, "momentum", "float32", TORCH, "the faster one of PyTorch", 12.0),
+        (small, "everything", "float32", TORCH, "the faster one of PyTorch", 20.0),
+        (single, "momentum", "bfloat16", ROOFS, "the roof", 0.9),
+        (resnet, "everything", "bfloat16", ROOFS, "the roof", 0.9),
+    ):
+        workload = Workload(model, settings, dtype)
+        yield Goal(f"{workload}: speed over that of {name}", bound, found.times_as_long(workload, peers))
+
+
+def _norms(found: Measurements) -> Iterator[Goal]:
+    for dtype, bound in (("float32", 0.9), ("float64", 0.4)):
+        for size in NORM_SIZES:
+            workload = Workload(f"1 x {size}", NORM, dtype)
+            words = f"the norm of {size:,} {dtype}: speed over that of numpy.dot(g, g)"
+            yield Goal(words, bound, found.times_as_long(workload, ("numpy",)))
+
+
+def _memory(found: Measurements) -> Iterator[Goal]:
+    for workload, result in found.section("steps"):
+        entry = measured(result, KERNELS)
+        size = workload.elements * dtype_of(workload.dtype).itemsize
+        # Pages of the interpreter come and go in any step.
+        if size < 2**24:
+            continue
+        share = None if entry is None or entry.growth is None else entry.growth / size
+        yield Goal(
+            f"{workload}: memory allocated in a step over that of the model", OF_THE_MODEL, share, True
+        )
+
+
+def _start(found: Measurements) -> Iterator[Goal]:
+    warm = median(found.first_steps.get(KERNELS, {}).get("warm"))
+    yield Goal("seconds to the first step of ResNet-50 with a filled cache", 1.5, warm, at_most=True)

@@ -1,0 +1,104 @@
+"""Everything that one run of the benchmarks found, and its raw form."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from numba_kernels.benchmarks import contest
+from numba_kernels.benchmarks.contest import Entry, Result
+from numba_kernels.benchmarks.peers import KERNELS, ROOFS
+from numba_kernels.benchmarks.plans import Race
+from numba_kernels.benchmarks.workload import Workload
+
+FirstSteps = Mapping[str, Mapping[str, Any]]
+"""By peer: seconds under "cold" and "warm", or the reason under "absent"."""
+
+
+@dataclass
+class Measurements:
+    """What one run found.
+
+    Attributes
+    ----------
+    machine : mapping of str to str
+        What it holds for.
+    races : list of (Race, Result)
+        Every workload with what was measured of each peer.
+    first_steps : mapping
+        Seconds from the start of a process to the end of its first step.
+    """
+
+    machine: Mapping[str, str]
+    races: list[tuple[Race, Result]] = field(default_factory=list)
+    first_steps: FirstSteps = field(default_factory=dict)
+
+    def result(self, workload: Workload) -> Result:
+        """Return what was measured on a workload; nothing, if it was not run."""
+        return next((result for race, result in self.races if race.workload == workload), {})
+
+    def section(self, name: str) -> list[tuple[Workload, Result]]:
+        """Return the workloads of a section with their results."""
+        return [(race.workload, result) for race, result in self.races if race.section == name]
+
+    def times_as_long(self, workload: Workload, peers: Sequence[str]) -> float | None:
+        """Return how many times as long as the kernels the fastest of some peers takes."""
+        result = self.result(workload)
+        return times_as_long(result, fastest(result, peers))
+
+
+def measured(result: Result, peer: str | None) -> Entry | None:
+    """Return the entry of a peer, if it was measured."""
+    entry = None if peer is None else result.get(peer)
+    return None if entry is None or entry.absent else entry
+
+
+def fastest(result: Result, peers: Iterable[str]) -> str | None:
+    """Return the peer with the shortest median."""
+    candidates = {peer: entry for peer in peers if (entry := measured(result, peer)) is not None}
+    return min(candidates, key=lambda peer: candidates[peer].seconds, default=None)
+
+
+def times_as_long(result: Result, peer: str | None) -> float | None:
+    """Return how many times as long as the kernels a peer takes; None if one of them was not measured."""
+    entry, kernels = measured(result, peer), measured(result, KERNELS)
+    return None if entry is None or kernels is None else contest.ratio(entry, kernels)
+
+
+def roof(result: Result) -> str | None:
+    """Return the fastest way to move as many bytes."""
+    return fastest(result, ROOFS)
+
+
+def median(samples: Any) -> float | None:
+    """Return the median of a list of seconds; None where there is none."""
+    return statistics.median(samples) if samples else None
+
+
+def to_json(measurements: Measurements) -> str:
+    """Return everything as JSON, all samples in seconds."""
+    document = {
+        "machine": dict(measurements.machine),
+        "races": [
+            {
+                "section": race.section,
+                "workload": race.workload.to_json(),
+                "peers": {peer: contest.to_json(entry) for peer, entry in result.items()},
+            }
+            for race, result in measurements.races
+        ],
+        "first_steps": {peer: dict(found) for peer, found in measurements.first_steps.items()},
+    }
+    # Six digits are finer than any two runs agree.
+    return json.dumps(_rounded(document), separators=(",", ":")) + "\n"
+
+
+def _rounded(part: Any) -> Any:
+    if isinstance(part, float):
+        return float(f"{part:.6g}")
+    if isinstance(part, dict):
+        return {key: _rounded(value) for key, value in part.items()}
+    return [_rounded(value) for value in part] if isinstance(part, list) else part

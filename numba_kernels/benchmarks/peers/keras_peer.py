@@ -1,0 +1,71 @@
+"""`keras.optimizers.SGD` on each of its backends, compiled where Keras' ``fit`` compiles it."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from numba_kernels.benchmarks import workload as workloads
+from numba_kernels.benchmarks.peers import NotOffered, Step
+from numba_kernels.benchmarks.workload import NORM, SETTINGS, Workload
+
+
+def on_jax(workload: Workload, threads: int) -> Step:
+    """Return a jitted ``stateless_apply`` whose buffers are donated."""
+    keras, optimizer, variables, gradients = _built(workload, "jax")
+    import jax
+
+    compiled = jax.jit(optimizer.stateless_apply, donate_argnums=(0, 2))
+    arrays = [keras.ops.convert_to_tensor(gradient) for gradient in gradients]
+    held = [
+        [variable.value for variable in optimizer.variables],
+        [variable.value for variable in variables],
+    ]
+
+    def step() -> None:
+        trainable, state = compiled(held[0], arrays, held[1])
+        held[:] = [state, trainable]
+        jax.block_until_ready(held)
+
+    return step
+
+
+def on_tensorflow(workload: Workload, threads: int) -> Step:
+    """Return ``apply`` in a ``tf.function``."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    import tensorflow as tf
+
+    if tf.config.threading.get_intra_op_parallelism_threads() != threads:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+    _, optimizer, _, gradients = _built(workload, "tensorflow")
+    tensors = [tf.constant(gradient) for gradient in gradients]
+    compiled = tf.function(lambda: optimizer.apply(tensors))
+    step: Step = compiled
+    return step
+
+
+def on_torch(workload: Workload, threads: int) -> Step:
+    """Return ``apply`` without gradients being recorded; Keras does not compile it."""
+    _, optimizer, _, gradients = _built(workload, "torch")
+    import torch
+
+    torch.set_num_threads(threads)
+    tensors = [torch.from_numpy(gradient) for gradient in gradients]
+
+    step: Step = torch.no_grad()(lambda: optimizer.apply(tensors))
+    return step
+
+
+def _built(workload: Workload, backend: str) -> tuple[Any, Any, list[Any], list[Any]]:
+    if workload.settings == NORM or workload.has_sparse_gradients or workload.dtype != "float32":
+        raise NotOffered("measured with dense gradients of float32 only")
+    os.environ["KERAS_BACKEND"] = backend
+    import keras
+
+    variables = [keras.Variable(array) for array in workloads.variables(workload)]
+    optimizer = keras.optimizers.SGD(**SETTINGS[workload.settings])
+    optimizer.build(variables)
+    return keras, optimizer, variables, workloads.gradients(workload)
+
+
+PREPARE = {"keras jax": on_jax, "keras tensorflow": on_tensorflow, "keras torch": on_torch}

@@ -1,0 +1,126 @@
+"""`torch.optim.SGD`, fused and foreach, with what users write around it, and the roof of PyTorch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from numba_kernels.benchmarks import workload as workloads
+from numba_kernels.benchmarks.peers import NotOffered, Step
+from numba_kernels.benchmarks.peers.traffic import moved_arrays
+from numba_kernels.benchmarks.workload import (
+    EMA_MOMENTUM,
+    HIGHEST_NORM,
+    LEARNING_RATE,
+    MOMENTUM,
+    NORM,
+    WEIGHT_DECAY,
+    Array,
+    Workload,
+)
+
+
+def fused(workload: Workload, threads: int) -> Step:
+    """Return a step with ``fused=True``."""
+    return _optimizer(workload, threads, fused=True)
+
+
+def foreach(workload: Workload, threads: int) -> Step:
+    """Return a step with ``foreach=True``."""
+    return _optimizer(workload, threads, foreach=True)
+
+
+def _optimizer(workload: Workload, threads: int, **variant: bool) -> Step:
+    import torch
+
+    torch.set_num_threads(threads)
+    if workload.settings == NORM:
+        return _norm(workload, variant)
+    parameters = [torch.nn.Parameter(_tensor(torch, array)) for array in workloads.variables(workload)]
+    _set_gradients(torch, workload, parameters, variant)
+    return step_of(parameters, workload.settings, **variant)
+
+
+def step_of(parameters: list[Any], settings: str, **variant: bool) -> Step:
+    """Return a step over parameters that have gradients, with what users write around the optimizer."""
+    import torch
+
+    arguments: dict[str, Any] = {"lr": LEARNING_RATE, **variant}
+    if settings == "plain":
+        return _step_of(torch.optim.SGD(parameters, **arguments))
+    arguments["momentum"] = MOMENTUM
+    if settings == "momentum":
+        return _step_of(torch.optim.SGD(parameters, **arguments))
+    optimizer = torch.optim.SGD(parameters, nesterov=True, **arguments)
+    averages = [parameter.detach().clone() for parameter in parameters]
+
+    def everything() -> None:
+        torch.nn.utils.clip_grad_norm_(parameters, HIGHEST_NORM, foreach=True)
+        # The weight decay of torch.optim.SGD goes into the velocity; the one that is documented does not.
+        torch._foreach_mul_(parameters, 1 - LEARNING_RATE * WEIGHT_DECAY)
+        optimizer.step()
+        # What torch.optim.swa_utils.get_ema_multi_avg_fn calls.
+        torch._foreach_lerp_(averages, parameters, 1 - EMA_MOMENTUM)
+
+    step: Step = torch.no_grad()(everything)
+    return step
+
+
+def _step_of(optimizer: Any) -> Step:
+    step: Step = optimizer.step
+    return step
+
+
+def _set_gradients(torch: Any, workload: Workload, parameters: list[Any], variant: dict[str, bool]) -> None:
+    if not workload.has_sparse_gradients:
+        for parameter, gradient in zip(parameters, workloads.gradients(workload), strict=True):
+            parameter.grad = _tensor(torch, gradient)
+        return
+    if variant.get("fused") or workload.settings != "plain":
+        raise NotOffered("sparse gradients only without fusing, and without momentum that decays in all rows")
+    for parameter, rows in zip(parameters, workloads.sparse_gradients(workload), strict=True):
+        indices = torch.from_numpy(rows.indices.astype(np.int64))[None]
+        parameter.grad = torch.sparse_coo_tensor(
+            indices, _tensor(torch, rows.values), rows.shape, is_coalesced=True
+        )
+
+
+def _norm(workload: Workload, variant: dict[str, bool]) -> Step:
+    import torch
+
+    if variant.get("fused"):
+        raise NotOffered("the norm is not fused")
+    gradients = [_tensor(torch, array) for array in workloads.gradients(workload)]
+    return lambda: torch.nn.utils.get_total_norm(gradients, foreach=True)
+
+
+def _tensor(torch: Any, array: Array) -> Any:
+    """Return a tensor in the memory of an array; of bfloat16 NumPy and PyTorch share nothing but the bits."""
+    if array.dtype.name == "bfloat16":
+        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
+    return torch.from_numpy(array)
+
+
+def roof(workload: Workload, threads: int) -> Step:
+    """Return additions in place that read and write as many arrays as a step."""
+    import torch
+
+    torch.set_num_threads(threads)
+    moved = moved_arrays(workload)
+    added = torch.from_numpy(moved.added)
+    reread = None if moved.reread is None else torch.from_numpy(moved.reread)
+    first, *others = (torch.from_numpy(array) for array in moved.written)
+
+    def step() -> None:
+        if reread is not None:
+            torch.sum(reread)
+        # Adding a tensor reads it; adding a number does not.
+        first.add_(added)
+        for other in others:
+            other.add_(1)
+
+    return step
+
+
+PREPARE = {"torch fused": fused, "torch foreach": foreach, "roof torch": roof}

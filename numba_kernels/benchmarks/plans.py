@@ -1,0 +1,102 @@
+"""What is measured: which peers on which workloads, in full or for a quick look."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from numba_kernels.benchmarks.models import EMBEDDING, MODELS
+from numba_kernels.benchmarks.peers import KERNELS, ROOFS
+from numba_kernels.benchmarks.workload import NORM, Workload
+
+TORCH = ("torch fused", "torch foreach")
+KERAS = ("keras jax", "keras tensorflow", "keras torch")
+OTHERS = (*TORCH, "optax", "numpy")
+
+LARGE = ("one of 32 M", "ResNet-50", "GPT-2 small")
+FOR_KERAS = ("ResNet-50", "200 of 1,000")
+QUICK = ("ResNet-50", "200 of 1,000")
+
+NORM_SIZES = (2**22, 2**24, 2**26)
+GROWING_SIZES = tuple(2**exponent for exponent in range(6, 25, 3))
+GROWING_COUNTS = (1, 10, 100, 1000, 10_000)
+
+
+@dataclass(frozen=True)
+class Race:
+    """A workload with the peers that are timed on it, and the name of the section of the page.
+
+    Attributes
+    ----------
+    section : str
+        "steps", "norm", "size" or "count".
+    workload : Workload
+        What is timed.
+    peers : tuple of str
+        In the order of their turns.
+    """
+
+    section: str
+    workload: Workload
+    peers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that one run of the command measures.
+
+    Attributes
+    ----------
+    races : sequence of Race
+        What is timed in turns.
+    rounds : int
+        Turns of each peer on each workload.
+    seconds : float
+        Duration of a turn at least.
+    first_steps : int
+        How often the first step is timed with a filled cache.
+    """
+
+    races: Sequence[Race]
+    rounds: int
+    seconds: float
+    first_steps: int
+
+
+def full() -> Plan:
+    """Return the whole benchmark, of about a quarter of an hour."""
+    steps = _steps(tuple(MODELS), ("float32", "bfloat16"), FOR_KERAS)
+    races = [*steps, *_norms(NORM_SIZES), *_growth()]
+    return Plan(races, rounds=3, seconds=0.2, first_steps=5)
+
+
+def quick() -> Plan:
+    """Return a small part of it, of about a minute."""
+    races = [*_steps(QUICK, ("float32",), ()), *_norms(NORM_SIZES[:1])]
+    return Plan(races, rounds=2, seconds=0.05, first_steps=1)
+
+
+def _steps(models: Sequence[str], dtypes: Sequence[str], for_keras: Sequence[str]) -> Iterator[Race]:
+    for dtype in dtypes:
+        for model in models:
+            for settings in ("plain", "everything") if model == EMBEDDING else ("momentum", "everything"):
+                workload = Workload(model, settings, dtype)
+                peers = [KERNELS, *OTHERS]
+                peers += KERAS if model in for_keras and dtype == "float32" else []
+                peers += ROOFS if model in LARGE else []
+                yield Race("steps", workload, tuple(peers))
+
+
+def _norms(sizes: Sequence[int]) -> Iterator[Race]:
+    for dtype in ("float32", "float64"):
+        for size in sizes:
+            workload = Workload(f"1 x {size}", NORM, dtype)
+            yield Race("norm", workload, (KERNELS, "numpy", "torch foreach"))
+
+
+def _growth() -> Iterator[Race]:
+    peers = (KERNELS, *TORCH, "numpy")
+    for size in GROWING_SIZES:
+        yield Race("size", Workload(f"1 x {size}", "momentum"), peers)
+    for count in GROWING_COUNTS:
+        yield Race("count", Workload(f"{count} x 100", "momentum"), peers)

@@ -1,0 +1,147 @@
+"""A workload: what one step of an optimizer is asked to do, and the arrays that it does it to."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+import sgd_ref
+from numba_kernels.benchmarks.models import EMBEDDING, ROWS, Shape, shapes_of
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+LEARNING_RATE = 0.01
+MOMENTUM = 0.9
+WEIGHT_DECAY = 1e-4
+HIGHEST_NORM = 1.0
+EMA_MOMENTUM = 0.99
+
+SETTINGS: Mapping[str, Mapping[str, Any]] = {
+    "plain": {"learning_rate": LEARNING_RATE},
+    "momentum": {"learning_rate": LEARNING_RATE, "momentum": MOMENTUM},
+    "everything": {
+        "learning_rate": LEARNING_RATE,
+        "momentum": MOMENTUM,
+        "nesterov": True,
+        "weight_decay": WEIGHT_DECAY,
+        "global_clipnorm": HIGHEST_NORM,
+        "use_ema": True,
+        "ema_momentum": EMA_MOMENTUM,
+    },
+}
+"""Arguments of SGD. Everything: clipping by the global norm, decay, Nesterov momentum and averages."""
+
+NORM = "norm"
+"""In place of settings: the Euclidean norm of the gradients alone."""
+
+VARIABLES, GRADIENTS = 0, 1_000_000
+"""Seeds of the first variable and of the first gradient."""
+
+BLOCK = 65537
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One step to be timed.
+
+    Attributes
+    ----------
+    model : str
+        As `models.shapes_of` takes it.
+    settings : str
+        One of `SETTINGS`, or `NORM`.
+    dtype : str
+        "float32", "float64" or "bfloat16".
+    """
+
+    model: str
+    settings: str
+    dtype: str = "float32"
+
+    def __str__(self) -> str:
+        return f"{self.model}, {self.settings}, {self.dtype}"
+
+    @property
+    def shapes(self) -> list[Shape]:
+        """The shapes of the variables."""
+        return shapes_of(self.model)
+
+    @property
+    def elements(self) -> int:
+        """The number of elements of all variables together."""
+        return sum(math.prod(shape) for shape in self.shapes)
+
+    @property
+    def has_sparse_gradients(self) -> bool:
+        """Whether only some rows have a gradient."""
+        return self.model == EMBEDDING
+
+    @property
+    def arrays_read(self) -> int:
+        """Arrays of the size of the model that a step has to read at least."""
+        return {"plain": 2, "momentum": 3, "everything": 5, NORM: 1}[self.settings]
+
+    @property
+    def arrays_written(self) -> int:
+        """Arrays of the size of the model that a step has to write at least."""
+        return {"plain": 1, "momentum": 2, "everything": 3, NORM: 0}[self.settings]
+
+    @property
+    def bytes_moved(self) -> int:
+        """Bytes that a step with dense gradients has to read and write at least."""
+        itemsize = dtype_of(self.dtype).itemsize
+        return (self.arrays_read + self.arrays_written) * self.elements * itemsize
+
+    def to_json(self) -> dict[str, str]:
+        """Return the workload as an object of JSON."""
+        return asdict(self)
+
+
+def dtype_of(name: str) -> np.dtype[Any]:
+    """Return the dtype of a name.
+
+    >>> dtype_of("bfloat16").itemsize
+    2
+    """
+    return np.dtype(ml_dtypes.bfloat16) if name == "bfloat16" else np.dtype(name)
+
+
+def variables(workload: Workload) -> list[Array]:
+    """Return the variables of a workload: random, and none of them shares its memory."""
+    return [np.resize(block, shape) for shape, block in blocks(workload, VARIABLES)]
+
+
+def gradients(workload: Workload) -> list[Array]:
+    """Return dense gradients of a workload."""
+    return [np.resize(block, shape) for shape, block in blocks(workload, GRADIENTS)]
+
+
+def blocks(workload: Workload, first_seed: int) -> Iterator[tuple[Shape, Array]]:
+    """Yield the shape of each variable, and the block that fills its elements again and again.
+
+    To draw hundreds of millions of random numbers would take longer than a step.
+    """
+    for seed, shape in enumerate(workload.shapes, first_seed):
+        yield shape, _block(shape, workload.dtype, seed)
+
+
+def sparse_gradients(workload: Workload) -> list[sgd_ref.SparseRows]:
+    """Return gradients of distinct rows, spread over each variable."""
+    generator = np.random.default_rng(1)
+    sparse = []
+    for rows, *rest in workload.shapes:
+        indices = np.sort(generator.choice(rows, min(ROWS, rows), replace=False))
+        shape = len(indices), *rest
+        values = np.resize(_block(shape, workload.dtype, 2), shape)
+        sparse.append(sgd_ref.SparseRows(indices, values, (rows, *rest)))
+    return sparse
+
+
+def _block(shape: Shape, dtype: str, seed: int) -> Array:
+    block: Array = np.random.default_rng(seed).standard_normal(min(BLOCK, math.prod(shape))) * 0.01
+    return block.astype(dtype_of(dtype))

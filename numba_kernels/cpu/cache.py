@@ -1,0 +1,160 @@
+"""Compiled kernels on disk: never stale, on read-only installations, in many processes at once.
+
+Numba's own cache watches the one file in which a function is written. A kernel here is made of several
+files, so what is kept is filed under the contents of all of them, the versions of the compiler and the
+processor with its features: whatever changes leads to another folder. A folder holds one signature of each
+kernel, so that two processes that write it at once write the same.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import pickle
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import llvmlite
+import numba
+from llvmlite import binding
+from numba.core.caching import CompileResultCacheImpl, FunctionCache, IndexDataCacheFile, _CacheLocator
+from numba.misc.appdirs import AppDirs
+
+PACKAGE = Path(__file__).parents[1]
+
+CHECKSUM_BYTES = hashlib.sha256().digest_size
+
+
+def base_folder() -> Path:
+    """Return the folder for compiled kernels: ``NUMBA_CACHE_DIR``, or the user's folder for caches."""
+    chosen = os.environ.get("NUMBA_CACHE_DIR")
+    return Path(chosen) if chosen else Path(AppDirs(appname="sgd-ref", appauthor=False).user_cache_dir)
+
+
+def sources() -> list[str]:
+    """Return the paths, in the package, of all modules that kernels may be compiled from.
+
+    >>> "cpu/kernels.py" in sources() and "shared/operations.py" in sources()
+    True
+    """
+    paths = (path for folder in ("cpu", "shared") for path in (PACKAGE / folder).glob("*.py"))
+    return sorted(path.relative_to(PACKAGE).as_posix() for path in paths)
+
+
+@functools.cache
+def fingerprint() -> str:
+    """Return what compiled kernels depend on, as a short hash."""
+    digest = hashlib.sha256()
+    for name in sources():
+        digest.update(name.encode() + b"\0" + (PACKAGE / name).read_bytes() + b"\0")
+    features = binding.get_host_cpu_features().flatten()
+    settings = {name: value for name, value in sorted(os.environ.items()) if name.startswith("NUMBA_CPU")}
+    for part in (numba.__version__, llvmlite.__version__, sys.version, binding.get_host_cpu_name(), features):
+        digest.update(part.encode() + b"\0")
+    digest.update(repr(settings).encode())
+    return digest.hexdigest()[:20]
+
+
+# Asked while the sources are those that are being imported: a process may outlive the installation, and must
+# not file its kernels under the contents of the next one.
+fingerprint()
+
+
+def folder() -> Path:
+    """Return the folder of the kernels that this process can use."""
+    return base_folder() / f"kernels-{fingerprint()}"
+
+
+class _Locator(_CacheLocator):  # type: ignore[misc]
+    def get_cache_path(self) -> str:
+        return str(folder())
+
+    def get_source_stamp(self) -> str:
+        return fingerprint()
+
+    def get_disambiguator(self) -> str:
+        return "kernel"
+
+    @classmethod
+    def from_function(cls, py_func: Any, py_file: str) -> _Locator:
+        return cls()
+
+
+class _Implementation(CompileResultCacheImpl):  # type: ignore[misc]
+    _locator_classes = (_Locator,)
+
+
+class _CheckedFile(IndexDataCacheFile):  # type: ignore[misc]
+    """One kernel in one file, behind the checksum of the rest: damaged machine code would end the process."""
+
+    def load(self, key: Any) -> Any:
+        content = Path(self._index_path).read_bytes()
+        checksum, pickled = content[:CHECKSUM_BYTES], content[CHECKSUM_BYTES:]
+        if hashlib.sha256(pickled).digest() != checksum:
+            return None
+        # Whoever can write into the user's folder for caches can do harm without this.
+        stored_key, data = pickle.loads(pickled)  # noqa: S301
+        return data if stored_key == key else None
+
+    def save(self, key: Any, data: Any) -> None:
+        pickled = self._dump((key, data))
+        with self._open_for_write(self._index_path) as file:
+            file.write(hashlib.sha256(pickled).digest() + pickled)
+
+
+class _KernelCache(FunctionCache):  # type: ignore[misc]
+    _impl_class = _Implementation
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function)
+        self._cache_file = _CheckedFile(self.cache_path, self._impl.filename_base, fingerprint())
+
+    def _index_key(self, signature: Any, codegen: Any) -> Any:
+        # Numba hashes the variables of a closure, and helper functions hash differently in every process.
+        return signature, codegen.magic_tuple()
+
+    def load_overload(self, signature: Any, target_context: Any) -> Any:
+        try:
+            return super().load_overload(signature, target_context)
+        # There is none yet, or it cannot be read.
+        except OSError:
+            return None
+
+    def save_overload(self, signature: Any, data: Any) -> None:
+        try:
+            super().save_overload(signature, data)
+        except OSError:
+            # A kernel that cannot be kept still works; the next process compiles it again.
+            return
+
+
+def kernel(name: str, signature: str) -> Callable[[Callable[..., Any]], Any]:
+    """Return a decorator that compiles a function for one signature, or takes it from the cache.
+
+    Parameters
+    ----------
+    name : str
+        Unique among the kernels of this package.
+    signature : str
+        Its types, as ``"void(int64[:, ::1], int64)"``.
+
+    Returns
+    -------
+    callable
+        Returns the compiled function. It releases the global lock, and compiles for no other types.
+    """
+
+    def compiled(function: Callable[..., Any]) -> Any:
+        function.__qualname__ = name
+        # Division by zero gives infinity as in IEEE 754, and no branch that would keep a loop from being
+        # vectorised; nothing may be reordered or fused.
+        dispatcher = numba.njit(error_model="numpy", nogil=True, fastmath=False)(function)
+        dispatcher._cache = _KernelCache(dispatcher.py_func)
+        dispatcher.compile(signature)
+        dispatcher.disable_compile()
+        return dispatcher
+
+    return compiled

@@ -1,0 +1,55 @@
+"""The factor by which all gradients are clipped together, in the rule's roundings.
+
+With NumPy's scalars it takes 6 microseconds, a tenth of a step of 200 small variables; compiled, 0.3.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from numba_kernels.cpu.addresses import enter_default_mode, leave_default_mode
+from numba_kernels.cpu.cache import kernel
+from numba_kernels.cpu.storage import storage
+from sgd_ref.arithmetic.rounded import setting
+
+
+@functools.lru_cache
+def global_factor(clipnorm: float, dtype: np.dtype[Any]) -> Callable[[float], float]:
+    """Return the function from a norm to the factor, both of them numbers of `dtype` as float64.
+
+    Parameters
+    ----------
+    clipnorm : float
+        The setting ``global_clipnorm``.
+    dtype : dtype
+        That of the norm.
+    """
+    return functools.partial(
+        factor_kernel(dtype), float(setting(clipnorm, dtype)), float(setting(1 / clipnorm, dtype))
+    )
+
+
+@functools.cache
+def factor_kernel(dtype: np.dtype[Any]) -> Any:
+    """Return the kernel of ``sgd_ref.rule.global_clip_factor``, the norm being its last argument."""
+    stored = storage(dtype)
+    number = stored.number
+    multiply, add, subtract, divide = stored.operations
+
+    @kernel(f"global_factor_{dtype.name}", "float64(float64, float64, float64)")
+    def factor(clipnorm: float, reciprocal: float, norm: float) -> Any:
+        mode = enter_default_mode()
+        inverse = divide(number(1.0), number(norm))
+        # That of NaN is not smaller, and made NaN by what is added.
+        smaller = inverse if inverse < number(reciprocal) else number(reciprocal)
+        # The difference is zero, or NaN where the norm is not finite.
+        difference = subtract(number(norm), number(norm))
+        result = np.float64(add(multiply(number(clipnorm), smaller), difference))
+        leave_default_mode(mode)
+        return result
+
+    return factor

@@ -1,0 +1,266 @@
+"""SGD with the kernels: settings, checks, counting and bits of the reference, at the speed of memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+
+from numba_kernels.cpu.alignment import AlignedState
+from numba_kernels.cpu.factors import global_factor
+from numba_kernels.cpu.kernels import accumulation_kernel, update_kernel
+from numba_kernels.cpu.norm import Measurement, compile_norms, norm
+from numba_kernels.cpu.plan import Group, Plan
+from numba_kernels.cpu.sums import exact_kernel, sum_kernel
+from numba_kernels.cpu.tasks import Work
+from numba_kernels.cpu.threads import Task, run_as_one, run_uninterrupted
+from numba_kernels.shared.element import PLAIN
+from numba_kernels.shared.rows import from_sparse
+from sgd_ref.arithmetic.rounded import FLOAT64, Array
+from sgd_ref.base import learning_rate as rates
+from sgd_ref.base.call import Call
+from sgd_ref.base.learning_rate import LearningRate
+from sgd_ref.base.optimizer import BaseSGD
+from sgd_ref.base.state import State
+from sgd_ref.gradients import Gradient, SparseRows
+from sgd_ref.validation import integer_at_least
+
+
+class SGD(BaseSGD):
+    """Stochastic gradient descent with momentum: the bits of ``sgd_ref.SGD``, in one pass over memory.
+
+    Parameters
+    ----------
+    learning_rate, momentum, nesterov, weight_decay, clipnorm, clipvalue, global_clipnorm, use_ema,
+    ema_momentum, ema_overwrite_frequency, name, loss_scale_factor, gradient_accumulation_steps
+        As for ``sgd_ref.SGD``.
+    threads : int, default 1
+        At least 1; how many threads may work on one call. The bits do not depend on it. It is no part of
+        the config.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a setting has the wrong type or value.
+
+    Notes
+    -----
+    The first call for a combination of features and a dtype compiles a kernel, about a second, and keeps it
+    on disk for later processes. A step allocates nothing of the size of a variable. Gradients of the dtype of
+    their variable that lie in one piece of memory take the shortest way; others are copied in pieces.
+
+    The formulas are those of ``sgd_ref.rule``, from the documentation of ``optimizer_sgd`` of Keras.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> w = np.array([1.0, -2.0], "float32")
+    >>> optimizer = SGD(learning_rate=0.5, momentum=0.5, threads=2)
+    >>> optimizer.apply([np.array([1.0, 1.0], "float32")], [w])
+    >>> optimizer.apply([np.array([1.0, 1.0], "float32")], [w])
+    >>> w
+    array([-0.25, -3.25], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        learning_rate: LearningRate = 0.01,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        weight_decay: float | None = None,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+        use_ema: bool = False,
+        ema_momentum: float = 0.99,
+        ema_overwrite_frequency: int | None = None,
+        name: str = "SGD",
+        loss_scale_factor: float | None = None,
+        gradient_accumulation_steps: int | None = None,
+        *,
+        threads: int = 1,
+    ) -> None:
+        super().__init__(
+            learning_rate,
+            momentum,
+            nesterov,
+            weight_decay,
+            clipnorm,
+            clipvalue,
+            global_clipnorm,
+            use_ema,
+            ema_momentum,
+            ema_overwrite_frequency,
+            name,
+            loss_scale_factor,
+            gradient_accumulation_steps,
+        )
+        self._threads = integer_at_least("threads", threads, 1)
+        self._plan: Plan | None = None
+        self._works: list[Work] = []
+        self._has_loss_scale = False
+        self._measured: tuple[Any, list[Measurement]] | None = None
+
+    @property
+    def threads(self) -> int:
+        """How many threads may work on one call."""
+        return self._threads
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Addresses mean nothing in a copy or in another process.
+        return {**self.__dict__, "_plan": None, "_works": [], "_measured": None}
+
+    def _allocated_state(self, names: list[str], variables: list[Array], decayed: list[bool]) -> State:
+        return AlignedState.fresh(self.settings, names, variables, decayed)
+
+    def _quickly_validated(
+        self, gradients: Sequence[Gradient], variables: Sequence[Array] | None
+    ) -> Call | None:
+        plan, state = self._plan, self._state
+        if plan is None or plan.state is not state or type(gradients) not in (list, tuple):
+            return None
+        accepted = list(gradients)
+        if not plan.accepts(accepted, variables):
+            return None
+        if not isinstance(self._learning_rate, np.float32):
+            # What a callable changes must be seen.
+            before = state.calls
+            learning_rate = rates.read(self._learning_rate, before)
+            if self._state is not state or state.calls != before:
+                raise RuntimeError("the callable learning_rate must not call apply of its own optimizer")
+            if not plan.accepts(accepted, None):
+                raise RuntimeError("the callable learning_rate must not change what is being updated")
+        else:
+            learning_rate = self._learning_rate
+        return Call(state, accepted, learning_rate)
+
+    def _accepted(self, gradient: Gradient, variable: Array) -> Any:
+        if isinstance(gradient, SparseRows) or scipy.sparse.issparse(gradient):
+            return from_sparse(gradient, variable)
+        return None if gradient is None else np.asarray(gradient)
+
+    def _all_finite(self, call: Call, loss_scale: float | np.float32 | None) -> bool:
+        plan = self._loaded_plan(call, loss_scale)
+        measurements = self._measurements(plan, call, loss_scale)
+        self._measured = call.gradients, measurements
+        return all(measurement.finite for measurement in measurements)
+
+    def _perform(self, call: Call, loss_scale: float | np.float32 | None) -> None:
+        # Here a step counts itself.
+        self._step(call, loss_scale)
+
+    def _step(self, call: Call, loss_scale: float | np.float32 | None) -> None:
+        plan = self._loaded_plan(call, loss_scale)
+        accumulates = self.accumulates(call)
+        wide_factor = None if accumulates else self._set_factors(plan, call, loss_scale)
+        self._measured = None
+        gradients = call.gradients
+        compiled: list[Task] = []
+        in_python: list[Task] = []
+        for work in self._works:
+            if wide_factor is not None and work.group.dtype != FLOAT64:
+                tasks = work.updating_widely(gradients, wide_factor, loss_scale is not None)
+            else:
+                tasks = work.accumulating(gradients) if accumulates else work.updating(gradients)
+            compiled += tasks.compiled
+            in_python += tasks.in_python
+        counting: list[Task] = [
+            partial(setattr, call.state, "calls", call.state.calls + 1),
+            partial(setattr, self, "_state", call.state),
+        ]
+        if in_python or (self._threads > 1 and len(compiled) > 1):
+            run_uninterrupted(compiled + in_python, self._threads, counting)
+        else:
+            run_as_one(compiled + counting)
+
+    def _loaded_plan(self, call: Call, loss_scale: float | np.float32 | None) -> Plan:
+        """Return the plan with the addresses and settings of a call."""
+        plan, has_loss_scale = self._plan, loss_scale is not None
+        if (
+            plan is None
+            or plan.state is not call.state
+            or self._has_loss_scale is not has_loss_scale
+            or not plan.is_current(call.gradients)
+        ):
+            plan = Plan(self.settings, call.state)
+            # Whatever an interrupt leaves, a plan has its works.
+            self._plan = None
+            self._works = [self._work(group, has_loss_scale, plan.dtypes_of_norm) for group in plan.groups]
+            self._has_loss_scale = has_loss_scale
+            self._plan = plan
+        plan.load(call.gradients)
+        updates, frequency = self.updates_before(call), self.settings.ema_overwrite_frequency
+        overwrites = frequency is not None and (updates + 1) % frequency == 0
+        for group in plan.groups:
+            group.constants.set_call(call.learning_rate, loss_scale, updates == 0, overwrites)
+        return plan
+
+    def _work(self, group: Group, has_loss_scale: bool, dtypes_of_norm: Sequence[np.dtype[Any]]) -> Work:
+        """Compile, at the first step, all that a later one may need, so that no later one waits."""
+        settings, dtype = self.settings, group.dtype
+        variant = group.constants.variant(has_loss_scale)
+        gradient = group.constants.gradient(has_loss_scale)
+        is_narrower = False
+        if settings.clipnorm is not None or settings.global_clipnorm is not None:
+            sum_kernel(dtype, gradient, dtype == FLOAT64)
+            exact_kernel(dtype, gradient)
+            compile_norms(dtypes_of_norm, of_each=settings.clipnorm is not None)
+        if settings.global_clipnorm is not None:
+            for wide in dtypes_of_norm:
+                global_factor(settings.global_clipnorm, wide)
+            is_narrower = dtype != FLOAT64 and FLOAT64 in dtypes_of_norm
+            sum_kernel(dtype, gradient, FLOAT64 in dtypes_of_norm)
+        if has_loss_scale and settings.loss_scale_factor is None:
+            sum_kernel(dtype, PLAIN, False)
+        return Work(
+            group,
+            variant,
+            update_kernel(dtype, variant),
+            update_kernel(dtype, variant._replace(gradient=PLAIN)) if is_narrower else None,
+            None if settings.gradient_accumulation_steps is None else accumulation_kernel(dtype),
+            self._threads,
+        )
+
+    def _measurements(
+        self, plan: Plan, call: Call, loss_scale: float | np.float32 | None
+    ) -> list[Measurement]:
+        """Return the sums of squares of all gradients, as they will be clipped."""
+        if self._measured is not None and self._measured[0] is call.gradients:
+            return self._measured[1]
+        settings = self.settings
+        clips = settings.clipnorm is not None or settings.global_clipnorm is not None
+        norm_needed = clips and not self.accumulates(call)
+        is_wide = settings.global_clipnorm is not None and plan.dtype_of_norm == FLOAT64
+        return [
+            Measurement(
+                group,
+                call.gradients,
+                group.constants.gradient(loss_scale is not None) if norm_needed else PLAIN,
+                norm_needed and (is_wide or group.dtype == FLOAT64),
+                self._threads,
+            )
+            for group in plan.groups
+        ]
+
+    def _set_factors(
+        self, plan: Plan, call: Call, loss_scale: float | np.float32 | None
+    ) -> np.float64 | None:
+        """Write by what each gradient is clipped; return the factor if kernels do not have its dtype."""
+        settings = self.settings
+        if settings.clipnorm is not None:
+            measurements = self._measurements(plan, call, loss_scale)
+            for group, measurement in zip(plan.groups, measurements, strict=True):
+                # The factor is the setting itself, written when the plan was made; NaN stays NaN.
+                with np.errstate(invalid="ignore"):
+                    np.maximum(measurement.norms(), group.factors[:, 0], out=group.factors[:, 1])
+        if settings.global_clipnorm is None:
+            return None
+        dtype = plan.dtype_of_norm
+        norm_of_all = norm(self._measurements(plan, call, loss_scale), dtype)
+        factor = global_factor(settings.global_clipnorm, dtype)(norm_of_all)
+        for group in plan.groups:
+            group.factors[:, 0] = factor
+        return np.float64(factor) if dtype == FLOAT64 else None

@@ -1,0 +1,76 @@
+"""Arrays that kernels cannot read where they are, copied piece by piece.
+
+Views with gaps, gradients of a narrower dtype and sparse gradients are brought into a form that kernels
+read, a chunk at a time, so that a step never needs memory of the size of a variable.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from numba_kernels.cpu.kernels import COLUMNS, GRADIENT, MISSING
+from numba_kernels.cpu.plan import Group, is_one_piece
+from numba_kernels.shared.rows import Rows
+from sgd_ref.arithmetic.rounded import Array, convert
+
+
+class Piece:
+    """One chunk of one variable with all that belongs to it, in memory that a kernel can read.
+
+    Parameters
+    ----------
+    group : Group
+        The variables of the dtype.
+    row : int
+        Which of them.
+    start, stop : int
+        The elements, in row-major order.
+    gradient : ndarray, Rows or None
+        As it was accepted.
+
+    Attributes
+    ----------
+    arrays : dict of int to ndarray
+        For each column of the table the elements, of one axis.
+    table, chunks : ndarray of int64
+        What the kernel takes.
+    """
+
+    def __init__(self, group: Group, row: int, start: int, stop: int, gradient: Any) -> None:
+        self._range = slice(start, stop)
+        self._originals = group.arrays[row]
+        self.arrays = {column: elements(array, start, stop) for column, array in self._originals.items()}
+        if gradient is not None:
+            self.arrays[GRADIENT] = gradient_elements(gradient, group.dtype, start, stop)
+        self.chunks = np.array([[0, 0, stop - start]], np.int64)
+
+    @property
+    def table(self) -> Array:
+        """The addresses of the arrays."""
+        table = np.full((1, COLUMNS), MISSING, np.int64)
+        for column, array in self.arrays.items():
+            table[0, column] = array.ctypes.data
+        return table
+
+    def write_back(self) -> None:
+        """Copy what was changed to where it belongs."""
+        for column, array in self._originals.items():
+            if not is_one_piece(array):
+                array.flat[self._range] = self.arrays[column]
+
+
+def elements(array: Array, start: int, stop: int) -> Array:
+    """Return elements in row-major order: those of the array themselves if they are in one piece."""
+    if is_one_piece(array):
+        return array.reshape(-1)[start:stop]
+    # The iterator copies, to aligned memory.
+    return np.asarray(array.flat[start:stop])
+
+
+def gradient_elements(gradient: Any, dtype: np.dtype[Any], start: int, stop: int) -> Array:
+    """Return elements of a gradient in the dtype of its variable."""
+    if isinstance(gradient, Rows):
+        return gradient.dense(start, stop)
+    return convert(elements(np.asarray(gradient), start, stop), dtype)

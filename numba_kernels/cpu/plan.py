@@ -1,0 +1,267 @@
+"""What the kernels are given: tables of addresses and chunks, made once for all variables of an optimizer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from numba_kernels.cpu.alignment import elements_before_line
+from numba_kernels.cpu.kernels import (
+    ACCUMULATOR,
+    AVERAGE,
+    COLUMNS,
+    ELSEWHERE,
+    GRADIENT,
+    MISSING,
+    VARIABLE,
+    VELOCITY,
+)
+from numba_kernels.cpu.quick_look import Forms, are_same_objects
+from numba_kernels.cpu.sums import LONGEST_CHUNK
+from numba_kernels.cpu.threads import shares
+from numba_kernels.shared.constants import Constants
+from sgd_ref.arithmetic.rounded import Array, promoted, setting
+from sgd_ref.base.settings import Settings
+from sgd_ref.base.state import State
+
+CHUNK = LONGEST_CHUNK
+"""Elements; of 4,096 to 262,144 all are within 3 % for one array of 32 M (measured)."""
+
+FEWEST_FOR_A_THREAD = 1048576
+"""Elements; two threads take 1.6 times as long as one for half of this each, and 0.75 times for all of it
+each (momentum, float32)."""
+
+FEWEST_TO_ALIGN = 4096
+"""Elements; for 200 arrays of 1,000, chunks of their own for the first elements save nothing (measured)."""
+
+
+class Group:
+    """The variables of one dtype.
+
+    Attributes
+    ----------
+    dtype : dtype
+        Of all of them.
+    positions : list of int
+        Where they stand among the variables of the optimizer, one for each row of `table`.
+    table : ndarray of int64, shape (n, COLUMNS)
+        Addresses, as the kernels take them.
+    chunks : ndarray of int64, shape (m, 3)
+        Row, first element and number of elements; all of a row one after the other.
+    chunks_of_row : ndarray of int64, shape (n + 1,)
+        The first chunk of each row.
+    decays : ndarray of bool, shape (n,)
+        Whose weights decay.
+    factors : ndarray of float64, shape (n, 2)
+        What each gradient is multiplied with and divided by when it is clipped.
+    elsewhere : list of int
+        The rows whose gradient, or other array, is not one piece of memory in the dtype of the group.
+    has_gradients : bool
+        Whether one of the variables has a gradient in this call.
+    """
+
+    def __init__(self, settings: Settings, state: State, positions: list[int]) -> None:
+        self.positions = positions
+        self.dtype = state.variables[positions[0]].dtype
+        self.constants = Constants(settings, self.dtype)
+        self.arrays = [_arrays_of(state, position) for position in positions]
+        self.table = np.zeros((len(positions), COLUMNS), np.int64)
+        self.decays = np.array([state.decayed[position] for position in positions])
+        if settings.weight_decay is None:
+            self.decays[:] = False
+        self.factors = np.ones((len(positions), 2))
+        if settings.clipnorm is not None:
+            self.factors[:, 0] = float(setting(settings.clipnorm, self.dtype))
+        self.scattered = [
+            row for row, arrays in enumerate(self.arrays) if not all(map(is_one_piece, arrays.values()))
+        ]
+        for row, arrays in enumerate(self.arrays):
+            for column, array in arrays.items():
+                self.table[row, column] = array.ctypes.data
+        self.elsewhere: list[int] = []
+        self.has_gradients = False
+        sizes = [arrays[VARIABLE].size for arrays in self.arrays]
+        self.chunks = chunks_of(sizes, [_head(arrays[VARIABLE]) for arrays in self.arrays])
+        self.chunks_of_row = np.searchsorted(self.chunks[:, 0], np.arange(len(sizes) + 1))
+        self.elements = sum(sizes)
+
+    def gradients(self, gradients: Sequence[Any]) -> list[Any]:
+        """Return those of all gradients that are for the variables of this group."""
+        return [gradients[position] for position in self.positions]
+
+    def is_current(self) -> bool:
+        """Whether every array lies where the table says."""
+        return all(
+            array.ctypes.data == address
+            for arrays, addresses in zip(self.arrays, self.table.tolist(), strict=True)
+            for address, array in zip([addresses[column] for column in arrays], arrays.values(), strict=True)
+        )
+
+    def shares(self, threads: int) -> list[tuple[int, int]]:
+        """Return the first chunk of each thread's share, and the first one after it."""
+        threads = min(threads, max(1, self.elements // FEWEST_FOR_A_THREAD))
+        if threads == 1:
+            return [(0, len(self.chunks))]
+        return shares(self.chunks[:, 2].tolist(), threads)
+
+    def set_addresses(self, addresses: Array) -> None:
+        """Write the addresses of the gradients of all variables of the optimizer, each in one piece."""
+        self.table[:, GRADIENT] = (
+            addresses if len(addresses) == len(self.table) else addresses[self.positions]
+        )
+        self.elsewhere = []
+        self.has_gradients = True
+
+    def set_gradients(self, gradients: Sequence[Any]) -> None:
+        """Write the addresses of the gradients of a call; what has none is updated elsewhere."""
+        self.elsewhere = []
+        self.has_gradients = any(gradients[position] is not None for position in self.positions)
+        for row, position in enumerate(self.positions):
+            gradient = gradients[position]
+            if gradient is None and row not in self.scattered:
+                self.table[row, GRADIENT] = MISSING
+            elif row in self.scattered or not (
+                isinstance(gradient, np.ndarray) and gradient.dtype == self.dtype and is_one_piece(gradient)
+            ):
+                self.table[row, GRADIENT] = ELSEWHERE
+                self.elsewhere.append(row)
+            else:
+                self.table[row, GRADIENT] = gradient.ctypes.data
+
+
+class Plan:
+    """The groups of an optimizer's variables, and a quick look whether a call is an ordinary one.
+
+    Parameters
+    ----------
+    settings : Settings
+        Checked.
+    state : State
+        Whose arrays the plan has the addresses of.
+
+    Attributes
+    ----------
+    groups : list of Group
+        One for each dtype.
+    dtype_of_norm : dtype
+        The narrowest one that holds all gradients of this call.
+    dtypes_of_norm : list of dtype
+        All that it may be.
+    """
+
+    def __init__(self, settings: Settings, state: State) -> None:
+        self.state = state
+        dtypes = list(dict.fromkeys(variable.dtype for variable in state.variables))
+        self.groups = [
+            Group(settings, state, [i for i, w in enumerate(state.variables) if w.dtype == dtype])
+            for dtype in dtypes
+        ]
+        self._arrays = [array for _, array in state.named_arrays()]
+        self._variables = np.array([id(variable) for variable in state.variables], np.int64)
+        self._gradient_forms = Forms(state.variables, same_memory=False)
+        self._addresses = np.zeros(len(state.variables), np.int64)
+        self._state_forms = Forms(self._arrays, same_memory=True)
+        self._state_addresses = np.zeros(len(self._arrays), np.int64)
+        self._occupied = stretches(self._arrays)
+        self._nothing = np.zeros(0, np.int64)
+        self._loaded: Any = None
+        self._dtype_of_all = promoted(dtypes)
+        self.dtype_of_norm = self._dtype_of_all
+        # What holds several dtypes holds the two widest of them.
+        self.dtypes_of_norm = list(dict.fromkeys(promoted([a, b]) for a in dtypes for b in dtypes))
+
+    def accepts(self, gradients: list[Any], variables: Any) -> bool:
+        """Whether nothing has to be looked at more closely; the addresses of the gradients are then set.
+
+        Parameters
+        ----------
+        gradients : list
+            Nobody else may have it.
+        variables : object
+            As it came to ``apply``.
+        """
+        self._loaded = None
+        count = len(self._variables)
+        if len(gradients) != count:
+            return False
+        if variables is not None and not (
+            type(variables) in (list, tuple)
+            and len(variables) == count
+            and are_same_objects(list(variables), self._variables)
+        ):
+            return False
+        if not self._state_forms.fit(self._arrays, self._nothing, self._state_addresses):
+            return False
+        if not self._gradient_forms.fit(gradients, self._occupied, self._addresses):
+            return False
+        for group in self.groups:
+            group.set_addresses(self._addresses)
+        self.dtype_of_norm = self._dtype_of_all
+        self._loaded = gradients
+        return True
+
+    def is_current(self, gradients: Sequence[Any]) -> bool:
+        """Whether every array of the state lies where it lay, as was found out if the gradients are set."""
+        return self._loaded is gradients or all(group.is_current() for group in self.groups)
+
+    def load(self, gradients: Sequence[Any]) -> None:
+        """Set the addresses of the gradients, unless they are set."""
+        if self._loaded is not gradients:
+            for group in self.groups:
+                group.set_gradients(gradients)
+            self.dtype_of_norm = promoted([group.dtype for group in self.groups if group.has_gradients])
+            self._loaded = gradients
+
+
+def chunks_of(sizes: Sequence[int], heads: Sequence[int] | None = None) -> Array:
+    """Return the chunks of arrays of these sizes: row, first element and number of elements of each.
+
+    Of an array that has a head, so many elements come first, as a chunk of their own.
+
+    >>> chunks_of([CHUNK + 1, 5], [0, 2]).tolist()
+    [[0, 0, 65536], [0, 65536, 1], [1, 0, 2], [1, 2, 3]]
+    """
+    chunks: list[tuple[int, int, int]] = []
+    for row, (size, head) in enumerate(zip(sizes, heads or [0] * len(sizes), strict=True)):
+        if head:
+            chunks.append((row, 0, head))
+        chunks += [(row, start, min(CHUNK, size - start)) for start in range(head, size, CHUNK)]
+    return np.array(chunks, np.int64).reshape(-1, 3)
+
+
+def _head(variable: Array) -> int:
+    """Return how many elements are to have a chunk of their own, so that all others begin with a line."""
+    if variable.size < FEWEST_TO_ALIGN or not is_one_piece(variable):
+        return 0
+    return elements_before_line(variable)
+
+
+def is_one_piece(array: Array) -> bool:
+    """Whether the elements lie one after the other, where the processor can read them."""
+    return bool(array.flags.c_contiguous and array.flags.aligned)
+
+
+def _arrays_of(state: State, position: int) -> dict[int, Array]:
+    arrays = {VARIABLE: state.variables[position]}
+    for column, kept in (
+        (VELOCITY, state.velocities),
+        (AVERAGE, state.averages),
+        (ACCUMULATOR, state.accumulators),
+    ):
+        if kept:
+            arrays[column] = kept[position]
+    return arrays
+
+
+def stretches(arrays: Sequence[Array]) -> Array:
+    """Return the first address, and the first one after it, of each array, those that touch as one."""
+    ends = sorted(np.lib.array_utils.byte_bounds(array) for array in arrays if array.size)
+    merged: list[int] = []
+    for start, end in ends:
+        if merged and start <= merged[-1]:
+            merged[-1] = max(merged[-1], end)
+        else:
+            merged += [start, end]
+    return np.array(merged, np.int64)

@@ -1,0 +1,202 @@
+"""Hundreds of arrays checked in microseconds: a kernel reads the headers that CPython and NumPy keep of them.
+
+Looking at 200 gradients from Python takes 200 to 400 microseconds; updating 200 small variables, 30. The
+layout that is read here is fixed by NumPy's binary interface (``PyArrayObject_fields``), and tried on known
+arrays before it is trusted; where it is not as expected, every call takes the long way.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from numba_kernels.cpu.addresses import int32_at, int64_at, thread_flushes_subnormals
+from numba_kernels.cpu.cache import kernel
+from numba_kernels.shared.inlining import inlined
+from sgd_ref.arithmetic.rounded import Array
+
+TYPE, DATA, AXES, LENGTHS, DTYPE, FLAGS = 8, 16, 24, 32, 56, 64
+"""Where, in bytes, an array keeps its type, address, number of axes, lengths, dtype and flags."""
+
+ITEMS = 24
+"""Where a list keeps the address of its items."""
+
+C_CONTIGUOUS, ALIGNED, WRITEABLE = 0x1, 0x100, 0x400
+
+DTYPE_IDENTITY, BYTES, NUMBER_OF_AXES, FIRST_LENGTH, ADDRESS = range(5)
+FORM = 5
+
+SIGNATURE = "boolean(int64, int64, int64, int64[:, ::1], int64[::1], int64[::1], int64[::1])"
+"""Identity of the list, type of the arrays, flags, forms, lengths, occupied memory, and the addresses."""
+
+
+@functools.cache
+def _same_objects() -> Any:
+    @kernel("same_objects", "boolean(int64, int64[::1])")
+    def same(objects: int, identities: Any) -> Any:
+        """Whether a list has the objects of these identities."""
+        items = int64_at(objects + ITEMS)
+        differing = 0
+        for index in range(identities.shape[0]):
+            differing += int64_at(items + 8 * index) != identities[index]
+        return differing == 0
+
+    return same
+
+
+@inlined
+def _has_form(array: int, array_type: int, flags: int, forms: Any, index: int, lengths: Any) -> Any:
+    if int64_at(array + TYPE) != array_type or int32_at(array + FLAGS) & flags != flags:
+        return False
+    axes = forms[index, NUMBER_OF_AXES]
+    if int64_at(array + DTYPE) != forms[index, DTYPE_IDENTITY] or int32_at(array + AXES) != axes:
+        return False
+    stored = int64_at(array + LENGTHS)
+    for axis in range(axes):
+        if int64_at(stored + 8 * axis) != lengths[forms[index, FIRST_LENGTH] + axis]:
+            return False
+    return forms[index, ADDRESS] == 0 or forms[index, ADDRESS] == int64_at(array + DATA)
+
+
+@inlined
+def _overlaps(start: int, end: int, occupied: Any) -> Any:
+    """Whether memory belongs to one of the stretches, whose first and last addresses rise."""
+    low, high = 0, occupied.shape[0] // 2
+    while low < high:
+        middle = (low + high) // 2
+        if occupied[2 * middle] <= start:
+            low = middle + 1
+        else:
+            high = middle
+    begins_inside = low > 0 and occupied[2 * low - 1] > start
+    return begins_inside or (2 * low < occupied.shape[0] and occupied[2 * low] < end)
+
+
+@functools.cache
+def _inspection() -> Any:
+    @kernel("headers", SIGNATURE)
+    def inspect(
+        objects: int, array_type: int, flags: int, forms: Any, lengths: Any, occupied: Any, addresses: Any
+    ) -> Any:
+        """Whether all arrays of a list have their forms, and touch nothing; their addresses are then set."""
+        if thread_flushes_subnormals():
+            return False
+        items = int64_at(objects + ITEMS)
+        for index in range(forms.shape[0]):
+            array = int64_at(items + 8 * index)
+            if not _has_form(array, array_type, flags, forms, index, lengths):
+                return False
+            address = int64_at(array + DATA)
+            bytes_of_array = forms[index, BYTES]
+            # What lay here before was looked up then: for 2,000 gradients 6 microseconds instead of 26.
+            is_known = bytes_of_array == 0 or address == addresses[index]
+            if not is_known and _overlaps(address, address + bytes_of_array, occupied):
+                return False
+            addresses[index] = address
+        return True
+
+    return inspect
+
+
+class Forms:
+    """What a list of arrays has to be like to be passed on without a closer look.
+
+    Parameters
+    ----------
+    arrays : sequence of ndarray
+        Each of the dtype and shape that is expected in its place.
+    same_memory : bool
+        Whether only these very arrays are expected, at the addresses that they have, writable.
+    """
+
+    def __init__(self, arrays: Sequence[Array], same_memory: bool) -> None:
+        self._forms = np.zeros((len(arrays), FORM), np.int64)
+        lengths: list[int] = []
+        for row, array in zip(self._forms, arrays, strict=True):
+            row[DTYPE_IDENTITY] = id(np.dtype(array.dtype.type))
+            row[BYTES] = array.nbytes
+            row[NUMBER_OF_AXES] = array.ndim
+            row[FIRST_LENGTH] = len(lengths)
+            row[ADDRESS] = array.ctypes.data if same_memory else 0
+            lengths += array.shape
+        self._lengths = np.array([*lengths, 0], np.int64)
+        self._flags = C_CONTIGUOUS | ALIGNED | (WRITEABLE if same_memory else 0)
+        self._trusted = layout_is_known()
+        if self._trusted:
+            # Compiled here, so that no later step has to wait for it.
+            self._inspect, _ = _inspection(), _same_objects()
+
+    def fit(self, arrays: list[Any], occupied: Array, addresses: Array) -> bool:
+        """Whether the arrays fit, and the thread does not flush subnormals.
+
+        Parameters
+        ----------
+        arrays : list
+            As many as there are forms. Nobody may change the list meanwhile.
+        occupied : ndarray of int64
+            First address and first address after it of memory that none of them may touch, in order.
+        addresses : ndarray of int64
+            Is written: the addresses of the elements, if they fit. At first zeros, and from then on only for
+            calls with the same `occupied`.
+        """
+        if not self._trusted:
+            return False
+        return bool(
+            self._inspect(
+                id(arrays), id(np.ndarray), self._flags, self._forms, self._lengths, occupied, addresses
+            )
+        )
+
+
+def are_same_objects(objects: list[Any], identities: Array) -> bool:
+    """Whether a list has the objects of these identities; it has as many items."""
+    if not layout_is_known():
+        return bool([id(item) for item in objects] == identities.tolist())
+    same = _same_objects()
+    return bool(same(id(objects), identities))
+
+
+@functools.cache
+def layout_is_known() -> bool:
+    """Whether lists and arrays are laid out as expected, found out with some of known form."""
+    is_cpython = sys.implementation.name == "cpython" and np.intp(0).itemsize == 8
+    has_lock = getattr(sys, "_is_gil_enabled", lambda: True)()
+    # Only as many bytes as CPython says that the objects have are looked at.
+    is_long_enough = np.ndarray.__basicsize__ >= FLAGS + 4 and list.__basicsize__ >= ITEMS + 8
+    if not (is_cpython and has_lock and is_long_enough):
+        return False
+    samples: list[Any] = [
+        np.zeros((3, 5, 2), np.float32)[1:],
+        np.zeros(7, np.float64),
+        np.zeros((2, 2), ml_dtypes.bfloat16),
+        np.zeros((), np.float16),
+    ]
+    items = _bytes_at(_word_at(id(samples) + ITEMS, 8), 8 * len(samples))
+    identities = np.frombuffer(items, np.int64).tolist()
+    return identities == [id(sample) for sample in samples] and all(map(_header_is_known, samples))
+
+
+def _header_is_known(array: Array) -> bool:
+    lengths = _bytes_at(_word_at(id(array) + LENGTHS, 8), 8 * array.ndim) if array.ndim else b""
+    return (
+        _word_at(id(array) + TYPE, 8) == id(np.ndarray)
+        and _word_at(id(array) + DATA, 8) == array.ctypes.data
+        and _word_at(id(array) + AXES, 4) == array.ndim
+        and _word_at(id(array) + DTYPE, 8) == id(array.dtype)
+        and _word_at(id(array) + FLAGS, 4) == array.flags.num
+        and tuple(np.frombuffer(lengths, np.int64)) == array.shape
+    )
+
+
+def _word_at(address: int, size: int) -> int:
+    return int.from_bytes(_bytes_at(address, size), sys.byteorder)
+
+
+def _bytes_at(address: int, count: int) -> bytes:
+    return ctypes.string_at(address, count)

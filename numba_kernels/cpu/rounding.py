@@ -1,0 +1,209 @@
+"""From a sum of squares to the correctly rounded norm: by a bound if it decides, else exactly.
+
+The strategy is Ziv's (Fast evaluation of elementary mathematical functions with correctly rounded last bit,
+ACM TOMS 17, 1991): where both ends of the interval in which the norm lies round to the same number, that is
+the norm.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from numba_kernels.cpu.addresses import enter_default_mode, leave_default_mode
+from numba_kernels.cpu.cache import kernel
+from numba_kernels.cpu.sums import ERROR_OF_COMPENSATED_SUM, ERROR_OF_PLAIN_SUM, LIMBS, LOWEST_EXPONENT, UNIT
+from numba_kernels.shared.inlining import inlined
+from sgd_ref.arithmetic.rounded import FORMATS, Array
+
+SAFE = 2.0**-900, 2.0**1000
+"""Between these no square of a float64 that matters was lost, and none overflowed."""
+
+UNDECIDED = -1.0
+"""In place of a norm, which is never negative."""
+
+
+def decided_norms(sums: Array, dtype: np.dtype[Any]) -> tuple[Array, Array]:
+    """Return norms in a dtype narrower than float64, and which of them are not decided.
+
+    Parameters
+    ----------
+    sums : ndarray of float64, shape (n,)
+        Sums of squares whose relative error is below ``ERROR_OF_PLAIN_SUM``; NaN if an element is NaN.
+    dtype : dtype
+        float16, bfloat16 or float32.
+
+    Returns
+    -------
+    norms : ndarray of float64, shape (n,)
+        Numbers of `dtype`.
+    undecided : ndarray of bool, shape (n,)
+        Where the norm has to be computed exactly.
+    """
+    norms = np.empty(len(sums))
+    narrow_decisions()(sums, _error(), *FORMATS[dtype], norms)
+    return norms, norms == UNDECIDED
+
+
+def decided_narrow_norm(total: float, dtype: np.dtype[Any]) -> float | None:
+    """Return one norm as `decided_norms` does, in a third of its time; None if it is not decided.
+
+    Parameters
+    ----------
+    total : float
+        The sum of squares.
+    """
+    norm: float = narrow_decision()(total, _error(), *FORMATS[dtype])
+    return None if norm == UNDECIDED else norm
+
+
+def _error() -> float:
+    """Return the relative half width of the interval in which the square of a norm lies."""
+    # Four roundings more: of the factor, of the product, and of the root, whose square has two.
+    return ERROR_OF_PLAIN_SUM + 4 * UNIT
+
+
+@functools.cache
+def narrow_decision() -> Any:
+    """Return the kernel of `decided_narrow_norm`."""
+
+    @kernel("decided_norm", "float64(float64, float64, int64, int64)")
+    def decide(total: float, error: float, precision: int, lowest: int) -> Any:
+        mode = enter_default_mode()
+        norm = _decided(total, error, precision, lowest)
+        leave_default_mode(mode)
+        return norm
+
+    return decide
+
+
+@functools.cache
+def narrow_decisions() -> Any:
+    """Return the kernel of `decided_norms`."""
+
+    @kernel("decided_norms", "void(float64[::1], float64, int64, int64, float64[::1])")
+    def decide(sums: Any, error: float, precision: int, lowest: int, norms: Any) -> None:
+        mode = enter_default_mode()
+        for index in range(sums.shape[0]):
+            norms[index] = _decided(sums[index], error, precision, lowest)
+        leave_default_mode(mode)
+
+    return decide
+
+
+@inlined
+def _decided(total: float, error: float, precision: int, lowest: int) -> Any:
+    if not math.isfinite(total):
+        return total
+    lower = nearest_number(math.sqrt(total * (1 - error)), precision, lowest)
+    upper = nearest_number(math.sqrt(total * (1 + error)), precision, lowest)
+    return lower if lower == upper else UNDECIDED
+
+
+@inlined
+def nearest_number(number: float, precision: int, lowest: int) -> Any:
+    """Round a float64, finite and not negative, to the nearest number of a format, ties to even."""
+    # The power of two above that of the largest number.
+    bound = _power_of_two(2 - lowest)
+    if number >= bound:
+        return math.inf
+    # For zero and subnormal numbers of float64 less than the lowest.
+    exponent: Any = (np.float64(number).view(np.int64) >> 52) - 1023
+    # In this sum the last digit is the unit of the format. With frexp and ldexp it takes 20 times as long.
+    shift = _power_of_two(max(exponent, lowest) - precision + 1 + 52)
+    rounded = (number + shift) - shift
+    return math.inf if rounded >= bound else rounded
+
+
+@inlined
+def _power_of_two(exponent: int) -> Any:
+    return np.int64((exponent + 1023) << 52).view(np.float64)
+
+
+def decided_norm(high: float, low: float) -> float | None:
+    """Return the norm in float64, or None if that has to be computed exactly.
+
+    Parameters
+    ----------
+    high, low : float
+        The sum of squares is their sum, with a relative error below ``ERROR_OF_COMPENSATED_SUM``; `high`
+        is that sum rounded.
+    """
+    norm: float = wide_decision()(high, low, 2 * ERROR_OF_COMPENSATED_SUM)
+    return None if norm == UNDECIDED else norm
+
+
+@functools.cache
+def wide_decision() -> Any:
+    """Return the kernel of `decided_norm`."""
+
+    @kernel("decided_wide_norm", "float64(float64, float64, float64)")
+    def decide(high: float, low: float, error: float) -> Any:
+        if not SAFE[0] < high < SAFE[1]:
+            return UNDECIDED
+        mode = enter_default_mode()
+        root = math.sqrt(high)
+        # A step of Newton's: the root of the rounded sum may be one unit off.
+        root += _excess(high, low, root) / (2 * root)
+        excess = _excess(high, low, root)
+        # With half a gap h to the next number, (root + h)**2 is root**2 + 2 * h * root, and h**2, which is
+        # 2**-106 of it. That and the roundings of the excess take little of the error, half of which is to
+        # spare. The products with a gap, a power of two, are exact.
+        above = (np.nextafter(root, math.inf) - root) * root
+        below = (root - np.nextafter(root, 0.0)) * root
+        decided = excess + high * error < above and excess - high * error > -below
+        leave_default_mode(mode)
+        return root if decided else UNDECIDED
+
+    return decide
+
+
+@inlined
+def _excess(high: float, low: float, root: float) -> Any:
+    """Return by how much the sum of two numbers is more than the square of its approximate root."""
+    square = root * root
+    # Dekker's product: halves of 26 digits have exact products ("A floating-point technique for extending
+    # the available precision", Numerische Mathematik 18, 1971).
+    scaled = root * 134217729.0
+    leading = scaled - (scaled - root)
+    trailing = root - leading
+    rest = trailing * trailing - ((square - leading * leading) - 2 * leading * trailing)
+    # Numbers so near to one another have an exact difference.
+    return (high - square) + (low - rest)
+
+
+def exact_norm(limbs: Array, dtype: np.dtype[Any]) -> float:
+    """Return the norm that belongs to an exact sum, rounded once to `dtype`, as a float64.
+
+    Parameters
+    ----------
+    limbs : ndarray of int64, shape (LIMBS + 2,)
+        As the exact kernel leaves it.
+    """
+    if limbs[LIMBS]:
+        return math.nan
+    if limbs[LIMBS + 1]:
+        return math.inf
+    total = sum(int(limb) << 32 * place for place, limb in enumerate(limbs[:LIMBS]))
+    if total == 0:
+        return 0.0
+    precision, lowest = FORMATS[dtype]
+    # With this many digits more than the precision, one more digit says on which side of a tie it lies.
+    extra = max(0, precision + 2 - total.bit_length() // 2)
+    scaled = total << 2 * extra
+    root = math.isqrt(scaled)
+    exponent = LOWEST_EXPONENT // 2 - extra
+    root, exponent = 2 * root + (root * root != scaled), exponent - 1
+    dropped = max(root.bit_length() - precision, lowest - precision + 1 - exponent)
+    if dropped > 0:
+        quotient, remainder = root >> dropped, root & ((1 << dropped) - 1)
+        half = 1 << (dropped - 1)
+        quotient += remainder > half or (remainder == half and quotient & 1)
+        root, exponent = quotient, exponent + dropped
+    if Fraction(root) * Fraction(2) ** exponent > FORMATS[dtype].largest:
+        return math.inf
+    return math.ldexp(root, exponent)

@@ -1,0 +1,103 @@
+"""Updates of what kernels cannot read where it is: pieces by pieces, and rows of sparse gradients alone."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from numba_kernels.cpu.kernels import (
+    ACCUMULATOR,
+    COLUMNS,
+    GRADIENT,
+    LEARNING_RATE,
+    LOSS_SCALE,
+    STEPS,
+    VARIABLE,
+)
+from numba_kernels.cpu.pieces import Piece
+from numba_kernels.cpu.plan import Group
+from numba_kernels.cpu.threads import Task
+from numba_kernels.shared.element import ACCUMULATED, NO_MOMENTUM, Variant
+from numba_kernels.shared.rows import Rows
+from sgd_ref.arithmetic.rounded import FLOAT32, FLOAT64, Array, convert, promoted
+
+
+def update_row(group: Group, row: int, gradient: Any, kernel: Any) -> None:
+    """Update one variable, or only its accumulator, by a kernel."""
+    values = group.constants.values
+    for index in range(*group.chunks_of_row[row : row + 2]):
+        _, start, count = group.chunks[index].tolist()
+        piece = Piece(group, row, start, start + count, gradient)
+        kernel(
+            piece.table, piece.chunks, 0, 1, values, group.factors[row : row + 1], group.decays[row : row + 1]
+        )
+        piece.write_back()
+
+
+def touches_its_rows_only(group: Group, row: int, gradient: Any, variant: Variant) -> bool:
+    """Whether the gradient is sparse, and the rule leaves the rows that it does not have as they are.
+
+    A velocity, an average, an accumulator and decay change every row. Without them ``w - lr * 0`` is `w`,
+    also where that is -0.0, unless the zero that is subtracted is negative, or is NaN because a factor is.
+    """
+    rate = group.constants.values[LEARNING_RATE]
+    return bool(
+        isinstance(gradient, Rows)
+        and variant.momentum == NO_MOMENTUM
+        and not variant.averages
+        and variant.gradient != ACCUMULATED
+        and not group.decays[row]
+        and not np.signbit(rate)
+        and not np.isnan(group.factors[row]).any()
+    )
+
+
+def update_of_touched(group: Group, row: int, gradient: Rows, kernel: Any) -> Task:
+    """Return the task that updates the rows of one variable that a sparse gradient has, where they are.
+
+    Each is a variable by itself to the kernel. Copied together, and back, they would take 3 times as long.
+    """
+    variable, count = group.arrays[row][VARIABLE], len(gradient.indices)
+    length = gradient.values.shape[1]
+    table = np.zeros((count, COLUMNS), np.int64)
+    table[:, VARIABLE] = variable.ctypes.data + gradient.indices * (length * variable.itemsize)
+    table[:, GRADIENT] = gradient.values.ctypes.data + np.arange(count) * (length * variable.itemsize)
+    chunks = np.zeros((count, 3), np.int64)
+    chunks[:, 0], chunks[:, 2] = np.arange(count), length
+    factors, decays = np.repeat(group.factors[[row]], count, axis=0), np.repeat(group.decays[row], count)
+    return partial(kernel, table, chunks, 0, count, group.constants.values, factors, decays)
+
+
+def update_row_widely(
+    group: Group, row: int, gradient: Any, kernel: Any, factor: np.float64, has_loss_scale: bool
+) -> None:
+    """Update one variable whose gradient is multiplied with a factor of float64.
+
+    NumPy makes of the gradient what is clipped, in the same operations and roundings as the kernels; the
+    kernel, for a gradient that is used as it comes, does the rest.
+    """
+    values = group.constants.values
+    for index in range(*group.chunks_of_row[row : row + 2]):
+        _, start, count = group.chunks[index].tolist()
+        piece = Piece(group, row, start, start + count, gradient)
+        if gradient is not None:
+            piece.arrays[GRADIENT] = _clipped(piece, values, factor, has_loss_scale, group.dtype)
+        if ACCUMULATOR in piece.arrays:
+            piece.arrays[ACCUMULATOR][...] = 0
+        kernel(piece.table, piece.chunks, 0, 1, values, np.ones((1, 2)), group.decays[row : row + 1])
+        piece.write_back()
+
+
+def _clipped(
+    piece: Piece, values: Array, factor: np.float64, has_loss_scale: bool, dtype: np.dtype[Any]
+) -> Array:
+    g = piece.arrays[GRADIENT]
+    with np.errstate(all="ignore"):
+        if has_loss_scale:
+            wide = promoted([dtype, FLOAT32])
+            g = convert(convert(g, wide) / wide.type(values[LOSS_SCALE]), dtype)
+        if ACCUMULATOR in piece.arrays:
+            g = (g + piece.arrays[ACCUMULATOR]) / dtype.type(values[STEPS])
+        return np.ascontiguousarray(convert(convert(g, FLOAT64) * factor, dtype))

@@ -1,0 +1,1 @@
+"""Device arrays of Numba, CuPy and PyTorch: where they lie, and on which stream."""

@@ -1,0 +1,380 @@
+"""Arrays by DLPack: where they lie, one from its capsule, or hundreds by their library's own function in C.
+
+The structures are those of ``dlpack.h``, version 1.3 (https://github.com/dmlc/dlpack). Nothing here waits
+for a device or looks at an element.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import ml_dtypes
+import numba
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from numba_kernels.cpu.addresses import int64_at
+from numba_kernels.cpu.quick_look import ITEMS, TYPE, layout_is_known
+from numba_kernels.shared.inlining import inlined
+from sgd_ref.arithmetic.rounded import Array
+
+HOST, CUDA, CUDA_MANAGED = 1, 2, 13
+"""Kinds of memory: the host's, a CUDA device's, and what CUDA moves between the two."""
+
+READ_ONLY, IS_COPY = 1, 2
+"""Bits of the flags of a capsule."""
+
+MAJOR_VERSION = 1
+
+NO_SYNCHRONIZATION = -1
+"""In place of the stream on which the array is to be used: nobody need wait for anybody."""
+
+CAPSULE, USED_CAPSULE = b"dltensor", b"used_dltensor"
+VERSIONED_CAPSULE, USED_VERSIONED_CAPSULE = b"dltensor_versioned", b"used_dltensor_versioned"
+EXCHANGE_CAPSULE = b"dlpack_exchange_api"
+
+NUMBERS = {0: "int", 1: "uint", 2: "float", 5: "complex"}
+"""What the codes of types mean that exist in several sizes."""
+
+SMALL_FLOATS = (
+    "float8_e3m4",
+    "float8_e4m3",
+    "float8_e4m3b11fnuz",
+    "float8_e4m3fn",
+    "float8_e4m3fnuz",
+    "float8_e5m2",
+    "float8_e5m2fnuz",
+    "float8_e8m0fnu",
+)
+"""What the codes from 7 on mean, of types of one byte."""
+
+
+class Tensor(ctypes.Structure):
+    """DLPack's description of an array."""
+
+    _fields_ = (
+        ("data", ctypes.c_void_p),
+        ("device_type", ctypes.c_int32),
+        ("device", ctypes.c_int32),
+        ("axes", ctypes.c_int32),
+        ("code", ctypes.c_uint8),
+        ("bits", ctypes.c_uint8),
+        ("lanes", ctypes.c_uint16),
+        ("lengths", ctypes.POINTER(ctypes.c_int64)),
+        ("strides", ctypes.POINTER(ctypes.c_int64)),
+        ("byte_offset", ctypes.c_uint64),
+    )
+
+
+class Managed(ctypes.Structure):
+    """What a capsule of DLPack 0 holds."""
+
+    _fields_ = (("tensor", Tensor), ("context", ctypes.c_void_p), ("deleter", ctypes.c_void_p))
+
+
+class VersionedManaged(ctypes.Structure):
+    """What a capsule of DLPack 1 holds."""
+
+    _fields_ = (
+        ("major", ctypes.c_uint32),
+        ("minor", ctypes.c_uint32),
+        ("context", ctypes.c_void_p),
+        ("deleter", ctypes.c_void_p),
+        ("flags", ctypes.c_uint64),
+        ("tensor", Tensor),
+    )
+
+
+class Exchange(ctypes.Structure):
+    """The functions that a library offers to others in C; those that are not called here are addresses."""
+
+    _fields_ = (
+        ("major", ctypes.c_uint32),
+        ("minor", ctypes.c_uint32),
+        ("older", ctypes.c_void_p),
+        ("allocate", ctypes.c_void_p),
+        ("managed_from_object", ctypes.c_void_p),
+        ("object_from_managed", ctypes.c_void_p),
+        ("describe", ctypes.c_void_p),
+        ("current_stream", ctypes.c_void_p),
+    )
+
+
+_is_capsule = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.py_object, ctypes.c_char_p)(
+    ("PyCapsule_IsValid", ctypes.pythonapi)
+)
+_content = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(
+    ("PyCapsule_GetPointer", ctypes.pythonapi)
+)
+_rename = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.py_object, ctypes.c_char_p)(
+    ("PyCapsule_SetName", ctypes.pythonapi)
+)
+# The global lock stays held, for deleters that release Python's objects without asking for it.
+_Deleter = ctypes.PYFUNCTYPE(None, ctypes.c_void_p)
+
+
+class Export(NamedTuple):
+    """An array as its library exports it.
+
+    Attributes
+    ----------
+    address : int
+        Of its first element.
+    shape : tuple of int
+        Lengths of the axes.
+    strides : tuple of int
+        In bytes.
+    dtype : dtype
+        Of the elements.
+    device_type, device : int
+        Kind of memory, as in ``DLDeviceType``, and which of the devices that have it.
+    is_read_only : bool
+        False where the library does not say.
+    """
+
+    address: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    dtype: np.dtype[Any]
+    device_type: int
+    device: int
+    is_read_only: bool
+
+
+def exported(array: Any) -> Export:
+    """Return what an array exports by ``__dlpack__``; the capsule is used up, and the array keeps its memory.
+
+    Raises
+    ------
+    BufferError
+        If it exports a copy, a type that NumPy and ml_dtypes do not have, or a later version of DLPack.
+    """
+    try:
+        capsule = array.__dlpack__(stream=NO_SYNCHRONIZATION, max_version=(MAJOR_VERSION, 0))
+    except TypeError:
+        # Before DLPack 1 there was one argument.
+        capsule = array.__dlpack__(stream=NO_SYNCHRONIZATION)
+    if _is_capsule(capsule, VERSIONED_CAPSULE):
+        versioned = VersionedManaged.from_address(_content(capsule, VERSIONED_CAPSULE))
+        _rename(capsule, USED_VERSIONED_CAPSULE)
+        try:
+            if versioned.major != MAJOR_VERSION:
+                raise BufferError(f"an array by version {versioned.major}.{versioned.minor} of DLPack")
+            if versioned.flags & IS_COPY:
+                raise BufferError("a copy of its elements")
+            return _described(versioned.tensor, bool(versioned.flags & READ_ONLY))
+        finally:
+            _delete(versioned)
+    if not _is_capsule(capsule, CAPSULE):
+        raise BufferError("a capsule that is not DLPack's")
+    managed = Managed.from_address(_content(capsule, CAPSULE))
+    _rename(capsule, USED_CAPSULE)
+    try:
+        return _described(managed.tensor, False)
+    finally:
+        _delete(managed)
+
+
+def contiguous_strides(shape: Sequence[int], itemsize: int) -> tuple[int, ...]:
+    """Return the strides of elements that lie one after the other, the last axis first.
+
+    >>> contiguous_strides((2, 3), 4)
+    (12, 4)
+    """
+    strides = [itemsize]
+    for length in reversed(shape[1:]):
+        strides.append(strides[-1] * max(length, 1))
+    return tuple(reversed(strides[: len(shape)]))
+
+
+def dtype_named(name: str) -> np.dtype[Any] | None:
+    """Return the dtype of NumPy or ml_dtypes of this name, if there is one.
+
+    >>> dtype_named("float16"), dtype_named("bfloat16"), dtype_named("float4_e2m1fn_x2")
+    (dtype('float16'), dtype(bfloat16), None)
+    """
+    try:
+        return np.dtype(getattr(ml_dtypes, name, name))
+    except TypeError:
+        return None
+
+
+def _described(tensor: Tensor, is_read_only: bool) -> Export:
+    dtype = _dtype(tensor)
+    shape = tuple(tensor.lengths[: tensor.axes])
+    if tensor.strides:
+        strides = tuple(stride * dtype.itemsize for stride in tensor.strides[: tensor.axes])
+    else:
+        strides = contiguous_strides(shape, dtype.itemsize)
+    address = (tensor.data or 0) + tensor.byte_offset
+    return Export(address, shape, strides, dtype, tensor.device_type, tensor.device, is_read_only)
+
+
+def _dtype(tensor: Tensor) -> np.dtype[Any]:
+    code, bits = tensor.code, tensor.bits
+    name = "unknown"
+    if code in NUMBERS:
+        name = f"{NUMBERS[code]}{bits}"
+    elif code == 4:
+        name = "bfloat16"
+    elif code == 6:
+        name = "bool"
+    elif 7 <= code < 7 + len(SMALL_FLOATS):
+        name = SMALL_FLOATS[code - 7]
+    dtype = dtype_named(name)
+    if dtype is None or dtype.itemsize * 8 != bits or tensor.lanes != 1:
+        raise BufferError(f"elements of DLPack's type {code} of {tensor.lanes} times {bits} bits")
+    return dtype
+
+
+def _delete(managed: Managed | VersionedManaged) -> None:
+    if managed.deleter:
+        _Deleter(managed.deleter)(ctypes.addressof(managed))
+
+
+def describing_function(array_type: type) -> int:
+    """Return the address of a library's function that describes an object of this type as a `Tensor`.
+
+    It is 0 where the library has none, where its version is another one, or where lists are not laid out as
+    the kernel that calls it knows them.
+    """
+    capsule = getattr(array_type, "__dlpack_c_exchange_api__", None)
+    if capsule is None or not _is_capsule(capsule, EXCHANGE_CAPSULE) or not layout_is_known():
+        return 0
+    exchange = Exchange.from_address(_content(capsule, EXCHANGE_CAPSULE))
+    return (exchange.describe or 0) if exchange.major == MAJOR_VERSION else 0
+
+
+DATA_WORD, DEVICE_WORD, FORM_WORD, LENGTHS_WORD, STRIDES_WORD, OFFSET_WORD = range(6)
+"""A `Tensor` as words of eight bytes."""
+
+WORDS = ctypes.sizeof(Tensor) // 8
+
+
+class Forms:
+    """What each of many arrays has to be like, compared by machine code.
+
+    Parameters
+    ----------
+    shapes, strides : sequence of tuple of int
+        Of each array, the strides in elements.
+    dtypes : sequence of dtype
+        Each float16, bfloat16, float32 or float64.
+    device_type, device : int
+        Of all of them.
+    """
+
+    def __init__(
+        self,
+        shapes: Sequence[tuple[int, ...]],
+        strides: Sequence[tuple[int, ...]],
+        dtypes: Sequence[np.dtype[Any]],
+        device_type: int,
+        device: int,
+    ) -> None:
+        self._forms = np.zeros((len(shapes), 3), np.int64)
+        lengths_and_strides: list[int] = []
+        for row, shape, steps, dtype in zip(self._forms, shapes, strides, dtypes, strict=True):
+            expected = Tensor(device_type=device_type, device=device, axes=len(shape), lanes=1)
+            expected.code = 4 if dtype.name == "bfloat16" else 2
+            expected.bits = dtype.itemsize * 8
+            words = np.frombuffer(bytes(expected), np.int64)
+            row[:] = words[DEVICE_WORD], words[FORM_WORD], len(lengths_and_strides)
+            # The stride of an axis with one element means nothing, nor do any where there is none.
+            is_empty = 0 in shape
+            for length, step in zip(shape, steps, strict=True):
+                lengths_and_strides += [length, ANY_STRIDE if is_empty or length == 1 else step]
+        self._axes = np.array([*lengths_and_strides, 0], np.int64)
+        self._found = np.zeros(WORDS, np.int64)
+        self._scan = scan()
+
+    def addresses(self, describe: int, arrays: list[Any], array_types: tuple[type, type]) -> Array | None:
+        """Return the addresses of the arrays, if each is of one of the types and has its form.
+
+        Parameters
+        ----------
+        describe : int
+            The address of the function that describes both types.
+        arrays : list
+            As many as there are forms. Nobody may change the list meanwhile.
+        array_types : tuple of two types
+            Exactly these; not types that are derived from them.
+        """
+        addresses = np.empty(len(self._forms), np.int64)
+        first, second = map(id, array_types)
+        if self._scan(describe, id(arrays), first, second, self._forms, self._axes, self._found, addresses):
+            return addresses
+        return None
+
+
+ANY_STRIDE = np.iinfo(np.int64).min
+
+SIGNATURE = "boolean(int64, int64, int64, int64, int64[:, ::1], int64[::1], int64[::1], int64[::1])"
+"""The library's function, identity of the list, the two types, forms, their axes, room, and the addresses."""
+
+
+@intrinsic
+def _describe(typing_context: Any, describe: Any, item: Any, tensor: Any) -> Any:
+    """Call a library's function, and forget the exception that it may have set."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pointer, status = ir.IntType(8).as_pointer(), ir.IntType(32)
+        function = builder.inttoptr(arguments[0], ir.FunctionType(status, [pointer, pointer]).as_pointer())
+        result = builder.call(function, [builder.inttoptr(word, pointer) for word in arguments[1:]])
+        failed = builder.icmp_signed("!=", result, ir.Constant(status, 0))
+        with builder.if_then(failed, likely=False):
+            context.get_python_api(builder).err_clear()
+        return builder.not_(failed)
+
+    return types.boolean(types.int64, types.int64, types.int64), generate
+
+
+@inlined
+def _axes_fit(found: Any, axes: Any, first: int) -> Any:
+    """Whether an array has the expected lengths and strides."""
+    for axis in range(found[FORM_WORD] & 0xFFFFFFFF):
+        length, step = axes[first + 2 * axis], axes[first + 2 * axis + 1]
+        if int64_at(found[LENGTHS_WORD] + 8 * axis) != length:
+            return False
+        # A library may leave out the strides of what is in one piece; then somebody has to look closer.
+        if step != ANY_STRIDE and (
+            found[STRIDES_WORD] == 0 or int64_at(found[STRIDES_WORD] + 8 * axis) != step
+        ):
+            return False
+    return True
+
+
+@functools.cache
+def scan() -> Any:
+    """Return the compiled function; it holds the global lock, as the functions of libraries need it."""
+
+    def all_fit(
+        describe: int,
+        objects: int,
+        first_type: int,
+        second_type: int,
+        forms: Any,
+        axes: Any,
+        found: Any,
+        addresses: Any,
+    ) -> Any:
+        items = int64_at(objects + ITEMS)
+        for index in range(forms.shape[0]):
+            item = int64_at(items + 8 * index)
+            item_type = int64_at(item + TYPE)
+            is_of_type = item_type == first_type or item_type == second_type  # noqa: PLR1714
+            if not is_of_type or not _describe(describe, item, found.ctypes.data):
+                return False
+            if found[DEVICE_WORD] != forms[index, 0] or found[FORM_WORD] != forms[index, 1]:
+                return False
+            if not _axes_fit(found, axes, forms[index, 2]):
+                return False
+            addresses[index] = found[DATA_WORD] + found[OFFSET_WORD]
+        return True
+
+    return numba.njit(SIGNATURE, nogil=False)(all_fit)

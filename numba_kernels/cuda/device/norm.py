@@ -1,0 +1,197 @@
+"""From sums of squares to correctly rounded norms on the device: by a bound on the error if it decides.
+
+Where both ends of the interval in which a norm lies round to the same number, that is the norm (Ziv, Fast
+evaluation of elementary mathematical functions with correctly rounded last bit, ACM TOMS 17, 1991). Where
+they do not, `exact` adds the squares up exactly.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import Any
+
+import numpy as np
+
+from numba_kernels.cuda.device.exact_numbers import (
+    bits_of,
+    error_of_square,
+    from_bits,
+    rounded_down,
+    rounded_up,
+    square_root,
+)
+from numba_kernels.cuda.device.layout import HIGH, IS_UNDECIDED, LOW, RESULT_COUNT, set_word, word
+from numba_kernels.cuda.device.memory import DOUBLES
+from numba_kernels.cuda.device.norm_layout import (
+    CLIPNORM,
+    COUNTS,
+    ERROR,
+    FACTORS,
+    FIRST_CHUNKS,
+    LIMITS,
+    RECIPROCAL,
+    RESULTS,
+    UNDECIDED,
+)
+from numba_kernels.cuda.device.storage import Storage, storage
+from numba_kernels.cuda.device.sums import THREADS, UNIT, add_block, add_pair
+from numba_kernels.cuda.toolkit import Kernel, cuda, kernel, types
+from numba_kernels.shared.inlining import inlined
+from numba_kernels.shared.operations import add, multiply, subtract
+from sgd_ref.arithmetic.rounded import FLOAT32, FLOAT64
+
+SAFE = 2.0**-900, 2.0**1000
+"""Between these no square of a float64 that matters was lost, and none overflowed."""
+
+NOT_DECIDED = -1.0
+"""In place of a norm."""
+
+_read_double = DOUBLES.read
+
+
+@functools.cache
+def decision_kernel(dtype: np.dtype[Any], is_global: bool) -> Kernel:
+    """Return the kernel that decides norms of a dtype and writes by what gradients are clipped.
+
+    Its argument is the address of the plan of the norms; each block decides one.
+    """
+    decided = _decided_double if dtype == FLOAT64 else _decided_narrow(dtype)
+    write_factors = factor_writer(dtype, is_global)
+
+    @kernel(f"decide_{dtype.name}_{'global' if is_global else 'each'}")
+    def decide(plan: int) -> None:
+        highs = cuda.shared.array(THREADS, types.float64)
+        lows = cuda.shared.array(THREADS, types.float64)
+        thread, norm = cuda.threadIdx.x, cuda.blockIdx.x
+        first = word(plan, FIRST_CHUNKS) + 8 * norm
+        high, low = np.float64(0), np.float64(0)
+        index = word(first, 0) + thread
+        while index < word(first, 1):
+            result = word(plan, RESULTS) + 8 * RESULT_COUNT * index
+            high, low = add_pair(high, low, _read_double(result + 8 * HIGH), _read_double(result + 8 * LOW))
+            index += THREADS
+        highs[thread], lows[thread] = high, low
+        add_block(highs, lows, thread)
+        if thread == 0:
+            number = decided(highs[0], lows[0], _read_double(word(plan, LIMITS) + 8 * ERROR))
+            is_decided = number != NOT_DECIDED
+            set_word(word(plan, UNDECIDED), norm, 0 if is_decided else 1)
+            if is_decided:
+                write_factors(plan, norm, number)
+            else:
+                set_word(word(plan, COUNTS), IS_UNDECIDED, 1)
+
+    return decide
+
+
+def factor_writer(dtype: np.dtype[Any], is_global: bool) -> Any:
+    """Return the function of kernels that writes by what gradients are clipped, for a norm of a dtype."""
+    return _global_factor_writer(storage(dtype)) if is_global else _divisor_writer(storage(dtype))
+
+
+def _global_factor_writer(stored: Storage) -> Any:
+    """Return what writes the factor of all gradients, as ``sgd_ref.rule.global_clip_factor`` has it."""
+    round_multiply, round_add, round_subtract, round_divide = stored.operations
+    narrowed, write = stored.narrowed, stored.settings.write
+    one = stored.compute.type(1)
+
+    @inlined
+    def write_factor(plan: int, norm: int, number: Any) -> None:
+        limits = word(plan, LIMITS)
+        clipnorm = narrowed(_read_double(limits + 8 * CLIPNORM))
+        reciprocal = narrowed(_read_double(limits + 8 * RECIPROCAL))
+        rounded = narrowed(number)
+        inverse = round_divide(one, rounded)
+        least = inverse if inverse < reciprocal else reciprocal
+        # The difference is zero, or NaN where the norm is not finite.
+        difference = round_subtract(rounded, rounded)
+        write(word(plan, FACTORS), round_add(round_multiply(clipnorm, least), difference))
+
+    return write_factor
+
+
+def _divisor_writer(stored: Storage) -> Any:
+    """Return what writes the divisor of one gradient, the larger of its norm and the highest one."""
+    narrowed, write, size = stored.narrowed, stored.settings.write, stored.compute.itemsize
+
+    @inlined
+    def write_divisor(plan: int, norm: int, number: Any) -> None:
+        clipnorm = _read_double(word(plan, LIMITS) + 8 * CLIPNORM)
+        # A NaN is not below anything, and stays.
+        divisor = clipnorm if number <= clipnorm else number
+        write(word(plan, FACTORS) + size * (2 * norm + 1), narrowed(divisor))
+
+    return write_divisor
+
+
+def _decided_narrow(dtype: np.dtype[Any]) -> Any:
+    """Return the function of kernels for norms of a dtype narrower than float64."""
+    stored = storage(dtype)
+    narrowed, double, load, store = stored.narrowed, stored.double, stored.load, stored.store
+    is_single = dtype == FLOAT32
+
+    @inlined
+    def decided(high: Any, low: Any, error: Any) -> Any:
+        # An infinity or NaN among the elements; squares of numbers of 24 digits do not overflow.
+        if not high < np.inf:
+            return high
+        # Four roundings more: of the factor, the product and the root, and one to spare.
+        margin = error + 4 * UNIT
+        lower = square_root(multiply(high, 1.0 - margin))
+        upper = square_root(multiply(high, 1.0 + margin))
+        if is_single:
+            below, above = double(narrowed(lower)), double(narrowed(upper))
+        else:
+            # Through float32 away from each other, so that no number is rounded twice the same way.
+            below, above = double(load(store(rounded_down(lower)))), double(load(store(rounded_up(upper))))
+        return below if below == above else NOT_DECIDED
+
+    return decided
+
+
+@inlined
+def _next_above(x: Any) -> Any:
+    """Return the next float64 above a positive one."""
+    return from_bits(bits_of(x) + 1)
+
+
+@inlined
+def _next_below(x: Any) -> Any:
+    """Return the next float64 below a positive one."""
+    return from_bits(bits_of(x) - 1)
+
+
+@inlined
+def _is_nearest_root(candidate: Any, high: Any, low: Any, error: Any) -> Any:
+    """Whether a number is for certain the one nearest to the root of a sum.
+
+    It is if the sum lies between the squares of the middles to its neighbours. From each square the one of
+    the candidate is subtracted, exactly but for the last digits, which the margin covers.
+    """
+    square = multiply(candidate, candidate)
+    difference = add(subtract(subtract(high, square), error_of_square(candidate, square)), low)
+    above = multiply(0.5, subtract(_next_above(candidate), candidate))
+    below = multiply(0.5, subtract(candidate, _next_below(candidate)))
+    to_above = add(multiply(multiply(2.0, candidate), above), multiply(above, above))
+    to_below = subtract(multiply(multiply(2.0, candidate), below), multiply(below, below))
+    # What is rounded here is below 16 units of what is compared.
+    margin = add(multiply(high, error), multiply(16 * UNIT, add(to_above, math.fabs(difference))))
+    return difference < subtract(to_above, margin) and difference > subtract(margin, to_below)
+
+
+@inlined
+def _decided_double(high: Any, low: Any, error: Any) -> Any:
+    if not (high > SAFE[0] and high < SAFE[1]):
+        return NOT_DECIDED
+    total = add(high, low)
+    rest = subtract(low, subtract(total, high))
+    root = square_root(total)
+    # The root of the rounded sum may be one unit off, and then a neighbour is the nearest.
+    if _is_nearest_root(root, total, rest, error):
+        return root
+    if _is_nearest_root(_next_above(root), total, rest, error):
+        return _next_above(root)
+    if _is_nearest_root(_next_below(root), total, rest, error):
+        return _next_below(root)
+    return NOT_DECIDED

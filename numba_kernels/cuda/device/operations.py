@@ -1,0 +1,48 @@
+"""The operations of the update on the device: instructions that the compiler may not fuse.
+
+Numba lets the device's compiler fuse a product and a sum, and has no switch against it. The functions of
+NVIDIA's library that name their rounding are never fused. Importing this module makes them what
+``numba_kernels.shared.operations`` compiles to on the device. Where Numba cannot compile what is here it takes the
+plain operation without a word, so that only the machine code shows what is fused.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numba_kernels.cuda.toolkit import IS_SIMULATED, libdevice, overload, types
+from numba_kernels.shared import operations
+
+
+def _choose(operation: Any, single: Any, double: Any) -> None:
+    # Otherwise it is compared with the functions below, which have no annotations, and is not taken.
+    @overload(operation, target="cuda", strict=False)
+    def chosen(a: Any, b: Any) -> Any:
+        if a == b == types.float32:
+            return single
+        return double if a == b == types.float64 else None
+
+
+if not IS_SIMULATED:
+    # Numba compiles functions of Python, and those of the library are none.
+    _choose(
+        operations.multiply,
+        lambda a, b: libdevice.fmul_rn(a, b),  # noqa: PLW0108
+        lambda a, b: libdevice.dmul_rn(a, b),  # noqa: PLW0108
+    )
+    _choose(
+        operations.add,
+        lambda a, b: libdevice.fadd_rn(a, b),  # noqa: PLW0108
+        lambda a, b: libdevice.dadd_rn(a, b),  # noqa: PLW0108
+    )
+    _choose(
+        operations.subtract,
+        lambda a, b: libdevice.fsub_rn(a, b),  # noqa: PLW0108
+        # The library has no subtraction of float64, which is the addition of the opposite.
+        lambda a, b: libdevice.dadd_rn(a, -b),
+    )
+    _choose(
+        operations.divide,
+        lambda a, b: libdevice.fdiv_rn(a, b),  # noqa: PLW0108
+        lambda a, b: libdevice.ddiv_rn(a, b),  # noqa: PLW0108
+    )

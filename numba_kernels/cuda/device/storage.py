@@ -1,0 +1,96 @@
+"""How each dtype lies in device memory and how kernels compute with it."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, NamedTuple
+
+import numpy as np
+
+# Makes the operations what they are on the device.
+import numba_kernels.cuda.device.operations  # noqa: F401
+from numba_kernels.cuda.device import half
+from numba_kernels.cuda.device.exact_numbers import rounded_to_odd
+from numba_kernels.cuda.device.memory import DOUBLES, HALVES, PACKET_BYTES, SINGLES, Access
+from numba_kernels.shared.inlining import inlined
+from numba_kernels.shared.operations import IN_THE_DTYPE, Operations, rounded_to
+from sgd_ref.arithmetic.rounded import BFLOAT16, FLOAT16, FLOAT32, FLOAT64
+
+
+class Storage(NamedTuple):
+    """One dtype, for kernels on the device.
+
+    Attributes
+    ----------
+    dtype : dtype
+        What callers see.
+    compute : dtype
+        What numbers are while they are computed with: float32 for the half types.
+    access : Access
+        The elements at an address; the half types as uint16.
+    settings : Access
+        Numbers of `compute` at an address.
+    load, store : function of kernels
+        From an element to a number and back; `store` takes numbers of the dtype only, but those of a half
+        type are rounded to it.
+    widened : function of kernels
+        From a float32 to a number of `compute`.
+    double : function of kernels
+        From a number of `compute` to a float64.
+    narrowed : function of kernels
+        From a float64 to the nearest number of the dtype.
+    operations : Operations
+        Each rounded once to `dtype`.
+    """
+
+    dtype: np.dtype[Any]
+    compute: np.dtype[Any]
+    access: Access
+    settings: Access
+    load: Any
+    store: Any
+    widened: Any
+    double: Any
+    narrowed: Any
+    operations: Operations
+
+    @property
+    def width(self) -> int:
+        """Number of elements in a packet."""
+        return PACKET_BYTES // self.dtype.itemsize
+
+
+@inlined
+def _same(x: Any) -> Any:
+    return x
+
+
+@inlined
+def _float64(x: Any) -> Any:
+    return np.float64(x)
+
+
+@inlined
+def _float32(x: Any) -> Any:
+    return np.float32(x)
+
+
+@functools.cache
+def storage(dtype: np.dtype[Any]) -> Storage:
+    """Return how kernels handle float16, bfloat16, float32 or float64."""
+    if dtype == FLOAT64:
+        return Storage(dtype, dtype, DOUBLES, DOUBLES, _same, _same, _float64, _same, _same, IN_THE_DTYPE)
+    if dtype == FLOAT32:
+        return Storage(dtype, dtype, SINGLES, SINGLES, _same, _same, _same, _float64, _float32, IN_THE_DTYPE)
+    assert dtype in (FLOAT16, BFLOAT16)
+    if dtype == BFLOAT16:
+        load, store, rounded = half.load_bfloat16, half.store_bfloat16, half.round_to_bfloat16
+    else:
+        load, store, rounded = half.load_float16, half.store_float16, half.round_to_float16
+
+    @inlined
+    def narrowed(x: Any) -> Any:
+        return rounded(rounded_to_odd(x))
+
+    operations = rounded_to(rounded)
+    return Storage(dtype, FLOAT32, HALVES, SINGLES, load, store, _same, _float64, narrowed, operations)

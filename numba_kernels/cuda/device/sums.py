@@ -1,0 +1,181 @@
+"""Sums of squares of gradients on the device, chunk by chunk, with a bound on their error.
+
+The order of additions depends on the number of threads and the grid. It need not be fixed, since the norm
+that comes of the sum is correctly rounded, whatever the order was.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+
+from numba_kernels.cuda.device.chunk_loop import chunk_fold
+from numba_kernels.cuda.device.exact_numbers import error_of_square
+from numba_kernels.cuda.device.layout import (
+    ACCUMULATES,
+    ACCUMULATOR,
+    CHUNK_COUNT,
+    CHUNK_WORDS,
+    CHUNKS,
+    COLUMNS,
+    COUNT,
+    COUNTS,
+    GRADIENT,
+    GRADIENTS,
+    HIGH,
+    IS_DYNAMIC,
+    LOSS_SCALE,
+    LOW,
+    MISSING,
+    NOT_FINITE,
+    NUMBERS,
+    RESULT_COUNT,
+    RESULTS,
+    ROW,
+    SCALE,
+    SETTINGS,
+    START,
+    STEPS,
+    TABLE,
+    addresses_of,
+    set_word,
+    single,
+    word,
+)
+from numba_kernels.cuda.device.memory import DOUBLES
+from numba_kernels.cuda.device.storage import Storage, storage
+from numba_kernels.cuda.toolkit import IS_SIMULATED, Kernel, cuda, kernel, types, wait_for_block
+from numba_kernels.shared.element import ACCUMULATED, gradient_transformation
+from numba_kernels.shared.inlining import inlined
+from numba_kernels.shared.operations import add, multiply, subtract
+
+THREADS = 8 if IS_SIMULATED else 256
+"""Of a block that adds; a power of two."""
+
+UNIT = 2.0**-53
+"""Half the distance of 1 to the next float64: the bound on the relative error of one operation."""
+
+
+def error_of_sum(elements: int, chunks: int, compensated: bool) -> float:
+    """Return a bound on the relative error of the sum of all chunks.
+
+    Each addition loses at most one unit of what it adds up, squares of 24 digits are exact in float64, and an
+    element passes through the additions of its thread, of its block, of the results of all chunks by one
+    thread, and of a block again. Where what is lost is kept, the additions of that lose a unit of it again.
+
+    Parameters
+    ----------
+    elements : int
+        Of the longest chunk.
+    chunks : int
+        Number of them.
+    compensated : bool
+        Whether what is lost is kept.
+    """
+    additions = -(-elements // THREADS) + -(-chunks // THREADS) + 4 * THREADS.bit_length()
+    return 4 * (additions * UNIT) ** 2 if compensated else additions * UNIT
+
+
+_read_double, _write_double = DOUBLES.read, DOUBLES.write
+
+
+@inlined
+def add_pair(high: Any, low: Any, more: Any, lost: Any) -> Any:
+    """Add a number and what it lacks to a sum and what that lacks; nothing is lost from the leading parts."""
+    total = add(high, more)
+    added = subtract(total, high)
+    # Knuth's sum without an error: what `total` lost (The Art of Computer Programming 2, 4.2.2).
+    missing = add(subtract(high, subtract(total, added)), subtract(more, added))
+    return total, add(add(low, lost), missing)
+
+
+@inlined
+def add_block(highs: Any, lows: Any, thread: int) -> None:
+    """Add up what the threads of a block have; the first one has the sum then."""
+    wait_for_block()
+    half = THREADS // 2
+    while half > 0:
+        if thread < half:
+            highs[thread], lows[thread] = add_pair(
+                highs[thread], lows[thread], highs[thread + half], lows[thread + half]
+            )
+        wait_for_block()
+        half >>= 1
+
+
+def _step(stored: Storage, gradient: int, compensated: bool) -> Any:
+    """Return the function of kernels that adds the square of one element, as it would be clipped."""
+    number_of = stored.double
+    transformed = gradient_transformation(stored.operations, gradient)
+    accumulator = 1 if gradient == ACCUMULATED else 0
+
+    @inlined
+    def step(folded: Any, numbers: Any, call: Any) -> Any:
+        high, low, finiteness = folded
+        loss_scale, steps = call
+        given = numbers[0]
+        x = number_of(transformed(given, numbers[accumulator], loss_scale, steps))
+        square = multiply(x, x)
+        if compensated:
+            high, low = add_pair(high, low, square, error_of_square(x, square))
+        else:
+            high = add(high, square)
+        # NaN if the gradient is not finite; a sum of zeros otherwise.
+        return high, low, add(finiteness, subtract(given, given))
+
+    return step
+
+
+@functools.cache
+def sum_kernel(dtype: np.dtype[Any], gradient: int, compensated: bool) -> Kernel:
+    """Return the kernel that adds the squares of gradients of one dtype, and looks whether all are finite.
+
+    Its argument is the address of the plan. What is squared is the gradient as it would be clipped.
+    """
+    stored = storage(dtype)
+    itemsize = dtype.itemsize
+    read_setting, setting_bytes = stored.settings.read, stored.compute.itemsize
+    widened = stored.widened
+    has_accumulator = gradient == ACCUMULATED
+    step = _step(stored, gradient, compensated)
+    fold = chunk_fold(stored, step, [GRADIENT, ACCUMULATOR] if has_accumulator else [GRADIENT])
+    zero = stored.compute.type(0)
+
+    @kernel(f"sum_{dtype.name}_{gradient}_{'compensated' if compensated else 'plain'}")
+    def added(plan: int) -> None:
+        highs = cuda.shared.array(THREADS, types.float64)
+        lows = cuda.shared.array(THREADS, types.float64)
+        thread = cuda.threadIdx.x
+        counts, chunks, settings = word(plan, COUNTS), word(plan, CHUNKS), word(plan, SETTINGS)
+        is_dynamic = word(plan, IS_DYNAMIC) != 0
+        loss_scale = read_setting(settings + setting_bytes * LOSS_SCALE)
+        if is_dynamic:
+            loss_scale = widened(single(word(plan, NUMBERS), SCALE))
+        call = loss_scale, read_setting(settings + setting_bytes * STEPS)
+        # Nothing is clipped in a call that only accumulates.
+        is_idle = has_accumulator and not is_dynamic and word(counts, ACCUMULATES) != 0
+        end = 0 if is_idle else word(plan, CHUNK_COUNT)
+        index = cuda.blockIdx.x
+        while index < end:
+            chunk = chunks + 8 * CHUNK_WORDS * index
+            row = word(plan, TABLE) + 8 * COLUMNS * word(chunk, ROW)
+            gradient_address = word(word(plan, GRADIENTS), word(chunk, ROW))
+            folded = (np.float64(0), np.float64(0), zero)
+            if gradient_address != MISSING:
+                addresses = addresses_of(row, gradient_address, word(chunk, START) * itemsize)
+                folded = fold(folded, addresses, word(chunk, COUNT), call, thread, THREADS)
+            if is_dynamic and folded[2] != 0:
+                set_word(counts, NOT_FINITE, 1)
+            highs[thread], lows[thread] = folded[0], folded[1]
+            add_block(highs, lows, thread)
+            if thread == 0:
+                result = word(plan, RESULTS) + 8 * RESULT_COUNT * index
+                _write_double(result + 8 * HIGH, highs[0])
+                _write_double(result + 8 * LOW, lows[0])
+            # The next chunk needs the same memory.
+            wait_for_block()
+            index += cuda.gridDim.x
+
+    return added

@@ -1,0 +1,400 @@
+"""SGD on the device: settings, checks and bits of the reference, without waiting for the device in a step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from numba_kernels.cuda.arrays.arrays import UNKNOWN_DEVICE, header, view
+from numba_kernels.cuda.arrays.headers import (
+    headers_of,
+    headers_of_gradients,
+    is_sparse,
+    refuse_arrays_on_device,
+    refuse_wrapper,
+)
+from numba_kernels.cuda.arrays.streams import is_capturing, stream_of
+from numba_kernels.cuda.host.device_state import DeviceState
+from numba_kernels.cuda.host.placed import Placed
+from numba_kernels.cuda.host.program import Launch
+from numba_kernels.cuda.toolkit import on_device
+from numba_kernels.shared.rows import from_sparse
+from sgd_ref.arithmetic.rounded import Array
+from sgd_ref.base import finalization, weights
+from sgd_ref.base import learning_rate as learning_rates
+from sgd_ref.base.call import Call
+from sgd_ref.base.learning_rate import LearningRate
+from sgd_ref.base.optimizer import BaseSGD
+from sgd_ref.base.state import State
+from sgd_ref.gradients import Gradient
+from sgd_ref.schedules import LearningRateSchedule
+from sgd_ref.validation import integer_at_least, reject_value
+
+
+class SGD(BaseSGD):
+    """Stochastic gradient descent with momentum on the device: the bits of ``sgd_ref.SGD``.
+
+    Parameters
+    ----------
+    learning_rate, momentum, nesterov, weight_decay, clipnorm, clipvalue, global_clipnorm, use_ema,
+    ema_momentum, ema_overwrite_frequency, name, loss_scale_factor, gradient_accumulation_steps
+        As for ``sgd_ref.SGD``.
+    rates_ahead : int, default 1024
+        A power of two, at least 2: for how many calls the device has room for the values of a schedule, and
+        so how many times a captured graph can be replayed after one call of ``prepare_replays``. It is no
+        part of the config.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a setting has the wrong type or value.
+
+    Notes
+    -----
+    Variables and gradients are arrays on one device, of Numba, CuPy or PyTorch, updated in place, without a
+    copy, on the stream on which their library works. Counts, finiteness, norms and the loss scale stay on
+    the device: a step waits for nothing, and can be captured in a CUDA graph. What reads a count, such as
+    ``iterations``, waits for the device.
+
+    The formulas are those of ``sgd_ref.rule``, from the documentation of ``optimizer_sgd`` of Keras.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from numba import cuda
+    >>> w = cuda.to_device(np.array([1.0, -2.0], "float32"))
+    >>> optimizer = SGD(learning_rate=0.5, momentum=0.5)
+    >>> g = cuda.to_device(np.array([1.0, 1.0], "float32"))
+    >>> optimizer.apply([g], [w])
+    >>> optimizer.apply([g], [w])
+    >>> w.copy_to_host()
+    array([-0.25, -3.25], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        learning_rate: LearningRate = 0.01,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        weight_decay: float | None = None,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+        use_ema: bool = False,
+        ema_momentum: float = 0.99,
+        ema_overwrite_frequency: int | None = None,
+        name: str = "SGD",
+        loss_scale_factor: float | None = None,
+        gradient_accumulation_steps: int | None = None,
+        *,
+        rates_ahead: int = 1024,
+    ) -> None:
+        super().__init__(
+            learning_rate,
+            momentum,
+            nesterov,
+            weight_decay,
+            clipnorm,
+            clipvalue,
+            global_clipnorm,
+            use_ema,
+            ema_momentum,
+            ema_overwrite_frequency,
+            name,
+            loss_scale_factor,
+            gradient_accumulation_steps,
+        )
+        self._rates_ahead = integer_at_least("rates_ahead", rates_ahead, 2)
+        if rates_ahead & (rates_ahead - 1):
+            reject_value("rates_ahead", rates_ahead, "a power of two")
+        self._arrays_of_headers: list[Any] = []
+        self._excluded: list[tuple[Any, Array]] = []
+        self._growth: tuple[np.float32, int, int] | None = None
+
+    @property
+    def rates_ahead(self) -> int:
+        """For how many calls the device has room for the values of a schedule."""
+        return self._rates_ahead
+
+    def build(self, variables: Sequence[Any], names: Sequence[str] | None = None) -> None:
+        """Create the state for a list of variables on the device; see ``sgd_ref.SGD.build``."""
+        with on_device(self._device_of(variables)):
+            if self._state is None:
+                # Not by the method of the base class: a warning names the caller of the one that does this.
+                self._state = self._fresh_state(self._headers("variables", variables), names)
+            else:
+                super().build(self._known_headers(variables), names)
+
+    def exclude_from_weight_decay(
+        self, var_list: Sequence[Any] | None = None, var_names: Sequence[str] | None = None
+    ) -> None:
+        """Exclude variables from weight decay; see ``sgd_ref.SGD.exclude_from_weight_decay``."""
+        headers = None if var_list is None else self._headers("var_list", var_list)
+        super().exclude_from_weight_decay(headers, var_names)
+        self._excluded = [] if headers is None else list(zip(self._arrays_of_headers, headers, strict=True))
+
+    def apply(self, gradients: Sequence[Any], variables: Sequence[Any] | None = None) -> None:
+        """Make one call on the stream of the arrays, without waiting for it; see ``sgd_ref.SGD.apply``.
+
+        Sparse gradients are those of the host, ``sgd_ref.SparseRows`` or arrays of ``scipy.sparse``; these
+        are copied, and wait for the device. While a graph is captured, `gradients` must be on the device,
+        and the learning rate no callable.
+
+        Raises
+        ------
+        TypeError, ValueError, RuntimeError
+            As for ``sgd_ref.SGD``; nothing has changed then.
+        """
+        # Not shared with LossScaleOptimizer: with a frame more, a warning would name this file.
+        with on_device(self._device_of(variables)):
+            placed = self._quickly_placed(gradients, variables)
+            if placed is None:
+                headers = headers_of_gradients(gradients, self._device_of(variables))
+                call = self._validated(headers, self._known_headers(variables))
+                placed = self._placed(call, gradients)
+            self._launch(placed, is_dynamic=False)
+
+    def prepare_replays(self, calls: int) -> None:
+        """Give the device the learning rates of the calls that come, for a captured graph; waits for it.
+
+        A replay for which there is no learning rate changes nothing. Needed where the learning rate is a
+        schedule, before every so many replays.
+
+        Parameters
+        ----------
+        calls : int
+            Number of calls, at least 1 and at most ``rates_ahead``.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `calls` is not acceptable.
+        RuntimeError
+            If the optimizer has no variables yet.
+        """
+        state = self._device_state()
+        if integer_at_least("calls", calls, 1) > self._rates_ahead:
+            reject_value("calls", calls, f"at most {self._rates_ahead}, the optimizer's rates_ahead")
+        if isinstance(self._learning_rate, LearningRateSchedule):
+            with on_device(state.device):
+                state.learn_counts()
+                state.provide_rates(
+                    self._learning_rate, None, (state.calls, state.calls + calls - 1), state.last_stream
+                )
+
+    @property
+    def calls(self) -> int:
+        """Number of calls of ``apply`` made; waits for the device where some may have been skipped."""
+        state = self._state
+        if isinstance(state, DeviceState) and not state.is_exact:
+            with on_device(state.device):
+                state.learn_counts()
+        return super().calls
+
+    @property
+    def learning_rate(self) -> np.float32:
+        """The learning rate at the present count of calls; can be set at any time, also for graphs."""
+        return learning_rates.read(self._learning_rate, self.calls)
+
+    @learning_rate.setter
+    def learning_rate(self, value: LearningRate) -> None:
+        checked = learning_rates.checked(value)
+        state = self._state
+        if isinstance(state, DeviceState) and isinstance(checked, (np.float32, LearningRateSchedule)):
+            with on_device(state.device):
+                calls = self.calls
+                state.provide_rates(checked, None, (calls, calls), state.last_stream)
+        self._learning_rate = checked
+
+    @property
+    def velocities(self) -> list[Any]:
+        """The velocities on the device, one for each variable; empty without momentum."""
+        return self._slots("velocities")
+
+    @property
+    def averages(self) -> list[Any]:
+        """The averages of the variables on the device; empty without ``use_ema``."""
+        return self._slots("averages")
+
+    @property
+    def accumulators(self) -> list[Any]:
+        """The sums of gradients since the last update, on the device; empty without accumulation."""
+        return self._slots("accumulators")
+
+    @property
+    def variables(self) -> list[Any]:
+        """The state in the order of Keras, the counts and the rate on the host, the rest on the device."""
+        state = self._device_state()
+        state.calls = self.calls
+        leading = len(weights.variables(state, self._constant_rate())) - len(state.slots())
+        scalars = weights.variables(state, self._constant_rate())[:leading]
+        return [*scalars, *self.averages, *self.accumulators, *self.velocities]
+
+    def get_weights(self) -> list[Array]:
+        """Return a copy of ``variables`` in the memory of the host; waits for the device."""
+        state = self._device_state()
+        scalars = self.variables[: -len(state.slots()) or None]
+        with on_device(state.device):
+            return [*(np.array(scalar) for scalar in scalars), *state.copies_to_host()]
+
+    def set_weights(self, values: Sequence[Any]) -> None:
+        """Set the state from arrays of the host, all of it or nothing; see ``sgd_ref.SGD.set_weights``."""
+        state = self._device_state()
+        checked = state.on_host()
+        rate = weights.assign(checked, values, self._constant_rate())
+        with on_device(state.device):
+            state.take(checked)
+        if rate is not None:
+            self.learning_rate = float(rate)
+
+    def finalize_variable_values(self, variables: Sequence[Any]) -> None:
+        """Write the averages into the variables; see ``sgd_ref.SGD.finalize_variable_values``."""
+        state = self._device_state()
+        state.follow()
+        headers = self._known_headers(variables)
+        if finalization.is_due(state, headers, self.settings.use_ema, self.iterations):
+            with on_device(state.device):
+                state.overwrite_by_averages()
+
+    def __getstate__(self) -> dict[str, Any]:
+        raise TypeError(
+            "an optimizer on the device cannot be copied or pickled; use get_weights and set_weights"
+        )
+
+    def _slots(self, kind: str) -> list[Any]:
+        return list(self._state.slot_arrays[kind]) if isinstance(self._state, DeviceState) else []
+
+    def _device_state(self) -> DeviceState:
+        state = self._built_state()
+        assert isinstance(state, DeviceState)
+        return state
+
+    def _headers(self, argument: str, arrays: Any) -> Any:
+        """Return a header in front of each array, or what was given where it is no list."""
+        if isinstance(arrays, (list, tuple)):
+            self._arrays_of_headers = list(arrays)
+        # Without elements it has no address, so that only a header that is kept tells it from others.
+        kept = {id(array): header for array, header in self._excluded if header.size == 0}
+        return headers_of(argument, arrays, kept)
+
+    def _device_of(self, variables: Any) -> int:
+        """Return the device on which to work: that of the variables, or of the first that is given."""
+        if isinstance(self._state, DeviceState):
+            return self._state.device
+        if not isinstance(variables, (list, tuple)) or not variables:
+            return UNKNOWN_DEVICE
+        return view("variables[0]", variables[0]).device
+
+    def _known_headers(self, variables: Any) -> Any:
+        """Return the headers of variables, those of the state where they are its own."""
+        state = self._state
+        if not isinstance(variables, (list, tuple)) or not isinstance(state, DeviceState):
+            return None if variables is None else self._headers("variables", variables)
+        own = {id(array): index for index, array in enumerate(state.arrays)}
+        return [
+            state.variables[own[id(array)]]
+            if id(array) in own
+            else header(view(f"variables[{index}]", array))
+            for index, array in enumerate(variables)
+        ]
+
+    def _allocated_state(self, names: list[str], variables: list[Array], decayed: list[bool]) -> State:
+        state = DeviceState(
+            self.settings, names, self._arrays_of_headers, variables, decayed, self._rates_ahead
+        )
+        if self._growth is not None:
+            state.set_growth(*self._growth)
+        return state
+
+    def _rate_of_call(self, state: State) -> np.float32:
+        # Those of a schedule are in a table, for the count that only the device knows.
+        if isinstance(self._learning_rate, LearningRateSchedule):
+            return np.float32(np.nan)
+        before = state.possible_calls() if isinstance(state, DeviceState) else None
+        rate = learning_rates.read(self._learning_rate, state.calls)
+        if isinstance(state, DeviceState) and state.possible_calls() != before:
+            raise RuntimeError("the callable learning_rate must not call apply of its own optimizer")
+        return rate
+
+    def _accepted(self, gradient: Gradient, variable: Array) -> Any:
+        return from_sparse(gradient, variable) if is_sparse(gradient) else gradient
+
+    def _quickly_placed(self, gradients: Any, variables: Any) -> Placed | None:
+        """Return an ordinary call, found to be one by a quick look."""
+        state = self._state
+        if not isinstance(state, DeviceState):
+            return None
+        state.follow()
+        addresses = state.quick_addresses(gradients, variables)
+        if addresses is None:
+            return None
+        rate = self._rate_of_call(state)
+        return Placed(state, gradients, addresses, [True] * len(addresses), [], rate)
+
+    def _placed(self, call: Call, gradients: Sequence[Any]) -> Placed:
+        """Return a call that a closer look has accepted."""
+        state = call.state
+        assert isinstance(state, DeviceState)
+        before: list[Launch] = []
+        addresses = np.array(
+            [state.gradient_address(index, g, before) for index, g in enumerate(call.gradients)], np.int64
+        )
+        has_gradient = [gradient is not None for gradient in call.gradients]
+        on_device = [gradient for gradient in gradients if not is_sparse(gradient)]
+        return Placed(state, on_device, addresses, has_gradient, before, call.learning_rate)
+
+    def _launch(self, placed: Placed, is_dynamic: bool) -> None:
+        state = placed.state
+        handle = stream_of([*placed.gradients, state.arrays[0]])
+        is_captured = is_capturing(handle)
+        if is_captured and not state.has_program(placed.has_gradient, is_dynamic):
+            raise RuntimeError(
+                "make a call of apply with gradients for the same variables before a graph is captured, "
+                "since no memory can be had and no kernel be loaded while it is"
+            )
+        program = state.program(placed.has_gradient, is_dynamic)
+        self._provide_rates(state, placed.learning_rate, handle, is_captured)
+        for group in state.groups:
+            are_new = group.set_gradients(placed.addresses[group.positions])
+            # A graph has to write its own ones, and does so unseen by the host whenever it is replayed.
+            if are_new or is_captured or state.has_graph:
+                group.gradients.upload(handle, is_captured)
+        state.launch(state.around([*placed.before, *program.launches]), handle, placed.gradients)
+        state.count(is_captured, is_dynamic)
+        self._state = state
+
+    def _step(self, call: Call, loss_scale: float | np.float32 | None) -> None:
+        raise NotImplementedError("a step on the device is launched")
+
+    def _provide_rates(
+        self, state: DeviceState, learning_rate: np.float32, handle: int, is_captured: bool
+    ) -> None:
+        """Make the device know the learning rate of the call."""
+        is_schedule = isinstance(self._learning_rate, LearningRateSchedule)
+        first, last = state.possible_calls()
+        if is_captured:
+            if not is_schedule and not isinstance(self._learning_rate, np.float32):
+                raise RuntimeError(
+                    "learning_rate must be a number or a schedule while a graph is captured, got a callable"
+                )
+            if not state.rates.is_current(self._learning_rate, first, last):
+                raise RuntimeError(
+                    "the device must know the learning rate before a graph is captured: "
+                    "make a call of apply, or of prepare_replays, outside of it"
+                )
+            return
+        # Where calls were skipped or replayed unseen, so many may have been that only the device can tell.
+        if is_schedule and (state.has_graph or last - first >= self._rates_ahead // 2):
+            state.learn_counts()
+            first, last = state.possible_calls()
+        state.provide_rates(self._learning_rate, learning_rate, (first, last), handle)
+
+    def _quickly_validated(self, gradients: Any, variables: Any) -> Call | None:
+        # What is checked here are headers, but not where another wrapper passes on what it was given.
+        refuse_arrays_on_device(gradients)
+        return None
+
+    def _all_finite(self, call: Call, loss_scale: float | np.float32 | None) -> bool:
+        refuse_wrapper()

@@ -1,0 +1,191 @@
+"""The launches of one call, for the dtypes that have gradients in it: made once, and repeated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from numba_kernels.cuda.device import layout, norm_layout
+from numba_kernels.cuda.device.elementwise import update_kernel
+from numba_kernels.cuda.device.exact import LIMB_WORDS, exact_kernel, finish_kernel
+from numba_kernels.cuda.device.norm import decision_kernel
+from numba_kernels.cuda.device.storage import storage
+from numba_kernels.cuda.device.sums import THREADS, error_of_sum, sum_kernel
+from numba_kernels.cuda.host.buffers import Buffer, words
+from numba_kernels.cuda.host.groups import CHUNK, Group
+from numba_kernels.cuda.toolkit import IS_SIMULATED, Kernel, cuda
+from numba_kernels.shared.element import PLAIN
+from sgd_ref.arithmetic.rounded import FLOAT64, Array, promoted, setting
+from sgd_ref.base.settings import Settings
+
+BLOCKS_OF_PROCESSOR = 8
+"""Blocks of 256 threads that fill a multiprocessor."""
+
+Launch = tuple[Kernel, int, int, tuple[int, ...]]
+"""A kernel, the numbers of blocks and of threads, and its arguments."""
+
+
+class Program:
+    """The launches of a call.
+
+    Parameters
+    ----------
+    settings : Settings
+        Checked.
+    groups : sequence of Group
+        All of the optimizer.
+    has_gradients : sequence of bool
+        Which of the groups have a gradient in the call; those without have no part in a global norm.
+    counts, numbers : Buffer
+        Of the optimizer.
+    is_dynamic : bool
+        Whether the loss is scaled dynamically.
+
+    Attributes
+    ----------
+    launches : list of Launch
+        In order.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        groups: Sequence[Group],
+        has_gradients: Sequence[bool],
+        counts: Buffer,
+        numbers: Buffer,
+        is_dynamic: bool,
+    ) -> None:
+        self._settings, self._groups, self._is_dynamic = settings, groups, is_dynamic
+        self._counts, self._numbers = counts, numbers
+        self._has_loss_scale = is_dynamic or settings.loss_scale_factor is not None
+        self._buffers: list[Buffer] = []
+        self._most_blocks = 3 if IS_SIMULATED else _processors() * BLOCKS_OF_PROCESSOR
+        present = [group for group, has in zip(groups, has_gradients, strict=True) if has]
+        self._norm_dtype = promoted([group.dtype for group in present])
+        self._results, self._first_results = self._places_of_results()
+        self._factors = self._all_factors()
+        self._plans = [self._plan(index) for index in range(len(groups))]
+        self.launches = [*self._norm_launches(), *self._update_launches()]
+
+    def buffers(self) -> list[Buffer]:
+        """Return what is this program's own."""
+        return self._buffers
+
+    def _buffer(self, array: Array) -> Buffer:
+        self._buffers.append(Buffer(array))
+        return self._buffers[-1]
+
+    @property
+    def _is_global(self) -> bool:
+        return self._settings.global_clipnorm is not None
+
+    @property
+    def _clips_by_norm(self) -> bool:
+        return self._is_global or self._settings.clipnorm is not None
+
+    def _places_of_results(self) -> tuple[Buffer, list[int]]:
+        counts = [group.chunk_count for group in self._groups]
+        first = np.cumsum([0, *counts])
+        return self._buffer(np.zeros((max(int(first[-1]), 1), layout.RESULT_COUNT))), first.tolist()
+
+    def _all_factors(self) -> list[Buffer]:
+        """Return for each group by what gradients are clipped: of each row, or one for all."""
+        if self._is_global:
+            # Twice as long as others need: variables of float64 without a gradient read two numbers as wide.
+            one = self._buffer(np.ones((2, 2), storage(self._norm_dtype).compute))
+            return [one] * len(self._groups)
+        clipnorm = self._settings.clipnorm
+        factors = []
+        for group in self._groups:
+            values = np.ones((len(group.positions), 2), storage(group.dtype).compute)
+            if clipnorm is not None:
+                values[:, layout.FACTOR] = setting(clipnorm, group.dtype)
+            factors.append(self._buffer(values))
+        return factors
+
+    def _plan(self, index: int) -> Buffer:
+        group = self._groups[index]
+        plan = np.zeros(layout.PLAN_WORDS, np.int64)
+        plan[layout.TABLE], plan[layout.GRADIENTS] = group.table.address, group.gradients.address
+        plan[layout.CHUNKS], plan[layout.CHUNK_COUNT] = group.chunks.address, group.chunk_count
+        plan[layout.SETTINGS], plan[layout.DECAYS] = group.settings.address, group.decays.address
+        plan[layout.FACTORS] = self._factors[index].address
+        plan[layout.FACTOR_ROWS] = 0 if self._is_global else 1
+        plan[layout.COUNTS], plan[layout.NUMBERS] = self._counts.address, self._numbers.address
+        plan[layout.RESULTS] = self._results.address + 8 * layout.RESULT_COUNT * self._first_results[index]
+        plan[layout.IS_DYNAMIC] = int(self._is_dynamic)
+        return self._buffer(plan)
+
+    def _blocks(self, group: Group) -> int:
+        return max(1, min(group.chunk_count, self._most_blocks))
+
+    def _norm_launches(self) -> list[Launch]:
+        if not self._clips_by_norm and not self._is_dynamic:
+            return []
+        is_wide = self._is_global and self._norm_dtype == FLOAT64
+        launches: list[Launch] = []
+        for group, plan in zip(self._groups, self._plans, strict=True):
+            gradient = group.constants.gradient(self._has_loss_scale) if self._clips_by_norm else PLAIN
+            compensated = self._clips_by_norm and (is_wide or group.dtype == FLOAT64)
+            kernel = sum_kernel(group.dtype, gradient, compensated)
+            launches.append((kernel, self._blocks(group), THREADS, (plan.address,)))
+        if self._is_global:
+            launches += self._decisions(list(range(len(self._groups))), self._norm_dtype)
+        elif self._clips_by_norm:
+            for index, group in enumerate(self._groups):
+                launches += self._decisions([index], group.dtype)
+        return launches
+
+    def _decisions(self, members: list[int], dtype: np.dtype[Any]) -> list[Launch]:
+        """Return the launches from sums to factors: of one norm for all members, or of each row of one."""
+        group = self._groups[members[0]]
+        first_chunks = np.array([0, self._first_results[-1]])
+        if not self._is_global:
+            first_chunks = group.first_chunks + self._first_results[members[0]]
+        norms = len(first_chunks) - 1
+        plan = np.zeros(norm_layout.NORM_PLAN_WORDS, np.int64)
+        plan[norm_layout.FIRST_CHUNKS] = self._buffer(words(first_chunks)).address
+        plan[norm_layout.RESULTS] = self._results.address
+        plan[norm_layout.LIMITS] = self._buffer(self._limits(dtype)).address
+        plan[norm_layout.UNDECIDED] = self._buffer(np.zeros(norms, np.int64)).address
+        plan[norm_layout.LIMBS] = self._buffer(np.zeros(norms * LIMB_WORDS, np.int64)).address
+        plan[norm_layout.FACTORS] = self._factors[members[0]].address
+        plan[norm_layout.COUNTS] = self._counts.address
+        address = self._buffer(plan).address
+        launches: list[Launch] = [(decision_kernel(dtype, self._is_global), norms, THREADS, (address,))]
+        for index in members:
+            member = self._groups[index]
+            kernel = exact_kernel(member.dtype, member.constants.gradient(self._has_loss_scale))
+            arguments = self._plans[index].address, address, 0 if self._is_global else 1
+            launches.append((kernel, self._blocks(member), THREADS, arguments))
+        launches.append((finish_kernel(dtype, self._is_global), 1, 1, (address, norms)))
+        return launches
+
+    def _limits(self, dtype: np.dtype[Any]) -> Array:
+        settings = self._settings
+        limits = np.zeros(norm_layout.LIMIT_COUNT)
+        clipnorm = settings.global_clipnorm if self._is_global else settings.clipnorm
+        assert clipnorm is not None
+        limits[norm_layout.CLIPNORM] = setting(clipnorm, dtype)
+        if self._is_global:
+            limits[norm_layout.RECIPROCAL] = setting(1 / clipnorm, dtype)
+        limits[norm_layout.ERROR] = error_of_sum(CHUNK, self._first_results[-1], dtype == FLOAT64)
+        return limits
+
+    def _update_launches(self) -> list[Launch]:
+        launches: list[Launch] = []
+        for index, (group, plan) in enumerate(zip(self._groups, self._plans, strict=True)):
+            variant = group.constants.variant(self._has_loss_scale)
+            is_wide = self._is_global and self._norm_dtype == FLOAT64 and group.dtype != FLOAT64
+            is_last = index == len(self._groups) - 1
+            kernel = update_kernel(group.dtype, variant, is_wide)
+            threads = 8 if IS_SIMULATED else 256
+            launches.append((kernel, self._blocks(group), threads, (plan.address, int(is_last))))
+        return launches
+
+
+def _processors() -> int:
+    return int(cuda.get_current_device().MULTIPROCESSOR_COUNT)

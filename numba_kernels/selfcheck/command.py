@@ -1,0 +1,171 @@
+"""The command ``sgd-ref check``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from llvmlite import binding
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from numba_kernels import machine
+from numba_kernels.cpu.half import converts_half_in_hardware
+from numba_kernels.selfcheck import schedule
+from numba_kernels.selfcheck.device.why_not import is_simulated, why_no_device
+from numba_kernels.selfcheck.extent import SEED, STANDARD, Extent, usable_processors
+from numba_kernels.selfcheck.result import Result
+from numba_kernels.selfcheck.schedule import Findings
+from numba_kernels.selfcheck.threads_check import COUNTS
+
+AS_EXPECTED, DIFFERS, WRONG_USAGE, COULD_NOT_RUN = 0, 1, 2, 3
+
+SHOWN = ("processor", "system", "Python", "numba", "llvmlite", "numpy", "ml_dtypes")
+
+VECTORS = (
+    "sse2",
+    "avx",
+    "avx2",
+    "avx512f",
+    "fma",
+    "f16c",
+    "avx512fp16",
+    "neon",
+    "sve",
+    "fullfp16",
+    "fp-armv8",
+)
+
+
+def run(options: argparse.Namespace, console: Console) -> int:
+    """Check what was asked for, print what was found, and return the exit status.
+
+    Parameters
+    ----------
+    options : Namespace
+        As ``sgd-ref check`` parses them.
+    console : Console
+        For the table.
+    """
+    extent = _extent(options)
+    if options.device == "cuda":
+        reason = why_no_device()
+        if reason is not None:
+            print(f"sgd-ref: nothing was checked: {reason}", file=sys.stderr)
+            return COULD_NOT_RUN
+        described, run_checks = _on_device(extent)
+    else:
+        described, run_checks = description(extent), schedule.run
+    for line in described:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    with _progress() as advance:
+        findings = run_checks(extent, advance)
+    if not findings.not_run and not any(result.cases or result.skipped for result in findings.results):
+        print(f"sgd-ref: -k must match the id of a case, got {options.pattern.pattern!r}", file=sys.stderr)
+        return WRONG_USAGE
+    for line in _details(findings):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    console.print(table(findings.results))
+    last = verdict(findings)
+    if options.device == "cuda" and is_simulated():
+        last = f"in the simulator, {last}"
+    console.print(last, markup=False, highlight=False, soft_wrap=True)
+    return status(findings)
+
+
+def description(extent: Extent) -> list[str]:
+    """Return what the results hold for: machine, compiler, versions, and what is run."""
+    machine_and_versions = machine.description()
+    features = binding.get_host_cpu_features()
+    vectors = " ".join(name for name in VECTORS if features.get(name))
+    llvm = ".".join(map(str, binding.llvm_version_info))
+    half = "by the processor" if converts_half_in_hardware() else "by bits"
+    return [
+        *(f"{name}: {value}" for name, value in machine_and_versions.items() if name in SHOWN),
+        f"compiler: LLVM {llvm} for {binding.get_host_cpu_name()} ({vectors}); float16 converted {half}",
+        f"processes: {extent.processes}; threads of an optimizer: {' and '.join(map(str, COUNTS))}",
+        f"tier: {extent.tier}; seed: {extent.seed}",
+    ]
+
+
+def table(results: Sequence[Result]) -> Table:
+    """Return what was found as a table, a row for each check."""
+    rows = Table(title=None)
+    rows.add_column("check")
+    for name in ("cases", "values compared", "differing", "skipped", "seconds"):
+        rows.add_column(name, justify="right")
+    for result in results:
+        counts = (result.cases, result.compared, result.differing, result.skipped)
+        rows.add_row(result.name, *(f"{count:,}" for count in counts), f"{result.seconds:.1f}")
+    return rows
+
+
+def verdict(findings: Findings) -> str:
+    """Return the last line.
+
+    >>> verdict(Findings([Result("sizes", cases=3, compared=12, skipped=1)], []))
+    'the same bits: 0 of 12 values differ in 3 cases, 1 case skipped'
+    """
+    results = findings.results
+    cases, compared = sum(result.cases for result in results), sum(result.compared for result in results)
+    differing, skipped = sum(r.differing for r in results), sum(r.skipped for r in results)
+    start = "DIFFERENT BITS" if differing else "the same bits"
+    if findings.not_run:
+        start = f"{start if differing else 'NOT ALL WAS RUN'}, {_counted(len(findings.not_run), 'failure')}"
+    return (
+        f"{start}: {differing:,} of {compared:,} values differ in {_counted(cases, 'case')}, "
+        f"{_counted(skipped, 'case')} skipped"
+    )
+
+
+def status(findings: Findings) -> int:
+    """Return the exit status.
+
+    >>> status(Findings([Result("sizes", cases=1, differing=1)], []))
+    1
+    """
+    if any(result.differing for result in findings.results):
+        return DIFFERS
+    return COULD_NOT_RUN if findings.not_run else AS_EXPECTED
+
+
+def _extent(options: argparse.Namespace) -> Extent:
+    # Chosen cases are few, and starting processes takes longer.
+    most = 1 if options.pattern is not None else min(usable_processors(), 8)
+    seed = SEED if options.seed is None else options.seed
+    return Extent(options.tier or STANDARD, seed, options.pattern, options.processes or most, options.device)
+
+
+def _on_device(extent: Extent) -> tuple[list[str], Callable[[Extent, schedule.Advance], Findings]]:
+    """Return what the results hold for, and what finds them."""
+    # They need numba-cuda, which not everybody has.
+    from numba_kernels.selfcheck.device import describing  # noqa: PLC0415
+    from numba_kernels.selfcheck.device import schedule as schedule_on_device  # noqa: PLC0415
+
+    return describing.description(extent), schedule_on_device.run
+
+
+def _details(findings: Findings) -> Iterator[str]:
+    for result in findings.results:
+        for text in result.differences:
+            yield f"DIFFERS: {text}"
+    for reason in findings.not_run:
+        yield f"NOT RUN: {reason}"
+    for result in findings.results:
+        for reason, count in result.reasons.items():
+            yield f"SKIPPED: {_counted(count, 'case')} of {result.name}: {reason}"
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+@contextmanager
+def _progress() -> Iterator[schedule.Advance]:
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda done, parts: bar.update(task, completed=done, total=parts)

@@ -1,0 +1,135 @@
+"""Steps captured in a CUDA graph and replayed, and steps on a stream of the caller's, with PyTorch."""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from numba_kernels import cuda
+from numba_kernels.cuda.arrays.allocation import from_host, to_host
+from numba_kernels.cuda.toolkit import IS_SIMULATED
+from numba_kernels.selfcheck.device.libraries import by_torch, why_not
+from numba_kernels.selfcheck.extent import Extent
+from numba_kernels.selfcheck.judging import judge, timed
+from numba_kernels.selfcheck.making import dense_case, random_numbers
+from numba_kernels.selfcheck.result import Result
+from sgd_ref import schedules
+from sgd_ref.base import learning_rate
+from sgd_ref.conformance.cases.case import Case, Record
+from sgd_ref.conformance.trajectories import reference
+
+NAME = "streams and graphs"
+START = "graphs"
+
+SHAPES = (3, 5), (300,), (7,), (4097,)
+
+SCHEDULE = schedules.CosineDecay(0.1, 7)
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "constant": {},
+    "schedule": {"learning_rate": SCHEDULE},
+    "clipnorm": {"learning_rate": SCHEDULE, "clipnorm": 0.5},
+    "global-clipnorm": {"learning_rate": SCHEDULE, "global_clipnorm": 0.5},
+}
+
+
+def check(extent: Extent) -> Result:
+    """Check replayed graphs and streams of PyTorch with all kernels of the extent."""
+    result = Result(NAME)
+    with timed(result):
+        for name, run in {"stream": on_stream, "graph": by_graph}.items():
+            cases = list(_cases(extent, name))
+            reason = "the simulator has no graphs" if IS_SIMULATED else why_not("torch")
+            if reason is not None:
+                result.skips(reason, len(cases))
+                continue
+            judge(result, cases, extent, run, _last_record)
+    return result
+
+
+def on_stream(case: Case) -> list[Record]:
+    """Run a case on a stream that is not the default one."""
+    torch = importlib.import_module("torch")
+    stream = torch.cuda.Stream()
+    with torch.cuda.stream(stream):
+        model = _Model(case)
+        for gradients in case.gradients:
+            model.step(gradients)
+        stream.synchronize()
+        return [model.record()]
+
+
+def by_graph(case: Case) -> list[Record]:
+    """Make the first call of a case outside of a graph, and all others by replaying a captured one."""
+    torch = importlib.import_module("torch")
+    stream = torch.cuda.Stream()
+    with torch.cuda.stream(stream):
+        model = _Model(case)
+        model.step(case.gradients[0])
+        stream.synchronize()
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, stream=stream):
+            model.apply()
+        model.optimizer.prepare_replays(len(case.gradients) - 1)
+        for gradients in case.gradients[1:]:
+            model.set_gradients(gradients)
+            graph.replay()
+        stream.synchronize()
+        return [model.record()]
+
+
+class _Model:
+    """The variables and gradients of a case as tensors that stay where they are."""
+
+    def __init__(self, case: Case) -> None:
+        self.variables = [by_torch(variable) for variable in case.variables]
+        self._gradients = [by_torch(np.asarray(gradient)) for gradient in case.gradients[0]]
+        self.optimizer = cuda.SGD.from_config(case.config)
+        self.optimizer.exclude_from_weight_decay(var_names=list(case.excluded_from_weight_decay))
+        self.optimizer.build(self.variables, list(case.names))
+
+    def set_gradients(self, gradients: Any) -> None:
+        for tensor, gradient in zip(self._gradients, gradients, strict=True):
+            from_host(tensor, gradient)
+
+    def apply(self) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            self.optimizer.apply(self._gradients)
+
+    def step(self, gradients: Any) -> None:
+        self.set_gradients(gradients)
+        self.apply()
+
+    def record(self) -> Record:
+        optimizer = self.optimizer
+        return {
+            "variables": [to_host(variable) for variable in self.variables],
+            "velocities": [to_host(array) for array in optimizer.velocities],
+            "averages": [to_host(array) for array in optimizer.averages],
+            "accumulators": [to_host(array) for array in optimizer.accumulators],
+            "iterations": optimizer.iterations,
+            "calls": optimizer.calls,
+            "learning_rate": np.float32(optimizer.learning_rate),
+        }
+
+
+def _last_record(case: Case) -> list[Record]:
+    """Return what the reference has after the last call; the learning rate is that of the next one."""
+    last = dict(reference.run(case)[len(case.gradients) - 1])
+    optimizer = cuda.SGD.from_config(case.config)
+    last["learning_rate"] = learning_rate.read(optimizer._learning_rate, last["calls"])
+    return [last]
+
+
+def _cases(extent: Extent, name: str) -> Iterator[Case]:
+    for dtype, variant in extent.kernels():
+        for setting, others in SETTINGS.items():
+            identifier = f"{START}/{dtype.name}/{variant.name}/{name}-{setting}"
+            if extent.wants(identifier):
+                generator = random_numbers(extent, identifier)
+                yield dense_case(identifier, variant, SHAPES, dtype, generator, **others)

@@ -1,0 +1,142 @@
+"""Cases run by the reference and by kernels, and compared bit by bit."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import numba_kernels
+from numba_kernels.selfcheck.extent import Extent
+from numba_kernels.selfcheck.guard import only_kernels
+from numba_kernels.selfcheck.result import Result
+from sgd_ref.conformance.cases.case import Case, Record, Trajectory
+from sgd_ref.conformance.trajectories import reference
+from sgd_ref.conformance.trajectories.comparison import COUNTERS, LISTS, SCALARS, check_form, compare
+from sgd_ref.loss_scale import LossScaleOptimizer
+
+BATCH = 200
+"""Cases at most whose answers are in memory at once; the guard is set up once for so many."""
+
+ELEMENTS = 2**20
+"""Of the variables of a batch, unless its last case goes beyond."""
+
+Run = Callable[[Case], Sequence[Record]]
+
+
+def by_kernels(optimizer_class: Any = numba_kernels.SGD) -> Run:
+    """Return the implementation that runs cases by kernels.
+
+    A class whose loss is scaled by another wrapper than ``sgd_ref.LossScaleOptimizer`` names it as
+    ``wrapper_class``.
+    """
+    wrapper_class = getattr(optimizer_class, "wrapper_class", LossScaleOptimizer)
+    return partial(reference.run, optimizer_class=optimizer_class, wrapper_class=wrapper_class)
+
+
+@contextmanager
+def timed(result: Result) -> Iterator[None]:
+    """Add the time that is spent here to a result."""
+    started = time.perf_counter()
+    try:
+        yield
+    finally:
+        result.seconds += time.perf_counter() - started
+
+
+def judge(
+    result: Result,
+    cases: Iterable[Case],
+    extent: Extent,
+    kernels: Run | None = None,
+    expected: Run = reference.run,
+) -> None:
+    """Run cases and add to a result what differs.
+
+    Parameters
+    ----------
+    result : Result
+        Is changed.
+    cases : iterable of Case
+        Made batch by batch.
+    extent : Extent
+        Tells how to run a case again.
+    kernels, expected : callable, optional
+        From a case to a trajectory; the first works with the reference's arithmetic locked away.
+    """
+    run = by_kernels() if kernels is None else kernels
+    for batch in _batches(cases):
+        wanted = [expected(case) for case in batch]
+        with only_kernels():
+            answers = [_answer(run, case) for case in batch]
+        for case, want, answer in zip(batch, wanted, answers, strict=True):
+            _compare(result, case, want, answer, extent)
+
+
+def _batches(cases: Iterable[Case]) -> Iterator[list[Case]]:
+    batch: list[Case] = []
+    elements = 0
+    for case in cases:
+        batch.append(case)
+        elements += sum(variable.size for variable in case.variables) * len(case.gradients)
+        if len(batch) == BATCH or elements >= ELEMENTS:
+            yield batch
+            batch, elements = [], 0
+    if batch:
+        yield batch
+
+
+def _answer(run: Run, case: Case) -> Trajectory | Exception:
+    try:
+        return run(case)
+    # A kernel may fail in any way, and each is a difference.
+    except Exception as failure:  # noqa: BLE001
+        return failure
+
+
+def _compare(
+    result: Result, case: Case, expected: Trajectory, answer: Trajectory | Exception, extent: Extent
+) -> None:
+    result.cases += 1
+    problem = f"{type(answer).__name__}: {answer}" if isinstance(answer, Exception) else None
+    values = 1
+    if not isinstance(answer, Exception):
+        count = _values_if_same_bytes(expected, answer)
+        if count is not None:
+            result.compared += count
+            return
+        try:
+            check_form(case, expected, answer)
+            comparison = compare(case, expected, answer)
+            result.compared += comparison.compared
+            values = comparison.differing
+            problem = None if comparison.first is None else str(comparison.first)
+        except ValueError as failure:
+            problem = str(failure)
+    if problem is not None:
+        result.differs(f"{case.id}\n  {problem}\n  again: {extent.command(case.id)}", values)
+
+
+def _values_if_same_bytes(expected: Trajectory, answer: Trajectory) -> int | None:
+    """Return how many values two trajectories have if all bytes are the same; most are, and this is quick."""
+    if len(expected) != len(answer):
+        return None
+    compared = 0
+    for want, got in zip(expected, answer, strict=True):
+        if want.keys() != got.keys():
+            return None
+        for quantity in LISTS:
+            if len(want[quantity]) != len(got[quantity]):
+                return None
+            for a, b in zip(want[quantity], got[quantity], strict=True):
+                if a.dtype != b.dtype or a.shape != b.shape or a.tobytes() != b.tobytes():
+                    return None
+                compared += a.size
+        for quantity in (*SCALARS, *COUNTERS):
+            if quantity in want:
+                if want[quantity] != got[quantity]:
+                    return None
+                compared += 1
+    return compared

@@ -1,0 +1,1 @@
+"""The compiled code, read: vectorised, without fused operations, without spills."""

@@ -1,0 +1,144 @@
+"""``python -m numba_kernels.selfcheck.machine_code.cuda``: build all CUDA kernels, and look at their machine code."""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import re
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import TYPE_CHECKING
+
+from numba_kernels.selfcheck.extent import usable_processors
+from numba_kernels.selfcheck.machine_code.cuda import pins
+from numba_kernels.selfcheck.machine_code.cuda.building import CAPABILITY, Code, build, require_compiler
+from numba_kernels.selfcheck.machine_code.cuda.errors import CouldNotRun
+from numba_kernels.selfcheck.machine_code.cuda.requirements import broken
+from numba_kernels.selfcheck.machine_code.cuda.wheels import NEEDED, version
+
+if TYPE_CHECKING:
+    from numba_kernels.cuda.toolkit import Kernel
+
+AS_REQUIRED, BROKEN, WRONG_USAGE, COULD_NOT_RUN = 0, 1, 2, 3
+
+CAPABILITIES = ("sm_80", "sm_90a")
+"""A100; H100 and H200."""
+
+SHOWN = ("registers", "FFMA", "float64", "FTZ", "LDG.128", "STG.128", "MUFU", "CALL")
+
+NAME_WIDTH = 52
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command, and return its exit status: 0 as required, 1 broken, 3 could not run."""
+    options = _parser().parse_args(arguments)
+    try:
+        require_compiler()
+        names = [kernel.name for kernel in _kernels()]
+        wanted = [name for name in names if options.kernel.search(name)]
+        if not wanted:
+            given = options.kernel.pattern
+            print(f"--kernel must match the name of a kernel, got {given!r}", file=sys.stderr)
+            return WRONG_USAGE
+        return _check(options, names, wanted)
+    # A compiler that crashes takes its process with it.
+    except (CouldNotRun, ImportError, BrokenProcessPool) as error:
+        print(f"could not run: {error}", file=sys.stderr)
+        return COULD_NOT_RUN
+
+
+def _check(options: argparse.Namespace, names: list[str], wanted: list[str]) -> int:
+    started = time.perf_counter()
+    capabilities = list(dict.fromkeys(options.capability or CAPABILITIES))
+    versions, kept = pins.read(pins.FILE)
+    print(", ".join(f"{wheel} {version(wheel)}" for wheel in NEEDED))
+    print(f"{'kernel':<{NAME_WIDTH}} {'for':<7}", *(f"{measure:>9}" for measure in SHOWN))
+    codes: list[Code] = []
+    faults: dict[str, list[str]] = {}
+    for code in _built(wanted, capabilities, options.processes):
+        found = list(broken(code))
+        if not options.update:
+            found += pins.differences(code, kept)
+        codes.append(code)
+        print(_row(code), "broken" if found else "", flush=True)
+        if found:
+            faults[f"{code.kernel} {code.capability}"] = found
+    if not options.update:
+        for capability in capabilities:
+            for name in pins.stale(names, capability, kept):
+                faults[f"{name} {capability}"] = [f"is in {pins.FILE.name}, but no kernel; {pins.UPDATE}"]
+    if options.update:
+        pins.write(pins.FILE, codes, complete=capabilities if wanted == names else ())
+    for kernel, found in faults.items():
+        print("\n  ".join([f"BROKEN: {kernel}", *found]))
+    for line in pins.changed_versions(versions) if faults else ():
+        print(line)
+    print(_verdict(len(wanted), capabilities, faults, time.perf_counter() - started))
+    return BROKEN if faults else AS_REQUIRED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m numba_kernels.selfcheck.machine_code.cuda", description=__doc__
+    )
+    parser.add_argument(
+        "--capability",
+        action="append",
+        type=_capability,
+        metavar="sm_NN",
+        help=f"build for this one instead of {' and '.join(CAPABILITIES)}; can be given several times",
+    )
+    parser.add_argument(
+        "--kernel", type=_pattern, default=re.compile(""), metavar="PATTERN", help="only kernels so named"
+    )
+    parser.add_argument("--processes", type=int, default=usable_processors(), help="how many build at a time")
+    parser.add_argument("--update", action="store_true", help=f"write the counts into {pins.FILE.name}")
+    return parser
+
+
+def _capability(text: str) -> str:
+    if not CAPABILITY.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"must be like sm_80 or sm_90a, got {text!r}")
+    return text
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise argparse.ArgumentTypeError(f"must be a regular expression, got {text!r}: {error}") from error
+
+
+def _kernels() -> Iterator[Kernel]:
+    from numba_kernels.cuda.device.kernels import all_kernels
+
+    return all_kernels()
+
+
+def _built(names: Sequence[str], capabilities: Sequence[str], processes: int) -> Iterator[Code]:
+    methods = multiprocessing.get_all_start_methods()
+    context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
+    context.set_forkserver_preload([__name__, "numba_kernels.cuda.device.kernels"])
+    # A process for each kernel: the code depends a little on what was compiled before.
+    with ProcessPoolExecutor(min(processes, len(names)), context, max_tasks_per_child=1) as pool:
+        for codes in pool.map(_build, names, [capabilities] * len(names)):
+            yield from codes
+
+
+def _build(name: str, capabilities: Sequence[str]) -> list[Code]:
+    (kernel,) = (kernel for kernel in _kernels() if kernel.name == name)
+    return build(kernel, *capabilities)
+
+
+def _row(code: Code) -> str:
+    numbers = " ".join(f"{code.measures[measure]:>9}" for measure in SHOWN)
+    return f"{code.kernel:<{NAME_WIDTH}} {code.capability:<7} {numbers}"
+
+
+def _verdict(count: int, capabilities: Sequence[str], faults: dict[str, list[str]], seconds: float) -> str:
+    number, places = sum(map(len, faults.values())), len(faults)
+    start = f"BROKEN: {number} in {places} pieces of machine code; looked at" if faults else "as required:"
+    return f"{start} {count} kernels for {' and '.join(capabilities)}, in {seconds:.0f} s"

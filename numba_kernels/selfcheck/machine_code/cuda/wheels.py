@@ -1,0 +1,57 @@
+"""The wheels that build and disassemble: their versions, and the tools that they brought."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from pathlib import Path
+
+from numba_kernels.selfcheck.machine_code.cuda.errors import CouldNotRun
+
+REMEDY = "install it with: pip install 'sgd-ref[cuda,cuda-code]'"
+
+COMPILERS = ("numba", "numba-cuda", "llvmlite", "nvidia-nvvm", "nvidia-nvjitlink")
+"""What decides which instructions come out."""
+
+NVDISASM, CUOBJDUMP = "nvidia-cuda-nvdisasm", "nvidia-cuda-cuobjdump"
+
+NEEDED = (*COMPILERS, "nvidia-cuda-nvrtc", NVDISASM, CUOBJDUMP)
+
+
+def version(wheel: str) -> str:
+    """Return the version of a wheel that is installed.
+
+    Raises
+    ------
+    CouldNotRun
+        If it is not.
+    """
+    try:
+        return importlib.metadata.version(wheel)
+    except importlib.metadata.PackageNotFoundError:
+        raise CouldNotRun(f"the check of CUDA code needs the wheel {wheel}; {REMEDY}") from None
+
+
+def require_all() -> None:
+    """Raise `CouldNotRun` unless all wheels are there; a toolkit of the system's is no substitute.
+
+    Its version would be anything, and what comes out depends on it.
+    """
+    for wheel in NEEDED:
+        version(wheel)
+
+
+def tool(wheel: str) -> Path:
+    """Return the program that a wheel brought: the one that its name ends with.
+
+    Raises
+    ------
+    CouldNotRun
+        If the wheel is not installed, or has no such program.
+    """
+    version(wheel)
+    name = wheel.rpartition("-")[2]
+    for file in importlib.metadata.files(wheel) or ():
+        path = Path(str(file.locate()))
+        if path.stem == name and path.parent.name == "bin" and path.is_file():
+            return path
+    raise CouldNotRun(f"the wheel {wheel} {version(wheel)} must bring the program {name}; {REMEDY}")

@@ -1,0 +1,125 @@
+"""Every combination of features that changes what kernels do, and in full every combination of features."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+import numba_kernels
+from numba_kernels.selfcheck.extent import FULL, QUICK, Extent
+from numba_kernels.selfcheck.judging import by_kernels, judge, timed
+from numba_kernels.selfcheck.result import Result
+from numba_kernels.shared.element import ACCUMULATED, CLASSIC, DIVIDED, NESTEROV, NO_MOMENTUM, PLAIN, Variant
+from sgd_ref.arithmetic.rounded import BFLOAT16
+from sgd_ref.conformance.cases.axes import AXES, Features, full_product
+from sgd_ref.conformance.cases.catalogue import MIXED, case_id, make_case
+
+NAME = "product"
+
+FREE_AXES = ("learning_rate", "values", "settings")
+"""What changes numbers alone; these values are drawn, but in the full tier."""
+
+SHARE = 200
+"""Cases that a process runs at a time."""
+
+Share = list[tuple[str, ...]]
+"""Combinations, each as its values in the order of the axes."""
+
+
+def check(extent: Extent, optimizer_class: Any = numba_kernels.SGD) -> Result:
+    """Check combinations of features: all, those that change what kernels do, or those of a quick look.
+
+    Parameters
+    ----------
+    extent : Extent
+        In the quick tier, every triple of values occurs that its kernels allow.
+    optimizer_class : type, optional
+        Whose bits are checked.
+    """
+    result = Result(NAME)
+    for share in shares(extent):
+        result.include(check_share(share, extent, optimizer_class))
+    return result
+
+
+def shares(extent: Extent) -> Iterator[Share]:
+    """Yield the combinations that are wanted, some at a time."""
+    wanted = (
+        tuple(features[axis] for axis in AXES)
+        for features in combinations(extent)
+        if extent.wants(f"{NAME}/{case_id(features)}")
+    )
+    while share := list(itertools.islice(wanted, SHARE)):
+        yield share
+
+
+def check_share(share: Share, extent: Extent, optimizer_class: Any = numba_kernels.SGD) -> Result:
+    """Check some combinations."""
+    result = Result(NAME)
+    with timed(result):
+        cases = (make_case(dict(zip(AXES, values, strict=True))) for values in share)
+        named = (replace(case, id=f"{NAME}/{case.id}") for case in cases)
+        judge(result, named, extent, by_kernels(optimizer_class))
+    return result
+
+
+def combinations(extent: Extent) -> Iterator[Features]:
+    """Yield the combinations of an extent, whatever its pattern.
+
+    >>> from numba_kernels.selfcheck.extent import STANDARD
+    >>> sum(1 for _ in combinations(Extent(STANDARD)))
+    19440
+    """
+    if extent.tier == FULL:
+        yield from full_product()
+    elif extent.tier == QUICK:
+        yield from _every_triple(extent)
+    else:
+        yield from _every_path(extent.seed)
+
+
+def dtypes(features: Features) -> set[np.dtype[Any]]:
+    """Return the dtypes of the variables of a combination."""
+    names = set(MIXED.values()) if features["dtype"] == "mixed" else {features["dtype"]}
+    return {BFLOAT16 if name == "bfloat16" else np.dtype(name) for name in names}
+
+
+def variant(features: Features) -> Variant:
+    """Return the kernel that updates in a combination."""
+    gradient = PLAIN
+    if features["accumulation"] != "none":
+        gradient = ACCUMULATED
+    elif features["loss_scaling"] != "none" or features["clipping"] == "clipnorm":
+        gradient = DIVIDED
+    momentum = {"plain": NO_MOMENTUM, "momentum": CLASSIC, "nesterov": NESTEROV}[features["update"]]
+    return Variant(momentum, gradient, features["averages"] != "none")
+
+
+def _every_path(seed: int) -> Iterator[dict[str, str]]:
+    paths = {axis: values for axis, values in AXES.items() if axis not in FREE_AXES}
+    generator = random.Random(seed)
+    for chosen in itertools.product(*paths.values()):
+        drawn = {axis: generator.choice(AXES[axis]) for axis in FREE_AXES}
+        features = dict(zip(paths, chosen, strict=True)) | drawn
+        yield {axis: features[axis] for axis in AXES}
+
+
+def _every_triple(extent: Extent) -> Iterator[Features]:
+    """Yield, in random order, combinations that have a triple of values which none before has."""
+    allowed = [
+        features
+        for features in _every_path(extent.seed)
+        if all(variant(features) in extent.variants(dtype) for dtype in dtypes(features))
+    ]
+    random.Random(extent.seed).shuffle(allowed)
+    seen: set[tuple[tuple[str, str], ...]] = set()
+    for features in allowed:
+        triples = set(itertools.combinations(features.items(), 3))
+        if not triples <= seen:
+            seen |= triples
+            yield features

@@ -1,0 +1,399 @@
+"""What an SGD optimizer is besides its arithmetic: settings, state, checks and counting.
+
+The reference and the fast kernels are both built on this class; they differ in ``_step`` alone.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+import numpy as np
+
+from sgd_ref.arithmetic.rounded import Array, check_subnormals_are_kept
+from sgd_ref.base import configuration, finalization, weights
+from sgd_ref.base import learning_rate as rates
+from sgd_ref.base.call import Call
+from sgd_ref.base.counting import Counting
+from sgd_ref.base.exclusion import Exclusion
+from sgd_ref.base.fixed_setting import FixedSetting
+from sgd_ref.base.learning_rate import LearningRate
+from sgd_ref.base.loss import scaled_loss
+from sgd_ref.base.settings import Settings
+from sgd_ref.base.state import State
+from sgd_ref.base.variables import (
+    Target,
+    check_gradients,
+    check_names,
+    check_no_alias,
+    check_rebuilt,
+    check_variables,
+    check_writable,
+    positions,
+    to_dense,
+    warn_of_missing,
+)
+from sgd_ref.gradients import Gradient
+
+
+class BaseSGD(Counting, ABC):
+    """Settings, state, validation and counting of an SGD optimizer."""
+
+    momentum = FixedSetting[float]()
+    nesterov = FixedSetting[bool]()
+    weight_decay = FixedSetting[float | None]()
+    clipnorm = FixedSetting[float | None]()
+    clipvalue = FixedSetting[float | None]()
+    global_clipnorm = FixedSetting[float | None]()
+    use_ema = FixedSetting[bool]()
+    ema_momentum = FixedSetting[float]()
+    ema_overwrite_frequency = FixedSetting[int | None]()
+    name = FixedSetting[str]()
+    loss_scale_factor = FixedSetting[float | None]()
+    gradient_accumulation_steps = FixedSetting[int | None]()
+
+    def __init__(
+        self,
+        learning_rate: LearningRate = 0.01,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        weight_decay: float | None = None,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+        use_ema: bool = False,
+        ema_momentum: float = 0.99,
+        ema_overwrite_frequency: int | None = None,
+        name: str = "SGD",
+        loss_scale_factor: float | None = None,
+        gradient_accumulation_steps: int | None = None,
+    ) -> None:
+        self._learning_rate = rates.checked(learning_rate)
+        self.settings = Settings.checked(
+            momentum=momentum,
+            nesterov=nesterov,
+            weight_decay=weight_decay,
+            clipnorm=clipnorm,
+            clipvalue=clipvalue,
+            global_clipnorm=global_clipnorm,
+            use_ema=use_ema,
+            ema_momentum=ema_momentum,
+            ema_overwrite_frequency=ema_overwrite_frequency,
+            name=name,
+            loss_scale_factor=loss_scale_factor,
+            gradient_accumulation_steps=gradient_accumulation_steps,
+        )
+        self._exclusion = Exclusion()
+        self._state: State | None = None
+
+    @abstractmethod
+    def _step(self, call: Call, loss_scale: float | np.float32 | None) -> None:
+        """Advance the arrays of ``call.state`` by one call; counting is not its business."""
+
+    def build(self, variables: Sequence[Array], names: Sequence[str] | None = None) -> None:
+        """Create the state for a list of variables.
+
+        Parameters
+        ----------
+        variables : list of ndarray
+            Writable arrays of float16, bfloat16, float32 or float64, of any shape, that share no
+            memory. They are kept and updated in place.
+        names : list of str, optional
+            One for each variable; ``variable_0``, ``variable_1``, ... by default.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a variable or a name is not acceptable, or a setting is not normal in a dtype where it is
+            used. The optimizer is then as it was.
+
+        Warns
+        -----
+        UserWarning
+            If a setting strictly between 0 and 1 becomes 0 or 1 in the dtype of a variable.
+
+        Examples
+        --------
+        >>> import numpy as np, sgd_ref
+        >>> optimizer = sgd_ref.SGD(momentum=0.9)
+        >>> optimizer.build([np.zeros(3, "float16")], names=["bias"])
+        >>> optimizer.variable_names
+        ['SGD/iteration', 'SGD/learning_rate', 'SGD/bias_momentum']
+        """
+        if self._state is not None:
+            check_rebuilt(self._state.variables, self._state.names, variables, names)
+        else:
+            self._state = self._fresh_state(variables, names)
+
+    def exclude_from_weight_decay(
+        self, var_list: Sequence[Array] | None = None, var_names: Sequence[str] | None = None
+    ) -> None:
+        """Exclude variables from weight decay; a second call replaces the first.
+
+        Parameters
+        ----------
+        var_list : list of ndarray, optional
+            Variables, recognised by identity.
+        var_names : list of str, optional
+            A variable whose name contains one of these strings is excluded.
+
+        Raises
+        ------
+        TypeError
+            If an argument is not a list of arrays or of strings.
+        RuntimeError
+            If the optimizer is built already.
+
+        Examples
+        --------
+        >>> import sgd_ref
+        >>> optimizer = sgd_ref.SGD(weight_decay=0.01)
+        >>> optimizer.exclude_from_weight_decay(var_names=["bias"])
+        """
+        if self._state is not None:
+            raise RuntimeError("exclude_from_weight_decay must be called before the optimizer is built")
+        self._exclusion = Exclusion.checked(var_list, var_names)
+
+    def apply(self, gradients: Sequence[Gradient], variables: Sequence[Array] | None = None) -> None:
+        """Make one call: update the variables, or accumulate the gradients for a later update.
+
+        Parameters
+        ----------
+        gradients : list of ndarray, SparseRows, scipy.sparse array or None
+            One for each variable, of its shape and of its dtype or a narrower one. None leaves the
+            variable out of this call.
+        variables : list of ndarray, optional
+            The variables that the gradients belong to, in their order; all of them by default. On an
+            optimizer that is not built yet they build it.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If anything is not acceptable. No array and no counter has changed then.
+        RuntimeError
+            If the optimizer has no variables yet and none are given, if this thread flushes subnormal
+            numbers to zero, or if a callable learning rate calls this method.
+
+        Warns
+        -----
+        UserWarning
+            If a gradient is None; in the call that builds the optimizer also what `build` warns of.
+
+        Examples
+        --------
+        >>> import numpy as np, sgd_ref
+        >>> w, optimizer = np.array([1.0, 2.0], "float32"), sgd_ref.SGD(0.5)
+        >>> optimizer.apply([np.array([1.0, -1.0], "float32")], [w])
+        >>> w
+        array([0.5, 2.5], dtype=float32)
+        """
+        call = self._validated(gradients, variables)
+        self._perform(call, self.settings.loss_scale_factor)
+
+    @property
+    def built(self) -> bool:
+        """Whether the optimizer has its variables."""
+        return self._state is not None
+
+    @property
+    def learning_rate(self) -> np.float32:
+        """The learning rate at the present count of calls; can be set at any time.
+
+        A callable is called each time that this is read.
+        """
+        return rates.read(self._learning_rate, self.calls)
+
+    @learning_rate.setter
+    def learning_rate(self, value: LearningRate) -> None:
+        self._learning_rate = rates.checked(value)
+
+    @property
+    def velocities(self) -> list[Array]:
+        """The velocities, one for each variable; empty without momentum."""
+        return [] if self._state is None else list(self._state.velocities)
+
+    @property
+    def averages(self) -> list[Array]:
+        """The averages of the variables; empty without ``use_ema``."""
+        return [] if self._state is None else list(self._state.averages)
+
+    @property
+    def accumulators(self) -> list[Array]:
+        """The sums of gradients since the last update; empty without accumulation."""
+        return [] if self._state is None else list(self._state.accumulators)
+
+    @property
+    def variables(self) -> list[Array]:
+        """The state in the order of Keras.
+
+        The number of calls (int64) and the learning rate (float32) where it is a number, as copies of shape
+        (); then the averages, the accumulators and the velocities themselves.
+        """
+        return weights.variables(self._built_state(), self._constant_rate())
+
+    @property
+    def variable_names(self) -> list[str]:
+        """The names of ``variables``, such as ``SGD/kernel_momentum``."""
+        return weights.names(self._built_state(), self.settings.name, self._constant_rate() is not None)
+
+    def get_weights(self) -> list[Array]:
+        """Return a copy of ``variables``."""
+        return [np.array(array) for array in self.variables]
+
+    def set_weights(self, values: Sequence[Any]) -> None:
+        """Set the state from arrays in the order of ``variables``, all of it or nothing.
+
+        Parameters
+        ----------
+        values : list of ndarray
+            Of the shapes of ``variables``, and of their dtypes or narrower ones.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the number of arrays, a shape, a dtype or a counter does not fit.
+        RuntimeError
+            If the optimizer has no variables yet.
+        """
+        rate = weights.assign(self._built_state(), values, self._constant_rate())
+        if rate is not None:
+            self._learning_rate = rate
+
+    def finalize_variable_values(self, variables: Sequence[Array]) -> None:
+        """Write the averages into the variables, once training has ended.
+
+        Does nothing without ``use_ema``; before the first update it does nothing and warns.
+
+        Parameters
+        ----------
+        variables : list of ndarray
+            All arrays that the optimizer was built with, in any order; each gets its own average.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `variables` are not the variables of the optimizer.
+        RuntimeError
+            If the optimizer has no variables yet.
+
+        Warns
+        -----
+        UserWarning
+            Before the first update.
+        """
+        state = self._built_state()
+        if finalization.is_due(state, variables, self.settings.use_ema, self.iterations):
+            state.overwrite_by_averages()
+
+    def scale_loss(self, loss: Any) -> Any:
+        """Return the loss times ``loss_scale_factor``, or the loss itself where there is none.
+
+        A Python number gives a Python float; an array of one of the four dtypes is scaled in the wider of
+        float32 and its dtype, and any other dtype is a TypeError.
+        """
+        return scaled_loss(loss, self.settings.loss_scale_factor)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the settings with the keys of Keras' config.
+
+        A learning rate that is a callable, or a schedule of your own class, is None.
+        """
+        return configuration.of_sgd(self.settings, self._learning_rate)
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], learning_rate: LearningRate | None = None) -> Self:
+        """Construct an optimizer from what ``get_config`` returned, here or in Keras.
+
+        Parameters
+        ----------
+        config : mapping
+            It is not changed; missing keys take their defaults.
+        learning_rate : optional
+            Replaces that of the config; needed where that was a callable.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a key is unknown or a value not acceptable.
+
+        Examples
+        --------
+        >>> import sgd_ref
+        >>> sgd_ref.SGD.from_config(sgd_ref.SGD(momentum=0.5).get_config()).momentum
+        0.5
+        """
+        return cls(**configuration.arguments_of_sgd(config, learning_rate))
+
+    def _built_state(self) -> State:
+        if self._state is None:
+            raise RuntimeError(
+                "the optimizer has no variables yet; they must first be given, to build or in a call of apply"
+            )
+        return self._state
+
+    def _constant_rate(self) -> np.float32 | None:
+        return self._learning_rate if isinstance(self._learning_rate, np.float32) else None
+
+    def _fresh_state(self, variables: Sequence[Array], names: Sequence[str] | None) -> State:
+        checked = check_variables(variables)
+        labels = check_names(names, len(checked))
+        decayed = self._exclusion.decayed(checked, labels)
+        self.settings.check_dtypes([variable.dtype for variable in checked], self._constant_rate())
+        return self._allocated_state(labels, checked, decayed)
+
+    def _allocated_state(self, names: list[str], variables: list[Array], decayed: list[bool]) -> State:
+        """Return the state before the first call, for variables that are acceptable."""
+        return State.fresh(self.settings, names, variables, decayed)
+
+    def _quickly_validated(
+        self, gradients: Sequence[Gradient], variables: Sequence[Array] | None
+    ) -> Call | None:
+        """Return the checked call where there is a shorter way to check it than ``_validated``."""
+        return None
+
+    def _validated(self, gradients: Sequence[Gradient], variables: Sequence[Array] | None) -> Call:
+        call = self._quickly_validated(gradients, variables)
+        if call is not None:
+            return call
+        if variables is None:
+            state = self._built_state()
+            order = list(range(len(state.variables)))
+        else:
+            state = self._fresh_state(variables, None) if self._state is None else self._state
+            order = positions(variables, state.variables)
+        targets = [Target(state.names[index], state.variables[index]) for index in order]
+        check_gradients(gradients, targets)
+        check_no_alias(gradients, state.memory)
+        check_writable(state.named_arrays())
+        state.check_forms()
+        check_subnormals_are_kept()
+        learning_rate = self._rate_of_call(state)
+        warn_of_missing(gradients, targets)
+        accepted: list[Any] = [None] * len(state.variables)
+        for index, gradient in zip(order, gradients, strict=True):
+            accepted[index] = self._accepted(gradient, state.variables[index])
+        return Call(state, accepted, learning_rate)
+
+    def _rate_of_call(self, state: State) -> np.float32:
+        """Return the learning rate of the call that comes; a callable must not make one itself."""
+        before = self._state, state.calls
+        learning_rate = rates.read(self._learning_rate, state.calls)
+        if (self._state, state.calls) != before:
+            raise RuntimeError("the callable learning_rate must not call apply of its own optimizer")
+        return learning_rate
+
+    def _accepted(self, gradient: Gradient, variable: Array) -> Any:
+        """Return a gradient in the form in which ``_step`` takes it."""
+        return to_dense(gradient, variable)
+
+    def _all_finite(self, call: Call, loss_scale: float | np.float32 | None) -> bool:
+        """Whether no gradient of a call has an infinity or NaN, as it came, before the scale is undone."""
+        # The signalling NaNs of bfloat16 raise the processor's flag for invalid operations.
+        with np.errstate(invalid="ignore"):
+            return all(gradient is None or bool(np.isfinite(gradient).all()) for gradient in call.gradients)
+
+    def _perform(self, call: Call, loss_scale: float | np.float32 | None) -> None:
+        self._step(call, loss_scale)
+        call.state.calls += 1
+        self._state = call.state

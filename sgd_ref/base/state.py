@@ -1,0 +1,107 @@
+"""The state of an optimizer: its variables, what it remembers of them, and the calls made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from sgd_ref.arithmetic.rounded import Array
+from sgd_ref.base.aliasing import OccupiedMemory
+from sgd_ref.base.settings import Settings
+
+
+@dataclass
+class State:
+    """What ``apply`` reads and changes.
+
+    Attributes
+    ----------
+    names : list of str
+        Names of the variables.
+    variables : list of ndarray
+        The caller's arrays, updated in place.
+    decayed : list of bool
+        Whether weight decay applies, for each variable.
+    velocities, averages, accumulators : list of ndarray
+        One for each variable, of its shape and dtype; empty where the feature is off.
+    calls : int
+        Number of calls made.
+    """
+
+    names: list[str]
+    variables: list[Array]
+    decayed: list[bool]
+    velocities: list[Array]
+    averages: list[Array]
+    accumulators: list[Array]
+    calls: int = 0
+    memory: OccupiedMemory = field(init=False, repr=False)
+    forms: list[tuple[tuple[int, ...], np.dtype[Any]]] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.memory = OccupiedMemory(self.named_arrays())
+        self.forms = [(array.shape, array.dtype) for _, array in self.named_arrays()]
+
+    @staticmethod
+    def zeros(variable: Array) -> Array:
+        """Return memory for what is remembered of a variable."""
+        return np.zeros(variable.shape, variable.dtype)
+
+    @classmethod
+    def fresh(
+        cls, settings: Settings, names: list[str], variables: list[Array], decayed: list[bool]
+    ) -> State:
+        """Return the state before the first call: zeros wherever a feature needs memory."""
+
+        def slots(needed: bool) -> list[Array]:
+            return [cls.zeros(variable) for variable in variables] if needed else []
+
+        return cls(
+            names=names,
+            variables=variables,
+            decayed=decayed,
+            velocities=slots(settings.momentum != 0),
+            averages=slots(settings.use_ema),
+            accumulators=slots(settings.gradient_accumulation_steps is not None),
+        )
+
+    def named_arrays(self) -> list[tuple[str, Array]]:
+        """Return all that a step writes, each array with what an error message calls it."""
+        named = list(zip(self.names, self.variables, strict=True))
+        for kind, arrays in (
+            ("the velocity", self.velocities),
+            ("the average", self.averages),
+            ("the accumulator", self.accumulators),
+        ):
+            named += [(f"{kind} of {name}", array) for name, array in zip(self.names, arrays, strict=False)]
+        return named
+
+    def check_forms(self) -> None:
+        """Check that no array was given another shape or dtype in place.
+
+        Raises
+        ------
+        ValueError
+            If one was.
+        """
+        for (name, array), (shape, dtype) in zip(self.named_arrays(), self.forms, strict=True):
+            if array.shape != shape or array.dtype != dtype:
+                raise ValueError(
+                    f"{name} must be {dtype} of shape {shape}, as it was when the optimizer was built, "
+                    f"got {array.dtype} of shape {array.shape}"
+                )
+
+    def overwrite_by_averages(self) -> None:
+        """Write the averages into the variables."""
+        for variable, average in zip(self.variables, self.averages, strict=True):
+            variable[...] = average
+
+    def slots(self) -> list[tuple[str, Array]]:
+        """Return the arrays of state in the order of Keras, each with the kind of its slot."""
+        return [
+            *(("average", array) for array in self.averages),
+            *(("gradient_accumulator", array) for array in self.accumulators),
+            *(("momentum", array) for array in self.velocities),
+        ]

@@ -1,0 +1,1 @@
+"""The command ``sgd-ref``, one file a subcommand."""

@@ -1,0 +1,376 @@
+"""What ``sgd-ref explain`` does: a case step by step, and where an implementation parts from it."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from sgd_ref.arithmetic.rounded import FLOAT32, FLOAT64, Array
+from sgd_ref.conformance.cases.axes import AXES
+from sgd_ref.conformance.cases.case import Case, Record, Trajectory
+from sgd_ref.conformance.cases.catalogue import cases, make_case
+from sgd_ref.conformance.deviations import DEVIATIONS, compose
+from sgd_ref.conformance.diagnosis.parting import parting, partings, seeded
+from sgd_ref.conformance.diagnosis.replay import steps
+from sgd_ref.conformance.grading.check import Verdict, grade
+from sgd_ref.conformance.targets.running import ALL, Target, option_values, targets
+from sgd_ref.conformance.trajectories import reference
+from sgd_ref.conformance.trajectories.comparison import (
+    compare,
+    describe_units,
+    equal_bits,
+    hexadecimal,
+    units_apart,
+)
+from sgd_ref.conformance.trajectories.stages import (
+    ACCUMULATOR,
+    AVERAGE,
+    LEARNING_RATE,
+    OVERWRITTEN,
+    SHARED,
+    UPDATED,
+    VELOCITY,
+    Stage,
+    stages,
+)
+
+AS_EXPECTED, DIVERGES, COULD_NOT_RUN = 0, 1, 3
+
+MOST_ELEMENTS = 3
+MOST_CANDIDATES = 20
+REPORTED = ("variables", "velocities", "averages", "accumulators")
+
+Element = tuple[str, tuple[int, ...]]
+"""The name of a variable, and the index of one of its elements."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the reference says of a case: the stages of each call, and the record after it."""
+
+    stages: list[dict[str, Stage]]
+    records: list[Record]
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command to its parser."""
+    command.add_argument("case", help="the id of a case, or a part of it that no other id has")
+    command.add_argument(
+        "target", nargs="?", help="an implementation to compare with, as for conform; none by default"
+    )
+    for option in ("backend", "mode", "variant"):
+        values = [value for value in option_values(option) if value != ALL]
+        command.add_argument(f"--{option}", choices=values, help="of the target, as for conform")
+    command.add_argument("--call", type=int, metavar="N", help="only this call, counted from 0")
+    command.add_argument(
+        "--element",
+        type=element,
+        metavar="NAME[I,J]",
+        help="the element to show; by default the first few of each variable, or the first that differs",
+    )
+    command.add_argument(
+        "--from-observed",
+        action="store_true",
+        help="start each call of the reference from the state that the implementation reported before it",
+    )
+
+
+def find_case(text: str) -> Case:
+    """Return the case whose id is, begins with or contains a text.
+
+    Parameters
+    ----------
+    text : str
+        An id of any tier, or a part of the id of one case of the smoke or the standard tier.
+
+    Raises
+    ------
+    ValueError
+        If there is no such case or more than one; the message lists them.
+
+    Examples
+    --------
+    >>> find_case("nesterov-adds").id
+    'named/nesterov-adds-once'
+    """
+    known = {case.id: case for tier in ("standard", "smoke") for case in cases(tier)}
+    if text in known:
+        return known[text]
+    for found in ([i for i in known if i.startswith(text)], [i for i in known if text in i]):
+        if len(found) == 1:
+            return known[found[0]]
+        if found:
+            listed = "".join(f"\n  {case_id}" for case_id in found[:MOST_CANDIDATES])
+            more = len(found) - MOST_CANDIDATES
+            listed += f"\n  and {more} more" if more > 0 else ""
+            raise ValueError(f"CASE must be a part of one id, got {text!r}, a part of {len(found)}:{listed}")
+    values = text.split("/")
+    if len(values) == len(AXES) and all(
+        value in AXES[axis] for axis, value in zip(AXES, values, strict=True)
+    ):
+        return make_case(dict(zip(AXES, values, strict=True)))
+    raise ValueError(f"CASE must be the id of a case or a part of one, got {text!r}, a part of none")
+
+
+def element(text: str) -> Element:
+    """Return the variable and the index that ``name[i,j]`` names.
+
+    >>> element("kernel[6,4]"), element("scale[]")
+    (('kernel', (6, 4)), ('scale', ()))
+    """
+    match = re.fullmatch(r"(.+)\[([\d,\s]*)\]", text)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form name[i,j]")
+    return match[1], tuple(int(number) for number in match[2].replace(",", " ").split())
+
+
+def chosen(options: argparse.Namespace) -> tuple[Case, Target | None]:
+    """Return the case, and the implementation if there is one, that the arguments name.
+
+    Raises
+    ------
+    ValueError
+        If the case, the target, the call or the element is none.
+    CannotRun
+        If the target is not there to be run.
+    """
+    case = find_case(options.case)
+    _check_call(case, options.call)
+    _check_element(case, options.element)
+    if options.target is None:
+        return case, None
+    return case, targets(options.target, options.backend, options.mode, options.variant)[0]
+
+
+def run(options: argparse.Namespace, case: Case, target: Target | None, console: Console) -> int:
+    """Print what the command is asked for and return its exit status.
+
+    Returns
+    -------
+    int
+        0: shown; with an implementation, it is exact, differs by rounding or diverges in a way that is
+        known. 1: it diverges or fails. 3: it does not support the case.
+
+    Raises
+    ------
+    CannotRun
+        If the target is not there to be run.
+    """
+    _say(console, f"{case.id}: {case.notes}")
+    settings = {key: value for key, value in case.config.items() if value is not None}
+    _say(console, ", ".join(f"{key}={value!r}" for key, value in settings.items()))
+    if target is None:
+        told = Told(stages(case), reference.run(case))
+        for call in _calls(case, options.call):
+            console.print(_table_of_reference(console, case, told, call, options.element))
+        return AS_EXPECTED
+    with target.start() as implementation:
+        verdict = grade(implementation, case)
+    return _compared(options, console, target, verdict)
+
+
+def known_deviations(case: Case, observed: Trajectory) -> tuple[str, ...]:
+    """Return the names of the known deviations each of which, alone, gives every observed bit.
+
+    From the beginning of the case, or in each call from the state observed before it: some deviations lie
+    in what is kept between calls, some implementations in what they round differently in each.
+
+    >>> case = find_case("exclusion-is-a-substring")
+    >>> observed = reference.run(case, DEVIATIONS["exclusion-by-pattern"].optimizer)
+    >>> "exclusion-by-pattern" in known_deviations(case, observed)
+    True
+    """
+    replayed = steps(case, observed)
+
+    def gives_all(name: str) -> bool:
+        if compare(case, reference.run(case, *compose((name,))), observed).equal:
+            return True
+        try:
+            return all(step.match((name,)) is not None for step in replayed)
+        except (TypeError, ValueError):
+            # What was observed is no state of this deviation, either.
+            return False
+
+    return tuple(name for name in DEVIATIONS if gives_all(name))
+
+
+def _compared(options: argparse.Namespace, console: Console, target: Target, verdict: Verdict) -> int:
+    case, observed = verdict.case, verdict.trajectory
+    if observed is None:
+        _say(console, f"{target.name}: {verdict.grade}: {verdict.message}")
+        return COULD_NOT_RUN if verdict.grade == "unsupported" else DIVERGES
+    told = Told(stages(case), reference.run(case))
+    if options.from_observed:
+        try:
+            told = _from_observed(case, observed)
+        except (TypeError, ValueError) as refusal:
+            _say(console, f"the reference starts from no state like the one that was observed: {refusal}")
+    place = options.element or _place(verdict)
+    if place is not None:
+        for call in _calls(case, options.call):
+            console.print(_table_of_both(console, case, told, observed, call, place, target.name))
+    first = parting(case, observed)
+    if first is None:
+        _say(console, f"{target.name}: exact: the bits of the reference in all {len(observed)} records")
+        return AS_EXPECTED
+    own = {found.difference.call: found for found in partings(case, observed) if found is not None}
+    _say(console, f"{target.name}: {verdict.grade}; the first difference is at {first.difference}")
+    _say(console, f"its stage: {first.where}")
+    _say(console, f"calls that part by themselves, from what was observed before: {', '.join(map(str, own))}")
+    if verdict.violation is not None:
+        _say(console, f"the first value that no faithful evaluation gives: {verdict.violation}")
+        if verdict.violation.call in own:
+            _say(console, f"its stage: {own[verdict.violation.call].where}")
+    names = known_deviations(case, observed) if target.explain is None else target.explain(verdict)
+    for name in names:
+        summary = f": {DEVIATIONS[name].summary}" if name in DEVIATIONS else ""
+        _say(console, f"known deviation: {name}{summary}")
+    if not names and verdict.grade == "diverges":
+        _say(console, "no known deviation gives these bits")
+    is_known = bool(names) and target.explain is not None
+    return AS_EXPECTED if is_known or verdict.grade == "rounding" else DIVERGES
+
+
+def _place(verdict: Verdict) -> Element | None:
+    """Return the element that is wrong, else one that differs, else any."""
+    for found in (verdict.violation, verdict.difference):
+        if found is not None and found.variable:
+            return found.variable, found.element
+    pairs = zip(verdict.case.names, verdict.case.variables, strict=True)
+    return next(((name, (0,) * variable.ndim) for name, variable in pairs if variable.size), None)
+
+
+def _from_observed(case: Case, observed: Trajectory) -> Told:
+    replayed = [seeded(step) for step in steps(case, observed)]
+    return Told(
+        [taken for step in replayed for taken in stages(step)],
+        [record for step in replayed for record in reference.run(step)],
+    )
+
+
+def _check_call(case: Case, call: int | None) -> None:
+    if call is not None and not 0 <= call < len(case.gradients):
+        raise ValueError(f"--call must be from 0 to {len(case.gradients) - 1} for {case.id}, got {call}")
+
+
+def _check_element(case: Case, place: Element | None) -> None:
+    if place is None:
+        return
+    name, index = place
+    if name not in case.names:
+        raise ValueError(f"--element must name one of {', '.join(case.names)}, got {name!r}")
+    shape = case.variables[case.names.index(name)].shape
+    is_inside = len(index) == len(shape) and all(i < n for i, n in zip(index, shape, strict=True))
+    if not is_inside:
+        raise ValueError(f"--element must be an index into {name} of shape {shape}, got {list(index)}")
+
+
+def _calls(case: Case, call: int | None) -> Sequence[int]:
+    return range(len(case.gradients)) if call is None else (call,)
+
+
+def _table_of_reference(console: Console, case: Case, told: Told, call: int, place: Element | None) -> Table:
+    """Return the stages of one call, with a column for each variable."""
+    table = _table(console, f"call {call}")
+    table.add_column("stage")
+    names = case.names if place is None else (place[0],)
+    for name in names:
+        variable = case.variables[case.names.index(name)]
+        table.add_column(f"{name} {list(variable.shape)} {variable.dtype.name}")
+    for stage, arrays in told.stages[call].items():
+        if stage in SHARED:
+            table.add_row(stage, _with_bits(arrays[0]))
+        elif place is None:
+            table.add_row(stage, *(_first_few(array) for array in arrays))
+        else:
+            table.add_row(stage, _with_bits(_element_of(case, arrays, place)))
+    return table
+
+
+def _table_of_both(
+    console: Console, case: Case, told: Told, observed: Trajectory, call: int, place: Element, name: str
+) -> Table:
+    """Return the stages of one call for one element, with what was reported beside them."""
+    table = _table(console, f"call {call}, {place[0]}{list(place[1])}")
+    for column in ("stage", "reference", name, "units apart"):
+        table.add_column(column)
+    for stage, expected, got in _pairs(case, told, observed, call, place):
+        table.add_row(stage, _with_bits(expected), _with_bits(got), _distance(expected, got))
+    return table
+
+
+def _pairs(
+    case: Case, told: Told, observed: Trajectory, call: int, place: Element
+) -> Iterator[tuple[str, Array | None, Array | None]]:
+    """Yield each stage and reported quantity of a call, as the reference gives it and as observed."""
+    taken, record = told.stages[call], observed[call]
+    # What the averages overwrite is not seen any more when the call returns.
+    reported = {OVERWRITTEN if OVERWRITTEN in taken else UPDATED: "variables"}
+    reported |= {VELOCITY: "velocities", AVERAGE: "averages", ACCUMULATOR: "accumulators"}
+    for stage, arrays in taken.items():
+        if stage == LEARNING_RATE:
+            rate = record.get("learning_rate")
+            yield stage, arrays[0], None if rate is None else np.asarray(rate, FLOAT32)
+        elif stage in SHARED:
+            yield stage, arrays[0], None
+        else:
+            got = _reported(case, record, reported.get(stage), place)
+            yield stage, _element_of(case, arrays, place), got
+    for stage, quantity in reported.items():
+        expected = _reported(case, told.records[call], quantity, place)
+        if stage not in taken and expected is not None:
+            yield f"{quantity}, left alone", expected, _reported(case, record, quantity, place)
+
+
+def _reported(case: Case, record: Record, quantity: str | None, place: Element) -> Array | None:
+    arrays = None if quantity is None else record.get(quantity)
+    return _element_of(case, arrays, place) if arrays else None
+
+
+def _element_of(case: Case, arrays: Sequence[Any], place: Element) -> Array | None:
+    name, index = place
+    array = arrays[case.names.index(name)]
+    if array is None:
+        return None
+    # The norm of a variable is one number for all of its elements.
+    return np.asarray(array if array.ndim < len(index) else array[index])
+
+
+def _table(console: Console, title: str) -> Table:
+    is_terminal = console.is_terminal
+    return Table(title=title, title_justify="left", box=box.ROUNDED if is_terminal else None)
+
+
+def _first_few(array: Array | None) -> str:
+    if array is None:
+        return ""
+    numbers = [_number(number) for number in array.reshape(-1)[:MOST_ELEMENTS]]
+    return " ".join([*numbers, "..."] if array.size > MOST_ELEMENTS else numbers)
+
+
+def _number(number: Any) -> str:
+    return f"{float(number):.{17 if number.dtype == FLOAT64 else 9}g}"
+
+
+def _with_bits(number: Array | None) -> str:
+    return "" if number is None else f"{hexadecimal(number)} {_number(number)}"
+
+
+def _distance(expected: Array | None, got: Array | None) -> str:
+    if expected is None or got is None:
+        return ""
+    if equal_bits(expected, got).all():
+        return "0"
+    return describe_units(float(units_apart(expected, got)))
+
+
+def _say(console: Console, line: str) -> None:
+    console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,131 @@
+"""The command ``sgd-ref golden``."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress
+
+from sgd_ref.conformance.golden.format import location
+from sgd_ref.conformance.golden.tools import diffing, listing, writing
+from sgd_ref.conformance.golden.tools.verifying import verify
+
+FINE, DIFFERS, WRONG_USAGE, COULD_NOT_RUN = 0, 1, 2, 3
+
+EPILOG = "Exit status: 0 fine, 1 differs, 2 wrong usage, 3 could not run."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what ``sgd-ref golden`` takes."""
+    actions = parser.add_subparsers(title="actions", required=True, metavar="ACTION", dest="action")
+
+    def action(name: str, help_text: str) -> argparse.ArgumentParser:
+        return actions.add_parser(name, help=help_text, description=f"{help_text}.", epilog=EPILOG)
+
+    write = action("write", "write all golden data, the same bytes on every machine; this takes some minutes")
+    write.add_argument("folder", nargs="?", type=Path, help="default: that of this installation")
+    verify_ = action("verify", "check that the golden data is whole and what the reference answers")
+    verify_.add_argument("folder", nargs="?", type=Path, help="default: that of this installation")
+    verify_.add_argument("--no-replay", action="store_true", help="do not run the reference")
+    diff = action("diff", "say what changed from one folder to another, by case and field")
+    diff.add_argument("old", type=Path)
+    diff.add_argument("new", type=Path)
+    list_ = action("list", "list all entries")
+    list_.add_argument("-k", dest="pattern", type=_pattern, help="only ids that this expression matches")
+    show = action("show", "show one entry to read")
+    show.add_argument("id", help="as sgd-ref golden list shows it")
+    for reading in (list_, show):
+        reading.add_argument("--folder", type=Path, help="default: that of this installation")
+
+
+def run(options: argparse.Namespace, console: Console) -> int:
+    """Run the action that was chosen and return the exit status."""
+    actions: dict[str, Callable[[argparse.Namespace, Console], int]] = {
+        "write": _write,
+        "verify": _verify,
+        "diff": _diff,
+        "list": _list,
+        "show": _show,
+    }
+    try:
+        return actions[options.action](options, console)
+    except (OSError, ValueError) as problem:
+        print(f"sgd-ref: {problem}", file=sys.stderr)
+        return COULD_NOT_RUN
+
+
+def _write(options: argparse.Namespace, console: Console) -> int:
+    folder = options.folder or location.folder()
+    with _progress() as advance:
+        writing.write(folder, advance)
+    console.print(f"wrote {folder}", markup=False, highlight=False, soft_wrap=True)
+    return FINE
+
+
+def _verify(options: argparse.Namespace, console: Console) -> int:
+    folder = options.folder or location.folder()
+    if not folder.is_dir():
+        raise FileNotFoundError(f"there is no folder {folder}")
+    with _progress() as advance:
+        found = verify(folder, not options.no_replay, advance)
+    for line in found.problems:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    for reason in found.not_run:
+        console.print(f"NOT CHECKED: {reason}", markup=False, highlight=False, soft_wrap=True)
+    count = len(found.problems)
+    summary = f"{count} problem{'' if count == 1 else 's'}" if count else "as it should be"
+    console.print(f"{folder}: {summary}", markup=False, highlight=False, soft_wrap=True)
+    if found.problems:
+        return DIFFERS
+    return COULD_NOT_RUN if found.not_run else FINE
+
+
+def _diff(options: argparse.Namespace, console: Console) -> int:
+    lines = list(diffing.differences(options.old, options.new))
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    return DIFFERS if lines else FINE
+
+
+def _list(options: argparse.Namespace, console: Console) -> int:
+    places = location.places(options.folder or location.folder())
+    chosen = [
+        place
+        for place in places
+        if options.pattern is None or options.pattern.search(location.id_of(place.entry))
+    ]
+    console.print(listing.table(chosen))
+    console.print(f"{len(chosen)} entries", highlight=False)
+    return FINE
+
+
+def _show(options: argparse.Namespace, console: Console) -> int:
+    for place in location.places(options.folder or location.folder()):
+        if location.id_of(place.entry) == options.id:
+            for line in listing.description(place):
+                console.print(line, markup=False, highlight=False, soft_wrap=True)
+            return FINE
+    print(f"sgd-ref: there is no entry {options.id!r}; sgd-ref golden list shows all", file=sys.stderr)
+    return WRONG_USAGE
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str], None]]:
+    """Show the file that was done last, on a terminal only."""
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda path: bar.update(task, advance=1, description=path)
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    try:
+        return re.compile(text)
+    except re.error as problem:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a regular expression: {problem}") from problem

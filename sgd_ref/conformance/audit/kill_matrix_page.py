@@ -1,0 +1,111 @@
+"""The page of the kill matrix: what is rejected where, and what tests with tolerances would have said."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from sgd_ref.conformance.audit.tolerances import TOLERANCES
+from sgd_ref.conformance.cases.case import Case
+from sgd_ref.conformance.cases.catalogue import cases
+from sgd_ref.conformance.cases.contested import contested
+from sgd_ref.conformance.cases.expectations import Entry, read
+from sgd_ref.conformance.deviations import DEVIATIONS
+
+PAGE = Path(__file__).with_name("pages") / "kill_matrix.md"
+
+
+def page() -> str:
+    """Return the page for the data as they are."""
+    content = read()
+    standard = cases("standard")
+    smoke = {case.id for case in cases("smoke")}
+    open_ground = {case.id for case in standard if contested(case)}
+    return "\n".join(
+        [
+            *_introduction(content, standard, open_ground),
+            *_deviations(content["deviations"], smoke, open_ground),
+            *_faithful(content["faithful"]),
+            *_cases(standard, open_ground),
+        ]
+    )
+
+
+def _introduction(
+    content: Mapping[str, Mapping[str, Entry]], standard: Sequence[Case], open_ground: set[str]
+) -> list[str]:
+    wrong, faithful = content["deviations"], content["faithful"]
+    killed = {name: _kills(entry, open_ground) for name, entry in wrong.items()}
+    on_open_ground = [name for name, kills in killed.items() if not kills]
+    rest = [len(kills) for kills in killed.values() if kills]
+    lines = [
+        "# The kill matrix",
+        "",
+        f"{len(wrong)} deviations and {len(faithful)} faithful variants, each run over the {len(standard)} "
+        "cases of the standard tier and judged by the derived bounds. Written by "
+        "`python -m sgd_ref.conformance.audit.kill_matrix --update`; the tests compare it with what is "
+        "computed. The matrix itself, case by case, is `kill_matrix.json` in the folder above.",
+        "",
+        f"- Rejected: {sum(entry.is_rejected for entry in wrong.values())} of {len(wrong)} deviations, in at "
+        f"least {min(rest)} cases each. The others concern contested ground alone: "
+        f"{', '.join(on_open_ground)}.",
+        f"- Rejected: {sum(entry.is_rejected for entry in faithful.values())} of {len(faithful)} faithful "
+        "variants.",
+    ]
+    lines += [
+        f"- `{judge}` on the same cases rejects {sum(e.noticing[judge] > 0 for e in wrong.values())} of "
+        f"{len(wrong)} deviations, and {sum(e.noticing[judge] > 0 for e in faithful.values())} of "
+        f"{len(faithful)} faithful variants."
+        for judge in TOLERANCES
+    ]
+    return [*lines, ""]
+
+
+def _deviations(entries: Mapping[str, Entry], smoke: set[str], open_ground: set[str]) -> list[str]:
+    lines = [
+        "## Deviations",
+        "",
+        "Number of cases that reject each, of uncontested ones: in all, of those in which nothing is "
+        "rounded, and of the smoke tier; then in how many cases a tolerance rejects it.",
+        "",
+        f"| deviation | cases | exact | smoke | {' | '.join(TOLERANCES)} | reported |",
+        f"|---|---|---|---|{'---|' * len(TOLERANCES)}---|",
+    ]
+    for name, entry in entries.items():
+        kills = _kills(entry, open_ground)
+        address = DEVIATIONS[name].address
+        lines.append(
+            f"| {name} | {len(kills)} | {sum(kill.startswith('exact/') for kill in kills)} | "
+            f"{sum(kill in smoke for kill in kills)} | "
+            f"{' | '.join(str(entry.noticing[judge]) for judge in TOLERANCES)} | "
+            f"{f'<{address}>' if address else ''} |"
+        )
+    return [*lines, ""]
+
+
+def _faithful(entries: Mapping[str, Entry]) -> list[str]:
+    lines = [
+        "## Faithful variants",
+        "",
+        "Number of cases that reject each; in which its bits differ from the reference; and in how many "
+        "cases a tolerance rejects it, wrongly.",
+        "",
+        f"| variant | rejected | other bits | {' | '.join(TOLERANCES)} |",
+        f"|---|---|---|{'---|' * len(TOLERANCES)}",
+    ]
+    for name, entry in entries.items():
+        noticing = " | ".join(str(entry.noticing[judge]) for judge in TOLERANCES)
+        lines.append(f"| {name} | {len(entry.exposing)} | {len(entry.rounding)} | {noticing} |")
+    return [*lines, ""]
+
+
+def _cases(standard: Sequence[Case], open_ground: set[str]) -> list[str]:
+    lines = ["## Cases", "", "How many deviations each case exposes.", "", "| case | exposes |", "|---|---|"]
+    for case in standard:
+        mark = " (contested)" if case.id in open_ground else ""
+        lines.append(f"| {case.id}{mark} | {len(case.exposes)} |")
+    return [*lines, ""]
+
+
+def _kills(entry: Entry, open_ground: set[str]) -> list[str]:
+    return [case_id for case_id in entry.exposing if case_id not in open_ground]

@@ -1,0 +1,227 @@
+"""Widths of the bounds: how far a faithful evaluation may be from the reference, measured and published.
+
+The width of a bound is the largest distance of an allowed number from the result of the reference, in units
+in the last place. The cases are those of the standard tier, read along the trajectory of the reference
+itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from sgd_ref.arithmetic.rounded import FLOAT64, FORMATS, Array, convert
+from sgd_ref.conformance.bounds.enclosure import Enclosure
+from sgd_ref.conformance.bounds.walk import Walk
+from sgd_ref.conformance.cases.case import Case, Trajectory
+from sgd_ref.conformance.cases.catalogue import cases as catalogue
+from sgd_ref.conformance.trajectories import reference
+from sgd_ref.conformance.trajectories.comparison import LISTS, units_apart
+
+PAGE = Path(__file__).parents[1] / "pages" / "bounds.md"
+
+READINGS = STEP_BY_STEP, FREE_RUNNING = "step by step", "free-running"
+OTHER, CANCELLATION = "ordinary", "cancellation"
+
+SMALLEST_SHARE = 0.25
+"""A result below this share of its largest addend is a cancellation."""
+
+HEADINGS = {
+    STEP_BY_STEP: "Step by step: every call goes on from the state of the reference",
+    FREE_RUNNING: "Free-running: what was computed last, from the start, with a hidden wider state",
+}
+
+INTRODUCTION = """\
+# Widths of the bounds
+
+Written by `python -m sgd_ref.conformance.audit.widths --update` and compared by the tests.
+
+For each result of the reference over the standard tier: how far from it, in units in the last place, is the
+farthest number that some faithful evaluation of the documented formulas may give? All elements are counted
+whose result is finite and computed, not copied. A *cancellation* is a result below a quarter of the larger
+of the old value and the change: there the units are small beside what was rounded on the way. *Points* is the
+share of elements for which only the bits of the reference are allowed, often because nothing is rounded; the
+last column is the median of the others. Units and shares have two digits.
+"""
+
+Group = tuple[str, str, str, str]
+"""Reading, quantity, name of the dtype, and whether the results are cancellations."""
+
+
+@dataclass(frozen=True)
+class Width:
+    """The bounds of one group of elements.
+
+    Attributes
+    ----------
+    count : int
+        Number of elements.
+    median, ninth_decile, largest : float
+        Of their bounds, in units in the last place.
+    share_of_points : float
+        Share of those for which only the bits of the reference are allowed, from 0 to 1.
+    median_of_others : float
+        In units, of the bounds that are no points; 0 where all are.
+    """
+
+    count: int
+    median: float
+    ninth_decile: float
+    largest: float
+    share_of_points: float
+    median_of_others: float
+
+
+def widths(cases: Iterable[Case]) -> dict[Group, Width]:
+    """Return the widths of the bounds of every group of elements that the cases have.
+
+    Elements of which the reference gives no finite number have no bound and are left out, and so is what
+    is only copied, in which nothing is rounded.
+
+    Raises
+    ------
+    ArithmeticError
+        If the reference is outside of its own bounds.
+
+    Examples
+    --------
+    >>> from sgd_ref import conformance
+    >>> case = next(case for case in conformance.cases() if case.id == "exact/momentum/float32")
+    >>> widths([case])["step by step", "velocities", "float32", "ordinary"].largest
+    0.0
+    """
+    parts: dict[Group, list[Array]] = defaultdict(list)
+    for case in cases:
+        trajectory = reference.run(case)
+        for reading in READINGS:
+            for found in _found(case, trajectory, reading):
+                units = _units(found)
+                cancels = _cancels(found)
+                for kind, chosen in ((CANCELLATION, cancels), (OTHER, ~cancels)):
+                    group = (reading, found.quantity, found.result.dtype.name, kind)
+                    parts[group].append(units[chosen & np.isfinite(found.result)])
+    joined = {group: np.concatenate(units) for group, units in parts.items()}
+    return {group: _width(units) for group, units in joined.items() if units.size}
+
+
+@dataclass(frozen=True)
+class _Found:
+    """The results of one call for one array, flat, and what was possible in their place."""
+
+    quantity: str
+    old: Array
+    result: Array
+    possible: Enclosure
+
+
+def _found(case: Case, trajectory: Trajectory, reading: str) -> Iterator[_Found]:
+    walk = Walk(case, trajectory, trajectory, {}, is_state_hidden=reading == FREE_RUNNING, everywhere=True)
+    violation = walk.first_violation()
+    if violation is not None:
+        raise ArithmeticError(f"the reference is outside of its own bounds in {case.id}: {violation}")
+    entries = walk.enclosed
+    if reading == FREE_RUNNING:
+        last = {entry[1:3]: entry for entry in entries}
+        entries = list(last.values())
+    for call, quantity, position, possible in entries:
+        result = trajectory[call][quantity][position].reshape(-1)
+        yield _Found(quantity, _before(case, trajectory, call, quantity, position), result, possible)
+
+
+def _before(case: Case, trajectory: Trajectory, call: int, quantity: str, position: int) -> Array:
+    """Return the array that one call replaced, flat."""
+    if call > 0:
+        arrays = trajectory[call - 1][quantity]
+    elif quantity == "variables":
+        arrays = case.variables
+    else:
+        arrays = () if case.state is None else getattr(case.state, quantity)
+    variable = case.variables[position]
+    return np.asarray(arrays[position] if arrays else np.zeros_like(variable)).reshape(-1)
+
+
+def _units(found: _Found) -> Array:
+    """Return the distance of the farther end of each interval."""
+    lower, upper = (
+        convert(np.asarray(end, FLOAT64), found.result.dtype)
+        for end in (found.possible.lower, found.possible.upper)
+    )
+    return np.maximum(units_apart(found.result, lower), units_apart(found.result, upper))
+
+
+def _cancels(found: _Found) -> Array:
+    """Return where the result is small beside the old value, or beside what it was changed by."""
+    old, result = convert(found.old, FLOAT64), convert(found.result, FLOAT64)
+    with np.errstate(all="ignore"):
+        largest = np.maximum(np.abs(old), np.abs(result - old))
+        return np.asarray(np.abs(result) < SMALLEST_SHARE * largest)
+
+
+def _width(units: Array) -> Width:
+    others = units[units > 0]
+    return Width(
+        count=units.size,
+        median=_quantile(units, 0.5),
+        ninth_decile=_quantile(units, 0.9),
+        largest=float(units.max()),
+        share_of_points=1 - others.size / units.size,
+        median_of_others=_quantile(others, 0.5) if others.size else 0.0,
+    )
+
+
+def _quantile(units: Array, share: float) -> float:
+    """Return the least of the bounds that as large a share of them does not exceed."""
+    return float(np.quantile(units, share, method="inverted_cdf"))
+
+
+def page(found: Mapping[Group, Width]) -> str:
+    """Return the published page, in Markdown.
+
+    Figures have two digits, so that they are the same on every machine.
+    """
+    return "\n".join([INTRODUCTION, *(line for reading in READINGS for line in _table(found, reading))])
+
+
+def _table(found: Mapping[Group, Width], reading: str) -> Iterator[str]:
+    yield f"## {HEADINGS[reading]}\n"
+    columns = ("quantity", "dtype", "result", "elements", "median", "90 % are at most", "largest", "points")
+    yield f"| {' | '.join(columns)} | median of the others |"
+    yield "|---|---|---|---:|---:|---:|---:|---:|---:|"
+    for quantity in LISTS:
+        for dtype in FORMATS:
+            for kind in (OTHER, CANCELLATION):
+                width = found.get((reading, quantity, dtype.name, kind))
+                if width is not None:
+                    yield f"| {quantity} | {dtype.name} | {kind} | {_figures(width)} |"
+    yield ""
+
+
+def _figures(width: Width) -> str:
+    figures = (
+        width.median,
+        width.ninth_decile,
+        width.largest,
+        width.share_of_points,
+        width.median_of_others,
+    )
+    return " | ".join([str(width.count), *(f"{figure:.2g}" for figure in figures)])
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the page, or write it where it is published."""
+    parser = argparse.ArgumentParser(description="Compute the widths of the bounds over the standard tier.")
+    parser.add_argument("--update", action="store_true", help=f"write {PAGE.name} instead of printing it")
+    text = page(widths(catalogue("standard")))
+    if parser.parse_args(arguments).update:
+        PAGE.write_text(text, encoding="utf-8")
+    else:
+        print(text, end="")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What is asked: a case, the axes of its features, and the catalogue of all cases."""

@@ -1,0 +1,289 @@
+"""The catalogue: combinations of features become cases; degenerate ones are refused."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from itertools import product
+from typing import Any, NamedTuple, overload
+
+import numpy as np
+
+from sgd_ref.arithmetic.rounded import BFLOAT16, Array
+from sgd_ref.conformance.cases.axes import (
+    AXES,
+    CALLABLE_RATES,
+    DYNAMIC_GROWTH_STEPS,
+    LOSS_SCALES,
+    NUMBERS,
+    SCHEDULE_UNITS,
+    SCHEDULES,
+    Features,
+    combination,
+    every_pair,
+)
+from sgd_ref.conformance.cases.case import Case, LossScaling
+from sgd_ref.conformance.cases.contested import contested
+from sgd_ref.conformance.cases.degenerate import refuse_degenerate
+from sgd_ref.conformance.cases.expectations import cover, with_exposed
+from sgd_ref.conformance.cases.named import named_cases
+from sgd_ref.conformance.cases.numbers import (
+    Numbers,
+    readonly,
+    with_special_gradient,
+    with_special_weights,
+    with_subnormals,
+)
+from sgd_ref.gradients import SparseRows
+
+TIERS = ("smoke", "standard", "full")
+
+SHAPES: dict[str, tuple[int, ...]] = {
+    "kernel": (7, 5),
+    "bias": (5,),
+    "table": (17, 4),
+    "scale": (),
+    "nothing": (0,),
+}
+MIXED = {
+    "kernel": "float32",
+    "bias": "float16",
+    "table": "bfloat16",
+    "scale": "float32",
+    "nothing": "float16",
+}
+
+PLAINEST = {axis: values[0] for axis, values in AXES.items()}
+
+# Their norms lie on both sides of the thresholds of the clippings.
+MAGNITUDES = (1.0, 0.25, 3.0)
+
+
+def cases(tier: str = "standard") -> Sequence[Case]:
+    """Return the cases of a tier.
+
+    Parameters
+    ----------
+    tier : str
+        "smoke": plain cases, and the fewest others that expose every known deviation, for seconds.
+        "standard": each feature alone, every pair of values of any two feature axes, combinations on which
+        every evaluation in the documented order gives the same bits, and the named cases. "full": the
+        product of all axes, made one by one as they are asked for.
+
+    Returns
+    -------
+    sequence of Case
+
+    Raises
+    ------
+    ValueError
+        If there is no such tier.
+
+    Examples
+    --------
+    >>> len(cases("smoke")) < len(cases("standard")) < len(cases("full"))
+    True
+    """
+    if tier == "full":
+        return FullProduct()
+    if tier == "standard":
+        return _standard()
+    if tier == "smoke":
+        return _smoke()
+    raise ValueError(f"tier must be one of {', '.join(TIERS)}, got {tier!r}")
+
+
+class FullProduct(Sequence[Case]):
+    """The product of all axes; a case is made when it is asked for."""
+
+    def __len__(self) -> int:
+        return math.prod(len(values) for values in AXES.values())
+
+    @overload
+    def __getitem__(self, index: int) -> Case: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Case]: ...
+    def __getitem__(self, index: int | slice) -> Case | Sequence[Case]:
+        if isinstance(index, slice):
+            return [self[position] for position in range(*index.indices(len(self)))]
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"index must be below {len(self)}, got {index}")
+        return make_case(combination(index % len(self)))
+
+    def __iter__(self) -> Iterator[Case]:
+        return (self[index] for index in range(len(self)))
+
+
+@cache
+def _standard() -> tuple[Case, ...]:
+    return with_exposed(standard_candidates())
+
+
+@cache
+def standard_candidates() -> tuple[Case, ...]:
+    """Return the cases of the standard tier before they are known to expose anything."""
+    chosen = (*_single_features(), *every_pair(), *_plain_ground())
+    combinations = {case_id(features): features for features in chosen}
+    return (*(make_case(features) for features in combinations.values()), *named_cases())
+
+
+@cache
+def _smoke() -> tuple[Case, ...]:
+    plain = _standard()[: len(AXES["update"])]
+    chosen = {case.id for case in cover([case for case in _standard() if not contested(case)])}
+    return (*plain, *(case for case in _standard()[len(plain) :] if case.id in chosen))
+
+
+def _single_features() -> Iterator[Features]:
+    """One feature at a time, for implementations that offer few, and so that a mismatch names it."""
+    for dtype, update in product(AXES["dtype"], AXES["update"]):
+        yield PLAINEST | {"dtype": dtype, "update": update}
+    for axis, values in AXES.items():
+        for value in values[1:]:
+            yield PLAINEST | {"update": "momentum", axis: value}
+
+
+def _plain_ground() -> Iterator[Features]:
+    """Combinations on which every evaluation in the documented order gives the same bits."""
+    variations = (
+        {"learning_rate": "constant", "clipping": "clipvalue"},
+        {"learning_rate": "piecewise", "averages": "averages", "gradients": "missing"},
+        {"learning_rate": "callable", "accumulation": "2", "settings": "decimal"},
+        {"learning_rate": "piecewise", "averages": "overwrite", "loss_scaling": "fixed"},
+    )
+    grid = product(AXES["dtype"], AXES["update"], AXES["weight_decay"])
+    for index, (dtype, update, weight_decay) in enumerate(grid):
+        variation = variations[index % len(variations)]
+        yield PLAINEST | {"dtype": dtype, "update": update, "weight_decay": weight_decay} | variation
+
+
+def case_id(features: Features) -> str:
+    """Return the id of the case of a combination: its values in the order of the axes."""
+    return "/".join(features[axis] for axis in AXES)
+
+
+def make_case(features: Features) -> Case:
+    """Return the case of a combination of features.
+
+    Raises
+    ------
+    ValueError
+        If an axis is missing or a value unknown, or the case is degenerate.
+    """
+    for axis, values in AXES.items():
+        if features.get(axis) not in values:
+            raise ValueError(f"features[{axis!r}] must be one of {values}, got {features.get(axis)!r}")
+    identifier = case_id(features)
+    arrays = _arrays(features, identifier)
+    config, rates, units = _config(features, len(arrays.gradients))
+    case = Case(
+        id=identifier,
+        config=config,
+        names=tuple(SHAPES),
+        variables=arrays.variables,
+        gradients=arrays.gradients,
+        excluded_from_weight_decay=("bias",) if features["weight_decay"] == "exclusion" else (),
+        loss_scaling=LossScaling(LOSS_SCALES["dynamic"], DYNAMIC_GROWTH_STEPS)
+        if features["loss_scaling"] == "dynamic"
+        else None,
+        learning_rate_calls=rates,
+        finalize=features["averages"] != "none",
+        features=dict(features),
+        learning_rate_units=units,
+        notes="a combination of the feature axes",
+    )
+    refuse_degenerate(case)
+    return case
+
+
+def _config(features: Features, calls: int) -> tuple[dict[str, Any], tuple[float, ...] | None, int]:
+    """Return the config, the values of a callable learning rate, and the units a schedule may be off."""
+    numbers = NUMBERS[features["settings"]]
+    kind = features["learning_rate"]
+    learning_rate: Any = numbers.learning_rate if kind == "constant" else None
+    rates = None
+    if kind == "callable":
+        values = CALLABLE_RATES[features["settings"]]
+        rates = tuple(values[call % len(values)] for call in range(calls))
+    elif kind != "constant":
+        learning_rate = SCHEDULES[features["settings"]][kind]
+    clipping, accumulation = features["clipping"], features["accumulation"]
+    scaling = features["loss_scaling"]
+    config = {
+        "learning_rate": learning_rate,
+        "momentum": 0.0 if features["update"] == "plain" else numbers.momentum,
+        "nesterov": features["update"] == "nesterov",
+        "weight_decay": None if features["weight_decay"] == "none" else numbers.weight_decay,
+        "clipnorm": numbers.clipnorm if clipping == "clipnorm" else None,
+        "clipvalue": numbers.clipvalue if clipping == "clipvalue" else None,
+        "global_clipnorm": numbers.global_clipnorm if clipping == "global_clipnorm" else None,
+        "use_ema": features["averages"] != "none",
+        "ema_momentum": numbers.ema_momentum,
+        "ema_overwrite_frequency": 2 if features["averages"] == "overwrite" else None,
+        "name": "SGD",
+        "loss_scale_factor": LOSS_SCALES[scaling] if scaling.startswith("fixed") else None,
+        "gradient_accumulation_steps": None if accumulation == "none" else int(accumulation),
+    }
+    return config, rates, SCHEDULE_UNITS.get(kind, 0)
+
+
+class _Arrays(NamedTuple):
+    variables: tuple[Array, ...]
+    gradients: tuple[tuple[Array | SparseRows | None, ...], ...]
+
+
+def _arrays(features: Features, identifier: str) -> _Arrays:
+    stream = Numbers(identifier)
+    dtypes = _dtypes(features["dtype"])
+    calls = 9 if features["accumulation"] == "none" else 12
+    scale = LOSS_SCALES.get(features["loss_scaling"], 1.0)
+    variables = []
+    for name, shape in SHAPES.items():
+        weights = stream.array(shape, dtypes[name], 2.0)
+        if features["values"] == "special":
+            weights = with_special_weights(weights)
+        elif features["values"] == "subnormal":
+            weights = with_subnormals(weights)
+        variables.append(readonly(weights))
+    gradients = []
+    for call in range(calls):
+        magnitude = MAGNITUDES[call % len(MAGNITUDES)] * scale
+        gradients.append(
+            tuple(
+                _gradient(features, stream, shape, dtypes[name], magnitude, call, calls, position)
+                for position, (name, shape) in enumerate(SHAPES.items())
+            )
+        )
+    return _Arrays(tuple(variables), tuple(gradients))
+
+
+def _gradient(
+    features: Features,
+    stream: Numbers,
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    magnitude: float,
+    call: int,
+    calls: int,
+    position: int,
+) -> Array | SparseRows | None:
+    if features["gradients"] == "missing" and (2 * call + position) % len(SHAPES) == 0:
+        return None
+    sparse = features["gradients"] == "sparse" and len(shape) == 2
+    rows = stream.rows(shape, dtype, magnitude) if sparse else None
+    values = stream.array(shape, dtype, magnitude) if rows is None else rows.values
+    if features["values"] == "special":
+        values = with_special_gradient(values, call, calls)
+    elif features["values"] == "subnormal":
+        values = with_subnormals(values)
+    if features["loss_scaling"] == "dynamic" and call == 4 and position == 0:
+        values = np.array(values)
+        values.reshape(-1)[-1] = math.inf
+    readonly(values)
+    return values if rows is None else SparseRows(readonly(rows.indices), values, shape)
+
+
+def _dtypes(kind: str) -> Mapping[str, np.dtype[Any]]:
+    names = MIXED if kind == "mixed" else dict.fromkeys(SHAPES, kind)
+    return {name: BFLOAT16 if dtype == "bfloat16" else np.dtype(dtype) for name, dtype in names.items()}

@@ -1,0 +1,169 @@
+"""Contested ground: the closed list of questions that the documentation and the code of Keras leave open.
+
+Cases that depend on an answer are graded and shown like any other, but never decide the verdict.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from sgd_ref.arithmetic.rounded import Array
+from sgd_ref.conformance.cases.case import Case
+from sgd_ref.gradients import SparseRows
+
+
+class Question(NamedTuple):
+    """A question left open, the answer chosen here, and whether a case depends on it."""
+
+    name: str
+    answer: str
+    concerns: Callable[[Case], bool]
+
+
+def missing_on_update_call(case: Case) -> bool:
+    """Whether a variable that has accumulated something has no gradient when its window ends."""
+    steps = case.config.get("gradient_accumulation_steps")
+    if steps is None:
+        return False
+    calls = 0 if case.state is None else case.state.calls
+    nothing = [False] * len(case.variables)
+    accumulated = nothing
+    if case.state is not None and case.state.accumulators:
+        accumulated = [bool((accumulator != 0).any()) for accumulator in case.state.accumulators]
+    for gradients in case.gradients:
+        if case.loss_scaling is not None and any(_is_not_finite(gradient) for gradient in gradients):
+            # The call is skipped, and not counted.
+            continue
+        calls += 1
+        pairs = list(zip(gradients, accumulated, strict=True))
+        if calls % steps:
+            accumulated = [gradient is not None or something for gradient, something in pairs]
+        elif any(gradient is None and something for gradient, something in pairs):
+            return True
+        else:
+            accumulated = nothing
+    return False
+
+
+def polynomial_cycle_at_multiple(case: Case) -> bool:
+    """Whether a cyclic polynomial is read at an exact multiple of its period."""
+    schedule = case.config.get("learning_rate")
+    if not isinstance(schedule, dict) or schedule["class_name"] != "PolynomialDecay":
+        return False
+    period = schedule["config"]["decay_steps"]
+    first = 0 if case.state is None else case.state.calls
+    steps = range(max(first, 1), first + len(case.gradients))
+    return bool(schedule["config"].get("cycle")) and any(step % period == 0 for step in steps)
+
+
+def restarts_lowered_to_a_minimum(case: Case) -> bool:
+    """Whether a cosine with restarts has both a minimum and a factor for the height of its restarts."""
+    schedule = case.config.get("learning_rate")
+    if not isinstance(schedule, dict) or schedule["class_name"] != "CosineDecayRestarts":
+        return False
+    settings = schedule["config"]
+    return bool(settings.get("alpha", 0.0) != 0.0 and settings.get("m_mul", 1.0) != 1.0)
+
+
+def wide_global_norm(case: Case) -> bool:
+    """Whether the gradients under a global norm have different dtypes."""
+    dtypes = {variable.dtype for variable in case.variables}
+    return case.config.get("global_clipnorm") is not None and len(dtypes) > 1
+
+
+def narrow_gradient_of_float64(case: Case) -> bool:
+    """Whether a gradient that is narrower than its float64 variable is unscaled."""
+    scaled = case.config.get("loss_scale_factor") is not None or case.loss_scaling is not None
+    return scaled and any(
+        gradient is not None and variable.dtype == np.float64 and gradient.dtype != np.float64
+        for gradients in case.gradients
+        for variable, gradient in zip(case.variables, gradients, strict=True)
+    )
+
+
+def narrow_duplicate_rows(case: Case) -> bool:
+    """Whether rows that occur twice come in a dtype narrower than that of their variable."""
+    return any(
+        isinstance(gradient, SparseRows)
+        and gradient.dtype != variable.dtype
+        and len(np.unique(gradient.indices)) < len(gradient.indices)
+        for gradients in case.gradients
+        for variable, gradient in zip(case.variables, gradients, strict=True)
+    )
+
+
+def loss_scale_at_a_limit(case: Case) -> bool:
+    """Whether the loss scale could double to infinity or be halved below the smallest normal number."""
+    if case.loss_scaling is None:
+        return False
+    start, counted = case.loss_scaling.initial_scale, 0
+    if case.state is not None:
+        start = start if case.state.loss_scale is None else case.state.loss_scale
+        counted = case.state.growth_counter or 0
+    doublings = (counted + len(case.gradients)) // case.loss_scaling.dynamic_growth_steps
+    halvings = sum(any(_is_not_finite(gradient) for gradient in call) for call in case.gradients)
+    exponent = math.log2(start)
+    return exponent + doublings >= 128 or exponent - halvings < -126
+
+
+QUESTIONS = (
+    Question(
+        "missing-on-update-call",
+        "a variable whose gradient is missing when its window ends is not updated, and what it has "
+        "accumulated is dropped",
+        missing_on_update_call,
+    ),
+    Question(
+        "polynomial-cycle-at-multiple",
+        "at an exact multiple of decay_steps a cyclic PolynomialDecay has its end value",
+        polynomial_cycle_at_multiple,
+    ),
+    Question(
+        "restarts-lowered-to-a-minimum",
+        "m_mul lowers the part of the cosine above the minimum alpha, not the minimum",
+        restarts_lowered_to_a_minimum,
+    ),
+    Question(
+        "wide-global-norm",
+        "over mixed dtypes the global norm and its factor are formed in the narrowest dtype that holds all",
+        wide_global_norm,
+    ),
+    Question(
+        "narrow-gradient-of-float64",
+        "a gradient is widened to the dtype of its variable before it is unscaled",
+        narrow_gradient_of_float64,
+    ),
+    Question(
+        "narrow-duplicate-rows",
+        "rows that occur twice are added in the dtype of the variable",
+        narrow_duplicate_rows,
+    ),
+    Question(
+        "loss-scale-at-a-limit",
+        "the loss scale neither doubles to infinity nor halves below the smallest normal float32",
+        loss_scale_at_a_limit,
+    ),
+)
+
+
+def contested(case: Case) -> tuple[str, ...]:
+    """Return the names of the open questions that a case depends on.
+
+    >>> from sgd_ref import conformance
+    >>> [contested(case) for case in conformance.cases("smoke")][0]
+    ()
+    """
+    return tuple(question.name for question in QUESTIONS if question.concerns(case))
+
+
+def _is_not_finite(gradient: Array | SparseRows | None) -> bool:
+    if gradient is None:
+        return False
+    values = gradient.values if isinstance(gradient, SparseRows) else gradient
+    # The signalling NaNs of bfloat16 raise the processor's flag for invalid operations.
+    with np.errstate(invalid="ignore"):
+        return not np.isfinite(values).all()

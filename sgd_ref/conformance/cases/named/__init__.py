@@ -1,0 +1,35 @@
+"""Named cases: each is about one thing that implementations are known to get wrong or to do differently."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from sgd_ref.conformance.cases.case import Case
+from sgd_ref.conformance.cases.degenerate import refuse_degenerate
+from sgd_ref.conformance.cases.named import (
+    accumulation,
+    averages,
+    clipping,
+    decay,
+    events,
+    exact,
+    optimizations,
+    scaling,
+    schedules,
+    update,
+)
+
+GROUPS = (decay, update, clipping, averages, accumulation, scaling, schedules, events, exact, optimizations)
+
+
+@cache
+def named_cases() -> tuple[Case, ...]:
+    """Return all named cases, always the same.
+
+    >>> [case.id for case in named_cases()][:2]
+    ['named/infinite-weight-without-decay', 'named/every-variable-excluded']
+    """
+    made = tuple(case for group in GROUPS for case in group.cases())
+    for case in made:
+        refuse_degenerate(case)
+    return made

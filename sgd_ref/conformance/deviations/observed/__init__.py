@@ -1,0 +1,1 @@
+"""Deviations that were observed in real implementations, each with its evidence."""

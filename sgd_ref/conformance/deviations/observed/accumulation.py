@@ -1,0 +1,125 @@
+"""Gradient accumulation with other means and other resets."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from sgd_ref import rule
+from sgd_ref.arithmetic.rounded import BFLOAT16, Array, setting
+from sgd_ref.base.call import Call
+from sgd_ref.conformance.deviations.deviation import apart, has_dtype
+from sgd_ref.optimizer import SGD, Gradients, Values
+
+
+class MeanByReciprocal(SGD):
+    """The mean is the sum times the rounded ``1 / steps``, except in bfloat16.
+
+    The core code divides. Evidence: XLA, also one operation at a time as JAX runs it eagerly, and
+    Grappler replace the division by a constant by a multiplication.
+    """
+
+    def mean(self, values: Values, gradients: Gradients) -> tuple[Gradients, Values]:
+        """Multiply instead of dividing."""
+        mine, _ = apart(gradients, lambda gradient: gradient.dtype != BFLOAT16)
+        means, reset = super().mean(values, gradients)
+        return _with_products(means, mine, values, self.settings.gradient_accumulation_steps), reset
+
+
+class BfloatMeanByReciprocal(SGD):
+    """In bfloat16 the mean is the sum times the rounded ``1 / steps``.
+
+    The core code divides. Evidence: Grappler, the graph optimizer that `tf.function` runs.
+    """
+
+    def mean(self, values: Values, gradients: Gradients) -> tuple[Gradients, Values]:
+        """Multiply instead of dividing."""
+        mine, _ = apart(gradients, has_dtype(BFLOAT16))
+        means, reset = super().mean(values, gradients)
+        return _with_products(means, mine, values, self.settings.gradient_accumulation_steps), reset
+
+
+class AccumulatorKeptWithoutGradient(SGD):
+    """A variable without a gradient in the call that updates keeps what it has accumulated.
+
+    It is then added to the next window. On other backends, and here, every accumulator is reset at the
+    end of its window: "using the average value of the gradients since the last update". Evidence:
+    `_backend_apply_gradients` in `keras/src/backend/jax/optimizer.py` assigns the accumulators of the
+    variables that have a gradient.
+    """
+
+    def mean(self, values: Values, gradients: Gradients) -> tuple[Gradients, Values]:
+        """Reset only the accumulators of variables that have a gradient."""
+        means, reset = super().mean(values, gradients)
+        if self.settings.gradient_accumulation_steps is None:
+            return means, reset
+        accumulators = [
+            old if gradient is None else new
+            for gradient, old, new in zip(gradients, values.accumulators, reset.accumulators, strict=True)
+        ]
+        return means, replace(reset, accumulators=accumulators)
+
+
+class AccumulatorUsedWithoutGradient(SGD):
+    """A variable without a gradient in the call that updates is updated by what it has accumulated.
+
+    The definition leaves it alone, and resets what it has accumulated. Evidence: `p.grad` in PyTorch, where
+    automatic differentiation adds up gradients, is there at the end of a window though the last batch added
+    nothing to it.
+    """
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self._present: set[int] | None = None
+
+    def advance(self, values: Values, call: Call, loss_scale: float | np.float32 | None) -> Values:
+        """Note which variables had a gradient in the window."""
+        position = call.state.calls % (self.settings.gradient_accumulation_steps or 1)
+        if position == 0:
+            self._present = set()
+        elif self._present is None:
+            # Accumulators that a window was resumed with are there, whether or not they are 0.
+            self._present = set(range(len(values.accumulators)))
+        self._present |= {index for index, gradient in enumerate(call.gradients) if gradient is not None}
+        return super().advance(values, call, loss_scale)
+
+    def mean(self, values: Values, gradients: Gradients) -> tuple[Gradients, Values]:
+        """Add -0.0, which changes no number, for the gradients that are missing in this call alone."""
+        present = self._present or set()
+        filled = [
+            -np.zeros_like(values.variables[index]) if gradient is None and index in present else gradient
+            for index, gradient in enumerate(gradients)
+        ]
+        return super().mean(values, filled)
+
+
+class ResetByMultiplication(SGD):
+    """Accumulators are reset by a multiplication by 0.
+
+    One NaN or infinite gradient makes every later mean NaN, and negative sums leave -0.0 behind. The core
+    code (`_backend_reset_gradient_accumulators` in `keras/src/optimizers/base_optimizer.py`) stores
+    zeros. Evidence: the override in `keras/src/backend/torch/optimizers/torch_parallel_optimizer.py`.
+    """
+
+    def mean(self, values: Values, gradients: Gradients) -> tuple[Gradients, Values]:
+        """Multiply every accumulator by 0."""
+        means, reset = super().mean(values, gradients)
+        zeros = [array * setting(0.0, array.dtype) for array in values.accumulators]
+        return means, replace(reset, accumulators=zeros)
+
+
+def _with_products(means: Gradients, gradients: Gradients, values: Values, steps: int | None) -> Gradients:
+    """Return the means, for some gradients as products with the reciprocal of the number of steps."""
+    if steps is None:
+        return means
+
+    def product(gradient: Array, accumulator: Array) -> Array:
+        reciprocal = setting(1.0, gradient.dtype) / setting(float(steps), gradient.dtype)
+        return np.asanyarray(rule.accumulate(gradient, accumulator) * reciprocal)
+
+    return [
+        mean if gradient is None else product(gradient, accumulator)
+        for mean, gradient, accumulator in zip(means, gradients, values.accumulators, strict=True)
+    ]

@@ -1,0 +1,164 @@
+"""Averages at other times and in other roundings."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from sgd_ref import rule
+from sgd_ref.arithmetic.rounded import FLOAT32, Array, convert, setting
+from sgd_ref.base.call import Call
+from sgd_ref.conformance.deviations.deviation import HALF, SINGLE_AND_DOUBLE
+from sgd_ref.conformance.deviations.fused import fused_multiply_add
+from sgd_ref.optimizer import SGD, Values
+
+
+class AveragesOnEveryCall(SGD):
+    """Averages, and overwrites by them, happen on every call, also on those that only accumulate.
+
+    The documentation: "model & optimizer variables will not be updated at every step; instead they will
+    be updated every `gradient_accumulation_steps` steps", and the average is one of the weights "as the
+    weight values change". So weights are overwritten in the middle of a window. Evidence:
+    `_backend_apply_gradients` in `keras/src/optimizers/base_optimizer.py`, where what `use_ema` does
+    stands outside of the condition `is_update_step`.
+    """
+
+    def advance(self, values: Values, call: Call, loss_scale: float | np.float32 | None) -> Values:
+        """Average and overwrite after accumulating, too."""
+        advanced = super().advance(values, call, loss_scale)
+        if not self.accumulates(call):
+            return advanced
+        return self.overwrite(self.average(advanced, call), call)
+
+
+class FirstAverageComputed(SGD):
+    """The first average is ``0 * average + (1 - 0) * w`` instead of a copy of w.
+
+    -0.0 becomes +0.0, and an infinity met a second time, as in the first window of accumulated calls,
+    NaN. Evidence: `_update_model_variables_moving_average` in `keras/src/optimizers/base_optimizer.py`,
+    which multiplies the momentum by `not_first_step`.
+    """
+
+    def average(self, values: Values, call: Call) -> Values:
+        """Use a momentum of 0 in the first update."""
+        if not self.settings.use_ema or self.updates_before(call) != 0:
+            return super().average(values, call)
+        return replace(
+            values,
+            averages=[
+                rule.average(average, w, setting(0.0, w.dtype))
+                for average, w in zip(values.averages, values.variables, strict=True)
+            ],
+        )
+
+
+class AverageByDifference(SGD):
+    """An average or a weight that is infinite makes NaN of the average: infinity is subtracted from itself.
+
+    ``average + (1 - ema_momentum) * (w - average)``, and from an ``ema_momentum`` of one half down
+    ``w - ema_momentum * (w - average)``. The documentation adds two products, which are as infinite as what
+    they are made of. Evidence: `torch._foreach_lerp_` in `get_ema_multi_avg_fn` of
+    `torch/optim/swa_utils.py`, PyTorch 2.13.0.
+    """
+
+    def average(self, values: Values, call: Call) -> Values:
+        """Keep the averages of the definition where the difference is a number."""
+        averaged = super().average(values, call)
+        if not self.settings.use_ema or self.updates_before(call) == 0:
+            return averaged
+
+        def interpolated(average: Array, w: Array) -> Array:
+            momentum = setting(self.settings.ema_momentum, w.dtype)
+            difference = w - average
+            if momentum > 0.5:
+                return np.asanyarray(average + (1 - momentum) * difference)
+            return np.asanyarray(w - momentum * difference)
+
+        return replace(
+            averaged,
+            averages=[
+                np.where(np.isnan(interpolated(old, w)), old - old + (w - w), new)
+                for old, w, new in zip(values.averages, values.variables, averaged.averages, strict=True)
+            ],
+        )
+
+
+class AveragesFused(SGD):
+    """In float32 and float64 ``fma(ema_momentum, average, (1 - ema_momentum) * w)``.
+
+    The core code rounds both products. Evidence: XLA contracts the first one with the sum, for
+    processors that have the instruction; half types are not contracted.
+    """
+
+    def average(self, values: Values, call: Call) -> Values:
+        """Fuse one product with the sum."""
+        averaged = super().average(values, call)
+        if not self.settings.use_ema or self.updates_before(call) == 0:
+            return averaged
+
+        def fused(average: Array, w: Array) -> Array:
+            momentum = setting(self.settings.ema_momentum, w.dtype)
+            return fused_multiply_add(momentum, average, (1 - momentum) * w)
+
+        return replace(
+            averaged,
+            averages=[
+                fused(old, w) if w.dtype in SINGLE_AND_DOUBLE else new
+                for old, w, new in zip(values.averages, values.variables, averaged.averages, strict=True)
+            ],
+        )
+
+
+class HalfAveragesWithFloat32Momentum(SGD):
+    """In float16 and bfloat16 both factors of the average are formed from the momentum in float32.
+
+    ``1 - ema_momentum`` is rounded to the half type only then, so that the two factors need not add up to
+    1; the average of a variable without axes is computed in float32 altogether. The core code has both in
+    the dtype of the variable. Evidence: on PyTorch the product of `not_first_step` and `ema_momentum` in
+    `_update_model_variables_moving_average` of `keras/src/optimizers/base_optimizer.py` is float32.
+    """
+
+    def average(self, values: Values, call: Call) -> Values:
+        """Average half variables with a momentum in float32."""
+        averaged = super().average(values, call)
+        if not self.settings.use_ema or self.updates_before(call) == 0:
+            return averaged
+        momentum = np.float32(self.settings.ema_momentum)
+        complement = np.float32(1) - momentum
+
+        def mixed(average: Array, w: Array) -> Array:
+            dtype = w.dtype if w.ndim else FLOAT32
+            kept = setting(float(momentum), dtype) * convert(average, dtype)
+            added = setting(float(complement), dtype) * convert(w, dtype)
+            return convert(np.asanyarray(kept + added), w.dtype)
+
+        return replace(
+            averaged,
+            averages=[
+                mixed(old, w) if w.dtype in HALF else new
+                for old, w, new in zip(values.averages, values.variables, averaged.averages, strict=True)
+            ],
+        )
+
+
+class OverwriteBlends(SGD):
+    """Overwriting is arithmetic: ``average * due + w * (1 - due)`` with `due` being 0 or 1.
+
+    Where no overwrite is due, an infinite weight becomes NaN and -0.0 becomes +0.0; where one is due, an
+    infinite weight does too. Evidence: `_backend_apply_gradients` in `keras/src/backend/jax/optimizer.py`.
+    """
+
+    def overwrite(self, values: Values, call: Call) -> Values:
+        """Blend variables and averages in every call."""
+        frequency = self.settings.ema_overwrite_frequency
+        if not self.settings.use_ema or frequency is None:
+            return values
+        due = float((self.updates_before(call) + 1) % frequency == 0)
+        return replace(
+            values,
+            variables=[
+                np.asanyarray(average * setting(due, w.dtype) + w * setting(1 - due, w.dtype))
+                for average, w in zip(values.averages, values.variables, strict=True)
+            ],
+        )

@@ -1,0 +1,39 @@
+"""Counts of calls that are not integers of any size."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+import numpy as np
+
+from sgd_ref.base.call import Call
+from sgd_ref.base.learning_rate import LearningRate
+from sgd_ref.conformance.deviations.observed.schedules import Replaced, WithReplacedSchedule
+from sgd_ref.schedules import LearningRateSchedule
+
+
+class CountWraps(WithReplacedSchedule):
+    """The count of calls is a 32-bit integer: after 2**31 - 1 comes -2**31, and schedules begin anew.
+
+    The definition counts with integers of any size. Evidence: `iterations` in
+    `keras/src/optimizers/base_optimizer.py` has the dtype "int", which JAX and PyTorch take for int32.
+    """
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], learning_rate: LearningRate | None = None) -> Self:
+        """Let a schedule begin anew."""
+        optimizer = super().from_config(config, learning_rate)
+        schedule = optimizer._learning_rate
+        if isinstance(schedule, LearningRateSchedule):
+            optimizer._learning_rate = Replaced(lambda step: float(schedule(max(step, 0))))
+        return optimizer
+
+    def _perform(self, call: Call, loss_scale: float | np.float32 | None) -> None:
+        super()._perform(call, loss_scale)
+        call.state.calls = int(np.array(call.state.calls).astype(np.int32))
+
+    def set_weights(self, values: Sequence[Any]) -> None:
+        """Take any count, as it may have got there by itself."""
+        super().set_weights([np.array(0, np.int64), *values[1:]])
+        self._built_state().calls = int(np.asarray(values[0]))

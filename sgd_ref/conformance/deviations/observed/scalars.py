@@ -1,0 +1,101 @@
+"""Gradients without axes that leave their half dtype."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from sgd_ref import rule
+from sgd_ref.arithmetic.rounded import BFLOAT16, FLOAT32, Array, convert, setting
+from sgd_ref.base.call import Call
+from sgd_ref.conformance.deviations.deviation import HALF, apart
+from sgd_ref.optimizer import SGD, Gradients, Values
+
+
+class ScalarGradientsInFloat32(SGD):
+    """Gradients without axes become float32 in float16 and bfloat16, once unscaled or clipped by a norm.
+
+    In bfloat16 also by being clipped by value. What follows, up to the rounding of the result, is then
+    computed in float32; the same numbers in an array of one element would not be. The definition stays in
+    the dtype of the variable. Evidence: PyTorch promotes two operands without axes, such as the gradient
+    and a setting that Keras made a float32 tensor of (`convert_to_tensor` in
+    `keras/src/backend/torch/core.py`), but not an array and an operand without axes.
+    """
+
+    def unscale(self, gradients: Gradients, loss_scale: float | np.float32 | None) -> Gradients:
+        """Keep the quotient by a dynamic loss scale in float32."""
+        if self.settings.loss_scale_factor is not None or loss_scale is None:
+            return super().unscale(gradients, loss_scale)
+        mine, _ = apart(gradients, _is_half_scalar)
+        wide = [g if own is None else convert(own, FLOAT32) for g, own in zip(gradients, mine, strict=True)]
+        return super().unscale(wide, loss_scale)
+
+    def accumulate(self, values: Values, gradients: Gradients) -> Values:
+        """Round sums to the dtype of the accumulator."""
+        accumulated = super().accumulate(values, gradients)
+        return replace(
+            accumulated,
+            accumulators=[
+                convert(np.asanyarray(new), old.dtype)
+                for new, old in zip(accumulated.accumulators, values.accumulators, strict=True)
+            ],
+        )
+
+    def clip_by_norm(self, gradients: Gradients, clipnorm: float) -> Gradients:
+        """Multiply and divide in float32; what the norm is compared to stays in the half type."""
+        mine, others = apart(gradients, _is_half_scalar)
+
+        def clipped(gradient: Array) -> Array:
+            larger = np.maximum(self.norm([gradient]), setting(clipnorm, gradient.dtype))
+            return np.asanyarray(convert(gradient, FLOAT32) * np.float32(clipnorm) / np.float32(larger))
+
+        return [
+            other if gradient is None else clipped(gradient)
+            for gradient, other in zip(mine, super().clip_by_norm(others, clipnorm), strict=True)
+        ]
+
+    def clip_by_value(self, gradients: Gradients, clipvalue: float) -> Gradients:
+        """Clip in float32."""
+        mine, others = apart(gradients, lambda g: g.ndim == 0 and g.dtype == BFLOAT16)
+        return [
+            other
+            if gradient is None
+            else rule.clip_by_value(convert(gradient, FLOAT32), np.float32(clipvalue))
+            for gradient, other in zip(mine, super().clip_by_value(others, clipvalue), strict=True)
+        ]
+
+    def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
+        """Subtract a float32 gradient in float32 and round once."""
+        wide = [
+            gradient is not None and w.dtype in HALF and gradient.dtype == FLOAT32
+            for gradient, w in zip(gradients, values.variables, strict=True)
+        ]
+        others = [None if mine else gradient for mine, gradient in zip(wide, gradients, strict=True)]
+        updated = super().update(values, others, call)
+        variables, velocities = list(updated.variables), list(updated.velocities)
+        for index, gradient in enumerate(gradients):
+            if gradient is None or not wide[index]:
+                continue
+            step = gradient * np.float32(call.learning_rate)
+            w = variables[index]
+            if self.settings.momentum == 0:
+                variables[index] = _less(w, step)
+                continue
+            momentum = setting(self.settings.momentum, w.dtype)
+            velocity = velocities[index] = _less(velocities[index] * momentum, step)
+            if self.settings.nesterov:
+                variables[index] = _less(w, step) + velocity * momentum
+            else:
+                variables[index] = rule.move(w, velocity)
+        return replace(updated, variables=variables, velocities=velocities)
+
+
+def _is_half_scalar(gradient: Array) -> bool:
+    return gradient.ndim == 0 and gradient.dtype in HALF
+
+
+def _less(minuend: Any, subtrahend: Any) -> Array:
+    wide = convert(np.asanyarray(minuend), FLOAT32) - subtrahend
+    return convert(np.asanyarray(wide), minuend.dtype)

@@ -1,0 +1,123 @@
+"""The diagnosis of a divergence: which known deviation it equals, and where the two part."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from itertools import combinations
+
+from sgd_ref.conformance.cases.case import Case, Trajectory
+from sgd_ref.conformance.deviations import DEVIATIONS, compose
+from sgd_ref.conformance.diagnosis.closeness import leaves_rounding_only
+from sgd_ref.conformance.diagnosis.parting import Parting, parting
+from sgd_ref.conformance.trajectories import reference
+from sgd_ref.conformance.trajectories.comparison import compare
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What is known of a divergence.
+
+    Attributes
+    ----------
+    names : tuple of tuple of str
+        Known deviations, alone or in pairs, that the trajectory equals; several where this case does not
+        tell them apart.
+    is_exact : bool
+        Whether it equals them to the bit; otherwise they explain it but for rounding.
+    parting : Parting or None
+        Where the trajectory parts from that of the reference: call, stage, variable, element and bits.
+    """
+
+    names: tuple[tuple[str, ...], ...] = ()
+    is_exact: bool = True
+    parting: Parting | None = None
+
+    def __str__(self) -> str:
+        if not self.names:
+            return "it equals no known deviation"
+        alternatives = ", or ".join(" with ".join(names) for names in self.names)
+        return f"it equals {alternatives}" + ("" if self.is_exact else ", but for rounding")
+
+
+def diagnose(
+    case: Case,
+    observed: Trajectory,
+    with_pairs: bool = False,
+    candidates: Iterable[str] | None = None,
+) -> Diagnosis:
+    """Find the known deviations whose trajectory equals the one that was observed.
+
+    Parameters
+    ----------
+    case : Case
+        The case.
+    observed : trajectory
+        Of the form that ``check_form`` checks.
+    with_pairs : bool, default False
+        Whether pairs are tried where no deviation alone does it, which takes seconds.
+    candidates : iterable of str, optional
+        Names of deviations; all by default.
+
+    Examples
+    --------
+    >>> from sgd_ref import conformance
+    >>> case = conformance.cases("smoke")[0]
+    >>> wrong = reference.run(case, *compose(["ascends"]))
+    >>> diagnose(case, wrong).names
+    (('ascends',),)
+    """
+    where = parting(case, observed)
+    if where is None:
+        return Diagnosis()
+    start = _beginning(case, where.difference.call + 1)
+    names: list[tuple[str, ...]] = [(name,) for name in (DEVIATIONS if candidates is None else candidates)]
+    expected = reference.run(start)
+    # One that does nothing explains nothing.
+    alone = [name for name in names if not compare(start, expected, _run(start, name)).equal]
+    likely = [name for name in alone if _explains(start, observed, name)]
+    exact = tuple(name for name in likely if _equals(case, observed, name))
+    if not exact and with_pairs:
+        right = reference.run(case)
+        acting = [name for name in names if not compare(case, right, _run(case, name)).equal]
+        pairs = [(*first, *second) for first, second in combinations(acting, 2)]
+        likely_pairs = [pair for pair in pairs if _equals(start, observed, pair)]
+        exact = tuple(pair for pair in likely_pairs if _equals(case, observed, pair))
+    if exact:
+        return Diagnosis(exact, True, where)
+    return Diagnosis(tuple(name for name in likely if _explains(case, observed, name)), False, where)
+
+
+def count(diagnoses: Iterable[Diagnosis]) -> Counter[tuple[str, ...]]:
+    """Return in how many of several divergences each deviation, or pair, was found."""
+    return Counter(names for diagnosis in diagnoses for names in diagnosis.names)
+
+
+def _beginning(case: Case, calls: int) -> Case:
+    """Return the first calls of a case, in which most deviations can be ruled out."""
+    if calls >= len(case.gradients):
+        return case
+    rates = case.learning_rate_calls
+    return replace(
+        case,
+        gradients=case.gradients[:calls],
+        learning_rate_calls=None if rates is None else rates[:calls],
+        finalize=False,
+    )
+
+
+def _run(case: Case, names: tuple[str, ...]) -> Trajectory:
+    return reference.run(case, *compose(names))
+
+
+def _equals(case: Case, observed: Trajectory, names: tuple[str, ...]) -> bool:
+    wrong = _run(case, names)
+    return compare(case, wrong, observed[: len(wrong)]).equal
+
+
+def _explains(case: Case, observed: Trajectory, names: tuple[str, ...]) -> bool:
+    """Whether a deviation equals what was observed, or leaves next to nothing of the differences."""
+    wrong = _run(case, names)
+    given = observed[: len(wrong)]
+    return compare(case, wrong, given).equal or leaves_rounding_only(reference.run(case), wrong, given)

@@ -1,0 +1,1 @@
+"""What the golden data holds, by kind of entry."""

@@ -1,0 +1,276 @@
+"""Bounds that are stored: what any faithful evaluation of a whole trajectory may give, from its start.
+
+A consumer needs no judge with them. They are free-running, that is, no call goes on from a state that was
+reported, and they are the hull over all readings of the settings; so they are wider than those of the
+judge, who reads step by step and one reading at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sgd_ref.arithmetic.rounded import FLOAT32, FLOAT64, Array, convert
+from sgd_ref.conformance.bounds.enclosure import Enclosure, hull
+from sgd_ref.conformance.bounds.rate import Rates
+from sgd_ref.conformance.bounds.settings import readings
+from sgd_ref.conformance.bounds.walk import Slot, Violation, Walk
+from sgd_ref.conformance.cases.case import Case, Record, Trajectory
+from sgd_ref.conformance.protocol.encoding import Json, array_from_json, array_to_json
+from sgd_ref.conformance.trajectories.comparison import LISTS, equal_bits
+
+RATE = "learning_rate"
+
+
+@dataclass(frozen=True, eq=False)
+class Bound:
+    """For each element of an array what is allowed, instead of the expected bits alone.
+
+    Attributes
+    ----------
+    lower, upper : ndarray
+        Both included, of the dtype and shape of the array. Both zeros lie in an interval that has one. NaN
+        where no number is allowed.
+    nan : ndarray of bool
+        Where NaN is allowed.
+    """
+
+    lower: Array
+    upper: Array
+    nan: Array
+
+    def holds(self, observed: Array) -> Array:
+        """Return where an array is allowed."""
+        with np.errstate(invalid="ignore"):
+            inside = (self.lower <= observed) & (observed <= self.upper)
+            return np.where(np.isnan(observed), self.nan, inside)
+
+
+RecordBounds = dict[str, Any]
+"""For each quantity of a record that has arrays, one Bound or None for each array; for "learning_rate" one.
+None where only the expected bits are allowed."""
+
+
+def bounds_of(case: Case, expected: Trajectory) -> list[RecordBounds] | None:
+    """Return the bounds of each record of the trajectory of the reference; None if all are points.
+
+    A zero that was computed is no point, since it may have either sign.
+
+    Raises
+    ------
+    ArithmeticError
+        If the reference is outside of its own bounds.
+
+    Examples
+    --------
+    >>> from sgd_ref import conformance
+    >>> from sgd_ref.conformance.trajectories import reference
+    >>> case = conformance.cases("smoke")[0]
+    >>> len(bounds_of(case, reference.run(case))) == len(case.gradients)
+    True
+    """
+    # What is reported narrows what is possible afterwards, and here nothing may.
+    observed = [{"variables": record["variables"]} for record in expected]
+    walks = [_Following(case, expected, observed, reading) for reading in readings(case)]
+    for walk in walks:
+        walk.follow()
+    records = []
+    rates = _RateBounds(case)
+    calls = 0 if case.state is None else case.state.calls
+    for call, record in enumerate(expected):
+        bounds: RecordBounds = {
+            quantity: [
+                _bound([walk.possible[call][quantity][position] for walk in walks], array)
+                for position, array in enumerate(record[quantity])
+            ]
+            for quantity in LISTS
+        }
+        bounds[RATE] = rates.bound(call, calls, record[RATE]) if RATE in record else None
+        calls = record["calls"]
+        records.append(bounds)
+    first = first_outside(expected, records, expected)
+    if first is not None:
+        raise ArithmeticError(f"the reference is outside of its own bounds in {case.id}: {first}")
+    if all(bound is None for bounds in records for bound in _flat(bounds)):
+        return None
+    return records
+
+
+def first_outside(
+    expected: Trajectory, bounds: Sequence[RecordBounds] | None, observed: Trajectory
+) -> tuple[int, str, int, tuple[int, ...]] | None:
+    """Return where a trajectory is first neither what is expected nor allowed.
+
+    Quantities that a record leaves out are not looked at. Counters and the loss scale are always exact.
+
+    Returns
+    -------
+    tuple or None
+        Call, quantity, position of the variable (0 for a scalar), and element.
+    """
+    for call, (wanted, given) in enumerate(zip(expected, observed, strict=True)):
+        for quantity, value in wanted.items():
+            if given.get(quantity) is None or value is None:
+                continue
+            of_record = None if bounds is None else bounds[call].get(quantity)
+            if quantity in LISTS:
+                pairs = list(zip(value, given[quantity], of_record or [None] * len(value), strict=False))
+            else:
+                pairs = [(_scalar(value), _scalar(given[quantity]), of_record)]
+            for position, (want, got, bound) in enumerate(pairs):
+                places = np.argwhere(~allowed(want, bound, np.asarray(got)))
+                if len(places):
+                    return call, quantity, position, tuple(int(index) for index in places[0])
+    return None
+
+
+def allowed(expected: Array, bound: Bound | None, observed: Array) -> Array:
+    """Return where an array has the expected bits, or is within its bound.
+
+    >>> allowed(np.array([0.0, 1.0]), None, np.array([-0.0, 1.0]))
+    array([False,  True])
+    """
+    same = equal_bits(expected, observed) if expected.dtype.kind != "i" else expected == observed
+    return np.asarray(same if bound is None else same | bound.holds(observed))
+
+
+def bounds_to_json(bounds: Sequence[RecordBounds] | None) -> list[Json] | None:
+    """Return bounds as objects of JSON."""
+    if bounds is None:
+        return None
+    return [
+        {quantity: [_bound_to_json(bound) for bound in record[quantity]] for quantity in LISTS}
+        | {RATE: _bound_to_json(record[RATE])}
+        for record in bounds
+    ]
+
+
+def bounds_from_json(document: Any, expected: Trajectory) -> list[RecordBounds] | None:
+    """Return the bounds that `bounds_to_json` wrote.
+
+    Raises
+    ------
+    ValueError
+        If they do not fit what is expected.
+    """
+    if document is None:
+        return None
+    if len(document) != len(expected):
+        raise ValueError(f"bounds must have {len(expected)} records, got {len(document)}")
+    records = []
+    for part, record in zip(document, expected, strict=True):
+        if set(part) != {*LISTS, RATE}:
+            raise ValueError(f"the keys of bounds must be {[*LISTS, RATE]}, got {sorted(part)}")
+        bounds: RecordBounds = {}
+        for quantity in LISTS:
+            arrays = record.get(quantity, ())
+            if len(part[quantity]) != len(arrays):
+                raise ValueError(f"bounds of {quantity} must have one part for each array")
+            pairs = zip(part[quantity], arrays, strict=True)
+            bounds[quantity] = [_bound_from_json(bound, array) for bound, array in pairs]
+        bounds[RATE] = _bound_from_json(part[RATE], np.zeros((), FLOAT32))
+        records.append(bounds)
+    return records
+
+
+class _Following(Walk):
+    """A walk along the reference itself that notes after each call all that was possible."""
+
+    def __init__(self, case: Case, expected: Trajectory, observed: Trajectory, reading: Any) -> None:
+        super().__init__(case, expected, observed, reading, is_state_hidden=True, everywhere=True)
+        self.possible: list[dict[str, list[Slot]]] = []
+
+    def follow(self) -> None:
+        """Walk to the end, also past what this reading does not give: the hull is over all readings."""
+        with np.errstate(all="ignore"):
+            for _ in self._violations():
+                pass
+            self._note()
+        del self.possible[0]
+
+    def _scalars(self, call: int, wanted: Record, given: Record) -> Iterator[Violation]:
+        # It comes first in every call, so that what is known here is how the call before it ended.
+        self._note()
+        return super()._scalars(call, wanted, given)
+
+    def _note(self) -> None:
+        self.possible.append(
+            {
+                quantity: [slot.stored() if isinstance(slot, Enclosure) else slot for slot in slots]
+                for quantity, slots in self._slots.items()
+            }
+        )
+
+
+class _RateBounds(Rates):
+    """The bounds of the learning rates of one case."""
+
+    def bound(self, call: int, calls: int, documented: Any) -> Bound | None:
+        """Return what a rate may be when it is rounded to float32; None for the documented one alone."""
+        if self._units == 0:
+            return None
+        ends = np.array([*self._single(documented), *self._double(call, calls), documented], FLOAT64)
+        lower, upper = convert(ends.min(), FLOAT32)[()], convert(ends.max(), FLOAT32)[()]
+        if lower == upper:
+            return None
+        return Bound(np.asarray(lower), np.asarray(upper), np.zeros((), bool))
+
+
+def _bound(slots: Sequence[Slot], expected: Array) -> Bound | None:
+    """Return the hull of what several readings allow; None where that is the expected bits alone."""
+    enclosures = [slot for slot in slots if isinstance(slot, Enclosure)]
+    if not enclosures:
+        return None
+    joined = hull(*enclosures)
+    lower, upper = (
+        convert(np.asarray(end, FLOAT64), expected.dtype).reshape(expected.shape)
+        for end in (joined.lower, joined.upper)
+    )
+    empty = np.asarray(joined.lower > joined.upper, bool).reshape(expected.shape)
+    nan = np.asarray(joined.nan, bool).reshape(expected.shape)
+    with np.errstate(invalid="ignore"):
+        # An exact zero may have either sign, and so is no point.
+        point = np.where(empty, nan, (lower == upper) & (lower != 0) & ~nan)
+    if point.all():
+        return None
+    lower, upper = (np.where(empty, np.array(np.nan, expected.dtype), end) for end in (lower, upper))
+    return Bound(lower, upper, nan)
+
+
+def _flat(bounds: RecordBounds) -> Iterator[Bound | None]:
+    for quantity in LISTS:
+        yield from bounds[quantity]
+    yield bounds[RATE]
+
+
+def _scalar(value: Any) -> Array:
+    """Return a counter, or a rate or a scale as the float32 that it is rounded to."""
+    with np.errstate(over="ignore"):
+        array = np.asarray(value)
+        return array.astype(np.int64) if array.dtype.kind in "iu" else array.astype(FLOAT32)
+
+
+def _bound_to_json(bound: Bound | None) -> Json | None:
+    if bound is None:
+        return None
+    return {
+        "lower": array_to_json(bound.lower)["bits"],
+        "upper": array_to_json(bound.upper)["bits"],
+        "nan": np.flatnonzero(bound.nan).tolist(),
+    }
+
+
+def _bound_from_json(document: Any, expected: Array) -> Bound | None:
+    if document is None:
+        return None
+    form = {"dtype": expected.dtype.name, "shape": list(expected.shape)}
+    nan = np.zeros(expected.size, bool)
+    nan[document["nan"]] = True
+    return Bound(
+        array_from_json({**form, "bits": document["lower"]}, "lower"),
+        array_from_json({**form, "bits": document["upper"]}, "upper"),
+        nan.reshape(expected.shape),
+    )

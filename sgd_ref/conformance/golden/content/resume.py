@@ -1,0 +1,66 @@
+"""Cases that resume in mid-trajectory: one or two calls from a given state, so that nothing has added up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import numpy as np
+
+from sgd_ref.conformance.cases.case import Case, State
+from sgd_ref.conformance.trajectories import reference
+
+
+def resumed(case: Case, calls_before: int, calls: int) -> Case:
+    """Return a case that begins in the middle of another one.
+
+    Parameters
+    ----------
+    case : Case
+        The whole run.
+    calls_before : int
+        How many of its calls were made; at least 1.
+    calls : int
+        How many of its calls follow; fewer where it has no more.
+
+    Examples
+    --------
+    >>> from sgd_ref import conformance
+    >>> case = conformance.cases("smoke")[1]
+    >>> resumed(case, 2, calls=1).state.calls
+    2
+    """
+    record = reference.run(case)[calls_before - 1]
+    chosen = slice(calls_before, calls_before + calls)
+    rates = case.learning_rate_calls
+    return replace(
+        case,
+        id=f"resume/{case.id.removeprefix('smoke/')}/after-{calls_before}",
+        variables=tuple(record["variables"]),
+        gradients=case.gradients[chosen],
+        state=State(
+            calls=record["calls"],
+            velocities=tuple(record["velocities"]),
+            averages=tuple(record["averages"]),
+            accumulators=tuple(record["accumulators"]),
+            loss_scale=None if case.loss_scaling is None else float(np.float32(record["loss_scale"])),
+            growth_counter=None if case.loss_scaling is None else record["growth_counter"],
+        ),
+        learning_rate_calls=None if rates is None else rates[chosen],
+        exposes=(),
+        notes=f"Resumes {case.id} after {calls_before} calls.",
+    )
+
+
+def grouped(whole: Iterable[Case]) -> dict[str, list[Case]]:
+    """Return for each whole case its name and one case for each call but the first, which it resumes before.
+
+    Those after an even number of calls make one call, the others two.
+    """
+    return {
+        case.id.split("/")[-1]: [
+            resumed(case, calls_before, calls=1 + calls_before % 2)
+            for calls_before in range(1, len(case.gradients))
+        ]
+        for case in whole
+    }

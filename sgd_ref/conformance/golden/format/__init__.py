@@ -1,0 +1,1 @@
+"""How the golden data is written down, and where it lies."""

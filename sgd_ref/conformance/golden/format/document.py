@@ -1,0 +1,88 @@
+"""The text of golden files: one layout, one canonical form, one hash."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from sgd_ref.conformance.protocol.encoding import Json
+
+FORMAT = 1
+"""The version of the layout of every file; see ``golden/VERSIONS.md``."""
+
+DATA_VERSION = "1.0.0"
+"""The version of the data: format, coverage, correction; see ``golden/VERSIONS.md``."""
+
+DEFINITION_VERSION = "0.1.0"
+"""The version of sgd-ref whose reference gave the answers: that of ``pyproject.toml``."""
+
+GENERATOR = "sgd-ref golden write"
+
+RECORDER = "sgd_ref.conformance.record"
+
+HASH = "sha256"
+
+
+def canonical(value: Any) -> str:
+    """Return the canonical JSON of a value: keys sorted, no white space, UTF-8 as it is.
+
+    >>> canonical({"b": [1, 2.5], "a": None})
+    '{"a":null,"b":[1,2.5]}'
+    """
+    return json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+
+
+def content_hash(entry: Json) -> str:
+    """Return the SHA-256 of the canonical JSON of an entry without its key ``sha256``.
+
+    >>> content_hash({"id": "a", "sha256": "old"}) == content_hash({"id": "a"})
+    True
+    """
+    content = {key: value for key, value in entry.items() if key != HASH}
+    return hashlib.sha256(canonical(content).encode()).hexdigest()
+
+
+def hashed(entry: Json) -> Json:
+    """Return an entry with its content hash.
+
+    >>> list(hashed({"id": "a"}))
+    ['id', 'sha256']
+    """
+    return {**entry, HASH: content_hash(entry)}
+
+
+def file_hash(content: bytes) -> str:
+    """Return the SHA-256 of the bytes of a file."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def document(kind: str, tier: str, entries: list[Json]) -> Json:
+    """Return a golden file as an object.
+
+    >>> document("stage", "standard", [])
+    {'format': 1, 'kind': 'stage', 'tier': 'standard', 'entries': []}
+    """
+    return {"format": FORMAT, "kind": kind, "tier": tier, "entries": entries}
+
+
+def laid_out(value: Json, levels: int) -> bytes:
+    r"""Return JSON whose outermost levels have one part a line, so that a change is a few lines of a diff.
+
+    >>> laid_out({"a": [1, [2, 3]], "b": {}}, levels=2)
+    b'{\n "a": [\n  1,\n  [2,3]\n ],\n "b": {}\n}\n'
+    """
+    return (_text(value, levels, "") + "\n").encode()
+
+
+def _text(value: Any, levels: int, indent: str) -> str:
+    if not levels or not value or not isinstance(value, (dict, list)):
+        return json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+    inner = f"{indent} "
+    if isinstance(value, dict):
+        parts = [f"{json.dumps(key)}: {_text(part, levels - 1, inner)}" for key, part in value.items()]
+        opening, closing = "{", "}"
+    else:
+        parts = [_text(part, levels - 1, inner) for part in value]
+        opening, closing = "[", "]"
+    return f"{opening}\n{inner}" + f",\n{inner}".join(parts) + f"\n{indent}{closing}"

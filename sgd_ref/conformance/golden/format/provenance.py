@@ -1,0 +1,21 @@
+"""Where an entry comes from."""
+
+from __future__ import annotations
+
+from sgd_ref.conformance.golden.format.document import DEFINITION_VERSION, GENERATOR
+
+
+def provenance(source: str, seed: str | None = None, generator: str = GENERATOR) -> dict[str, str]:
+    """Return which version of the definition, which command and which module made an entry.
+
+    Parameters
+    ----------
+    source : str
+        Name of the module that has the case.
+    seed : str, optional
+        What its random numbers depend on; see ``conformance/data.py``.
+    generator : str
+        What wrote it.
+    """
+    found = {"definition_version": DEFINITION_VERSION, "generator": generator, "source": source}
+    return found if seed is None else found | {"seed": seed}

@@ -1,0 +1,314 @@
+"""The JSON Schema of each kind of file: strict, and complete in itself, so that one file is all it takes.
+
+Source: JSON Schema, draft 2020-12, https://json-schema.org/draft/2020-12
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from sgd_ref.arithmetic.rounded import FORMATS
+from sgd_ref.conformance.golden.format.document import DEFINITION_VERSION, FORMAT, GENERATOR, RECORDER
+from sgd_ref.conformance.protocol.encoding import Json
+from sgd_ref.conformance.trajectories.comparison import LISTS
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+TRAJECTORY, STAGE, SCHEDULE, REJECTION, DEVIATION = (
+    "trajectory",
+    "stage",
+    "schedule",
+    "rejection",
+    "deviation",
+)
+INDEX = "index"
+SCHEMA = "schema"
+RECORDING = "recording"
+"""Not the kind of a file, which is "trajectory", but that of its schema."""
+
+SMOKE, STANDARD, FULL, RECORDED = "smoke", "standard", "full", "recorded"
+"""The tiers; "recorded" is that of the files that ``conformance.record`` writes."""
+
+TEXT: Json = {"type": "string"}
+NAME: Json = {"type": "string", "minLength": 1}
+COUNT: Json = {"type": "integer", "minimum": 0}
+FLAG: Json = {"type": "boolean"}
+NUMBER: Json = {"type": "number"}
+SHA256: Json = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
+VERSION: Json = {"type": "string", "pattern": "^[0-9]+\\.[0-9]+\\.[0-9]+$"}
+
+
+def schemas() -> dict[str, Json]:
+    """Return the schema of each kind of file.
+
+    >>> sorted(schemas())
+    ['deviation', 'index', 'recording', 'rejection', 'schedule', 'stage', 'trajectory']
+    """
+    return {
+        TRAJECTORY: _file(TRAJECTORY, _trajectory_entry(()), (SMOKE, STANDARD)),
+        # An implementation that is recorded need not report all that the reference does.
+        RECORDING: _file(TRAJECTORY, _trajectory_entry((*LISTS[1:], "iterations", "calls")), (RECORDED,)),
+        STAGE: _file(STAGE, _stage_entry()),
+        SCHEDULE: _file(SCHEDULE, _schedule_entry()),
+        REJECTION: _file(REJECTION, _rejection_entry()),
+        DEVIATION: _file(DEVIATION, _deviation_entry()),
+        INDEX: _index(),
+    }
+
+
+def schema_files() -> Iterator[tuple[str, Json]]:
+    """Yield path and content of the files of the schemas."""
+    for kind, schema in schemas().items():
+        yield f"schema/{kind}.schema.json", schema
+
+
+def _object(properties: dict[str, Json], optional: tuple[str, ...] = ()) -> Json:
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": [name for name in properties if name not in optional],
+        "additionalProperties": False,
+    }
+
+
+def _list(items: Json, **limits: int) -> Json:
+    return {"type": "array", "items": items, **limits}
+
+
+def _or_null(schema: Json) -> Json:
+    return {"anyOf": [{"type": "null"}, schema]}
+
+
+def _defined(name: str) -> Json:
+    return {"$ref": f"#/$defs/{name}"}
+
+
+def _bits(digits: int) -> Json:
+    return {"type": "string", "pattern": f"^([0-9a-f]{{{digits}}}( [0-9a-f]{{{digits}}})*)?$"}
+
+
+def _array() -> Json:
+    """Return the schema of an array: as many digits an element as its dtype has."""
+    return {
+        **_object(
+            {
+                "dtype": {"enum": [dtype.name for dtype in FORMATS]},
+                "shape": _list(COUNT),
+                "bits": TEXT,
+                "decimal": TEXT,
+            },
+            optional=("decimal",),
+        ),
+        "allOf": [
+            {
+                "if": {"properties": {"dtype": {"const": dtype.name}}},
+                "then": {"properties": {"bits": _bits(2 * dtype.itemsize)}},
+            }
+            for dtype in FORMATS
+        ],
+    }
+
+
+def _definitions() -> dict[str, Json]:
+    sparse = _object({"indices": _list(COUNT), "values": _defined("array"), "shape": _list(COUNT)})
+    return {
+        "array": _array(),
+        "gradient": {
+            "oneOf": [{"type": "null"}, _defined("array"), sparse],
+        },
+        "provenance": _object(
+            {
+                "definition_version": {"const": DEFINITION_VERSION},
+                "generator": {"enum": [GENERATOR, RECORDER]},
+                "source": NAME,
+                "seed": NAME,
+            },
+            optional=("seed",),
+        ),
+        "schedule": _object({"class_name": NAME, "config": {"type": "object"}}),
+    }
+
+
+def _file(kind: str, entry: Json, tiers: tuple[str, ...] = (STANDARD,)) -> Json:
+    return {
+        "$schema": DIALECT,
+        "title": f"Golden data of sgd-ref: {kind}",
+        **_object(
+            {
+                "format": {"const": FORMAT},
+                "kind": {"const": kind},
+                "tier": {"enum": list(tiers)},
+                "entries": _list(entry, minItems=1),
+            }
+        ),
+        "$defs": _definitions(),
+    }
+
+
+def _config() -> Json:
+    unit: Json = {"type": "number", "minimum": 0, "maximum": 1}
+    limit: Json = {"type": ["number", "null"], "exclusiveMinimum": 0}
+    return _object(
+        {
+            "learning_rate": {"anyOf": [{"type": ["number", "null"]}, _defined("schedule")]},
+            "momentum": unit,
+            "nesterov": FLAG,
+            "weight_decay": {"type": ["number", "null"]},
+            "clipnorm": limit,
+            "clipvalue": limit,
+            "global_clipnorm": limit,
+            "use_ema": FLAG,
+            "ema_momentum": unit,
+            "ema_overwrite_frequency": {"type": ["integer", "null"], "minimum": 1},
+            "name": NAME,
+            "loss_scale_factor": limit,
+            "gradient_accumulation_steps": {"type": ["integer", "null"], "minimum": 2},
+        }
+    )
+
+
+def _trajectory_entry(unreported: tuple[str, ...]) -> Json:
+    arrays = _list(_defined("array"))
+    state = _object(
+        {
+            "calls": COUNT,
+            "velocities": arrays,
+            "averages": arrays,
+            "accumulators": arrays,
+            "loss_scale": _or_null(_defined("array")),
+            "growth_counter": _or_null(COUNT),
+        }
+    )
+    loss_scaling = _object(
+        {
+            "initial_scale": {"type": "number", "exclusiveMinimum": 0},
+            "dynamic_growth_steps": {"type": "integer", "minimum": 1},
+        }
+    )
+    case = _object(
+        {
+            "id": NAME,
+            "kind": {"const": TRAJECTORY},
+            "config": _config(),
+            "names": _list(NAME, minItems=1),
+            "variables": _list(_defined("array"), minItems=1),
+            "gradients": _list(_list(_defined("gradient"), minItems=1), minItems=1),
+            "state": _or_null(state),
+            "excluded_from_weight_decay": _list(NAME),
+            "loss_scaling": _or_null(loss_scaling),
+            "learning_rate_calls": _or_null(_defined("array")),
+            "finalize": FLAG,
+            "features": _or_null({"type": "object", "additionalProperties": NAME}),
+            "learning_rate_units": COUNT,
+            "exposes": _list(NAME),
+            "notes": TEXT,
+        }
+    )
+    record = _object(
+        {
+            **dict.fromkeys(LISTS, arrays),
+            "iterations": COUNT,
+            "calls": COUNT,
+            "growth_counter": COUNT,
+            "loss_scale": _defined("array"),
+            "learning_rate": _defined("array"),
+        },
+        optional=(*unreported, "growth_counter", "loss_scale", "learning_rate"),
+    )
+    any_bits: Json = {"type": "string", "pattern": "^([0-9a-f]{4,16}( [0-9a-f]{4,16})*)?$"}
+    bound = _or_null(_object({"lower": any_bits, "upper": any_bits, "nan": _list(COUNT)}))
+    bounds = _object({**dict.fromkeys(LISTS, _list(bound)), "learning_rate": bound})
+    return _entry(
+        {
+            "case": case,
+            "expected": _list(record, minItems=1),
+            "bounds": _or_null(_list(bounds, minItems=1)),
+            "contested": _list(NAME),
+        }
+    )
+
+
+def _stage_entry() -> Json:
+    value = {"anyOf": [_defined("array"), _list(_defined("array"))]}
+    return _entry(
+        {
+            "id": NAME,
+            "stage": NAME,
+            "dtype": {"enum": [dtype.name for dtype in FORMATS]},
+            "arguments": {"type": "object", "additionalProperties": value, "minProperties": 1},
+            "expected": _defined("array"),
+        }
+    )
+
+
+def _schedule_entry() -> Json:
+    return _entry(
+        {
+            "id": NAME,
+            "schedule": _defined("schedule"),
+            "steps": _list(COUNT, minItems=1),
+            "expected": _defined("array"),
+            "notes": NAME,
+        }
+    )
+
+
+def _rejection_entry() -> Json:
+    return _entry(
+        {
+            "id": NAME,
+            "config": {"type": "object"},
+            "loss_scaling": {"type": ["object", "null"]},
+            "names": _list(NAME, minItems=1),
+            "variables": _list(_defined("array"), minItems=1),
+            "call": _or_null(_object({"gradients": _list(_defined("gradient"))})),
+            "when": {"enum": ["construct", "build", "call"]},
+            "category": {"enum": ["type", "value"]},
+            "argument": NAME,
+            "reason": NAME,
+        }
+    )
+
+
+def _deviation_entry() -> Json:
+    return _entry(
+        {
+            "id": NAME,
+            "kind": {"enum": ["contradiction", "rounding"]},
+            "summary": NAME,
+            "address": {"type": "string", "pattern": "^(https://.+)?$"},
+        }
+    )
+
+
+def _entry(properties: dict[str, Any]) -> Json:
+    return _object({**properties, "provenance": _defined("provenance"), "sha256": SHA256})
+
+
+def _index() -> Json:
+    counts = _object({"files": COUNT, "cases": COUNT, "bytes": COUNT})
+    file = _object(
+        {
+            "path": {"type": "string", "pattern": "^[^/\\\\].*\\.json$"},
+            "tier": {"enum": [SMOKE, STANDARD]},
+            "kind": {"enum": [TRAJECTORY, STAGE, SCHEDULE, REJECTION, DEVIATION, SCHEMA]},
+            "cases": COUNT,
+            "bytes": COUNT,
+            "sha256": SHA256,
+        }
+    )
+    return {
+        "$schema": DIALECT,
+        "title": "Golden data of sgd-ref: index",
+        **_object(
+            {
+                "format": {"const": FORMAT},
+                "data_version": VERSION,
+                "definition_version": VERSION,
+                "generator": {"const": GENERATOR},
+                "tiers": _object({SMOKE: counts, STANDARD: counts, FULL: counts}),
+                "files": _list(file, minItems=1),
+            }
+        ),
+    }

@@ -1,0 +1,1 @@
+"""Write, verify, compare and list the golden data, and record answers beside it."""

@@ -1,0 +1,203 @@
+"""A project records what its own optimizer does, once, and compares with that ever after."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from sgd_ref.conformance.cases.case import Case, Implementation, Record, Trajectory, Unsupported
+from sgd_ref.conformance.cases.catalogue import cases as catalogue
+from sgd_ref.conformance.golden.content.bounds import RecordBounds, bounds_of, first_outside
+from sgd_ref.conformance.golden.format.document import HASH, RECORDER, content_hash, document, laid_out
+from sgd_ref.conformance.golden.format.entries import Entry, entry_from_json, entry_to_json
+from sgd_ref.conformance.golden.format.provenance import provenance
+from sgd_ref.conformance.golden.format.schemas import RECORDED, TRAJECTORY
+from sgd_ref.conformance.golden.tools.writing import LEVELS
+from sgd_ref.conformance.grading.check import Report, Verdict, private_copy
+from sgd_ref.conformance.protocol.encoding import trajectory_from_json, trajectory_to_json
+from sgd_ref.conformance.trajectories import reference
+from sgd_ref.conformance.trajectories.comparison import LISTS, check_form, compare
+
+
+def record(run: Implementation, path: str | os.PathLike[str], cases: Iterable[Case] | None = None) -> int:
+    """Write what an implementation answers into a file, in the format of the golden data.
+
+    Parameters
+    ----------
+    run : callable
+        One function from a case to a trajectory. A case for which it raises ``Unsupported`` is left out.
+    path : path
+        The file, which is written at once when all cases have run.
+    cases : iterable of Case, optional
+        The standard tier by default. They may be your own: their ids must be distinct.
+
+    Returns
+    -------
+    int
+        Number of cases recorded.
+
+    Raises
+    ------
+    TypeError
+        If `run` is not callable.
+    ValueError
+        If an answer is no trajectory of its case, two cases have the same id, or none is recorded.
+
+    Notes
+    -----
+    Beside a trajectory that is a faithful evaluation of the documented rule stand the bounds of what any
+    such evaluation may give. Another one, on purpose or by mistake, has none: it can be compared bit by bit.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from sgd_ref import conformance
+    >>> from sgd_ref.conformance.trajectories import reference
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = f"{folder}/mine.json"
+    ...     count = record(reference.run, path, conformance.cases("smoke")[:3])
+    ...     print(count, compare_recorded(reference.run, path).ok)
+    3 True
+    """
+    if not callable(run):
+        raise TypeError(f"run must be a function from a case to a trajectory, got {run!r}")
+    entries: dict[str, Entry] = {}
+    for case in catalogue() if cases is None else cases:
+        if case.id in entries:
+            raise ValueError(f"cases must have distinct ids, got {case.id!r} twice")
+        try:
+            answer = run(private_copy(case))
+        except Unsupported:
+            continue
+        entries[case.id] = _recorded(case, answer)
+    if not entries:
+        raise ValueError("cases must hold at least one case that run supports, got none")
+    content = document(TRAJECTORY, RECORDED, [entry_to_json(entry) for entry in entries.values()])
+    _write_at_once(Path(path), laid_out(content, LEVELS[TRAJECTORY]))
+    return len(entries)
+
+
+def compare_recorded(run: Implementation, path: str | os.PathLike[str], exact: bool = True) -> Report:
+    """Compare what an implementation answers with what was recorded.
+
+    Parameters
+    ----------
+    run : callable
+        One function from a case to a trajectory.
+    path : path
+        A file that ``record`` wrote, or a file of trajectories of the golden data.
+    exact : bool, default True
+        Whether only the recorded bits are right. False: where bounds are recorded, any faithful evaluation
+        of the documented rule is; the others are compared bit by bit.
+
+    Returns
+    -------
+    Report
+        Its verdicts are "exact", "rounding" (other bits, within the bounds), "diverges" and "error". Those
+        that diverge have a difference and a diagnosis. Nothing is contested here: what changed, changed.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    TypeError, ValueError
+        If it is no such file, or somebody has changed it.
+    """
+    if not callable(run):
+        raise TypeError(f"run must be a function from a case to a trajectory, got {run!r}")
+    verdicts = {}
+    for entry in _entries(Path(path)):
+        verdicts[entry.case.id] = _compared(run, entry, exact)
+    return Report(f"compared with {Path(path).name}", verdicts)
+
+
+def _recorded(case: Case, answer: Any) -> Entry:
+    expected = reference.run(case)
+    try:
+        check_form(case, expected, answer)
+        # What was written is what is compared later.
+        given = trajectory_from_json(trajectory_to_json(answer))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"run must answer with a trajectory of the case {case.id}: {error}") from error
+    bounds = bounds_of(case, expected)
+    kept = first_outside(expected, bounds, given) is None
+    origin = provenance(__name__, generator=RECORDER)
+    return Entry(case, given, _of_reported(bounds, given) if kept else None, (), origin)
+
+
+def _of_reported(bounds: Sequence[RecordBounds] | None, given: Trajectory) -> list[RecordBounds] | None:
+    """Return the bounds of what was reported."""
+    if bounds is None:
+        return None
+    return [
+        {quantity: bound if record.get(quantity) else [] for quantity, bound in of_record.items()}
+        | {"learning_rate": of_record["learning_rate"] if "learning_rate" in record else None}
+        for of_record, record in zip(bounds, given, strict=True)
+    ]
+
+
+def _entries(path: Path) -> list[Entry]:
+    try:
+        content = json.loads(path.read_bytes())
+        if content["kind"] != TRAJECTORY:
+            raise ValueError(f"its kind is {content['kind']!r}, not {TRAJECTORY!r}")
+        for entry in content["entries"]:
+            if entry[HASH] != content_hash(entry):
+                raise ValueError(f"{entry['case']['id']} was changed, its hash is another one")
+        return [entry_from_json(entry) for entry in content["entries"]]
+    except (IndexError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"path must be a file of recorded trajectories, got {path}: {error}") from error
+
+
+def _compared(run: Implementation, entry: Entry, exact: bool) -> Verdict:
+    case = entry.case
+    expected = [_with_all_lists(record) for record in entry.expected]
+    try:
+        answer = run(private_copy(case))
+        check_form(case, expected, answer)
+        _check_reported(expected, answer)
+    # Whatever an implementation raises is its answer to this case; the run goes on.
+    except (Exception, SystemExit) as error:
+        return Verdict(case, "error", message=f"{type(error).__name__}: {error}")
+    found = compare(case, expected, answer)
+    verdict = Verdict(
+        case,
+        "exact" if found.equal else "diverges",
+        difference=found.first,
+        differing=found.differing,
+        compared=found.compared,
+        units=found.units,
+        trajectory=answer,
+    )
+    if found.equal or exact or entry.bounds is None:
+        return verdict
+    place = first_outside(entry.expected, entry.bounds, answer)
+    return replace(verdict, grade="rounding") if place is None else verdict
+
+
+def _check_reported(expected: Trajectory, answer: Trajectory) -> None:
+    """Check that all that was recorded is still reported."""
+    for call, (wanted, given) in enumerate(zip(expected, answer, strict=True)):
+        for quantity, value in wanted.items():
+            if not (isinstance(value, list) and not value) and given.get(quantity) is None:
+                raise ValueError(f"record {call} must have the key {quantity!r}, which was recorded")
+
+
+def _with_all_lists(record: Record) -> Record:
+    return {**{quantity: [] for quantity in LISTS}, **record}
+
+
+def _write_at_once(path: Path, content: bytes) -> None:
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,1 @@
+"""Answers graded: run an implementation over cases, one verdict each."""

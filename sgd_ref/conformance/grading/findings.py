@@ -1,0 +1,59 @@
+"""What a run found: the verdicts on one implementation, each mismatch with its known names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from sgd_ref.conformance.grading.check import GRADED, Report, Verdict
+
+
+@dataclass(frozen=True)
+class Findings:
+    """A report together with what is known about its mismatches.
+
+    Attributes
+    ----------
+    report : Report
+        The verdicts.
+    versions : dict of str to str
+        What was run, such as ``{"keras": "3.15.1"}``.
+    names : dict of str to tuple of str
+        For the id of a case that diverges or fails, the known deviations that give the very same
+        result; missing or empty where nothing known does.
+    contradictions : frozenset of str
+        The names that differ in meaning from the documentation; the others are rounding.
+    """
+
+    report: Report
+    versions: Mapping[str, str] = field(default_factory=dict)
+    names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    contradictions: frozenset[str] = frozenset()
+
+    def mismatches(self) -> Iterator[Verdict]:
+        """Yield the verdicts that diverge or fail, contested ones included."""
+        for verdict in self.report.verdicts.values():
+            if verdict.grade in ("diverges", "error"):
+                yield verdict
+
+    def unexplained(self) -> list[Verdict]:
+        """Return the uncontested mismatches for which nothing known gives the same result."""
+        return [v for v in self.mismatches() if not v.as_defined and not self.names.get(v.case.id)]
+
+    def cases_of(self, name: str) -> list[str]:
+        """Return the ids of the cases in which a known deviation was found."""
+        return [case_id for case_id, names in self.names.items() if name in names]
+
+    @property
+    def found(self) -> list[str]:
+        """All names that were found, contradictions first, each with the most frequent before others."""
+        names = {name for names in self.names.values() for name in names}
+        return sorted(
+            names, key=lambda name: (name not in self.contradictions, -len(self.cases_of(name)), name)
+        )
+
+    @property
+    def as_expected(self) -> bool:
+        """Whether something was graded, every claim was, and each uncontested mismatch has a known name."""
+        graded = sum(self.report.count(grade) for grade in GRADED)
+        return graded > 0 and not self.report.unproven_claims() and not self.unexplained()

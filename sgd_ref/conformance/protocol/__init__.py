@@ -1,0 +1,1 @@
+"""How cases and answers are said to another process, in any language."""

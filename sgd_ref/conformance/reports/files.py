@@ -1,0 +1,107 @@
+"""Reports for programs: JSON and JUnit XML."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+from xml.etree import ElementTree
+
+from sgd_ref.conformance.grading.check import Verdict
+from sgd_ref.conformance.grading.findings import Findings
+from sgd_ref.conformance.reports.tables import mismatch_line
+
+
+def to_json(all_findings: Sequence[Findings]) -> str:
+    """Return all verdicts as JSON; infinite distances are null."""
+    return json.dumps({"runs": [_run(findings) for findings in all_findings]}, indent=1, allow_nan=False)
+
+
+def to_junit(all_findings: Sequence[Findings]) -> str:
+    """Return all verdicts as JUnit XML.
+
+    A mismatch that is known or contested passes, with its line as output; an unexplained one fails; an
+    unsupported case is skipped.
+    """
+    root = ElementTree.Element("testsuites")
+    for findings in all_findings:
+        verdicts = findings.report.verdicts.values()
+        unexplained = findings.unexplained()
+        suite = ElementTree.SubElement(
+            root,
+            "testsuite",
+            name=findings.report.name,
+            tests=str(len(verdicts)),
+            failures=str(sum(v.grade == "diverges" for v in unexplained)),
+            errors=str(sum(v.grade == "error" for v in unexplained)),
+            skipped=str(findings.report.count("unsupported")),
+            time=f"{findings.report.seconds:.3f}",
+        )
+        for verdict in verdicts:
+            test = ElementTree.SubElement(
+                suite, "testcase", classname=findings.report.name, name=verdict.case.id
+            )
+            if verdict.grade == "unsupported":
+                ElementTree.SubElement(test, "skipped", message=verdict.message)
+            elif verdict in unexplained:
+                kind = "error" if verdict.grade == "error" else "failure"
+                ElementTree.SubElement(test, kind, message=_printable(mismatch_line(findings, verdict)))
+            elif verdict.grade in ("diverges", "error"):
+                output = ElementTree.SubElement(test, "system-out")
+                output.text = _printable(mismatch_line(findings, verdict))
+    return ElementTree.tostring(root, encoding="unicode", xml_declaration=True)
+
+
+def _run(findings: Findings) -> dict[str, Any]:
+    report = findings.report
+    return {
+        "name": report.name,
+        "versions": dict(findings.versions),
+        "as_expected": findings.as_expected,
+        "ok": report.ok,
+        "contested_share": report.contested_share,
+        "seconds": report.seconds,
+        "found": {name: findings.cases_of(name) for name in findings.found},
+        "verdicts": [_verdict(findings, verdict) for verdict in report.verdicts.values()],
+    }
+
+
+def _verdict(findings: Findings, verdict: Verdict) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "case": verdict.case.id,
+        "grade": verdict.grade,
+        "contested": list(verdict.questions),
+        "names": list(findings.names.get(verdict.case.id, ())),
+    }
+    if verdict.allowances:
+        entry["allowances"] = list(verdict.allowances)
+    if verdict.violation is not None:
+        entry["violation"] = str(verdict.violation)
+    if verdict.message:
+        entry["message"] = verdict.message
+    if verdict.difference is not None:
+        difference = verdict.difference
+        entry |= {
+            "differing": verdict.differing,
+            "compared": verdict.compared,
+            "units": _finite(verdict.units),
+            "first": {
+                "call": difference.call,
+                "quantity": difference.quantity,
+                "variable": difference.variable,
+                "element": list(difference.element),
+                "expected": difference.expected,
+                "observed": difference.observed,
+                "units": _finite(difference.units),
+            },
+        }
+    return entry
+
+
+def _finite(units: float) -> float | None:
+    return units if units < float("inf") else None
+
+
+def _printable(line: str) -> str:
+    """Drop control characters, such as colours in messages of frameworks, which XML cannot hold."""
+    return "".join(character for character in line if character.isprintable())

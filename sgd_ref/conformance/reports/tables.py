@@ -1,0 +1,125 @@
+"""Reports for people: one line for each mismatch, tables of features and of known deviations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+
+from sgd_ref.conformance.cases.axes import AXES
+from sgd_ref.conformance.grading.check import Verdict
+from sgd_ref.conformance.grading.findings import Findings
+
+LONGEST_MESSAGE = 160
+
+
+def mismatch_lines(findings: Findings) -> Iterator[str]:
+    """Yield one line for each mismatch: case, call, variable, element, both bit patterns, distance."""
+    for verdict in findings.mismatches():
+        yield mismatch_line(findings, verdict)
+
+
+def mismatch_line(findings: Findings, verdict: Verdict) -> str:
+    """Return the line of one mismatch, with the names of what explains it."""
+    if verdict.grade == "error":
+        what = " ".join(verdict.message.split())[:LONGEST_MESSAGE]
+    else:
+        what = f"{verdict.difference} ({verdict.differing} of {verdict.compared} elements)"
+        what += "" if verdict.violation is None else f"; not faithful: {verdict.violation}"
+    names = findings.names.get(verdict.case.id, ())
+    marks = [", ".join(names) if names else "unexplained"]
+    marks += [f"contested: {', '.join(verdict.questions)}"] if verdict.contested else []
+    return f"{verdict.case.id}: {what} [{'; '.join(marks)}]"
+
+
+def summary_line(findings: Findings) -> str:
+    """Return the line that ends a run: counts, contested share, and the verdict."""
+    report = findings.report
+    explained = len(list(findings.mismatches())) - len(findings.unexplained())
+    verdict = "as expected" if findings.as_expected else "NOT as expected"
+    return (
+        f"{report}; {explained} of the mismatches known or contested, {len(findings.unexplained())} "
+        f"unexplained; {report.contested_share:.0%} of the cases contested; "
+        f"{report.seconds:.0f} s: {verdict}"
+    )
+
+
+def feature_table(all_findings: Sequence[Findings]) -> Table:
+    """Return the table of features against implementations.
+
+    A cell counts the exact cases among those graded with that value of the axis; then those that other
+    roundings explain, those that diverge, those that fail, and those not supported.
+    """
+    table = Table(title="exact / graded cases with each feature", title_justify="left")
+    table.add_column("feature")
+    table.add_column("value")
+    for findings in all_findings:
+        table.add_column(_heading(findings))
+    for axis, values in AXES.items():
+        for position, value in enumerate(values):
+            cells = [
+                _cell([v for v in findings.report.verdicts.values() if _has(v, axis, value)])
+                for findings in all_findings
+            ]
+            table.add_row(axis if position == 0 else "", value, *cells, end_section=value == values[-1])
+    cells = [
+        _cell([v for v in findings.report.verdicts.values() if not v.case.features])
+        for findings in all_findings
+    ]
+    table.add_row("named cases", "", *cells)
+    return table
+
+
+def deviation_table(all_findings: Sequence[Findings]) -> RenderableType:
+    """Return the table of known deviations that the runs found, with the number of cases of each."""
+    contradictions = _names_table(all_findings, True, "contradictions found, in so many cases")
+    rounding = _names_table(all_findings, False, "other roundings found, in so many cases")
+    return Group(contradictions, rounding)
+
+
+def _names_table(all_findings: Sequence[Findings], contradicting: bool, title: str) -> Table:
+    found: dict[str, str] = {}
+    for findings in all_findings:
+        for name in findings.found:
+            if (name in findings.contradictions) == contradicting:
+                found.setdefault(name, findings.cases_of(name)[0])
+    table = Table(title=f"{len(found)} {title}", title_justify="left")
+    table.add_column("name")
+    for findings in all_findings:
+        table.add_column(_heading(findings), justify="right")
+    table.add_column("for example")
+    for name, example in found.items():
+        counts = [len(findings.cases_of(name)) for findings in all_findings]
+        table.add_row(name, *(str(count) if count else "" for count in counts), example)
+    return table
+
+
+def _heading(findings: Findings) -> str:
+    """Return what was run, and below it as what it introduced itself, if it did."""
+    versions = findings.versions
+    itself = f"\n{versions['name']} {versions['version']}" if "name" in versions else ""
+    return escape(findings.report.name + itself)
+
+
+def _has(verdict: Verdict, axis: str, value: str) -> bool:
+    return (verdict.case.features or {}).get(axis) == value
+
+
+def _cell(verdicts: Sequence[Verdict]) -> str:
+    if not verdicts:
+        return "-"
+    exact = sum(v.grade == "exact" for v in verdicts)
+    rounding = sum(v.grade == "rounding" for v in verdicts)
+    diverging = sum(v.grade == "diverges" for v in verdicts)
+    parts = [f"{exact}/{exact + rounding + diverging}"]
+    for count, what in (
+        (rounding, "rounding"),
+        (diverging, "diverge"),
+        (sum(v.grade == "error" for v in verdicts), "fail"),
+        (sum(v.grade == "unsupported" for v in verdicts), "unsupported"),
+    ):
+        if count:
+            parts.append(f"{count} {what}")
+    return escape(", ".join(parts))

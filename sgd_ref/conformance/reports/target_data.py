@@ -1,0 +1,132 @@
+"""What the page of targets shows of one target, as data: so that one can be run again without the others."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from sgd_ref.conformance.cases.axes import AXES
+from sgd_ref.conformance.cases.case import Case
+from sgd_ref.conformance.grading.check import GRADES
+from sgd_ref.conformance.grading.findings import Findings
+
+FORMAT = 1
+
+GROUPS = ("named", "exact", "optimization")
+"""What the ids of cases that are no combination of the feature axes begin with."""
+
+Data = dict[str, Any]
+"""What `to_data` returns; JSON can hold it."""
+
+
+def file_name(target: str) -> str:
+    """Return the name of a target as part of a path.
+
+    >>> file_name("keras jax eager"), file_name("mine:run")
+    ('keras-jax-eager', 'mine-run')
+    """
+    return re.sub(r"[^\w.]+", "-", target)
+
+
+def versions_text(target: str, versions: Mapping[str, str]) -> str:
+    """Return what was run, where "version" is that of the target itself; empty if nothing is known.
+
+    >>> versions_text("keras jax eager", {"version": "3.15.1", "jax": "0.10.2"})
+    'keras 3.15.1, jax 0.10.2'
+    """
+    itself = target.partition(" ")[0]
+    return ", ".join(
+        f"{itself if package == 'version' else package} {version}" for package, version in versions.items()
+    )
+
+
+def to_data(findings: Findings, reproducers: Collection[str] = ()) -> Data:
+    """Return what is shown of one run.
+
+    Parameters
+    ----------
+    findings : Findings
+        What the run found.
+    reproducers : collection of str
+        The contradictions for which there is a script.
+
+    Returns
+    -------
+    dict
+        "target" and "versions"; "features": by axis and value, and "cases" by group, the number of cases of
+        each grade; "contradictions": by name, the number of cases; "reproducers": those among them that
+        have a script; "unexplained": the number of uncontested cases without a known name;
+        "optimizations": by name, whether it is done; "unsupported": by reason, the number of cases.
+
+    Examples
+    --------
+    >>> from sgd_ref import conformance
+    >>> from sgd_ref.conformance.trajectories import reference
+    >>> float32 = [case for case in conformance.cases("smoke") if case.id.startswith("float32/plain")]
+    >>> data = to_data(Findings(conformance.check(reference.run, float32[:1], "the reference")))
+    >>> data["target"], data["features"]["update"]
+    ('the reference', {'plain': {'exact': 1}, 'momentum': {}, 'nesterov': {}})
+    """
+    counts: dict[str, dict[str, int]] = {}
+    unsupported: dict[str, int] = {}
+    for verdict in findings.report.verdicts.values():
+        for place in _places(verdict.case):
+            grades = counts.setdefault(place, {})
+            grades[verdict.grade] = grades.get(verdict.grade, 0) + 1
+        if verdict.grade == "unsupported":
+            reason = " ".join(verdict.message.split())
+            unsupported[reason] = unsupported.get(reason, 0) + 1
+    contradictions = [name for name in findings.found if name in findings.contradictions]
+    return {
+        "format": FORMAT,
+        "target": findings.report.name,
+        "versions": dict(findings.versions),
+        "features": {
+            axis: {value: _in_order(counts.get(f"{axis}/{value}", {})) for value in values}
+            for axis, values in AXES.items()
+        },
+        "cases": {group: _in_order(counts.get(group, {})) for group in GROUPS},
+        "contradictions": {name: len(findings.cases_of(name)) for name in sorted(contradictions)},
+        "reproducers": sorted(set(reproducers) & set(contradictions)),
+        "unexplained": len(findings.unexplained()),
+        "optimizations": dict(findings.report.optimizations),
+        "unsupported": dict(sorted(unsupported.items())),
+    }
+
+
+def to_text(data: Data) -> str:
+    """Return the data as the text of a file."""
+    return json.dumps(data, indent=1, ensure_ascii=False) + "\n"
+
+
+def read(path: Path) -> Data:
+    """Return the data of a target from its file.
+
+    Raises
+    ------
+    ValueError
+        If the file is of another form.
+    """
+    try:
+        data: Data = json.loads(path.read_text(encoding="utf-8"))
+        if data["format"] != FORMAT:
+            raise ValueError(f"it has format {data['format']!r}, and {FORMAT} is read here")
+    except (KeyError, TypeError, ValueError) as problem:
+        raise ValueError(f"{path} holds no data of a target: {problem}") from problem
+    return data
+
+
+def _places(case: Case) -> Iterator[str]:
+    """Yield where a case is counted."""
+    if case.features:
+        for axis, value in case.features.items():
+            yield f"{axis}/{value}"
+    else:
+        yield case.id.split("/")[0]
+
+
+def _in_order(grades: Mapping[str, int]) -> dict[str, int]:
+    return {grade: grades[grade] for grade in GRADES if grade in grades}

@@ -1,0 +1,183 @@
+"""The page of targets: features, contradictions and optimisations against all implementations."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+
+from sgd_ref.conformance.cases.axes import AXES
+from sgd_ref.conformance.cases.named.optimizations import OPTIMIZATIONS
+from sgd_ref.conformance.deviations import DEVIATIONS
+from sgd_ref.conformance.grading.check import GRADED
+from sgd_ref.conformance.grading.findings import Findings
+from sgd_ref.conformance.reports.target_data import GROUPS, Data, file_name, to_data, versions_text
+
+INTRODUCTION = """\
+# Targets
+
+What implementations of SGD do with the cases of this kit. Written by `sgd-ref conform ... --page`, which runs
+the targets that it is given, keeps what it finds in `targets/`, and writes this page from all that is kept:
+
+    sgd-ref conform keras --backend all --mode all --page
+    sgd-ref conform torch --variant all --page
+    sgd-ref conform optax --mode all --page
+
+A case is *exact* if every bit is that of the reference; *rounding* if some faithful evaluation of the
+documented formulas gives the bits; it *diverges* if none does; it *fails* if there is no answer; it is
+*unsupported* if the implementation does not offer what it needs.
+"""
+
+NOTATION = """\
+`40+3/49, 1 F, 2 U` says: of 49 graded cases 40 are exact, 3 are rounding, and the other 6 diverge; besides,
+1 fails and 2 are unsupported. `40/40` says that all are exact. A dash: no case was run. A case counts in one
+row of each axis; those that are no combination of the axes are in the rows of the end. That an optimisation
+case diverges counts against nobody.
+"""
+
+CONTRADICTIONS = """\
+What the targets do otherwise than is documented, with the number of cases that show it. A number with a link
+leads to a script that shows it with nothing but the target and NumPy, as far as no more is needed.
+"""
+
+OPTIMISATIONS = """\
+What compilers and kernels do with the formulas. Most of it is faithful, and none of it fails anybody.
+"""
+
+
+def page(all_findings: Sequence[Findings], reproducers: Mapping[str, Collection[str]]) -> str:
+    """Return the page of some runs, in Markdown.
+
+    Parameters
+    ----------
+    all_findings : sequence of Findings
+        What the runs found.
+    reproducers : mapping of str to collection of str
+        By the name of a target, the contradictions for which there is a script in
+        ``reproducers/``, such as ``reproducers/keras-jax-eager/subnormals-flushed.py``.
+    """
+    return page_of_data(
+        [to_data(findings, reproducers.get(findings.report.name, ())) for findings in all_findings]
+    )
+
+
+def page_of_data(all_data: Sequence[Data], not_run: Sequence[str] = ()) -> str:
+    """Return the page of what is kept of some targets, in Markdown.
+
+    Parameters
+    ----------
+    all_data : sequence of dict
+        What `to_data` returned for each target, in the order of the columns.
+    not_run : sequence of str
+        Why other targets are not there.
+
+    Raises
+    ------
+    ValueError
+        If there is no target, or one is there twice.
+    """
+    names = [data["target"] for data in all_data]
+    if not names or len(set(names)) < len(names):
+        raise ValueError(f"all_data must hold at least one target, and none twice, got {names}")
+    parts = [
+        INTRODUCTION,
+        "## Versions\n",
+        _table(["target", "versions"], _version_rows(all_data)),
+        "## Features\n",
+        NOTATION,
+        _table(["feature", "value", *names], _feature_rows(all_data)),
+        "## Contradictions\n",
+        CONTRADICTIONS,
+        _table(["contradiction", *names, "what it is"], _contradiction_rows(all_data)),
+        "## Optimisations\n",
+        OPTIMISATIONS,
+        _table(["optimisation", *names], _optimization_rows(all_data)),
+        "## What could not be run\n",
+        *_unsupported(all_data, not_run),
+    ]
+    return "\n".join(parts)
+
+
+def _version_rows(all_data: Sequence[Data]) -> Iterator[list[str]]:
+    for data in all_data:
+        yield [data["target"], versions_text(data["target"], data["versions"]) or "not given"]
+
+
+def _feature_rows(all_data: Sequence[Data]) -> Iterator[list[str]]:
+    for axis, values in AXES.items():
+        for position, value in enumerate(values):
+            cells = [_cell(data["features"].get(axis, {}).get(value, {})) for data in all_data]
+            yield [axis if position == 0 else "", value, *cells]
+    for group in GROUPS:
+        yield [f"{group} cases", "", *(_cell(data["cases"].get(group, {})) for data in all_data)]
+
+
+def _cell(grades: Mapping[str, int]) -> str:
+    """Return the numbers of cases of each grade, as `NOTATION` explains.
+
+    >>> _cell({"exact": 40, "rounding": 3, "diverges": 6, "error": 1, "unsupported": 2})
+    '40+3/49, 1 F, 2 U'
+    """
+    parts = []
+    graded = sum(grades.get(grade, 0) for grade in GRADED)
+    if graded:
+        rounding = f"+{grades['rounding']}" if "rounding" in grades else ""
+        parts.append(f"{grades.get('exact', 0)}{rounding}/{graded}")
+    parts += [
+        f"{grades[grade]} {mark}" for grade, mark in (("error", "F"), ("unsupported", "U")) if grade in grades
+    ]
+    return ", ".join(parts) or "-"
+
+
+def _contradiction_rows(all_data: Sequence[Data]) -> Iterator[list[str]]:
+    totals: dict[str, int] = {}
+    for data in all_data:
+        for name, count in data["contradictions"].items():
+            totals[name] = totals.get(name, 0) + count
+    for name in sorted(totals, key=lambda name: (-totals[name], name)):
+        known = DEVIATIONS.get(name)
+        what = "a failure" if known is None else known.summary
+        yield [f"`{name}`", *(_count(data, name) for data in all_data), what]
+    if any(data["unexplained"] for data in all_data):
+        yield ["**no known name**", *(str(data["unexplained"] or "") for data in all_data), ""]
+
+
+def _count(data: Data, name: str) -> str:
+    count = data["contradictions"].get(name)
+    if count is None:
+        return ""
+    if name not in data["reproducers"]:
+        return str(count)
+    return f"[{count}](reproducers/{file_name(data['target'])}/{name}.py)"
+
+
+def _optimization_rows(all_data: Sequence[Data]) -> Iterator[list[str]]:
+    for optimization in OPTIMIZATIONS:
+        name = optimization.name
+        yield [name, *(data["optimizations"].get(name, "-") for data in all_data)]
+
+
+def _unsupported(all_data: Sequence[Data], not_run: Sequence[str]) -> Iterator[str]:
+    reasons = sorted({reason for data in all_data for reason in data["unsupported"]})
+    names = [data["target"] for data in all_data]
+    rows = [[reason, *(str(data["unsupported"].get(reason, "")) for data in all_data)] for reason in reasons]
+    if rows:
+        yield "Features that a target does not offer, with the number of cases that need them.\n"
+        yield _table(["reason", *names], rows)
+    if not_run:
+        yield "Targets that could not be run.\n"
+        yield "".join(f"- {_one_line(reason)}\n" for reason in not_run)
+    if not rows and not not_run:
+        yield "Nothing: every target answered every case.\n"
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "".join(f"| {' | '.join(map(_one_line, line))} |\n" for line in lines)
+
+
+def _one_line(text: str) -> str:
+    """Return text that a cell of a table can hold.
+
+    >>> _one_line("several   words").split(" ")
+    ['several', 'words']
+    """
+    return " ".join(text.split()).replace("|", r"\|")

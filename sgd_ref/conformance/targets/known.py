@@ -1,0 +1,63 @@
+"""How it is written down what an implementation is known for: deviations and failures, with evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from sgd_ref.conformance.cases.case import Case
+from sgd_ref.conformance.diagnosis.attribution import KnownFailure
+
+
+@dataclass(frozen=True)
+class KnownDeviation:
+    """A deviation that some variants of an implementation are known for.
+
+    Attributes
+    ----------
+    name : str
+        The deviation.
+    evidence : str
+        File and function, and the address of a public thread where there is one.
+    concerns : callable
+        Whether it may show in a case.
+    variants : tuple of str
+        Where it is.
+    """
+
+    name: str
+    evidence: str
+    concerns: Callable[[Case], bool]
+    variants: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Known:
+    """What one variant of an implementation is known for.
+
+    Attributes
+    ----------
+    deviations : mapping of str to str
+        Names of deviations, in the order in which they are tried, each with its evidence.
+    failures : tuple of KnownFailure
+        Errors that it raises.
+    """
+
+    deviations: Mapping[str, str]
+    failures: tuple[KnownFailure, ...]
+
+
+def expected_in(case: Case, variant: str, known: Sequence[KnownDeviation]) -> tuple[str, ...]:
+    """Return the names of those deviations that a variant may show in a case, in their order.
+
+    >>> flushed = KnownDeviation("subnormals-flushed", "seen", lambda case: True, ("jitted",))
+    >>> case = Case("a", {}, (), (), ())
+    >>> expected_in(case, "jitted", [flushed]), expected_in(case, "eager", [flushed])
+    (('subnormals-flushed',), ())
+    """
+    return tuple(one.name for one in known if variant in one.variants and one.concerns(case))
+
+
+def known_for(variant: str, known: Sequence[KnownDeviation], failures: tuple[KnownFailure, ...]) -> Known:
+    """Return what one variant is known for."""
+    return Known({one.name: one.evidence for one in known if variant in one.variants}, failures)

@@ -1,0 +1,162 @@
+"""Ledgers: what known implementations are expected to show, as data, strict both ways.
+
+A ledger lists every case of the standard tier that diverges, fails or is not supported, under the known
+deviations that it shows there, the failure, or the reason. Cases that are exact or within rounding are not
+listed: which of the two depends on the processor.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sgd_ref.conformance.grading.check import Verdict
+from sgd_ref.conformance.grading.findings import Findings
+
+FOLDER = Path(__file__).with_name("ledgers")
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What is expected of one case.
+
+    Attributes
+    ----------
+    grade : str
+        "diverges", "error" or "unsupported".
+    names : tuple of str
+        The deviations or the failure; for "unsupported" the reason alone.
+    """
+
+    grade: str
+    names: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.grade} ({', '.join(self.names) or 'no known name'})"
+
+
+Ledger = Mapping[str, Expected]
+"""What is expected, by the id of a case; cases that are not listed are as the documentation has it."""
+
+
+def path_of(target: str) -> Path:
+    """Return where the ledger of a target is kept.
+
+    >>> path_of("keras jax eager").name
+    'keras-jax-eager.json'
+    """
+    return FOLDER / f"{target.replace(' ', '-')}.json"
+
+
+def observed(findings: Findings) -> dict[str, Expected]:
+    """Return what a run found, as a ledger."""
+    return {
+        case_id: Expected(verdict.grade, _names(findings, verdict))
+        for case_id, verdict in findings.report.verdicts.items()
+        if verdict.grade in ("diverges", "error", "unsupported")
+    }
+
+
+def problems(ledger: Ledger, findings: Findings) -> list[str]:
+    """Return what a run shows otherwise than a ledger says, one line each.
+
+    Unexpected is what the ledger does not list, stale what it lists and the run does not show; only cases
+    that were run count.
+    """
+    found = observed(findings)
+    lines = []
+    for case_id in findings.report.verdicts:
+        wanted, got = ledger.get(case_id), found.get(case_id)
+        if wanted == got:
+            continue
+        if wanted is None:
+            lines.append(f"{case_id}: unexpected: {got}")
+        elif got is None:
+            grade = findings.report.verdicts[case_id].grade
+            lines.append(f"{case_id}: stale: {wanted} is expected, but it is {grade}")
+        else:
+            lines.append(f"{case_id}: {wanted} is expected, got {got}")
+    return lines
+
+
+def of_run(findings: Findings, path: Path | None) -> Ledger | None:
+    """Return the ledger that a run is compared with: that of a file, or of a known target, if there is one.
+
+    Raises
+    ------
+    ValueError
+        If the file is no ledger.
+    """
+    kept = path_of(findings.report.name)
+    if path is None:
+        return read(kept) if kept.exists() else None
+    return read(path)
+
+
+def read(path: Path) -> dict[str, Expected]:
+    """Return a ledger from its file.
+
+    Raises
+    ------
+    ValueError
+        If the file is no ledger of this format, or lists a case twice.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["format"] != FORMAT:
+            raise ValueError(f"it has format {content['format']!r}, and {FORMAT} is read here")
+        ledger: dict[str, Expected] = {}
+        for entry in content["entries"]:
+            for case_id in entry["cases"]:
+                if case_id in ledger:
+                    raise ValueError(f"it lists {case_id} twice")
+                ledger[case_id] = Expected(entry["grade"], tuple(entry["names"]))
+    except (KeyError, TypeError, ValueError) as problem:
+        raise ValueError(f"{path} is no ledger: {problem}") from problem
+    return ledger
+
+
+def to_json(findings: Findings, evidence: Mapping[str, str]) -> str:
+    """Return the ledger of a run as text, with the evidence of each name."""
+    groups: dict[Expected, list[str]] = {}
+    for case_id, expected in observed(findings).items():
+        groups.setdefault(expected, []).append(case_id)
+    entries = [
+        {
+            "grade": expected.grade,
+            "names": list(expected.names),
+            "evidence": list(_evidence(expected, evidence)),
+            "cases": sorted(case_ids),
+        }
+        for expected, case_ids in sorted(groups.items(), key=lambda item: (item[0].grade, item[0].names))
+    ]
+    content: dict[str, Any] = {
+        "format": FORMAT,
+        "target": findings.report.name,
+        "versions": dict(findings.versions),
+        "entries": entries,
+    }
+    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+
+
+def _names(findings: Findings, verdict: Verdict) -> tuple[str, ...]:
+    if verdict.grade == "unsupported":
+        return (" ".join(verdict.message.split()),)
+    names = findings.names.get(verdict.case.id, ())
+    # Roundings beside a contradiction depend on the processor.
+    return tuple(name for name in names if name in findings.contradictions) or tuple(names)
+
+
+def _evidence(expected: Expected, evidence: Mapping[str, str]) -> Iterator[str]:
+    if expected.grade != "unsupported":
+        yield from _known(expected.names, evidence)
+
+
+def _known(names: Iterable[str], evidence: Mapping[str, str]) -> Iterator[str]:
+    for name in names:
+        yield f"{name}: {evidence.get(name, 'none')}"

@@ -1,0 +1,1 @@
+"""Optax, called as it is and jitted."""

@@ -1,0 +1,68 @@
+"""Optax as an implementation: the transformations that a user chains, in a process of their own."""
+
+from __future__ import annotations
+
+import importlib.util
+
+from sgd_ref.conformance.targets.framework import Framework
+from sgd_ref.validation import reject_value
+
+MODES = ("eager", "jitted")
+WORKER = "sgd_ref.conformance.targets.optax.worker"
+
+# Without a GPU, which the published facts about Optax are measured without, and without what a user's
+# environment may change in JAX.
+ENVIRONMENT = {
+    "CUDA_VISIBLE_DEVICES": "-1",
+    "JAX_DEBUG_NANS": "0",
+    "JAX_DISABLE_JIT": "0",
+    "JAX_ENABLE_X64": "0",
+    "JAX_NUMPY_DTYPE_PROMOTION": "standard",
+    "JAX_PLATFORMS": "cpu",
+}
+
+
+def available() -> bool:
+    """Whether Optax and JAX are installed; nothing is imported to find out.
+
+    Examples
+    --------
+    ``if available(): run = Optax("eager")``
+    """
+    return all(importlib.util.find_spec(package) is not None for package in ("optax", "jax"))
+
+
+class Optax(Framework):
+    """The transformations of Optax as an implementation: call it with a case, get the trajectory.
+
+    Parameters
+    ----------
+    mode : {"eager", "jitted"}
+        With "eager", ``optimizer.update`` and ``optax.apply_updates`` are called as they are. With
+        "jitted", ``jax.jit`` compiles the whole step: unscaling, update and averages.
+    time_limit : float
+        Seconds for one case.
+
+    Raises
+    ------
+    ValueError
+        If `mode` is unknown or `time_limit` is not positive.
+    ModuleNotFoundError
+        If Optax or JAX is not installed; the message has the command that installs them.
+
+    Examples
+    --------
+    ``with Optax("jitted") as run: trajectory = run(case)``
+
+    >>> Optax("compiled")
+    Traceback (most recent call last):
+    ValueError: mode must be one of eager, jitted, got 'compiled'
+    """
+
+    def __init__(self, mode: str, time_limit: float = 120.0) -> None:
+        if mode not in MODES:
+            reject_value("mode", mode, f"one of {', '.join(MODES)}")
+        if not available():
+            raise ModuleNotFoundError("Optax is not installed; install it with: pip install optax jax")
+        # MultiSteps has a condition, compiled anew in every eager call; most of the time, to the same code.
+        super().__init__(WORKER, [mode], ENVIRONMENT, time_limit, caches=mode == "eager")

@@ -1,0 +1,1 @@
+"""``torch.optim.SGD``, in each way that it goes through the parameters."""

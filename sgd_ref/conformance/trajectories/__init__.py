@@ -1,0 +1,1 @@
+"""What is answered: the trajectory of the reference, and comparisons with it."""

@@ -1,0 +1,254 @@
+"""Two trajectories side by side: bit for bit, and how far apart in units in the last place."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sgd_ref.arithmetic.rounded import FLOAT32, FORMATS, Array
+from sgd_ref.conformance.cases.case import Case, Record, Trajectory
+
+LISTS = ("variables", "velocities", "averages", "accumulators")
+SCALARS = ("learning_rate", "loss_scale")
+COUNTERS = ("iterations", "calls", "growth_counter")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One element that differs: where it is, both values as bits, and their distance.
+
+    Attributes
+    ----------
+    call : int
+        Counted from 0; the number of calls stands for the record after finalisation.
+    quantity : str
+        Such as "variables" or "loss_scale".
+    variable : str
+        Name of the variable; empty for a scalar.
+    element : tuple of int
+        Index of the element.
+    expected, observed : str
+        Bit patterns in hexadecimal, or integers for counters.
+    values : tuple of float
+        Expected and observed value, for readers.
+    units : float
+        Distance in units in the last place; infinite between NaN and a number.
+    """
+
+    call: int
+    quantity: str
+    variable: str
+    element: tuple[int, ...]
+    expected: str
+    observed: str
+    values: tuple[float, float]
+    units: float
+
+    def __str__(self) -> str:
+        where = f"call {self.call}, {self.quantity}"
+        if self.variable:
+            where += f" of {self.variable}{list(self.element)}"
+        expected, observed = self.values
+        return (
+            f"{where}: expected {self.expected} ({expected:.9g}), "
+            f"got {self.observed} ({observed:.9g}), {describe_units(self.units)}"
+        )
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All that differs between two trajectories.
+
+    Attributes
+    ----------
+    first : Difference or None
+        The first element that differs, in order of calls.
+    differing, compared : int
+        Number of elements that differ, and of all that were compared.
+    units : float
+        The largest distance.
+    """
+
+    first: Difference | None
+    differing: int
+    compared: int
+    units: float
+
+    @property
+    def equal(self) -> bool:
+        """Whether every element has the same bits."""
+        return self.first is None
+
+
+def describe_units(units: float) -> str:
+    """Say a distance in words.
+
+    >>> describe_units(1.0), describe_units(0.0), describe_units(float("inf"))
+    ('1 unit apart', 'apart in the sign of zero', 'NaN or a number')
+    """
+    if units == 0:
+        return "apart in the sign of zero"
+    if math.isinf(units):
+        return "NaN or a number"
+    return f"{units:.6g} unit{'' if units == 1 else 's'} apart"
+
+
+def equal_bits(expected: Array, observed: Array) -> Array:
+    """Return where two arrays of one dtype have the same bits, any NaN being like any other.
+
+    >>> equal_bits(np.array([0.0, np.nan], "f4"), np.array([-0.0, -np.nan], "f4"))
+    array([False,  True])
+    """
+    same = _bits(expected) == _bits(observed)
+    return np.asarray(same | (_is_nan(expected) & _is_nan(observed)))
+
+
+def units_apart(expected: Array, observed: Array) -> Array:
+    """Return the distance of two arrays of one dtype in units in the last place, as float64.
+
+    The unit is the step from one number of the dtype to the next; +0.0 and -0.0 are 0 apart, infinity
+    is one step past the largest number, and NaN is infinitely far from any number.
+
+    >>> units_apart(np.array([1.0, 0.0, 1.0], "f4"), np.array([1.0000001, -0.0, np.nan], "f4"))
+    array([ 1.,  0., inf])
+    """
+    steps = np.abs(_ordered(expected) - _ordered(observed))
+    nan = _is_nan(expected) != _is_nan(observed)
+    both = _is_nan(expected) & _is_nan(observed)
+    return np.where(both, 0.0, np.where(nan, math.inf, steps)).astype(np.float64)
+
+
+def compare(case: Case, expected: Trajectory, observed: Trajectory) -> Comparison:
+    """Compare every quantity that both trajectories hold.
+
+    The observed trajectory must have the right number of records, and arrays of the right shapes and
+    dtypes; see ``check_form``.
+    """
+    first: Difference | None = None
+    differing = compared = 0
+    largest = 0.0
+    for call, (wanted, given) in enumerate(zip(expected, observed, strict=True)):
+        for quantity, variable, want, got in _pairs(case, wanted, given):
+            unequal = ~equal_bits(want, got)
+            compared += want.size
+            count = int(np.count_nonzero(unequal))
+            if not count:
+                continue
+            units = units_apart(want, got)
+            differing += count
+            largest = max(largest, float(units[unequal].max()))
+            if first is None:
+                element = tuple(int(index) for index in np.argwhere(unequal)[0])
+                first = Difference(
+                    call,
+                    quantity,
+                    variable,
+                    element,
+                    hexadecimal(want[element]),
+                    hexadecimal(got[element]),
+                    (float(want[element]), float(got[element])),
+                    float(units[element]),
+                )
+    return Comparison(first, differing, compared, largest)
+
+
+def check_form(case: Case, expected: Trajectory, observed: Any) -> None:
+    """Check that an answer is a trajectory of the case, whatever its values are.
+
+    Raises
+    ------
+    ValueError
+        If records or variables are missing, or a shape or dtype is wrong; the message says where.
+    """
+    if not isinstance(observed, (list, tuple)):
+        raise ValueError(f"the trajectory must be a list of records, got {type(observed).__name__}")
+    if len(observed) != len(expected):
+        raise ValueError(f"the trajectory must have {len(expected)} records, got {len(observed)}")
+    for call, (wanted, given) in enumerate(zip(expected, observed, strict=True)):
+        if not isinstance(given, dict) or "variables" not in given:
+            raise ValueError(f"record {call} must be a dict with the key 'variables'")
+        for quantity in LISTS:
+            if quantity == "variables" or (wanted[quantity] and given.get(quantity) is not None):
+                _check_arrays(f"record {call}", quantity, case, wanted[quantity], given[quantity])
+        for quantity in (*SCALARS, *COUNTERS):
+            if given.get(quantity) is not None:
+                _check_number(f"{quantity} of record {call}", quantity in COUNTERS, given[quantity])
+
+
+def hexadecimal(value: Any) -> str:
+    """Return the bit pattern of a number.
+
+    >>> hexadecimal(np.float32(1.0))
+    '0x3f800000'
+    """
+    array = np.asarray(value)
+    if array.dtype.kind in "iu":
+        return str(int(array))
+    return f"0x{int(_bits(array)):0{2 * array.itemsize}x}"
+
+
+def _pairs(case: Case, wanted: Record, given: Record) -> Iterator[tuple[str, str, Array, Array]]:
+    for quantity in SCALARS:
+        if wanted.get(quantity) is not None and given.get(quantity) is not None:
+            yield quantity, "", _in_float32(wanted[quantity]), _in_float32(given[quantity])
+    for quantity in LISTS:
+        if wanted.get(quantity) and given.get(quantity):
+            for name, want, got in zip(case.names, wanted[quantity], given[quantity], strict=True):
+                yield quantity, name, want, np.asarray(got)
+    for quantity in COUNTERS:
+        if wanted.get(quantity) is not None and given.get(quantity) is not None:
+            yield quantity, "", np.asarray(int(wanted[quantity])), np.asarray(int(given[quantity]))
+
+
+def _check_arrays(record: str, quantity: str, case: Case, wanted: Sequence[Array], given: Any) -> None:
+    if not isinstance(given, (list, tuple)):
+        raise ValueError(f"{quantity} of {record} must be a list of arrays, got {type(given).__name__}")
+    if len(given) != len(case.names):
+        raise ValueError(f"{quantity} of {record} must have {len(case.names)} arrays, got {len(given)}")
+    for name, want, array in zip(case.names, wanted, given, strict=True):
+        try:
+            got = np.asarray(array)
+        except Exception as error:
+            raise ValueError(f"{quantity} of {name} in {record} is no array: {error}") from error
+        if got.shape != want.shape or got.dtype != want.dtype:
+            raise ValueError(
+                f"{quantity} of {name} in {record} must be {want.dtype} of shape {want.shape}, "
+                f"got {got.dtype} of shape {got.shape}"
+            )
+
+
+def _check_number(name: str, is_counter: bool, value: Any) -> None:
+    dtype = np.asarray(value).dtype
+    if np.ndim(value) or not (dtype.kind in "iu" or (dtype in FORMATS and not is_counter)):
+        accepted = "an integer" if is_counter else "a real number"
+        raise ValueError(f"{name} must be {accepted}, got {value!r}")
+
+
+def _in_float32(number: Any) -> Array:
+    with np.errstate(all="ignore"):
+        return np.asarray(number, FLOAT32)
+
+
+def _is_nan(array: Array) -> Array:
+    # The signalling NaNs of bfloat16 raise the processor's flag for invalid operations.
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.isnan(array))
+
+
+def _bits(array: Array) -> Array:
+    return np.ascontiguousarray(array).view(f"u{array.itemsize}").reshape(array.shape)
+
+
+def _ordered(array: Array) -> Array:
+    """Number the floats from the smallest to the largest, both zeros being 0."""
+    if array.dtype.kind in "iu":
+        return array
+    sign_bit = np.array(1, f"u{array.itemsize}") << np.array(8 * array.itemsize - 1, f"u{array.itemsize}")
+    bits = _bits(array)
+    # The distance of two numbers of float64 may pass the largest int64.
+    magnitude = (bits & ~sign_bit).astype(object if array.itemsize == 8 else np.int64)
+    return np.asarray(np.where(bits & sign_bit, -magnitude, magnitude))

@@ -1,0 +1,120 @@
+"""The reference as an implementation: what the definition answers to a case."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from sgd_ref.conformance.cases.case import Case, Record, State
+from sgd_ref.loss_scale import LossScaleOptimizer
+from sgd_ref.optimizer import SGD
+
+
+def run(
+    case: Case,
+    optimizer_class: type[SGD] = SGD,
+    wrapper_class: type[LossScaleOptimizer] = LossScaleOptimizer,
+) -> list[Record]:
+    """Return the trajectory that the definition, or a subclass that deviates from it, gives for a case.
+
+    Parameters
+    ----------
+    case : Case
+        It is not changed.
+    optimizer_class, wrapper_class : type, optional
+        Subclasses of SGD and of LossScaleOptimizer to run in their place.
+
+    Returns
+    -------
+    list of dict
+        One record for each call and one more after finalisation if ``case.finalize``.
+
+    Examples
+    --------
+    >>> from sgd_ref import conformance
+    >>> case = conformance.cases(tier="smoke")[0]
+    >>> len(run(case)) == len(case.gradients) + case.finalize
+    True
+    """
+    variables = [np.array(variable) for variable in case.variables]
+    with warnings.catch_warnings():
+        # What a warning says about missing gradients and lost settings is what the case is about.
+        warnings.simplefilter("ignore")
+        optimizer, rates = _constructed(case, optimizer_class, wrapper_class)
+        optimizer.exclude_from_weight_decay(var_names=list(case.excluded_from_weight_decay))
+        optimizer.build(variables, list(case.names))
+        if case.state is not None:
+            _resume(optimizer, case.state)
+        trajectory = []
+        for index, gradients in enumerate(case.gradients):
+            if rates is None:
+                rate = optimizer.learning_rate
+            else:
+                rate = np.float32(rates[index])
+                optimizer.learning_rate = _Constant(rates[index])
+            optimizer.apply(list(gradients))
+            trajectory.append({**_record(optimizer, variables), "learning_rate": rate})
+        if case.finalize:
+            optimizer.finalize_variable_values(variables)
+            trajectory.append(_record(optimizer, variables))
+    return trajectory
+
+
+class _Constant:
+    """A callable learning rate of one value."""
+
+    def __init__(self, value: float) -> None:
+        self.value = value
+
+    def __call__(self) -> float:
+        return self.value
+
+
+def _constructed(
+    case: Case, optimizer_class: type[SGD], wrapper_class: type[LossScaleOptimizer]
+) -> tuple[Any, tuple[float, ...] | None]:
+    rates = case.learning_rate_calls
+    inner = optimizer_class.from_config(case.config, None if rates is None else _Constant(rates[0]))
+    if case.loss_scaling is None:
+        return inner, rates
+    scaling = case.loss_scaling
+    return wrapper_class(inner, scaling.initial_scale, scaling.dynamic_growth_steps), rates
+
+
+def _resume(optimizer: Any, state: State) -> None:
+    values = optimizer.get_weights()
+    slots = (
+        (optimizer.averages, state.averages),
+        (optimizer.accumulators, state.accumulators),
+        (optimizer.velocities, state.velocities),
+    )
+    position = len(values) - sum(len(kept) for kept, _ in slots)
+    for kept, given in slots:
+        if given:
+            values[position : position + len(kept)] = given
+        position += len(kept)
+    position_of_calls = 0
+    if isinstance(optimizer, LossScaleOptimizer):
+        position_of_calls = 4
+        if state.growth_counter is not None:
+            values[2] = np.array(state.growth_counter, np.int64)
+        if state.loss_scale is not None:
+            values[3] = np.array(state.loss_scale, np.float32)
+    values[position_of_calls] = np.array(state.calls, np.int64)
+    optimizer.set_weights(values)
+
+
+def _record(optimizer: Any, variables: list[Any]) -> Record:
+    record: Record = {
+        "variables": [np.array(variable) for variable in variables],
+        "velocities": [np.array(array) for array in optimizer.velocities],
+        "averages": [np.array(array) for array in optimizer.averages],
+        "accumulators": [np.array(array) for array in optimizer.accumulators],
+        "iterations": optimizer.iterations,
+        "calls": optimizer.calls,
+    }
+    if isinstance(optimizer, LossScaleOptimizer):
+        record |= {"loss_scale": optimizer.loss_scale, "growth_counter": optimizer.growth_counter}
+    return record

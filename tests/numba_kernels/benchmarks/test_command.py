@@ -1,0 +1,80 @@
+"""The command: it measures, prints a page and writes it."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from numba_kernels import machine
+from numba_kernels.benchmarks import command, first_steps
+from numba_kernels.benchmarks.plans import Plan, Race
+from numba_kernels.benchmarks.workload import Workload
+from sgd_ref.command import main as cli
+
+TINY = Plan([Race("steps", Workload("3 x 100", "everything"), ("numpy", "roof numpy"))], 2, 0.0, 0)
+
+
+def test_the_page_is_printed_and_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(command, "plan", lambda is_quick, pattern: TINY)
+    folder = tmp_path / "found"
+    assert cli.main(["bench", "--quick", "--output", str(folder)]) == cli.AS_EXPECTED
+    text = (folder / "benchmarks.md").read_text()
+    assert capsys.readouterr().out == text + "\n"
+    assert re.search(r"\| 3 of 100 \| \S+ [mu]s, 1 thread \| \S+ [mu]s, \d threads? \|", text)
+    document = json.loads((folder / "benchmarks.json").read_text())
+    assert len(document["races"][0]["peers"]["numpy"]["seconds"]) == 2
+    assert cli.main(["bench", "--output", str(tmp_path / "no" / "such")]) == cli.COULD_NOT_RUN
+    assert "No such file" in capsys.readouterr().err
+
+
+def test_workloads_are_chosen_by_name(capsys: pytest.CaptureFixture[str]) -> None:
+    chosen = command.plan(False, re.compile("ResNet-50, everything"))
+    assert [str(race.workload) for race in chosen.races] == [
+        "ResNet-50, everything, float32",
+        "ResNet-50, everything, bfloat16",
+    ]
+    assert chosen.first_steps == 0
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["bench", "-k", "AlexNet"])
+    assert stopped.value.code == cli.WRONG_USAGE
+    assert "-k must match the name of a workload, got 'AlexNet'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("part", [["--quick"], ["-k", "ResNet"]])
+def test_the_page_of_the_repository_has_everything(
+    part: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["bench", "--page", *part])
+    assert stopped.value.code == cli.WRONG_USAGE
+    assert "--page must go with the whole benchmark" in capsys.readouterr().err
+
+
+def test_first_steps_have_an_empty_cache_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    program = """
+import os, time
+from pathlib import Path
+kept = Path(os.environ["NUMBA_CACHE_DIR"], "kept")
+if not kept.exists():
+    time.sleep(1.0)
+    kept.touch()
+assert len(shapes) == 161
+"""
+    monkeypatch.setattr(first_steps, "PROGRAMS", {"kernels": program, "numpy": "raise KeyError('no luck')"})
+    found: Any = first_steps.first_steps("kernels", 2)
+    (cold,), warm = found["cold"], found["warm"]
+    assert len(warm) == 2
+    assert cold > 1.0 > max(warm)
+    assert first_steps.first_steps("numpy", 2) == {"absent": "KeyError: 'no luck'"}
+
+
+def test_the_machine_is_described() -> None:
+    found = machine.description()
+    assert {"processor", "processors that may be used", "memory", "date", "numba", "numpy"} <= set(found)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d", found["date"])

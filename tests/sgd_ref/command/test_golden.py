@@ -1,0 +1,130 @@
+"""The command ``sgd-ref golden``: what it prints and its exit status."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from sgd_ref.command import golden as command
+from sgd_ref.command import main as cli
+from sgd_ref.conformance.golden.format import location
+from sgd_ref.conformance.golden.format.location import Place, id_of
+from sgd_ref.conformance.golden.tools import writing
+from sgd_ref.conformance.golden.tools.listing import description
+from sgd_ref.conformance.golden.tools.verifying import NO_JSONSCHEMA, Verification
+
+
+@pytest.fixture
+def copied(golden: Path, tmp_path: Path) -> Path:
+    """A copy of the small files, with an index of its own."""
+    paths = ("smoke.json", "rejections.json", "stages/move.json", "schema/stage.schema.json")
+    contents = {path: (golden / path).read_bytes() for path in paths}
+    documents = {path: json.loads(text) for path, text in contents.items()}
+    contents["index.json"] = writing.text_of("index.json", writing.index_of(contents, documents))
+    for path, text in contents.items():
+        (tmp_path / "data" / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "data" / path).write_bytes(text)
+    return tmp_path / "data"
+
+
+def test_verify_says_what_is_wrong(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (copied / "smoke.json").unlink()
+    assert cli.main(["golden", "verify", str(copied)]) == 1
+    assert capsys.readouterr().out == f"smoke.json: missing\n{copied}: 1 problem\n"
+
+
+@pytest.mark.parametrize(
+    ("found", "status", "last"),
+    [
+        (Verification(), 0, "as it should be"),
+        (Verification(["a", "b"]), 1, "2 problems"),
+        (Verification([], [NO_JSONSCHEMA]), 3, "as it should be"),
+    ],
+)
+def test_the_status_of_verify(
+    found: Verification,
+    status: int,
+    last: str,
+    copied: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    given = []
+    monkeypatch.setattr(command, "verify", lambda *arguments: given.append(arguments) or found)
+    assert cli.main(["golden", "verify", str(copied), "--no-replay"]) == status
+    assert given[0][:2] == (copied, False)
+    out = capsys.readouterr().out
+    assert out.endswith(f"{last}\n")
+    assert ("NOT CHECKED" in out) == bool(found.not_run)
+
+
+def test_write_writes_into_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = []
+    monkeypatch.setattr(writing, "write", lambda folder, progress: given.append(folder))
+    assert cli.main(["golden", "write", str(tmp_path)]) == 0
+    assert cli.main(["golden", "write"]) == 0
+    assert given == [tmp_path, location.folder()]
+    assert capsys.readouterr().out.startswith(f"wrote {tmp_path}\n")
+
+
+def test_diff(copied: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(copied, other)
+    assert cli.main(["golden", "diff", str(copied), str(other)]) == 0
+    assert capsys.readouterr().out == ""
+    text = (other / "smoke.json").read_text().replace('"learning_rate":0.1,', '"learning_rate":0.2,', 1)
+    (other / "smoke.json").write_text(text)
+    assert cli.main(["golden", "diff", str(copied), str(other)]) == 1
+    assert capsys.readouterr().out == "smoke/plain: case config learning_rate: 0.1 became 0.2\n"
+
+
+def test_list(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["golden", "list", "--folder", str(copied), "-k", "clip|special-1"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["id", "tier", "kind", "dtypes", "calls", "bounds", "contested", "exposes"]
+    assert lines[-1] == f"{len(lines) - 2} entries"
+    row = next(line.split() for line in lines if line.strip().startswith("smoke/clipnorm"))
+    assert row[:6] == ["smoke/clipnorm", "smoke", "trajectory", "float16", "3", "bounds"]
+
+
+def test_every_entry_can_be_shown(places: list[Place]) -> None:
+    for place in places[::19]:
+        lines = list(description(place))
+        assert lines[0].startswith(id_of(place.entry))
+        assert len(lines) > 1
+
+
+def test_show_has_bits_decimals_and_bounds(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["golden", "show", "smoke/plain", "--folder", str(copied)]) == 0
+    out = capsys.readouterr().out
+    entry = json.loads((copied / "smoke.json").read_bytes())["entries"][0]
+    array = entry["expected"][1]["variables"][0]
+    bound = entry["bounds"][1]["variables"][0]
+    assert f"  variables of kernel: {array['decimal']}\n    bits   {array['bits']}\n" in out
+    assert f"    lower  {bound['lower']}\n    upper  {bound['upper']}\n" in out
+    assert "learning_rate = 0.1\n" in out
+
+
+def test_wrong_usage(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["golden", "show", "nothing", "--folder", str(copied)]) == 2
+    assert "there is no entry 'nothing'" in capsys.readouterr().err
+    for arguments in (["golden"], ["golden", "burn"], ["golden", "list", "-k", "("], ["golden", "diff", "a"]):
+        with pytest.raises(SystemExit) as caught:
+            cli.main(arguments)
+        assert caught.value.code == 2
+
+
+def test_what_cannot_be_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in (
+        ["verify", str(tmp_path / "none")],
+        ["diff", str(tmp_path), str(tmp_path)],
+        ["list", "--folder", str(tmp_path)],
+        ["show", "a", "--folder", str(tmp_path)],
+    ):
+        assert cli.main(["golden", *arguments]) == 3
+        assert capsys.readouterr().err.startswith("sgd-ref: ")

@@ -1,0 +1,216 @@
+"""The command line: targets, options, exit status, reports for people and programs."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from sgd_ref.command import main as cli
+from sgd_ref.conformance.targets import running
+
+PERFECT = "from sgd_ref.conformance.trajectories import reference\nrun = reference.run\n"
+ONE_UNIT_OFF = """
+import numpy as np
+from sgd_ref.conformance.trajectories import reference
+
+def run(case):
+    trajectory = reference.run(case)
+    kernel = trajectory[3]["variables"][0]
+    flat = kernel.reshape(-1)
+    flat[2] = np.nextafter(flat[2], flat.dtype.type(9))
+    return trajectory
+"""
+PATTERN = "^exact/(?!missing).*/float32"
+
+
+@pytest.fixture
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    for name in ("perfect", "off", "lame", "leaving", "broken", "gone"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    (tmp_path / "perfect.py").write_text(PERFECT)
+    (tmp_path / "off.py").write_text(ONE_UNIT_OFF)
+    (tmp_path / "lame.py").write_text("run = 3\n")
+    (tmp_path / "leaving.py").write_text("import sys\ndef run(case):\n    sys.exit(0)\n")
+    (tmp_path / "broken.py").write_text("raise RuntimeError('no such luck')\n")
+    (tmp_path / "gone.py").write_text("import sys\nsys.exit(0)\n")
+    return tmp_path
+
+
+def test_perfect_implementation_is_as_expected(module: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["conform", "perfect:run", "-k", PATTERN]) == cli.AS_EXPECTED
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert re.match(r"perfect:run: (\d+) of \1 cases graded; \1 exact, 0 rounding, 0 diverges", last)
+    assert last.endswith("as expected")
+    assert "NOT as expected" not in last
+
+
+def test_one_unit_is_shown_with_place_and_bits(module: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["conform", "off:run", "-k", "^exact/momentum/float32"]) == cli.DIVERGES
+    out = capsys.readouterr().out
+    line = next(line for line in out.splitlines() if line.startswith("exact/momentum/float32: "))
+    assert re.search(
+        r"call 3, variables of kernel\[0, 2\]: expected 0x[0-9a-f]{8} \(.*\), got 0x[0-9a-f]{8} \(.*\), "
+        r"1 unit apart \(1 of \d+ elements\); not faithful: call 3, variables of kernel\[0, 2\]: "
+        r"\S+ is outside of \[\S+, \S+\] \[unexplained\]",
+        line,
+    )
+    assert out.splitlines()[-1].endswith("NOT as expected")
+
+
+def test_leaving_is_no_success(module: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["conform", "leaving:run", "-k", "signed-zeros"]) == cli.DIVERGES
+    assert "named/signed-zeros: SystemExit: 0 [unexplained]" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full device here")
+def test_report_that_cannot_be_written(module: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["conform", "perfect:run", "-k", "signed-zeros", "--json", "/dev/full"]
+    assert cli.main(arguments) == cli.COULD_NOT_RUN
+    assert "No space left" in capsys.readouterr().err
+
+
+def test_json_and_junit(module: Path) -> None:
+    arguments = ["conform", "off:run", "-k", PATTERN, "--json", "o.json", "--junit", "o.xml"]
+    assert cli.main(arguments) == cli.DIVERGES
+    (run,) = json.loads(Path("o.json").read_text())["runs"]
+    assert run["name"] == "off:run"
+    assert run["ok"] is run["as_expected"] is False
+    first = run["verdicts"][0]
+    assert first["grade"] == "diverges"
+    assert first["first"]["call"] == 3
+    assert first["first"]["element"] == [0, 2]
+    assert first["units"] == 1.0
+    suite = ElementTree.parse("o.xml").getroot()[0]
+    assert suite.get("failures") == suite.get("tests") == str(len(run["verdicts"]))
+    message = suite[0][0].get("message")
+    assert message is not None
+    assert "1 unit apart" in message
+
+
+def test_json_of_a_perfect_run(module: Path) -> None:
+    assert cli.main(["conform", "perfect:run", "-k", PATTERN, "--json", "o.json", "--junit", "o.xml"]) == 0
+    (run,) = json.loads(Path("o.json").read_text())["runs"]
+    assert run["ok"] is run["as_expected"] is True
+    assert {verdict["grade"] for verdict in run["verdicts"]} == {"exact"}
+    assert ElementTree.parse("o.xml").getroot()[0].get("failures") == "0"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "required: COMMAND"),
+        (["conform"], "required: target"),
+        (["conform", "nonsense"], "must be keras, torch, optax or module:function, got 'nonsense'"),
+        (["conform", "keras", "--backend", "theano"], "invalid choice: 'theano'"),
+        (["conform", "keras", "--mode", "lazy"], "invalid choice: 'lazy'"),
+        (["conform", "keras", "--mode", "jitted"], "--mode of keras must be one of eager, compiled, all"),
+        (["conform", "optax", "--mode", "compiled"], "--mode of optax must be one of eager, jitted, all"),
+        (["conform", "torch", "--variant", "slow"], "invalid choice: 'slow'"),
+        (["conform", "torch", "--mode", "eager"], "--mode must be left out for torch, it belongs to keras"),
+        (["conform", "keras", "--variant", "all"], "--variant must be left out for keras, it belongs to t"),
+        (["conform", "perfect:run", "--backend", "jax"], "--backend must be left out for perfect:run, it"),
+        (["conform", "keras", "--tier", "huge"], "invalid choice: 'huge'"),
+        (["conform", "perfect:run", "-k", "("], "'(' is not a regular expression"),
+        (["conform", "perfect:run", "-k", "no such case"], "-k must match the id of a case"),
+        (["conform", "perfect:run", "--json", "no/such/folder/o.json"], "--json must be a file in a folder"),
+        (["conform", "perfect:run", "--junit", "."], "--junit must be a file in a folder"),
+    ],
+)
+def test_wrong_usage(
+    module: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(arguments)
+    assert stopped.value.code == cli.WRONG_USAGE
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("no_such_module:run", "No module named 'no_such_module'"),
+        ("perfect:absent", "no attribute 'absent'"),
+        ("lame:run", "lame:run: it is not a function"),
+        ("broken:run", "broken:run: RuntimeError: no such luck"),
+        ("gone:run", "gone:run: SystemExit: 0"),
+    ],
+)
+def test_what_cannot_be_run(
+    module: Path, capsys: pytest.CaptureFixture[str], target: str, message: str
+) -> None:
+    assert cli.main(["conform", target]) == cli.COULD_NOT_RUN
+    assert message in capsys.readouterr().err
+
+
+def test_pytorch_is_not_compiled(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["conform", "keras", "--backend", "torch", "--mode", "compiled"]
+    assert cli.main(arguments) == cli.COULD_NOT_RUN
+    assert "fit() does not compile on PyTorch" in capsys.readouterr().err
+    names = [target.name for target in running.targets("keras", "all", "all")]
+    assert names == [
+        "keras jax eager",
+        "keras jax compiled",
+        "keras tensorflow eager",
+        "keras tensorflow compiled",
+        "keras torch eager",
+    ]
+
+
+def test_families_and_their_members() -> None:
+    def names(*arguments: str | None) -> list[str]:
+        return [target.name for target in running.targets(*arguments)]  # type: ignore[arg-type]
+
+    assert names("keras") == ["keras jax eager"]
+    assert names("torch") == ["torch loop"]
+    assert names("torch", None, None, "all") == [
+        "torch loop",
+        "torch foreach",
+        "torch fused",
+        "torch compiled",
+    ]
+    assert names("optax", None, "all") == ["optax eager", "optax jitted"]
+
+
+def test_what_is_not_installed_cannot_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    for target, message in (("torch", "pip install torch"), ("optax", "pip install optax jax")):
+        assert cli.main(["conform", target, "-k", "signed-zeros"]) == cli.COULD_NOT_RUN
+        assert message in capsys.readouterr().out
+
+
+def test_absent_backend(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(running, "available", lambda backend: False)
+    assert cli.main(["conform", "keras", "--backend", "all", "-k", "signed-zeros"]) == cli.COULD_NOT_RUN
+    out = capsys.readouterr().out
+    for backend in ("jax", "tensorflow", "torch"):
+        assert f"NOT RUN: keras {backend} eager: {backend} is not installed; pip install" in out
+
+
+def test_no_escape_codes_and_no_progress_bar_in_a_pipe(module: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "sgd_ref.command.main", "conform", "perfect:run", "-k", "signed-zeros"],
+        capture_output=True,
+        check=False,
+        cwd=module,
+    )
+    assert done.returncode == 0
+    assert done.stderr == b""
+    assert b"\x1b" not in done.stdout
+    assert done.stdout.splitlines()[-1].startswith(b"perfect:run: 1 of 1 cases graded; 1 exact")
+
+
+def test_full_tier_is_filtered_before_cases_are_made() -> None:
+    pattern = re.compile(
+        "^mixed/nesterov/exclusion/global_clipnorm/overwrite/3/dynamic/restarts/sparse/special"
+    )
+    assert [case.id.rsplit("/", 1)[1] for case in running.matching("full", pattern)] == ["dyadic", "decimal"]

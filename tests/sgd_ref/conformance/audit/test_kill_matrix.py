@@ -1,0 +1,111 @@
+"""The kill matrix: what it says is what is computed, and what the cases promise."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from sgd_ref.conformance import cases
+from sgd_ref.conformance.audit import kill_matrix, kill_matrix_page
+from sgd_ref.conformance.cases.catalogue import standard_candidates
+from sgd_ref.conformance.cases.contested import contested
+from sgd_ref.conformance.cases.expectations import Entry, cover, read, with_exposed
+from sgd_ref.conformance.cases.named.building import floats, named_case
+from sgd_ref.conformance.deviations import DEVIATIONS
+from sgd_ref.conformance.faithful import FAITHFUL
+
+SHARE = {"deviations": 4, "faithful": 2}
+"""Names that are computed anew without ``--sweep``, which takes all."""
+
+FEWEST_KILLS = 3
+ON_OPEN_GROUND = {
+    "accumulator-kept-without-gradient",
+    "accumulator-used-without-gradient",
+    "scale-without-limits",
+}
+"""Deviations that answer a contested question otherwise, and do nothing else."""
+
+
+def kills(entry: Entry) -> set[str]:
+    open_ground = {case.id for case in cases() if contested(case)}
+    return set(entry.exposing) - open_ground
+
+
+def test_every_deviation_and_variant_is_in_it() -> None:
+    assert set(read()["deviations"]) == set(kill_matrix.wrong_names())
+    assert set(read()["faithful"]) == set(FAITHFUL)
+    assert len(read()["deviations"]) >= 80
+    assert len(read()["faithful"]) >= 25
+
+
+def test_every_deviation_dies_in_several_cases_and_in_the_smoke_tier() -> None:
+    smoke = {case.id for case in cases("smoke")}
+    for name, entry in read()["deviations"].items():
+        if name not in ON_OPEN_GROUND:
+            assert entry.is_rejected, name
+            assert len(kills(entry)) >= FEWEST_KILLS, name
+            assert kills(entry) & smoke, name
+
+
+def test_no_faithful_variant_is_rejected() -> None:
+    for name, entry in read()["faithful"].items():
+        assert not entry.is_rejected, name
+        assert not entry.exposing, name
+        assert entry.rounding, name
+
+
+def test_tolerances_are_worse_both_ways() -> None:
+    wrong, faithful = read()["deviations"].values(), read()["faithful"].values()
+    for judge in next(iter(wrong)).noticing:
+        assert sum(entry.noticing[judge] == 0 for entry in wrong) > len(ON_OPEN_GROUND)
+        assert sum(entry.noticing[judge] > 0 for entry in faithful) > len(faithful) / 2
+
+
+@pytest.mark.parametrize(
+    ("part", "find"),
+    [("deviations", kill_matrix.of_deviation), ("faithful", kill_matrix.of_faithful)],
+)
+def test_it_is_what_is_computed(part: str, find: Any, sweep: Any) -> None:
+    names = sorted(read()[part])
+    count = len(names) if sweep.complete else SHARE[part]
+    for name in sweep.generator.choice(names, count, replace=False):
+        found, entry = find(str(name)), read()[part][name]
+        assert found == kill_matrix.Outcome(
+            str(name), entry.is_rejected, entry.exposing, entry.rounding, entry.noticing
+        )
+
+
+def test_the_page_is_that_of_the_data() -> None:
+    assert kill_matrix_page.PAGE.read_text(encoding="utf-8") == kill_matrix_page.page()
+
+
+def test_cases_state_what_they_expose() -> None:
+    for case in cases():
+        assert case.exposes
+        assert set(case.exposes) <= set(DEVIATIONS)
+    by_id = {case.id: case for case in cases()}
+    for name, entry in read()["deviations"].items():
+        assert all(name in by_id[case_id].exposes for case_id in entry.exposing)
+
+
+def test_a_case_that_exposes_nothing_is_refused() -> None:
+    idle = named_case("idle", "Nothing.", floats(1.0), lambda call: floats(0.5))
+    with pytest.raises(ValueError, match="case named/idle exposes no known deviation"):
+        with_exposed([*standard_candidates(), idle])
+
+
+def test_the_smoke_tier_covers_all_that_is_exposed() -> None:
+    uncontested = [case for case in cases() if not contested(case)]
+    exposed = {name for case in uncontested for name in case.exposes}
+    chosen = cover(uncontested)
+    assert {name for case in chosen for name in case.exposes} == exposed
+    assert {case.id for case in chosen} <= {case.id for case in cases("smoke")}
+    assert len(chosen) < len(uncontested) / 5
+    for case in chosen:
+        others = {name for other in chosen if other is not case for name in other.exposes}
+        assert len(others) <= len(exposed)
+
+
+def test_at_least_fifty_exact_cases() -> None:
+    assert sum(case.id.startswith("exact/") for case in cases()) >= 50

@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from functools import cache
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sgd_ref import SGD, LossScaleOptimizer, conformance
+from sgd_ref.conformance import Case
+from sgd_ref.conformance.cases.contested import contested
+from sgd_ref.conformance.cases.named import events
+from sgd_ref.conformance.deviations import DEVIATIONS, Deviation, compose
+from sgd_ref.conformance.deviations.mistakes import MISTAKES
+from sgd_ref.conformance.deviations.mistakes.damage import DAMAGE
+from sgd_ref.conformance.deviations.mistakes.mistake import ADDRESS
+from sgd_ref.conformance.grading.check import grade, private_copy
+from sgd_ref.conformance.trajectories import reference
+from sgd_ref.conformance.trajectories.comparison import check_form, compare
+
+NAMES = tuple(mistake.name for mistake in MISTAKES)
+DAMAGING = tuple(mistake.name for mistake in DAMAGE)
+SHOWN_IN = 3
+"""Uncontested cases in which a mistake must change bits."""
+
+QUICK = 150
+"""Pairs of a mistake and a case that are run without ``--sweep``."""
+
+TELLING = (
+    "mixed/nesterov/exclusion/clipvalue/overwrite/3/dynamic/polynomial/sparse/subnormal/dyadic",
+    "float32/momentum/decay/clipnorm/averages/2/fixed/piecewise/missing/special/decimal",
+    "float32/plain/decay/global_clipnorm/overwrite/none/dynamic/exponential/missing/subnormal/decimal",
+    "named/resumed-in-mid-training-float64",
+    "float16/nesterov/none/global_clipnorm/averages/2/none/cosine/dense/subnormal/decimal",
+    "mixed/nesterov/decay/none/averages/3/fixed-96/restarts/sparse/special/decimal",
+    "named/one-nan-under-loss-scaling-float32",
+    "float16/momentum/none/global_clipnorm/overwrite/2/fixed/constant/dense/special/decimal",
+    "named/part-of-a-name-excluded-float32",
+    "float32/momentum/none/none/none/none/none/callable/dense/ordinary/dyadic",
+    "float16/plain/decay/clipvalue/averages/3/none/inverse_time/missing/ordinary/dyadic",
+    "named/signed-zeros",
+    "named/thirteenth-restart",
+    "exact/staircase/float32",
+    "named/overflows-when-unscaled-by-0.5",
+    "named/count-passes-32-bits-float32",
+    "exact/momentum/float64",
+)
+"""Cases that tell any two mistakes apart, chosen one after another by the pairs that each separates."""
+
+DAMAGED = {
+    "unscaled-in-place": (
+        "named/unscale-by-three",
+        "named/large-scale-of-half-gradients",
+        "named/sparse-rows-are-unscaled",
+    ),
+    "clipped-in-place": (
+        "named/clipping-without-need",
+        "named/squares-overflow",
+        "named/float64-settings",
+    ),
+    "summed-in-place": (
+        "named/mean-of-three",
+        "named/missing-within-a-window-float32",
+        "float16/plain/decay/clipvalue/averages/3/none/inverse_time/missing/ordinary/dyadic",
+    ),
+    "decayed-in-place": (
+        "named/every-variable-excluded",
+        "named/exclusion-is-a-substring",
+        "named/float64-settings",
+    ),
+}
+
+SHOWN_BY_EVENTS = {
+    "velocities-lost-on-restore": "resumed-in-mid-training",
+    "averages-lost-on-restore": "resumed-in-mid-training",
+    "accumulators-lost-on-restore": "resumed-in-mid-training",
+    "calls-lost-on-restore": "resumed-in-mid-training",
+    "scale-lost-on-restore": "resumed-in-mid-training",
+    "growth-counter-lost-on-restore": "resumed-in-mid-training",
+    "skipped-call-resets-accumulators": "resumed-in-mid-training",
+    "staircase-ignored": "staircase",
+    "only-infinity-tested": "one-nan-under-loss-scaling",
+    "scale-at-least-one": "one-nan-under-loss-scaling",
+    "skipped-call-moves-velocities": "one-infinity-under-loss-scaling",
+    "infinite-norm-hides-gradients": "infinite-global-norm",
+    "zero-as-missing": "gradient-of-zeros",
+    "global-norm-with-stale-gradients": "missing-under-global-norm",
+    "mean-of-those-present": "missing-within-a-window",
+    "accumulator-lost-when-missing": "missing-within-a-window",
+    "exclusion-by-whole-name": "part-of-a-name-excluded",
+    "exclusion-by-first-name-only": "part-of-a-name-excluded",
+    "finiteness-tested-after-unscaling": "overflows-when-unscaled",
+}
+"""Mistakes that random data hardly show, or on contested ground only, and the events that do."""
+
+
+@cache
+def all_cases() -> Mapping[str, Case]:
+    """Return the standard cases, those first that tell many mistakes apart."""
+    cases = {case.id: case for case in conformance.cases()}
+    return MappingProxyType({case_id: cases[case_id] for case_id in dict.fromkeys((*TELLING, *cases))})
+
+
+@cache
+def expected(case_id: str) -> list[dict[str, Any]]:
+    return reference.run(all_cases()[case_id])
+
+
+@cache
+def is_contested(case_id: str) -> bool:
+    return bool(contested(all_cases()[case_id]))
+
+
+@cache
+def answer(name: str, case_id: str) -> str | None:
+    """Return a digest of what a mistake makes of a case; None where it is what the definition does."""
+    case = all_cases()[case_id]
+    observed = reference.run(case, DEVIATIONS[name].optimizer, DEVIATIONS[name].wrapper)
+    check_form(case, expected(case_id), observed)
+    if compare(case, expected(case_id), observed).equal:
+        return None
+    digest = hashlib.sha256()
+    for record in observed:
+        for quantity, value in sorted(record.items()):
+            parts = value if isinstance(value, list) else [value]
+            digest.update(quantity.encode())
+            for part in parts:
+                array = np.asarray(part)
+                # The signalling NaNs of bfloat16 raise the processor's flag for invalid operations.
+                with np.errstate(invalid="ignore"):
+                    nan = np.isnan(array)
+                digest.update(nan.tobytes() + np.where(nan, np.zeros_like(array), array).tobytes())
+    return digest.hexdigest()
+
+
+def test_there_are_many_and_no_two_have_one_name() -> None:
+    assert len(NAMES) >= 85
+    assert len(set(NAMES)) == len(NAMES)
+    assert list(DEVIATIONS)[-len(NAMES) :] == list(NAMES)
+
+
+@pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.name)
+def test_a_mistake_says_what_it_is(mistake: Deviation) -> None:
+    assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)+|[a-z]+", mistake.name)
+    assert mistake.kind == "contradiction"
+    assert issubclass(mistake.optimizer, SGD)
+    assert issubclass(mistake.wrapper, LossScaleOptimizer)
+    assert (mistake.optimizer is SGD) != (mistake.wrapper is LossScaleOptimizer)
+    assert mistake.summary.endswith(".")
+    description = " ".join(mistake.description.split())
+    assert description.count("Evidence: ") == 1
+    evidence = description.split("Evidence: ")[1]
+    assert evidence.endswith(".")
+    assert ADDRESS.findall(evidence) == ([mistake.address] if mistake.address else [])
+    assert bool(mistake.address) != evidence.endswith("no report is known.")
+    if mistake.address:
+        thread = r"https://github\.com/[\w.-]+/[\w.-]+/(issues|pull)/[0-9]+"
+        assert re.fullmatch(thread, mistake.address)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in DAMAGING])
+def test_a_mistake_changes_bits_in_several_cases(name: str) -> None:
+    shown = 0
+    for case_id in all_cases():
+        shown += not is_contested(case_id) and answer(name, case_id) is not None
+        if shown == SHOWN_IN:
+            return
+    pytest.fail(f"{name} is shown by {shown} uncontested cases only")
+
+
+def test_any_two_mistakes_differ() -> None:
+    first_with: dict[tuple[str | None, ...], str] = {}
+    for name in NAMES:
+        if name not in DAMAGING:
+            answers = tuple(answer(name, case_id) for case_id in TELLING)
+            assert any(answers), name
+            assert first_with.setdefault(answers, name) == name
+
+
+def test_mistakes_run_on_every_case(sweep: Any) -> None:
+    pairs = [(name, case_id) for name in NAMES for case_id in all_cases()]
+    count = len(pairs) if sweep.complete else QUICK
+    for index in sweep.generator.choice(len(pairs), count, replace=False):
+        answer(*pairs[index])
+
+
+@pytest.mark.parametrize("name", DAMAGING)
+def test_damage_is_an_error_and_changes_no_bit(name: str) -> None:
+    damaging = DEVIATIONS[name].optimizer
+    for case in (all_cases()[case_id] for case_id in DAMAGED[name]):
+        assert compare(case, expected(case.id), reference.run(private_copy(case), damaging)).equal
+        verdict = grade(lambda given: reference.run(given, damaging), case)
+        assert (verdict.grade, verdict.message) == ("error", "it changed the gradients that it was given")
+
+
+@pytest.mark.parametrize("name", SHOWN_BY_EVENTS)
+def test_events_show_what_they_are_for(name: str) -> None:
+    prefix = f"named/{SHOWN_BY_EVENTS[name]}-"
+    answers = [answer(name, case.id) for case in events.cases() if case.id.startswith(prefix)]
+    assert len(answers) == SHOWN_IN
+    assert all(answers)
+
+
+def test_all_compose_with_the_others() -> None:
+    optimizer, wrapper = compose(DEVIATIONS)
+    for mistake in MISTAKES:
+        assert issubclass(optimizer, mistake.optimizer)
+        assert issubclass(wrapper, mistake.wrapper)

@@ -1,0 +1,91 @@
+"""Explaining what an implementation does that rounds in its own way besides."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from sgd_ref import conformance
+from sgd_ref.conformance import Case
+from sgd_ref.conformance.deviations import compose
+from sgd_ref.conformance.diagnosis.attribution import explain_but_for_rounding, is_explained_but_for_rounding
+from sgd_ref.conformance.faithful.combined import ChainOfTransformations, LoopOfTensors
+from sgd_ref.conformance.trajectories import reference
+from sgd_ref.optimizer import SGD
+
+MOMENTUM = "float32/momentum/none/none/none/none/none/constant/dense/ordinary/dyadic"
+SUBNORMAL = "float32/momentum/none/none/none/none/none/constant/dense/subnormal/dyadic"
+DECAYING = "float32/momentum/decay/none/none/none/none/constant/dense/ordinary/dyadic"
+FROZEN = "mixed/plain/exclusion/none/none/2/none/callable/dense/ordinary/decimal"
+CLIPPING = "float32/momentum/none/clipnorm/none/none/none/constant/dense/ordinary/dyadic"
+
+
+def case_of(case_id: str) -> Case:
+    return next(case for case in conformance.cases() if case.id == case_id)
+
+
+def observed(case: Case, *names: str, base: type[SGD] = SGD) -> list[dict[str, Any]]:
+    """Return what an implementation answers that keeps velocities to itself."""
+    trajectory = reference.run(case, *compose(names, base))
+    return [{key: value for key, value in record.items() if key != "velocities"} for record in trajectory]
+
+
+@pytest.mark.parametrize("base", [SGD, LoopOfTensors])
+def test_the_fewest_that_explain_are_found(base: type[SGD]) -> None:
+    case = case_of(DECAYING)
+    candidates = ["decay-enters-velocity", "ascends", "nesterov-unasked"]
+    for names in (("ascends",), ("decay-enters-velocity", "nesterov-unasked")):
+        assert explain_but_for_rounding(case, observed(case, *names, base=base), candidates) == names
+
+
+def test_nothing_explains_what_none_of_the_candidates_does() -> None:
+    case = case_of(DECAYING)
+    assert explain_but_for_rounding(case, observed(case, "ascends"), ["nesterov-unasked"]) == ()
+    assert explain_but_for_rounding(case, observed(case, "ascends"), []) == ()
+
+
+def test_roundings_of_a_variant_are_taken_away() -> None:
+    # In an array of ordinary numbers, zeros in place of subnormal ones are less than its roundings.
+    case = case_of(SUBNORMAL)
+    answer = observed(case, "subnormals-flushed", base=ChainOfTransformations)
+    assert explain_but_for_rounding(case, answer, ["subnormals-flushed"]) == ()
+    found = explain_but_for_rounding(case, answer, ["subnormals-flushed"], [ChainOfTransformations])
+    assert found == ("subnormals-flushed",)
+
+
+def test_roundings_do_not_explain_what_a_contradiction_does() -> None:
+    case = case_of(CLIPPING)
+    answer = observed(case, "clip-adds-epsilon")
+    assert explain_but_for_rounding(case, answer, ["update-fused"]) == ("update-fused",)
+    assert explain_but_for_rounding(case, answer, ["update-fused", "clip-adds-epsilon"]) == (
+        "clip-adds-epsilon",
+    )
+
+
+def test_the_reported_rate_is_used() -> None:
+    case = case_of(MOMENTUM)
+    rate = 1.25 * case.config["learning_rate"]
+    other = replace(case, config={**case.config, "learning_rate": rate})
+
+    def reporting(value: float | None) -> list[dict[str, Any]]:
+        return [{**record, "learning_rate": value} for record in observed(other, "ascends")]
+
+    assert explain_but_for_rounding(case, reporting(rate), ["ascends"]) == ("ascends",)
+    assert explain_but_for_rounding(case, reporting(None), ["ascends"]) == ()
+
+
+def test_another_rate_may_be_used_than_is_reported() -> None:
+    # A compiler freezes the rate, and fuses or not, as the processor has it; what is reported is read later.
+    case = case_of(FROZEN)
+    for roundings in ((), ("update-fused",), ("update-fused", "decay-fused"), ("mean-by-reciprocal",)):
+        answer = [
+            {**record, "learning_rate": rate}
+            for record, rate in zip(
+                observed(case, "rate-frozen", *roundings), case.learning_rate_calls or (), strict=True
+            )
+        ]
+        assert is_explained_but_for_rounding(case, answer, ["rate-frozen"]), roundings
+        assert not is_explained_but_for_rounding(case, answer, ["ascends"])
+        assert not is_explained_but_for_rounding(case, answer, ["rate-frozen", "ascends"])

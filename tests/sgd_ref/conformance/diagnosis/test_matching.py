@@ -1,0 +1,70 @@
+"""A divergence gets the name of what it equals, and its place."""
+
+from __future__ import annotations
+
+import pytest
+
+from sgd_ref.conformance import Case, cases, check
+from sgd_ref.conformance.cases.case import Trajectory
+from sgd_ref.conformance.deviations import DEVIATIONS, compose
+from sgd_ref.conformance.diagnosis.matching import Diagnosis, count, diagnose
+from sgd_ref.conformance.faithful.combined import LoopOfTensors
+from sgd_ref.conformance.trajectories import reference
+
+BY_ID = {case.id: case for case in cases()}
+CALLABLE = BY_ID["exact/callable/float32"]
+DECAY = BY_ID["exact/momentum-and-decay/float64"]
+ORDINARY = BY_ID["float32/momentum/none/none/none/none/none/callable/dense/ordinary/dyadic"]
+
+
+def wrong(*names: str) -> Trajectory:
+    return reference.run(CALLABLE, *compose(names))
+
+
+@pytest.mark.parametrize("name", ["rate-outside-velocity", "ascends", "callable-one-call-late"])
+def test_a_deviation_is_named(name: str) -> None:
+    found = diagnose(CALLABLE, wrong(name))
+    assert (name,) in found.names
+    assert found.is_exact
+    assert found.parting is not None
+    assert str(found).startswith("it equals ")
+
+
+def test_a_deviation_that_rounds_otherwise_is_named() -> None:
+    classes = compose(["rate-outside-velocity"], LoopOfTensors)
+    found = diagnose(ORDINARY, reference.run(ORDINARY, *classes))
+    assert ("rate-outside-velocity",) in found.names
+    assert str(found).endswith(", but for rounding") is not found.is_exact
+
+
+def test_pairs_are_found_where_they_are_looked_for() -> None:
+    pair = ("callable-one-call-late", "nesterov-unasked")
+    observed = wrong(*pair)
+    assert diagnose(CALLABLE, observed, candidates=pair).names == ()
+    assert diagnose(CALLABLE, observed, with_pairs=True, candidates=pair).names == (pair,)
+
+
+def test_what_equals_nothing_has_a_place_and_no_name() -> None:
+    observed = reference.run(CALLABLE)
+    observed[3]["variables"][0].reshape(-1)[5] += 1
+    found = diagnose(CALLABLE, observed)
+    assert found.names == ()
+    assert str(found) == "it equals no known deviation"
+    assert found.parting is not None
+    assert (found.parting.difference.call, found.parting.difference.element) == (3, (0, 5))
+
+
+def test_the_right_trajectory_has_no_diagnosis() -> None:
+    assert diagnose(CALLABLE, reference.run(CALLABLE)) == Diagnosis()
+
+
+def test_a_report_counts_its_diagnoses() -> None:
+    chosen = [BY_ID[f"exact/callable/{dtype}"] for dtype in ("float32", "float64")]
+
+    def run(case: Case) -> Trajectory:
+        return reference.run(case, DEVIATIONS["rate-outside-velocity"].optimizer)
+
+    report = check(run, chosen)
+    diagnoses = [verdict.diagnosis for verdict in report.verdicts.values()]
+    found = count(diagnosis for diagnosis in diagnoses if diagnosis is not None)
+    assert found["rate-outside-velocity",] == 2

@@ -1,0 +1,83 @@
+"""Handshakes: what is claimed is read, and nothing else is accepted."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from sgd_ref.conformance.protocol.failures import InvalidAnswer
+from sgd_ref.conformance.protocol.handshake import Handshake, handshake_from_line
+
+LEAST = {"protocol": 1, "name": "my_sgd", "version": "1.0"}
+
+
+def read(**parts: Any) -> Handshake:
+    return handshake_from_line(json.dumps(LEAST | parts).encode())
+
+
+def test_the_least() -> None:
+    assert read() == Handshake("my_sgd", "1.0")
+    assert read(language=None, dtypes=None, features=None, versions=None) == Handshake("my_sgd", "1.0")
+
+
+def test_everything() -> None:
+    parts: dict[str, Any] = {
+        "language": "C",
+        "dtypes": ["float32", "bfloat16"],
+        "features": {"update": ["plain", "nesterov"], "dtype": ["mixed"]},
+        "versions": {"libm": "2.39"},
+    }
+    assert read(**parts) == Handshake("my_sgd", "1.0", **parts)
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ({"protocol": 2}, "protocol must be 1, got 2"),
+        ({"protocol": "1"}, "protocol must be 1, got '1'"),
+        ({"protocol": True}, "protocol must be 1, got True"),
+        ({"name": None}, "name must be a string, got None"),
+        ({"name": ""}, "name must be a string that is not empty"),
+        ({"name": "two\nlines"}, "name must be one line of printable characters"),
+        ({"name": "\x1b[31m"}, "name must be one line of printable characters"),
+        ({"name": "\ud800"}, "name must be one line of printable characters"),
+        ({"version": 1.0}, "version must be a string, got 1.0 of type float"),
+        ({"language": ["C"]}, "language must be a string"),
+        ({"dtypes": "float32"}, "dtypes must be a list of strings, got 'float32'"),
+        ({"dtypes": [32]}, "dtypes must be a string, got 32"),
+        ({"dtypes": ["double"]}, "dtypes must be a list of some of float16, bfloat16, float32, float64, got"),
+        ({"features": ["update"]}, "features must be an object"),
+        (
+            {"features": {"momentum": ["classic"]}},
+            "keys of features must be among dtype, update, .*'momentum'",
+        ),
+        ({"features": {"update": "plain"}}, r"features\.update must be a list of strings"),
+        ({"features": {"update": ["fast"]}}, r"features\.update must be a list of some of plain, .*'fast'"),
+        ({"features": {"update": [["plain"]]}}, r"features\.update must be a string"),
+        ({"versions": "2.39"}, "versions must be an object"),
+        ({"versions": {"libm": 2.39}}, r"versions\.libm must be a string"),
+        ({"versions": {"": "1"}}, "keys of versions must be a string that is not empty"),
+        ({"time": 1, "more": 2}, r"the keys must be of \[.*\] alone, got \['more', 'time'\]"),
+    ],
+)
+def test_wrong_parts_are_named(parts: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidAnswer, match=f"^the handshake: .*{message}"):
+        read(**parts)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (b"", "not a line of JSON"),
+        (b"[1]", "not a JSON object"),
+        (b"\xff", "not a line of JSON"),
+        (b'{"protocol": 1, "protocol": 1, "name": "n", "version": "1"}', "'protocol' is there 2 times"),
+        (b'{"protocol": 1, "name": "n", "version": "1", "versions": {"a": "1", "a": "2"}}', "'a' is there 2"),
+        (b'{"protocol": NaN, "name": "n", "version": "1"}', "NaN is no number of JSON"),
+    ],
+)
+def test_what_is_no_message_is_refused(line: bytes, message: str) -> None:
+    with pytest.raises(InvalidAnswer, match=f"^the handshake: .*{message}"):
+        handshake_from_line(line)

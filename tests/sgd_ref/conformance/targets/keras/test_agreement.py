@@ -1,0 +1,134 @@
+"""Real Keras over the standard tier: where it keeps to the definition, and by which names it does not."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from sgd_ref.conformance import Case, Verdict
+from sgd_ref.conformance.cases.catalogue import cases
+from sgd_ref.conformance.grading.findings import Findings
+from sgd_ref.conformance.targets import running
+from sgd_ref.conformance.targets.keras.launch import BACKENDS, available
+from sgd_ref.conformance.trajectories import reference
+from sgd_ref.conformance.trajectories.comparison import units_apart
+
+# One compiled run of all cases takes minutes; these show every stage.
+COMPILED_SHARE = 5
+
+
+@pytest.fixture(scope="module")
+def findings(request: pytest.FixtureRequest) -> dict[str, Findings]:
+    """What the runs of all installed backends found, by name."""
+    missing = [backend for backend in BACKENDS if not available(backend)]
+    if missing:
+        reason = f"Keras on {', '.join(missing)} is not installed: pip install 'sgd-ref[keras,torch]'"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    everything = cases()
+    share = everything if request.config.getoption("--sweep") else everything[::COMPILED_SHARE]
+    console = Console(quiet=True)
+    eager, _ = running.run_all(running.targets("keras", "all", "eager"), everything, console)
+    compiled, _ = running.run_all(running.targets("keras", "all", "compiled"), share, console)
+    return {found.report.name: found for found in (*eager, *compiled)}
+
+
+def is_clear(case: Case) -> bool:
+    """Whether a case stays clear of all that Keras is known to do otherwise on JAX and TensorFlow.
+
+    That is: smooth schedules, subnormals, infinities and -0.0, norms, divisions that are no powers of
+    two, averages in accumulating calls, dynamic loss scaling, sparse gradients, whose rows TensorFlow
+    merges late, and float64 settings that float32 does not hold.
+    """
+    features = case.features
+    if features is None:
+        return False
+    return (
+        features["learning_rate"] in ("constant", "piecewise", "callable")
+        and features["values"] == "ordinary"
+        and features["clipping"] in ("none", "clipvalue")
+        and features["accumulation"] in ("none", "2")
+        and features["loss_scaling"] in ("none", "fixed")
+        and (features["averages"] == "none" or features["accumulation"] == "none")
+        and (features["gradients"] == "dense" or features["accumulation"] == "none")
+        and features["gradients"] != "sparse"
+        and (features["dtype"] != "float64" or features["settings"] == "dyadic")
+    )
+
+
+def clear(found: Findings) -> Iterator[Verdict]:
+    for verdict in found.report.verdicts.values():
+        if is_clear(verdict.case) and verdict.grade != "unsupported":
+            yield verdict
+
+
+@pytest.mark.parametrize("backend", ["jax", "tensorflow"])
+def test_eager_keras_is_bit_equal_on_clear_ground(findings: dict[str, Findings], backend: str) -> None:
+    verdicts = list(clear(findings[f"keras {backend} eager"]))
+    assert len(verdicts) >= 50
+    assert {dtype for v in verdicts for dtype in [v.case.features["dtype"]]} == {  # type: ignore[index]
+        "float16",
+        "bfloat16",
+        "float32",
+        "float64",
+        "mixed",
+    }
+    assert [(v.case.id, str(v.difference), v.message) for v in verdicts if v.grade != "exact"] == []
+
+
+def test_pytorch_is_within_a_few_units_on_clear_ground(findings: dict[str, Findings]) -> None:
+    verdicts = list(clear(findings["keras torch eager"]))
+    assert len(verdicts) >= 50
+    for verdict in verdicts:
+        if verdict.case.features["dtype"] in ("float16", "bfloat16", "mixed"):  # type: ignore[index]
+            continue
+        assert verdict.trajectory is not None, verdict.message
+        expected = reference.run(verdict.case)
+        for position, start in enumerate(verdict.case.variables):
+            if not start.size:
+                continue
+            # Of what was added up, not of what a cancellation left of it.
+            path = np.array([start, *(record["variables"][position] for record in expected)])
+            units = np.spacing(np.abs(path).max())
+            observed = np.array([start, *(record["variables"][position] for record in verdict.trajectory)])
+            assert np.abs(path - observed).max() <= 8 * units, verdict.case.id
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_smooth_schedules_are_within_the_units_of_their_cases(
+    findings: dict[str, Findings], backend: str
+) -> None:
+    checked = 0
+    for verdict in findings[f"keras {backend} eager"].report.verdicts.values():
+        case = verdict.case
+        if not case.learning_rate_units or verdict.trajectory is None or case.id.startswith("named/"):
+            continue
+        for want, got in zip(reference.run(case), verdict.trajectory, strict=True):
+            if "learning_rate" in want:
+                rates = [np.float32(record["learning_rate"]) for record in (want, got)]
+                assert units_apart(*map(np.asarray, rates)) <= case.learning_rate_units, case.id
+                checked += 1
+    assert checked > 100
+
+
+def test_nothing_is_unexplained(findings: dict[str, Findings]) -> None:
+    unexplained = {
+        name: [(v.case.id, str(v.difference), v.message) for v in found.unexplained()]
+        for name, found in findings.items()
+    }
+    assert unexplained == {name: [] for name in findings}
+
+
+def test_known_contradictions_are_found_by_name(findings: dict[str, Findings]) -> None:
+    found = {name for run in findings.values() for name in run.found if name in run.contradictions}
+    assert len(found) >= 15, found
+
+
+def test_contested_share_is_small(findings: dict[str, Findings]) -> None:
+    for run in findings.values():
+        assert 0 < run.report.contested_share < 0.25

@@ -1,0 +1,174 @@
+"""``sgd-ref conform -- PROGRAM``: programs that are right, wrong, absent, and that claim too much."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from sgd_ref.command import main as cli
+
+PATTERN = (
+    "^exact/(plain|momentum)/float32$|^float32/(plain|momentum)(/none){5}/constant/dense/ordinary/dyadic"
+)
+
+SERVED = """
+import sys
+from sgd_ref.conformance.trajectories import reference
+from sgd_ref.conformance.cases.case import Unsupported
+from sgd_ref.conformance.protocol.worker import Handshake, serve
+
+REFUSED, DTYPES, VALUES = (text.split(",") if text else [] for text in sys.argv[1:4])
+
+def run(case):
+    if (case.features or {}).get("update") in REFUSED:
+        raise Unsupported("no such update")
+    return reference.run(case)
+
+features = {"update": VALUES} if VALUES else {}
+serve(lambda: (Handshake("my_sgd", "2.5", "Logo", DTYPES or None, features, {"turtle": "4"}), run))
+"""
+
+CLUMSY = """
+import json, os, sys, time
+from sgd_ref.conformance.protocol import encoding
+from sgd_ref.conformance.trajectories import reference
+cases = 0
+os.write(1, b'{"protocol": 1, "name": "clumsy", "version": "1"}' + bytes([10]))
+for line in sys.stdin.buffer:
+    case = encoding.case_from_json(encoding.from_line(line))
+    answer = encoding.to_line({"id": case.id, "trajectory": encoding.trajectory_to_json(reference.run(case))})
+    if case.id == "exact/plain/float32":
+        os.write(2, b"tired" + bytes([10]))
+        sys.exit(7)
+    if case.id == "exact/momentum/float32":
+        os.write(1, answer[:100])
+        time.sleep(600)
+    if "plain" in case.id:
+        answer = answer.replace(b'"float32"', b'"float64"')
+    os.write(1, answer)
+"""
+
+
+@pytest.fixture
+def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
+    monkeypatch.setenv("PYTHONPATH", path)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "served.py").write_text(SERVED)
+    (tmp_path / "clumsy.py").write_text(CLUMSY)
+    (tmp_path / "text").write_text("no program")
+    return tmp_path
+
+
+def conform(*arguments: str, options: tuple[str, ...] = ()) -> int:
+    return cli.main(["conform", "-k", PATTERN, *options, "--", *arguments])
+
+
+def test_a_right_program_is_as_expected_and_introduces_itself(
+    programs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert conform(sys.executable, "served.py", "", "float32", "plain,momentum") == cli.AS_EXPECTED
+    out = capsys.readouterr().out
+    assert "my_sgd 2.5 ┃" in out
+    assert out.splitlines()[-1].startswith(f"-- {sys.executable} served.py '' float32 plain,momentum: 4 of 4")
+    assert out.endswith("as expected (name my_sgd, version 2.5, language Logo, turtle 4)\n")
+
+
+def test_options_after_the_dashes_belong_to_the_program(
+    programs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (programs / "echo.py").write_text("import sys\nprint(sys.argv[1:])\n")
+    assert conform(sys.executable, "echo.py", "--tier", "--", "-k") == cli.COULD_NOT_RUN
+    assert "['--tier', '--', '-k']" in capsys.readouterr().out
+
+
+def test_what_is_claimed_has_to_be_graded(programs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert conform(sys.executable, "served.py", "momentum", "", "plain,momentum") == cli.DIVERGES
+    out = capsys.readouterr().out
+    assert "NOT GRADED, though claimed: update momentum\n" in out
+    assert "update plain" not in out
+    assert "NOT as expected" in out
+
+
+def test_claims_of_which_no_case_was_run_are_not_held_against_it(programs: Path) -> None:
+    assert conform(sys.executable, "served.py", "", "float32,float64", "nesterov") == cli.AS_EXPECTED
+
+
+def test_what_is_not_claimed_need_not_be_offered(programs: Path) -> None:
+    assert conform(sys.executable, "served.py", "momentum", "float32", "plain") == cli.AS_EXPECTED
+
+
+def test_each_failure_is_the_verdict_on_its_case_and_the_run_goes_on(
+    programs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ("--json", "o.json", "--time-limit", "1.5")
+    assert conform(sys.executable, "clumsy.py", options=options) == cli.DIVERGES
+    out = capsys.readouterr().out
+    (run,) = json.loads(Path("o.json").read_text())["runs"]
+    messages = {verdict["case"]: verdict.get("message") for verdict in run["verdicts"]}
+    plain, momentum = (
+        messages.pop(f"float32/{update}/none/none/none/none/none/constant/dense/ordinary/dyadic")
+        for update in ("plain", "momentum")
+    )
+    assert momentum is None
+    assert "record 0.variables[0].bits must be" in plain
+    died, hung = messages["exact/plain/float32"], messages["exact/momentum/float32"]
+    assert "WorkerDied: no complete answer, and the process ended with status 7" in died
+    assert "tired" in died
+    assert "WorkerHung: no answer within 1.5 seconds, only 100 bytes without a newline: b'{" in hung
+    assert "exact/plain/float32: WorkerDied" in out
+    assert "4 cases graded; 1 exact, 0 rounding, 0 diverges, 0 unsupported, 3 error" in out
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (["./nothing"], "No such file or directory: './nothing'"),
+        (["./text"], "Permission denied: './text'"),
+        ([sys.executable, "-c", "raise SystemExit('no luck')"], "ended with status 1; .*no luck"),
+        ([sys.executable, "-c", "print('hello')"], "the handshake: not a line of JSON"),
+        ([sys.executable, "-c", "import time; time.sleep(600)"], "no answer within 0.5 seconds"),
+        (
+            [sys.executable, "-c", """print('{"protocol": 1, "name": "n", "version": "1", "dtypes": 3}')"""],
+            "the handshake: dtypes must be a list of strings, got 3",
+        ),
+    ],
+)
+def test_programs_that_cannot_be_run(
+    programs: Path, capsys: pytest.CaptureFixture[str], command: list[str], message: str
+) -> None:
+    options = ("--start-limit", "0.5") if "sleep" in command[-1] else ()
+    assert conform(*command, options=options) == cli.COULD_NOT_RUN
+    out = " ".join(capsys.readouterr().out.split())
+    assert f"NOT RUN: -- {command[0]}" in out
+    assert re.search(message, out)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--"], "-- must be followed by a program and its arguments"),
+        (["keras", "--", "./my_sgd"], "target must be left out for a program after --, got 'keras'"),
+        (
+            ["--backend", "jax", "--", "./my_sgd"],
+            "backend must be left out for a program after --, got 'jax'",
+        ),
+        (["--update", "--", "./my_sgd"], "--update must go with --ledger for a program after --"),
+        (["--update", "my_module:run"], "--update must go with --ledger for my_module:run"),
+        (["keras", "--time-limit", "3"], "--time-limit must go with a program after --"),
+        (["--start-limit", "0", "--", "./my_sgd"], "'0' is no number of seconds above 0"),
+        (["--time-limit", "nan", "--", "./my_sgd"], "'nan' is no number of seconds above 0"),
+        (["--time-limit", "soon", "--", "./my_sgd"], "'soon' is no number of seconds above 0"),
+        (["--page", "--", "./my_sgd"], "--page must go with keras, torch, optax"),
+    ],
+)
+def test_wrong_usage(capsys: pytest.CaptureFixture[str], arguments: list[str], message: str) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["conform", *arguments])
+    assert stopped.value.code == cli.WRONG_USAGE
+    assert message in capsys.readouterr().err
