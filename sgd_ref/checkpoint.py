@@ -29,7 +29,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from sgd_ref.arithmetic.rounded import Array
+from sgd_ref.arithmetic.formats import Array
 from sgd_ref.base import learning_rate as rates
 from sgd_ref.base.learning_rate import LearningRate
 from sgd_ref.base.optimizer import BaseSGD

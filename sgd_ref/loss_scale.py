@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from sgd_ref.arithmetic.rounded import FLOAT32, FORMATS, Array
+from sgd_ref.arithmetic.formats import FLOAT32, FORMATS, Array
 from sgd_ref.base import configuration, weights
 from sgd_ref.base.fixed_setting import FixedSetting
 from sgd_ref.base.learning_rate import LearningRate, to_float32

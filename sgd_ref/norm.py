@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from sgd_ref.arithmetic.rounded import FLOAT64, Array, convert, is_supported, nearest
+from sgd_ref.arithmetic.formats import FLOAT64, Array, is_supported
+from sgd_ref.arithmetic.rounded import convert, nearest
 from sgd_ref.validation import reject_value
 
 BLOCK = 65536

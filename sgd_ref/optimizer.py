@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from sgd_ref import rule
-from sgd_ref.arithmetic.rounded import FLOAT32, Array, convert, promoted, setting
+from sgd_ref.arithmetic.formats import FLOAT32, Array
+from sgd_ref.arithmetic.rounded import convert, promoted, setting
 from sgd_ref.base.call import Call
 from sgd_ref.base.optimizer import BaseSGD
 from sgd_ref.norm import euclidean_norm

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from sgd_ref.arithmetic.rounded import Array, is_supported
+from sgd_ref.arithmetic.formats import Array, is_supported
 from sgd_ref.base.optimizer import BaseSGD
 from sgd_ref.gradients import Gradient
 from sgd_ref.loss_scale import LossScaleOptimizer

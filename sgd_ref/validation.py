@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from sgd_ref.arithmetic.rounded import BFLOAT16, Array
+from sgd_ref.arithmetic.formats import BFLOAT16, Array
 
 
 def reject_type(name: str, value: object, accepted: str) -> NoReturn:

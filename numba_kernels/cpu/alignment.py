@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sgd_ref.arithmetic.rounded import Array
+from sgd_ref.arithmetic.formats import Array
 from sgd_ref.base.state import State
 
 LINE = 64

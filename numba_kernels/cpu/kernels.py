@@ -23,16 +23,25 @@ from numba_kernels.shared.element import (
     element_update,
 )
 from numba_kernels.shared.inlining import inlined
-
-VARIABLE, GRADIENT, VELOCITY, AVERAGE, ACCUMULATOR = range(5)
-COLUMNS = 5
-
-MISSING, ELSEWHERE = 0, -1
-"""In place of the address of a gradient: there is none, or the variable is updated by another call."""
-
-LOSS_SCALE, STEPS, HIGHEST, WEIGHT_DECAY, LEARNING_RATE, MOMENTUM, EMA_MOMENTUM, EMA_COMPLEMENT = range(8)
-FIRST_AVERAGE, OVERWRITE = 8, 9
-SETTINGS = 10
+from numba_kernels.shared.slots import (
+    ACCUMULATOR,
+    AVERAGE,
+    ELSEWHERE,
+    EMA_COMPLEMENT,
+    EMA_MOMENTUM,
+    FIRST_AVERAGE,
+    GRADIENT,
+    HIGHEST,
+    LEARNING_RATE,
+    LOSS_SCALE,
+    MISSING,
+    MOMENTUM,
+    OVERWRITE,
+    STEPS,
+    VARIABLE,
+    VELOCITY,
+    WEIGHT_DECAY,
+)
 
 SIGNATURE = "void(int64[:, ::1], int64[:, ::1], int64, int64, float64[::1], float64[:, ::1], boolean[::1])"
 """Table, chunks (row, first element, count), first and last chunk, settings, factors, who decays."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import sgd_ref
 from numba_kernels.cpu.optimizer import SGD
-from sgd_ref.arithmetic.rounded import Array
+from sgd_ref.arithmetic.formats import Array
 from sgd_ref.base.learning_rate import LearningRate
 from sgd_ref.base.optimizer import BaseSGD
 from sgd_ref.loss_scale import LossScaleOptimizer

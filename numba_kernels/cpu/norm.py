@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from numba_kernels.cpu import rounding
-from numba_kernels.cpu.kernels import COLUMNS, GRADIENT
 from numba_kernels.cpu.pieces import Piece
 from numba_kernels.cpu.plan import Group, chunks_of
 from numba_kernels.cpu.sums import FINITENESS, LIMBS, exact_kernel, sum_kernel
@@ -17,7 +16,8 @@ from numba_kernels.cpu.threads import Task, run_uninterrupted
 from numba_kernels.cpu.totals import totals, totals_kernel, wide_totals, wide_totals_kernel
 from numba_kernels.shared.element import ACCUMULATED
 from numba_kernels.shared.rows import Rows
-from sgd_ref.arithmetic.rounded import FLOAT64, Array
+from numba_kernels.shared.slots import COLUMNS, GRADIENT
+from sgd_ref.arithmetic.formats import FLOAT64, Array
 
 Range = tuple[int, int]
 

@@ -19,7 +19,7 @@ from numba_kernels.cpu.tasks import Work
 from numba_kernels.cpu.threads import Task, run_as_one, run_uninterrupted
 from numba_kernels.shared.element import PLAIN
 from numba_kernels.shared.rows import from_sparse
-from sgd_ref.arithmetic.rounded import FLOAT64, Array
+from sgd_ref.arithmetic.formats import FLOAT64, Array
 from sgd_ref.base import learning_rate as rates
 from sgd_ref.base.call import Call
 from sgd_ref.base.learning_rate import LearningRate

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from numba_kernels.cpu.kernels import COLUMNS, GRADIENT, MISSING
 from numba_kernels.cpu.plan import Group, is_one_piece
 from numba_kernels.shared.rows import Rows
-from sgd_ref.arithmetic.rounded import Array, convert
+from numba_kernels.shared.slots import COLUMNS, GRADIENT, MISSING
+from sgd_ref.arithmetic.formats import Array
+from sgd_ref.arithmetic.rounded import convert
 
 
 class Piece:

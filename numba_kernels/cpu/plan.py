@@ -8,7 +8,12 @@ from typing import Any
 import numpy as np
 
 from numba_kernels.cpu.alignment import elements_before_line
-from numba_kernels.cpu.kernels import (
+from numba_kernels.cpu.quick_look import Forms, are_same_objects
+from numba_kernels.cpu.sums import LONGEST_CHUNK
+from numba_kernels.cpu.threads import shares
+from numba_kernels.shared.constants import Constants
+from numba_kernels.shared.memory import stretches
+from numba_kernels.shared.slots import (
     ACCUMULATOR,
     AVERAGE,
     COLUMNS,
@@ -18,11 +23,8 @@ from numba_kernels.cpu.kernels import (
     VARIABLE,
     VELOCITY,
 )
-from numba_kernels.cpu.quick_look import Forms, are_same_objects
-from numba_kernels.cpu.sums import LONGEST_CHUNK
-from numba_kernels.cpu.threads import shares
-from numba_kernels.shared.constants import Constants
-from sgd_ref.arithmetic.rounded import Array, promoted, setting
+from sgd_ref.arithmetic.formats import Array
+from sgd_ref.arithmetic.rounded import promoted, setting
 from sgd_ref.base.settings import Settings
 from sgd_ref.base.state import State
 
@@ -253,15 +255,3 @@ def _arrays_of(state: State, position: int) -> dict[int, Array]:
         if kept:
             arrays[column] = kept[position]
     return arrays
-
-
-def stretches(arrays: Sequence[Array]) -> Array:
-    """Return the first address, and the first one after it, of each array, those that touch as one."""
-    ends = sorted(np.lib.array_utils.byte_bounds(array) for array in arrays if array.size)
-    merged: list[int] = []
-    for start, end in ends:
-        if merged and start <= merged[-1]:
-            merged[-1] = max(merged[-1], end)
-        else:
-            merged += [start, end]
-    return np.array(merged, np.int64)

@@ -19,7 +19,7 @@ import numpy as np
 from numba_kernels.cpu.addresses import int32_at, int64_at, thread_flushes_subnormals
 from numba_kernels.cpu.cache import kernel
 from numba_kernels.shared.inlining import inlined
-from sgd_ref.arithmetic.rounded import Array
+from sgd_ref.arithmetic.formats import Array
 
 TYPE, DATA, AXES, LENGTHS, DTYPE, FLAGS = 8, 16, 24, 32, 56, 64
 """Where, in bytes, an array keeps its type, address, number of axes, lengths, dtype and flags."""

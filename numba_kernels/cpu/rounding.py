@@ -18,7 +18,7 @@ from numba_kernels.cpu.addresses import enter_default_mode, leave_default_mode
 from numba_kernels.cpu.cache import kernel
 from numba_kernels.cpu.sums import ERROR_OF_COMPENSATED_SUM, ERROR_OF_PLAIN_SUM, LIMBS, LOWEST_EXPONENT, UNIT
 from numba_kernels.shared.inlining import inlined
-from sgd_ref.arithmetic.rounded import FORMATS, Array
+from sgd_ref.arithmetic.formats import FORMATS, Array
 
 SAFE = 2.0**-900, 2.0**1000
 """Between these no square of a float64 that matters was lost, and none overflowed."""

@@ -12,7 +12,7 @@ from numba_kernels.cpu import half
 from numba_kernels.cpu.addresses import array_reader
 from numba_kernels.shared.inlining import inlined
 from numba_kernels.shared.operations import IN_THE_DTYPE, Operations, rounded_to
-from sgd_ref.arithmetic.rounded import BFLOAT16, FLOAT16, FLOAT32, FLOAT64
+from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64
 
 
 class Storage(NamedTuple):

@@ -14,11 +14,11 @@ import numpy as np
 
 from numba_kernels.cpu.addresses import enter_default_mode, leave_default_mode
 from numba_kernels.cpu.cache import kernel
-from numba_kernels.cpu.kernels import ACCUMULATOR, ELSEWHERE, GRADIENT, LOSS_SCALE, MISSING, STEPS
 from numba_kernels.cpu.storage import storage
 from numba_kernels.shared.element import ACCUMULATED, PLAIN, gradient_transformation
 from numba_kernels.shared.inlining import inlined, reordered
-from sgd_ref.arithmetic.rounded import FLOAT64
+from numba_kernels.shared.slots import ACCUMULATOR, ELSEWHERE, GRADIENT, LOSS_SCALE, MISSING, STEPS
+from sgd_ref.arithmetic.formats import FLOAT64
 
 BLOCK = 256
 BLOCKS_OF_A_GROUP = 16

@@ -22,7 +22,7 @@ from numba_kernels.cpu.addresses import enter_default_mode, leave_default_mode
 from numba_kernels.cpu.cache import kernel
 from numba_kernels.cpu.sums import HIGH, LOW, UNIT
 from numba_kernels.shared.inlining import inlined
-from sgd_ref.arithmetic.rounded import Array
+from sgd_ref.arithmetic.formats import Array
 
 ERROR_OF_TOTAL = 2 * UNIT
 """Relative: one rounding when the total is written, and less than a half for what the lost lost.

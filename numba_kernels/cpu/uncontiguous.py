@@ -7,7 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from numba_kernels.cpu.kernels import (
+from numba_kernels.cpu.pieces import Piece
+from numba_kernels.cpu.plan import Group
+from numba_kernels.cpu.threads import Task
+from numba_kernels.shared.element import ACCUMULATED, NO_MOMENTUM, Variant
+from numba_kernels.shared.rows import Rows
+from numba_kernels.shared.slots import (
     ACCUMULATOR,
     COLUMNS,
     GRADIENT,
@@ -16,12 +21,8 @@ from numba_kernels.cpu.kernels import (
     STEPS,
     VARIABLE,
 )
-from numba_kernels.cpu.pieces import Piece
-from numba_kernels.cpu.plan import Group
-from numba_kernels.cpu.threads import Task
-from numba_kernels.shared.element import ACCUMULATED, NO_MOMENTUM, Variant
-from numba_kernels.shared.rows import Rows
-from sgd_ref.arithmetic.rounded import FLOAT32, FLOAT64, Array, convert, promoted
+from sgd_ref.arithmetic.formats import FLOAT32, FLOAT64, Array
+from sgd_ref.arithmetic.rounded import convert, promoted
 
 
 def update_row(group: Group, row: int, gradient: Any, kernel: Any) -> None:

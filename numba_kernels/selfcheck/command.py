@@ -1,4 +1,4 @@
-"""The command ``sgd-ref check``."""
+"""``sgd-ref check``: compare the kernels with the definition on this machine."""
 
 from __future__ import annotations
 
@@ -20,8 +20,16 @@ from numba_kernels.selfcheck.extent import SEED, STANDARD, Extent, usable_proces
 from numba_kernels.selfcheck.result import Result
 from numba_kernels.selfcheck.schedule import Findings
 from numba_kernels.selfcheck.threads_check import COUNTS
-
-AS_EXPECTED, DIFFERS, WRONG_USAGE, COULD_NOT_RUN = 0, 1, 2, 3
+from sgd_ref.command.options import (
+    AS_EXPECTED,
+    COULD_NOT_RUN,
+    DIVERGES,
+    WRONG_USAGE,
+    Command,
+    pattern,
+    whole_number,
+)
+from sgd_ref.command.options import console as command_console
 
 SHOWN = ("processor", "system", "Python", "numba", "llvmlite", "numpy", "ml_dtypes")
 
@@ -40,16 +48,34 @@ VECTORS = (
 )
 
 
-def run(options: argparse.Namespace, console: Console) -> int:
-    """Check what was asked for, print what was found, and return the exit status.
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Add the arguments of the subcommand to its parser."""
+    tier = command.add_mutually_exclusive_group()
+    for name, text in (
+        ("quick", "a minute's worth: a share of the kernels, every triple of features that they allow"),
+        ("full", "every combination of features, also of those that only change numbers; takes hours"),
+    ):
+        tier.add_argument(f"--{name}", dest="tier", action="store_const", const=name, help=text)
+    command.add_argument("--seed", type=whole_number, metavar="NUMBER", help="of all random numbers")
+    command.add_argument(
+        "-k",
+        dest="pattern",
+        metavar="PATTERN",
+        type=pattern,
+        help="only cases whose id this regular expression matches somewhere",
+    )
+    command.add_argument(
+        "--processes",
+        type=whole_number,
+        metavar="NUMBER",
+        help="how many work at once (default: one for each processor, at most 8)",
+    )
+    command.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: %(default)s")
 
-    Parameters
-    ----------
-    options : Namespace
-        As ``sgd-ref check`` parses them.
-    console : Console
-        For the table.
-    """
+
+def run(options: argparse.Namespace) -> int:
+    """Check what was asked for, print what was found, and return the exit status."""
+    console = command_console()
     extent = _extent(options)
     if options.device == "cuda":
         reason = why_no_device()
@@ -128,7 +154,7 @@ def status(findings: Findings) -> int:
     1
     """
     if any(result.differing for result in findings.results):
-        return DIFFERS
+        return DIVERGES
     return COULD_NOT_RUN if findings.not_run else AS_EXPECTED
 
 
@@ -151,7 +177,7 @@ def _on_device(extent: Extent) -> tuple[list[str], Callable[[Extent, schedule.Ad
 def _details(findings: Findings) -> Iterator[str]:
     for result in findings.results:
         for text in result.differences:
-            yield f"DIFFERS: {text}"
+            yield f"DIVERGES: {text}"
     for reason in findings.not_run:
         yield f"NOT RUN: {reason}"
     for result in findings.results:
@@ -169,3 +195,14 @@ def _progress() -> Iterator[schedule.Advance]:
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("", total=None)
         yield lambda done, parts: bar.update(task, completed=done, total=parts)
+
+
+COMMAND = Command(
+    help="compare the kernels with the definition on this machine, bit by bit",
+    description="Compare the kernels with the definition on this machine, bit by bit: every "
+    "combination of features that changes what they do, sizes, places in memory, special values, "
+    "norms, threads, machine code and the golden data.",
+    epilog="Exit status: 0 the same bits, 1 something differs, 2 wrong usage, 3 could not run.",
+    add_arguments=add_arguments,
+    run=run,
+)

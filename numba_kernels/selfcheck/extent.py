@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from numba_kernels.shared.element import VARIANTS, Variant
-from sgd_ref.arithmetic.rounded import FLOAT64, FORMATS
+from sgd_ref.arithmetic.formats import FLOAT64, FORMATS
 
 QUICK, STANDARD, FULL = "quick", "standard", "full"
 

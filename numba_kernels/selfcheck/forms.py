@@ -17,7 +17,8 @@ from numba_kernels.selfcheck.making import LEAST, calls_for, case_of, numbers, r
 from numba_kernels.selfcheck.result import Result
 from numba_kernels.shared.element import DIVIDED, PLAIN, VARIANTS
 from sgd_ref import SparseRows
-from sgd_ref.arithmetic.rounded import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, FORMATS, Array, convert, holds
+from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, FORMATS, Array
+from sgd_ref.arithmetic.rounded import convert, holds
 from sgd_ref.conformance.cases.case import Case
 
 NAME = "forms"

@@ -10,6 +10,7 @@ from numba_kernels.selfcheck.extent import Extent
 from numba_kernels.selfcheck.judging import by_kernels, judge, timed
 from numba_kernels.selfcheck.result import Result
 from numba_kernels.shared.constants import Constants
+from sgd_ref.conformance import published
 from sgd_ref.conformance.cases.case import Case
 from sgd_ref.conformance.golden.format import location
 from sgd_ref.conformance.golden.format.entries import entry_from_json
@@ -28,7 +29,7 @@ def check(extent: Extent, optimizer_class: Any = numba_kernels.SGD) -> Result:
     result = Result(NAME)
     with timed(result):
         try:
-            places = list(location.places(location.folder()))
+            places = list(location.places(published.folder()))
         except FileNotFoundError:
             result.skips(NOT_THERE)
             return result

@@ -11,7 +11,8 @@ import numpy as np
 from numba_kernels.selfcheck.extent import Extent
 from numba_kernels.shared.element import ACCUMULATED, NESTEROV, NO_MOMENTUM, PLAIN, Variant
 from sgd_ref import SGD
-from sgd_ref.arithmetic.rounded import Array, convert
+from sgd_ref.arithmetic.formats import Array
+from sgd_ref.arithmetic.rounded import convert
 from sgd_ref.conformance.cases.case import Case
 
 STEPS = 2

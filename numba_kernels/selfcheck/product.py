@@ -15,7 +15,7 @@ from numba_kernels.selfcheck.extent import FULL, QUICK, Extent
 from numba_kernels.selfcheck.judging import by_kernels, judge, timed
 from numba_kernels.selfcheck.result import Result
 from numba_kernels.shared.element import ACCUMULATED, CLASSIC, DIVIDED, NESTEROV, NO_MOMENTUM, PLAIN, Variant
-from sgd_ref.arithmetic.rounded import BFLOAT16
+from sgd_ref.arithmetic.formats import BFLOAT16
 from sgd_ref.conformance.cases.axes import AXES, Features, full_product
 from sgd_ref.conformance.cases.catalogue import MIXED, case_id, make_case
 

@@ -22,7 +22,8 @@ from numba_kernels.selfcheck.judging import by_kernels, judge, timed
 from numba_kernels.selfcheck.making import STEPS, calls_for, case_of, numbers, random_numbers, settings_for
 from numba_kernels.selfcheck.result import Result
 from numba_kernels.shared.element import ACCUMULATED, NO_MOMENTUM, Variant
-from sgd_ref.arithmetic.rounded import BFLOAT16, FLOAT16, FLOAT32, FORMATS, Array, convert
+from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FORMATS, Array
+from sgd_ref.arithmetic.rounded import convert
 from sgd_ref.conformance.cases.case import Case, State
 from sgd_ref.conformance.trajectories.comparison import equal_bits, hexadecimal
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from numba_kernels.cpu.kernels import (
+from numba_kernels.shared.element import ACCUMULATED, CLASSIC, DIVIDED, NESTEROV, NO_MOMENTUM, PLAIN, Variant
+from numba_kernels.shared.slots import (
     EMA_COMPLEMENT,
     EMA_MOMENTUM,
     FIRST_AVERAGE,
@@ -19,8 +20,8 @@ from numba_kernels.cpu.kernels import (
     STEPS,
     WEIGHT_DECAY,
 )
-from numba_kernels.shared.element import ACCUMULATED, CLASSIC, DIVIDED, NESTEROV, NO_MOMENTUM, PLAIN, Variant
-from sgd_ref.arithmetic.rounded import FLOAT32, promoted, setting
+from sgd_ref.arithmetic.formats import FLOAT32
+from sgd_ref.arithmetic.rounded import promoted, setting
 from sgd_ref.base.settings import Settings
 
 

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.sparse
 
-from sgd_ref.arithmetic.rounded import Array, convert
+from sgd_ref.arithmetic.formats import Array
+from sgd_ref.arithmetic.rounded import convert
 from sgd_ref.gradients import SparseRows
 
 

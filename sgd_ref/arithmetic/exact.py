@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from sgd_ref.arithmetic.rounded import FLOAT64, FORMATS, Array, convert
+from sgd_ref.arithmetic.formats import FLOAT64, FORMATS, Array
+from sgd_ref.arithmetic.rounded import convert
 from sgd_ref.validation import reject_type, reject_value
 
 BITS = 512

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import byte_bounds
 
-from sgd_ref.arithmetic.rounded import Array
+from sgd_ref.arithmetic.formats import Array
 
 # Two interleaved views may need an exponential search; past this effort they count as overlapping.
 EFFORT = 1_000_000

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from sgd_ref.arithmetic.rounded import FLOAT32, setting
+from sgd_ref.arithmetic.formats import FLOAT32
+from sgd_ref.arithmetic.rounded import setting
 from sgd_ref.schedules import LearningRateSchedule
 from sgd_ref.validation import finite_real, reject_value
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from sgd_ref.arithmetic.rounded import FLOAT32, convert, is_supported, promoted, setting
+from sgd_ref.arithmetic.formats import FLOAT32, is_supported
+from sgd_ref.arithmetic.rounded import convert, promoted, setting
 from sgd_ref.base.variables import FLOATS
 
 

@@ -11,7 +11,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from sgd_ref.arithmetic.rounded import Array, check_subnormals_are_kept
+from sgd_ref.arithmetic.formats import Array
+from sgd_ref.arithmetic.rounded import check_subnormals_are_kept
 from sgd_ref.base import configuration, finalization, weights
 from sgd_ref.base import learning_rate as rates
 from sgd_ref.base.call import Call

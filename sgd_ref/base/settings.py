@@ -11,7 +11,8 @@ from typing import Any, Self, TypeVar
 
 import numpy as np
 
-from sgd_ref.arithmetic.rounded import FLOAT32, FORMATS, nearest, promoted, setting
+from sgd_ref.arithmetic.formats import FLOAT32, FORMATS
+from sgd_ref.arithmetic.rounded import nearest, promoted, setting
 from sgd_ref.validation import (
     boolean,
     finite_real,

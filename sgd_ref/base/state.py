@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sgd_ref.arithmetic.rounded import Array
+from sgd_ref.arithmetic.formats import Array
 from sgd_ref.base.aliasing import OccupiedMemory
 from sgd_ref.base.settings import Settings
 

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.sparse
 
-from sgd_ref.arithmetic.rounded import FORMATS, Array, convert, holds, is_supported
+from sgd_ref.arithmetic.formats import FORMATS, Array, is_supported
+from sgd_ref.arithmetic.rounded import convert, holds
 from sgd_ref.base.aliasing import OccupiedMemory, is_same_memory, overlaps_itself
 from sgd_ref.gradients import SparseRows, from_scipy
 from sgd_ref.validation import ndarray, reject_type, reject_value, text

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from sgd_ref.arithmetic.rounded import Array, convert, holds, is_supported
+from sgd_ref.arithmetic.formats import Array, is_supported
+from sgd_ref.arithmetic.rounded import convert, holds
 from sgd_ref.base.learning_rate import to_float32
 from sgd_ref.base.state import State
 from sgd_ref.base.variables import check_writable

@@ -1,9 +1,10 @@
-"""What ``sgd-ref explain`` does: a case step by step, and where an implementation parts from it."""
+"""``sgd-ref explain``: a case step by step, and where an implementation parts from it."""
 
 from __future__ import annotations
 
 import argparse
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,15 +14,18 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from sgd_ref.arithmetic.rounded import FLOAT32, FLOAT64, Array
+from sgd_ref.arithmetic.formats import FLOAT32, FLOAT64, Array
+from sgd_ref.command.options import AS_EXPECTED, COULD_NOT_RUN, DIVERGES, Command, WrongUsage, console
 from sgd_ref.conformance.cases.axes import AXES
 from sgd_ref.conformance.cases.case import Case, Record, Trajectory
 from sgd_ref.conformance.cases.catalogue import cases, make_case
 from sgd_ref.conformance.deviations import DEVIATIONS, compose
 from sgd_ref.conformance.diagnosis.parting import parting, partings, seeded
 from sgd_ref.conformance.diagnosis.replay import steps
-from sgd_ref.conformance.grading.check import Verdict, grade
-from sgd_ref.conformance.targets.running import ALL, Target, option_values, targets
+from sgd_ref.conformance.grading.check import grade
+from sgd_ref.conformance.grading.verdict import Verdict
+from sgd_ref.conformance.targets import registry
+from sgd_ref.conformance.targets.target import CannotRun, Target
 from sgd_ref.conformance.trajectories import reference
 from sgd_ref.conformance.trajectories.comparison import (
     compare,
@@ -41,8 +45,6 @@ from sgd_ref.conformance.trajectories.stages import (
     Stage,
     stages,
 )
-
-AS_EXPECTED, DIVERGES, COULD_NOT_RUN = 0, 1, 3
 
 MOST_ELEMENTS = 3
 MOST_CANDIDATES = 20
@@ -66,9 +68,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "target", nargs="?", help="an implementation to compare with, as for conform; none by default"
     )
-    for option in ("backend", "mode", "variant"):
-        values = [value for value in option_values(option) if value != ALL]
-        command.add_argument(f"--{option}", choices=values, help="of the target, as for conform")
+    for name, option in registry.options().items():
+        values = [value for value in option.values if value != registry.ALL]
+        command.add_argument(f"--{name}", choices=values, help="of the target, as for conform")
     command.add_argument("--call", type=int, metavar="N", help="only this call, counted from 0")
     command.add_argument(
         "--element",
@@ -147,11 +149,25 @@ def chosen(options: argparse.Namespace) -> tuple[Case, Target | None]:
     _check_element(case, options.element)
     if options.target is None:
         return case, None
-    return case, targets(options.target, options.backend, options.mode, options.variant)[0]
+    given = {name: getattr(options, name) for name in registry.options()}
+    return case, registry.targets(options.target, **given)[0]
 
 
-def run(options: argparse.Namespace, case: Case, target: Target | None, console: Console) -> int:
-    """Print what the command is asked for and return its exit status.
+def run(options: argparse.Namespace) -> int:
+    """Print what the subcommand is asked for and return its exit status."""
+    try:
+        try:
+            case, target = chosen(options)
+        except ValueError as problem:
+            raise WrongUsage(str(problem)) from problem
+        return show(options, case, target, console())
+    except CannotRun as problem:
+        print(f"sgd-ref: {problem}", file=sys.stderr)
+        return COULD_NOT_RUN
+
+
+def show(options: argparse.Namespace, case: Case, target: Target | None, console: Console) -> int:
+    """Print a case, beside the implementation if there is one, and return the exit status.
 
     Returns
     -------
@@ -374,3 +390,14 @@ def _distance(expected: Array | None, got: Array | None) -> str:
 
 def _say(console: Console, line: str) -> None:
     console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+COMMAND = Command(
+    help="show a case step by step, and where an implementation parts from it",
+    description="Show a case step by step, and where an implementation parts from it: the call, the "
+    "stage, the element, the bits, and the known deviation that gives them.",
+    epilog="Exit status: 0 shown (and the same bits, or different in a known way), 1 diverges, "
+    "2 wrong usage, 3 could not run.",
+    add_arguments=add_arguments,
+    run=run,
+)

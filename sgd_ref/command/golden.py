@@ -1,9 +1,8 @@
-"""The command ``sgd-ref golden``."""
+"""``sgd-ref golden``: write, verify, compare and read the golden data."""
 
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,11 +11,19 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
+from sgd_ref.command.options import (
+    AS_EXPECTED,
+    COULD_NOT_RUN,
+    DIVERGES,
+    WRONG_USAGE,
+    Command,
+    console,
+    pattern,
+)
+from sgd_ref.conformance import published
 from sgd_ref.conformance.golden.format import location
 from sgd_ref.conformance.golden.tools import diffing, listing, writing
 from sgd_ref.conformance.golden.tools.verifying import verify
-
-FINE, DIFFERS, WRONG_USAGE, COULD_NOT_RUN = 0, 1, 2, 3
 
 EPILOG = "Exit status: 0 fine, 1 differs, 2 wrong usage, 3 could not run."
 
@@ -37,14 +44,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     diff.add_argument("old", type=Path)
     diff.add_argument("new", type=Path)
     list_ = action("list", "list all entries")
-    list_.add_argument("-k", dest="pattern", type=_pattern, help="only ids that this expression matches")
+    list_.add_argument("-k", dest="pattern", type=pattern, help="only ids that this expression matches")
     show = action("show", "show one entry to read")
     show.add_argument("id", help="as sgd-ref golden list shows it")
     for reading in (list_, show):
         reading.add_argument("--folder", type=Path, help="default: that of this installation")
 
 
-def run(options: argparse.Namespace, console: Console) -> int:
+def run(options: argparse.Namespace) -> int:
     """Run the action that was chosen and return the exit status."""
     actions: dict[str, Callable[[argparse.Namespace, Console], int]] = {
         "write": _write,
@@ -54,22 +61,22 @@ def run(options: argparse.Namespace, console: Console) -> int:
         "show": _show,
     }
     try:
-        return actions[options.action](options, console)
+        return actions[options.action](options, console())
     except (OSError, ValueError) as problem:
         print(f"sgd-ref: {problem}", file=sys.stderr)
         return COULD_NOT_RUN
 
 
 def _write(options: argparse.Namespace, console: Console) -> int:
-    folder = options.folder or location.folder()
+    folder = options.folder or published.folder()
     with _progress() as advance:
         writing.write(folder, advance)
     console.print(f"wrote {folder}", markup=False, highlight=False, soft_wrap=True)
-    return FINE
+    return AS_EXPECTED
 
 
 def _verify(options: argparse.Namespace, console: Console) -> int:
-    folder = options.folder or location.folder()
+    folder = options.folder or published.folder()
     if not folder.is_dir():
         raise FileNotFoundError(f"there is no folder {folder}")
     with _progress() as advance:
@@ -82,19 +89,19 @@ def _verify(options: argparse.Namespace, console: Console) -> int:
     summary = f"{count} problem{'' if count == 1 else 's'}" if count else "as it should be"
     console.print(f"{folder}: {summary}", markup=False, highlight=False, soft_wrap=True)
     if found.problems:
-        return DIFFERS
-    return COULD_NOT_RUN if found.not_run else FINE
+        return DIVERGES
+    return COULD_NOT_RUN if found.not_run else AS_EXPECTED
 
 
 def _diff(options: argparse.Namespace, console: Console) -> int:
     lines = list(diffing.differences(options.old, options.new))
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
-    return DIFFERS if lines else FINE
+    return DIVERGES if lines else AS_EXPECTED
 
 
 def _list(options: argparse.Namespace, console: Console) -> int:
-    places = location.places(options.folder or location.folder())
+    places = location.places(options.folder or published.folder())
     chosen = [
         place
         for place in places
@@ -102,15 +109,15 @@ def _list(options: argparse.Namespace, console: Console) -> int:
     ]
     console.print(listing.table(chosen))
     console.print(f"{len(chosen)} entries", highlight=False)
-    return FINE
+    return AS_EXPECTED
 
 
 def _show(options: argparse.Namespace, console: Console) -> int:
-    for place in location.places(options.folder or location.folder()):
+    for place in location.places(options.folder or published.folder()):
         if location.id_of(place.entry) == options.id:
             for line in listing.description(place):
                 console.print(line, markup=False, highlight=False, soft_wrap=True)
-            return FINE
+            return AS_EXPECTED
     print(f"sgd-ref: there is no entry {options.id!r}; sgd-ref golden list shows all", file=sys.stderr)
     return WRONG_USAGE
 
@@ -124,8 +131,10 @@ def _progress() -> Iterator[Callable[[str], None]]:
         yield lambda path: bar.update(task, advance=1, description=path)
 
 
-def _pattern(text: str) -> re.Pattern[str]:
-    try:
-        return re.compile(text)
-    except re.error as problem:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a regular expression: {problem}") from problem
+COMMAND = Command(
+    help="write, verify and read the golden data: cases with their answers as text",
+    description="Write, verify and read the golden data: cases with their answers as text.",
+    epilog=EPILOG,
+    add_arguments=add_arguments,
+    run=run,
+)

@@ -3,7 +3,8 @@
 from sgd_ref.conformance.cases.case import Case, LossScaling, State, Unsupported
 from sgd_ref.conformance.cases.catalogue import cases
 from sgd_ref.conformance.golden.tools.recording import compare_recorded, record
-from sgd_ref.conformance.grading.check import Profile, Report, Verdict, check
+from sgd_ref.conformance.grading.check import check
+from sgd_ref.conformance.grading.verdict import Profile, Report, Verdict
 
 __all__ = [
     "Case",

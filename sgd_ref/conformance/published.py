@@ -1,4 +1,4 @@
-"""Where the published data lies: golden data, ledgers and findings of the targets, and the kit's own audit."""
+"""Where the published data lies: golden data, what targets show, and the kit's audit of itself."""
 
 from __future__ import annotations
 

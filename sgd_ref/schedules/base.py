@@ -11,7 +11,8 @@ from typing import Any, Protocol, Self
 import numpy as np
 
 from sgd_ref.arithmetic import exact, interval
-from sgd_ref.arithmetic.rounded import FLOAT32, FORMATS, nearest
+from sgd_ref.arithmetic.formats import FLOAT32, FORMATS
+from sgd_ref.arithmetic.rounded import nearest
 from sgd_ref.validation import (
     finite_real,
     integer_at_least,

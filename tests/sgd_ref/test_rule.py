@@ -14,7 +14,8 @@ import pytest
 
 from sgd_ref import rule
 from sgd_ref.arithmetic import exact
-from sgd_ref.arithmetic.rounded import FORMATS, Array, convert, nearest, setting
+from sgd_ref.arithmetic.formats import FORMATS, Array
+from sgd_ref.arithmetic.rounded import convert, nearest, setting
 from sgd_ref.conformance.cases.numbers import Numbers
 
 Dtype = np.dtype[Any]

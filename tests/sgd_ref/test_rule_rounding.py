@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 
 from sgd_ref import SGD, rule
 from sgd_ref.arithmetic import exact
-from sgd_ref.arithmetic.rounded import FLOAT32, FORMATS, Array, Format, promoted, setting
+from sgd_ref.arithmetic.formats import FLOAT32, FORMATS, Array, Format
+from sgd_ref.arithmetic.rounded import promoted, setting
 from sgd_ref.base.call import Call
 from sgd_ref.conformance import Case, strategies
 from sgd_ref.conformance.trajectories import reference

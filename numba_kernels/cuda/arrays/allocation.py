@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from numba_kernels.cuda.toolkit import IS_SIMULATED, cuda
-from sgd_ref.arithmetic.rounded import BFLOAT16, Array
+from sgd_ref.arithmetic.formats import BFLOAT16, Array
 
 
 def fresh_like(like: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:

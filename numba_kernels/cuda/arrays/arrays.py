@@ -2,7 +2,8 @@
 
 No element is read or copied, and no stream is synchronised: the ``stream`` entry of
 ``__cuda_array_interface__`` asks for that, and is left alone. The work goes to the stream on which the
-library of the arrays works (`numba_kernels.cuda.arrays.streams`), which is in order with what was done before.
+library of the arrays works (`numba_kernels.cuda.arrays.streams`), which is in order with what was done
+before.
 
 Real arrays on a device were not at hand where this was written. CuPy's own arrays over memory that is not
 there, Numba's with a pointer that is made up, and PyTorch's on the host stood in for them.
@@ -20,7 +21,7 @@ import numpy as np
 
 from numba_kernels.cuda.arrays import dlpack
 from numba_kernels.cuda.arrays.dlpack import contiguous_strides, dtype_named
-from sgd_ref.arithmetic.rounded import BFLOAT16, Array
+from sgd_ref.arithmetic.formats import BFLOAT16, Array
 
 ACCEPTED = "an array on the device: of Numba, CuPy or PyTorch"
 

@@ -21,7 +21,7 @@ from numba.extending import intrinsic
 from numba_kernels.cpu.addresses import int64_at
 from numba_kernels.cpu.quick_look import ITEMS, TYPE, layout_is_known
 from numba_kernels.shared.inlining import inlined
-from sgd_ref.arithmetic.rounded import Array
+from sgd_ref.arithmetic.formats import Array
 
 HOST, CUDA, CUDA_MANAGED = 1, 2, 13
 """Kinds of memory: the host's, a CUDA device's, and what CUDA moves between the two."""

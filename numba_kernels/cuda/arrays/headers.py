@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 import scipy.sparse
 
 from numba_kernels.cuda.arrays.arrays import UNKNOWN_DEVICE, Header, header, view
-from sgd_ref.arithmetic.rounded import Array
+from sgd_ref.arithmetic.formats import Array
 from sgd_ref.gradients import SparseRows
 
 

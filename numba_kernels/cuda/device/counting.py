@@ -38,7 +38,7 @@ from numba_kernels.cuda.device.memory import add_to_word, fence
 from numba_kernels.cuda.toolkit import Kernel, cuda, kernel
 from numba_kernels.shared.inlining import inlined
 from numba_kernels.shared.operations import multiply
-from sgd_ref.arithmetic.rounded import FLOAT32, FORMATS
+from sgd_ref.arithmetic.formats import FLOAT32, FORMATS
 
 SMALLEST_NORMAL = np.float32(FORMATS[FLOAT32].smallest_normal)
 LARGEST = np.float32(FORMATS[FLOAT32].largest)

@@ -43,7 +43,7 @@ from numba_kernels.cuda.device.storage import storage
 from numba_kernels.cuda.toolkit import Kernel, cuda, kernel, types
 from numba_kernels.shared.element import ACCUMULATED, gradient_transformation
 from numba_kernels.shared.inlining import inlined
-from sgd_ref.arithmetic.rounded import FORMATS
+from sgd_ref.arithmetic.formats import FORMATS
 
 NANS, INFINITIES = LIMBS, LIMBS + 1
 LIMB_WORDS = LIMBS + 2

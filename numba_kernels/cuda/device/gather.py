@@ -14,7 +14,7 @@ from numba_kernels.cuda.device.layout import word
 from numba_kernels.cuda.device.storage import storage
 from numba_kernels.cuda.toolkit import IS_SIMULATED, Kernel, cuda, kernel
 from numba_kernels.shared.inlining import inlined
-from sgd_ref.arithmetic.rounded import FLOAT64
+from sgd_ref.arithmetic.formats import FLOAT64
 
 THREADS = 8 if IS_SIMULATED else 256
 

@@ -12,7 +12,8 @@ from numba_kernels.cuda.device.norm import decision_kernel
 from numba_kernels.cuda.device.sums import sum_kernel
 from numba_kernels.cuda.toolkit import Kernel
 from numba_kernels.shared.element import ACCUMULATED, DIVIDED, PLAIN, VARIANTS
-from sgd_ref.arithmetic.rounded import FLOAT64, FORMATS, holds
+from sgd_ref.arithmetic.formats import FLOAT64, FORMATS
+from sgd_ref.arithmetic.rounded import holds
 
 
 def all_kernels() -> Iterator[Kernel]:

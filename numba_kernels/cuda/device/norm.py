@@ -39,7 +39,7 @@ from numba_kernels.cuda.device.sums import THREADS, UNIT, add_block, add_pair
 from numba_kernels.cuda.toolkit import Kernel, cuda, kernel, types
 from numba_kernels.shared.inlining import inlined
 from numba_kernels.shared.operations import add, multiply, subtract
-from sgd_ref.arithmetic.rounded import FLOAT32, FLOAT64
+from sgd_ref.arithmetic.formats import FLOAT32, FLOAT64
 
 SAFE = 2.0**-900, 2.0**1000
 """Between these no square of a float64 that matters was lost, and none overflowed."""

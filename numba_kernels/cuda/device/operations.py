@@ -2,8 +2,8 @@
 
 Numba lets the device's compiler fuse a product and a sum, and has no switch against it. The functions of
 NVIDIA's library that name their rounding are never fused. Importing this module makes them what
-``numba_kernels.shared.operations`` compiles to on the device. Where Numba cannot compile what is here it takes the
-plain operation without a word, so that only the machine code shows what is fused.
+``numba_kernels.shared.operations`` compiles to on the device. Where Numba cannot compile what is here it
+takes the plain operation without a word, so that only the machine code shows what is fused.
 """
 
 from __future__ import annotations

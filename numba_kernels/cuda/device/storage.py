@@ -14,7 +14,7 @@ from numba_kernels.cuda.device.exact_numbers import rounded_to_odd
 from numba_kernels.cuda.device.memory import DOUBLES, HALVES, PACKET_BYTES, SINGLES, Access
 from numba_kernels.shared.inlining import inlined
 from numba_kernels.shared.operations import IN_THE_DTYPE, Operations, rounded_to
-from sgd_ref.arithmetic.rounded import BFLOAT16, FLOAT16, FLOAT32, FLOAT64
+from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64
 
 
 class Storage(NamedTuple):

@@ -9,7 +9,7 @@ import numpy as np
 from numba_kernels.cuda.arrays.arrays import view
 from numba_kernels.cuda.arrays.streams import DEFAULT, numba_stream
 from numba_kernels.cuda.toolkit import IS_SIMULATED, cuda
-from sgd_ref.arithmetic.rounded import Array
+from sgd_ref.arithmetic.formats import Array
 
 SLOTS = 8
 """Copies that may be under way from one buffer before the host waits for the first of them."""

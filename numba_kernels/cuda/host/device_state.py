@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from numba_kernels.cpu.plan import stretches
 from numba_kernels.cuda import simulated
 from numba_kernels.cuda.arrays.allocation import fresh_like, from_host, to_host
 from numba_kernels.cuda.arrays.arrays import Expected, View, header, overlap, view
@@ -21,8 +20,10 @@ from numba_kernels.cuda.host.groups import groups_of
 from numba_kernels.cuda.host.program import Launch, Program
 from numba_kernels.cuda.host.rates import Rates
 from numba_kernels.cuda.toolkit import IS_SIMULATED
+from numba_kernels.shared.memory import stretches
 from numba_kernels.shared.rows import Rows
-from sgd_ref.arithmetic.rounded import Array, flushes_subnormals
+from sgd_ref.arithmetic.formats import Array
+from sgd_ref.arithmetic.rounded import flushes_subnormals
 from sgd_ref.base.settings import Settings
 from sgd_ref.base.state import State
 from sgd_ref.base.variables import check_variables

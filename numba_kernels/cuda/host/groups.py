@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from numba_kernels.cpu.kernels import EMA_COMPLEMENT, EMA_MOMENTUM, HIGHEST, MOMENTUM, STEPS, WEIGHT_DECAY
 from numba_kernels.cuda.device import layout
 from numba_kernels.cuda.device.storage import storage
 from numba_kernels.cuda.host.buffers import Buffer, words
 from numba_kernels.cuda.toolkit import IS_SIMULATED
 from numba_kernels.shared.constants import Constants
-from sgd_ref.arithmetic.rounded import Array, setting
+from numba_kernels.shared.slots import EMA_COMPLEMENT, EMA_MOMENTUM, HIGHEST, MOMENTUM, STEPS, WEIGHT_DECAY
+from sgd_ref.arithmetic.formats import Array
+from sgd_ref.arithmetic.rounded import setting
 from sgd_ref.base.settings import Settings
 from sgd_ref.base.state import State
 

@@ -14,7 +14,7 @@ from numba_kernels.cuda.host.device_state import DeviceState
 from numba_kernels.cuda.host.optimizer import SGD
 from numba_kernels.cuda.toolkit import on_device
 from sgd_ref import loss_scale
-from sgd_ref.arithmetic.rounded import Array
+from sgd_ref.arithmetic.formats import Array
 from sgd_ref.base.learning_rate import LearningRate
 from sgd_ref.base.optimizer import BaseSGD
 from sgd_ref.validation import reject_type

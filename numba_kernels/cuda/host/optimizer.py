@@ -21,7 +21,7 @@ from numba_kernels.cuda.host.placed import Placed
 from numba_kernels.cuda.host.program import Launch
 from numba_kernels.cuda.toolkit import on_device
 from numba_kernels.shared.rows import from_sparse
-from sgd_ref.arithmetic.rounded import Array
+from sgd_ref.arithmetic.formats import Array
 from sgd_ref.base import finalization, weights
 from sgd_ref.base import learning_rate as learning_rates
 from sgd_ref.base.call import Call

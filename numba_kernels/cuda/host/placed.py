@@ -9,7 +9,7 @@ import numpy as np
 
 from numba_kernels.cuda.host.device_state import DeviceState
 from numba_kernels.cuda.host.program import Launch
-from sgd_ref.arithmetic.rounded import Array
+from sgd_ref.arithmetic.formats import Array
 
 
 class Placed(NamedTuple):

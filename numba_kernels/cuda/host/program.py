@@ -17,7 +17,8 @@ from numba_kernels.cuda.host.buffers import Buffer, words
 from numba_kernels.cuda.host.groups import CHUNK, Group
 from numba_kernels.cuda.toolkit import IS_SIMULATED, Kernel, cuda
 from numba_kernels.shared.element import PLAIN
-from sgd_ref.arithmetic.rounded import FLOAT64, Array, promoted, setting
+from sgd_ref.arithmetic.formats import FLOAT64, Array
+from sgd_ref.arithmetic.rounded import promoted, setting
 from sgd_ref.base.settings import Settings
 
 BLOCKS_OF_PROCESSOR = 8

@@ -14,7 +14,7 @@ from numba_kernels.cuda.toolkit import cuda as toolkit_cuda
 from numba_kernels.selfcheck.extent import QUICK, Extent
 from numba_kernels.selfcheck.judging import timed
 from numba_kernels.selfcheck.result import Result
-from sgd_ref.arithmetic.rounded import BFLOAT16, FLOAT16, Array
+from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT16, Array
 from sgd_ref.optimizer import SGD
 
 NAME = "beyond 2^32 elements"

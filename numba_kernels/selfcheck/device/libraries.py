@@ -12,7 +12,7 @@ import numpy as np
 from numba_kernels.cuda.arrays.allocation import fresh_like, from_host
 from numba_kernels.cuda.toolkit import cuda
 from numba_kernels.selfcheck.device.on_device import Move, OnDevice, by_numba
-from sgd_ref.arithmetic.rounded import BFLOAT16, Array
+from sgd_ref.arithmetic.formats import BFLOAT16, Array
 
 
 def at_offset(offset: int) -> Move:

@@ -10,7 +10,7 @@ import numpy as np
 from numba_kernels import cuda
 from numba_kernels.cuda.arrays.allocation import to_host
 from numba_kernels.cuda.toolkit import cuda as toolkit_cuda
-from sgd_ref.arithmetic.rounded import Array
+from sgd_ref.arithmetic.formats import Array
 
 Move = Callable[[Array], Any]
 """Copies an array of the host to the device, into an array of one of the libraries."""

@@ -16,7 +16,7 @@ from numba_kernels.cpu.sums import exact_kernel, sum_kernel
 from numba_kernels.selfcheck.extent import QUICK, Extent
 from numba_kernels.selfcheck.result import Result
 from numba_kernels.shared.element import ACCUMULATED, DIVIDED, PLAIN, Variant
-from sgd_ref.arithmetic.rounded import FLOAT16, FLOAT32, FLOAT64, FORMATS
+from sgd_ref.arithmetic.formats import FLOAT16, FLOAT32, FLOAT64, FORMATS
 
 NAME = "kernels compiled"
 

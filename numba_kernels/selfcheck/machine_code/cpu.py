@@ -13,7 +13,7 @@ from numba_kernels.selfcheck.extent import Extent
 from numba_kernels.selfcheck.judging import timed
 from numba_kernels.selfcheck.machine_code.compiling import Kernel, kernels_of
 from numba_kernels.selfcheck.result import Result
-from sgd_ref.arithmetic.rounded import FLOAT64
+from sgd_ref.arithmetic.formats import FLOAT64
 
 NAME = "machine code"
 START = "machine-code"

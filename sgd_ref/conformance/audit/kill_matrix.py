@@ -22,7 +22,8 @@ from sgd_ref.conformance.cases.catalogue import standard_candidates
 from sgd_ref.conformance.cases.expectations import DATA
 from sgd_ref.conformance.deviations import DEVIATIONS
 from sgd_ref.conformance.faithful import FAITHFUL
-from sgd_ref.conformance.grading.check import Profile, free_running, grade
+from sgd_ref.conformance.grading.check import free_running, grade
+from sgd_ref.conformance.grading.verdict import Profile
 from sgd_ref.conformance.trajectories import reference
 
 PROCESSES = 2

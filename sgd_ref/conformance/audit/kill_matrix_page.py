@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
+from sgd_ref.conformance import published
 from sgd_ref.conformance.audit.tolerances import TOLERANCES
 from sgd_ref.conformance.cases.case import Case
 from sgd_ref.conformance.cases.catalogue import cases
@@ -12,7 +12,7 @@ from sgd_ref.conformance.cases.contested import contested
 from sgd_ref.conformance.cases.expectations import Entry, read
 from sgd_ref.conformance.deviations import DEVIATIONS
 
-PAGE = Path(__file__).with_name("pages") / "kill_matrix.md"
+PAGE = published.folder() / "audit" / "kill_matrix.md"
 
 
 def page() -> str:

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from sgd_ref.arithmetic.rounded import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, convert
+from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64
+from sgd_ref.arithmetic.rounded import convert
 from sgd_ref.conformance.cases.case import Trajectory
 
 Tolerance = tuple[float, float]

@@ -11,11 +11,12 @@ import argparse
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from sgd_ref.arithmetic.rounded import FLOAT64, FORMATS, Array, convert
+from sgd_ref.arithmetic.formats import FLOAT64, FORMATS, Array
+from sgd_ref.arithmetic.rounded import convert
+from sgd_ref.conformance import published
 from sgd_ref.conformance.bounds.enclosure import Enclosure
 from sgd_ref.conformance.bounds.walk import Walk
 from sgd_ref.conformance.cases.case import Case, Trajectory
@@ -23,7 +24,7 @@ from sgd_ref.conformance.cases.catalogue import cases as catalogue
 from sgd_ref.conformance.trajectories import reference
 from sgd_ref.conformance.trajectories.comparison import LISTS, units_apart
 
-PAGE = Path(__file__).parents[1] / "pages" / "bounds.md"
+PAGE = published.folder() / "audit" / "bounds.md"
 
 READINGS = STEP_BY_STEP, FREE_RUNNING = "step by step", "free-running"
 OTHER, CANCELLATION = "ordinary", "cancellation"

@@ -21,7 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from sgd_ref.arithmetic.rounded import FLOAT16, FLOAT64, FORMATS, Array, convert
+from sgd_ref.arithmetic.formats import FLOAT16, FLOAT64, FORMATS, Array
+from sgd_ref.arithmetic.rounded import convert
 from sgd_ref.conformance.bounds.endpoints import Directed, Endpoints, endpoints_of
 
 MOST_TERMS_IN_ALL_ORDERS = 6

@@ -19,7 +19,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from sgd_ref.arithmetic.exact import exact
-from sgd_ref.arithmetic.rounded import FLOAT32, FLOAT64, FORMATS, Array, convert, nearest
+from sgd_ref.arithmetic.formats import FLOAT32, FLOAT64, FORMATS, Array
+from sgd_ref.arithmetic.rounded import convert, nearest
 
 Directed = tuple[Array, Array]
 """A result rounded down and the same rounded up."""

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from sgd_ref.arithmetic.rounded import FLOAT32, FLOAT64, FORMATS, Array, promoted
+from sgd_ref.arithmetic.formats import FLOAT32, FLOAT64, FORMATS, Array
+from sgd_ref.arithmetic.rounded import promoted
 from sgd_ref.conformance.bounds.enclosure import Arithmetic, Enclosure, arithmetic_of, hull
 from sgd_ref.conformance.bounds.endpoints import as_fraction
 

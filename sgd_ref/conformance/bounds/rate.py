@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from sgd_ref.arithmetic import exact
-from sgd_ref.arithmetic.rounded import FLOAT32, FLOAT64, FORMATS, nearest, setting
+from sgd_ref.arithmetic.formats import FLOAT32, FLOAT64, FORMATS
+from sgd_ref.arithmetic.rounded import nearest, setting
 from sgd_ref.conformance.bounds.enclosure import Arithmetic, Enclosure
 from sgd_ref.conformance.bounds.endpoints import WIDER
 from sgd_ref.conformance.bounds.settings import KEPT, ROUNDED

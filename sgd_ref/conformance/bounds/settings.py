@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from sgd_ref.arithmetic.rounded import FLOAT32, FLOAT64, setting
+from sgd_ref.arithmetic.formats import FLOAT32, FLOAT64
+from sgd_ref.arithmetic.rounded import setting
 from sgd_ref.conformance.bounds.enclosure import Arithmetic, Enclosure, hull
 from sgd_ref.conformance.cases.case import Case
 

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sgd_ref.arithmetic.rounded import FLOAT32, FLOAT64, Array, promoted
+from sgd_ref.arithmetic.formats import FLOAT32, FLOAT64, Array
+from sgd_ref.arithmetic.rounded import promoted
 from sgd_ref.conformance.bounds import rule
 from sgd_ref.conformance.bounds.enclosure import (
     Arithmetic,

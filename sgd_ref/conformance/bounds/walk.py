@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from sgd_ref.arithmetic.rounded import Array
+from sgd_ref.arithmetic.formats import Array
 from sgd_ref.conformance.bounds import rule
 from sgd_ref.conformance.bounds.enclosure import Arithmetic, Enclosure, arithmetic_of
 from sgd_ref.conformance.bounds.rate import Rates

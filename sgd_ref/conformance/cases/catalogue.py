@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, overload
 
 import numpy as np
 
-from sgd_ref.arithmetic.rounded import BFLOAT16, Array
+from sgd_ref.arithmetic.formats import BFLOAT16, Array
 from sgd_ref.conformance.cases.axes import (
     AXES,
     CALLABLE_RATES,

@@ -6,12 +6,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from pathlib import Path
 from typing import Any
 
+from sgd_ref.conformance import published
 from sgd_ref.conformance.cases.case import Case
 
-DATA = Path(__file__).with_name("kill_matrix.json")
+DATA = published.folder() / "audit" / "kill_matrix.json"
 """The kill matrix, written by ``kill_matrix.py`` and compared with what it computes by the tests."""
 
 

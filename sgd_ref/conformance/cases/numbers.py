@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from sgd_ref.arithmetic.rounded import FORMATS, Array, convert
+from sgd_ref.arithmetic.formats import FORMATS, Array
+from sgd_ref.arithmetic.rounded import convert
 from sgd_ref.gradients import SparseRows
 
 

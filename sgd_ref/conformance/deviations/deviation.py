@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from sgd_ref.arithmetic.rounded import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Array
+from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Array
 from sgd_ref.loss_scale import LossScaleOptimizer
 from sgd_ref.optimizer import SGD, Gradients
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from sgd_ref.arithmetic.rounded import FLOAT64, Array, convert, nearest
+from sgd_ref.arithmetic.formats import FLOAT64, Array
+from sgd_ref.arithmetic.rounded import convert, nearest
 from sgd_ref.conformance.deviations.observed.subnormals import FlushedArray, flush
 
 SPLITTER = 2.0**27 + 1

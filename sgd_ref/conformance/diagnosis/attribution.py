@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -43,43 +42,6 @@ class Explanation:
     residual_units: float = 0.0
     complete: bool = True
     left: Difference | None = None
-
-
-@dataclass(frozen=True)
-class KnownFailure:
-    """An error that an implementation is known to raise.
-
-    Attributes
-    ----------
-    name : str
-        What fails.
-    pattern : str
-        A regular expression that its message contains.
-    concerns : callable
-        Whether it is to be expected in a case.
-    evidence : str
-        Where it comes from.
-    """
-
-    name: str
-    pattern: str
-    concerns: Callable[[Case], bool]
-    evidence: str
-
-
-def known_failure(case: Case, message: str, failures: Sequence[KnownFailure]) -> str | None:
-    """Return the name of the first known failure that the message of an error shows, if there is one.
-
-    >>> out_of_memory = KnownFailure("out-of-memory", "memory", lambda case: True, "seen")
-    >>> case = Case("a", {}, (), (), ())
-    >>> known_failure(case, "MemoryError: no memory left", [out_of_memory])
-    'out-of-memory'
-    >>> known_failure(case, "ValueError", [out_of_memory])
-    """
-    for failure in failures:
-        if failure.concerns(case) and re.search(failure.pattern, message):
-            return failure.name
-    return None
 
 
 def explain(case: Case, observed: Trajectory, candidates: Sequence[str]) -> Explanation:

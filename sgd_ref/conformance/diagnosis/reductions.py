@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from sgd_ref.arithmetic.rounded import Array, convert
+from sgd_ref.arithmetic.formats import Array
+from sgd_ref.arithmetic.rounded import convert
 from sgd_ref.conformance.cases.case import Case, State
 from sgd_ref.conformance.cases.numbers import readonly
 from sgd_ref.gradients import SparseRows

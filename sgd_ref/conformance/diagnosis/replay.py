@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sgd_ref.arithmetic.rounded import Array
+from sgd_ref.arithmetic.formats import Array
 from sgd_ref.base.call import Call
 from sgd_ref.conformance.cases.case import Case, Record, State, Trajectory
 from sgd_ref.conformance.deviations.registry import (

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from sgd_ref.arithmetic import exact
-from sgd_ref.arithmetic.rounded import FLOAT32, FLOAT64, nearest
+from sgd_ref.arithmetic.formats import FLOAT32, FLOAT64
+from sgd_ref.arithmetic.rounded import nearest
 from sgd_ref.conformance.cases.case import Case
 from sgd_ref.conformance.deviations.observed.schedules import WithReplacedSchedule
 from sgd_ref.conformance.deviations.registry import (

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from sgd_ref.arithmetic.rounded import FLOAT32, FLOAT64, Array, convert, promoted, setting
+from sgd_ref.arithmetic.formats import FLOAT32, FLOAT64, Array
+from sgd_ref.arithmetic.rounded import convert, promoted, setting
 from sgd_ref.base.call import Call
 from sgd_ref.conformance.deviations.fused import fused_multiply_add
 from sgd_ref.conformance.faithful.formulas import Formulas, where_finite

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from sgd_ref.arithmetic.rounded import FLOAT32, Array, convert, promoted, setting
+from sgd_ref.arithmetic.formats import FLOAT32, Array
+from sgd_ref.arithmetic.rounded import convert, promoted, setting
 from sgd_ref.base.call import Call
 from sgd_ref.optimizer import SGD, Gradients, Values
 from sgd_ref.rule import Number

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sgd_ref.arithmetic.rounded import FLOAT32, FLOAT64
+from sgd_ref.arithmetic.formats import FLOAT32, FLOAT64
 from sgd_ref.base.call import Call
 from sgd_ref.conformance.deviations.deviation import HALF
 from sgd_ref.conformance.faithful.precision import Wider, rounded_like

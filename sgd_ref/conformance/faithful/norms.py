@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from sgd_ref.arithmetic.rounded import FLOAT32, FLOAT64, Array, convert, promoted
+from sgd_ref.arithmetic.formats import FLOAT32, FLOAT64, Array
+from sgd_ref.arithmetic.rounded import convert, promoted
 from sgd_ref.conformance.deviations.fused import fused_multiply_add
 from sgd_ref.optimizer import SGD
 

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from sgd_ref import rule
-from sgd_ref.arithmetic.rounded import FLOAT32, FLOAT64, Array, convert
+from sgd_ref.arithmetic.formats import FLOAT32, FLOAT64, Array
+from sgd_ref.arithmetic.rounded import convert
 from sgd_ref.base.call import Call
 from sgd_ref.conformance.deviations.deviation import HALF
 from sgd_ref.conformance.faithful.formulas import Formulas

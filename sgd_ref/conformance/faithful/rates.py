@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from sgd_ref.arithmetic.rounded import Array
+from sgd_ref.arithmetic.formats import Array
 from sgd_ref.base.call import Call
 from sgd_ref.base.learning_rate import LearningRate
 from sgd_ref.gradients import Gradient

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sgd_ref.arithmetic.rounded import FLOAT64, Array, convert
+from sgd_ref.arithmetic.formats import FLOAT64, Array
+from sgd_ref.arithmetic.rounded import convert
 from sgd_ref.base.call import Call
 from sgd_ref.conformance.faithful.norms import added_in_pairs
 from sgd_ref.gradients import Gradient, SparseRows

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from sgd_ref.arithmetic.rounded import FLOAT32, Array, convert, promoted, setting
+from sgd_ref.arithmetic.formats import FLOAT32, Array
+from sgd_ref.arithmetic.rounded import convert, promoted, setting
 from sgd_ref.base.call import Call
 from sgd_ref.conformance.faithful.formulas import Formulas
 from sgd_ref.optimizer import SGD, Gradients, Values

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from sgd_ref.conformance.grading.check import GRADED, Report, Verdict
+from sgd_ref.conformance.grading.verdict import GRADED, Report, Verdict
 
 
 @dataclass(frozen=True)

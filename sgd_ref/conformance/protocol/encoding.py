@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from sgd_ref.arithmetic.rounded import FORMATS, Array, is_supported
+from sgd_ref.arithmetic.formats import FORMATS, Array, is_supported
 from sgd_ref.conformance.cases.case import Case, LossScaling, Record, State, Trajectory
 from sgd_ref.conformance.protocol.json_lines import Json, from_line, to_line
 from sgd_ref.gradients import SparseRows

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 from xml.etree import ElementTree
 
-from sgd_ref.conformance.grading.check import Verdict
 from sgd_ref.conformance.grading.findings import Findings
+from sgd_ref.conformance.grading.verdict import Verdict
 from sgd_ref.conformance.reports.tables import mismatch_line
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from itertools import product
 from pathlib import Path
 
 from sgd_ref.conformance.grading.findings import Findings
-from sgd_ref.conformance.reports.target_data import file_name, read, to_data, to_text
+from sgd_ref.conformance.reports.target_data import read, to_data, to_text
 from sgd_ref.conformance.reports.targets_page import page_of_data
-from sgd_ref.conformance.targets.running import FAMILIES, Target, options_of
+from sgd_ref.conformance.targets.names import file_name
+from sgd_ref.conformance.targets.registry import FAMILIES, names, options_of
 from sgd_ref.conformance.targets.scripts.of_findings import reproducers
+from sgd_ref.conformance.targets.target import Target
 
 PAGES = Path(__file__).with_name("pages")
 
@@ -49,17 +50,7 @@ def publish(findings: Sequence[Findings], targets: Sequence[Target], pages: Path
         (pages / "targets").mkdir(parents=True, exist_ok=True)
         data = to_data(found, {Path(key).stem for key in scripts})
         (pages / "targets" / f"{file_name(name)}.json").write_text(to_text(data), encoding="utf-8")
-    paths = [pages / "targets" / f"{file_name(name)}.json" for name in _names()]
+    paths = [pages / "targets" / f"{file_name(name)}.json" for name in names()]
     kept = [path for path in paths if path.exists()]
     not_run = [why for family in FAMILIES.values() for why in family.absent.values()]
     (pages / "targets.md").write_text(page_of_data([read(path) for path in kept], not_run), encoding="utf-8")
-
-
-def _names() -> list[str]:
-    """Return the names of all targets, in the order of the page."""
-    return [
-        " ".join((word, *values))
-        for word, family in FAMILIES.items()
-        for values in product(*family.options.values())
-        if values not in family.absent
-    ]

@@ -9,8 +9,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from sgd_ref.conformance.cases.axes import AXES
-from sgd_ref.conformance.grading.check import Verdict
 from sgd_ref.conformance.grading.findings import Findings
+from sgd_ref.conformance.grading.verdict import Verdict
 
 LONGEST_MESSAGE = 160
 

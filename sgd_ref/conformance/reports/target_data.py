@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from sgd_ref.conformance.cases.axes import AXES
 from sgd_ref.conformance.cases.case import Case
-from sgd_ref.conformance.grading.check import GRADES
 from sgd_ref.conformance.grading.findings import Findings
+from sgd_ref.conformance.grading.verdict import GRADES
 
 FORMAT = 1
 
@@ -20,27 +19,6 @@ GROUPS = ("named", "exact", "optimization")
 
 Data = dict[str, Any]
 """What `to_data` returns; JSON can hold it."""
-
-
-def file_name(target: str) -> str:
-    """Return the name of a target as part of a path.
-
-    >>> file_name("keras jax eager"), file_name("mine:run")
-    ('keras-jax-eager', 'mine-run')
-    """
-    return re.sub(r"[^\w.]+", "-", target)
-
-
-def versions_text(target: str, versions: Mapping[str, str]) -> str:
-    """Return what was run, where "version" is that of the target itself; empty if nothing is known.
-
-    >>> versions_text("keras jax eager", {"version": "3.15.1", "jax": "0.10.2"})
-    'keras 3.15.1, jax 0.10.2'
-    """
-    itself = target.partition(" ")[0]
-    return ", ".join(
-        f"{itself if package == 'version' else package} {version}" for package, version in versions.items()
-    )
 
 
 def to_data(findings: Findings, reproducers: Collection[str] = ()) -> Data:

@@ -7,9 +7,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from sgd_ref.conformance.cases.axes import AXES
 from sgd_ref.conformance.cases.named.optimizations import OPTIMIZATIONS
 from sgd_ref.conformance.deviations import DEVIATIONS
-from sgd_ref.conformance.grading.check import GRADED
 from sgd_ref.conformance.grading.findings import Findings
-from sgd_ref.conformance.reports.target_data import GROUPS, Data, file_name, to_data, versions_text
+from sgd_ref.conformance.grading.verdict import GRADED
+from sgd_ref.conformance.reports.target_data import GROUPS, Data, to_data
+from sgd_ref.conformance.targets.names import file_name, versions_text
 
 INTRODUCTION = """\
 # Targets

@@ -11,7 +11,8 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import DTypeLike
 
-from sgd_ref.arithmetic.rounded import FORMATS, Array, holds, setting
+from sgd_ref.arithmetic.formats import FORMATS, Array
+from sgd_ref.arithmetic.rounded import holds, setting
 from sgd_ref.conformance.cases.numbers import Numbers
 from sgd_ref.gradients import SparseRows
 from sgd_ref.validation import reject_value

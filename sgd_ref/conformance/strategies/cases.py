@@ -11,7 +11,7 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import DTypeLike
 
-from sgd_ref.arithmetic.rounded import Array
+from sgd_ref.arithmetic.formats import Array
 from sgd_ref.conformance.cases.axes import AXES
 from sgd_ref.conformance.cases.case import Case, LossScaling
 from sgd_ref.conformance.cases.degenerate import FEWEST_CALLS

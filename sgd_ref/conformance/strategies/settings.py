@@ -10,7 +10,7 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import DTypeLike
 
-from sgd_ref.arithmetic.rounded import FORMATS
+from sgd_ref.arithmetic.formats import FORMATS
 from sgd_ref.base.configuration import KEYS
 from sgd_ref.conformance.cases.degenerate import FEWEST_CALLS
 from sgd_ref.conformance.strategies.arrays import DTYPES, known_dtypes

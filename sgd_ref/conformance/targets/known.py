@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sgd_ref.conformance.cases.case import Case
-from sgd_ref.conformance.diagnosis.attribution import KnownFailure
 
 
 @dataclass(frozen=True)
@@ -61,3 +61,40 @@ def expected_in(case: Case, variant: str, known: Sequence[KnownDeviation]) -> tu
 def known_for(variant: str, known: Sequence[KnownDeviation], failures: tuple[KnownFailure, ...]) -> Known:
     """Return what one variant is known for."""
     return Known({one.name: one.evidence for one in known if variant in one.variants}, failures)
+
+
+@dataclass(frozen=True)
+class KnownFailure:
+    """An error that an implementation is known to raise.
+
+    Attributes
+    ----------
+    name : str
+        What fails.
+    pattern : str
+        A regular expression that its message contains.
+    concerns : callable
+        Whether it is to be expected in a case.
+    evidence : str
+        Where it comes from.
+    """
+
+    name: str
+    pattern: str
+    concerns: Callable[[Case], bool]
+    evidence: str
+
+
+def known_failure(case: Case, message: str, failures: Sequence[KnownFailure]) -> str | None:
+    """Return the name of the first known failure that the message of an error shows, if there is one.
+
+    >>> out_of_memory = KnownFailure("out-of-memory", "memory", lambda case: True, "seen")
+    >>> case = Case("a", {}, (), (), ())
+    >>> known_failure(case, "MemoryError: no memory left", [out_of_memory])
+    'out-of-memory'
+    >>> known_failure(case, "ValueError", [out_of_memory])
+    """
+    for failure in failures:
+        if failure.concerns(case) and re.search(failure.pattern, message):
+            return failure.name
+    return None

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sgd_ref.conformance.grading.check import Verdict
+from sgd_ref.conformance import published
 from sgd_ref.conformance.grading.findings import Findings
-
-FOLDER = Path(__file__).with_name("ledgers")
+from sgd_ref.conformance.grading.verdict import Verdict
+from sgd_ref.conformance.targets.names import file_name
 
 FORMAT = 1
 
@@ -47,10 +47,10 @@ Ledger = Mapping[str, Expected]
 def path_of(target: str) -> Path:
     """Return where the ledger of a target is kept.
 
-    >>> path_of("keras jax eager").name
-    'keras-jax-eager.json'
+    >>> path_of("keras jax eager").parts[-3:]
+    ('targets', 'keras-jax-eager', 'ledger.json')
     """
-    return FOLDER / f"{target.replace(' ', '-')}.json"
+    return published.folder() / "targets" / file_name(target) / "ledger.json"
 
 
 def observed(findings: Findings) -> dict[str, Expected]:

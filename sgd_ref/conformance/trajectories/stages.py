@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from sgd_ref.arithmetic.rounded import Array
+from sgd_ref.arithmetic.formats import Array
 from sgd_ref.base.call import Call
 from sgd_ref.conformance.cases.case import Case
 from sgd_ref.conformance.trajectories import reference

@@ -16,7 +16,8 @@ from numba_kernels.cpu.addresses import IS_X86, _mode_of_rounding, _set_mode_of_
 from numba_kernels.cpu.factors import factor_kernel, global_factor
 from numba_kernels.selfcheck.machine_code import cpu as machine_code
 from sgd_ref import rule
-from sgd_ref.arithmetic.rounded import FORMATS, convert, setting
+from sgd_ref.arithmetic.formats import FORMATS
+from sgd_ref.arithmetic.rounded import convert, setting
 
 DTYPES = [np.dtype(dtype) for dtype in (np.float16, ml_dtypes.bfloat16, np.float32, np.float64)]
 every_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.name)

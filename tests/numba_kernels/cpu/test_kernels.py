@@ -13,16 +13,7 @@ import pytest
 
 from numba_kernels.cpu import cache
 from numba_kernels.cpu.addresses import IS_ARM, IS_X86
-from numba_kernels.cpu.kernels import (
-    COLUMNS,
-    ELSEWHERE,
-    GRADIENT,
-    MISSING,
-    SETTINGS,
-    VARIABLE,
-    accumulation_kernel,
-    update_kernel,
-)
+from numba_kernels.cpu.kernels import accumulation_kernel, update_kernel
 from numba_kernels.shared.constants import Constants
 from numba_kernels.shared.element import (
     ACCUMULATED,
@@ -34,6 +25,7 @@ from numba_kernels.shared.element import (
     VARIANTS,
     Variant,
 )
+from numba_kernels.shared.slots import COLUMNS, ELSEWHERE, GRADIENT, MISSING, SETTINGS, VARIABLE
 from sgd_ref.base.settings import Settings
 
 DTYPES = [np.dtype(dtype) for dtype in (np.float16, ml_dtypes.bfloat16, np.float32, np.float64)]

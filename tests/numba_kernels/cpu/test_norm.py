@@ -14,12 +14,12 @@ import pytest
 import numba_kernels
 import sgd_ref
 from numba_kernels.cpu import rounding
-from numba_kernels.cpu.kernels import COLUMNS, GRADIENT, SETTINGS
 from numba_kernels.cpu.plan import chunks_of
 from numba_kernels.cpu.sums import FINITENESS, LIMBS, LOW, exact_kernel, sum_kernel
 from numba_kernels.cpu.totals import totals, wide_totals
 from numba_kernels.shared.element import PLAIN
-from sgd_ref.arithmetic.rounded import FLOAT64
+from numba_kernels.shared.slots import COLUMNS, GRADIENT, SETTINGS
+from sgd_ref.arithmetic.formats import FLOAT64
 from sgd_ref.norm import euclidean_norm
 
 DTYPES = [np.dtype(dtype) for dtype in (np.float16, ml_dtypes.bfloat16, np.float32, np.float64)]

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from numba_kernels.cpu import rounding
 from numba_kernels.cpu.rounding import ERROR_OF_COMPENSATED_SUM, ERROR_OF_PLAIN_SUM, SAFE
 from numba_kernels.cpu.sums import UNIT
-from sgd_ref.arithmetic.rounded import FLOAT64, FORMATS, nearest
+from sgd_ref.arithmetic.formats import FLOAT64, FORMATS
+from sgd_ref.arithmetic.rounded import nearest
 from sgd_ref.norm import _square_root
 
 NARROW = [np.dtype(dtype) for dtype in (np.float16, ml_dtypes.bfloat16, np.float32)]

@@ -13,19 +13,10 @@ import numpy as np
 import pytest
 
 from numba_kernels.cpu import half, optimizer
-from numba_kernels.cpu.kernels import (
-    ACCUMULATOR,
-    AVERAGE,
-    COLUMNS,
-    GRADIENT,
-    SETTINGS,
-    VARIABLE,
-    VELOCITY,
-    accumulation_kernel,
-    update_kernel,
-)
+from numba_kernels.cpu.kernels import accumulation_kernel, update_kernel
 from numba_kernels.cpu.storage import storage
 from numba_kernels.shared.element import ACCUMULATED, CLASSIC, NESTEROV, PLAIN, Variant
+from numba_kernels.shared.slots import ACCUMULATOR, AVERAGE, COLUMNS, GRADIENT, SETTINGS, VARIABLE, VELOCITY
 from sgd_ref.conformance.trajectories.comparison import equal_bits
 
 agreement = runpy.run_path(str(Path(__file__).parents[1] / "agreement.py"))

@@ -12,7 +12,7 @@ import pytest
 from numba_kernels.selfcheck.extent import QUICK, Extent
 from numba_kernels.selfcheck.making import MOST
 from numba_kernels.shared.element import Variant
-from sgd_ref.arithmetic.rounded import FLOAT32
+from sgd_ref.arithmetic.formats import FLOAT32
 
 ExtentOf = Callable[..., Extent]
 

@@ -14,14 +14,14 @@ import pytest
 import numba_kernels
 import sgd_ref
 from numba_kernels.cpu import rounding
-from numba_kernels.cpu.kernels import LEARNING_RATE, MOMENTUM
 from numba_kernels.cpu.plan import CHUNK, Group
 from numba_kernels.selfcheck import forms, golden_data, layouts, norms, product, sizes, special, threads_check
 from numba_kernels.selfcheck.extent import Extent
 from numba_kernels.selfcheck.machine_code import cpu as machine_code
 from numba_kernels.selfcheck.result import Result
+from numba_kernels.shared.slots import LEARNING_RATE, MOMENTUM
 from sgd_ref import rule
-from sgd_ref.arithmetic.rounded import FLOAT32, FLOAT64
+from sgd_ref.arithmetic.formats import FLOAT32, FLOAT64
 from sgd_ref.base.call import Call
 
 ExtentOf = Callable[..., Extent]

@@ -8,8 +8,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from numba_kernels.cpu.kernels import FIRST_AVERAGE, LEARNING_RATE, LOSS_SCALE, OVERWRITE
 from numba_kernels.shared.constants import Constants
+from numba_kernels.shared.slots import FIRST_AVERAGE, LEARNING_RATE, LOSS_SCALE, OVERWRITE
 from sgd_ref.base.settings import Settings
 
 PLACES = [LEARNING_RATE, LOSS_SCALE, FIRST_AVERAGE, OVERWRITE]

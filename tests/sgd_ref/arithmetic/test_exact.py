@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from sgd_ref import rule
 from sgd_ref.arithmetic import exact
-from sgd_ref.arithmetic.rounded import BFLOAT16, FORMATS
+from sgd_ref.arithmetic.formats import BFLOAT16, FORMATS
 
 BOUND = Fraction(1, 2**exact.BITS)
 POSITIVE = st.builds(

@@ -16,17 +16,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from sgd_ref.arithmetic.rounded import (
-    BFLOAT16,
-    FORMATS,
-    convert,
-    flushes_subnormals,
-    holds,
-    is_supported,
-    nearest,
-    promoted,
-    setting,
-)
+from sgd_ref.arithmetic.formats import BFLOAT16, FORMATS, is_supported
+from sgd_ref.arithmetic.rounded import convert, flushes_subnormals, holds, nearest, promoted, setting
 
 Array = np.ndarray[Any, np.dtype[Any]]
 FLOAT16, FLOAT32, FLOAT64 = (np.dtype(name) for name in ("float16", "float32", "float64"))

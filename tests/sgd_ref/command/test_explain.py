@@ -12,6 +12,7 @@ import pytest
 
 from sgd_ref.command import main as cli
 from sgd_ref.command.explain import element, find_case
+from sgd_ref.command.options import COULD_NOT_RUN, DIVERGES, WRONG_USAGE
 from sgd_ref.conformance.cases.catalogue import cases
 from sgd_ref.conformance.deviations import DEVIATIONS
 from sgd_ref.conformance.targets.keras.launch import available
@@ -72,7 +73,7 @@ def explained(capsys: pytest.CaptureFixture[str], *arguments: str, status: int =
 def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     with pytest.raises(SystemExit) as stop:
         cli.main(["explain", *arguments])
-    assert stop.value.code == cli.WRONG_USAGE
+    assert stop.value.code == WRONG_USAGE
     return capsys.readouterr().err
 
 
@@ -148,7 +149,7 @@ def test_wrong_usage(capsys: pytest.CaptureFixture[str], arguments: tuple[str, .
 
 
 def test_target_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["explain", MOMENTUM, "no_such_module:run"]) == cli.COULD_NOT_RUN
+    assert cli.main(["explain", MOMENTUM, "no_such_module:run"]) == COULD_NOT_RUN
     assert "ModuleNotFoundError" in capsys.readouterr().err
 
 
@@ -161,7 +162,7 @@ def test_same_bits(wrong: None, capsys: pytest.CaptureFixture[str]) -> None:
 def test_known_deviation_is_named_with_the_first_difference(
     wrong: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out = explained(capsys, "averages-while-accumulating", "wrong:quotient", status=cli.DIVERGES)
+    out = explained(capsys, "averages-while-accumulating", "wrong:quotient", status=DIVERGES)
     assert re.search(r"first difference is at call 0, averages of \w+\[.*\]: expected 0x00000000 \(0\)", out)
     assert "its stage: this call is to leave it alone" in out
     assert "known deviation: averages-on-every-call: Averages, and overwrites by them, happen on" in out
@@ -178,14 +179,14 @@ def test_deviation_in_what_a_state_keeps_is_found_from_the_beginning(
         for case in cases()
         if case.state is not None and any((v != 0).any() for v in case.state.velocities)
     )
-    out = explained(capsys, case.id, "wrong:losing", status=cli.DIVERGES)
+    out = explained(capsys, case.id, "wrong:losing", status=DIVERGES)
     assert "known deviation: velocities-lost-on-restore: " in out
 
 
 def test_state_that_the_reference_refuses_is_no_start(
     wrong: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out = explained(capsys, MOMENTUM, "wrong:counting_down", "--from-observed", status=cli.DIVERGES)
+    out = explained(capsys, MOMENTUM, "wrong:counting_down", "--from-observed", status=DIVERGES)
     assert "the reference starts from no state like the one that was observed: " in out
     assert "its stage: counting" in out
 
@@ -193,7 +194,7 @@ def test_state_that_the_reference_refuses_is_no_start(
 def test_unknown_difference_is_in_the_table_of_its_call(
     wrong: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out = explained(capsys, MOMENTUM, "wrong:unheard_of", status=cli.DIVERGES)
+    out = explained(capsys, MOMENTUM, "wrong:unheard_of", status=DIVERGES)
     wanted = reference.run(find_case(MOMENTUM))[3]["variables"][0][0, 2]
     block = out[out.index("call 3, kernel[0, 2]") : out.index("call 4, kernel[0, 2]")]
     (row,) = [line for line in block.splitlines() if line.strip().startswith("updated variable")]
@@ -207,9 +208,9 @@ def test_unknown_difference_is_in_the_table_of_its_call(
 
 def test_reference_can_start_from_what_was_observed(wrong: None, capsys: pytest.CaptureFixture[str]) -> None:
     # In call 4 the variable has jumped back, which only what was observed before it makes a difference.
-    free = explained(capsys, MOMENTUM, "wrong:unheard_of", "--call", "4", status=cli.DIVERGES)
+    free = explained(capsys, MOMENTUM, "wrong:unheard_of", "--call", "4", status=DIVERGES)
     seeded = explained(
-        capsys, MOMENTUM, "wrong:unheard_of", "--call", "4", "--from-observed", status=cli.DIVERGES
+        capsys, MOMENTUM, "wrong:unheard_of", "--call", "4", "--from-observed", status=DIVERGES
     )
     rows = [line for out in (free, seeded) for line in out.splitlines() if "updated variable  " in line]
     assert rows[0].rstrip().endswith("  0")
@@ -225,8 +226,8 @@ def test_rounding_is_as_expected(wrong: None, capsys: pytest.CaptureFixture[str]
 @on(
     ("function", "status", "message"),
     [
-        ("unsupported", cli.COULD_NOT_RUN, "wrong:unsupported: unsupported: no momentum here"),
-        ("failing", cli.DIVERGES, "wrong:failing: error: OSError: no disk"),
+        ("unsupported", COULD_NOT_RUN, "wrong:unsupported: unsupported: no momentum here"),
+        ("failing", DIVERGES, "wrong:failing: error: OSError: no disk"),
     ],
 )
 def test_no_trajectory(

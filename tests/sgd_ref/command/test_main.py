@@ -12,7 +12,9 @@ from xml.etree import ElementTree
 import pytest
 
 from sgd_ref.command import main as cli
-from sgd_ref.conformance.targets import running
+from sgd_ref.command.options import AS_EXPECTED, COULD_NOT_RUN, DIVERGES, WRONG_USAGE
+from sgd_ref.conformance.targets import registry, running
+from sgd_ref.conformance.targets.keras import target as keras
 
 PERFECT = "from sgd_ref.conformance.trajectories import reference\nrun = reference.run\n"
 ONE_UNIT_OFF = """
@@ -45,7 +47,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_perfect_implementation_is_as_expected(module: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["conform", "perfect:run", "-k", PATTERN]) == cli.AS_EXPECTED
+    assert cli.main(["conform", "perfect:run", "-k", PATTERN]) == AS_EXPECTED
     last = capsys.readouterr().out.splitlines()[-1]
     assert re.match(r"perfect:run: (\d+) of \1 cases graded; \1 exact, 0 rounding, 0 diverges", last)
     assert last.endswith("as expected")
@@ -53,7 +55,7 @@ def test_perfect_implementation_is_as_expected(module: Path, capsys: pytest.Capt
 
 
 def test_one_unit_is_shown_with_place_and_bits(module: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["conform", "off:run", "-k", "^exact/momentum/float32"]) == cli.DIVERGES
+    assert cli.main(["conform", "off:run", "-k", "^exact/momentum/float32"]) == DIVERGES
     out = capsys.readouterr().out
     line = next(line for line in out.splitlines() if line.startswith("exact/momentum/float32: "))
     assert re.search(
@@ -66,20 +68,20 @@ def test_one_unit_is_shown_with_place_and_bits(module: Path, capsys: pytest.Capt
 
 
 def test_leaving_is_no_success(module: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["conform", "leaving:run", "-k", "signed-zeros"]) == cli.DIVERGES
+    assert cli.main(["conform", "leaving:run", "-k", "signed-zeros"]) == DIVERGES
     assert "named/signed-zeros: SystemExit: 0 [unexplained]" in capsys.readouterr().out
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full device here")
 def test_report_that_cannot_be_written(module: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["conform", "perfect:run", "-k", "signed-zeros", "--json", "/dev/full"]
-    assert cli.main(arguments) == cli.COULD_NOT_RUN
+    assert cli.main(arguments) == COULD_NOT_RUN
     assert "No space left" in capsys.readouterr().err
 
 
 def test_json_and_junit(module: Path) -> None:
     arguments = ["conform", "off:run", "-k", PATTERN, "--json", "o.json", "--junit", "o.xml"]
-    assert cli.main(arguments) == cli.DIVERGES
+    assert cli.main(arguments) == DIVERGES
     (run,) = json.loads(Path("o.json").read_text())["runs"]
     assert run["name"] == "off:run"
     assert run["ok"] is run["as_expected"] is False
@@ -129,7 +131,7 @@ def test_wrong_usage(
 ) -> None:
     with pytest.raises(SystemExit) as stopped:
         cli.main(arguments)
-    assert stopped.value.code == cli.WRONG_USAGE
+    assert stopped.value.code == WRONG_USAGE
     assert message in capsys.readouterr().err
 
 
@@ -146,15 +148,15 @@ def test_wrong_usage(
 def test_what_cannot_be_run(
     module: Path, capsys: pytest.CaptureFixture[str], target: str, message: str
 ) -> None:
-    assert cli.main(["conform", target]) == cli.COULD_NOT_RUN
+    assert cli.main(["conform", target]) == COULD_NOT_RUN
     assert message in capsys.readouterr().err
 
 
 def test_pytorch_is_not_compiled(capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["conform", "keras", "--backend", "torch", "--mode", "compiled"]
-    assert cli.main(arguments) == cli.COULD_NOT_RUN
+    assert cli.main(arguments) == COULD_NOT_RUN
     assert "fit() does not compile on PyTorch" in capsys.readouterr().err
-    names = [target.name for target in running.targets("keras", "all", "all")]
+    names = [target.name for target in registry.targets("keras", backend="all", mode="all")]
     assert names == [
         "keras jax eager",
         "keras jax compiled",
@@ -165,18 +167,18 @@ def test_pytorch_is_not_compiled(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_families_and_their_members() -> None:
-    def names(*arguments: str | None) -> list[str]:
-        return [target.name for target in running.targets(*arguments)]  # type: ignore[arg-type]
+    def names(word: str, **options: str) -> list[str]:
+        return [target.name for target in registry.targets(word, **options)]
 
     assert names("keras") == ["keras jax eager"]
     assert names("torch") == ["torch loop"]
-    assert names("torch", None, None, "all") == [
+    assert names("torch", variant="all") == [
         "torch loop",
         "torch foreach",
         "torch fused",
         "torch compiled",
     ]
-    assert names("optax", None, "all") == ["optax eager", "optax jitted"]
+    assert names("optax", mode="all") == ["optax eager", "optax jitted"]
 
 
 def test_what_is_not_installed_cannot_run(
@@ -184,13 +186,13 @@ def test_what_is_not_installed_cannot_run(
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     for target, message in (("torch", "pip install torch"), ("optax", "pip install optax jax")):
-        assert cli.main(["conform", target, "-k", "signed-zeros"]) == cli.COULD_NOT_RUN
+        assert cli.main(["conform", target, "-k", "signed-zeros"]) == COULD_NOT_RUN
         assert message in capsys.readouterr().out
 
 
 def test_absent_backend(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(running, "available", lambda backend: False)
-    assert cli.main(["conform", "keras", "--backend", "all", "-k", "signed-zeros"]) == cli.COULD_NOT_RUN
+    monkeypatch.setattr(keras, "available", lambda backend: False)
+    assert cli.main(["conform", "keras", "--backend", "all", "-k", "signed-zeros"]) == COULD_NOT_RUN
     out = capsys.readouterr().out
     for backend in ("jax", "tensorflow", "torch"):
         assert f"NOT RUN: keras {backend} eager: {backend} is not installed; pip install" in out

@@ -1,4 +1,4 @@
-"""``python -m numba_kernels.selfcheck.machine_code.cuda``: build all CUDA kernels, and look at their machine code."""
+"""What ``python -m numba_kernels.selfcheck.machine_code.cuda`` does: build all CUDA kernels, and read them."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from sgd_ref.arithmetic.rounded import FLOAT32
+from sgd_ref.arithmetic.formats import FLOAT32
 from sgd_ref.conformance.cases.case import Case
 from sgd_ref.conformance.cases.named.building import floats, named_case
 

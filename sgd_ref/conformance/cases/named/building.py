@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sgd_ref.arithmetic.rounded import FLOAT32, Array
+from sgd_ref.arithmetic.formats import FLOAT32, Array
 from sgd_ref.conformance.cases.case import Case, LossScaling, State
 from sgd_ref.conformance.cases.numbers import Numbers, readonly
 from sgd_ref.gradients import SparseRows

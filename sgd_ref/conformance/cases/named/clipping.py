@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from sgd_ref.arithmetic.rounded import FLOAT16, FLOAT32
+from sgd_ref.arithmetic.formats import FLOAT16, FLOAT32
 from sgd_ref.conformance.cases.case import Case
 from sgd_ref.conformance.cases.named.building import CALLS, floats, named_case
 from sgd_ref.conformance.cases.numbers import Numbers

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from sgd_ref.arithmetic.rounded import FLOAT16, FLOAT32, FLOAT64, Array
+from sgd_ref.arithmetic.formats import FLOAT16, FLOAT32, FLOAT64, Array
 from sgd_ref.conformance.cases.case import Case, LossScaling, State
 from sgd_ref.conformance.cases.named.building import COMPANION, floats, named_case
 from sgd_ref.conformance.cases.numbers import Numbers

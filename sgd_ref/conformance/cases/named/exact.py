@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from sgd_ref.arithmetic.rounded import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Array, convert
+from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Array
+from sgd_ref.arithmetic.rounded import convert
 from sgd_ref.conformance.cases.case import Case, LossScaling, State
 from sgd_ref.conformance.cases.named.building import PLAIN_CONFIG
 from sgd_ref.conformance.cases.numbers import Numbers, readonly

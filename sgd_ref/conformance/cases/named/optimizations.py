@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sgd_ref.arithmetic.rounded import FLOAT16, FLOAT32, FLOAT64
+from sgd_ref.arithmetic.formats import FLOAT16, FLOAT32, FLOAT64
 from sgd_ref.conformance.cases.case import Case
 from sgd_ref.conformance.cases.named.building import CALLS, named_case
 from sgd_ref.conformance.cases.numbers import Numbers, with_subnormals

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from sgd_ref.arithmetic.rounded import BFLOAT16, FLOAT16, FLOAT32, convert
+from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32
+from sgd_ref.arithmetic.rounded import convert
 from sgd_ref.conformance.cases.case import Case, LossScaling
 from sgd_ref.conformance.cases.named.building import CALLS, floats, named_case
 from sgd_ref.conformance.cases.numbers import Numbers

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sgd_ref.arithmetic.rounded import BFLOAT16, FLOAT64
+from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT64
 from sgd_ref.conformance.cases.case import Case
 from sgd_ref.conformance.cases.named.building import floats, named_case
 

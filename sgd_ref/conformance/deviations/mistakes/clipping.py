@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from sgd_ref.arithmetic.rounded import Array, convert, promoted, setting
+from sgd_ref.arithmetic.formats import Array
+from sgd_ref.arithmetic.rounded import convert, promoted, setting
 from sgd_ref.conformance.deviations.mistakes.mistake import UpdateByVariable, each, mistake
 from sgd_ref.optimizer import SGD, Gradients
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sgd_ref.arithmetic.rounded import Array
+from sgd_ref.arithmetic.formats import Array
 from sgd_ref.conformance.deviations.mistakes.mistake import mistake
 from sgd_ref.gradients import Gradient
 from sgd_ref.loss_scale import LossScaleOptimizer

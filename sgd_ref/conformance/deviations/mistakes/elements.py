@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sgd_ref.arithmetic.rounded import Array
+from sgd_ref.arithmetic.formats import Array
 from sgd_ref.base.call import Call
 from sgd_ref.conformance.deviations.deviation import HALF
 from sgd_ref.conformance.deviations.mistakes.mistake import each, mistake

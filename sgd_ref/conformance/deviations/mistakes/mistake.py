@@ -8,7 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 from sgd_ref import rule
-from sgd_ref.arithmetic.rounded import Array, setting
+from sgd_ref.arithmetic.formats import Array
+from sgd_ref.arithmetic.rounded import setting
 from sgd_ref.base.call import Call
 from sgd_ref.conformance.deviations.deviation import Deviation
 from sgd_ref.loss_scale import LossScaleOptimizer

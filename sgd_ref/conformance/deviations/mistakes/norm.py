@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from sgd_ref.arithmetic.rounded import BFLOAT16, FLOAT64, Array, convert, promoted, setting
+from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT64, Array
+from sgd_ref.arithmetic.rounded import convert, promoted, setting
 from sgd_ref.conformance.deviations.deviation import HALF, SINGLE_AND_DOUBLE
 from sgd_ref.conformance.deviations.mistakes.mistake import mistake
 from sgd_ref.optimizer import SGD, Gradients

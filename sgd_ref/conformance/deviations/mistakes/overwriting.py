@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from sgd_ref.arithmetic.rounded import Array
+from sgd_ref.arithmetic.formats import Array
 from sgd_ref.base.call import Call
 from sgd_ref.conformance.deviations.mistakes.mistake import mistake
 from sgd_ref.loss_scale import LossScaleOptimizer

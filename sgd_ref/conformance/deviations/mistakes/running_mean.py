@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from sgd_ref.arithmetic.rounded import FLOAT32, FLOAT64, Array, convert, setting
+from sgd_ref.arithmetic.formats import FLOAT32, FLOAT64, Array
+from sgd_ref.arithmetic.rounded import convert, setting
 from sgd_ref.base.call import Call
 from sgd_ref.conformance.deviations.mistakes.mistake import mistake
 from sgd_ref.optimizer import SGD, Gradients, Values

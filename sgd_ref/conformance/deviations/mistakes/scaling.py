@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from sgd_ref.arithmetic.rounded import FLOAT16, convert
+from sgd_ref.arithmetic.formats import FLOAT16
+from sgd_ref.arithmetic.rounded import convert
 from sgd_ref.base.call import Call
 from sgd_ref.conformance.deviations.mistakes.mistake import each, mistake
 from sgd_ref.optimizer import SGD, Gradients, Values

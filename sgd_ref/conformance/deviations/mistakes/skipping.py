@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sgd_ref.arithmetic.rounded import Array, setting
+from sgd_ref.arithmetic.formats import Array
+from sgd_ref.arithmetic.rounded import setting
 from sgd_ref.base.call import Call
 from sgd_ref.base.optimizer import BaseSGD
 from sgd_ref.conformance.deviations.mistakes.mistake import each, mistake

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from sgd_ref import rule
-from sgd_ref.arithmetic.rounded import BFLOAT16, Array, setting
+from sgd_ref.arithmetic.formats import BFLOAT16, Array
+from sgd_ref.arithmetic.rounded import setting
 from sgd_ref.base.call import Call
 from sgd_ref.conformance.deviations.deviation import apart, has_dtype
 from sgd_ref.optimizer import SGD, Gradients, Values

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from sgd_ref import rule
-from sgd_ref.arithmetic.rounded import BFLOAT16, FLOAT32, FLOAT64, Array, convert, promoted, setting
+from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT32, FLOAT64, Array
+from sgd_ref.arithmetic.rounded import convert, promoted, setting
 from sgd_ref.base.call import Call
 from sgd_ref.conformance.deviations.deviation import HALF, apart, has_dtype
 from sgd_ref.optimizer import SGD, Gradients, Values

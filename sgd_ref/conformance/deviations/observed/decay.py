@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from sgd_ref.arithmetic.rounded import FLOAT32, FLOAT64, Array, convert, promoted, setting
+from sgd_ref.arithmetic.formats import FLOAT32, FLOAT64, Array
+from sgd_ref.arithmetic.rounded import convert, promoted, setting
 from sgd_ref.base.call import Call
 from sgd_ref.base.state import State
 from sgd_ref.conformance.deviations.deviation import HALF, SINGLE_AND_DOUBLE, apart, has_dtype

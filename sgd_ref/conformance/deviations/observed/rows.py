@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 
 from sgd_ref import rule
-from sgd_ref.arithmetic.rounded import Array, convert, setting
+from sgd_ref.arithmetic.formats import Array
+from sgd_ref.arithmetic.rounded import convert, setting
 from sgd_ref.base.call import Call
 from sgd_ref.gradients import Gradient, SparseRows
 from sgd_ref.optimizer import SGD, Gradients, Values

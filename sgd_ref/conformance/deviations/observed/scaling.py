@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from sgd_ref.arithmetic.rounded import BFLOAT16, FLOAT16, FLOAT32, Array, convert, promoted, setting
+from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, Array
+from sgd_ref.arithmetic.rounded import convert, promoted, setting
 from sgd_ref.base.call import Call
 from sgd_ref.conformance.deviations.deviation import HALF, SINGLE_AND_DOUBLE, apart, has_dtype
 from sgd_ref.gradients import Gradient

@@ -9,7 +9,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from sgd_ref.arithmetic.rounded import FLOAT32, Array, setting
+from sgd_ref.arithmetic.formats import FLOAT32, Array
+from sgd_ref.arithmetic.rounded import setting
 from sgd_ref.base.call import Call
 from sgd_ref.base.learning_rate import LearningRate, checked
 from sgd_ref.conformance.deviations.fused import fused_multiply_add

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sgd_ref.arithmetic.rounded import FORMATS, Array
+from sgd_ref.arithmetic.formats import FORMATS, Array
 from sgd_ref.base.call import Call
 from sgd_ref.loss_scale import LossScaleOptimizer
 from sgd_ref.optimizer import SGD, Gradients, Values

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sgd_ref import rule
-from sgd_ref.arithmetic.rounded import FLOAT32, Array, convert, setting
+from sgd_ref.arithmetic.formats import FLOAT32, Array
+from sgd_ref.arithmetic.rounded import convert, setting
 from sgd_ref.base.call import Call
 from sgd_ref.base.settings import Settings
 from sgd_ref.conformance.deviations.deviation import HALF, SINGLE_AND_DOUBLE, apart, has_dtype

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from sgd_ref.arithmetic.rounded import FLOAT32, FLOAT64, Array, convert
+from sgd_ref.arithmetic.formats import FLOAT32, FLOAT64, Array
+from sgd_ref.arithmetic.rounded import convert
 from sgd_ref.conformance.bounds.enclosure import Enclosure, hull
 from sgd_ref.conformance.bounds.rate import Rates
 from sgd_ref.conformance.bounds.settings import readings

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from sgd_ref.arithmetic.rounded import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, FORMATS, Array, convert
+from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, FORMATS, Array
+from sgd_ref.arithmetic.rounded import convert
 from sgd_ref.conformance.cases.numbers import Numbers
 from sgd_ref.conformance.golden.format.document import hashed
 from sgd_ref.conformance.golden.format.provenance import provenance

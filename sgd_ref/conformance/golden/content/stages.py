@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sgd_ref import rule
-from sgd_ref.arithmetic.rounded import FLOAT32, FLOAT64, FORMATS, Array, convert, promoted, setting
+from sgd_ref.arithmetic.formats import FLOAT32, FLOAT64, FORMATS, Array
+from sgd_ref.arithmetic.rounded import convert, promoted, setting
 from sgd_ref.conformance.cases.numbers import Numbers
 from sgd_ref.conformance.golden.content.norms import NORM, norm_entries
 from sgd_ref.conformance.golden.format.document import hashed

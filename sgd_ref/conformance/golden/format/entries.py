@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from sgd_ref.arithmetic.rounded import BFLOAT16, FLOAT64, Array, convert
+from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT64, Array
+from sgd_ref.arithmetic.rounded import convert
 from sgd_ref.conformance.cases.case import Case, Record
 from sgd_ref.conformance.cases.contested import contested
 from sgd_ref.conformance.golden.content.bounds import (

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from sgd_ref.arithmetic.rounded import FORMATS
+from sgd_ref.arithmetic.formats import FORMATS
 from sgd_ref.conformance.golden.format.document import DEFINITION_VERSION, FORMAT, GENERATOR, RECORDER
 from sgd_ref.conformance.protocol.encoding import Json
 from sgd_ref.conformance.trajectories.comparison import LISTS

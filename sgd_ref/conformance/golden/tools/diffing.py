@@ -13,7 +13,6 @@ import numpy as np
 from sgd_ref.conformance.golden.format.document import HASH
 from sgd_ref.conformance.golden.format.entries import DECIMAL, decimals
 from sgd_ref.conformance.golden.format.location import (
-    INDEX_PATH,
     SCHEMA_FOLDER,
     Place,
     data_files,
@@ -21,6 +20,7 @@ from sgd_ref.conformance.golden.format.location import (
     places,
 )
 from sgd_ref.conformance.protocol.encoding import Json, array_from_json
+from sgd_ref.conformance.published import INDEX_PATH
 from sgd_ref.conformance.trajectories.comparison import LISTS, describe_units, units_apart
 
 ARRAY = {"dtype", "shape", "bits"}

@@ -18,7 +18,8 @@ from sgd_ref.conformance.golden.format.entries import Entry, entry_from_json, en
 from sgd_ref.conformance.golden.format.provenance import provenance
 from sgd_ref.conformance.golden.format.schemas import RECORDED, TRAJECTORY
 from sgd_ref.conformance.golden.tools.writing import LEVELS
-from sgd_ref.conformance.grading.check import Report, Verdict, private_copy
+from sgd_ref.conformance.grading.check import private_copy
+from sgd_ref.conformance.grading.verdict import Report, Verdict
 from sgd_ref.conformance.protocol.encoding import trajectory_from_json, trajectory_to_json
 from sgd_ref.conformance.trajectories import reference
 from sgd_ref.conformance.trajectories.comparison import LISTS, check_form, compare

@@ -16,7 +16,7 @@ from sgd_ref.conformance.golden.content.schedules import rates
 from sgd_ref.conformance.golden.content.stages import replayed
 from sgd_ref.conformance.golden.format.document import HASH, content_hash, file_hash
 from sgd_ref.conformance.golden.format.entries import entry_from_json, entry_to_json
-from sgd_ref.conformance.golden.format.location import INDEX_PATH, SMOKE_PATH, data_files, id_of
+from sgd_ref.conformance.golden.format.location import SMOKE_PATH, data_files, id_of
 from sgd_ref.conformance.golden.format.schemas import (
     INDEX,
     REJECTION,
@@ -35,6 +35,7 @@ from sgd_ref.conformance.golden.tools.writing import (
     trajectory_cases,
 )
 from sgd_ref.conformance.protocol.encoding import Json, array_from_json, array_to_json, case_to_json
+from sgd_ref.conformance.published import INDEX_PATH
 from sgd_ref.conformance.trajectories import reference
 
 Contents = Mapping[str, bytes]

@@ -25,7 +25,7 @@ from sgd_ref.conformance.golden.format.document import (
     laid_out,
 )
 from sgd_ref.conformance.golden.format.entries import Entry, entry_to_json, made
-from sgd_ref.conformance.golden.format.location import INDEX_PATH, SCHEMA_FOLDER, SMOKE_PATH
+from sgd_ref.conformance.golden.format.location import SCHEMA_FOLDER, SMOKE_PATH
 from sgd_ref.conformance.golden.format.schemas import (
     DEVIATION,
     FULL,
@@ -40,6 +40,7 @@ from sgd_ref.conformance.golden.format.schemas import (
     schema_files,
 )
 from sgd_ref.conformance.protocol.encoding import Json
+from sgd_ref.conformance.published import INDEX_PATH
 
 SENTENCES_PATH = f"resume/{sentences.NAME}.json"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sgd_ref.arithmetic.rounded import FLOAT64
+from sgd_ref.arithmetic.formats import FLOAT64
 from sgd_ref.conformance.cases.case import Case
 from sgd_ref.conformance.targets.optax.launch import ENVIRONMENT
 from sgd_ref.conformance.targets.scripts import by_the_kit as worker
@@ -30,9 +30,9 @@ def how_to_run(case: Case, mode: str) -> str:
         optimizer = optax.sgd(0.5, 0.25, False)
     """
     if isinstance(case.config.get("learning_rate"), dict):
-        return worker.how_to_run("optax_worker", mode, "The schedule is that of the kit.")
+        return worker.how_to_run("optax", mode, "The schedule is that of the kit.")
     if case.state is not None:
-        return worker.how_to_run("optax_worker", mode, "The state is converted by the kit.")
+        return worker.how_to_run("optax", mode, "The state is converted by the kit.")
     lines = ["import os", ""]
     lines += [f'os.environ["{name}"] = "{value}"' for name, value in ENVIRONMENT.items()]
     lines += ["", "import jax", "import jax.numpy as jnp", "import optax"]

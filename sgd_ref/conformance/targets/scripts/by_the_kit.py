@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 CODE = """\
-from sgd_ref.conformance.targets.{worker} import prepare
+from sgd_ref.conformance.targets.{target}.worker import prepare
 from sgd_ref.gradients import SparseRows as Rows
 
 # {reason}
@@ -22,10 +22,10 @@ def run(case):
 """
 
 
-def how_to_run(worker: str, argument: str, reason: str) -> str:
-    """Return the code that defines ``run(case)`` by the mapping of a worker, which needs this package.
+def how_to_run(target: str, argument: str, reason: str) -> str:
+    """Return the code that defines ``run(case)`` by the worker of a target, which needs this package.
 
-    >>> print(how_to_run("torch_worker", "fused", "It resumes from a state.").splitlines()[3])
+    >>> print(how_to_run("torch", "fused", "It resumes from a state.").splitlines()[3])
     # It resumes from a state.
     """
-    return CODE.format(worker=worker, argument=argument, reason=reason)
+    return CODE.format(target=target, argument=argument, reason=reason)

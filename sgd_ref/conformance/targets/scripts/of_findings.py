@@ -10,12 +10,13 @@ from sgd_ref.conformance.cases.case import Case, Implementation
 from sgd_ref.conformance.deviations import DEVIATIONS
 from sgd_ref.conformance.diagnosis import reductions
 from sgd_ref.conformance.diagnosis.shrinking import PREFIX, shrink
-from sgd_ref.conformance.grading.check import Verdict, grade
+from sgd_ref.conformance.grading.check import grade
 from sgd_ref.conformance.grading.findings import Findings
-from sgd_ref.conformance.reports.target_data import file_name, versions_text
-from sgd_ref.conformance.targets.running import Target
-from sgd_ref.conformance.targets.scripts import how_to_run
+from sgd_ref.conformance.grading.verdict import Verdict
+from sgd_ref.conformance.targets.names import file_name, versions_text
+from sgd_ref.conformance.targets.registry import how_to_run
 from sgd_ref.conformance.targets.scripts.script import reproducer
+from sgd_ref.conformance.targets.target import Target
 from sgd_ref.conformance.trajectories import reference
 from sgd_ref.optimizer import SGD
 

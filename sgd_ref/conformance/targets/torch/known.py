@@ -14,13 +14,12 @@ from types import MappingProxyType
 
 import numpy as np
 
-from sgd_ref.arithmetic.rounded import BFLOAT16, FLOAT16, FLOAT64
+from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT64
 from sgd_ref.conformance.cases.case import Case
-from sgd_ref.conformance.diagnosis.attribution import KnownFailure
 from sgd_ref.conformance.faithful.accumulation import QuotientsAccumulated
 from sgd_ref.conformance.faithful.combined import LoopOfTensors
 from sgd_ref.conformance.faithful.precision import StepInFloat32
-from sgd_ref.conformance.targets.known import Known, KnownDeviation, expected_in, known_for
+from sgd_ref.conformance.targets.known import Known, KnownDeviation, KnownFailure, expected_in, known_for
 from sgd_ref.conformance.targets.torch.launch import VARIANTS
 from sgd_ref.gradients import SparseRows
 from sgd_ref.optimizer import SGD

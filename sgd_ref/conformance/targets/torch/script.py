@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from sgd_ref.arithmetic.rounded import BFLOAT16
+from sgd_ref.arithmetic.formats import BFLOAT16
 from sgd_ref.conformance.cases.case import Case
 from sgd_ref.conformance.targets.scripts import by_the_kit as worker
 from sgd_ref.conformance.targets.torch.launch import ENVIRONMENT
@@ -62,7 +62,7 @@ def how_to_run(case: Case, variant: str) -> str:
     """
     reason = _not_written_here(case)
     if reason is not None:
-        return worker.how_to_run("torch_worker", variant, reason)
+        return worker.how_to_run("torch", variant, reason)
     has_bfloat16 = any(array.dtype == BFLOAT16 for array in case.variables)
     lines = ["import os", ""]
     lines += [f'os.environ["{name}"] = "{value}"' for name, value in ENVIRONMENT.items()]

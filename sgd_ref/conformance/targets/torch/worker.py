@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from sgd_ref.arithmetic.rounded import BFLOAT16, Array
+from sgd_ref.arithmetic.formats import BFLOAT16, Array
 from sgd_ref.conformance.cases.case import Case, Implementation, Record, State, Unsupported
 from sgd_ref.conformance.protocol.worker import Handshake, ImplementationError, serve
 from sgd_ref.conformance.targets.python_rates import rate_function

@@ -17,7 +17,7 @@ from numba_kernels.cuda.device.chunk_loop import chunk_fold, chunk_loop
 from numba_kernels.cuda.device.memory import PACKET_BYTES
 from numba_kernels.cuda.device.storage import storage
 from numba_kernels.cuda.toolkit import IS_SIMULATED
-from sgd_ref.arithmetic.rounded import BFLOAT16, FLOAT16, FLOAT32, FLOAT64
+from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64
 
 pytestmark = pytest.mark.skipif(
     not IS_SIMULATED, reason="calls functions of kernels as Python, in the simulator"

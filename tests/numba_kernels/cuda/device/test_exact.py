@@ -19,7 +19,8 @@ from numba_kernels.cuda.device.exact import INFINITIES, LIMB_WORDS, NANS, _root
 from numba_kernels.cuda.host import program
 from numba_kernels.cuda.host.groups import CHUNK
 from numba_kernels.cuda.toolkit import IS_SIMULATED
-from sgd_ref.arithmetic.rounded import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, FORMATS, nearest
+from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, FORMATS
+from sgd_ref.arithmetic.rounded import nearest
 from sgd_ref.norm import euclidean_norm
 
 DTYPES = [FLOAT16, BFLOAT16, FLOAT32, FLOAT64]

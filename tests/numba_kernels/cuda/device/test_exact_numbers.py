@@ -19,7 +19,8 @@ from numba_kernels.cuda.device.storage import storage
 from numba_kernels.cuda.host.buffers import Buffer
 from numba_kernels.cuda.toolkit import IS_SIMULATED, cuda, kernel
 from numba_kernels.shared.inlining import inlined
-from sgd_ref.arithmetic.rounded import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, FORMATS, nearest
+from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, FORMATS
+from sgd_ref.arithmetic.rounded import nearest
 
 MAXIMUM = float(np.finfo(np.float32).max)
 

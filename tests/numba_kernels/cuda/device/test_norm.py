@@ -19,16 +19,8 @@ from numba_kernels.cuda.device.sums import error_of_sum
 from numba_kernels.cuda.host import program
 from numba_kernels.cuda.toolkit import IS_SIMULATED
 from sgd_ref import rule
-from sgd_ref.arithmetic.rounded import (
-    BFLOAT16,
-    FLOAT16,
-    FLOAT32,
-    FLOAT64,
-    FORMATS,
-    nearest,
-    promoted,
-    setting,
-)
+from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, FORMATS
+from sgd_ref.arithmetic.rounded import nearest, promoted, setting
 from sgd_ref.norm import euclidean_norm
 
 DTYPES = [FLOAT16, BFLOAT16, FLOAT32, FLOAT64]

@@ -25,7 +25,7 @@ from numba_kernels.selfcheck.judging import by_kernels, judge
 from numba_kernels.selfcheck.making import dense_case, random_numbers
 from numba_kernels.selfcheck.result import Result
 from numba_kernels.shared.element import CLASSIC, PLAIN, Variant
-from sgd_ref.arithmetic.rounded import BFLOAT16, FLOAT32
+from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT32
 
 simulated = pytest.mark.skipif(not IS_SIMULATED, reason="a device is here, and the command itself checks it")
 

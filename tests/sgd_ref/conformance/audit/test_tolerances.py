@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sgd_ref.arithmetic.rounded import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Array, convert
+from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Array
+from sgd_ref.arithmetic.rounded import convert
 from sgd_ref.conformance.audit.tolerances import TOLERANCES, accepts
 
 OFFSETS = 10.0 ** np.arange(-9, 0)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sgd_ref import conformance
-from sgd_ref.arithmetic.rounded import FLOAT32, FORMATS
+from sgd_ref.arithmetic.formats import FLOAT32, FORMATS
 from sgd_ref.conformance.audit import widths
 from sgd_ref.conformance.bounds.enclosure import Enclosure, arithmetic_of
 from sgd_ref.conformance.cases.case import Case

@@ -8,7 +8,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from sgd_ref.arithmetic.rounded import FLOAT32, FLOAT64, Array
+from sgd_ref.arithmetic.formats import FLOAT32, FLOAT64, Array
 from sgd_ref.conformance.bounds import rule as bounds
 from sgd_ref.conformance.bounds.enclosure import Enclosure, arithmetic_of
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sgd_ref import conformance
-from sgd_ref.arithmetic.rounded import FLOAT16
+from sgd_ref.arithmetic.formats import FLOAT16
 from sgd_ref.conformance.bounds import step, walk
 from sgd_ref.conformance.bounds.enclosure import Enclosure, arithmetic_of
 from sgd_ref.conformance.bounds.judging import judge

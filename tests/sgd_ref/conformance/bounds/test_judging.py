@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from sgd_ref import conformance
-from sgd_ref.arithmetic.rounded import BFLOAT16, FLOAT16, FLOAT32, FLOAT64
+from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64
 from sgd_ref.conformance.bounds.judging import Judgement, judge
 from sgd_ref.conformance.bounds.settings import APART, AVERAGING, KEPT, LEARNING_RATE
 from sgd_ref.conformance.cases.case import Case, Record

@@ -12,17 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sgd_ref.arithmetic.rounded import (
-    BFLOAT16,
-    FLOAT16,
-    FLOAT32,
-    FLOAT64,
-    FORMATS,
-    Array,
-    convert,
-    nearest,
-    promoted,
-)
+from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, FORMATS, Array
+from sgd_ref.arithmetic.rounded import convert, nearest, promoted
 from sgd_ref.conformance.bounds import norm as bounds
 from sgd_ref.conformance.bounds.enclosure import Enclosure, arithmetic_of
 from sgd_ref.norm import euclidean_norm

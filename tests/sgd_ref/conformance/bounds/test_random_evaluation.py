@@ -14,17 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sgd_ref.arithmetic.rounded import (
-    BFLOAT16,
-    FLOAT16,
-    FLOAT32,
-    FLOAT64,
-    FORMATS,
-    Array,
-    convert,
-    nearest,
-    setting,
-)
+from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, FORMATS, Array
+from sgd_ref.arithmetic.rounded import convert, nearest, setting
 from sgd_ref.conformance.bounds import rule, step
 from sgd_ref.conformance.bounds.judging import judge
 from sgd_ref.conformance.cases.case import Case, Record

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sgd_ref.arithmetic.rounded import BFLOAT16, FLOAT32, FLOAT64, FORMATS
+from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT32, FLOAT64, FORMATS
 from sgd_ref.conformance.bounds.enclosure import arithmetic_of
 from sgd_ref.conformance.bounds.rate import Rates
 from sgd_ref.conformance.bounds.settings import KEPT, ROUNDED

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from sgd_ref import rule as definition
-from sgd_ref.arithmetic.rounded import FLOAT32, FORMATS, Array, convert
+from sgd_ref.arithmetic.formats import FLOAT32, FORMATS, Array
+from sgd_ref.arithmetic.rounded import convert
 from sgd_ref.conformance.bounds import rule
 from sgd_ref.conformance.bounds.enclosure import Enclosure, arithmetic_of
 

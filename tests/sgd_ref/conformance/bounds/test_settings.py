@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from sgd_ref import conformance
-from sgd_ref.arithmetic.rounded import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, FORMATS, setting
+from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, FORMATS
+from sgd_ref.arithmetic.rounded import setting
 from sgd_ref.conformance.bounds.enclosure import Enclosure, arithmetic_of
 from sgd_ref.conformance.bounds.settings import (
     APART,

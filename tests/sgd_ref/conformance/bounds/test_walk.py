@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from sgd_ref import conformance
-from sgd_ref.arithmetic.rounded import FLOAT16, FLOAT32, FORMATS, Array
+from sgd_ref.arithmetic.formats import FLOAT16, FLOAT32, FORMATS, Array
 from sgd_ref.conformance.bounds.walk import Violation, Walk
 from sgd_ref.conformance.cases.case import Case, LossScaling, Record, State
 from sgd_ref.conformance.cases.named.building import PLAIN_CONFIG

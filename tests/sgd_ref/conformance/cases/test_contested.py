@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from sgd_ref import SparseRows
-from sgd_ref.arithmetic.rounded import BFLOAT16, Array
+from sgd_ref.arithmetic.formats import BFLOAT16, Array
 from sgd_ref.conformance import Case, LossScaling, State, cases, check
 from sgd_ref.conformance.cases.catalogue import PLAINEST, make_case
 from sgd_ref.conformance.cases.contested import QUESTIONS, contested

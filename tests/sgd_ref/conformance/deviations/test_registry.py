@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from sgd_ref import SGD, LossScaleOptimizer, conformance
-from sgd_ref.arithmetic.rounded import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, FORMATS, Array, convert, nearest
+from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, FORMATS, Array
+from sgd_ref.arithmetic.rounded import convert, nearest
 from sgd_ref.conformance import Case
 from sgd_ref.conformance.deviations import DEVIATIONS, compose
 from sgd_ref.conformance.deviations.fused import fused_multiply_add

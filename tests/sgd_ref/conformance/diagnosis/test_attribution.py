@@ -11,15 +11,16 @@ import numpy as np
 import pytest
 
 from sgd_ref import conformance
-from sgd_ref.arithmetic.rounded import Array
+from sgd_ref.arithmetic.formats import Array
 from sgd_ref.conformance import Case
 from sgd_ref.conformance.deviations import DEVIATIONS, compose
 from sgd_ref.conformance.deviations.observed.clipping import NormInAnotherOrder
 from sgd_ref.conformance.deviations.observed.schedules import RateInFloat32
-from sgd_ref.conformance.diagnosis.attribution import explain, known_failure
+from sgd_ref.conformance.diagnosis.attribution import explain
 from sgd_ref.conformance.diagnosis.replay import NORM_UNITS
 from sgd_ref.conformance.targets.keras.known import KNOWN
 from sgd_ref.conformance.targets.keras.launch import BACKENDS
+from sgd_ref.conformance.targets.known import known_failure
 from sgd_ref.conformance.trajectories import reference
 from sgd_ref.optimizer import SGD
 

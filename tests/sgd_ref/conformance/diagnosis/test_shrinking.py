@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from sgd_ref import SGD, SparseRows, rule
-from sgd_ref.arithmetic.rounded import Array, setting
+from sgd_ref.arithmetic.formats import Array
+from sgd_ref.arithmetic.rounded import setting
 from sgd_ref.base.call import Call
 from sgd_ref.conformance.cases.case import Case, LossScaling, State
 from sgd_ref.conformance.cases.catalogue import cases

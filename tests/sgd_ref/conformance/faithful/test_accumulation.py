@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sgd_ref import SGD
-from sgd_ref.arithmetic.rounded import FLOAT16, FLOAT32
+from sgd_ref.arithmetic.formats import FLOAT16, FLOAT32
 from sgd_ref.conformance.faithful.accumulation import (
     AddedBackwards,
     AddedSmallestFirst,

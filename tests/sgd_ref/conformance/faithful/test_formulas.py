@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sgd_ref.arithmetic.rounded import FORMATS, Array, convert, setting
+from sgd_ref.arithmetic.formats import FORMATS, Array
+from sgd_ref.arithmetic.rounded import convert, setting
 from sgd_ref.conformance.faithful import FAITHFUL
 from sgd_ref.conformance.faithful.formulas import Formulas, where_finite
 

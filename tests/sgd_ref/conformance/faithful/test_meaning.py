@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sgd_ref.arithmetic.rounded import FORMATS, Array
+from sgd_ref.arithmetic.formats import FORMATS, Array
 from sgd_ref.conformance import Case
 from sgd_ref.conformance.cases.axes import AXES
 from sgd_ref.conformance.cases.case import Record, State

@@ -7,7 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from sgd_ref.arithmetic.rounded import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, FORMATS, Array, convert
+from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, FORMATS, Array
+from sgd_ref.arithmetic.rounded import convert
 from sgd_ref.conformance.faithful import FAITHFUL
 from sgd_ref.conformance.faithful.norms import NormInDouble, SummedNorm, added_in_pairs, added_in_turn
 from sgd_ref.conformance.trajectories.comparison import equal_bits, units_apart

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from sgd_ref import SGD
-from sgd_ref.arithmetic.rounded import BFLOAT16, FLOAT32, FLOAT64, Array, convert
+from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT32, FLOAT64, Array
+from sgd_ref.arithmetic.rounded import convert
 from sgd_ref.conformance.faithful.hidden import HiddenFloat32, HiddenFloat64
 from sgd_ref.conformance.faithful.precision import (
     EXTENDED,

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from sgd_ref import SGD, LossScaleOptimizer, conformance
-from sgd_ref.arithmetic.rounded import Array
+from sgd_ref.arithmetic.formats import Array
 from sgd_ref.conformance import Case
 from sgd_ref.conformance.cases.axes import AXES
 from sgd_ref.conformance.cases.case import Record, State

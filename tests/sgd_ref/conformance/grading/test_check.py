@@ -14,7 +14,8 @@ from sgd_ref.conformance import Case, Profile, Report, Unsupported, Verdict, cas
 from sgd_ref.conformance.cases.catalogue import PLAINEST, make_case
 from sgd_ref.conformance.cases.contested import contested
 from sgd_ref.conformance.deviations import compose
-from sgd_ref.conformance.grading.check import GRADES, grade
+from sgd_ref.conformance.grading.check import grade
+from sgd_ref.conformance.grading.verdict import GRADES
 from sgd_ref.conformance.trajectories import reference
 
 Records = list[dict[str, Any]]

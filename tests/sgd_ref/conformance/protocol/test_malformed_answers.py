@@ -14,8 +14,9 @@ import pytest
 
 from sgd_ref.conformance.cases import catalogue
 from sgd_ref.conformance.cases.case import Case, Implementation
-from sgd_ref.conformance.grading.check import Report, Verdict, grade
+from sgd_ref.conformance.grading.check import grade
 from sgd_ref.conformance.grading.findings import Findings
+from sgd_ref.conformance.grading.verdict import Report, Verdict
 from sgd_ref.conformance.protocol import encoding
 from sgd_ref.conformance.protocol.answer import trajectory_of
 from sgd_ref.conformance.protocol.worker import Worker

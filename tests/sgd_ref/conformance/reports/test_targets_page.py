@@ -15,11 +15,13 @@ from sgd_ref.conformance.cases.case import Case
 from sgd_ref.conformance.cases.catalogue import PLAINEST, cases
 from sgd_ref.conformance.deviations import DEVIATIONS
 from sgd_ref.conformance.faithful import FAITHFUL
-from sgd_ref.conformance.grading.check import Report, Verdict, check
+from sgd_ref.conformance.grading.check import check
 from sgd_ref.conformance.grading.findings import Findings
+from sgd_ref.conformance.grading.verdict import Report, Verdict
 from sgd_ref.conformance.reports import target_data
-from sgd_ref.conformance.reports.target_data import Data, file_name, to_data, to_text
+from sgd_ref.conformance.reports.target_data import Data, to_data, to_text
 from sgd_ref.conformance.reports.targets_page import page, page_of_data
+from sgd_ref.conformance.targets.names import file_name
 
 FLUSHED, DECAY, CRASH = "subnormals-flushed", "decay-enters-velocity", "crashes-on-tuesdays"
 REASON = "it has no\n  sparse | gradients"

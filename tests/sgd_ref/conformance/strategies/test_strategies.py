@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 import sgd_ref
 from sgd_ref import SGD, SparseRows, schedules
-from sgd_ref.arithmetic.rounded import FORMATS, Array, holds, setting
+from sgd_ref.arithmetic.formats import FORMATS, Array
+from sgd_ref.arithmetic.rounded import holds, setting
 from sgd_ref.conformance import Case, check, strategies
 from sgd_ref.conformance.cases.axes import AXES
 from sgd_ref.conformance.cases.catalogue import make_case

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sgd_ref.conformance import Case, Unsupported, cases, check
+from sgd_ref.conformance import Case, Unsupported, cases, check, published
 from sgd_ref.conformance.cases.case import Trajectory
 from sgd_ref.conformance.deviations import DEVIATIONS, compose
 from sgd_ref.conformance.grading.findings import Findings
@@ -80,7 +80,9 @@ def test_no_ledger_is_refused(tmp_path: Path, text: str) -> None:
         ledger.read(path)
 
 
-@pytest.mark.parametrize("path", sorted(ledger.FOLDER.glob("*.json")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", sorted(published.folder().glob("targets/*/ledger.json")), ids=lambda path: path.parent.name
+)
 def test_kept_ledgers_name_cases_and_deviations_that_exist(path: Path) -> None:
     standard = {case.id for case in cases()}
     content = ledger.read(path)

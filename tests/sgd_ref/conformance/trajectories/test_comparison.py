@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sgd_ref.arithmetic.rounded import FORMATS, Array, convert, setting
+from sgd_ref.arithmetic.formats import FORMATS, Array
+from sgd_ref.arithmetic.rounded import convert, setting
 from sgd_ref.conformance import Case
 from sgd_ref.conformance.cases.catalogue import PLAINEST, make_case
 from sgd_ref.conformance.trajectories import reference

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from sgd_ref import SGD, SparseRows
-from sgd_ref.arithmetic.rounded import Array
+from sgd_ref.arithmetic.formats import Array
 from sgd_ref.conformance.cases.case import Case, LossScaling
 from sgd_ref.conformance.cases.catalogue import cases
 from sgd_ref.conformance.deviations import DEVIATIONS, Deviation

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sgd_ref import SGD
-from sgd_ref.arithmetic.rounded import BFLOAT16
+from sgd_ref.arithmetic.formats import BFLOAT16
 from sgd_ref.conformance.deviations import DEVIATIONS
 
 STEP = 1 + 2.0**-9

@@ -9,7 +9,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from sgd_ref.arithmetic.rounded import BFLOAT16, FLOAT32, Array, convert, nearest
+from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT32, Array
+from sgd_ref.arithmetic.rounded import convert, nearest
 from sgd_ref.conformance.cases.case import Case
 from sgd_ref.conformance.cases.named.building import PLAIN_CONFIG
 from sgd_ref.conformance.deviations import DEVIATIONS

@@ -9,7 +9,8 @@ import mpmath
 import numpy as np
 import pytest
 
-from sgd_ref.arithmetic.rounded import FLOAT32, nearest
+from sgd_ref.arithmetic.formats import FLOAT32
+from sgd_ref.arithmetic.rounded import nearest
 from sgd_ref.conformance.cases.case import Case, State
 from sgd_ref.conformance.cases.contested import contested
 from sgd_ref.conformance.golden.format.location import Place

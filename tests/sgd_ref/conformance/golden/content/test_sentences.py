@@ -11,7 +11,8 @@ import pytest
 
 from sgd_ref import optimizer as stages
 from sgd_ref.arithmetic import interval
-from sgd_ref.arithmetic.rounded import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Array, convert, promoted, setting
+from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Array
+from sgd_ref.arithmetic.rounded import convert, promoted, setting
 from sgd_ref.base import variables
 from sgd_ref.conformance.cases.case import Case
 from sgd_ref.conformance.golden.content.bounds import first_outside

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from sgd_ref import rule
-from sgd_ref.arithmetic.rounded import FLOAT64, FORMATS, Array, convert, nearest
+from sgd_ref.arithmetic.formats import FLOAT64, FORMATS, Array
+from sgd_ref.arithmetic.rounded import convert, nearest
 from sgd_ref.conformance.golden.content.norms import NORM, replayed_norm
 from sgd_ref.conformance.golden.content.stages import STAGES, replayed
 from sgd_ref.conformance.golden.format.location import Place

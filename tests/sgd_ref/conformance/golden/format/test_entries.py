@@ -8,7 +8,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from sgd_ref.arithmetic.rounded import FORMATS, convert
+from sgd_ref.arithmetic.formats import FORMATS
+from sgd_ref.arithmetic.rounded import convert
 from sgd_ref.conformance.golden.content.first_cases import smoke_cases
 from sgd_ref.conformance.golden.content.stages import special_values
 from sgd_ref.conformance.golden.format.document import DEFINITION_VERSION, content_hash

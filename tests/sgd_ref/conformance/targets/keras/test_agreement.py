@@ -12,7 +12,7 @@ from rich.console import Console
 from sgd_ref.conformance import Case, Verdict
 from sgd_ref.conformance.cases.catalogue import cases
 from sgd_ref.conformance.grading.findings import Findings
-from sgd_ref.conformance.targets import running
+from sgd_ref.conformance.targets import registry, running
 from sgd_ref.conformance.targets.keras.launch import BACKENDS, available
 from sgd_ref.conformance.trajectories import reference
 from sgd_ref.conformance.trajectories.comparison import units_apart
@@ -33,8 +33,8 @@ def findings(request: pytest.FixtureRequest) -> dict[str, Findings]:
     everything = cases()
     share = everything if request.config.getoption("--sweep") else everything[::COMPILED_SHARE]
     console = Console(quiet=True)
-    eager, _ = running.run_all(running.targets("keras", "all", "eager"), everything, console)
-    compiled, _ = running.run_all(running.targets("keras", "all", "compiled"), share, console)
+    eager, _ = running.run_all(registry.targets("keras", backend="all", mode="eager"), everything, console)
+    compiled, _ = running.run_all(registry.targets("keras", backend="all", mode="compiled"), share, console)
     return {found.report.name: found for found in (*eager, *compiled)}
 
 

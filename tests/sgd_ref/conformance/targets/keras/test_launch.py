@@ -13,7 +13,7 @@ from unittest import mock
 import numpy as np
 import pytest
 
-from sgd_ref.arithmetic.rounded import BFLOAT16, Array
+from sgd_ref.arithmetic.formats import BFLOAT16, Array
 from sgd_ref.conformance.cases.case import Case, LossScaling, State, Unsupported
 from sgd_ref.conformance.protocol.worker import ImplementationError
 from sgd_ref.conformance.targets.keras import launch as keras

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sgd_ref.arithmetic.rounded import FLOAT16, Array
+from sgd_ref.arithmetic.formats import FLOAT16, Array
 from sgd_ref.conformance.cases.case import Case, Record, State
 from sgd_ref.conformance.cases.catalogue import cases
 from sgd_ref.conformance.deviations import DEVIATIONS
-from sgd_ref.conformance.diagnosis.attribution import known_failure
 from sgd_ref.conformance.protocol.worker import ImplementationError
+from sgd_ref.conformance.targets.known import known_failure
 from sgd_ref.conformance.targets.optax.known import KNOWN, KNOWN_DEVIATIONS, expected
 from sgd_ref.conformance.targets.optax.launch import MODES, Optax
 from sgd_ref.conformance.trajectories import reference

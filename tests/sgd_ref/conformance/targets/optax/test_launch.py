@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from sgd_ref import schedules
-from sgd_ref.arithmetic.rounded import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Array
+from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Array
 from sgd_ref.conformance.cases.case import Case, LossScaling, Record, State, Unsupported
 from sgd_ref.conformance.protocol.worker import ImplementationError
 from sgd_ref.conformance.targets.optax.launch import MODES, Optax, available

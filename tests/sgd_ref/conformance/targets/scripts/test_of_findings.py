@@ -19,10 +19,10 @@ from sgd_ref.conformance.cases.case import Implementation, Trajectory
 from sgd_ref.conformance.cases.catalogue import PLAINEST, make_case
 from sgd_ref.conformance.deviations import compose
 from sgd_ref.conformance.diagnosis.attribution import explain
-from sgd_ref.conformance.grading.check import Verdict
 from sgd_ref.conformance.grading.findings import Findings
-from sgd_ref.conformance.targets.running import Target
+from sgd_ref.conformance.grading.verdict import Verdict
 from sgd_ref.conformance.targets.scripts import of_findings as reproducing
+from sgd_ref.conformance.targets.target import Target
 from sgd_ref.conformance.trajectories import reference
 from sgd_ref.conformance.trajectories.comparison import compare
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from sgd_ref import SGD, SparseRows
-from sgd_ref.arithmetic.rounded import BFLOAT16, Array
+from sgd_ref.arithmetic.formats import BFLOAT16, Array
 from sgd_ref.conformance.cases.case import Case, LossScaling, State, Unsupported
 from sgd_ref.conformance.cases.catalogue import cases
 from sgd_ref.conformance.deviations import DEVIATIONS
@@ -25,7 +25,7 @@ from sgd_ref.conformance.grading.check import grade
 from sgd_ref.conformance.targets.keras import script as keras
 from sgd_ref.conformance.targets.keras.launch import BACKENDS
 from sgd_ref.conformance.targets.keras.launch import available as keras_available
-from sgd_ref.conformance.targets.scripts import how_to_run
+from sgd_ref.conformance.targets.registry import how_to_run
 from sgd_ref.conformance.targets.scripts.script import reproducer
 from sgd_ref.conformance.targets.torch.launch import Torch
 from sgd_ref.conformance.trajectories import reference
@@ -370,9 +370,9 @@ def test_the_mapping_of_the_kit_runs_where_it_is_needed(name: str, monkeypatch: 
     dense = np.ones((2, 1), np.float32)
     state = State(calls=1)
     case = Case("resumed", SGD(0.5).get_config(), ("w",), (dense,), ((rows,), (dense,)), state=state)
-    worker = ModuleType(f"{name}_worker")
+    worker = ModuleType("worker")
     vars(worker)["prepare"] = lambda argument: (argument, lambda case: [case.gradients, argument])
-    monkeypatch.setitem(sys.modules, f"sgd_ref.conformance.targets.{name}_worker", worker)
+    monkeypatch.setitem(sys.modules, f"sgd_ref.conformance.targets.{name}.worker", worker)
     space: dict[str, Any] = {}
     exec(how_to_run(case, name), space)
     (((given,), _), argument) = space["run"](SimpleNamespace(**vars(case)))

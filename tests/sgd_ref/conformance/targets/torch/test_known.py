@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sgd_ref.arithmetic.rounded import BFLOAT16, FLOAT16, FLOAT64, FORMATS, Array
+from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT64, FORMATS, Array
 from sgd_ref.conformance.cases.case import Case, Record, State, Unsupported
 from sgd_ref.conformance.cases.catalogue import cases
 from sgd_ref.conformance.cases.contested import contested
 from sgd_ref.conformance.deviations import DEVIATIONS
-from sgd_ref.conformance.diagnosis.attribution import known_failure
 from sgd_ref.conformance.protocol.worker import ImplementationError
+from sgd_ref.conformance.targets.known import known_failure
 from sgd_ref.conformance.targets.python_rates import rate_function
 from sgd_ref.conformance.targets.torch.known import EVALUATIONS, KNOWN, KNOWN_DEVIATIONS, expected
 from sgd_ref.conformance.targets.torch.launch import VARIANTS, Torch, obstacle

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sgd_ref.arithmetic.rounded import BFLOAT16, Array
+from sgd_ref.arithmetic.formats import BFLOAT16, Array
 from sgd_ref.conformance.cases.case import Case, LossScaling, Record, State, Unsupported
 from sgd_ref.conformance.protocol.worker import ImplementationError
 from sgd_ref.conformance.targets.torch.launch import VARIANTS, Torch, obstacle

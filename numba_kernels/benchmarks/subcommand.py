@@ -1,0 +1,64 @@
+"""``sgd-ref bench``: time the kernels beside other libraries, on CPUs or on a CUDA device."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from sgd_ref.command.options import AS_EXPECTED, COULD_NOT_RUN, Command, WrongUsage, pattern
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Add the arguments of the subcommand to its parser."""
+    command.add_argument("--quick", action="store_true", help="a minute's worth of it")
+    command.add_argument(
+        "-k",
+        dest="pattern",
+        metavar="PATTERN",
+        type=pattern,
+        help="only workloads whose name, such as 'ResNet-50, momentum, float32', this matches somewhere",
+    )
+    where = command.add_mutually_exclusive_group()
+    where.add_argument("--page", action="store_true", help="write the page of the repository")
+    where.add_argument(
+        "--output", type=Path, metavar="FOLDER", help="write the page, all samples and the plots there"
+    )
+    command.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: %(default)s")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Measure what was asked for, print the page, and return the exit status."""
+    # What one device needs the other can do without.
+    name = "numba_kernels.benchmarks.device" if options.device == "cuda" else "numba_kernels.benchmarks"
+    command = importlib.import_module(f"{name}.command")
+
+    if options.page and (options.quick or options.pattern is not None):
+        raise WrongUsage("--page must go with the whole benchmark, without --quick and -k")
+    try:
+        plan = command.plan(options.quick, options.pattern)
+    except ValueError as problem:
+        raise WrongUsage(str(problem)) from problem
+    reason = command.why_not() if options.device == "cuda" else None
+    if reason is not None:
+        print(f"sgd-ref: nothing was timed: {reason}", file=sys.stderr)
+        return COULD_NOT_RUN
+    try:
+        print(command.run(plan, command.PAGES if options.page else options.output, Console(stderr=True)))
+    except OSError as problem:
+        print(f"sgd-ref: {problem}", file=sys.stderr)
+        return COULD_NOT_RUN
+    return AS_EXPECTED
+
+
+COMMAND = Command(
+    help="time the kernels beside other libraries and beside the speed of memory",
+    description="Time the kernels beside other libraries and beside the speed of memory, a "
+    "quarter of an hour on an idle machine, and print what was found as a page of Markdown.",
+    epilog="Exit status: 0 measured, 2 wrong usage, 3 no device, or the page could not be written.",
+    add_arguments=add_arguments,
+    run=run,
+)

@@ -1,0 +1,207 @@
+"""``sgd-ref conform``: run an implementation over the cases and compare it with the definition."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from sgd_ref.command.options import (
+    AS_EXPECTED,
+    COULD_NOT_RUN,
+    DIVERGES,
+    Command,
+    WrongUsage,
+    console,
+    pattern,
+    seconds,
+)
+from sgd_ref.conformance.cases.catalogue import TIERS
+from sgd_ref.conformance.grading.findings import Findings
+from sgd_ref.conformance.reports import files, tables
+from sgd_ref.conformance.reports.publishing import publish
+from sgd_ref.conformance.targets import ledger, registry, running
+from sgd_ref.conformance.targets.target import CannotRun, Target
+
+TIME_LIMIT, START_LIMIT = 60.0, 120.0
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Add the arguments of the subcommand to its parser."""
+    command.add_argument(
+        "target",
+        nargs="?",
+        help=f"{', '.join(registry.FAMILIES)}, or module:function for a function of yours from a case to a "
+        "trajectory; or, as the last arguments, -- PROGRAM [ARGUMENT ...] for a program of yours in any language",
+    )
+    command.add_argument(
+        "--time-limit",
+        type=seconds,
+        metavar="SECONDS",
+        help=f"how long the program may take for one case (default: {TIME_LIMIT:g})",
+    )
+    command.add_argument(
+        "--start-limit",
+        type=seconds,
+        metavar="SECONDS",
+        help=f"how long the program may take until its handshake (default: {START_LIMIT:g})",
+    )
+    for name, option in registry.options().items():
+        command.add_argument(f"--{name}", choices=option.values, help=option.help)
+    command.add_argument(
+        "--tier", choices=TIERS, default="standard", help="which cases (default: %(default)s)"
+    )
+    command.add_argument(
+        "-k",
+        dest="pattern",
+        metavar="PATTERN",
+        type=pattern,
+        help="only cases whose id this regular expression matches somewhere",
+    )
+    command.add_argument(
+        "--ledger",
+        type=Path,
+        metavar="FILE",
+        help="what is expected of each case; known for each target that a word stands for (strict both ways)",
+    )
+    command.add_argument(
+        "--update", action="store_true", help="write the ledger, with --ledger that one, from this run"
+    )
+    command.add_argument(
+        "--page",
+        action="store_true",
+        help="write the page of all targets, and reproducers of what was found",
+    )
+    command.add_argument("--json", type=Path, metavar="FILE", help="write all verdicts as JSON")
+    command.add_argument("--junit", type=Path, metavar="FILE", help="write all verdicts as JUnit XML")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the targets that were chosen, print what was found, and return the exit status."""
+    _check_target(options)
+    _check_files(options)
+    try:
+        targets = _targets(options)
+        cases = running.matching(options.tier, options.pattern)
+    except ValueError as problem:
+        raise WrongUsage(str(problem)) from problem
+    except CannotRun as problem:
+        print(f"sgd-ref: {problem}", file=sys.stderr)
+        return COULD_NOT_RUN
+    if options.ledger is not None and len(targets) > 1:
+        raise WrongUsage(f"--ledger must go with one implementation, got {len(targets)}")
+    findings, not_run = running.run_all(targets, cases, Console(stderr=True))
+    _print(findings, not_run)
+    try:
+        problems = _written(options, targets, findings)
+    except (OSError, ValueError) as problem:
+        print(f"sgd-ref: {problem}", file=sys.stderr)
+        return COULD_NOT_RUN
+    for line in problems:
+        print(f"NOT AS IN THE LEDGER: {line}")
+    if problems or not all(found.as_expected for found in findings):
+        return DIVERGES
+    return COULD_NOT_RUN if not_run or not findings else AS_EXPECTED
+
+
+def _check_target(options: argparse.Namespace) -> None:
+    if options.program is None:
+        if options.target is None:
+            raise WrongUsage("the following arguments are required: target")
+        for name in ("time_limit", "start_limit"):
+            if getattr(options, name) is not None:
+                raise WrongUsage(f"--{name.replace('_', '-')} must go with a program after --")
+        if options.update and options.ledger is None and options.target not in registry.FAMILIES:
+            raise WrongUsage(f"--update must go with --ledger for {options.target}")
+        return
+    if not options.program:
+        raise WrongUsage("-- must be followed by a program and its arguments")
+    for name in ("target", *registry.options()):
+        if getattr(options, name) is not None:
+            raise WrongUsage(
+                f"{name} must be left out for a program after --, got {getattr(options, name)!r}"
+            )
+    if options.update and options.ledger is None:
+        raise WrongUsage("--update must go with --ledger for a program after --")
+
+
+def _targets(options: argparse.Namespace) -> list[Target]:
+    if options.program is None:
+        return registry.targets(
+            options.target, **{name: getattr(options, name) for name in registry.options()}
+        )
+    time_limit, start_limit = options.time_limit or TIME_LIMIT, options.start_limit or START_LIMIT
+    return [registry.program(options.program, time_limit, start_limit)]
+
+
+def _check_files(options: argparse.Namespace) -> None:
+    for name in ("json", "junit"):
+        path: Path | None = getattr(options, name)
+        if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
+            raise WrongUsage(f"--{name} must be a file in a folder that exists, got {path}")
+    for name in ("update", "page"):
+        if getattr(options, name) and (options.tier != "standard" or options.pattern is not None):
+            raise WrongUsage(f"--{name} must go with the whole standard tier, without --tier and -k")
+    if options.page and options.target not in registry.FAMILIES:
+        raise WrongUsage(f"--page must go with {', '.join(registry.FAMILIES)}, got {options.target}")
+
+
+def _written(
+    options: argparse.Namespace, targets: Sequence[Target], findings: Sequence[Findings]
+) -> list[str]:
+    """Write what is asked for, and return what is not as in the ledgers."""
+    if options.update:
+        _update(findings, targets, options.ledger)
+    if options.page:
+        publish(findings, targets)
+    if options.json is not None:
+        options.json.write_text(files.to_json(findings), encoding="utf-8")
+    if options.junit is not None:
+        options.junit.write_text(files.to_junit(findings), encoding="utf-8")
+    return [line for found in findings for line in _problems(found, options.ledger)]
+
+
+def _problems(found: Findings, path: Path | None) -> list[str]:
+    expected = ledger.of_run(found, path)
+    lines = [] if expected is None else ledger.problems(expected, found)
+    return [f"{found.report.name}: {line}" for line in lines]
+
+
+def _update(findings: Sequence[Findings], targets: Sequence[Target], path: Path | None) -> None:
+    """Write the ledgers."""
+    evidence = {target.name: target.evidence for target in targets}
+    for found in findings:
+        text = ledger.to_json(found, evidence[found.report.name])
+        (path or ledger.path_of(found.report.name)).write_text(text, encoding="utf-8")
+
+
+def _print(findings: Sequence[Findings], not_run: Sequence[str]) -> None:
+    out = console()
+    for found in findings:
+        out.rule(found.report.name, align="left")
+        for line in tables.mismatch_lines(found):
+            out.print(line, markup=False, highlight=False, soft_wrap=True)
+    out.print(tables.feature_table(findings))
+    out.print(tables.deviation_table(findings))
+    for reason in not_run:
+        out.print(f"NOT RUN: {reason}", markup=False, highlight=False, soft_wrap=True)
+    for found in findings:
+        for axis, value in found.report.unproven_claims():
+            out.print(f"NOT GRADED, though claimed: {axis} {value}", markup=False, highlight=False)
+    for found in findings:
+        versions = ", ".join(f"{name} {version}" for name, version in found.versions.items())
+        line = f"{tables.summary_line(found)} ({versions})" if versions else tables.summary_line(found)
+        out.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+COMMAND = Command(
+    help="run an implementation over the cases and compare it with the definition",
+    description="Run an implementation over the cases and compare it with the definition, bit by bit.",
+    epilog="Exit status: 0 as expected (every mismatch is known by name or contested), 1 diverges, "
+    "2 wrong usage, 3 could not run.",
+    add_arguments=add_arguments,
+    run=run,
+)

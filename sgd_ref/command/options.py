@@ -1,0 +1,91 @@
+"""What the subcommands share: exit statuses, the types of their arguments, and where they print."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rich.console import Console
+
+from sgd_ref.validation import positive_real
+
+AS_EXPECTED, DIVERGES, WRONG_USAGE, COULD_NOT_RUN = 0, 1, 2, 3
+
+PIPE_WIDTH = 240
+
+
+@dataclass(frozen=True)
+class Command:
+    """A subcommand of ``sgd-ref``; a package registers one as an entry point of the group `GROUP`.
+
+    Attributes
+    ----------
+    help : str
+        One line, in lower case and without a full stop, for the list of all subcommands.
+    description : str
+        What it does, for its own help.
+    epilog : str
+        What its exit statuses mean.
+    add_arguments : callable
+        Adds its arguments to its parser.
+    run : callable
+        From the parsed arguments to the exit status. It raises `WrongUsage` for arguments that make no sense
+        together.
+    """
+
+    help: str
+    description: str
+    epilog: str
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], int]
+
+
+GROUP = "sgd_ref.commands"
+"""The group of entry points by which a package adds a subcommand."""
+
+
+class WrongUsage(Exception):
+    """Raised where the arguments of a subcommand make no sense; its message is shown with the usage."""
+
+
+def pattern(text: str) -> re.Pattern[str]:
+    """Return a regular expression.
+
+    >>> pattern("clip").search("global-clipnorm") is not None
+    True
+    """
+    try:
+        return re.compile(text)
+    except re.error as problem:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a regular expression: {problem}") from problem
+
+
+def whole_number(text: str) -> int:
+    """Return a whole number of at least 1.
+
+    >>> whole_number("12")
+    12
+    """
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")
+    return int(text)
+
+
+def seconds(text: str) -> float:
+    """Return a number of seconds above 0.
+
+    >>> seconds("0.5")
+    0.5
+    """
+    try:
+        return positive_real("the limit", float(text))
+    except ValueError as problem:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0") from problem
+
+
+def console() -> Console:
+    """Return where to print: as wide as the terminal, or as lines of one width in a pipe."""
+    terminal = Console()
+    return terminal if terminal.is_terminal else Console(width=PIPE_WIDTH)

@@ -1,0 +1,184 @@
+"""What grading gives: the verdict on a case, and the report on an implementation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from sgd_ref.conformance.bounds.walk import Violation
+from sgd_ref.conformance.cases.case import Case, Trajectory
+from sgd_ref.conformance.cases.named.optimizations import PREFIX
+from sgd_ref.conformance.diagnosis.matching import Diagnosis, diagnose
+from sgd_ref.conformance.diagnosis.optimizations import optimizations
+from sgd_ref.conformance.trajectories.comparison import Difference
+
+GRADES = ("exact", "rounding", "diverges", "unsupported", "error")
+
+
+GRADED = ("exact", "rounding", "diverges")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The grade of one case.
+
+    Attributes
+    ----------
+    case : Case
+        What was run.
+    grade : str
+        "exact": the bits of the reference. "rounding": other bits, which some faithful evaluation of the
+        documented rule gives. "diverges": bits that none gives. "unsupported": the implementation does
+        not offer a feature. "error": it raised, or what it returned is no trajectory of the case.
+    questions : tuple of str
+        The open questions that the case depends on.
+    message : str
+        The reason of "unsupported" and "error".
+    difference : Difference or None
+        For "rounding" and "diverges", the first element that differs from the reference.
+    violation : Violation or None
+        For "diverges", the first value that no faithful evaluation gives, and between what it would lie.
+    allowances : tuple of str
+        What the implementation was granted beyond an evaluation step by step: "hidden wider state" or
+        "flush to zero".
+    differing, compared : int
+        Numbers of elements that differ and that were compared.
+    units : float
+        The largest distance in units in the last place.
+    trajectory : sequence of dict or None
+        What the implementation returned.
+    """
+
+    case: Case
+    grade: str
+    questions: tuple[str, ...] = ()
+    message: str = ""
+    difference: Difference | None = None
+    violation: Violation | None = None
+    allowances: tuple[str, ...] = ()
+    differing: int = 0
+    compared: int = 0
+    units: float = 0.0
+    trajectory: Trajectory | None = field(default=None, repr=False, compare=False)
+
+    @cached_property
+    def diagnosis(self) -> Diagnosis | None:
+        """For "diverges": the known deviations that it equals, and where it parts; else None.
+
+        Found when it is first asked for, which takes a second or two.
+        """
+        if self.grade != "diverges" or self.trajectory is None:
+            return None
+        return diagnose(self.case, self.trajectory)
+
+    @property
+    def contested(self) -> bool:
+        """Whether the case depends on a question that the documentation leaves open."""
+        return bool(self.questions)
+
+    @property
+    def shows_optimization(self) -> bool:
+        """Whether the case is one that names an optimisation, and fails nobody."""
+        return self.case.id.startswith(PREFIX)
+
+    @property
+    def as_defined(self) -> bool:
+        """Whether the grade does not count against the implementation."""
+        if self.shows_optimization and self.grade == "diverges":
+            return True
+        return self.contested or self.grade in ("exact", "rounding", "unsupported")
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What an implementation declares of itself; None claims nothing, so that nothing is demanded.
+
+    Attributes
+    ----------
+    dtypes : frozenset of str or None
+        Names of dtypes, each of which must be graded at least once.
+    features : dict of str to frozenset of str, or None
+        For feature axes the values, each of which must be graded at least once.
+    hidden_wider_state : bool or None
+        Whether its state is wider than what it reports, so that its trajectories are read free-running
+        from the start. False: they are read step by step, which is much tighter. None, for those who do
+        not know: step by step, unless all that diverges in that reading is faithful in the other.
+    flush_to_zero : bool
+        Whether it computes with subnormal numbers as zeros. Cases for which that was needed are marked.
+    """
+
+    dtypes: frozenset[str] | None = None
+    features: dict[str, frozenset[str]] | None = None
+    hidden_wider_state: bool | None = None
+    flush_to_zero: bool = False
+
+    def claims(self) -> list[tuple[str, str]]:
+        """Return all claims as pairs of axis and value."""
+        dtypes = [("dtype", dtype) for dtype in sorted(self.dtypes or ())]
+        features = [
+            (axis, value) for axis, values in (self.features or {}).items() for value in sorted(values)
+        ]
+        return dtypes + features
+
+
+@dataclass(frozen=True)
+class Report:
+    """The verdicts on one implementation.
+
+    Attributes
+    ----------
+    name : str
+        Name of the implementation.
+    verdicts : dict of str to Verdict
+        By the id of the case, in the order of the run.
+    profile : Profile
+        What the implementation claims.
+    seconds : float
+        Duration of the run.
+    """
+
+    name: str
+    verdicts: dict[str, Verdict]
+    profile: Profile = Profile()
+    seconds: float = 0.0
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing uncontested diverges or fails and every claim was graded at least once."""
+        return (
+            all(verdict.as_defined for verdict in self.verdicts.values())
+            and not self.unproven_claims()
+            and any(verdict.grade in ("exact", "rounding") for verdict in self.verdicts.values())
+        )
+
+    def count(self, grade: str) -> int:
+        """Return the number of cases of a grade."""
+        return sum(verdict.grade == grade for verdict in self.verdicts.values())
+
+    def unproven_claims(self) -> list[tuple[str, str]]:
+        """Return the claims that no graded case shows, as pairs of axis and value."""
+        graded = [v.case for v in self.verdicts.values() if v.grade in GRADED]
+        shown = {item for case in graded for item in (case.features or {}).items()}
+        shown |= {("dtype", variable.dtype.name) for case in graded for variable in case.variables}
+        return [claim for claim in self.profile.claims() if claim not in shown]
+
+    @property
+    def optimizations(self) -> dict[str, str]:
+        """Return for each optimisation that could be seen: "not done", "done", or another evaluation."""
+        return optimizations(
+            {
+                case_id: (verdict.case, verdict.trajectory)
+                for case_id, verdict in self.verdicts.items()
+                if verdict.shows_optimization and verdict.trajectory is not None
+            }
+        )
+
+    @property
+    def contested_share(self) -> float:
+        """The share of cases that depend on a question left open, from 0 to 1."""
+        return sum(v.contested for v in self.verdicts.values()) / max(len(self.verdicts), 1)
+
+    def __str__(self) -> str:
+        graded = sum(self.count(grade) for grade in GRADED)
+        counts = ", ".join(f"{self.count(grade)} {grade}" for grade in GRADES)
+        return f"{self.name}: {graded} of {len(self.verdicts)} cases graded; {counts}"

@@ -1,0 +1,84 @@
+"""Why a target diverges, by what is known of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+
+from sgd_ref.conformance.cases.case import Case, Implementation
+from sgd_ref.conformance.deviations import DEVIATIONS
+from sgd_ref.conformance.diagnosis.attribution import (
+    explain,
+    explain_but_for_rounding,
+    is_explained_but_for_rounding,
+)
+from sgd_ref.conformance.grading.verdict import Verdict
+from sgd_ref.conformance.targets.known import KnownFailure, known_failure
+from sgd_ref.conformance.targets.ledger import path_of, read
+from sgd_ref.conformance.targets.target import Target
+from sgd_ref.optimizer import SGD
+
+FLUSHED = "subnormals-flushed"
+"""What XLA does on a CPU, whatever it runs."""
+
+
+MOST_TOGETHER = 8
+"""Candidates for which every choice is tried."""
+
+
+def known_target(
+    name: str,
+    start: Callable[[], AbstractContextManager[Implementation]],
+    candidates: Callable[[Case], tuple[str, ...]],
+    deviations: Mapping[str, str],
+    failures: Sequence[KnownFailure],
+    variants: Sequence[type[SGD]] = (),
+) -> Target:
+    """Return a target whose mismatches are explained by what is known of it.
+
+    Parameters
+    ----------
+    name : str
+        As it is shown.
+    start : callable
+        Returns a context manager that gives the implementation, or raises ``CannotRun``.
+    candidates : callable
+        From a case to the names of the deviations that may show in it.
+    deviations : mapping of str to str
+        All names that it is known for, each with its evidence.
+    failures : sequence of KnownFailure
+        The errors that it is known to raise.
+    variants : sequence of subclasses of SGD, optional
+        Faithful variants that round as the implementation does.
+    """
+    path = path_of(name)
+    ledger = read(path) if path.exists() else {}
+
+    def explain_verdict(verdict: Verdict) -> tuple[str, ...]:
+        if verdict.trajectory is None:
+            failure = known_failure(verdict.case, verdict.message, failures)
+            return () if failure is None else (failure,)
+        names = candidates(verdict.case)
+        explanation = explain(verdict.case, verdict.trajectory, names)
+        if explanation.complete:
+            return explanation.names
+        # Which roundings come beside a contradiction depends on the processor; the contradiction does not.
+        recorded = ledger.get(verdict.case.id)
+        if (
+            recorded is not None
+            and set(recorded.names) <= set(names)
+            and is_explained_but_for_rounding(verdict.case, verdict.trajectory, recorded.names, variants)
+        ):
+            return recorded.names
+        # More are those of all cases, tried together already.
+        few = names if len(names) <= MOST_TOGETHER else ()
+        return explain_but_for_rounding(verdict.case, verdict.trajectory, few, variants)
+
+    contradictions = {name for name in (*deviations, FLUSHED) if _is_contradiction(name)}
+    contradictions |= {failure.name for failure in failures}
+    evidence = {**deviations, **{failure.name: failure.evidence for failure in failures}}
+    return Target(name, start, explain_verdict, frozenset(contradictions), evidence)
+
+
+def _is_contradiction(name: str) -> bool:
+    return DEVIATIONS[name].kind == "contradiction"

@@ -1,0 +1,37 @@
+"""Optax as a target."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+
+from sgd_ref.conformance.cases.case import Implementation
+from sgd_ref.conformance.faithful.combined import ChainOfTransformations
+from sgd_ref.conformance.targets.explaining import FLUSHED, known_target
+from sgd_ref.conformance.targets.optax import known as optax_known
+from sgd_ref.conformance.targets.optax import launch as optax
+from sgd_ref.conformance.targets.optax import script
+from sgd_ref.conformance.targets.target import CannotRun, Family, Option, Target
+
+
+def _member(mode: str) -> Target:
+    name = f"optax {mode}"
+
+    def start() -> AbstractContextManager[Implementation]:
+        if not optax.available():
+            raise CannotRun(f"{name}: Optax is not installed; pip install optax jax")
+        return optax.Optax(mode)
+
+    known = optax_known.KNOWN[mode]
+    return known_target(
+        name,
+        start,
+        lambda case: tuple(dict.fromkeys((*optax_known.expected(case, mode), FLUSHED))),
+        known.deviations,
+        known.failures,
+        (ChainOfTransformations,),
+    )
+
+
+FAMILY = Family(
+    {"mode": Option(optax.MODES, "called as it is, or jitted with Optax")}, _member, script.how_to_run
+)

@@ -1,0 +1,186 @@
+"""The targets that are known by a word, and those that a user names."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import shlex
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from sgd_ref.conformance.cases.case import Case, Implementation
+from sgd_ref.conformance.protocol.worker import Worker, WorkerFailed
+from sgd_ref.conformance.targets.keras import target as keras
+from sgd_ref.conformance.targets.optax import target as optax
+from sgd_ref.conformance.targets.scripts import function
+from sgd_ref.conformance.targets.target import CannotRun, Family, Option, Target
+from sgd_ref.conformance.targets.torch import target as torch
+
+ALL = "all"
+
+
+FAMILIES: Mapping[str, Family] = {"keras": keras.FAMILY, "torch": torch.FAMILY, "optax": optax.FAMILY}
+"""The targets that are known by a word: each is a folder beside this file, and one entry here."""
+
+
+def options_of(name: str) -> dict[str, str]:
+    """Return what stands for one implementation on the command line, from its name.
+
+    >>> options_of("keras jax eager")
+    {'target': 'keras', 'backend': 'jax', 'mode': 'eager'}
+    """
+    target, *values = name.split(" ")
+    family = FAMILIES.get(target)
+    return {"target": target} | ({} if family is None else dict(zip(family.options, values, strict=True)))
+
+
+def names() -> list[str]:
+    """Return the names of all targets that are known by a word.
+
+    >>> names()[-2:]
+    ['optax eager', 'optax jitted']
+    """
+    return [
+        " ".join((word, *values)) for word, family in FAMILIES.items() for values in family.combinations()
+    ]
+
+
+def options() -> dict[str, Option]:
+    """Return what can be chosen on the command line, of whichever family, and "all".
+
+    >>> options()["variant"].values
+    ('loop', 'foreach', 'fused', 'compiled', 'all')
+    """
+    owners: dict[str, dict[str, Option]] = {}
+    for word, family in FAMILIES.items():
+        for name, option in family.options.items():
+            owners.setdefault(name, {})[word] = option
+    return {
+        name: Option(
+            (*dict.fromkeys(value for option in of.values() for value in option.values), ALL),
+            "; ".join(f"{word}: {option.help} (default: {option.values[0]})" for word, option in of.items()),
+        )
+        for name, of in owners.items()
+    }
+
+
+def targets(target: str, **given: str | None) -> list[Target]:
+    """Return what the arguments of the command name.
+
+    Parameters
+    ----------
+    target : str
+        One of `FAMILIES`, or ``module:function``.
+    **given : str or None
+        A value of each option of the family, "all" for each of them, None for the first.
+
+    Raises
+    ------
+    ValueError
+        If the target is of neither form, or does not have the option or its value.
+    CannotRun
+        If nothing of what is named is installed, or the function cannot be imported.
+    """
+    family = FAMILIES.get(target)
+    if family is None and not re.fullmatch(r"[\w.]+:[\w.]+", target):
+        raise ValueError(f"the target must be {', '.join(FAMILIES)} or module:function, got {target!r}")
+    known = {} if family is None else family.options
+    for name, value in given.items():
+        if value is not None:
+            _check_option(target, name, value, known.get(name))
+    if family is None:
+        return [_function(target)]
+    chosen = [
+        option.values if given.get(name) == ALL else (given.get(name) or option.values[0],)
+        for name, option in known.items()
+    ]
+    combinations = list(product(*chosen))
+    present = [combination for combination in combinations if combination not in family.absent]
+    if not present:
+        raise CannotRun(family.absent[combinations[0]])
+    return [family.member(*combination) for combination in present]
+
+
+def how_to_run(case: Case, target: str, **chosen: str) -> str:
+    """Return the code that defines ``run(case)`` for a target of the command line, in a script.
+
+    Parameters
+    ----------
+    case : Case
+        What the code is for; it has no other features.
+    target : str
+        One of `FAMILIES`, or ``module:function``.
+    **chosen : str
+        Options of the family, as `options_of` gives them; the default of those that are left out.
+
+    Raises
+    ------
+    ValueError
+        If the target has no such thing as the case needs.
+
+    Examples
+    --------
+    >>> print(how_to_run(Case("a", {}, (), (), ()), "mine:run").splitlines()[-1])
+    run = mine.run
+    """
+    family = FAMILIES.get(target)
+    if family is None:
+        return function.how_to_run(target)
+    values = {name: chosen.get(name, option.values[0]) for name, option in family.options.items()}
+    return family.how_to_run(case, **values)
+
+
+def program(command: Sequence[str], time_limit: float, start_limit: float) -> Target:
+    """Return a program that speaks the protocol of `protocol.worker`, in whatever language.
+
+    Parameters
+    ----------
+    command : sequence of str
+        The program and its arguments.
+    time_limit, start_limit : float
+        Seconds for one case, and from the start to the handshake.
+    """
+    # No name of a known implementation begins like this, nor the file of a ledger.
+    name = f"-- {shlex.join(command)}"
+
+    @contextmanager
+    def start() -> Iterator[Implementation]:
+        with Worker(command, time_limit=time_limit, start_limit=start_limit) as run:
+            try:
+                _ = run.handshake
+            except (OSError, WorkerFailed) as problem:
+                raise CannotRun(f"{name}: {problem}") from problem
+            yield run
+
+    return Target(name, start, introduces_itself=True)
+
+
+def _check_option(target: str, name: str, value: str, option: Option | None) -> None:
+    if option is None:
+        owners = ", ".join(word for word, family in FAMILIES.items() if name in family.options)
+        raise ValueError(f"--{name} must be left out for {target}, it belongs to {owners}; got {value!r}")
+    if value not in (*option.values, ALL):
+        accepted = ", ".join((*option.values, ALL))
+        raise ValueError(f"--{name} of {target} must be one of {accepted}, got {value!r}")
+
+
+def _function(target: str) -> Target:
+    module_name, _, path = target.partition(":")
+    folder = str(Path.cwd())
+    sys.path.insert(0, folder)
+    try:
+        function: Any = importlib.import_module(module_name)
+        for attribute in path.split("."):
+            function = getattr(function, attribute)
+    # A module may do anything when it is imported.
+    except (Exception, SystemExit) as problem:
+        raise CannotRun(f"{target}: {type(problem).__name__}: {problem}") from problem
+    finally:
+        sys.path.remove(folder)
+    if not callable(function):
+        raise CannotRun(f"{target}: it is not a function")
+    return Target(target, lambda: nullcontext(function))

@@ -1,0 +1,87 @@
+"""A target: an implementation that the kit can start, and what is known of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from itertools import product
+
+from sgd_ref.conformance.cases.case import Implementation
+from sgd_ref.conformance.grading.verdict import Verdict
+
+
+class CannotRun(Exception):
+    """Raised where an implementation is not there to be run."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """An implementation to run.
+
+    Attributes
+    ----------
+    name : str
+        As it is shown.
+    start : callable
+        Returns a context manager that gives the implementation.
+    explain : callable or None
+        From a verdict that diverges or fails to the names of the known deviations that explain it.
+    contradictions : frozenset of str
+        The names among them that differ in meaning.
+    evidence : mapping of str to str
+        Where each name was seen, or was reported.
+    introduces_itself : bool
+        Whether its handshake says what it is, and what it claims to offer.
+    """
+
+    name: str
+    start: Callable[[], AbstractContextManager[Implementation]]
+    explain: Callable[[Verdict], tuple[str, ...]] | None = None
+    contradictions: frozenset[str] = frozenset()
+    evidence: Mapping[str, str] = field(default_factory=dict)
+    introduces_itself: bool = False
+
+
+@dataclass(frozen=True)
+class Option:
+    """What can be chosen of a family on the command line.
+
+    Attributes
+    ----------
+    values : tuple of str
+        The default first.
+    help : str
+        What is chosen, for the help of the command.
+    """
+
+    values: tuple[str, ...]
+    help: str
+
+
+@dataclass(frozen=True)
+class Family:
+    """The implementations that one word on the command line stands for.
+
+    Attributes
+    ----------
+    options : mapping of str to Option
+        What can be chosen among them, by the name of the option.
+    member : callable
+        From one value of each option to the implementation.
+    how_to_run : callable
+        From a case and one value of each option, by its name, to the code that defines ``run(case)`` in a
+        self-contained script; raises ValueError for a case that it cannot express.
+    absent : mapping of tuple of str to str
+        Values that go together with nothing to run, and why.
+    """
+
+    options: Mapping[str, Option]
+    member: Callable[..., Target]
+    how_to_run: Callable[..., str]
+    absent: Mapping[tuple[str, ...], str] = field(default_factory=dict)
+
+    def combinations(self) -> list[tuple[str, ...]]:
+        """Return the values of the options of each implementation that there is."""
+        everything = product(*(option.values for option in self.options.values()))
+        return [values for values in everything if values not in self.absent]
