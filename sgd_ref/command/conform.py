@@ -34,8 +34,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "target",
         nargs="?",
-        help=f"{', '.join(registry.FAMILIES)}, or module:function for a function of yours from a case to a "
-        "trajectory; or, as the last arguments, -- PROGRAM [ARGUMENT ...] for a program of yours in any language",
+        help=f"{', '.join(registry.FAMILIES)}; module:function for a function of yours from a case to a "
+        "trajectory; or, last, -- PROGRAM [ARGUMENT ...] for a program of yours in any language",
     )
     command.add_argument(
         "--time-limit",

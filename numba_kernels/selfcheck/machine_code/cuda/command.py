@@ -1,4 +1,4 @@
-"""What ``python -m numba_kernels.selfcheck.machine_code.cuda`` does: build all CUDA kernels, and read them."""
+"""What ``python -m numba_kernels.selfcheck.machine_code.cuda`` does: build all kernels, and read them."""
 
 from __future__ import annotations
 
