@@ -10,7 +10,6 @@ from __future__ import annotations
 import platform
 from typing import Any
 
-import numba
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
@@ -25,48 +24,6 @@ IS_ARM = MACHINE in ("aarch64", "arm64")
 DEFAULT_MODE = 0x1F80 if IS_X86 else 0
 # Flush results to zero (bit 15) and read operands as zero (bit 6); on ARM bit 24 is both.
 FLUSH_BITS = 0x8040 if IS_X86 else 1 << 24
-
-
-def _pointer_to(element: types.Type) -> Any:
-    @intrinsic
-    def pointer(typing_context: Any, address: Any) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
-
-        return types.CPointer(element)(types.int64), generate
-
-    return pointer
-
-
-_pointers = {
-    element: _pointer_to(element)
-    for element in (types.uint8, types.uint16, types.int32, types.int64, types.float32, types.float64)
-}
-_pointer_to_int32 = _pointers[types.int32]
-_pointer_to_int64 = _pointers[types.int64]
-
-
-def array_reader(element: types.Type) -> Any:
-    """Return the function of kernels that makes an array of `count` elements at `address`."""
-    pointer = _pointers[element]
-
-    @inlined
-    def array_at(address: int, count: int) -> Any:
-        return numba.carray(pointer(address), (count,))
-
-    return array_at
-
-
-@inlined
-def int64_at(address: int) -> Any:
-    """Read eight bytes as an integer."""
-    return numba.carray(_pointer_to_int64(address), (1,))[0]
-
-
-@inlined
-def int32_at(address: int) -> Any:
-    """Read four bytes as an integer."""
-    return numba.carray(_pointer_to_int32(address), (1,))[0]
 
 
 @intrinsic

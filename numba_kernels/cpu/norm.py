@@ -11,10 +11,11 @@ import numpy as np
 from numba_kernels.cpu import rounding
 from numba_kernels.cpu.pieces import Piece
 from numba_kernels.cpu.plan import Group, chunks_of
-from numba_kernels.cpu.sums import FINITENESS, LIMBS, exact_kernel, sum_kernel
+from numba_kernels.cpu.sums import FINITENESS, exact_kernel, sum_kernel
 from numba_kernels.cpu.threads import Task, run_uninterrupted
 from numba_kernels.cpu.totals import totals, totals_kernel, wide_totals, wide_totals_kernel
 from numba_kernels.shared.element import ACCUMULATED
+from numba_kernels.shared.exact_sums import LIMBS
 from numba_kernels.shared.rows import Rows
 from numba_kernels.shared.slots import COLUMNS, GRADIENT
 from sgd_ref.arithmetic.formats import FLOAT64, Array

@@ -16,7 +16,8 @@ import numpy as np
 
 from numba_kernels.cpu.addresses import enter_default_mode, leave_default_mode
 from numba_kernels.cpu.cache import kernel
-from numba_kernels.cpu.sums import ERROR_OF_COMPENSATED_SUM, ERROR_OF_PLAIN_SUM, LIMBS, LOWEST_EXPONENT, UNIT
+from numba_kernels.cpu.sums import ERROR_OF_COMPENSATED_SUM, ERROR_OF_PLAIN_SUM, UNIT
+from numba_kernels.shared.exact_sums import LIMBS, LOWEST_EXPONENT
 from numba_kernels.shared.inlining import inlined
 from sgd_ref.arithmetic.formats import FORMATS, Array
 

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import types
 
-from numba_kernels.cpu import half
-from numba_kernels.cpu.addresses import array_reader
+from numba_kernels.shared import half
 from numba_kernels.shared.inlining import inlined
 from numba_kernels.shared.operations import IN_THE_DTYPE, Operations, rounded_to
+from numba_kernels.shared.pointers import array_reader
 from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64
 
 

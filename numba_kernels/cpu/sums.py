@@ -16,6 +16,7 @@ from numba_kernels.cpu.addresses import enter_default_mode, leave_default_mode
 from numba_kernels.cpu.cache import kernel
 from numba_kernels.cpu.storage import storage
 from numba_kernels.shared.element import ACCUMULATED, PLAIN, gradient_transformation
+from numba_kernels.shared.exact_sums import LIMBS
 from numba_kernels.shared.inlining import inlined, reordered
 from numba_kernels.shared.slots import ACCUMULATOR, ELSEWHERE, GRADIENT, LOSS_SCALE, MISSING, STEPS
 from sgd_ref.arithmetic.formats import FLOAT64
@@ -42,9 +43,6 @@ ERROR_OF_COMPENSATED_SUM = (2 * ROWS + 4 * LANES + LONGEST_CHUNK // (ROWS * LANE
 at most 2**-24 of the squares, is added in float64: ROWS deep in a lane, then block by block in a lane, then
 two additions for each lane. The factors of two are to spare."""
 
-LIMBS = 144
-LOWEST_EXPONENT = -2148
-"""The exact sum is an integer of 32-bit limbs times two to this power: the square of the least float64."""
 
 SUM_SIGNATURE = "void(int64[:, ::1], int64[:, ::1], int64, int64, float64[::1], float64[:, ::1])"
 """Table, chunks, first and last chunk, settings, and the results: a row for each chunk."""

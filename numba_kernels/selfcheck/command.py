@@ -13,13 +13,13 @@ from rich.progress import Progress
 from rich.table import Table
 
 from numba_kernels import machine
-from numba_kernels.cpu.half import converts_half_in_hardware
 from numba_kernels.selfcheck import schedule
 from numba_kernels.selfcheck.device.why_not import is_simulated, why_no_device
 from numba_kernels.selfcheck.extent import SEED, STANDARD, Extent, usable_processors
 from numba_kernels.selfcheck.result import Result
 from numba_kernels.selfcheck.schedule import Findings
 from numba_kernels.selfcheck.threads_check import COUNTS
+from numba_kernels.shared.half import converts_half_in_hardware
 from sgd_ref.command.options import (
     AS_EXPECTED,
     COULD_NOT_RUN,

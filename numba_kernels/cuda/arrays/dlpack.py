@@ -18,9 +18,9 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from numba_kernels.cpu.addresses import int64_at
-from numba_kernels.cpu.quick_look import ITEMS, TYPE, layout_is_known
+from numba_kernels.shared.headers import ITEMS, TYPE, layout_is_known
 from numba_kernels.shared.inlining import inlined
+from numba_kernels.shared.pointers import int64_at
 from sgd_ref.arithmetic.formats import Array
 
 HOST, CUDA, CUDA_MANAGED = 1, 2, 13

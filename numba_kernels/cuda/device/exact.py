@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from numba_kernels.cpu.sums import LIMBS, LOWEST_EXPONENT
 from numba_kernels.cuda.device import norm_layout
 from numba_kernels.cuda.device.exact_numbers import bits_of, from_bits
 from numba_kernels.cuda.device.layout import (
@@ -42,6 +41,7 @@ from numba_kernels.cuda.device.norm import factor_writer
 from numba_kernels.cuda.device.storage import storage
 from numba_kernels.cuda.toolkit import Kernel, cuda, kernel, types
 from numba_kernels.shared.element import ACCUMULATED, gradient_transformation
+from numba_kernels.shared.exact_sums import LIMBS, LOWEST_EXPONENT
 from numba_kernels.shared.inlining import inlined
 from sgd_ref.arithmetic.formats import FORMATS
 

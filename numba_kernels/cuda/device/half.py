@@ -12,8 +12,8 @@ import ml_dtypes
 import numpy as np
 from llvmlite import ir
 
-from numba_kernels.cpu import half
 from numba_kernels.cuda.toolkit import IS_SIMULATED, intrinsic, types
+from numba_kernels.shared import half
 
 
 def _rounded_word(builder: Any, x: Any) -> Any:

@@ -24,11 +24,10 @@ from numba_kernels.cpu.addresses import (
     IS_X86,
     _set_mode_of_rounding,
     enter_default_mode,
-    int32_at,
-    int64_at,
     leave_default_mode,
     thread_flushes_subnormals,
 )
+from numba_kernels.shared.pointers import int32_at, int64_at
 
 agreement = runpy.run_path(str(Path(__file__).parents[1] / "agreement.py"))
 EVERYTHING, with_gaps, transposed = (agreement[name] for name in ("EVERYTHING", "with_gaps", "transposed"))

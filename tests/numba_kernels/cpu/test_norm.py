@@ -15,9 +15,10 @@ import numba_kernels
 import sgd_ref
 from numba_kernels.cpu import rounding
 from numba_kernels.cpu.plan import chunks_of
-from numba_kernels.cpu.sums import FINITENESS, LIMBS, LOW, exact_kernel, sum_kernel
+from numba_kernels.cpu.sums import FINITENESS, LOW, exact_kernel, sum_kernel
 from numba_kernels.cpu.totals import totals, wide_totals
 from numba_kernels.shared.element import PLAIN
+from numba_kernels.shared.exact_sums import LIMBS
 from numba_kernels.shared.slots import COLUMNS, GRADIENT, SETTINGS
 from sgd_ref.arithmetic.formats import FLOAT64
 from sgd_ref.norm import euclidean_norm

@@ -17,7 +17,9 @@ from hypothesis import strategies as st
 import numba_kernels
 import sgd_ref
 from numba_kernels.cpu import quick_look
-from numba_kernels.cpu.quick_look import Forms, are_same_objects, layout_is_known
+from numba_kernels.cpu.quick_look import Forms, are_same_objects
+from numba_kernels.shared import headers
+from numba_kernels.shared.headers import layout_is_known
 
 agreement = runpy.run_path(str(Path(__file__).parents[1] / "agreement.py"))
 Pair, numbers, misaligned = agreement["Pair"], agreement["numbers"], agreement["misaligned"]
@@ -55,15 +57,15 @@ def test_the_layout_is_known_here() -> None:
 def test_another_layout_is_noticed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # Two neighbours that are swapped, so that only memory of the object is read.
     swapped = {
-        "TYPE": quick_look.DATA,
-        "DATA": quick_look.TYPE,
-        "AXES": quick_look.FLAGS,
-        "LENGTHS": quick_look.LENGTHS + 8,
-        "DTYPE": quick_look.DATA,
-        "FLAGS": quick_look.AXES,
-        "ITEMS": quick_look.TYPE,
+        "TYPE": headers.DATA,
+        "DATA": headers.TYPE,
+        "AXES": headers.FLAGS,
+        "LENGTHS": headers.LENGTHS + 8,
+        "DTYPE": headers.DATA,
+        "FLAGS": headers.AXES,
+        "ITEMS": headers.TYPE,
     }
-    monkeypatch.setattr(quick_look, name, swapped[name])
+    monkeypatch.setattr(headers, name, swapped[name])
     assert not layout_is_known.__wrapped__()
 
 

@@ -12,9 +12,10 @@ import numba
 import numpy as np
 import pytest
 
-from numba_kernels.cpu import half, optimizer
+from numba_kernels.cpu import optimizer
 from numba_kernels.cpu.kernels import accumulation_kernel, update_kernel
 from numba_kernels.cpu.storage import storage
+from numba_kernels.shared import half
 from numba_kernels.shared.element import ACCUMULATED, CLASSIC, NESTEROV, PLAIN, Variant
 from numba_kernels.shared.slots import ACCUMULATOR, AVERAGE, COLUMNS, GRADIENT, SETTINGS, VARIABLE, VELOCITY
 from sgd_ref.conformance.trajectories.comparison import equal_bits

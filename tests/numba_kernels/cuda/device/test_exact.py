@@ -13,12 +13,12 @@ import pytest
 
 pytest.importorskip("numba_cuda", reason="numba_kernels.cuda needs numba-cuda")
 
-from numba_kernels.cpu.sums import LIMBS, LOWEST_EXPONENT
 from numba_kernels.cuda import simulated
 from numba_kernels.cuda.device.exact import INFINITIES, LIMB_WORDS, NANS, _root
 from numba_kernels.cuda.host import program
 from numba_kernels.cuda.host.groups import CHUNK
 from numba_kernels.cuda.toolkit import IS_SIMULATED
+from numba_kernels.shared.exact_sums import LIMBS, LOWEST_EXPONENT
 from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, FORMATS
 from sgd_ref.arithmetic.rounded import nearest
 from sgd_ref.norm import euclidean_norm

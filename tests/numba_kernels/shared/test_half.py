@@ -9,7 +9,7 @@ import numba
 import numpy as np
 import pytest
 
-from numba_kernels.cpu import half
+from numba_kernels.shared import half
 from sgd_ref.conformance.trajectories.comparison import equal_bits
 
 FLOAT16, BFLOAT16 = np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16)
