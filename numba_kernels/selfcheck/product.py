@@ -17,7 +17,8 @@ from numba_kernels.selfcheck.result import Result
 from numba_kernels.shared.element import ACCUMULATED, CLASSIC, DIVIDED, NESTEROV, NO_MOMENTUM, PLAIN, Variant
 from sgd_ref.arithmetic.formats import BFLOAT16
 from sgd_ref.conformance.cases.axes import AXES, Features, full_product
-from sgd_ref.conformance.cases.catalogue import MIXED, case_id, make_case
+from sgd_ref.conformance.cases.catalogue import MIXED, make_case
+from sgd_ref.conformance.cases.rows import case_id
 
 NAME = "product"
 

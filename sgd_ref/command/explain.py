@@ -16,9 +16,10 @@ from rich.table import Table
 
 from sgd_ref.arithmetic.formats import FLOAT32, FLOAT64, Array
 from sgd_ref.command.options import AS_EXPECTED, COULD_NOT_RUN, DIVERGES, Command, WrongUsage, console
-from sgd_ref.conformance.cases.axes import AXES
+from sgd_ref.conformance.cases.axes import from_labels
 from sgd_ref.conformance.cases.case import Case, Record, Trajectory
 from sgd_ref.conformance.cases.catalogue import cases, make_case
+from sgd_ref.conformance.cases.rows import PREFIX
 from sgd_ref.conformance.deviations import DEVIATIONS, compose
 from sgd_ref.conformance.diagnosis.parting import parting, partings, seeded
 from sgd_ref.conformance.diagnosis.replay import steps
@@ -91,7 +92,7 @@ def find_case(text: str) -> Case:
     Parameters
     ----------
     text : str
-        An id of any tier, or a part of the id of one case of the smoke or the standard tier.
+        An id of any tier, or a part of the id of one of the first or the standard cases.
 
     Raises
     ------
@@ -103,7 +104,7 @@ def find_case(text: str) -> Case:
     >>> find_case("nesterov-adds").id
     'named/nesterov-adds-once'
     """
-    known = {case.id: case for tier in ("standard", "smoke") for case in cases(tier)}
+    known = {case.id: case for tier in ("standard", "first") for case in cases(tier)}
     if text in known:
         return known[text]
     for found in ([i for i in known if i.startswith(text)], [i for i in known if text in i]):
@@ -114,11 +115,9 @@ def find_case(text: str) -> Case:
             more = len(found) - MOST_CANDIDATES
             listed += f"\n  and {more} more" if more > 0 else ""
             raise ValueError(f"CASE must be a part of one id, got {text!r}, a part of {len(found)}:{listed}")
-    values = text.split("/")
-    if len(values) == len(AXES) and all(
-        value in AXES[axis] for axis, value in zip(AXES, values, strict=True)
-    ):
-        return make_case(dict(zip(AXES, values, strict=True)))
+    features = from_labels(text.removeprefix(f"{PREFIX}/").split("/"))
+    if features is not None:
+        return make_case(features)
     raise ValueError(f"CASE must be the id of a case or a part of one, got {text!r}, a part of none")
 
 

@@ -19,7 +19,7 @@ def folder() -> Path:
 
     Examples
     --------
-    >>> (folder() / "smoke.json").is_file()
+    >>> (folder() / "first.json").is_file()
     True
     """
     checkout = PACKAGE.parent

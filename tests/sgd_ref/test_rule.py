@@ -16,7 +16,7 @@ from sgd_ref import rule
 from sgd_ref.arithmetic import exact
 from sgd_ref.arithmetic.formats import FORMATS, Array
 from sgd_ref.arithmetic.rounded import convert, nearest, setting
-from sgd_ref.conformance.cases.numbers import Numbers
+from sgd_ref.conformance.cases.numbers import NumberStream
 
 Dtype = np.dtype[Any]
 Rule = Callable[..., Any]
@@ -220,7 +220,7 @@ SETTINGS = {
 
 
 def ordinary_arguments(function: Rule, dtype: Dtype) -> dict[str, Any]:
-    numbers = Numbers(f"order {function.__name__}")
+    numbers = NumberStream(f"order {function.__name__}")
     arguments: dict[str, Any] = {name: setting(value, dtype) for name, value in SETTINGS.items()}
     # Random numbers have a common grid in float64; without the products sums of them would not round.
     third = setting(1 / 3, dtype)
@@ -250,7 +250,7 @@ def test_every_operation_rounds(function: Rule, dtype: Dtype) -> None:
     """No fused multiplication and addition, and no wider intermediate result."""
     arguments = ordinary_arguments(function, dtype)
     if function is rule.global_clip_factor:
-        arguments["norm"] = Numbers("norms").array((512,), dtype, 3.0) + setting(5.0, dtype)
+        arguments["norm"] = NumberStream("norms").array((512,), dtype, 3.0) + setting(5.0, dtype)
     result = function(**arguments)
     exactly = {
         name: exact.exact(value) if np.ndim(value) else exact.number(float(value))
@@ -262,7 +262,7 @@ def test_every_operation_rounds(function: Rule, dtype: Dtype) -> None:
 
 @every_dtype
 def test_the_global_factor_is_a_product_with_the_smaller_reciprocal(dtype: Dtype) -> None:
-    norms = Numbers("norms").array((512,), dtype, 1.0) + setting(1.7, dtype)
+    norms = NumberStream("norms").array((512,), dtype, 1.0) + setting(1.7, dtype)
     clipnorm, reciprocal = setting(1.7, dtype), setting(1 / 1.7, dtype)
     result = rule.global_clip_factor(norms, clipnorm, reciprocal)
     one = setting(1.0, dtype)

@@ -1,27 +1,25 @@
 """The kill matrix: which case rejects which deviation, and that no case rejects a faithful variant.
 
-It is computed over the standard tier and kept as data beside this file, from which cases know what they
-expose. ``python -m sgd_ref.conformance.audit.kill_matrix --update`` writes the data and its page.
+It is computed over the standard tier and kept as data, in ``golden/audit``.
+``python -m sgd_ref.conformance.audit.kill_matrix --update`` writes the data and its page.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from functools import cache
 from multiprocessing import get_context
 
 from sgd_ref.conformance.audit import kill_matrix_page
 from sgd_ref.conformance.audit.tolerances import TOLERANCES, accepts
 from sgd_ref.conformance.cases.case import Case, Implementation, Trajectory
-from sgd_ref.conformance.cases.catalogue import standard_candidates
-from sgd_ref.conformance.cases.expectations import DATA
+from sgd_ref.conformance.cases.catalogue import cases
 from sgd_ref.conformance.deviations import DEVIATIONS
 from sgd_ref.conformance.faithful import FAITHFUL
+from sgd_ref.conformance.golden.content.kill_matrix import DATA, Outcome, to_text
 from sgd_ref.conformance.grading.check import free_running, grade
 from sgd_ref.conformance.grading.verdict import Profile
 from sgd_ref.conformance.trajectories import reference
@@ -29,35 +27,12 @@ from sgd_ref.conformance.trajectories import reference
 PROCESSES = 2
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What the judge makes of one implementation.
-
-    Attributes
-    ----------
-    name : str
-        Of a deviation or of a faithful variant.
-    is_rejected : bool
-        Whether it diverges or fails in an uncontested case, also if its state may be wider than reported.
-    exposing : tuple of str
-        Ids of the cases in which it diverges or fails, contested ones included.
-    rounding : tuple of str
-        Ids of the cases in which its bits differ, but faithfully.
-    noticing : dict of str to int
-        For each judge with a tolerance, the number of cases in which that one rejects it.
-    """
-
-    name: str
-    is_rejected: bool
-    exposing: tuple[str, ...]
-    rounding: tuple[str, ...]
-    noticing: Mapping[str, int]
-
-
-def outcome(name: str, run: Implementation, cases: Sequence[Case], profile: Profile | None = None) -> Outcome:
+def outcome(
+    name: str, run: Implementation, chosen: Sequence[Case], profile: Profile | None = None
+) -> Outcome:
     """Return what the judge makes of an implementation."""
     profile = profile or Profile()
-    verdicts = {case.id: grade(run, case, profile) for case in cases}
+    verdicts = {case.id: grade(run, case, profile) for case in chosen}
     noticing = dict.fromkeys(TOLERANCES, 0)
     for verdict in verdicts.values():
         if verdict.trajectory is not None and verdict.grade != "exact":
@@ -79,14 +54,14 @@ def of_deviation(name: str) -> Outcome:
     def run(case: Case) -> Trajectory:
         return reference.run(case, deviation.optimizer, deviation.wrapper)
 
-    return outcome(name, run, standard_candidates())
+    return outcome(name, run, cases())
 
 
 def of_faithful(name: str) -> Outcome:
     """Return the outcome of one faithful variant over the standard tier, as it declares itself."""
     variant = FAITHFUL[name]
     profile = Profile(hidden_wider_state=variant.hidden_wider_state, flush_to_zero=variant.flushes_subnormals)
-    return outcome(name, variant.run, standard_candidates(), profile)
+    return outcome(name, variant.run, cases(), profile)
 
 
 def wrong_names() -> list[str]:
@@ -106,25 +81,6 @@ def outcomes(
     return found
 
 
-def to_json(deviations: Sequence[Outcome], faithful: Sequence[Outcome]) -> str:
-    """Return outcomes as the data beside this file: the cases, and for each name their positions."""
-    position = {case.id: index for index, case in enumerate(standard_candidates())}
-
-    def entry(found: Outcome) -> str:
-        content = {
-            "is_rejected": found.is_rejected,
-            "exposing": [position[case_id] for case_id in found.exposing],
-            "rounding": [position[case_id] for case_id in found.rounding],
-            "noticing": dict(found.noticing),
-        }
-        return f"  {json.dumps(found.name)}: {json.dumps(content, separators=(',', ':'))}"
-
-    parts = [f' "cases": {json.dumps(list(position), indent=2)}']
-    for name, all_found in (("deviations", deviations), ("faithful", faithful)):
-        parts.append(f' "{name}": {{\n' + ",\n".join(entry(found) for found in all_found) + "\n }")
-    return "{\n" + ",\n".join(parts) + "\n}\n"
-
-
 @cache
 def _expected_of_all() -> dict[str, Trajectory]:
     return {}
@@ -133,7 +89,7 @@ def _expected_of_all() -> dict[str, Trajectory]:
 def _expected(case_id: str) -> Trajectory:
     known = _expected_of_all()
     if case_id not in known:
-        known[case_id] = reference.run(next(case for case in standard_candidates() if case.id == case_id))
+        known[case_id] = reference.run(next(case for case in cases() if case.id == case_id))
     return known[case_id]
 
 
@@ -150,7 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     deviations = outcomes(wrong_names(), of_deviation, note)
     faithful = outcomes(FAITHFUL, of_faithful, note)
-    text = to_json(deviations, faithful)
+    text = to_text([case.id for case in cases()], deviations, faithful)
     if options.update:
         DATA.write_text(text, encoding="utf-8")
         kill_matrix_page.PAGE.write_text(kill_matrix_page.page(), encoding="utf-8")

@@ -9,8 +9,8 @@ from sgd_ref.conformance.audit.tolerances import TOLERANCES
 from sgd_ref.conformance.cases.case import Case
 from sgd_ref.conformance.cases.catalogue import cases
 from sgd_ref.conformance.cases.contested import contested
-from sgd_ref.conformance.cases.expectations import Entry, read
 from sgd_ref.conformance.deviations import DEVIATIONS
+from sgd_ref.conformance.golden.content.kill_matrix import Outcome, exposed_by_case, read
 
 PAGE = published.folder() / "audit" / "kill_matrix.md"
 
@@ -32,7 +32,7 @@ def page() -> str:
 
 
 def _introduction(
-    content: Mapping[str, Mapping[str, Entry]], standard: Sequence[Case], open_ground: set[str]
+    content: Mapping[str, Mapping[str, Outcome]], standard: Sequence[Case], open_ground: set[str]
 ) -> list[str]:
     wrong, faithful = content["deviations"], content["faithful"]
     killed = {name: _kills(entry, open_ground) for name, entry in wrong.items()}
@@ -61,7 +61,7 @@ def _introduction(
     return [*lines, ""]
 
 
-def _deviations(entries: Mapping[str, Entry], smoke: set[str], open_ground: set[str]) -> list[str]:
+def _deviations(entries: Mapping[str, Outcome], smoke: set[str], open_ground: set[str]) -> list[str]:
     lines = [
         "## Deviations",
         "",
@@ -83,7 +83,7 @@ def _deviations(entries: Mapping[str, Entry], smoke: set[str], open_ground: set[
     return [*lines, ""]
 
 
-def _faithful(entries: Mapping[str, Entry]) -> list[str]:
+def _faithful(entries: Mapping[str, Outcome]) -> list[str]:
     lines = [
         "## Faithful variants",
         "",
@@ -100,12 +100,13 @@ def _faithful(entries: Mapping[str, Entry]) -> list[str]:
 
 
 def _cases(standard: Sequence[Case], open_ground: set[str]) -> list[str]:
+    exposed = exposed_by_case()
     lines = ["## Cases", "", "How many deviations each case exposes.", "", "| case | exposes |", "|---|---|"]
     for case in standard:
         mark = " (contested)" if case.id in open_ground else ""
-        lines.append(f"| {case.id}{mark} | {len(case.exposes)} |")
+        lines.append(f"| {case.id}{mark} | {len(exposed[case.id])} |")
     return [*lines, ""]
 
 
-def _kills(entry: Entry, open_ground: set[str]) -> list[str]:
+def _kills(entry: Outcome, open_ground: set[str]) -> list[str]:
     return [case_id for case_id in entry.exposing if case_id not in open_ground]

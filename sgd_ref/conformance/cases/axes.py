@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 AXES: dict[str, tuple[str, ...]] = {
@@ -31,10 +31,54 @@ AXES: dict[str, tuple[str, ...]] = {
 """Names of the axes with their values, the plainest first."""
 
 Features = Mapping[str, str]
+"""A value of each axis."""
+
+PLAINEST: dict[str, str] = {axis: values[0] for axis, values in AXES.items()}
 
 
-class Numbers(NamedTuple):
-    """Settings of a case: all exactly representable in every dtype, or decimal fractions, which are not."""
+def complete(features: Features) -> dict[str, str]:
+    """Return features with the plainest value of each axis that they leave out, in the order of the axes.
+
+    Raises
+    ------
+    ValueError
+        If an axis or a value is unknown.
+
+    Examples
+    --------
+    >>> complete({"update": "nesterov"})["clipping"]
+    'none'
+    """
+    for axis, value in features.items():
+        if value not in AXES.get(axis, ()):
+            known = AXES.get(axis, tuple(AXES))
+            raise ValueError(f"features[{axis!r}] must be one of {known}, got {value!r}")
+    return {axis: features.get(axis, plainest) for axis, plainest in PLAINEST.items()}
+
+
+def label(axis: str, value: str) -> str:
+    """Return what stands for a value in an id; a number alone would not say of what.
+
+    >>> label("update", "nesterov"), label("accumulation", "3")
+    ('nesterov', 'accumulation-3')
+    """
+    return f"{axis}-{value}" if value.isdigit() else value
+
+
+def from_labels(labels: Sequence[str]) -> dict[str, str] | None:
+    """Return the features that labels stand for, in whatever order; None if they stand for none.
+
+    >>> (from_labels(["accumulation-3", "nesterov"]) or {})["update"]
+    'nesterov'
+    """
+    known = {label(axis, value): (axis, value) for axis, values in AXES.items() for value in values[1:]}
+    chosen = [known[text] for text in labels if text in known]
+    features = dict(chosen)
+    return complete(features) if len(features) == len(labels) else None
+
+
+class Settings(NamedTuple):
+    """Numbers that the settings of a case have: exact in every dtype, or decimal fractions, which are not."""
 
     learning_rate: float
     momentum: float
@@ -45,9 +89,9 @@ class Numbers(NamedTuple):
     ema_momentum: float
 
 
-NUMBERS = {
-    "dyadic": Numbers(0.15625, 0.875, 0.0625, 1.5, 0.625, 3.0, 0.75),
-    "decimal": Numbers(0.1, 0.9, 0.05, 1.7, 0.6, 3.1, 0.95),
+SETTINGS = {
+    "dyadic": Settings(0.15625, 0.875, 0.0625, 1.5, 0.625, 3.0, 0.75),
+    "decimal": Settings(0.1, 0.9, 0.05, 1.7, 0.6, 3.1, 0.95),
 }
 
 # Boundaries and periods are such that values change between the updates of every accumulation.
@@ -179,20 +223,29 @@ def combination(index: int) -> dict[str, str]:
     return {axis: features[axis] for axis in AXES}
 
 
-def every_pair() -> list[dict[str, str]]:
-    """Return few combinations in which each pair of values of any two axes occurs.
+def every_pair(covered: Iterable[Features] = ()) -> list[dict[str, str]]:
+    """Return few combinations in which each pair of values of any two axes occurs that is not yet covered.
 
     Each new combination starts from the first pair not yet covered and takes, axis by axis, the value
     that covers most of the others; among equals the one used least.
+
+    Parameters
+    ----------
+    covered : iterable of features, optional
+        Combinations that there are already.
     """
+    order = {axis: position for position, axis in enumerate(AXES)}
     open_pairs = {
         ((first, a), (second, b))
         for (first, first_values), (second, second_values) in itertools.combinations(AXES.items(), 2)
         for a in first_values
         for b in second_values
     }
-    order = {axis: position for position, axis in enumerate(AXES)}
     uses: dict[tuple[str, str], int] = {}
+    for features in covered:
+        open_pairs -= pairs(features)
+        for item in features.items():
+            uses[item] = uses.get(item, 0) + 1
     combinations = []
     while open_pairs:
         start = min(open_pairs, key=lambda pair: [(order[axis], AXES[axis].index(v)) for axis, v in pair])

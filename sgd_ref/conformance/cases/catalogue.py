@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
-from itertools import product
 from typing import Any, NamedTuple, overload
 
 import numpy as np
@@ -16,28 +15,28 @@ from sgd_ref.conformance.cases.axes import (
     CALLABLE_RATES,
     DYNAMIC_GROWTH_STEPS,
     LOSS_SCALES,
-    NUMBERS,
     SCHEDULE_UNITS,
     SCHEDULES,
+    SETTINGS,
     Features,
     combination,
-    every_pair,
+    complete,
 )
 from sgd_ref.conformance.cases.case import Case, LossScaling
-from sgd_ref.conformance.cases.contested import contested
 from sgd_ref.conformance.cases.degenerate import refuse_degenerate
-from sgd_ref.conformance.cases.expectations import cover, with_exposed
+from sgd_ref.conformance.cases.first import first_cases
 from sgd_ref.conformance.cases.named import named_cases
 from sgd_ref.conformance.cases.numbers import (
-    Numbers,
+    NumberStream,
     readonly,
     with_special_gradient,
     with_special_weights,
     with_subnormals,
 )
+from sgd_ref.conformance.cases.rows import case_id, rows, seed, smoke_ids
 from sgd_ref.gradients import SparseRows
 
-TIERS = ("smoke", "standard", "full")
+TIERS = ("first", "smoke", "standard", "full")
 
 SHAPES: dict[str, tuple[int, ...]] = {
     "kernel": (7, 5),
@@ -54,8 +53,6 @@ MIXED = {
     "nothing": "float16",
 }
 
-PLAINEST = {axis: values[0] for axis, values in AXES.items()}
-
 # Their norms lie on both sides of the thresholds of the clippings.
 MAGNITUDES = (1.0, 0.25, 3.0)
 
@@ -66,7 +63,8 @@ def cases(tier: str = "standard") -> Sequence[Case]:
     Parameters
     ----------
     tier : str
-        "smoke": plain cases, and the fewest others that expose every known deviation, for seconds.
+        "first": small cases that a person can follow. "smoke": plain cases, and few others that together
+        expose every known deviation, for seconds.
         "standard": each feature alone, every pair of values of any two feature axes, combinations on which
         every evaluation in the documented order gives the same bits, and the named cases. "full": the
         product of all axes, made one by one as they are asked for.
@@ -91,6 +89,8 @@ def cases(tier: str = "standard") -> Sequence[Case]:
         return _standard()
     if tier == "smoke":
         return _smoke()
+    if tier == "first":
+        return _first()
     raise ValueError(f"tier must be one of {', '.join(TIERS)}, got {tier!r}")
 
 
@@ -117,68 +117,42 @@ class FullProduct(Sequence[Case]):
 
 @cache
 def _standard() -> tuple[Case, ...]:
-    return with_exposed(standard_candidates())
-
-
-@cache
-def standard_candidates() -> tuple[Case, ...]:
-    """Return the cases of the standard tier before they are known to expose anything."""
-    chosen = (*_single_features(), *every_pair(), *_plain_ground())
-    combinations = {case_id(features): features for features in chosen}
-    return (*(make_case(features) for features in combinations.values()), *named_cases())
+    return (*(make_case(row.features, row.seed, row.exposes) for row in rows()), *named_cases())
 
 
 @cache
 def _smoke() -> tuple[Case, ...]:
-    plain = _standard()[: len(AXES["update"])]
-    chosen = {case.id for case in cover([case for case in _standard() if not contested(case)])}
-    return (*plain, *(case for case in _standard()[len(plain) :] if case.id in chosen))
+    chosen = set(smoke_ids())
+    return tuple(case for case in _standard() if case.id in chosen)
 
 
-def _single_features() -> Iterator[Features]:
-    """One feature at a time, for implementations that offer few, and so that a mismatch names it."""
-    for dtype, update in product(AXES["dtype"], AXES["update"]):
-        yield PLAINEST | {"dtype": dtype, "update": update}
-    for axis, values in AXES.items():
-        for value in values[1:]:
-            yield PLAINEST | {"update": "momentum", axis: value}
+@cache
+def _first() -> tuple[Case, ...]:
+    return tuple(first_cases())
 
 
-def _plain_ground() -> Iterator[Features]:
-    """Combinations on which every evaluation in the documented order gives the same bits."""
-    variations = (
-        {"learning_rate": "constant", "clipping": "clipvalue"},
-        {"learning_rate": "piecewise", "averages": "averages", "gradients": "missing"},
-        {"learning_rate": "callable", "accumulation": "2", "settings": "decimal"},
-        {"learning_rate": "piecewise", "averages": "overwrite", "loss_scaling": "fixed"},
-    )
-    grid = product(AXES["dtype"], AXES["update"], AXES["weight_decay"])
-    for index, (dtype, update, weight_decay) in enumerate(grid):
-        variation = variations[index % len(variations)]
-        yield PLAINEST | {"dtype": dtype, "update": update, "weight_decay": weight_decay} | variation
-
-
-def case_id(features: Features) -> str:
-    """Return the id of the case of a combination: its values in the order of the axes."""
-    return "/".join(features[axis] for axis in AXES)
-
-
-def make_case(features: Features) -> Case:
+def make_case(features: Features, seeded_by: str | None = None, exposes: Sequence[str] = ()) -> Case:
     """Return the case of a combination of features.
+
+    Parameters
+    ----------
+    features : mapping of str to str
+        Values of axes; those of the axes that it leaves out are the plainest.
+    seeded_by : str, optional
+        The text that the numbers are drawn from; by default the one of the combination.
+    exposes : sequence of str, optional
+        The known deviations that the case is for.
 
     Raises
     ------
     ValueError
-        If an axis is missing or a value unknown, or the case is degenerate.
+        If an axis or a value is unknown, or the case is degenerate.
     """
-    for axis, values in AXES.items():
-        if features.get(axis) not in values:
-            raise ValueError(f"features[{axis!r}] must be one of {values}, got {features.get(axis)!r}")
-    identifier = case_id(features)
-    arrays = _arrays(features, identifier)
+    features = complete(features)
+    arrays = _arrays(features, seed(features) if seeded_by is None else seeded_by)
     config, rates, units = _config(features, len(arrays.gradients))
     case = Case(
-        id=identifier,
+        id=case_id(features),
         config=config,
         names=tuple(SHAPES),
         variables=arrays.variables,
@@ -191,6 +165,7 @@ def make_case(features: Features) -> Case:
         finalize=features["averages"] != "none",
         features=dict(features),
         learning_rate_units=units,
+        exposes=tuple(exposes),
         notes="a combination of the feature axes",
     )
     refuse_degenerate(case)
@@ -199,7 +174,7 @@ def make_case(features: Features) -> Case:
 
 def _config(features: Features, calls: int) -> tuple[dict[str, Any], tuple[float, ...] | None, int]:
     """Return the config, the values of a callable learning rate, and the units a schedule may be off."""
-    numbers = NUMBERS[features["settings"]]
+    numbers = SETTINGS[features["settings"]]
     kind = features["learning_rate"]
     learning_rate: Any = numbers.learning_rate if kind == "constant" else None
     rates = None
@@ -233,8 +208,8 @@ class _Arrays(NamedTuple):
     gradients: tuple[tuple[Array | SparseRows | None, ...], ...]
 
 
-def _arrays(features: Features, identifier: str) -> _Arrays:
-    stream = Numbers(identifier)
+def _arrays(features: Features, seeded_by: str) -> _Arrays:
+    stream = NumberStream(seeded_by)
     dtypes = _dtypes(features["dtype"])
     calls = 9 if features["accumulation"] == "none" else 12
     scale = LOSS_SCALES.get(features["loss_scaling"], 1.0)
@@ -260,7 +235,7 @@ def _arrays(features: Features, identifier: str) -> _Arrays:
 
 def _gradient(
     features: Features,
-    stream: Numbers,
+    stream: NumberStream,
     shape: tuple[int, ...],
     dtype: np.dtype[Any],
     magnitude: float,

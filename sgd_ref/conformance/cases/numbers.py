@@ -15,13 +15,13 @@ from sgd_ref.arithmetic.rounded import convert
 from sgd_ref.gradients import SparseRows
 
 
-class Numbers:
+class NumberStream:
     """A stream of numbers that depends on a text alone, such as the id of a case.
 
     Python documents that ``random.Random.random`` gives the same numbers for the same seed in every
     version; NumPy does not for its generators.
 
-    >>> Numbers("a").array((2,), np.dtype("float32"), 1.0).dtype
+    >>> NumberStream("a").array((2,), np.dtype("float32"), 1.0).dtype
     dtype('float32')
     """
 

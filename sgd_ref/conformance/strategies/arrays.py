@@ -13,7 +13,7 @@ from numpy.typing import DTypeLike
 
 from sgd_ref.arithmetic.formats import FORMATS, Array
 from sgd_ref.arithmetic.rounded import holds, setting
-from sgd_ref.conformance.cases.numbers import Numbers
+from sgd_ref.conformance.cases.numbers import NumberStream
 from sgd_ref.gradients import SparseRows
 from sgd_ref.validation import reject_value
 
@@ -23,7 +23,7 @@ DTYPES = tuple(dtype.name for dtype in FORMATS)
 LENGTHS = (0, 1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 129)
 """Numbers of elements on both sides of the sizes of vector registers."""
 
-Recipe = Callable[[Numbers], Any]
+Recipe = Callable[[NumberStream], Any]
 """How to make an array or a gradient from a stream of numbers.
 
 With one stream for a whole case, instead of one for each array, cases shrink in seconds, not minutes.
@@ -201,7 +201,7 @@ def known_dtypes(dtypes: Collection[DTypeLike]) -> list[np.dtype[Any]]:
 def made(recipes: st.SearchStrategy[Recipe]) -> st.SearchStrategy[Any]:
     """Draw a recipe and a stream of numbers, and return what the one makes of the other."""
     return st.builds(
-        lambda recipe, seed: recipe(Numbers(f"drawn {seed}")), recipes, st.integers(0, 2**32 - 1)
+        lambda recipe, seed: recipe(NumberStream(f"drawn {seed}")), recipes, st.integers(0, 2**32 - 1)
     )
 
 
@@ -257,7 +257,7 @@ def _filled(
     shape: tuple[int, ...],
     magnitude: float,
     places: list[tuple[int, Any]],
-    stream: Numbers,
+    stream: NumberStream,
 ) -> Array:
     array = stream.array(shape, dtype, magnitude)
     for position, number in places:
@@ -265,5 +265,7 @@ def _filled(
     return array
 
 
-def _sparse_rows(shape: tuple[int, ...], indices: list[int], recipe: Recipe, stream: Numbers) -> SparseRows:
+def _sparse_rows(
+    shape: tuple[int, ...], indices: list[int], recipe: Recipe, stream: NumberStream
+) -> SparseRows:
     return SparseRows(np.array(indices, np.int64), recipe(stream), shape)

@@ -15,7 +15,7 @@ from sgd_ref.arithmetic.formats import Array
 from sgd_ref.conformance.cases.axes import AXES
 from sgd_ref.conformance.cases.case import Case, LossScaling
 from sgd_ref.conformance.cases.degenerate import FEWEST_CALLS
-from sgd_ref.conformance.cases.numbers import Numbers, readonly
+from sgd_ref.conformance.cases.numbers import NumberStream, readonly
 from sgd_ref.conformance.protocol.encoding import case_to_json, to_line
 from sgd_ref.conformance.strategies.arrays import (
     DTYPES,
@@ -133,7 +133,7 @@ def _case(
     callable_rates: bool,
     finite: bool,
 ) -> Case:
-    stream = Numbers(f"drawn {draw(st.integers(0, 2**32 - 1))}")
+    stream = NumberStream(f"drawn {draw(st.integers(0, 2**32 - 1))}")
     one_dtype = st.sampled_from(dtypes)
     layout = [(draw(one_dtype), draw(st.sampled_from(LARGE_SHAPES)))]
     layout += draw(st.lists(st.tuples(one_dtype, shapes()), max_size=len(NAMES) - 1))

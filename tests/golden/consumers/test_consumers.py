@@ -33,7 +33,7 @@ def test_every_case_is_exact_through_the_protocol(command: list[str], sweep: Any
     assert report.count("exact") == len(report.verdicts), str(report)
 
 
-@pytest.mark.parametrize("kind", ["smoke.json", "standard", "resume", "schedules"])
+@pytest.mark.parametrize("kind", ["first.json", "standard", "resume", "schedules"])
 def test_every_entry_is_exact(
     consumer: Any, command: list[str], kind: str, golden: Path, checked: Check, sweep: Any
 ) -> None:
@@ -77,8 +77,8 @@ def test_the_exchange_in_the_readme_is_what_is_said(consumer: Any, command: list
         assert said == [handshake, answer]
 
 
-NUMBER = ("smoke/plain", 0, 0)
-NAN = ("smoke/clipvalue", 1, 1)
+NUMBER = ("first/plain", 0, 0)
+NAN = ("first/clipvalue", 1, 1)
 """Where the first element of a variable is a number and NaN: case, record, variable."""
 
 
@@ -108,7 +108,7 @@ def test_a_value_is_graded_by_its_bits_and_then_by_its_bound(
     grade: str,
 ) -> None:
     identity, record, variable = place
-    document = json.loads((golden / "smoke.json").read_text("utf-8"))
+    document = json.loads((golden / "first.json").read_text("utf-8"))
     entry = next(entry for entry in document["entries"] if entry["case"]["id"] == identity)
     array = entry["expected"][record]["variables"][variable]
     first, *others = array["bits"].split()

@@ -20,7 +20,7 @@ ONE_CASE = [
     "check",
     "--quick",
     "-k",
-    "^sizes/float32/no_momentum_plain/small-and-middle$|^golden/smoke/plain$",
+    "^sizes/float32/no_momentum_plain/small-and-middle$|^golden/first/plain$",
 ]
 
 

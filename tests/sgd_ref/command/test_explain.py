@@ -20,7 +20,7 @@ from sgd_ref.conformance.trajectories import reference
 
 on = pytest.mark.parametrize
 
-MOMENTUM = "float32/momentum/none/none/none/none/none/constant/dense/ordinary/dyadic"
+MOMENTUM = "axes/momentum"
 
 WRONG = """
 from sgd_ref.conformance import Unsupported
@@ -84,7 +84,9 @@ def test_id_beginning_or_part_of_an_id() -> None:
 
 
 def test_id_of_the_full_tier_alone() -> None:
-    text = "float16/nesterov/decay/clipnorm/overwrite/3/fixed/cosine/missing/special/decimal"
+    text = (
+        "axes/float16/nesterov/decay/clipnorm/overwrite/accumulation-3/fixed/cosine/missing/special/decimal"
+    )
     assert text not in {case.id for case in cases()}
     assert find_case(text).id == text
 

@@ -20,7 +20,7 @@ from sgd_ref.conformance.golden.tools.verifying import NO_JSONSCHEMA, Verificati
 @pytest.fixture
 def copied(golden: Path, tmp_path: Path) -> Path:
     """A copy of the small files, with an index of its own."""
-    paths = ("smoke.json", "rejections.json", "stages/move.json", "schema/stage.schema.json")
+    paths = ("first.json", "rejections.json", "stages/move.json", "schema/stage.schema.json")
     contents = {path: (golden / path).read_bytes() for path in paths}
     documents = {path: json.loads(text) for path, text in contents.items()}
     contents["index.json"] = writing.text_of("index.json", writing.index_of(contents, documents))
@@ -31,9 +31,9 @@ def copied(golden: Path, tmp_path: Path) -> Path:
 
 
 def test_verify_says_what_is_wrong(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (copied / "smoke.json").unlink()
+    (copied / "first.json").unlink()
     assert cli.main(["golden", "verify", str(copied)]) == 1
-    assert capsys.readouterr().out == f"smoke.json: missing\n{copied}: 1 problem\n"
+    assert capsys.readouterr().out == f"first.json: missing\n{copied}: 1 problem\n"
 
 
 @pytest.mark.parametrize(
@@ -77,10 +77,10 @@ def test_diff(copied: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     shutil.copytree(copied, other)
     assert cli.main(["golden", "diff", str(copied), str(other)]) == 0
     assert capsys.readouterr().out == ""
-    text = (other / "smoke.json").read_text().replace('"learning_rate":0.1,', '"learning_rate":0.2,', 1)
-    (other / "smoke.json").write_text(text)
+    text = (other / "first.json").read_text().replace('"learning_rate":0.1,', '"learning_rate":0.2,', 1)
+    (other / "first.json").write_text(text)
     assert cli.main(["golden", "diff", str(copied), str(other)]) == 1
-    assert capsys.readouterr().out == "smoke/plain: case config learning_rate: 0.1 became 0.2\n"
+    assert capsys.readouterr().out == "first/plain: case config learning_rate: 0.1 became 0.2\n"
 
 
 def test_list(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -88,8 +88,8 @@ def test_list(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["id", "tier", "kind", "dtypes", "calls", "bounds", "contested", "exposes"]
     assert lines[-1] == f"{len(lines) - 2} entries"
-    row = next(line.split() for line in lines if line.strip().startswith("smoke/clipnorm"))
-    assert row[:6] == ["smoke/clipnorm", "smoke", "trajectory", "float16", "3", "bounds"]
+    row = next(line.split() for line in lines if line.strip().startswith("first/clipnorm"))
+    assert row[:6] == ["first/clipnorm", "smoke", "trajectory", "float16", "3", "bounds"]
 
 
 def test_every_entry_can_be_shown(places: list[Place]) -> None:
@@ -100,9 +100,9 @@ def test_every_entry_can_be_shown(places: list[Place]) -> None:
 
 
 def test_show_has_bits_decimals_and_bounds(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["golden", "show", "smoke/plain", "--folder", str(copied)]) == 0
+    assert cli.main(["golden", "show", "first/plain", "--folder", str(copied)]) == 0
     out = capsys.readouterr().out
-    entry = json.loads((copied / "smoke.json").read_bytes())["entries"][0]
+    entry = json.loads((copied / "first.json").read_bytes())["entries"][0]
     array = entry["expected"][1]["variables"][0]
     bound = entry["bounds"][1]["variables"][0]
     assert f"  variables of kernel: {array['decimal']}\n    bits   {array['bits']}\n" in out

@@ -10,12 +10,12 @@ import numpy as np
 from sgd_ref.arithmetic.formats import FLOAT16, FLOAT32
 from sgd_ref.conformance.cases.case import Case
 from sgd_ref.conformance.cases.named.building import CALLS, floats, named_case
-from sgd_ref.conformance.cases.numbers import Numbers
+from sgd_ref.conformance.cases.numbers import NumberStream
 
 
 def cases() -> Iterator[Case]:
     """Yield them."""
-    numbers = Numbers("accumulation")
+    numbers = NumberStream("accumulation")
     ordinary = [numbers.array((40,), FLOAT32, 2.0) for _ in range(CALLS)]
     yield named_case(
         "missing-on-update-call",
@@ -24,6 +24,7 @@ def cases() -> Iterator[Case]:
         floats(0.0, 1.0),
         lambda call: None if call in (3, 7) else floats(-1.0, 0.5 + call),
         gradient_accumulation_steps=2,
+        exposes=("accumulator-kept-without-gradient",),
     )
     yield named_case(
         "non-finite-in-one-window",
@@ -31,6 +32,11 @@ def cases() -> Iterator[Case]:
         floats(0.0, 1.0, 2.0),
         lambda call: floats(math.inf, math.nan, 1.0) if call == 4 else floats(1.0, -0.5, 0.25 * call),
         gradient_accumulation_steps=2,
+        exposes=(
+            "accumulator-reset-by-multiplication",
+            "nan-in-gradients-zeroed",
+            "infinity-in-running-mean",
+        ),
     )
     yield named_case(
         "mean-of-three",
@@ -38,6 +44,7 @@ def cases() -> Iterator[Case]:
         np.zeros(40, FLOAT32),
         lambda call: ordinary[call],
         gradient_accumulation_steps=3,
+        exposes=("accumulator-reset-by-multiplication", "summed-in-place", "mean-of-means"),
     )
     yield named_case(
         "narrower-gradient-is-accumulated",
@@ -45,6 +52,7 @@ def cases() -> Iterator[Case]:
         floats(1.0, 2.0, -1.0),
         lambda call: floats(0.1, 2049.0 / 2048.0, 0.3 * call, dtype=FLOAT16),
         gradient_accumulation_steps=2,
+        exposes=("sum-instead-of-mean", "mean-over-one-less", "accumulator-in-bfloat16", "window-one-longer"),
     )
     yield named_case(
         "sum-overflows-though-the-mean-fits",
@@ -52,4 +60,5 @@ def cases() -> Iterator[Case]:
         floats(0.0, 1.0, dtype=FLOAT16),
         lambda call: floats(60000.0, 0.5 + call, dtype=FLOAT16),
         gradient_accumulation_steps=2,
+        exposes=("accumulator-reset-by-multiplication", "sum-instead-of-mean", "accumulator-in-bfloat16"),
     )

@@ -21,6 +21,7 @@ def cases() -> Iterator[Case]:
         lambda call: floats(0.0, 0.0, 0.5, 0.25),
         use_ema=True,
         ema_overwrite_frequency=4,
+        exposes=("overwrite-blends", "overwrite-in-every-update", "finalize-averages-once-more"),
     )
     yield named_case(
         "first-average-is-stored",
@@ -28,6 +29,7 @@ def cases() -> Iterator[Case]:
         floats(-0.0, 0.0, 2.0),
         lambda call: floats(0.0, 0.0, 0.5 * call),
         use_ema=True,
+        exposes=("first-average-computed", "finalize-overwrites-averages", "averages-in-bfloat16"),
     )
     yield named_case(
         "averages-while-accumulating",
@@ -37,6 +39,7 @@ def cases() -> Iterator[Case]:
         use_ema=True,
         ema_overwrite_frequency=2,
         gradient_accumulation_steps=2,
+        exposes=("first-average-by-calls", "overwrite-counts-calls", "overwrite-while-accumulating"),
     )
     yield named_case(
         "averages-of-an-empty-matrix",
@@ -44,4 +47,5 @@ def cases() -> Iterator[Case]:
         np.zeros((0, 3), FLOAT32),
         lambda call: np.zeros((0, 3), FLOAT32),
         use_ema=True,
+        exposes=("finalize-ignored", "finalize-exchanges", "averages-in-bfloat16"),
     )

@@ -9,7 +9,7 @@ import numpy as np
 
 from sgd_ref.arithmetic.formats import FLOAT32, Array
 from sgd_ref.conformance.cases.case import Case, LossScaling, State
-from sgd_ref.conformance.cases.numbers import Numbers, readonly
+from sgd_ref.conformance.cases.numbers import NumberStream, readonly
 from sgd_ref.gradients import SparseRows
 
 COMPANION = (17, 4)
@@ -46,10 +46,16 @@ def named_case(
     units: int = 0,
     companion_magnitude: float = 1.0,
     prefix: str = "named/",
+    seed: str | None = None,
+    exposes: Sequence[str] = (),
     **settings: Any,
 ) -> Case:
-    """Return a case with a probe, its gradient in each call, and settings that differ from plain ones."""
-    numbers = Numbers(name)
+    """Return a case with a probe, its gradient in each call, and settings that differ from plain ones.
+
+    The numbers of the companion are drawn from the text `seed`. It is the name that the case was first given,
+    so that a case that is renamed keeps its numbers. `exposes` says which known deviations the case is for.
+    """
+    numbers = NumberStream(name if seed is None else seed)
     companion = numbers.array(COMPANION, probe.dtype, companion_magnitude if loss_scaling is None else 1.0)
     return Case(
         id=f"{prefix}{name}",
@@ -68,6 +74,7 @@ def named_case(
         loss_scaling=loss_scaling,
         finalize=bool(settings.get("use_ema")),
         learning_rate_units=units,
+        exposes=tuple(exposes),
         notes=notes,
     )
 

@@ -10,12 +10,12 @@ import numpy as np
 from sgd_ref.arithmetic.formats import FLOAT16, FLOAT32
 from sgd_ref.conformance.cases.case import Case
 from sgd_ref.conformance.cases.named.building import CALLS, floats, named_case
-from sgd_ref.conformance.cases.numbers import Numbers
+from sgd_ref.conformance.cases.numbers import NumberStream
 
 
 def cases() -> Iterator[Case]:
     """Yield them."""
-    numbers = Numbers("clipping")
+    numbers = NumberStream("clipping")
     ordinary = [numbers.array((40,), FLOAT32, 2.0) for _ in range(CALLS)]
     yield named_case(
         "clipping-without-need",
@@ -23,6 +23,7 @@ def cases() -> Iterator[Case]:
         numbers.array((40,), FLOAT32, 1.0),
         lambda call: ordinary[call],
         clipnorm=777.7,
+        exposes=("clipped-in-place", "scales-up-to-clipnorm", "last-element-skipped"),
     )
     yield named_case(
         "global-clipping-without-need",
@@ -30,6 +31,7 @@ def cases() -> Iterator[Case]:
         numbers.array((40,), FLOAT32, 1.0),
         lambda call: ordinary[call],
         global_clipnorm=1777.7,
+        exposes=("clipped-in-place", "scales-up-to-clipnorm", "last-element-skipped"),
     )
     yield named_case(
         "squares-overflow",
@@ -37,6 +39,12 @@ def cases() -> Iterator[Case]:
         np.zeros(40, FLOAT32),
         lambda call: ordinary[call] * np.float32(1e20),
         clipnorm=1.5,
+        exposes=(
+            "norm-of-rounded-squares",
+            "clipnorm-is-global",
+            "first-gradient-alone-clipped",
+            "norm-of-previous-call",
+        ),
     )
     yield named_case(
         "squares-overflow-globally",
@@ -44,6 +52,12 @@ def cases() -> Iterator[Case]:
         np.zeros(40, FLOAT32),
         lambda call: ordinary[call] * np.float32(1e20),
         global_clipnorm=1.5,
+        exposes=(
+            "norm-of-rounded-squares",
+            "norm-without-root",
+            "global-norm-without-first-gradient",
+            "norm-in-bfloat16",
+        ),
     )
     yield named_case(
         "squares-underflow",
@@ -52,6 +66,12 @@ def cases() -> Iterator[Case]:
         lambda call: ordinary[call] * np.float32(1e-25),
         global_clipnorm=2.0**-84,
         companion_magnitude=2.0**-86,
+        exposes=(
+            "norm-of-rounded-squares",
+            "norm-without-root",
+            "global-norm-is-largest-norm",
+            "norm-in-bfloat16",
+        ),
     )
     yield named_case(
         "squares-overflow-in-half",
@@ -59,6 +79,12 @@ def cases() -> Iterator[Case]:
         floats(0.0, 0.5, dtype=FLOAT16),
         lambda call: floats(300.0, 400.0 - call, dtype=FLOAT16),
         clipnorm=1.5,
+        exposes=(
+            "clipnorm-is-global",
+            "first-gradient-alone-clipped",
+            "norm-of-previous-call",
+            "norm-added-in-half",
+        ),
     )
     yield named_case(
         "non-finite-gradient-is-clipped",
@@ -66,6 +92,12 @@ def cases() -> Iterator[Case]:
         floats(1.0, 2.0, 3.0),
         lambda call: floats(math.inf if call == 4 else 0.5, 1.0, math.nan if call == 8 else 0.25),
         clipnorm=1.5,
+        exposes=(
+            "non-finite-norm-is-minus-one",
+            "first-gradient-alone-clipped",
+            "norm-of-previous-call",
+            "norm-of-finite-elements",
+        ),
     )
     rows = [numbers.rows((12, 3), FLOAT32, 2.0) for _ in range(CALLS)]
     yield named_case(
@@ -74,4 +106,5 @@ def cases() -> Iterator[Case]:
         numbers.array((12, 3), FLOAT32, 1.0),
         lambda call: rows[call],
         clipvalue=0.625,
+        exposes=("rows-clipped-one-by-one", "first-duplicate-wins", "indices-sorted-alone"),
     )

@@ -17,6 +17,12 @@ def cases() -> Iterator[Case]:
         floats(math.inf, 1.0, -math.inf, 0.5),
         lambda call: floats(0.25, -0.5, 0.75, 1.0 + call),
         weight_decay=0.0,
+        exposes=(
+            "decayed-in-place",
+            "gradient-in-other-layout",
+            "previous-gradient",
+            "variables-in-bfloat16",
+        ),
     )
     yield named_case(
         "every-variable-excluded",
@@ -25,6 +31,7 @@ def cases() -> Iterator[Case]:
         lambda call: floats(0.25, -0.5, call),
         excluded=("probe", "companion"),
         weight_decay=0.0625,
+        exposes=("updates-counted-twice", "exclusion-ignored", "exclusion-by-first-name-only"),
     )
     yield named_case(
         "exclusion-is-a-substring",
@@ -33,6 +40,12 @@ def cases() -> Iterator[Case]:
         lambda call: floats(0.25, -0.5, call),
         excluded=("pr.be",),
         weight_decay=0.0625,
+        exposes=(
+            "exclusion-by-pattern",
+            "decay-multiplies-gradient",
+            "decay-grows-weights",
+            "exclusion-inverted",
+        ),
     )
     for what, text in (("dot", "compani.n"), ("anchor", "^probe")):
         yield named_case(
@@ -42,4 +55,10 @@ def cases() -> Iterator[Case]:
             lambda call: floats(0.25, -0.5, call),
             excluded=(text,),
             weight_decay=0.0625,
+            exposes=(
+                "exclusion-by-pattern",
+                "decay-after-update",
+                "decay-grows-weights",
+                "exclusion-inverted",
+            ),
         )

@@ -11,7 +11,7 @@ import numpy as np
 from sgd_ref.arithmetic.formats import FLOAT16, FLOAT32, FLOAT64, Array
 from sgd_ref.conformance.cases.case import Case, LossScaling, State
 from sgd_ref.conformance.cases.named.building import COMPANION, floats, named_case
-from sgd_ref.conformance.cases.numbers import Numbers
+from sgd_ref.conformance.cases.numbers import NumberStream
 
 
 def cases() -> Iterator[Case]:
@@ -29,7 +29,7 @@ def cases() -> Iterator[Case]:
 
 def _resumed(dtype: np.dtype[Any], steps: int) -> Case:
     """Resume in the middle of a window, with every kind of state."""
-    numbers = Numbers(f"resumed-{dtype}")
+    numbers = NumberStream(f"resumed-{dtype}")
 
     def arrays() -> tuple[Array, Array]:
         return numbers.array((3,), dtype, 1.0), numbers.array(COMPANION, dtype, 1.0)
@@ -50,6 +50,12 @@ def _resumed(dtype: np.dtype[Any], steps: int) -> Case:
         gradient_accumulation_steps=steps,
         loss_scaling=LossScaling(32.0, 3),
         state=State(2 * steps + 1, arrays(), arrays(), arrays(), loss_scale=4.0, growth_counter=2),
+        exposes=(
+            "growth-counter-lost-on-restore",
+            "scale-never-grows",
+            "last-of-window-unscaled",
+            "finalize-lost-in-wrapper",
+        ),
     )
 
 
@@ -70,6 +76,7 @@ def _staircase(class_name: str, decay_steps: int, dtype: np.dtype[Any]) -> Case:
             },
         },
         units=8,
+        exposes=("schedule-one-ahead", "staircase-ignored", "schedule-frozen"),
     )
 
 
@@ -82,6 +89,12 @@ def _special(name: str, dtype: np.dtype[Any]) -> Iterator[Case]:
         lambda call: floats(0.5, math.nan if call in (2, 3, 7) else 0.25, -0.125 * call, dtype=dtype),
         momentum=0.875,
         loss_scaling=LossScaling(2.0, 3),
+        exposes=(
+            "scale-grown-before-unscaling",
+            "growth-counter-kept-after-overflow",
+            "scale-never-shrinks",
+            "only-infinity-tested",
+        ),
     )
     yield named_case(
         f"one-infinity-under-loss-scaling-{name}",
@@ -90,6 +103,12 @@ def _special(name: str, dtype: np.dtype[Any]) -> Iterator[Case]:
         lambda call: floats(0.5, math.inf if call in (2, 3) else 0.25, -0.125 * call, dtype=dtype),
         momentum=0.875,
         loss_scaling=LossScaling(2.0, 4),
+        exposes=(
+            "growth-counts-skipped-calls",
+            "scale-at-least-one",
+            "non-finite-variables-alone-skipped",
+            "skipped-call-resets-velocities",
+        ),
     )
     yield named_case(
         f"infinite-global-norm-{name}",
@@ -97,6 +116,12 @@ def _special(name: str, dtype: np.dtype[Any]) -> Iterator[Case]:
         floats(1.0, -2.0, 0.5, dtype=dtype),
         lambda call: floats(0.5, 0.25, math.inf if call == 6 else 1.0, dtype=dtype),
         global_clipnorm=1.5,
+        exposes=(
+            "non-finite-norm-is-minus-one",
+            "infinite-norm-hides-gradients",
+            "root-of-mean-square-as-norm",
+            "norm-of-finite-elements",
+        ),
     )
     yield named_case(
         f"gradient-of-zeros-{name}",
@@ -105,6 +130,7 @@ def _special(name: str, dtype: np.dtype[Any]) -> Iterator[Case]:
         lambda call: floats(*([0.0] * 3 if call in (3, 4) else [0.5, 0.25, 1.0]), dtype=dtype),
         momentum=0.875,
         weight_decay=0.0625,
+        exposes=("zero-as-missing", "decay-before-unscaling", "decay-of-signs", "momentum-and-decay-swapped"),
     )
     yield named_case(
         f"missing-under-global-norm-{name}",
@@ -113,6 +139,7 @@ def _special(name: str, dtype: np.dtype[Any]) -> Iterator[Case]:
         lambda call: None if call in (3, 4, 8) else floats(2.5, 0.25, 1.0, dtype=dtype),
         global_clipnorm=1.5,
         momentum=0.875,
+        exposes=("missing-resets-velocity", "global-norm-with-stale-gradients", "norm-of-bfloat16-copies"),
     )
     yield named_case(
         f"missing-within-a-window-{name}",
@@ -120,6 +147,7 @@ def _special(name: str, dtype: np.dtype[Any]) -> Iterator[Case]:
         floats(1.0, -2.0, 0.5, dtype=dtype),
         lambda call: None if call in (1, 3) else floats(2.5, 0.25 * call, 1.0, dtype=dtype),
         gradient_accumulation_steps=3,
+        exposes=("last-gradient-only", "mean-of-those-present", "accumulator-lost-when-missing"),
     )
     yield named_case(
         f"count-passes-32-bits-{name}",
@@ -128,6 +156,7 @@ def _special(name: str, dtype: np.dtype[Any]) -> Iterator[Case]:
         lambda call: floats(0.5, 0.25 * call, 1.0, dtype=dtype),
         gradient_accumulation_steps=2,
         state=State(2**31 - 6, accumulators=(np.zeros(3, dtype), np.zeros(COMPANION, dtype))),
+        exposes=("count-wraps", "count-saturates", "mean-over-one-less", "window-one-longer"),
     )
     yield named_case(
         f"infinity-within-a-window-{name}",
@@ -135,6 +164,7 @@ def _special(name: str, dtype: np.dtype[Any]) -> Iterator[Case]:
         floats(1.0, -2.0, -0.0, dtype=dtype),
         lambda call: floats(math.inf if call == 3 else 0.5, -0.25 * call, 0.0, dtype=dtype),
         gradient_accumulation_steps=3,
+        exposes=("iterations-count-calls", "infinity-in-running-mean", "mean-of-means"),
     )
     yield named_case(
         f"part-of-a-name-excluded-{name}",
@@ -143,6 +173,7 @@ def _special(name: str, dtype: np.dtype[Any]) -> Iterator[Case]:
         lambda call: floats(0.5, 0.25 * call, 1.0, dtype=dtype),
         excluded=("pan", "rob"),
         weight_decay=0.0625,
+        exposes=("decayed-in-place", "exclusion-by-whole-name", "exclusion-by-first-name-only"),
     )
 
 
@@ -155,4 +186,5 @@ def _overflows_when_unscaled(scale: float) -> Case:
         lambda call: floats(0.5, 60000.0 if call == 6 else 0.25, 1.0, dtype=FLOAT16),
         loss_scaling=LossScaling(scale, 50),
         companion_magnitude=scale,
+        exposes=("iterations-lost-in-wrapper", "finiteness-tested-after-unscaling", "unscaled-twice"),
     )

@@ -14,7 +14,7 @@ import numpy as np
 from sgd_ref.arithmetic.formats import FLOAT16, FLOAT32, FLOAT64
 from sgd_ref.conformance.cases.case import Case
 from sgd_ref.conformance.cases.named.building import CALLS, named_case
-from sgd_ref.conformance.cases.numbers import Numbers, with_subnormals
+from sgd_ref.conformance.cases.numbers import NumberStream, with_subnormals
 
 PREFIX = "optimization/"
 FLUSH_TO_ZERO = "flush-to-zero"
@@ -133,7 +133,7 @@ def cases() -> Iterator[Case]:
 
 
 def _case(optimization: Optimization) -> Case:
-    numbers = Numbers(PREFIX + optimization.name)
+    numbers = NumberStream(PREFIX + optimization.name)
     weights, *gradients = [numbers.array((40,), optimization.dtype, 2.0) for _ in range(CALLS + 1)]
     if optimization.name == FLUSH_TO_ZERO:
         weights, *gradients = [with_subnormals(array) for array in (weights, *gradients)]

@@ -11,12 +11,12 @@ from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32
 from sgd_ref.arithmetic.rounded import convert
 from sgd_ref.conformance.cases.case import Case, LossScaling
 from sgd_ref.conformance.cases.named.building import CALLS, floats, named_case
-from sgd_ref.conformance.cases.numbers import Numbers
+from sgd_ref.conformance.cases.numbers import NumberStream
 
 
 def cases() -> Iterator[Case]:
     """Yield them."""
-    numbers = Numbers("scaling")
+    numbers = NumberStream("scaling")
     ordinary = [numbers.array((40,), FLOAT32, 2.0) for _ in range(CALLS)]
     rows = [numbers.rows((12, 3), FLOAT32, 2000.0) for _ in range(CALLS)]
     yield named_case(
@@ -25,6 +25,7 @@ def cases() -> Iterator[Case]:
         np.zeros(40, FLOAT32),
         lambda call: ordinary[call],
         loss_scale_factor=3.0,
+        exposes=("unscaled-in-place", "loss-scale-kept", "scaled-gradients-in-float16"),
     )
     yield named_case(
         "large-scale-of-half-gradients",
@@ -32,6 +33,11 @@ def cases() -> Iterator[Case]:
         floats(0.5, -0.25, dtype=FLOAT16),
         lambda call: floats(1000.0, 30000.0 - call, dtype=FLOAT16),
         loss_scale_factor=1e6,
+        exposes=(
+            "float16-unscale-by-reciprocal",
+            "unscale-in-dtype-of-gradient",
+            "rate-unscaled-instead-of-gradients",
+        ),
     )
     yield named_case(
         "half-gradient-of-a-wider-variable",
@@ -39,6 +45,7 @@ def cases() -> Iterator[Case]:
         floats(0.0, 1e-9),
         lambda call: floats(6.2e-5, 7e-5 + 1e-5 * call, dtype=FLOAT16),
         loss_scale_factor=1024.0,
+        exposes=("unscale-in-dtype-of-gradient", "quotient-in-dtype-of-gradient", "scaled-again"),
     )
     yield named_case(
         "half-gradient-under-a-large-scale",
@@ -46,6 +53,7 @@ def cases() -> Iterator[Case]:
         floats(0.5, -0.25),
         lambda call: floats(1000.0, 30000.0 - call, dtype=FLOAT16),
         loss_scale_factor=1e6,
+        exposes=("unscale-in-dtype-of-gradient", "quotient-in-dtype-of-gradient", "unscaled-twice"),
     )
     yield named_case(
         "bfloat16-gradient-of-a-wider-variable",
@@ -53,6 +61,7 @@ def cases() -> Iterator[Case]:
         floats(0.5, -0.25),
         lambda call: floats(1000.0, 300.0 - 2 * call, dtype=BFLOAT16),
         loss_scale_factor=1023.0,
+        exposes=("bfloat16-unscale-by-reciprocal", "quotient-in-dtype-of-gradient", "scaled-again"),
     )
     yield named_case(
         "unscale-by-ninety-six-in-bfloat16",
@@ -60,6 +69,7 @@ def cases() -> Iterator[Case]:
         convert(np.zeros(40, FLOAT32), BFLOAT16),
         lambda call: convert(ordinary[call], BFLOAT16),
         loss_scale_factor=96.0,
+        exposes=("bfloat16-unscale-by-reciprocal", "unscaled-twice", "rate-unscaled-instead-of-gradients"),
     )
     yield named_case(
         "sparse-rows-are-unscaled",
@@ -67,6 +77,7 @@ def cases() -> Iterator[Case]:
         numbers.array((12, 3), FLOAT32, 1.0),
         lambda call: rows[call],
         loss_scale_factor=1024.0,
+        exposes=("last-duplicate-wins", "duplicates-averaged", "indices-sorted-alone"),
     )
     yield named_case(
         "scale-stays-finite",
@@ -75,6 +86,7 @@ def cases() -> Iterator[Case]:
         lambda call: floats(2.0**124, -(2.0**120)),
         loss_scaling=LossScaling(2.0**124, 1),
         companion_magnitude=2.0**124,
+        exposes=("scale-without-limits",),
     )
     yield named_case(
         "scale-stays-normal",
@@ -83,4 +95,5 @@ def cases() -> Iterator[Case]:
         lambda call: floats(math.inf if call < 6 else 2.0**-124, 2.0**-125),
         loss_scaling=LossScaling(2.0**-123, 4),
         companion_magnitude=2.0**-123,
+        exposes=("scale-without-limits",),
     )

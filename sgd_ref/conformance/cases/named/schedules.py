@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sgd_ref.conformance.cases.case import Case, State
@@ -32,6 +32,7 @@ def cases() -> Iterator[Case]:
             },
             units=16,
             resumed_at=resumed_at,
+            exposes=("calls-lost-on-restore", "cosine-never-restarts", "rate-in-bfloat16"),
         )
     for boundaries in ([2_147_483_648], [2_500_000_000, 2_600_000_000]):
         yield _scheduled(
@@ -39,12 +40,14 @@ def cases() -> Iterator[Case]:
             "Boundaries past 2**31 lie ahead of every step here.",
             "PiecewiseConstantDecay",
             {"boundaries": boundaries, "values": [0.25, 0.5, 0.125][: len(boundaries) + 1]},
+            exposes=("boundary-wraps", "tail-skipped", "updated-twice", "gradients-in-float16"),
         )
     yield _scheduled(
         "boundary-above-the-integers-of-32-bits",
         "A boundary of 3e9 lies ahead of every step here.",
         "PiecewiseConstantDecay",
         {"boundaries": [3_000_000_000], "values": [0.25, 0.5]},
+        exposes=("boundary-wraps", "gradient-in-other-layout", "previous-gradient", "variables-in-bfloat16"),
     )
     yield _scheduled(
         "count-above-the-integers-of-32-bits",
@@ -52,6 +55,7 @@ def cases() -> Iterator[Case]:
         "PiecewiseConstantDecay",
         {"boundaries": [100], "values": [0.25, 0.125]},
         resumed_at=2**31 - 4,
+        exposes=("count-wraps", "count-saturates", "second-half-skipped"),
     )
     yield _scheduled(
         "polynomial-ends-at-its-end",
@@ -59,6 +63,7 @@ def cases() -> Iterator[Case]:
         "PolynomialDecay",
         {"initial_learning_rate": 0.5, "decay_steps": 7, "end_learning_rate": 0.0, "power": 1.0},
         units=8,
+        exposes=("polynomial-remainder-fused", "schedule-runs-past-the-end", "first-element-for-all"),
     )
     yield _scheduled(
         "polynomial-cycle-at-a-multiple",
@@ -73,6 +78,7 @@ def cases() -> Iterator[Case]:
         },
         units=8,
         resumed_at=17,
+        exposes=("quotient-by-reciprocal",),
     )
     yield _scheduled(
         "integer-rate-of-a-schedule",
@@ -80,6 +86,7 @@ def cases() -> Iterator[Case]:
         "ExponentialDecay",
         {"initial_learning_rate": 1, "decay_steps": 4, "decay_rate": 0.5},
         units=8,
+        exposes=("settings-become-integers", "natural-exponential", "first-element-for-all"),
     )
     yield _scheduled(
         "integer-rate-of-an-inverse-decay",
@@ -87,6 +94,7 @@ def cases() -> Iterator[Case]:
         "InverseTimeDecay",
         {"initial_learning_rate": 1, "decay_steps": 2, "decay_rate": 0.75},
         units=3,
+        exposes=("settings-become-integers", "staircase-always", "first-element-for-all"),
     )
     yield _scheduled(
         "warmup-from-the-integer-zero",
@@ -100,6 +108,7 @@ def cases() -> Iterator[Case]:
             "warmup_steps": 4,
         },
         units=12,
+        exposes=("settings-become-integers", "warmup-ignored", "warmup-is-part-of-decay"),
     )
 
 
@@ -110,6 +119,7 @@ def _scheduled(
     schedule: dict[str, Any],
     units: int = 0,
     resumed_at: int | None = None,
+    exposes: Sequence[str] = (),
 ) -> Case:
     return named_case(
         name,
@@ -118,5 +128,6 @@ def _scheduled(
         lambda call: floats(0.5, 0.25, -0.125 * (call + 1)),
         learning_rate={"class_name": class_name, "config": schedule},
         units=units,
+        exposes=exposes,
         state=None if resumed_at is None else State(calls=resumed_at),
     )

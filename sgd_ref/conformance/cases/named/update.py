@@ -17,6 +17,7 @@ def cases() -> Iterator[Case]:
         floats(3e38, -3e38, 1.0),
         lambda call: floats(1e38, -1e38, 0.5) if call == 0 else floats(0.5, 0.25, 0.125 * call),
         learning_rate=4.0,
+        exposes=("tail-skipped", "updated-twice", "rate-left-out-without-momentum", "gradients-in-float16"),
     )
     yield named_case(
         "nesterov-adds-once",
@@ -26,6 +27,7 @@ def cases() -> Iterator[Case]:
         learning_rate=0.5,
         momentum=0.5,
         nesterov=True,
+        exposes=("nesterov-ignored", "look-ahead-kept", "look-ahead-before-velocity"),
     )
     yield named_case(
         "update-below-half-a-unit",
@@ -33,12 +35,19 @@ def cases() -> Iterator[Case]:
         floats(1.0, -2.0, 4.0, dtype=BFLOAT16),
         lambda call: floats(2.0**-8, 2.0**-8, 2.0**-12, dtype=BFLOAT16),
         momentum=0.875,
+        exposes=(
+            "vector-body-skipped",
+            "moves-against-velocity",
+            "velocity-is-difference-of-weights",
+            "half-rounded-at-random",
+        ),
     )
     yield named_case(
         "signed-zeros",
         "-0.0 - 0.0 stays -0.0; with momentum -0.0 + 0.0 is +0.0.",
         floats(-0.0, -0.0, 0.0, 0.0),
         lambda call: floats(0.0, -0.0, 0.0, -0.0),
+        exposes=("tail-skipped", "updated-twice", "rate-left-out-without-momentum", "gradients-in-float16"),
     )
     yield named_case(
         "float64-settings",
@@ -51,4 +60,5 @@ def cases() -> Iterator[Case]:
         clipvalue=0.3,
         use_ema=True,
         ema_momentum=0.95,
+        exposes=("clipping-through-float32", "averaging-through-float32", "weight-decay-in-bfloat16"),
     )

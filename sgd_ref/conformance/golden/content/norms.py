@@ -11,7 +11,7 @@ import numpy as np
 
 from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, FORMATS, Array
 from sgd_ref.arithmetic.rounded import convert
-from sgd_ref.conformance.cases.numbers import Numbers
+from sgd_ref.conformance.cases.numbers import NumberStream
 from sgd_ref.conformance.golden.format.document import hashed
 from sgd_ref.conformance.golden.format.provenance import provenance
 from sgd_ref.conformance.protocol.encoding import Json, array_from_json, array_to_json
@@ -31,7 +31,7 @@ def norm_entries() -> Iterator[Json]:
             yield _entry(dtype, name, [_array(values, dtype)])
         for count in (2, 3, 5, 17, 100):
             identifier = _identifier(dtype, f"ordinary-{count}")
-            array = Numbers(identifier).array((count,), dtype, 2.0)
+            array = NumberStream(identifier).array((count,), dtype, 2.0)
             yield _entry(dtype, f"ordinary-{count}", [array], identifier)
     yield _entry(FLOAT32, "just-above-a-tie", [_array([2**24, 4096, 4096, 1, 2**-20], FLOAT32)])
     yield _entry(FLOAT32, "tie-to-even", [_array([2**24, 4096, 4096, 1], FLOAT32)])

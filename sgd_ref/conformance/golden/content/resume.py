@@ -26,7 +26,7 @@ def resumed(case: Case, calls_before: int, calls: int) -> Case:
     Examples
     --------
     >>> from sgd_ref import conformance
-    >>> case = conformance.cases("smoke")[1]
+    >>> case = conformance.cases("first")[1]
     >>> resumed(case, 2, calls=1).state.calls
     2
     """
@@ -35,7 +35,7 @@ def resumed(case: Case, calls_before: int, calls: int) -> Case:
     rates = case.learning_rate_calls
     return replace(
         case,
-        id=f"resume/{case.id.removeprefix('smoke/')}/after-{calls_before}",
+        id=f"resume/{case.id.removeprefix('first/')}/after-{calls_before}",
         variables=tuple(record["variables"]),
         gradients=case.gradients[chosen],
         state=State(

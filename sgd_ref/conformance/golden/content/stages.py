@@ -13,7 +13,7 @@ import numpy as np
 from sgd_ref import rule
 from sgd_ref.arithmetic.formats import FLOAT32, FLOAT64, FORMATS, Array
 from sgd_ref.arithmetic.rounded import convert, promoted, setting
-from sgd_ref.conformance.cases.numbers import Numbers
+from sgd_ref.conformance.cases.numbers import NumberStream
 from sgd_ref.conformance.golden.content.norms import NORM, norm_entries
 from sgd_ref.conformance.golden.format.document import hashed
 from sgd_ref.conformance.golden.format.provenance import provenance
@@ -139,14 +139,16 @@ def _computed_in(stage: Stage, dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 
 def _ordinary(stage: Stage, dtype: np.dtype[Any], index: int) -> dict[str, Array]:
-    numbers = Numbers(_identifier(stage.name, dtype, f"ordinary-{index + 1}"))
+    numbers = NumberStream(_identifier(stage.name, dtype, f"ordinary-{index + 1}"))
     return {name: numbers.array((ORDINARY_ELEMENTS,), dtype, 2.0) for name in stage.arrays}
 
 
 def _special(stage: Stage, dtype: np.dtype[Any]) -> dict[str, Array]:
     rows = list(product(special_values(dtype), repeat=len(stage.arrays)))
     if len(rows) > MOST_SPECIAL_ELEMENTS:
-        order = np.argsort(Numbers(f"{stage.name}/{dtype}").array((len(rows),), FLOAT64, 1.0), kind="stable")
+        order = np.argsort(
+            NumberStream(f"{stage.name}/{dtype}").array((len(rows),), FLOAT64, 1.0), kind="stable"
+        )
         rows = [rows[position] for position in order[:MOST_SPECIAL_ELEMENTS]]
     return {
         name: convert(np.array([row[position] for row in rows], np.float64), dtype)

@@ -8,10 +8,10 @@ from typing import Any
 
 from sgd_ref.conformance.protocol.encoding import Json
 
-FORMAT = 1
+FORMAT = 2
 """The version of the layout of every file; see ``golden/VERSIONS.md``."""
 
-DATA_VERSION = "1.0.0"
+DATA_VERSION = "2.0.0"
 """The version of the data: format, coverage, correction; see ``golden/VERSIONS.md``."""
 
 DEFINITION_VERSION = "0.1.0"
@@ -61,7 +61,7 @@ def document(kind: str, tier: str, entries: list[Json]) -> Json:
     """Return a golden file as an object.
 
     >>> document("stage", "standard", [])
-    {'format': 1, 'kind': 'stage', 'tier': 'standard', 'entries': []}
+    {'format': 2, 'kind': 'stage', 'tier': 'parts', 'entries': []}
     """
     return {"format": FORMAT, "kind": kind, "tier": tier, "entries": entries}
 

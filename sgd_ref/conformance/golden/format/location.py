@@ -10,7 +10,7 @@ from typing import NamedTuple
 from sgd_ref.conformance.protocol.encoding import Json
 from sgd_ref.conformance.published import INDEX_PATH
 
-SMOKE_PATH = "smoke.json"
+FIRST_PATH = "first.json"
 SCHEMA_FOLDER = "schema/"
 BESIDE = ("audit", "consumers", "targets")
 """Folders beside the golden data, which hold none of it."""
@@ -55,7 +55,7 @@ def places(of: Path) -> Iterator[Place]:
 def id_of(entry: Json) -> str:
     """Return the id of an entry of any kind.
 
-    >>> id_of({"case": {"id": "smoke/plain"}}), id_of({"id": "schedule/a"})
-    ('smoke/plain', 'schedule/a')
+    >>> id_of({"case": {"id": "first/plain"}}), id_of({"id": "schedule/a"})
+    ('first/plain', 'schedule/a')
     """
     return str(entry["case"]["id"] if "case" in entry else entry["id"])

@@ -27,8 +27,11 @@ SCHEMA = "schema"
 RECORDING = "recording"
 """Not the kind of a file, which is "trajectory", but that of its schema."""
 
-SMOKE, STANDARD, FULL, RECORDED = "smoke", "standard", "full", "recorded"
-"""The tiers; "recorded" is that of the files that ``conformance.record`` writes."""
+FIRST, SMOKE, STANDARD, FULL = "first", "smoke", "standard", "full"
+"""The tiers, of the same cases as on the command line; those of the smoke tier are standard cases, too."""
+
+PARTS, RECORDED = "parts", "recorded"
+"""What no tier has: parts of runs, such as stages, and what ``conformance.record`` writes."""
 
 TEXT: Json = {"type": "string"}
 NAME: Json = {"type": "string", "minLength": 1}
@@ -130,7 +133,7 @@ def _definitions() -> dict[str, Json]:
     }
 
 
-def _file(kind: str, entry: Json, tiers: tuple[str, ...] = (STANDARD,)) -> Json:
+def _file(kind: str, entry: Json, tiers: tuple[str, ...] = (PARTS,)) -> Json:
     return {
         "$schema": DIALECT,
         "title": f"Golden data of sgd-ref: {kind}",
@@ -291,7 +294,7 @@ def _index() -> Json:
     file = _object(
         {
             "path": {"type": "string", "pattern": "^[^/\\\\].*\\.json$"},
-            "tier": {"enum": [SMOKE, STANDARD]},
+            "tier": {"enum": [FIRST, SMOKE, STANDARD, PARTS]},
             "kind": {"enum": [TRAJECTORY, STAGE, SCHEDULE, REJECTION, DEVIATION, SCHEMA]},
             "cases": COUNT,
             "bytes": COUNT,
@@ -307,7 +310,7 @@ def _index() -> Json:
                 "data_version": VERSION,
                 "definition_version": VERSION,
                 "generator": {"const": GENERATOR},
-                "tiers": _object({SMOKE: counts, STANDARD: counts, FULL: counts}),
+                "tiers": _object(dict.fromkeys((FIRST, SMOKE, STANDARD, FULL, PARTS), counts)),
                 "files": _list(file, minItems=1),
             }
         ),

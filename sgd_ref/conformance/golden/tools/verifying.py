@@ -16,7 +16,7 @@ from sgd_ref.conformance.golden.content.schedules import rates
 from sgd_ref.conformance.golden.content.stages import replayed
 from sgd_ref.conformance.golden.format.document import HASH, content_hash, file_hash
 from sgd_ref.conformance.golden.format.entries import entry_from_json, entry_to_json
-from sgd_ref.conformance.golden.format.location import SMOKE_PATH, data_files, id_of
+from sgd_ref.conformance.golden.format.location import FIRST_PATH, data_files, id_of
 from sgd_ref.conformance.golden.format.schemas import (
     INDEX,
     REJECTION,
@@ -194,7 +194,7 @@ def replay_problems(path: str, document: Json) -> Iterator[str]:
     kind = kind_of(path, document)
     for entry in document["entries"]:
         try:
-            lines = list(_replayed(kind, entry, path == SMOKE_PATH))
+            lines = list(_replayed(kind, entry, path == FIRST_PATH))
         except Exception as error:
             lines = [f"it cannot be replayed: {type(error).__name__}: {error}"]
         for line in lines:

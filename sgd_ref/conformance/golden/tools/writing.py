@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from sgd_ref.conformance.cases import first
 from sgd_ref.conformance.cases.axes import AXES
 from sgd_ref.conformance.cases.case import Case
-from sgd_ref.conformance.golden.content import first_cases, resume, sentences, standard
+from sgd_ref.conformance.cases.rows import smoke_ids
+from sgd_ref.conformance.golden.content import resume, sentences, standard
 from sgd_ref.conformance.golden.content.deviations import deviation_entries, exposed
 from sgd_ref.conformance.golden.content.rejections import rejection_entries
 from sgd_ref.conformance.golden.content.schedules import schedule_entries
@@ -25,11 +27,13 @@ from sgd_ref.conformance.golden.format.document import (
     laid_out,
 )
 from sgd_ref.conformance.golden.format.entries import Entry, entry_to_json, made
-from sgd_ref.conformance.golden.format.location import SCHEMA_FOLDER, SMOKE_PATH
+from sgd_ref.conformance.golden.format.location import FIRST_PATH, SCHEMA_FOLDER
 from sgd_ref.conformance.golden.format.schemas import (
     DEVIATION,
+    FIRST,
     FULL,
     INDEX,
+    PARTS,
     REJECTION,
     SCHEDULE,
     SCHEMA,
@@ -44,14 +48,17 @@ from sgd_ref.conformance.published import INDEX_PATH
 
 SENTENCES_PATH = f"resume/{sentences.NAME}.json"
 
+MEMBERS = {FIRST: (FIRST,), SMOKE: (SMOKE,), STANDARD: (SMOKE, STANDARD), PARTS: (PARTS,)}
+"""For each tier those of its files."""
+
 LEVELS = {TRAJECTORY: 4, STAGE: 3, SCHEMA: 9}
 """How many levels of a file of each kind have one part a line; two of the others."""
 
 
 def trajectory_cases() -> dict[str, list[Case]]:
     """Return the cases of each file of trajectories, which is little work."""
-    plain = {SMOKE_PATH: list(first_cases.smoke_cases())}
-    resumed = {f"resume/{group}.json": cases for group, cases in resume.grouped(plain[SMOKE_PATH]).items()}
+    plain = {FIRST_PATH: list(first.first_cases())}
+    resumed = {f"resume/{group}.json": cases for group, cases in resume.grouped(plain[FIRST_PATH]).items()}
     resumed[SENTENCES_PATH] = list(sentences.sentence_cases())
     return {**plain, **resumed, **{standard.path_of(case): [case] for case in standard.standard_cases()}}
 
@@ -59,24 +66,33 @@ def trajectory_cases() -> dict[str, list[Case]]:
 def other_documents() -> Iterator[tuple[str, Json]]:
     """Yield path and document of each file that has no trajectories, which is little work."""
     for path, entries in stage_entries():
-        yield path, document(STAGE, STANDARD, entries)
+        yield path, document(STAGE, PARTS, entries)
     for path, entries in schedule_entries():
-        yield path, document(SCHEDULE, STANDARD, entries)
-    yield "rejections.json", document(REJECTION, STANDARD, rejection_entries())
-    yield "deviations.json", document(DEVIATION, STANDARD, deviation_entries())
+        yield path, document(SCHEDULE, PARTS, entries)
+    yield "rejections.json", document(REJECTION, PARTS, rejection_entries())
+    yield "deviations.json", document(DEVIATION, PARTS, deviation_entries())
     yield from schema_files()
 
 
 def trajectory_document(path: str, cases: Iterable[Case]) -> Json:
     """Return a file of trajectories, which takes a fraction of a second a case."""
-    entries = [entry_to_json(_entry(path, case), with_decimals=path == SMOKE_PATH) for case in cases]
-    return document(TRAJECTORY, SMOKE if path == SMOKE_PATH else STANDARD, entries)
+    entries = [entry_to_json(_entry(path, case), with_decimals=path == FIRST_PATH) for case in cases]
+    return document(TRAJECTORY, _tier(path, entries), entries)
+
+
+def _tier(path: str, entries: Sequence[Json]) -> str:
+    if path == FIRST_PATH:
+        return FIRST
+    if not path.startswith("standard/"):
+        return PARTS
+    is_smoke = all(entry["case"]["id"] in smoke_ids() for entry in entries)
+    return SMOKE if is_smoke else STANDARD
 
 
 def _entry(path: str, case: Case) -> Entry:
     if path.startswith("standard/"):
         return made(case, standard.source_of(case))
-    entry = made(case, (sentences if path == SENTENCES_PATH else first_cases).__name__)
+    entry = made(case, (sentences if path == SENTENCES_PATH else first).__name__)
     # Small cases are not in the kill matrix: what their stored bounds reject is found here.
     return replace(entry, case=replace(case, exposes=exposed(entry)))
 
@@ -99,7 +115,7 @@ def index_of(contents: Mapping[str, bytes], documents: Mapping[str, Json]) -> Js
     listed = [
         {
             "path": path,
-            "tier": documents[path].get("tier", STANDARD),
+            "tier": documents[path].get("tier", PARTS),
             "kind": kind_of(path, documents[path]),
             "cases": len(documents[path].get("entries", ())),
             "bytes": len(content),
@@ -109,11 +125,11 @@ def index_of(contents: Mapping[str, bytes], documents: Mapping[str, Json]) -> Js
     ]
     tiers = {
         tier: {
-            "files": sum(file["tier"] == tier for file in listed),
-            "cases": sum(file["cases"] for file in listed if file["tier"] == tier),
-            "bytes": sum(file["bytes"] for file in listed if file["tier"] == tier),
+            "files": sum(file["tier"] in members for file in listed),
+            "cases": sum(file["cases"] for file in listed if file["tier"] in members),
+            "bytes": sum(file["bytes"] for file in listed if file["tier"] in members),
         }
-        for tier in (SMOKE, STANDARD)
+        for tier, members in MEMBERS.items()
     }
     generated = {"files": 0, "cases": math.prod(len(values) for values in AXES.values()), "bytes": 0}
     return {

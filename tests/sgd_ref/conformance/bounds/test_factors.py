@@ -28,7 +28,7 @@ ABLATIONS = [
     # Without the rate as part of the same number.
     ("for x in products)), late\n    )", "for x in products))\n    )"),
 ]
-TELLING = "float16/nesterov/exclusion/global_clipnorm/none/3/dynamic/restarts/sparse/ordinary/dyadic"
+TELLING = "axes/float16/nesterov/exclusion/global_clipnorm/accumulation-3/dynamic/restarts/sparse"
 
 
 @pytest.mark.parametrize(("old", "new"), ABLATIONS)

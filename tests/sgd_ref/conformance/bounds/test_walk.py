@@ -123,7 +123,7 @@ def test_state_that_is_not_reported_is_followed(quantity: str) -> None:
 
 def test_hidden_state_is_wider_than_what_is_reported() -> None:
     name = "hidden-float32"
-    case = STANDARD["float16/momentum/none/none/none/none/none/constant/dense/ordinary/dyadic"]
+    case = STANDARD["axes/float16/momentum"]
     observed = FAITHFUL[name].run(case)
     assert violation(case, observed) is not None
     assert violation(case, observed, is_state_hidden=True) is None

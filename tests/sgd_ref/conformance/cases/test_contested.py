@@ -13,7 +13,8 @@ import pytest
 from sgd_ref import SparseRows
 from sgd_ref.arithmetic.formats import BFLOAT16, Array
 from sgd_ref.conformance import Case, LossScaling, State, cases, check
-from sgd_ref.conformance.cases.catalogue import PLAINEST, make_case
+from sgd_ref.conformance.cases.axes import PLAINEST
+from sgd_ref.conformance.cases.catalogue import make_case
 from sgd_ref.conformance.cases.contested import QUESTIONS, contested
 from sgd_ref.conformance.trajectories import reference
 

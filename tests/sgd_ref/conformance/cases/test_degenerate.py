@@ -10,7 +10,8 @@ import pytest
 
 from sgd_ref import SparseRows
 from sgd_ref.conformance import Case, LossScaling
-from sgd_ref.conformance.cases.catalogue import PLAINEST, make_case
+from sgd_ref.conformance.cases.axes import PLAINEST
+from sgd_ref.conformance.cases.catalogue import make_case
 from sgd_ref.conformance.cases.degenerate import refuse_degenerate
 
 PLAIN = make_case(PLAINEST)

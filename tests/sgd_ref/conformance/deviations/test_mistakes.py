@@ -31,17 +31,17 @@ QUICK = 150
 """Pairs of a mistake and a case that are run without ``--sweep``."""
 
 TELLING = (
-    "mixed/nesterov/exclusion/clipvalue/overwrite/3/dynamic/polynomial/sparse/subnormal/dyadic",
-    "float32/momentum/decay/clipnorm/averages/2/fixed/piecewise/missing/special/decimal",
-    "float32/plain/decay/global_clipnorm/overwrite/none/dynamic/exponential/missing/subnormal/decimal",
+    "axes/mixed/nesterov/exclusion/clipvalue/overwrite/accumulation-3/dynamic/polynomial/sparse/subnormal",
+    "axes/momentum/decay/clipnorm/averages/accumulation-2/fixed/piecewise/missing/special/decimal",
+    "axes/decay/global_clipnorm/overwrite/dynamic/exponential/missing/subnormal/decimal",
     "named/resumed-in-mid-training-float64",
-    "float16/nesterov/none/global_clipnorm/averages/2/none/cosine/dense/subnormal/decimal",
-    "mixed/nesterov/decay/none/averages/3/fixed-96/restarts/sparse/special/decimal",
+    "axes/float16/nesterov/global_clipnorm/averages/accumulation-2/cosine/subnormal/decimal",
+    "axes/mixed/nesterov/decay/averages/accumulation-3/fixed-96/restarts/sparse/special/decimal",
     "named/one-nan-under-loss-scaling-float32",
-    "float16/momentum/none/global_clipnorm/overwrite/2/fixed/constant/dense/special/decimal",
+    "axes/float16/momentum/global_clipnorm/overwrite/accumulation-2/fixed/special/decimal",
     "named/part-of-a-name-excluded-float32",
-    "float32/momentum/none/none/none/none/none/callable/dense/ordinary/dyadic",
-    "float16/plain/decay/clipvalue/averages/3/none/inverse_time/missing/ordinary/dyadic",
+    "axes/momentum/callable",
+    "axes/float16/decay/clipvalue/averages/accumulation-3/inverse_time/missing",
     "named/signed-zeros",
     "named/thirteenth-restart",
     "exact/staircase/float32",
@@ -65,7 +65,7 @@ DAMAGED = {
     "summed-in-place": (
         "named/mean-of-three",
         "named/missing-within-a-window-float32",
-        "float16/plain/decay/clipvalue/averages/3/none/inverse_time/missing/ordinary/dyadic",
+        "axes/float16/decay/clipvalue/averages/accumulation-3/inverse_time/missing",
     ),
     "decayed-in-place": (
         "named/every-variable-excluded",

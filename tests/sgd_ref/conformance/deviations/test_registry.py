@@ -25,8 +25,8 @@ from sgd_ref.conformance.trajectories.comparison import compare, equal_bits
 SHOWN_BY = {
     "subnormals-flushed": "named/scale-stays-normal",
     "count-wraps": "named/count-above-the-integers-of-32-bits",
-    "rate-frozen": "float32/momentum/none/none/none/none/none/callable/dense/ordinary/dyadic",
-    "rate-not-rounded": "float64/momentum/none/none/none/2/none/callable/dense/ordinary/decimal",
+    "rate-frozen": "axes/momentum/callable",
+    "rate-not-rounded": "axes/float64/momentum/accumulation-2/callable/decimal",
     "restart-missed": "named/thirteenth-restart",
     "quotient-in-float32": "named/single-precision-restart",
     "quotient-by-reciprocal": "named/single-precision-restart",
@@ -39,55 +39,43 @@ SHOWN_BY = {
     "overwrite-blends": "named/overwrite-not-due",
     "average-by-difference": "named/overwrite-not-due",
     "averages-fused": "named/float64-settings",
-    "half-averages-with-float32-momentum": (
-        "float16/plain/none/none/averages/none/none/piecewise/missing/ordinary/dyadic"
-    ),
+    "half-averages-with-float32-momentum": ("axes/float16/averages/piecewise/missing"),
     "accumulator-kept-without-gradient": "named/missing-on-update-call",
     "accumulator-used-without-gradient": "named/missing-on-update-call",
     "accumulator-reset-by-multiplication": "named/averages-while-accumulating",
     "mean-by-reciprocal": "named/mean-of-three",
     "bfloat16-mean-by-reciprocal": (
-        "bfloat16/plain/exclusion/clipvalue/overwrite/3/none/piecewise/dense/special/dyadic"
+        "axes/bfloat16/exclusion/clipvalue/overwrite/accumulation-3/piecewise/special"
     ),
     "unscale-with-rate": "named/unscale-by-three",
     "unscale-by-reciprocal": "named/unscale-by-three",
-    "float16-unscale-by-reciprocal": (
-        "float16/nesterov/decay/none/none/none/fixed-96/piecewise/missing/ordinary/decimal"
-    ),
-    "single-unscale-by-reciprocal": (
-        "float32/momentum/none/none/none/none/fixed-96/constant/dense/ordinary/dyadic"
-    ),
-    "bfloat16-unscale-by-reciprocal": (
-        "bfloat16/plain/none/clipvalue/none/none/fixed-96/constant/sparse/ordinary/dyadic"
-    ),
+    "float16-unscale-by-reciprocal": ("axes/float16/nesterov/decay/fixed-96/piecewise/missing/decimal"),
+    "single-unscale-by-reciprocal": ("axes/momentum/fixed-96"),
+    "bfloat16-unscale-by-reciprocal": ("axes/bfloat16/clipvalue/fixed-96/sparse"),
     "unscale-in-dtype-of-gradient": "named/large-scale-of-half-gradients",
     "quotient-in-dtype-of-gradient": "named/half-gradient-of-a-wider-variable",
-    "wide-unscaled-gradients": (
-        "bfloat16/plain/none/clipnorm/overwrite/none/dynamic/restarts/missing/ordinary/decimal"
-    ),
+    "wide-unscaled-gradients": ("axes/bfloat16/clipnorm/overwrite/dynamic/restarts/missing/decimal"),
     "scale-without-limits": "named/scale-stays-finite",
-    "scalar-gradients-in-float32": (
-        "bfloat16/nesterov/none/clipvalue/none/none/none/constant/dense/ordinary/dyadic"
-    ),
+    "scalar-gradients-in-float32": ("axes/bfloat16/nesterov/clipvalue"),
     "rows-merged-late": "named/sparse-rows-are-unscaled",
     "rows-clipped-one-by-one": "named/duplicate-rows-are-added-before-clipping",
     "clipping-through-float32": "named/float64-settings",
     "clipnorm-by-reciprocal": "named/clipping-without-need",
     "clipnorm-by-one-factor": "named/clipping-without-need",
-    "clipnorm-not-rounded": "mixed/momentum/none/clipnorm/none/none/none/inverse_time/dense/ordinary/decimal",
+    "clipnorm-not-rounded": "axes/mixed/momentum/clipnorm/inverse_time/decimal",
     "global-clipnorm-not-rounded": (
-        "float16/momentum/none/global_clipnorm/overwrite/2/fixed/constant/dense/special/decimal"
+        "axes/float16/momentum/global_clipnorm/overwrite/accumulation-2/fixed/special/decimal"
     ),
     "global-clip-with-rate": "named/missing-under-global-norm-float16",
-    "norm-of-half-norms": "mixed/plain/none/global_clipnorm/none/none/fixed/cosine/dense/ordinary/decimal",
+    "norm-of-half-norms": "axes/mixed/global_clipnorm/fixed/cosine/decimal",
     "norm-summed-in-another-order": "named/squares-overflow",
     "norm-of-rounded-squares": "named/squares-overflow",
     "exclusion-by-pattern": "named/exclusion-is-a-substring",
     "zero-decay-skipped": "named/infinite-weight-without-decay",
-    "decay-by-one-factor": "float32/plain/exclusion/none/none/2/none/callable/dense/ordinary/decimal",
+    "decay-by-one-factor": "axes/exclusion/accumulation-2/callable/decimal",
     "decay-factor-in-single": "named/float64-settings",
     "decay-fused": "named/float64-settings",
-    "decay-reassociated": "float32/plain/exclusion/none/none/2/none/callable/dense/ordinary/decimal",
+    "decay-reassociated": "axes/exclusion/accumulation-2/callable/decimal",
     "update-fused": "named/float64-settings",
     "update-in-fused-steps": "named/nesterov-adds-once",
     "half-update-in-blocks": "named/update-below-half-a-unit",

@@ -27,14 +27,12 @@ from sgd_ref.optimizer import SGD
 ALL = tuple(DEVIATIONS)
 FEW = ("norm-summed-in-another-order", "update-fused", "subnormals-flushed", "scale-without-limits")
 
-EVERYTHING_ON = (
-    "float32/plain/decay/global_clipnorm/overwrite/none/dynamic/exponential/missing/subnormal/decimal"
-)
-ACCUMULATING = "float32/momentum/decay/none/averages/2/fixed/callable/missing/special/dyadic"
-CLIPPING = "float32/momentum/none/clipnorm/none/none/none/constant/dense/ordinary/dyadic"
-CLIPPING_GLOBALLY = "float32/momentum/none/global_clipnorm/none/none/none/constant/dense/ordinary/dyadic"
-DECAYING = "float64/momentum/decay/none/overwrite/none/fixed/piecewise/dense/ordinary/dyadic"
-COSINE = "float32/momentum/none/none/none/none/none/cosine/dense/ordinary/dyadic"
+EVERYTHING_ON = "axes/decay/global_clipnorm/overwrite/dynamic/exponential/missing/subnormal/decimal"
+ACCUMULATING = "axes/momentum/decay/averages/accumulation-2/fixed/callable/missing/special"
+CLIPPING = "axes/momentum/clipnorm"
+CLIPPING_GLOBALLY = "axes/momentum/global_clipnorm"
+DECAYING = "axes/float64/momentum/decay/overwrite/fixed/piecewise"
+COSINE = "axes/momentum/cosine"
 
 
 @cache
@@ -176,7 +174,7 @@ def test_schedules_are_not_more_units_off_than_the_case_allows(is_reported: bool
 
 
 def test_a_learning_rate_that_is_not_a_number_is_explained() -> None:
-    case = standard_cases()["float32/nesterov/none/clipnorm/averages/3/none/polynomial/dense/special/decimal"]
+    case = standard_cases()["axes/nesterov/clipnorm/averages/accumulation-3/polynomial/special/decimal"]
     observed = deviating(case, "polynomial-remainder-fused")
     assert any(math.isnan(record["learning_rate"]) for record in observed[:-1])
     for trajectory in (observed, without(observed, "learning_rate")):

@@ -15,11 +15,11 @@ from sgd_ref.conformance.faithful.combined import ChainOfTransformations, LoopOf
 from sgd_ref.conformance.trajectories import reference
 from sgd_ref.optimizer import SGD
 
-MOMENTUM = "float32/momentum/none/none/none/none/none/constant/dense/ordinary/dyadic"
-SUBNORMAL = "float32/momentum/none/none/none/none/none/constant/dense/subnormal/dyadic"
-DECAYING = "float32/momentum/decay/none/none/none/none/constant/dense/ordinary/dyadic"
-FROZEN = "mixed/plain/exclusion/none/none/2/none/callable/dense/ordinary/decimal"
-CLIPPING = "float32/momentum/none/clipnorm/none/none/none/constant/dense/ordinary/dyadic"
+MOMENTUM = "axes/momentum"
+SUBNORMAL = "axes/momentum/subnormal"
+DECAYING = "axes/momentum/decay"
+FROZEN = "axes/mixed/exclusion/accumulation-2/callable/decimal"
+CLIPPING = "axes/momentum/clipnorm"
 
 
 def case_of(case_id: str) -> Case:

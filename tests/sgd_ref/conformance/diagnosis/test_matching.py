@@ -14,7 +14,7 @@ from sgd_ref.conformance.trajectories import reference
 BY_ID = {case.id: case for case in cases()}
 CALLABLE = BY_ID["exact/callable/float32"]
 DECAY = BY_ID["exact/momentum-and-decay/float64"]
-ORDINARY = BY_ID["float32/momentum/none/none/none/none/none/callable/dense/ordinary/dyadic"]
+ORDINARY = BY_ID["axes/momentum/callable"]
 
 
 def wrong(*names: str) -> Trajectory:

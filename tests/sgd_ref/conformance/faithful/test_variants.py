@@ -33,23 +33,23 @@ OVERFLOWING = {
 
 # On these, no two variants have the same bits, and none has those of the reference.
 TELLING = (
-    "mixed/nesterov/decay/none/averages/3/fixed-96/restarts/sparse/special/decimal",
-    "float64/momentum/decay/clipnorm/averages/none/dynamic/constant/missing/special/decimal",
-    "mixed/plain/decay/global_clipnorm/averages/3/dynamic/callable/sparse/subnormal/dyadic",
-    "float16/momentum/none/global_clipnorm/overwrite/2/fixed/constant/dense/special/decimal",
-    "mixed/momentum/decay/clipnorm/averages/2/none/exponential/missing/ordinary/decimal",
-    "bfloat16/plain/exclusion/clipvalue/overwrite/3/none/piecewise/dense/special/dyadic",
-    "float32/momentum/none/global_clipnorm/none/none/none/constant/dense/ordinary/dyadic",
-    "float32/momentum/none/none/none/none/fixed-96/constant/dense/ordinary/dyadic",
-    "float32/momentum/none/none/none/none/none/constant/sparse/ordinary/dyadic",
+    "axes/mixed/nesterov/decay/averages/accumulation-3/fixed-96/restarts/sparse/special/decimal",
+    "axes/float64/momentum/decay/clipnorm/averages/dynamic/missing/special/decimal",
+    "axes/mixed/decay/global_clipnorm/averages/accumulation-3/dynamic/callable/sparse/subnormal",
+    "axes/float16/momentum/global_clipnorm/overwrite/accumulation-2/fixed/special/decimal",
+    "axes/mixed/momentum/decay/clipnorm/averages/accumulation-2/exponential/missing/decimal",
+    "axes/bfloat16/exclusion/clipvalue/overwrite/accumulation-3/piecewise/special",
+    "axes/momentum/global_clipnorm",
+    "axes/momentum/fixed-96",
+    "axes/momentum/sparse",
 )
 
 
 # What the standard cases do not have: a scale, a common norm and special values; infinite velocities.
 SPECIAL = (
-    "float32/momentum/decay/global_clipnorm/averages/none/fixed-96/constant/dense/special/decimal",
-    "float16/nesterov/exclusion/clipnorm/overwrite/none/fixed-96/callable/dense/special/decimal",
-    "float64/nesterov/decay/none/averages/3/fixed/constant/missing/special/decimal",
+    "axes/momentum/decay/global_clipnorm/averages/fixed-96/special/decimal",
+    "axes/float16/nesterov/exclusion/clipnorm/overwrite/fixed-96/callable/special/decimal",
+    "axes/float64/nesterov/decay/averages/accumulation-3/fixed/missing/special/decimal",
 )
 
 
@@ -177,8 +177,8 @@ def test_no_two_variants_are_the_same_and_none_is_the_reference() -> None:
 
 
 RESUMED = (
-    "mixed/nesterov/decay/none/averages/3/none/inverse_time/dense/ordinary/decimal",
-    "mixed/momentum/decay/clipnorm/averages/2/none/exponential/missing/ordinary/decimal",
+    "axes/mixed/nesterov/decay/averages/accumulation-3/inverse_time/decimal",
+    "axes/mixed/momentum/decay/clipnorm/averages/accumulation-2/exponential/missing/decimal",
 )
 
 
@@ -219,7 +219,7 @@ def test_the_state_is_what_is_reported_unless_it_is_declared_to_be_wider(name: s
 
 
 def test_rates_in_double_are_reported_so() -> None:
-    case = standard_cases()["float64/momentum/none/none/none/2/none/callable/dense/ordinary/decimal"]
+    case = standard_cases()["axes/float64/momentum/accumulation-2/callable/decimal"]
     rates = [record["learning_rate"] for record in FAITHFUL["rate-in-double"].run(case)]
     assert rates == list(case.learning_rate_calls or ())
     assert [record["learning_rate"] for record in expected(case.id)] != rates

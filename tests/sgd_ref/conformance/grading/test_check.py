@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from sgd_ref.conformance import Case, Profile, Report, Unsupported, Verdict, cases, check
-from sgd_ref.conformance.cases.catalogue import PLAINEST, make_case
+from sgd_ref.conformance.cases.axes import PLAINEST
+from sgd_ref.conformance.cases.catalogue import make_case
 from sgd_ref.conformance.cases.contested import contested
 from sgd_ref.conformance.deviations import compose
 from sgd_ref.conformance.grading.check import grade

@@ -15,8 +15,8 @@ from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Arra
 from sgd_ref.arithmetic.rounded import convert, promoted, setting
 from sgd_ref.base import variables
 from sgd_ref.conformance.cases.case import Case
+from sgd_ref.conformance.cases.first import first_cases
 from sgd_ref.conformance.golden.content.bounds import first_outside
-from sgd_ref.conformance.golden.content.first_cases import smoke_cases
 from sgd_ref.conformance.golden.content.resume import grouped
 from sgd_ref.conformance.golden.content.schedules import VECTORS, Vector, rates
 from sgd_ref.conformance.golden.content.sentences import NAME, above_tie, sentence_cases
@@ -189,7 +189,7 @@ def test_the_answer_of_the_reference_is_inside_of_its_bounds(name: str) -> None:
 def test_ids_are_those_of_no_other_case_and_the_file_is_written() -> None:
     written = trajectory_cases()[SENTENCES_PATH]
     assert [case_to_json(case) for case in written] == [case_to_json(case) for case in CASES.values()]
-    others: list[Case] = [case for cases in grouped(smoke_cases()).values() for case in cases]
+    others: list[Case] = [case for cases in grouped(first_cases()).values() for case in cases]
     ids = [case.id for case in (*others, *written)]
     assert len(set(ids)) == len(ids)
 

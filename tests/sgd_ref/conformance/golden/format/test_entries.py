@@ -10,7 +10,7 @@ import pytest
 
 from sgd_ref.arithmetic.formats import FORMATS
 from sgd_ref.arithmetic.rounded import convert
-from sgd_ref.conformance.golden.content.first_cases import smoke_cases
+from sgd_ref.conformance.cases.first import first_cases
 from sgd_ref.conformance.golden.content.stages import special_values
 from sgd_ref.conformance.golden.format.document import DEFINITION_VERSION, content_hash
 from sgd_ref.conformance.golden.format.entries import Entry, decimals, entry_from_json, entry_to_json
@@ -72,7 +72,7 @@ def test_every_entry_has_its_hash_and_its_provenance(places: list[Place]) -> Non
 
 
 def test_smoke_cases_are_small_and_stand_for_every_dtype_and_feature() -> None:
-    cases = list(smoke_cases())
+    cases = list(first_cases())
     assert all(variable.size <= 4 for case in cases for variable in case.variables)
     dtypes = {variable.dtype for case in cases for variable in case.variables}
     assert dtypes == set(FORMATS)
@@ -81,4 +81,4 @@ def test_smoke_cases_are_small_and_stand_for_every_dtype_and_feature() -> None:
 
 
 def test_the_smoke_tier_fits_into_a_program(contents: dict[str, bytes]) -> None:
-    assert len(contents["smoke.json"]) < 100_000
+    assert len(contents["first.json"]) < 100_000

@@ -22,7 +22,7 @@ from sgd_ref.conformance.golden.format.schemas import (
 from sgd_ref.conformance.protocol.encoding import Json
 
 EXAMPLES = {
-    TRAJECTORY: "smoke.json",
+    TRAJECTORY: "first.json",
     STAGE: "stages/norm.json",
     SCHEDULE: "schedules/CosineDecay.json",
     REJECTION: "rejections.json",
@@ -113,7 +113,7 @@ def test_nothing_may_be_extra_or_missing(example: tuple[str, Json]) -> None:
     ],
 )
 def test_wrong_values_are_refused(path: tuple[Any, ...], value: Any, contents: dict[str, bytes]) -> None:
-    document = json.loads(contents["smoke.json"])
+    document = json.loads(contents["first.json"])
     assert valid(TRAJECTORY, document)
     target: Any = document
     for part in path[:-1]:

@@ -18,7 +18,7 @@ from sgd_ref.conformance.protocol.encoding import Json
 @pytest.fixture
 def entry(places: list[Place]) -> Json:
     """One small trajectory, which may be changed."""
-    found = next(place.entry for place in places if place.entry.get("case", {}).get("id") == "smoke/plain")
+    found = next(place.entry for place in places if place.entry.get("case", {}).get("id") == "first/plain")
     return copy.deepcopy(found)
 
 

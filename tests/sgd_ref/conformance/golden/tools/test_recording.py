@@ -12,9 +12,9 @@ from jsonschema import Draft202012Validator
 
 from sgd_ref import conformance
 from sgd_ref.conformance.cases.case import Case, Record
+from sgd_ref.conformance.cases.first import first_cases
 from sgd_ref.conformance.deviations import DEVIATIONS
 from sgd_ref.conformance.faithful import FAITHFUL
-from sgd_ref.conformance.golden.content.first_cases import smoke_cases
 from sgd_ref.conformance.golden.format.schemas import RECORDING, schemas
 from sgd_ref.conformance.trajectories import reference
 
@@ -22,7 +22,7 @@ FUSED = FAITHFUL["every-product-fused"]
 MISTAKE = DEVIATIONS["rate-outside-velocity"]
 CASES = [
     case
-    for case in smoke_cases()
+    for case in first_cases()
     if case.id.split("/")[1] in ("plain", "momentum", "clipvalue", "loss-scale")
 ]
 
@@ -76,7 +76,7 @@ def test_a_faithful_change_is_within_the_bounds(recorded: Path) -> None:
 def test_a_mistake_has_a_place_and_a_name(recorded: Path, exact: bool) -> None:
     report = conformance.compare_recorded(mistaken, recorded, exact)
     assert not report.ok
-    verdict = report.verdicts["smoke/momentum"]
+    verdict = report.verdicts["first/momentum"]
     assert verdict.grade == "diverges"
     assert verdict.difference is not None
     assert verdict.difference.quantity in ("variables", "velocities")
@@ -88,11 +88,11 @@ def test_another_optimizer_than_the_documented_one_can_be_recorded_bit_by_bit(tm
     path = tmp_path / "mine.json"
     conformance.record(mistaken, path, CASES)
     bounds = {entry["case"]["id"]: entry["bounds"] for entry in json.loads(path.read_bytes())["entries"]}
-    assert bounds["smoke/momentum"] is None
-    assert bounds["smoke/plain"] is not None
+    assert bounds["first/momentum"] is None
+    assert bounds["first/plain"] is not None
     assert conformance.compare_recorded(mistaken, path).ok
     report = conformance.compare_recorded(reference.run, path, exact=False)
-    assert report.verdicts["smoke/momentum"].grade == "diverges"
+    assert report.verdicts["first/momentum"].grade == "diverges"
 
 
 def test_what_is_not_reported_is_not_compared_and_what_was_must_be(tmp_path: Path, recorded: Path) -> None:
@@ -103,7 +103,7 @@ def test_what_is_not_reported_is_not_compared_and_what_was_must_be(tmp_path: Pat
     assert grades(conformance.compare_recorded(FUSED.run, path, exact=False)) == {"exact", "rounding"}
     report = conformance.compare_recorded(variables_only, recorded)
     assert grades(report) == {"error"}
-    assert "record 0 must have the key 'iterations'" in report.verdicts["smoke/plain"].message
+    assert "record 0 must have the key 'iterations'" in report.verdicts["first/plain"].message
 
 
 def test_recordings_follow_their_schema(tmp_path: Path, recorded: Path) -> None:
@@ -115,7 +115,7 @@ def test_recordings_follow_their_schema(tmp_path: Path, recorded: Path) -> None:
 
 
 def test_golden_files_can_be_compared_with(golden: Path) -> None:
-    assert conformance.compare_recorded(reference.run, golden / "smoke.json").ok
+    assert conformance.compare_recorded(reference.run, golden / "first.json").ok
 
 
 def test_unsupported_cases_are_left_out(tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ def test_an_answer_that_is_no_trajectory(recorded: Path, tmp_path: Path, answer:
     report = conformance.compare_recorded(run, recorded)
     assert grades(report) == {"error"}
     if not isinstance(answer, BaseException):
-        with pytest.raises(ValueError, match="run must answer with a trajectory of the case smoke/plain"):
+        with pytest.raises(ValueError, match="run must answer with a trajectory of the case first/plain"):
             conformance.record(run, tmp_path / "other.json", CASES)
         assert not (tmp_path / "other.json").exists()
 
@@ -163,7 +163,7 @@ def test_bad_arguments(tmp_path: Path) -> None:
         conformance.record(3, path)
     with pytest.raises(TypeError, match="run must be a function from a case to a trajectory, got 3"):
         conformance.compare_recorded(3, path)
-    with pytest.raises(ValueError, match="cases must have distinct ids, got 'smoke/plain' twice"):
+    with pytest.raises(ValueError, match="cases must have distinct ids, got 'first/plain' twice"):
         conformance.record(reference.run, path, [CASES[0], CASES[0]])
     with pytest.raises(ValueError, match="cases must hold at least one case that run supports, got none"):
         conformance.record(reference.run, path, [])
@@ -180,7 +180,7 @@ def test_bad_arguments(tmp_path: Path) -> None:
         (lambda document: document["entries"][0].pop("sha256"), "'sha256'"),
         (
             lambda document: document["entries"][0]["expected"][0].update(calls=7),
-            "smoke/plain was changed, its hash is another one",
+            "first/plain was changed, its hash is another one",
         ),
     ],
 )

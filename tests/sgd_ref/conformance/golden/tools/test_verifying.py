@@ -142,9 +142,9 @@ def _flip_expected(entry: Json) -> None:
 
 
 def test_a_wrong_hash_of_an_entry_is_found(contents: dict[str, bytes]) -> None:
-    changed = _with(contents, "smoke.json", _flip_expected, rehash=False)
+    changed = _with(contents, "first.json", _flip_expected, rehash=False)
     assert list(verifying.content_problems(changed, parsed(changed))) == [
-        "smoke.json: smoke/plain has not the hash that it says"
+        "first.json: first/plain has not the hash that it says"
     ]
 
 
@@ -161,20 +161,20 @@ def test_a_second_entry_of_the_same_id_and_another_layout_are_found(contents: di
 
 
 def test_what_violates_a_schema_is_found(contents: dict[str, bytes]) -> None:
-    document = json.loads(contents["smoke.json"])
+    document = json.loads(contents["first.json"])
     document["entries"][0]["case"]["finalize"] = "no"
-    assert list(verifying.schema_problems({"smoke.json": document})) == [
-        "smoke.json: $.entries[0].case.finalize: 'no' is not of type 'boolean'"
+    assert list(verifying.schema_problems({"first.json": document})) == [
+        "first.json: $.entries[0].case.finalize: 'no' is not of type 'boolean'"
     ]
-    assert list(verifying.schema_problems({"smoke.json": {**document, "kind": "song"}})) == [
-        "smoke.json: there is no schema for the kind 'song'"
+    assert list(verifying.schema_problems({"first.json": {**document, "kind": "song"}})) == [
+        "first.json: there is no schema for the kind 'song'"
     ]
 
 
 @pytest.mark.parametrize(
     ("path", "words"),
     [
-        ("smoke.json", "smoke/plain expected call 1 variables of kernel: 1 of 4 elements differ"),
+        ("first.json", "first/plain expected call 1 variables of kernel: 1 of 4 elements differ"),
         ("standard/exact/plain-float16.json", "exact/plain/float16 expected call"),
     ],
 )
@@ -209,35 +209,35 @@ def test_a_rejection_that_the_reference_accepts_is_found(contents: dict[str, byt
 def test_bounds_without_the_expected_result_are_no_problem_but_other_contested_questions_are(
     contents: dict[str, bytes],
 ) -> None:
-    document = json.loads(contents["smoke.json"])
+    document = json.loads(contents["first.json"])
     document["entries"] = document["entries"][:1]
     document["entries"][0]["contested"] = ["what-ever"]
-    lines = list(verifying.replay_problems("smoke.json", document))
-    assert lines[0] == 'smoke/plain contested: ["what-ever"] became []'
+    lines = list(verifying.replay_problems("first.json", document))
+    assert lines[0] == 'first/plain contested: ["what-ever"] became []'
 
 
 def test_an_entry_that_cannot_be_read_is_a_problem_and_no_crash(contents: dict[str, bytes]) -> None:
-    document = json.loads(contents["smoke.json"])
+    document = json.loads(contents["first.json"])
     document["entries"] = document["entries"][:1]
     document["entries"][0]["case"]["variables"][0]["bits"] = "zz"
-    (line,) = verifying.replay_problems("smoke.json", document)
-    assert line.startswith("smoke/plain it cannot be replayed: ValueError: ")
+    (line,) = verifying.replay_problems("first.json", document)
+    assert line.startswith("first/plain it cannot be replayed: ValueError: ")
 
 
 def test_a_stale_case_and_stale_files_are_found(contents: dict[str, bytes]) -> None:
     documents = {path: json.loads(text) for path, text in contents.items() if path != "index.json"}
     assert list(verifying.stale_problems(documents)) == []
-    documents["smoke.json"]["entries"][0]["case"]["config"]["learning_rate"] = 0.25
+    documents["first.json"]["entries"][0]["case"]["config"]["learning_rate"] = 0.25
     del documents["resume/plain.json"]
     del documents["resume/momentum.json"]["entries"][0]
     documents["rejections.json"]["entries"][0]["reason"] = "Because."
-    documents["other.json"] = documents["smoke.json"]
+    documents["other.json"] = documents["first.json"]
     assert sorted(verifying.stale_problems(documents)) == [
         "other.json: stale, this version of sgd-ref does not write it",
         "rejections.json: stale, this version of sgd-ref writes another one",
         "resume/momentum.json: stale, this version of sgd-ref has other cases",
         "resume/plain.json: missing, this version of sgd-ref writes it",
-        "smoke.json: stale, smoke/plain case config learning_rate: 0.25 became 0.1",
+        "first.json: stale, first/plain case config learning_rate: 0.25 became 0.1",
     ]
 
 

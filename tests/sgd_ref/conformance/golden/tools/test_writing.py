@@ -58,7 +58,7 @@ def test_the_index_lists_all_files_with_their_lengths_and_hashes(contents: dict[
         assert file["bytes"] == len(contents[file["path"]])
         assert file["sha256"] == file_hash(contents[file["path"]])
     assert sum(map(len, contents.values())) < 20_000_000
-    assert index["tiers"]["smoke"] == {"files": 1, "cases": 13, "bytes": len(contents["smoke.json"])}
+    assert index["tiers"]["smoke"] == {"files": 1, "cases": 13, "bytes": len(contents["first.json"])}
     listed = [file for file in index["files"] if file["tier"] == "standard"]
     assert index["tiers"]["standard"]["cases"] == sum(file["cases"] for file in listed)
 

@@ -1,4 +1,4 @@
-"""The cases of the smoke tier: so small that a person can follow them, and a program can carry them along."""
+"""The first cases: so small that a person can follow them, and a program can carry them along."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Array
 from sgd_ref.conformance.cases.case import Case, LossScaling
 from sgd_ref.conformance.cases.named.building import PLAIN_CONFIG
-from sgd_ref.conformance.cases.numbers import Numbers, readonly
+from sgd_ref.conformance.cases.numbers import NumberStream, readonly
 from sgd_ref.gradients import SparseRows
 
 NAMES = ("kernel", "bias")
@@ -27,7 +27,7 @@ Place = tuple[int, int]
 
 @dataclass(frozen=True)
 class _Plan:
-    """What a case of the smoke tier is about."""
+    """What one of the first cases is about."""
 
     name: str
     notes: str
@@ -45,19 +45,19 @@ class _Plan:
     units: int = 0
 
 
-def smoke_cases() -> Iterator[Case]:
+def first_cases() -> Iterator[Case]:
     """Yield the cases, always the same.
 
-    >>> [case.id for case in smoke_cases()][:2]
-    ['smoke/plain', 'smoke/momentum']
+    >>> [case.id for case in first_cases()][:2]
+    ['first/plain', 'first/momentum']
     """
     for plan in _PLANS:
         yield _made(plan)
 
 
 def _made(plan: _Plan) -> Case:
-    identifier = f"smoke/{plan.name}"
-    numbers = Numbers(identifier)
+    # The text that the numbers were first drawn from.
+    numbers = NumberStream(f"smoke/{plan.name}")
     shapes = list(zip(SHAPES, plan.dtypes, strict=True))
     variables = [numbers.array(shape, dtype, 2.0) for shape, dtype in shapes]
     _place(variables[0], plan.weights)
@@ -71,7 +71,7 @@ def _made(plan: _Plan) -> Case:
             row.append(_form(plan, (call, position), readonly(gradient)))
         gradients.append(tuple(row))
     return Case(
-        id=identifier,
+        id=f"first/{plan.name}",
         config=PLAIN_CONFIG | plan.settings,
         names=NAMES,
         variables=tuple(readonly(variable) for variable in variables),
