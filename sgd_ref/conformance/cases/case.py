@@ -75,7 +75,7 @@ class Case:
     Attributes
     ----------
     id : str
-        Never changes its meaning.
+        Never changes its meaning. The numbers of a case are not drawn from it.
     config : dict
         What ``SGD.get_config()`` gives. The learning rate is a float, a schedule as
         ``{"class_name": ..., "config": {...}}``, or None where `learning_rate_calls` is given.
@@ -96,12 +96,13 @@ class Case:
     finalize : bool
         Whether ``finalize_variable_values`` follows the last call.
     features : dict of str to str
-        The value of each feature axis, such as ``{"momentum": "nesterov"}``.
+        The value of each feature axis, such as ``{"update": "nesterov"}``; None for a case that is no combination of them.
     learning_rate_units : int
         How many units in the last place of float32 an evaluation in float32 of the schedule of this
         case may be off.
     exposes : tuple of str
-        Names of the known deviations that diverge in this case; stated for the standard tier.
+        Names of known deviations that the case is for: the author of the case states them, and the audit of
+        the kit says whether they diverge in it. In golden data, all known deviations that diverge in it.
     notes : str
         What the case is for, with addresses where it stems from a known bug.
     kind : str

@@ -92,8 +92,8 @@ def test_id_of_the_full_tier_alone() -> None:
 
 
 def test_parts_of_several_ids_list_them(capsys: pytest.CaptureFixture[str]) -> None:
-    message = refused(capsys, "float32/momentum")
-    assert "CASE must be a part of one id, got 'float32/momentum', a part of " in message
+    message = refused(capsys, "axes/m")
+    assert "CASE must be a part of one id, got 'axes/m', a part of " in message
     assert f"\n  {MOMENTUM}\n" in message
     assert re.search(r"\n  and \d+ more\n", message)
     assert len(message.splitlines()) < 30

@@ -1,4 +1,4 @@
-"""The kill matrix: what it says is what is computed, and what the cases promise."""
+"""The kill matrix: what it says is what is computed."""
 
 from __future__ import annotations
 
@@ -8,12 +8,9 @@ import pytest
 
 from sgd_ref.conformance import cases
 from sgd_ref.conformance.audit import kill_matrix, kill_matrix_page
-from sgd_ref.conformance.cases.catalogue import standard_candidates
 from sgd_ref.conformance.cases.contested import contested
-from sgd_ref.conformance.cases.expectations import Entry, cover, read, with_exposed
-from sgd_ref.conformance.cases.named.building import floats, named_case
-from sgd_ref.conformance.deviations import DEVIATIONS
 from sgd_ref.conformance.faithful import FAITHFUL
+from sgd_ref.conformance.golden.content.kill_matrix import Outcome, read
 
 SHARE = {"deviations": 4, "faithful": 2}
 """Names that are computed anew without ``--sweep``, which takes all."""
@@ -27,7 +24,7 @@ ON_OPEN_GROUND = {
 """Deviations that answer a contested question otherwise, and do nothing else."""
 
 
-def kills(entry: Entry) -> set[str]:
+def kills(entry: Outcome) -> set[str]:
     open_ground = {case.id for case in cases() if contested(case)}
     return set(entry.exposing) - open_ground
 
@@ -70,41 +67,11 @@ def test_it_is_what_is_computed(part: str, find: Any, sweep: Any) -> None:
     names = sorted(read()[part])
     count = len(names) if sweep.complete else SHARE[part]
     for name in sweep.generator.choice(names, count, replace=False):
-        found, entry = find(str(name)), read()[part][name]
-        assert found == kill_matrix.Outcome(
-            str(name), entry.is_rejected, entry.exposing, entry.rounding, entry.noticing
-        )
+        assert find(str(name)) == read()[part][str(name)]
 
 
 def test_the_page_is_that_of_the_data() -> None:
     assert kill_matrix_page.PAGE.read_text(encoding="utf-8") == kill_matrix_page.page()
-
-
-def test_cases_state_what_they_expose() -> None:
-    for case in cases():
-        assert case.exposes
-        assert set(case.exposes) <= set(DEVIATIONS)
-    by_id = {case.id: case for case in cases()}
-    for name, entry in read()["deviations"].items():
-        assert all(name in by_id[case_id].exposes for case_id in entry.exposing)
-
-
-def test_a_case_that_exposes_nothing_is_refused() -> None:
-    idle = named_case("idle", "Nothing.", floats(1.0), lambda call: floats(0.5))
-    with pytest.raises(ValueError, match="case named/idle exposes no known deviation"):
-        with_exposed([*standard_candidates(), idle])
-
-
-def test_the_smoke_tier_covers_all_that_is_exposed() -> None:
-    uncontested = [case for case in cases() if not contested(case)]
-    exposed = {name for case in uncontested for name in case.exposes}
-    chosen = cover(uncontested)
-    assert {name for case in chosen for name in case.exposes} == exposed
-    assert {case.id for case in chosen} <= {case.id for case in cases("smoke")}
-    assert len(chosen) < len(uncontested) / 5
-    for case in chosen:
-        others = {name for other in chosen if other is not case for name in other.exposes}
-        assert len(others) <= len(exposed)
 
 
 def test_at_least_fifty_exact_cases() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from sgd_ref import SparseRows
 from sgd_ref.conformance import Case, LossScaling
+from sgd_ref.conformance.cases import degenerate
 from sgd_ref.conformance.cases.axes import PLAINEST
 from sgd_ref.conformance.cases.catalogue import make_case
 from sgd_ref.conformance.cases.degenerate import refuse_degenerate
@@ -92,6 +93,6 @@ def test_nearly_degenerate_cases_are_not(kind: str) -> None:
 
 
 def test_make_case_refuses_degenerate_cases(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sgd_ref.conformance.cases.degenerate.FEWEST_CALLS", 100)
+    monkeypatch.setattr(degenerate, "FEWEST_CALLS", 100)
     with pytest.raises(ValueError, match="is degenerate: it has 9 calls"):
         make_case(PLAINEST)

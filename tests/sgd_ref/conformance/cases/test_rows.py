@@ -1,0 +1,119 @@
+"""The rows of the catalogue: only appended, seeded by a stored text, and covering every pair."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from sgd_ref.conformance import cases
+from sgd_ref.conformance.cases import axes, catalogue, named, rows
+from sgd_ref.conformance.cases.axes import AXES, PLAINEST, every_pair, from_labels, label, pairs
+from sgd_ref.conformance.cases.case import Case
+from sgd_ref.conformance.cases.named.building import floats, named_case
+from sgd_ref.conformance.protocol.encoding import case_to_json
+
+
+@pytest.fixture
+def another_axis(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An axis more, in the midst of the others, while a test runs."""
+    more = {**dict(list(AXES.items())[:2]), "dampening": ("none", "0.5"), **dict(list(AXES.items())[2:])}
+    monkeypatch.setattr(axes, "AXES", more)
+    for module in (axes, rows):
+        plainest = {axis: values[0] for axis, values in more.items()}
+        monkeypatch.setattr(module, "PLAINEST", plainest)
+    rows.rows.cache_clear()
+    catalogue._standard.cache_clear()
+    yield
+    rows.rows.cache_clear()
+    catalogue._standard.cache_clear()
+
+
+def meanings(chosen: list[Case]) -> dict[str, str]:
+    """Return what each id stands for, without the features, which name the axes."""
+    documents = {case.id: case_to_json(case) for case in chosen}
+    return {
+        identifier: json.dumps({key: value for key, value in document.items() if key != "features"})
+        for identifier, document in documents.items()
+    }
+
+
+BEFORE = meanings(list(cases()))
+ROWS = rows.rows()
+
+
+def test_a_new_axis_renames_and_reshuffles_nothing(another_axis: None) -> None:
+    assert meanings(list(cases())) == BEFORE
+    assert {row.features["dampening"] for row in rows.rows()} == {"none"}
+
+
+def test_a_new_axis_appends_rows_until_every_pair_is_covered(another_axis: None) -> None:
+    appended = rows.missing_rows(rows.rows())
+    assert appended
+    assert {row.features["dampening"] for row in appended} == {"0.5"}
+    assert not {rows.case_id(row.features) for row in appended} & BEFORE.keys()
+    assert len({row.seed for row in (*ROWS, *appended)}) == len(ROWS) + len(appended)
+    assert all(row.seed.endswith("/0.5") for row in appended)
+    assert rows.missing_rows([*rows.rows(), *appended]) == []
+
+
+def test_every_pair_is_covered() -> None:
+    covered = set[object]().union(*(pairs(row.features) for row in ROWS))
+    assert covered >= {pair for features in every_pair() for pair in pairs(features)}
+    assert rows.missing_rows(ROWS) == []
+    assert rows.missing_rows(ROWS[:40]) != []
+
+
+def test_the_seed_of_a_case_is_stored_and_is_that_of_its_features() -> None:
+    for row in ROWS:
+        assert row.seed == rows.seed(row.features)
+        moved = catalogue.make_case(row.features, "another text")
+        assert (moved.id, moved.config) == (
+            rows.case_id(row.features),
+            catalogue.make_case(row.features).config,
+        )
+        assert moved.variables[0].tobytes() != catalogue.make_case(row.features).variables[0].tobytes()
+
+
+def test_labels_of_different_axes_differ() -> None:
+    labels = [label(axis, value) for axis, values in AXES.items() for value in values[1:]]
+    assert len(set(labels)) == len(labels)
+    for row in ROWS:
+        assert from_labels(rows.case_id(row.features).split("/")[1:]) in (row.features, None)
+    assert from_labels(["nesterov", "momentum"]) is None
+    assert from_labels(["nesterov", "unheard-of"]) is None
+
+
+def test_the_file_is_as_it_would_be_written() -> None:
+    assert rows.DATA.read_text(encoding="utf-8") == rows.to_text(ROWS, rows.smoke_ids())
+
+
+def test_features_that_do_not_exist_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"features\['update'\] must be one of .*, got 'sideways'"):
+        axes.complete({"update": "sideways"})
+    with pytest.raises(ValueError, match=r"features\['dampening'\] must be one of .*, got '0.5'"):
+        axes.complete({"dampening": "0.5"})
+
+
+def test_a_new_named_case_is_a_case_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Group:
+        @staticmethod
+        def cases() -> Iterator[Case]:
+            yield named_case("brand-new", "A case.", floats(1.0, 2.0), lambda call: floats(0.5, -0.25 * call))
+
+    monkeypatch.setattr(named, "GROUPS", (*named.GROUPS, Group))
+    named.named_cases.cache_clear()
+    catalogue._standard.cache_clear()
+    try:
+        assert cases()[-1].id == "named/brand-new"
+        assert len(cases()) == len(BEFORE) + 1
+    finally:
+        monkeypatch.undo()
+        named.named_cases.cache_clear()
+        catalogue._standard.cache_clear()
+
+
+def test_the_plainest_case_has_a_name() -> None:
+    assert rows.case_id(PLAINEST) == "axes/plain"
+    assert cases()[0].id == "axes/plain"
