@@ -1,4 +1,4 @@
-"""Rows that the catalogue lacks: ``python -m sgd_ref.conformance.audit.rows``, with ``--append`` to add them."""
+"""Rows that the catalogue lacks: ``python -m sgd_ref.conformance.audit.rows``, ``--append`` to add them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from sgd_ref.conformance.cases.rows import DATA, case_id, missing_rows, rows, sm
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the ids of the rows that pairs of values of any two axes still need; append them if asked to.
 
-    Exit status 1 if there are any and they were not appended. A row that was appended is for no known deviation
-    until its author says for which; the audit's promises then fail for it.
+    Exit status 1 if there are any and they were not appended. A row that was appended is for no known
+    deviation until its author says for which; until then the audit of the promises fails for it.
     """
     parser = argparse.ArgumentParser(prog="python -m sgd_ref.conformance.audit.rows")
     parser.add_argument("--append", action="store_true", help="append them to the data of the catalogue")

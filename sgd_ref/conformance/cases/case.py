@@ -96,7 +96,8 @@ class Case:
     finalize : bool
         Whether ``finalize_variable_values`` follows the last call.
     features : dict of str to str
-        The value of each feature axis, such as ``{"update": "nesterov"}``; None for a case that is no combination of them.
+        The value of each feature axis, such as ``{"update": "nesterov"}``; None for a case that is no
+        combination of them.
     learning_rate_units : int
         How many units in the last place of float32 an evaluation in float32 of the schedule of this
         case may be off.

@@ -60,7 +60,7 @@ def file_hash(content: bytes) -> str:
 def document(kind: str, tier: str, entries: list[Json]) -> Json:
     """Return a golden file as an object.
 
-    >>> document("stage", "standard", [])
+    >>> document("stage", "parts", [])
     {'format': 2, 'kind': 'stage', 'tier': 'parts', 'entries': []}
     """
     return {"format": FORMAT, "kind": kind, "tier": tier, "entries": entries}

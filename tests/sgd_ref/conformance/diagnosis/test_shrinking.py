@@ -259,7 +259,7 @@ def test_the_result_says_where_it_comes_from() -> None:
 
 
 def test_a_case_that_does_not_fail_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"still must be true for .* shrunk from float32/plain"):
+    with pytest.raises(ValueError, match=r"still must be true for .* shrunk from axes/plain"):
         shrink(cases()[0], lambda case: False)
 
 
