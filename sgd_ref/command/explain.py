@@ -20,7 +20,8 @@ from sgd_ref.conformance.cases.axes import from_labels
 from sgd_ref.conformance.cases.case import Case, Record, Trajectory
 from sgd_ref.conformance.cases.catalogue import cases, make_case
 from sgd_ref.conformance.cases.rows import PREFIX
-from sgd_ref.conformance.deviations import DEVIATIONS, compose
+from sgd_ref.conformance.deviations import DEVIATIONS
+from sgd_ref.conformance.diagnosis.matching import equal_alone
 from sgd_ref.conformance.diagnosis.parting import parting, partings, seeded
 from sgd_ref.conformance.diagnosis.replay import steps
 from sgd_ref.conformance.grading.check import grade
@@ -29,7 +30,6 @@ from sgd_ref.conformance.targets import registry
 from sgd_ref.conformance.targets.target import CannotRun, Target
 from sgd_ref.conformance.trajectories import reference
 from sgd_ref.conformance.trajectories.comparison import (
-    compare,
     describe_units,
     equal_bits,
     hexadecimal,
@@ -192,31 +192,6 @@ def show(options: argparse.Namespace, case: Case, target: Target | None, console
     return _compared(options, console, target, verdict)
 
 
-def known_deviations(case: Case, observed: Trajectory) -> tuple[str, ...]:
-    """Return the names of the known deviations each of which, alone, gives every observed bit.
-
-    From the beginning of the case, or in each call from the state observed before it: some deviations lie
-    in what is kept between calls, some implementations in what they round differently in each.
-
-    >>> case = find_case("exclusion-is-a-substring")
-    >>> observed = reference.run(case, DEVIATIONS["exclusion-by-pattern"].optimizer)
-    >>> "exclusion-by-pattern" in known_deviations(case, observed)
-    True
-    """
-    replayed = steps(case, observed)
-
-    def gives_all(name: str) -> bool:
-        if compare(case, reference.run(case, *compose((name,))), observed).equal:
-            return True
-        try:
-            return all(step.match((name,)) is not None for step in replayed)
-        except (TypeError, ValueError):
-            # What was observed is no state of this deviation, either.
-            return False
-
-    return tuple(name for name in DEVIATIONS if gives_all(name))
-
-
 def _compared(options: argparse.Namespace, console: Console, target: Target, verdict: Verdict) -> int:
     case, observed = verdict.case, verdict.trajectory
     if observed is None:
@@ -244,7 +219,7 @@ def _compared(options: argparse.Namespace, console: Console, target: Target, ver
         _say(console, f"the first value that no faithful evaluation gives: {verdict.violation}")
         if verdict.violation.call in own:
             _say(console, f"its stage: {own[verdict.violation.call].where}")
-    names = known_deviations(case, observed) if target.explain is None else target.explain(verdict)
+    names = equal_alone(case, observed) if target.explain is None else target.explain(verdict)
     for name in names:
         summary = f": {DEVIATIONS[name].summary}" if name in DEVIATIONS else ""
         _say(console, f"known deviation: {name}{summary}")

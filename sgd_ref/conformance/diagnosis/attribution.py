@@ -10,7 +10,7 @@ from typing import Any
 from sgd_ref.conformance.cases.case import Case, Trajectory
 from sgd_ref.conformance.deviations import DEVIATIONS, compose
 from sgd_ref.conformance.diagnosis.closeness import leaves_rounding_only
-from sgd_ref.conformance.diagnosis.replay import Match, Step, steps, with_given_rates
+from sgd_ref.conformance.diagnosis.replay import Match, Step, replayed, steps, with_given_rates
 from sgd_ref.conformance.diagnosis.replayed_rates import Rate
 from sgd_ref.conformance.trajectories import reference
 from sgd_ref.conformance.trajectories.comparison import Difference
@@ -81,15 +81,15 @@ def explain(case: Case, observed: Trajectory, candidates: Sequence[str]) -> Expl
     Explanation(names=(), residual_units=0.0, complete=True, left=None)
     """
     compose(candidates)
-    replayed = steps(case, observed)
-    names, units = _explain_steps(replayed, candidates)
+    made = steps(case, observed)
+    names, units = _explain_steps(made, candidates)
     if names is not None:
         return Explanation(names, units)
-    unexplained = [step for step in replayed if _explain_steps([step], candidates)[0] is None]
-    others = [step for step in replayed if step not in unexplained]
+    unexplained = [step for step in made if _explain_steps([step], candidates)[0] is None]
+    others = [step for step in made if step not in unexplained]
     names, units = _explain_steps(others, candidates) if others else (None, 0.0)
     names = tuple(candidates) if names is None else names
-    first = next(step for step in unexplained or replayed if step.match(names) is None)
+    first = next(step for step in unexplained or made if step.match(names) is None)
     return Explanation(names, units, False, first.difference(names))
 
 
@@ -177,7 +177,7 @@ def _rounding_judge(case: Case, observed: Trajectory) -> Callable[[Sequence[str]
         def leaves(wrong: Trajectory) -> bool:
             return leaves_rounding_only(expected, wrong, observed, _are_roundings(names))
 
-        return leaves(reference.run(case, *compose(names, variant))) or (
+        return leaves(replayed(case, names, variant)) or (
             is_given and leaves(reference.run(given, *with_given_rates(names, variant)))
         )
 
@@ -193,11 +193,9 @@ def _are_documented(expected: Trajectory, rates: Sequence[float]) -> bool:
     return all(record["learning_rate"] == rate for record, rate in zip(expected, rates, strict=False))
 
 
-def _explain_steps(
-    replayed: Sequence[Step], candidates: Sequence[str]
-) -> tuple[tuple[str, ...] | None, float]:
+def _explain_steps(made: Sequence[Step], candidates: Sequence[str]) -> tuple[tuple[str, ...] | None, float]:
     """Return as few deviations as possible that explain all steps, if any do, and the residual units."""
-    replays = _Replays(list(replayed))
+    replays = _Replays(list(made))
     names = _fewest(candidates, replays.succeed)
     return names, replays.residual_units
 
@@ -205,8 +203,8 @@ def _explain_steps(
 class _Replays:
     """The steps of one trajectory, to be replayed with many sets of deviations."""
 
-    def __init__(self, replayed: list[Step]) -> None:
-        self._steps = replayed
+    def __init__(self, made: list[Step]) -> None:
+        self._steps = made
         self._known_rates: dict[int, Rate | None] = {}
         self.residual_units = 0.0
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 
 from sgd_ref.conformance.cases.case import Case, Trajectory
-from sgd_ref.conformance.deviations import DEVIATIONS, compose
+from sgd_ref.conformance.deviations import DEVIATIONS
 from sgd_ref.conformance.diagnosis.closeness import leaves_rounding_only
 from sgd_ref.conformance.diagnosis.parting import Parting, parting
+from sgd_ref.conformance.diagnosis.replay import equals, equals_call_by_call, replayed, steps
 from sgd_ref.conformance.trajectories import reference
 from sgd_ref.conformance.trajectories.comparison import compare
 
@@ -64,7 +65,7 @@ def diagnose(
     --------
     >>> from sgd_ref import conformance
     >>> case = conformance.cases("smoke")[0]
-    >>> wrong = reference.run(case, *compose(["ascends"]))
+    >>> wrong = replayed(case, ["ascends"])
     >>> diagnose(case, wrong).names
     (('ascends',),)
     """
@@ -75,18 +76,35 @@ def diagnose(
     names: list[tuple[str, ...]] = [(name,) for name in (DEVIATIONS if candidates is None else candidates)]
     expected = reference.run(start)
     # One that does nothing explains nothing.
-    alone = [name for name in names if not compare(start, expected, _run(start, name)).equal]
+    alone = [name for name in names if not compare(start, expected, replayed(start, name)).equal]
     likely = [name for name in alone if _explains(start, observed, name)]
-    exact = tuple(name for name in likely if _equals(case, observed, name))
+    exact = tuple(name for name in likely if equals(case, observed, name))
     if not exact and with_pairs:
         right = reference.run(case)
-        acting = [name for name in names if not compare(case, right, _run(case, name)).equal]
+        acting = [name for name in names if not compare(case, right, replayed(case, name)).equal]
         pairs = [(*first, *second) for first, second in combinations(acting, 2)]
-        likely_pairs = [pair for pair in pairs if _equals(start, observed, pair)]
-        exact = tuple(pair for pair in likely_pairs if _equals(case, observed, pair))
+        likely_pairs = [pair for pair in pairs if equals(start, observed, pair)]
+        exact = tuple(pair for pair in likely_pairs if equals(case, observed, pair))
     if exact:
         return Diagnosis(exact, True, where)
     return Diagnosis(tuple(name for name in likely if _explains(case, observed, name)), False, where)
+
+
+def equal_alone(case: Case, observed: Trajectory) -> tuple[str, ...]:
+    """Return the names of the known deviations each of which, alone, gives every observed bit.
+
+    From the beginning of the case, or in each call from the state observed before it: some deviations lie
+    in what is kept between calls, some implementations in what they round differently in each.
+
+    >>> from sgd_ref import conformance
+    >>> case = next(case for case in conformance.cases() if case.id == "named/exclusion-is-a-substring")
+    >>> "exclusion-by-pattern" in equal_alone(case, replayed(case, ["exclusion-by-pattern"]))
+    True
+    """
+    made = steps(case, observed)
+    return tuple(
+        name for name in DEVIATIONS if equals(case, observed, (name,)) or equals_call_by_call(made, (name,))
+    )
 
 
 def count(diagnoses: Iterable[Diagnosis]) -> Counter[tuple[str, ...]]:
@@ -107,17 +125,8 @@ def _beginning(case: Case, calls: int) -> Case:
     )
 
 
-def _run(case: Case, names: tuple[str, ...]) -> Trajectory:
-    return reference.run(case, *compose(names))
-
-
-def _equals(case: Case, observed: Trajectory, names: tuple[str, ...]) -> bool:
-    wrong = _run(case, names)
-    return compare(case, wrong, observed[: len(wrong)]).equal
-
-
 def _explains(case: Case, observed: Trajectory, names: tuple[str, ...]) -> bool:
     """Whether a deviation equals what was observed, or leaves next to nothing of the differences."""
-    wrong = _run(case, names)
+    wrong = replayed(case, names)
     given = observed[: len(wrong)]
     return compare(case, wrong, given).equal or leaves_rounding_only(reference.run(case), wrong, given)

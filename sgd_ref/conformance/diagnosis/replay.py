@@ -1,4 +1,4 @@
-"""Replaying a trajectory call by call: each from the state that was observed before it."""
+"""Replaying a trajectory with known deviations: from the beginning, or each call from what was observed."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ class Step:
     def _replayed(self, names: Sequence[str], rate: Rate | None, norm_units: int) -> list[Record]:
         """Return the records that these deviations give."""
         if rate is None:
-            return reference.run(self.case, *compose(names))
+            return list(replayed(self.case, names))
         given: Any = (rate,)
         case = replace(self.case, learning_rate_calls=given)
         return reference.run(case, *_replaying(frozenset(names), norm_units))
@@ -151,6 +151,36 @@ class Step:
                 if None not in pair and pair[0] != pair[1]:
                     differing.add(quantity)
         return differing
+
+
+def replayed(case: Case, names: Sequence[str], base: type[SGD] = SGD) -> Trajectory:
+    """Return the trajectory that deviations give, from the beginning of a case.
+
+    Parameters
+    ----------
+    case : Case
+        The case.
+    names : sequence of str
+        Names of deviations.
+    base : subclass of SGD, optional
+        A faithful variant that they deviate from, in place of the reference.
+    """
+    return reference.run(case, *compose(names, base))
+
+
+def equals(case: Case, observed: Trajectory, names: Sequence[str]) -> bool:
+    """Whether deviations give every observed bit, from the beginning of a case."""
+    wrong = replayed(case, names)
+    return compare(case, wrong, observed[: len(wrong)]).equal
+
+
+def equals_call_by_call(made: Sequence[Step], names: Sequence[str]) -> bool:
+    """Whether deviations give every observed bit in each step, from the state observed before it."""
+    try:
+        return all(step.match(names) is not None for step in made)
+    except (TypeError, ValueError):
+        # What was observed is no state of an optimizer with these deviations.
+        return False
 
 
 def steps(case: Case, observed: Trajectory) -> list[Step]:
