@@ -21,7 +21,7 @@ LONGEST_FILE = 400
 FRAMEWORKS = {"jax", "keras", "optax", "sklearn", "tensorflow", "torch"}
 NEVER_IMPORTED = FRAMEWORKS | {"mpmath", "numba", "numba_kernels", "rich"}
 IMPORTED = sys.stdlib_module_names | {"ml_dtypes", "numpy", "scipy", "sgd_ref"}
-COMMAND_LINE = "cli.py"
+COMMAND_LINE = "command"
 
 
 def folder(package: ModuleType) -> Path:
