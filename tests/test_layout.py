@@ -27,7 +27,7 @@ def modules() -> list[Path]:
     return [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 
 
-def tests() -> list[Path]:
+def files_of_tests() -> list[Path]:
     return sorted((ROOT / "tests").rglob("test_*.py"))
 
 
@@ -38,7 +38,7 @@ def subject(test: Path) -> Path:
 
 
 def test_every_folder_of_tests_is_that_of_its_subjects() -> None:
-    folders = {test.parent for test in tests()} - {ROOT / "tests"}
+    folders = {test.parent for test in files_of_tests()} - {ROOT / "tests"}
     assert folders
     strangers = [folder for folder in folders if not (ROOT / folder.relative_to(ROOT / "tests")).is_dir()]
     assert strangers == []
@@ -47,14 +47,14 @@ def test_every_folder_of_tests_is_that_of_its_subjects() -> None:
 def test_a_test_without_a_module_of_its_name_is_about_several_of_its_folder() -> None:
     others = [
         test
-        for test in tests()
+        for test in files_of_tests()
         if test.parent != ROOT / "tests"
         and not subject(test).is_file()
         and not subject(test).with_suffix("").is_dir()
         and test.relative_to(ROOT / "tests").parts[0] != "golden"
     ]
     # Most tests are of one module; these say at their top what they are about.
-    assert len(others) < len(tests()) / 4
+    assert len(others) < len(files_of_tests()) / 4
     for test in others:
         text = test.read_text(encoding="utf-8")
         assert ast.get_docstring(ast.parse(text)), test
@@ -74,7 +74,7 @@ def test_the_kit_has_few_rooms_at_its_top() -> None:
 
 def test_no_code_is_generated() -> None:
     """Scripts are printed when they are asked for; only programs that somebody wrote lie among the data."""
-    found = [path for path in (ROOT / "golden").rglob("*.py")]
+    found = list((ROOT / "golden").rglob("*.py"))
     assert found == []
 
 

@@ -3,9 +3,8 @@
 Rounding to nearest is monotone. So if the operands of an operation lie in intervals, and its exact results
 between two numbers a and b, then the rounded results lie between a rounded and b rounded. An evaluation
 that is faithful may round a result to the dtype, or to a wider format, or not at all, as a fused
-multiply-add does; each operation here returns the interval of all three. Nothing is estimated: where the
-exact result is a number of the dtype, the interval stays a single point, and where the two candidates are
-neighbours, nothing else lies between.
+multiply-add does; each operation here returns the interval of all three. Nothing is estimated: an exact
+result in the dtype stays a single point, and between two neighbouring candidates nothing else lies.
 
 Sources: IEEE 754-2019, section 4.3.1, for the rounding; IEEE 1788-2015 for intervals.
 """
