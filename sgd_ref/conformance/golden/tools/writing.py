@@ -22,7 +22,6 @@ from sgd_ref.conformance.golden.format.document import (
     GENERATOR,
     document,
     file_hash,
-    laid_out,
 )
 from sgd_ref.conformance.golden.format.entries import Entry, entry_to_json, made
 from sgd_ref.conformance.golden.format.location import SCHEMA_FOLDER, SMOKE_PATH
@@ -40,6 +39,7 @@ from sgd_ref.conformance.golden.format.schemas import (
     schema_files,
 )
 from sgd_ref.conformance.protocol.encoding import Json
+from sgd_ref.conformance.protocol.layout import laid_out
 from sgd_ref.conformance.published import INDEX_PATH
 
 SENTENCES_PATH = f"resume/{sentences.NAME}.json"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from sgd_ref.conformance.targets.torch.launch import Torch, available, obstacle
+from sgd_ref.extras import how_to_install
 
 
 def test_nothing_is_imported(tmp_path: Path) -> None:
@@ -33,7 +35,7 @@ assert "torch" not in sys.modules
 def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert not available()
-    with pytest.raises(ModuleNotFoundError, match=r"pip install torch$"):
+    with pytest.raises(ModuleNotFoundError, match=re.escape(how_to_install("torch"))):
         Torch("loop")
 
 
