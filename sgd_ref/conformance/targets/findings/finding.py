@@ -84,7 +84,10 @@ def finding(
 
 
 def _only(quantities: tuple[str, ...], record: Record) -> Record:
-    return {"variables": [], **{quantity: _plain(quantity, record[quantity]) for quantity in quantities}}
+    kept = {quantity: _plain(quantity, record[quantity]) for quantity in quantities}
+    # A record must have variables, though it be none.
+    kept.setdefault("variables", [])
+    return kept
 
 
 def _plain(quantity: str, value: Any) -> Any:
