@@ -14,8 +14,9 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple, cast
 
 from numba_kernels.shared.inlining import inlined
+from sgd_ref.extras import how_to_install
 
-REMEDY = "install it with: pip install 'sgd-ref[cuda]'"
+REMEDY = f"install it with: {how_to_install('cuda')}"
 
 if importlib.util.find_spec("numba_cuda") is None:
     # What Numba itself still ships is older, and is not what the machine code was checked with.

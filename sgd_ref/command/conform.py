@@ -73,7 +73,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--page",
         action="store_true",
-        help="write the page of all targets, and reproducers of what was found",
+        help="write the page of all targets, and what sgd-ref reproduce shows of this run",
     )
     command.add_argument("--json", type=Path, metavar="FILE", help="write all verdicts as JSON")
     command.add_argument("--junit", type=Path, metavar="FILE", help="write all verdicts as JUnit XML")

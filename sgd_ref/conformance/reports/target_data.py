@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,30 +21,23 @@ Data = dict[str, Any]
 """What `to_data` returns; JSON can hold it."""
 
 
-def to_data(findings: Findings, reproducers: Collection[str] = ()) -> Data:
+def to_data(findings: Findings) -> Data:
     """Return what is shown of one run.
-
-    Parameters
-    ----------
-    findings : Findings
-        What the run found.
-    reproducers : collection of str
-        The contradictions for which there is a script.
 
     Returns
     -------
     dict
         "target" and "versions"; "features": by axis and value, and "cases" by group, the number of cases of
-        each grade; "contradictions": by name, the number of cases; "reproducers": those among them that
-        have a script; "unexplained": the number of uncontested cases without a known name;
-        "optimizations": by name, whether it is done; "unsupported": by reason, the number of cases.
+        each grade; "contradictions": by name, the number of cases; "unexplained": the number of uncontested
+        cases without a known name; "optimizations": by name, whether it is done; "unsupported": by reason,
+        the number of cases.
 
     Examples
     --------
     >>> from sgd_ref import conformance
     >>> from sgd_ref.conformance.trajectories import reference
-    >>> float32 = [case for case in conformance.cases("smoke") if case.id.startswith("float32/plain")]
-    >>> data = to_data(Findings(conformance.check(reference.run, float32[:1], "the reference")))
+    >>> plain = [case for case in conformance.cases("smoke") if case.id == "axes/plain"]
+    >>> data = to_data(Findings(conformance.check(reference.run, plain, "the reference")))
     >>> data["target"], data["features"]["update"]
     ('the reference', {'plain': {'exact': 1}, 'momentum': {}, 'nesterov': {}})
     """
@@ -68,7 +61,6 @@ def to_data(findings: Findings, reproducers: Collection[str] = ()) -> Data:
         },
         "cases": {group: _in_order(counts.get(group, {})) for group in GROUPS},
         "contradictions": {name: len(findings.cases_of(name)) for name in sorted(contradictions)},
-        "reproducers": sorted(set(reproducers) & set(contradictions)),
         "unexplained": len(findings.unexplained()),
         "optimizations": dict(findings.report.optimizations),
         "unsupported": dict(sorted(unsupported.items())),

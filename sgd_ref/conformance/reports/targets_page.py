@@ -10,13 +10,15 @@ from sgd_ref.conformance.deviations import DEVIATIONS
 from sgd_ref.conformance.grading.findings import Findings
 from sgd_ref.conformance.grading.verdict import GRADED
 from sgd_ref.conformance.reports.target_data import GROUPS, Data, to_data
-from sgd_ref.conformance.targets.names import file_name, versions_text
+from sgd_ref.conformance.targets.names import versions_text
+from sgd_ref.conformance.targets.registry import arguments_of
 
 INTRODUCTION = """\
 # Targets
 
 What implementations of SGD do with the cases of this kit. Written by `sgd-ref conform ... --page`, which runs
-the targets that it is given, keeps what it finds in `targets/`, and writes this page from all that is kept:
+the targets that it is given, keeps what it finds in a folder for each target, and writes this page from all
+that is kept:
 
     sgd-ref conform keras --backend all --mode all --page
     sgd-ref conform torch --variant all --page
@@ -35,8 +37,12 @@ case diverges counts against nobody.
 """
 
 CONTRADICTIONS = """\
-What the targets do otherwise than is documented, with the number of cases that show it. A number with a link
-leads to a script that shows it with nothing but the target and NumPy, as far as no more is needed.
+What the targets do otherwise than is documented, with the number of cases that show it. Where the number is
+bold, there is a script that shows it, with nothing but the target and NumPy as far as no more is needed.
+"""
+
+SCRIPTS = """\
+These commands print the scripts, given the name of a contradiction; without a name, they list the names.
 """
 
 OPTIMISATIONS = """\
@@ -44,29 +50,32 @@ What compilers and kernels do with the formulas. Most of it is faithful, and non
 """
 
 
-def page(all_findings: Sequence[Findings], reproducers: Mapping[str, Collection[str]]) -> str:
+Shown = Mapping[str, Collection[str]]
+"""By the name of a target, the contradictions that a script shows."""
+
+
+def page(all_findings: Sequence[Findings], shown: Shown) -> str:
     """Return the page of some runs, in Markdown.
 
     Parameters
     ----------
     all_findings : sequence of Findings
         What the runs found.
-    reproducers : mapping of str to collection of str
-        By the name of a target, the contradictions for which there is a script in
-        ``reproducers/``, such as ``reproducers/keras-jax-eager/subnormals-flushed.py``.
+    shown : mapping of str to collection of str
+        By the name of a target, the contradictions for which there is a script.
     """
-    return page_of_data(
-        [to_data(findings, reproducers.get(findings.report.name, ())) for findings in all_findings]
-    )
+    return page_of_data([to_data(findings) for findings in all_findings], shown)
 
 
-def page_of_data(all_data: Sequence[Data], not_run: Sequence[str] = ()) -> str:
+def page_of_data(all_data: Sequence[Data], shown: Shown, not_run: Sequence[str] = ()) -> str:
     """Return the page of what is kept of some targets, in Markdown.
 
     Parameters
     ----------
     all_data : sequence of dict
         What `to_data` returned for each target, in the order of the columns.
+    shown : mapping of str to collection of str
+        By the name of a target, the contradictions for which there is a script.
     not_run : sequence of str
         Why other targets are not there.
 
@@ -87,7 +96,8 @@ def page_of_data(all_data: Sequence[Data], not_run: Sequence[str] = ()) -> str:
         _table(["feature", "value", *names], _feature_rows(all_data)),
         "## Contradictions\n",
         CONTRADICTIONS,
-        _table(["contradiction", *names, "what it is"], _contradiction_rows(all_data)),
+        _table(["contradiction", *names, "what it is"], _contradiction_rows(all_data, shown)),
+        *_scripts(all_data, shown),
         "## Optimisations\n",
         OPTIMISATIONS,
         _table(["optimisation", *names], _optimization_rows(all_data)),
@@ -128,7 +138,7 @@ def _cell(grades: Mapping[str, int]) -> str:
     return ", ".join(parts) or "-"
 
 
-def _contradiction_rows(all_data: Sequence[Data]) -> Iterator[list[str]]:
+def _contradiction_rows(all_data: Sequence[Data], shown: Shown) -> Iterator[list[str]]:
     totals: dict[str, int] = {}
     for data in all_data:
         for name, count in data["contradictions"].items():
@@ -136,18 +146,24 @@ def _contradiction_rows(all_data: Sequence[Data]) -> Iterator[list[str]]:
     for name in sorted(totals, key=lambda name: (-totals[name], name)):
         known = DEVIATIONS.get(name)
         what = "a failure" if known is None else known.summary
-        yield [f"`{name}`", *(_count(data, name) for data in all_data), what]
+        yield [f"`{name}`", *(_count(data, name, shown) for data in all_data), what]
     if any(data["unexplained"] for data in all_data):
         yield ["**no known name**", *(str(data["unexplained"] or "") for data in all_data), ""]
 
 
-def _count(data: Data, name: str) -> str:
+def _count(data: Data, name: str, shown: Shown) -> str:
     count = data["contradictions"].get(name)
     if count is None:
         return ""
-    if name not in data["reproducers"]:
-        return str(count)
-    return f"[{count}](reproducers/{file_name(data['target'])}/{name}.py)"
+    return f"**{count}**" if name in shown.get(data["target"], ()) else str(count)
+
+
+def _scripts(all_data: Sequence[Data], shown: Shown) -> Iterator[str]:
+    """Yield the commands that print the scripts, each as a line of code."""
+    names = [data["target"] for data in all_data if shown.get(data["target"])]
+    if names:
+        yield SCRIPTS
+        yield "".join(f"    sgd-ref reproduce {arguments_of(name, 'CONTRADICTION')}\n" for name in names)
 
 
 def _optimization_rows(all_data: Sequence[Data]) -> Iterator[list[str]]:

@@ -38,6 +38,16 @@ def options_of(name: str) -> dict[str, str]:
     return {"target": target} | ({} if family is None else dict(zip(family.options, values, strict=True)))
 
 
+def arguments_of(name: str, *others: str) -> str:
+    """Return what stands for one implementation on the command line, as text, with other arguments in it.
+
+    >>> arguments_of("keras jax eager", "subnormals-flushed")
+    'keras subnormals-flushed --backend jax --mode eager'
+    """
+    target, *values = options_of(name).items()
+    return " ".join([target[1], *others, *(f"--{option} {value}" for option, value in values)])
+
+
 def names() -> list[str]:
     """Return the names of all targets that are known by a word.
 

@@ -33,6 +33,8 @@ class Target:
         Where each name was seen, or was reported.
     introduces_itself : bool
         Whether its handshake says what it is, and what it claims to offer.
+    runs_to_shrink : int
+        How often it may be run to shrink one case.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Target:
     contradictions: frozenset[str] = frozenset()
     evidence: Mapping[str, str] = field(default_factory=dict)
     introduces_itself: bool = False
+    runs_to_shrink: int = 150
 
 
 @dataclass(frozen=True)

@@ -122,6 +122,19 @@ def units_apart(expected: Array, observed: Array) -> Array:
     return np.where(both, 0.0, np.where(nan, math.inf, steps)).astype(np.float64)
 
 
+def reported(wanted: Record, given: Record) -> tuple[str, ...]:
+    """Return the quantities that two records both hold.
+
+    >>> reported({"variables": [np.ones(1)], "velocities": [], "calls": 1}, {"variables": [np.ones(1)]})
+    ('variables',)
+    """
+    return tuple(
+        quantity
+        for quantity in (*SCALARS, *LISTS, *COUNTERS)
+        if not (_is_nothing(wanted.get(quantity)) or _is_nothing(given.get(quantity)))
+    )
+
+
 def compare(case: Case, expected: Trajectory, observed: Trajectory) -> Comparison:
     """Compare every quantity that both trajectories hold.
 
@@ -189,6 +202,10 @@ def hexadecimal(value: Any) -> str:
     if array.dtype.kind in "iu":
         return str(int(array))
     return f"0x{int(_bits(array)):0{2 * array.itemsize}x}"
+
+
+def _is_nothing(value: Any) -> bool:
+    return value is None or (isinstance(value, (list, tuple)) and not value)
 
 
 def _pairs(case: Case, wanted: Record, given: Record) -> Iterator[tuple[str, str, Array, Array]]:

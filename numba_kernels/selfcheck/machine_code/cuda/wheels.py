@@ -6,8 +6,9 @@ import importlib.metadata
 from pathlib import Path
 
 from numba_kernels.selfcheck.machine_code.cuda.errors import CouldNotRun
+from sgd_ref.extras import how_to_install
 
-REMEDY = "install it with: pip install 'sgd-ref[cuda,cuda-code]'"
+REMEDY = f"install it with: {how_to_install('cuda', 'cuda-code')}"
 
 COMPILERS = ("numba", "numba-cuda", "llvmlite", "nvidia-nvvm", "nvidia-nvjitlink")
 """What decides which instructions come out."""

@@ -13,7 +13,7 @@ from typing import Any
 from sgd_ref.conformance.cases.case import Case, Implementation, Record, Trajectory, Unsupported
 from sgd_ref.conformance.cases.catalogue import cases as catalogue
 from sgd_ref.conformance.golden.content.bounds import RecordBounds, bounds_of, first_outside
-from sgd_ref.conformance.golden.format.document import HASH, RECORDER, content_hash, document, laid_out
+from sgd_ref.conformance.golden.format.document import HASH, RECORDER, content_hash, document
 from sgd_ref.conformance.golden.format.entries import Entry, entry_from_json, entry_to_json
 from sgd_ref.conformance.golden.format.provenance import provenance
 from sgd_ref.conformance.golden.format.schemas import RECORDED, TRAJECTORY
@@ -21,6 +21,7 @@ from sgd_ref.conformance.golden.tools.writing import LEVELS
 from sgd_ref.conformance.grading.check import private_copy
 from sgd_ref.conformance.grading.verdict import Report, Verdict
 from sgd_ref.conformance.protocol.encoding import trajectory_from_json, trajectory_to_json
+from sgd_ref.conformance.protocol.layout import laid_out
 from sgd_ref.conformance.trajectories import reference
 from sgd_ref.conformance.trajectories.comparison import LISTS, check_form, compare
 

@@ -24,7 +24,6 @@ from sgd_ref.conformance.golden.format.document import (
     GENERATOR,
     document,
     file_hash,
-    laid_out,
 )
 from sgd_ref.conformance.golden.format.entries import Entry, entry_to_json, made
 from sgd_ref.conformance.golden.format.location import FIRST_PATH, SCHEMA_FOLDER
@@ -44,6 +43,7 @@ from sgd_ref.conformance.golden.format.schemas import (
     schema_files,
 )
 from sgd_ref.conformance.protocol.encoding import Json
+from sgd_ref.conformance.protocol.layout import laid_out
 from sgd_ref.conformance.published import INDEX_PATH
 
 SENTENCES_PATH = f"resume/{sentences.NAME}.json"

@@ -7,6 +7,7 @@ import importlib.util
 
 from sgd_ref.conformance.cases.case import Case, Record, Unsupported
 from sgd_ref.conformance.targets.framework import Framework
+from sgd_ref.extras import how_to_install
 from sgd_ref.validation import reject_value
 
 BACKENDS = ("jax", "tensorflow", "torch")
@@ -46,6 +47,20 @@ def available(backend: str) -> bool:
     return int(importlib.metadata.version("keras").split(".")[0]) >= 3
 
 
+def obstacle(backend: str) -> str | None:
+    """Return why Keras cannot run on a backend here, with what to install; None if it can.
+
+    Raises
+    ------
+    ValueError
+        If `backend` is not "jax", "tensorflow" or "torch".
+    """
+    if available(backend):
+        return None
+    extras = ("keras", "torch") if backend == "torch" else ("keras",)
+    return f"Keras 3 on {backend} is not installed; install it with: {how_to_install(*extras)}"
+
+
 class Keras(Framework):
     """``keras.optimizers.SGD`` as an implementation: call it with a case, get the trajectory.
 
@@ -79,10 +94,9 @@ class Keras(Framework):
     def __init__(self, backend: str, mode: str, time_limit: float = 120.0) -> None:
         if mode not in MODES:
             reject_value("mode", mode, f"one of {', '.join(MODES)}")
-        if not available(backend):
-            raise ModuleNotFoundError(
-                f"Keras 3 on {backend} is not installed; install it with: pip install 'keras>=3' {backend}"
-            )
+        missing = obstacle(backend)
+        if missing is not None:
+            raise ModuleNotFoundError(missing)
         self._cases = 0
         self._compiles = mode == "eager" or backend != "torch"
         super().__init__(

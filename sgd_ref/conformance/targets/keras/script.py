@@ -47,7 +47,7 @@ def how_to_run(case: Case, backend: str, mode: str) -> str:
         What the code is for; it has no other features.
     backend : {"jax", "tensorflow", "torch"}
     mode : {"eager", "compiled"}
-        As for ``implementations.keras.Keras``.
+        As for ``targets.keras.launch.Keras``.
 
     Raises
     ------

@@ -8,7 +8,7 @@ from sgd_ref.conformance.cases.case import Implementation
 from sgd_ref.conformance.targets.explaining import known_target
 from sgd_ref.conformance.targets.keras import script
 from sgd_ref.conformance.targets.keras.known import KNOWN
-from sgd_ref.conformance.targets.keras.launch import BACKENDS, MODES, Keras, available
+from sgd_ref.conformance.targets.keras.launch import BACKENDS, MODES, Keras, obstacle
 from sgd_ref.conformance.targets.target import CannotRun, Family, Option, Target
 
 
@@ -16,9 +16,9 @@ def _member(backend: str, mode: str) -> Target:
     name = f"keras {backend} {mode}"
 
     def start() -> AbstractContextManager[Implementation]:
-        if not available(backend):
-            package = {"torch": "torch"}.get(backend, "keras")
-            raise CannotRun(f"{name}: {backend} is not installed; pip install 'sgd-ref[keras,{package}]'")
+        missing = obstacle(backend)
+        if missing is not None:
+            raise CannotRun(f"{name}: {missing}")
         return Keras(backend, mode)
 
     known = KNOWN[backend, mode]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 
 from sgd_ref.conformance.targets.framework import Framework
+from sgd_ref.extras import how_to_install
 from sgd_ref.validation import reject_value
 
 MODES = ("eager", "jitted")
@@ -30,6 +31,13 @@ def available() -> bool:
     ``if available(): run = Optax("eager")``
     """
     return all(importlib.util.find_spec(package) is not None for package in ("optax", "jax"))
+
+
+def obstacle() -> str | None:
+    """Return why Optax cannot run here, with what to install; None if it can."""
+    if available():
+        return None
+    return f"Optax is not installed; install it with: {how_to_install('optax')}"
 
 
 class Optax(Framework):
@@ -62,7 +70,8 @@ class Optax(Framework):
     def __init__(self, mode: str, time_limit: float = 120.0) -> None:
         if mode not in MODES:
             reject_value("mode", mode, f"one of {', '.join(MODES)}")
-        if not available():
-            raise ModuleNotFoundError("Optax is not installed; install it with: pip install optax jax")
+        missing = obstacle()
+        if missing is not None:
+            raise ModuleNotFoundError(missing)
         # MultiSteps has a condition, compiled anew in every eager call; most of the time, to the same code.
         super().__init__(WORKER, [mode], ENVIRONMENT, time_limit, caches=mode == "eager")

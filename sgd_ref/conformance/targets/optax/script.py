@@ -19,7 +19,7 @@ def how_to_run(case: Case, mode: str) -> str:
         What the code is for; it has no other features. With a schedule or a state to resume from, the
         code uses this package.
     mode : {"eager", "jitted"}
-        As for ``implementations.optax.Optax``.
+        As for ``targets.optax.launch.Optax``.
 
     Examples
     --------

@@ -17,8 +17,9 @@ def _member(mode: str) -> Target:
     name = f"optax {mode}"
 
     def start() -> AbstractContextManager[Implementation]:
-        if not optax.available():
-            raise CannotRun(f"{name}: Optax is not installed; pip install optax jax")
+        missing = optax.obstacle()
+        if missing is not None:
+            raise CannotRun(f"{name}: {missing}")
         return optax.Optax(mode)
 
     known = optax_known.KNOWN[mode]

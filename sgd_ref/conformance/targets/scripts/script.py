@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,14 @@ import numpy as np
 from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT32, Array
 from sgd_ref.conformance.cases.case import Case, Record, Trajectory
 from sgd_ref.conformance.targets.scripts.literals import bits_text, case_text, decimals
-from sgd_ref.conformance.trajectories.comparison import COUNTERS, LISTS, SCALARS, compare, equal_bits
+from sgd_ref.conformance.trajectories.comparison import (
+    COUNTERS,
+    LISTS,
+    SCALARS,
+    compare,
+    equal_bits,
+    reported,
+)
 from sgd_ref.gradients import SparseRows
 from sgd_ref.validation import reject_value
 
@@ -18,7 +24,7 @@ HEADER = '''\
 """{title}
 
 {notes}
-First difference seen:
+First difference seen{where}:
     {difference}
 
 Exit status: 0 if every expected bit is there, 1 if the implementation still differs.
@@ -132,8 +138,13 @@ if __name__ == "__main__":
 '''
 
 
-def reproducer(
-    case: Case, expected: Trajectory, observed: Trajectory, how_to_run: str, implementation: str = ""
+def script_text(
+    case: Case,
+    expected: Trajectory,
+    observed: Trajectory,
+    how_to_run: str,
+    implementation: str = "",
+    processor: str | None = None,
 ) -> str:
     """Return the text of a script that runs one case and says whether the implementation still differs.
 
@@ -144,9 +155,11 @@ def reproducer(
     expected, observed : trajectory
         What the reference and the implementation gave. What the latter does not report is not compared.
     how_to_run : str
-        Python code that imports the implementation and defines ``run(case)``; see ``reproducers``.
+        Python code that imports the implementation and defines ``run(case)``; see ``registry.how_to_run``.
     implementation : str, optional
         Its name and version, for the first line.
+    processor : str, optional
+        The processor on which the difference was seen.
 
     Returns
     -------
@@ -164,7 +177,7 @@ def reproducer(
     >>> case = Case("a", {"learning_rate": 0.5}, ("w",), (np.ones(1),), ((np.ones(1),),))
     >>> expected, wrong = [{"variables": [np.array([0.5])]}], [{"variables": [np.array([1.5])]}]
     >>> expected[0] |= {"velocities": [], "averages": [], "accumulators": []}
-    >>> script = reproducer(case, expected, wrong, "from mine import run")
+    >>> script = script_text(case, expected, wrong, "from mine import run")
     >>> print(script[script.index("EXPECTED ="):script.index("# What was seen")].strip())
     EXPECTED = [
         {  # call 0
@@ -179,9 +192,10 @@ def reproducer(
         reject_value("observed", "the bits that are expected", "a trajectory that differs")
     title = f"{implementation or 'The implementation'} differs from what is documented: {case.id}"
     notes = case.notes.replace("\\", "/").replace('"""', "'''")
+    where = "" if processor is None else f" ({processor})"
     needs = NEEDS_THIS_PACKAGE if "from sgd_ref" in how_to_run else ""
     parts = [
-        HEADER.format(title=title, notes=notes, difference=first, needs=needs),
+        HEADER.format(title=title, notes=notes, where=where, difference=first, needs=needs),
         "import sys\nfrom types import SimpleNamespace\n\nimport numpy as np\n",
         "import ml_dtypes\n" if _has_bfloat16(case) else "",
         "\n" + how_to_run.strip() + "\n",
@@ -206,19 +220,11 @@ def _has_sparse_rows(case: Case) -> bool:
     return any(isinstance(gradient, SparseRows) for call in case.gradients for gradient in call)
 
 
-def _reported(wanted: Record, given: Record) -> Iterator[str]:
-    """Yield the quantities that both records have."""
-    for quantity in (*SCALARS, *LISTS, *COUNTERS):
-        pair = wanted.get(quantity), given.get(quantity)
-        if all(value is not None and not (isinstance(value, (list, tuple)) and not value) for value in pair):
-            yield quantity
-
-
 def _expected(expected: Trajectory, observed: Trajectory) -> str:
     lines = ["["]
     for call, (wanted, given) in enumerate(zip(expected, observed, strict=True)):
         lines.append(f"    {{  # call {call}")
-        for quantity in _reported(wanted, given):
+        for quantity in reported(wanted, given):
             value: Any = wanted[quantity]
             if quantity in LISTS:
                 lines.append(f'        "{quantity}": [')
@@ -236,7 +242,7 @@ def _expected(expected: Trajectory, observed: Trajectory) -> str:
 def _seen(expected: Trajectory, observed: Trajectory) -> str:
     lines = ["{"]
     for call, (wanted, given) in enumerate(zip(expected, observed, strict=True)):
-        for quantity in _reported(wanted, given):
+        for quantity in reported(wanted, given):
             if quantity in COUNTERS:
                 continue
             pairs = zip(_as_arrays(quantity, wanted), _as_arrays(quantity, given), strict=True)

@@ -8,6 +8,7 @@ import shutil
 import sys
 
 from sgd_ref.conformance.targets.framework import Framework
+from sgd_ref.extras import how_to_install
 from sgd_ref.validation import reject_value
 
 VARIANTS = ("loop", "foreach", "fused", "compiled")
@@ -44,7 +45,7 @@ def obstacle(variant: str) -> str | None:
     if variant not in VARIANTS:
         reject_value("variant", variant, f"one of {', '.join(VARIANTS)}")
     if not available():
-        return "PyTorch is not installed; install it with: pip install torch"
+        return f"PyTorch is not installed; install it with: {how_to_install('torch')}"
     # The compiler that torch._inductor.config.cpp.cxx names on a CPU.
     compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
     if variant == "compiled" and shutil.which(compiler) is None:

@@ -50,7 +50,7 @@ def how_to_run(case: Case, variant: str) -> str:
         What the code is for; it has no other features. With a schedule, a state to resume from or sparse
         gradients, the code uses this package.
     variant : {"loop", "foreach", "fused", "compiled"}
-        As for ``implementations.torch.Torch``.
+        As for ``targets.torch.launch.Torch``.
 
     Examples
     --------

@@ -24,6 +24,7 @@ from numba_kernels.selfcheck.machine_code.cuda.requirements import (
     broken,
     registers_for_full_bandwidth,
 )
+from sgd_ref.extras import how_to_install
 
 CAPABILITY = "sm_90a"
 MOMENTUM = "update_float32_momentum_plain"
@@ -305,7 +306,7 @@ def test_a_missing_wheel_is_named(
     assert command.main([]) == command.COULD_NOT_RUN
     message = capsys.readouterr().err
     assert f"needs the wheel {missing};" in message
-    assert "pip install 'sgd-ref[cuda,cuda-code]'" in message
+    assert how_to_install("cuda", "cuda-code") in message
 
 
 def test_a_wheel_without_its_tool_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

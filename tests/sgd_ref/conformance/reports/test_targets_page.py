@@ -53,8 +53,8 @@ def findings(name: str = "keras jax eager") -> Findings:
     return Findings(report, {"version": "3.15.1", "jax": "0.10.2"}, names, frozenset({FLUSHED, DECAY, CRASH}))
 
 
-def data(name: str = "keras jax eager", *scripts: str) -> Data:
-    return to_data(findings(name), scripts)
+def data(name: str = "keras jax eager") -> Data:
+    return to_data(findings(name))
 
 
 def rows(text: str, heading: str) -> list[list[str]]:
@@ -102,14 +102,14 @@ def test_every_case_of_the_standard_tier_is_counted() -> None:
         assert sum(grades.get("exact", 0) for grades in values.values()) + others == len(cases())
 
 
-def test_contradictions_are_counted_and_lead_to_their_scripts() -> None:
+def test_contradictions_are_counted_and_those_with_a_script_are_marked() -> None:
     all_findings = [findings(), findings("torch loop")]
     text = page(all_findings, {"keras jax eager": [FLUSHED, "mean-by-reciprocal"], "torch loop": [DECAY]})
     assert rows(text, "Contradictions") == [
         ["contradiction", "keras jax eager", "torch loop", "what it is"],
         [
             f"`{FLUSHED}`",
-            f"[2](reproducers/keras-jax-eager/{FLUSHED}.py)",
+            "**2**",
             "2",
             DEVIATIONS[FLUSHED].summary.replace("|", r"\|"),
         ],
@@ -117,10 +117,21 @@ def test_contradictions_are_counted_and_lead_to_their_scripts() -> None:
         [
             f"`{DECAY}`",
             "1",
-            f"[1](reproducers/torch-loop/{DECAY}.py)",
+            "**1**",
             DEVIATIONS[DECAY].summary.replace("|", r"\|"),
         ],
     ]
+    commands = re.findall("^    (sgd-ref reproduce .*)$", text, re.MULTILINE)
+    assert commands == [
+        "sgd-ref reproduce keras CONTRADICTION --backend jax --mode eager",
+        "sgd-ref reproduce torch CONTRADICTION --variant loop",
+    ]
+
+
+def test_targets_without_scripts_have_no_command() -> None:
+    text = page([findings(), findings("torch loop")], {"torch loop": [DECAY]})
+    assert "sgd-ref reproduce keras" not in text
+    assert "sgd-ref reproduce" not in page([findings()], {})
 
 
 def test_what_no_name_explains_is_not_hidden() -> None:
@@ -147,7 +158,7 @@ def test_optimisations_are_named() -> None:
 
 def test_what_could_not_be_run_has_its_reason() -> None:
     other = Findings(Report("torch loop", {"a": verdict("a", "exact", update="momentum")}))
-    text = page_of_data([data(), to_data(other)], ["optax eager: it is\nnot installed"])
+    text = page_of_data([data(), to_data(other)], {}, ["optax eager: it is\nnot installed"])
     assert rows(text, "What could not be run") == [
         ["reason", "keras jax eager", "torch loop"],
         [r"it has no sparse \| gradients", "2", ""],
@@ -158,10 +169,10 @@ def test_what_could_not_be_run_has_its_reason() -> None:
 
 def test_one_column_is_replaced_by_itself() -> None:
     kept: list[Any] = [json.loads(to_text(data(name))) for name in ("keras jax eager", "torch loop")]
-    before = page_of_data(kept)
+    before = page_of_data(kept, {})
     assert before == page([findings(), findings("torch loop")], {})
     run_again = Findings(Report("torch loop", {"a": verdict("a", "exact", update="momentum")}))
-    after = page_of_data([kept[0], to_data(run_again)])
+    after = page_of_data([kept[0], to_data(run_again)], {})
     assert row(before, "Features", "update", "momentum") == ["3+2/6, 1 F, 1 U"] * 2
     assert row(after, "Features", "update", "momentum") == ["3+2/6, 1 F, 1 U", "1/1"]
     assert row(after, "Contradictions", f"`{FLUSHED}`")[:2] == ["2", ""]
@@ -175,21 +186,19 @@ def test_the_data_do_not_depend_on_when_and_how_fast_they_were_found() -> None:
         dict(reversed(list(found.names.items()))),
         found.contradictions,
     )
-    assert to_text(to_data(slow, [FLUSHED, DECAY])) == to_text(to_data(found, {DECAY, FLUSHED}))
+    assert to_text(to_data(slow)) == to_text(to_data(found))
 
 
 def test_the_data_hold_names_and_reasons_once_and_in_order() -> None:
-    found = data("keras jax eager", FLUSHED, "mean-by-reciprocal")
-    assert found["reproducers"] == [FLUSHED]
+    found = data()
     assert list(found["contradictions"].items()) == [(CRASH, 1), (DECAY, 1), (FLUSHED, 2)]
     assert found["unsupported"] == {"it has no sparse | gradients": 2}
 
 
 def test_data_are_read_as_they_were_written(tmp_path: Path) -> None:
     path = tmp_path / "keras-jax-eager.json"
-    path.write_text(to_text(data("keras jax eager", FLUSHED)), encoding="utf-8")
-    assert target_data.read(path) == data("keras jax eager", FLUSHED)
-    assert target_data.read(path)["reproducers"] == [FLUSHED]
+    path.write_text(to_text(data()), encoding="utf-8")
+    assert target_data.read(path) == data()
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 0}'])
@@ -202,9 +211,9 @@ def test_other_data_are_refused(text: str, tmp_path: Path) -> None:
 
 def test_targets_must_be_distinct_and_there() -> None:
     with pytest.raises(ValueError, match="at least one target"):
-        page_of_data([])
+        page_of_data([], {})
     with pytest.raises(ValueError, match="none twice"):
-        page_of_data([data(), data()])
+        page_of_data([data(), data()], {})
 
 
 def test_names_of_files_hold_no_separators() -> None:

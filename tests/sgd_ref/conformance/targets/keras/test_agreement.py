@@ -16,6 +16,7 @@ from sgd_ref.conformance.targets import registry, running
 from sgd_ref.conformance.targets.keras.launch import BACKENDS, available
 from sgd_ref.conformance.trajectories import reference
 from sgd_ref.conformance.trajectories.comparison import units_apart
+from sgd_ref.extras import how_to_install
 
 # One compiled run of all cases takes minutes; these show every stage.
 COMPILED_SHARE = 5
@@ -26,7 +27,7 @@ def findings(request: pytest.FixtureRequest) -> dict[str, Findings]:
     """What the runs of all installed backends found, by name."""
     missing = [backend for backend in BACKENDS if not available(backend)]
     if missing:
-        reason = f"Keras on {', '.join(missing)} is not installed: pip install 'sgd-ref[keras,torch]'"
+        reason = f"Keras on {', '.join(missing)} is not installed: {how_to_install('keras', 'torch')}"
         if os.environ.get("CI"):
             pytest.fail(reason)
         pytest.skip(reason)

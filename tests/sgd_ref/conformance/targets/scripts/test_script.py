@@ -1,4 +1,4 @@
-"""Reproducers are run, where they must not find this package; their data have the bits of the case."""
+"""Scripts are run, where they must not find this package; their data have the bits of the case."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from sgd_ref.conformance.targets.keras import script as keras
 from sgd_ref.conformance.targets.keras.launch import BACKENDS
 from sgd_ref.conformance.targets.keras.launch import available as keras_available
 from sgd_ref.conformance.targets.registry import how_to_run
-from sgd_ref.conformance.targets.scripts.script import reproducer
+from sgd_ref.conformance.targets.scripts.script import script_text
 from sgd_ref.conformance.targets.torch.launch import Torch
 from sgd_ref.conformance.trajectories import reference
 from sgd_ref.conformance.trajectories.comparison import compare
@@ -63,13 +63,13 @@ def implementation(text: str) -> Callable[[Case], list[dict[str, Any]]]:
 
 @pytest.fixture
 def script(tmp_path: Path) -> Path:
-    """A reproducer for a wrong implementation, in a folder in which this package cannot be imported."""
+    """A script for a wrong implementation, in a folder in which this package cannot be imported."""
     run = implementation(RATE_OUTSIDE)
     case = next(case for case in cases() if case.id.startswith("float32/momentum"))
     small = shrink(case, lambda case: not _is_right(case, run))
-    text = reproducer(small, reference.run(small), run(small), how_to_run(small, "mine:run"), "mine 1.0")
+    text = script_text(small, reference.run(small), run(small), how_to_run(small, "mine:run"), "mine 1.0")
     (tmp_path / "mine.py").write_text(RATE_OUTSIDE)
-    (tmp_path / "sgd_ref.py").write_text("raise ImportError('a reproducer needs this')\n")
+    (tmp_path / "sgd_ref.py").write_text("raise ImportError('a script needs this')\n")
     path = tmp_path / "reproduce.py"
     path.write_text(text)
     return path
@@ -178,7 +178,7 @@ def test_the_script_has_every_bit_of_the_case(case: Case) -> None:
     observed = [
         {**record, "variables": [_other(array) for array in record["variables"]]} for record in expected
     ]
-    text = reproducer(case, expected, observed, "def run(case):\n    raise NotImplementedError")
+    text = script_text(case, expected, observed, "def run(case):\n    raise NotImplementedError")
     space: dict[str, Any] = {"__name__": "script"}
     exec(text, space)
     with np.errstate(all="ignore"):
@@ -250,7 +250,7 @@ def _assert_same_bits(arrays: Any, others: Any) -> None:
 def test_trajectory_that_does_not_differ_is_refused() -> None:
     case = cases()[0]
     with pytest.raises(ValueError, match="observed must be a trajectory that differs"):
-        reproducer(case, reference.run(case), reference.run(case), "")
+        script_text(case, reference.run(case), reference.run(case), "")
 
 
 @on("backend", BACKENDS)
@@ -286,7 +286,9 @@ def test_keras_in_a_process_without_this_package(tmp_path: Path) -> None:
 
     small = shrink(case, still)
     observed = reference.run(small, deviation)
-    done = _run_alone(tmp_path, reproducer(small, reference.run(small), observed, how_to_run(small, "keras")))
+    done = _run_alone(
+        tmp_path, script_text(small, reference.run(small), observed, how_to_run(small, "keras"))
+    )
     assert done.returncode == 1, done.stdout + done.stderr
     assert re.search(r"averages of \w+\[0\]: expected 0x00000000 \(0\), got 0x", done.stdout)
     assert "as it was seen before" in done.stdout
@@ -308,7 +310,9 @@ def test_torch_in_a_process_without_this_package(tmp_path: Path) -> None:
         small = shrink(case, still, most_runs=100)
         observed = run(small)
     assert [w.size for w in small.variables] == [1]
-    done = _run_alone(tmp_path, reproducer(small, reference.run(small), observed, how_to_run(small, "torch")))
+    done = _run_alone(
+        tmp_path, script_text(small, reference.run(small), observed, how_to_run(small, "torch"))
+    )
     assert done.returncode == 1, done.stdout + done.stderr
     assert "variables of " in done.stdout
     assert "as it was seen before" in done.stdout
@@ -322,12 +326,12 @@ def test_optax_in_a_process_without_this_package(tmp_path: Path) -> None:
     for record in observed:
         # Of these Optax has none without a schedule.
         del record["iterations"], record["calls"]
-    done = _run_alone(tmp_path, reproducer(case, expected, observed, how_to_run(case, "optax")))
+    done = _run_alone(tmp_path, script_text(case, expected, observed, how_to_run(case, "optax")))
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 def _run_alone(folder: Path, text: str) -> subprocess.CompletedProcess[str]:
-    (folder / "sgd_ref.py").write_text("raise ImportError('a reproducer needs this')\n")
+    (folder / "sgd_ref.py").write_text("raise ImportError('a script needs this')\n")
     path = folder / "reproduce.py"
     path.write_text(text)
     return started(path)
@@ -358,9 +362,9 @@ def test_what_cannot_be_written_down_says_that_it_needs_this_package() -> None:
     case = next(case for case in cases() if "/cosine/" in case.id and case.loss_scaling is None)
     expected = reference.run(case)
     observed = [{**record, "variables": [_other(w) for w in record["variables"]]} for record in expected]
-    text = reproducer(case, expected, observed, how_to_run(case, "torch"))
+    text = script_text(case, expected, observed, how_to_run(case, "torch"))
     assert "It needs sgd_ref" in text.split('"""')[1]
-    assert "It needs sgd_ref" not in reproducer(case, expected, observed, "run = None")
+    assert "It needs sgd_ref" not in script_text(case, expected, observed, "run = None")
 
 
 @on("name", ["torch", "optax"])

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from sgd_ref.conformance.targets import registry
 from sgd_ref.conformance.targets.torch.launch import Torch, available, obstacle
+from sgd_ref.extras import how_to_install
 
 
 def test_nothing_is_imported(tmp_path: Path) -> None:
@@ -33,7 +36,7 @@ assert "torch" not in sys.modules
 def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert not available()
-    with pytest.raises(ModuleNotFoundError, match=r"pip install torch$"):
+    with pytest.raises(ModuleNotFoundError, match=re.escape(how_to_install("torch"))):
         Torch("loop")
 
 
@@ -48,3 +51,8 @@ def test_compiling_needs_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_bad_arguments_are_refused() -> None:
     with pytest.raises(ValueError, match="variant must be one of loop, foreach, fused, compiled, got 'vmap'"):
         Torch("vmap")
+
+
+def test_what_compiles_anew_for_each_case_is_run_less_often_to_shrink_one() -> None:
+    runs = {target.name: target.runs_to_shrink for target in registry.targets("torch", variant="all")}
+    assert runs.pop("torch compiled") < min(runs.values())

@@ -1,21 +1,17 @@
-"""Reproducers for what a run found: for each contradiction, one small case that shows it."""
+"""Finding the smallest case for each contradiction that a run showed."""
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterator
 
 from sgd_ref.conformance.cases.case import Case, Implementation
-from sgd_ref.conformance.deviations import DEVIATIONS
 from sgd_ref.conformance.diagnosis import reductions
-from sgd_ref.conformance.diagnosis.shrinking import PREFIX, shrink
+from sgd_ref.conformance.diagnosis.shrinking import shrink
 from sgd_ref.conformance.grading.check import grade
 from sgd_ref.conformance.grading.findings import Findings
 from sgd_ref.conformance.grading.verdict import Verdict
-from sgd_ref.conformance.targets.names import file_name, versions_text
-from sgd_ref.conformance.targets.registry import how_to_run
-from sgd_ref.conformance.targets.scripts.script import reproducer
+from sgd_ref.conformance.targets.findings.finding import Finding, finding
+from sgd_ref.conformance.targets.findings.processor import processor
 from sgd_ref.conformance.targets.target import Target
 from sgd_ref.conformance.trajectories import reference
 from sgd_ref.optimizer import SGD
@@ -23,13 +19,9 @@ from sgd_ref.optimizer import SGD
 MOST_RUNS_IN_ALL = 900
 """How often one implementation is run, shared out among the contradictions: a minute at 50 ms a case."""
 
-WIDTH = 100
 
-
-def reproducers(
-    findings: Findings, target: Target, options: Mapping[str, str], most_runs: int = 150
-) -> dict[str, str]:
-    """Return a script for each contradiction that a run found and that a case can show.
+def search(findings: Findings, target: Target) -> list[Finding]:
+    """Return a finding for each contradiction that a run showed and that a case can show.
 
     The smallest case with the contradiction, one that has no other if there is any, is shrunk as far as the
     implementation still diverges on it and the contradiction still explains that. Nothing is random.
@@ -37,47 +29,34 @@ def reproducers(
     Parameters
     ----------
     findings : Findings
-        What the run found, with trajectories.
+        What the run showed, with trajectories.
     target : Target
         The implementation that was run, which is started again.
-    options : mapping of str to str
-        The arguments of `how_to_run` beside the case, such as ``{"target": "torch", "variant": "fused"}``.
-    most_runs : int, default 150
-        How often the implementation may be run for one contradiction; less where there are many of them.
 
     Returns
     -------
-    dict of str to str
-        From the name of a file, ``keras-jax-eager/subnormals-flushed.py``, to its text. Contradictions that
-        were seen in failures alone, or whose case `how_to_run` cannot express, have none.
-
-    Raises
-    ------
-    ValueError
-        If `most_runs` is less than 1.
+    list of Finding
+        Contradictions that were seen in failures alone have none.
     """
-    if most_runs < 1:
-        raise ValueError(f"most_runs must be at least 1, got {most_runs}")
     smallest = {
         name: min(diverging, key=lambda verdict: _size(findings, verdict))
         for name in findings.found
         if name in findings.contradictions and (diverging := list(_diverging(findings, name)))
     }
     if not smallest or target.explain is None:
-        return {}
-    runs = max(1, min(most_runs, MOST_RUNS_IN_ALL // len(smallest)))
-    scripts = {}
+        return []
+    runs = max(1, min(target.runs_to_shrink, MOST_RUNS_IN_ALL // len(smallest)))
+    found = []
     with target.start() as run:
         for name, verdict in smallest.items():
             shows = _shows(name, verdict, findings, target.explain, run)
             try:
                 small = shrink(verdict.case, shows, runs)
-                text = _script(small, name, findings, run, how_to_run(small, **options))
-            # The case cannot be expressed, or the implementation does not answer twice in the same way.
+                found.append(_observed_again(name, small, findings, run))
+            # The implementation does not answer twice in the same way.
             except ValueError:
                 continue
-            scripts[f"{file_name(target.name)}/{name}.py"] = text
-    return scripts
+    return found
 
 
 def _diverging(findings: Findings, name: str) -> Iterator[Verdict]:
@@ -129,14 +108,8 @@ def _shows(
     return shows
 
 
-def _script(case: Case, name: str, findings: Findings, run: Implementation, code: str) -> str:
+def _observed_again(name: str, case: Case, findings: Findings, run: Implementation) -> Finding:
     observed = grade(run, case, findings.report.profile).trajectory
     if observed is None:
         raise ValueError(f"the implementation must answer twice to {case.id}")
-    summary = DEVIATIONS[name].summary if name in DEVIATIONS else ""
-    about = textwrap.fill(f"{name}: {summary}" if summary else name, WIDTH)
-    origin = textwrap.fill(case.notes, WIDTH)
-    described = replace(case, id=case.id.removeprefix(PREFIX), notes=f"{about}\n\n{origin}\n")
-    versions = versions_text(findings.report.name, findings.versions)
-    title = f"{findings.report.name} ({versions})" if versions else findings.report.name
-    return reproducer(described, reference.run(case), observed, code, title)
+    return finding(name, case, reference.run(case), observed, findings.versions, processor())

@@ -1,4 +1,4 @@
-"""Scripts for what a run found: they show that contradiction, and exit as the implementation deserves."""
+"""Findings of a run: each shows its contradiction, no other, and shrinks within the runs that are allowed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -22,14 +21,18 @@ from sgd_ref.conformance.deviations import compose
 from sgd_ref.conformance.diagnosis.attribution import explain
 from sgd_ref.conformance.grading.findings import Findings
 from sgd_ref.conformance.grading.verdict import Verdict
-from sgd_ref.conformance.targets.scripts import of_findings as reproducing
+from sgd_ref.conformance.targets.findings import search as searching
+from sgd_ref.conformance.targets.findings import storage
+from sgd_ref.conformance.targets.findings.finding import Finding
+from sgd_ref.conformance.targets.findings.processor import processor
+from sgd_ref.conformance.targets.findings.search import search
+from sgd_ref.conformance.targets.scripts.of_finding import script_of
 from sgd_ref.conformance.targets.target import Target
 from sgd_ref.conformance.trajectories import reference
 from sgd_ref.conformance.trajectories.comparison import compare
 
 DECAY, EPSILON = "decay-enters-velocity", "clip-adds-epsilon"
 BOTH = (DECAY, EPSILON)
-OPTIONS = {"target": "mine:run"}
 
 MODULE = """
 from sgd_ref.conformance.trajectories import reference
@@ -77,36 +80,32 @@ def found() -> Findings:
 
 
 @pytest.fixture(scope="module")
-def scripts(found: Findings) -> dict[str, str]:
-    return reproducing.reproducers(found, target(), OPTIONS)
+def shown(found: Findings) -> dict[str, Finding]:
+    return by_name(search(found, target()))
 
 
-def space(text: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """Return what a script defines."""
-    (folder / "mine.py").write_text("def run(case):\n    raise NotImplementedError\n")
-    monkeypatch.chdir(folder)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.delitem(sys.modules, "mine", raising=False)
-    defined: dict[str, Any] = {"__name__": "script"}
-    exec(text, defined)
-    return defined
+def by_name(findings: Sequence[Finding]) -> dict[str, Finding]:
+    return {finding.name: finding for finding in findings}
 
 
 def test_cases_are_what_the_other_tests_take_them_for(found: Findings) -> None:
     assert [set(found.names.get(case.id, ())) for case in CASES] == [{DECAY}, {DECAY, EPSILON}, {EPSILON}]
 
 
-def test_each_contradiction_has_a_file(scripts: dict[str, str]) -> None:
-    assert set(scripts) == {f"mine-run/{DECAY}.py", f"mine-run/{EPSILON}.py"}
+def test_each_contradiction_has_a_finding(shown: dict[str, Finding]) -> None:
+    assert set(shown) == {DECAY, EPSILON}
+    for finding in shown.values():
+        assert finding.versions == {"mine": "1.0"}
+        assert finding.processor == processor()
 
 
 @pytest.mark.parametrize("name", BOTH)
 @pytest.mark.parametrize(("names", "status"), [(BOTH, 1), ((), 0)])
 def test_scripts_exit_as_the_implementation_deserves(
-    name: str, names: tuple[str, ...], status: int, scripts: dict[str, str], tmp_path: Path
+    name: str, names: tuple[str, ...], status: int, shown: dict[str, Finding], tmp_path: Path
 ) -> None:
     (tmp_path / "mine.py").write_text(MODULE.format(names=names))
-    (tmp_path / "reproduce.py").write_text(scripts[f"mine-run/{name}.py"])
+    (tmp_path / "reproduce.py").write_text(script_of(shown[name], "mine:run"))
     done = subprocess.run(
         [sys.executable, "-W", "error", "reproduce.py"],
         cwd=tmp_path,
@@ -120,19 +119,16 @@ def test_scripts_exit_as_the_implementation_deserves(
 
 
 @pytest.mark.parametrize(("name", "start"), [(DECAY, CASES[0]), (EPSILON, CASES[2])])
-def test_a_case_that_shows_nothing_else_is_shrunk(name: str, start: Case, scripts: dict[str, str]) -> None:
-    header = scripts[f"mine-run/{name}.py"].split('"""')[1]
+def test_a_case_that_shows_nothing_else_is_shrunk(name: str, start: Case, shown: dict[str, Finding]) -> None:
+    header = script_of(shown[name], "mine:run").split('"""')[1]
     assert header.startswith(f"mine:run (mine 1.0) differs from what is documented: {start.id}\n\n{name}: ")
     assert f"shrunk from {start.id}: " in " ".join(header.split())
 
 
 @pytest.mark.parametrize(("name", "other"), [BOTH, BOTH[::-1]])
-def test_a_script_does_not_end_up_with_another_contradiction(
-    name: str, other: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_finding_does_not_end_up_with_another_contradiction(name: str, other: str) -> None:
     # The only case has both.
-    scripts = reproducing.reproducers(findings(CASES[1:2]), target(), OPTIONS)
-    case = space(scripts[f"mine-run/{name}.py"], tmp_path, monkeypatch)["CASE"]
+    case = by_name(search(findings(CASES[1:2]), target()))[name].case
 
     def differs(deviation: str) -> bool:
         return not compare(case, reference.run(case), reference.run(case, *compose([deviation]))).equal
@@ -142,13 +138,12 @@ def test_a_script_does_not_end_up_with_another_contradiction(
     assert [array.size for array in case.variables] == [1]
 
 
-def test_a_script_does_not_gain_a_contradiction() -> None:
+def test_a_finding_does_not_gain_a_contradiction() -> None:
     def gains(verdict: Verdict) -> tuple[str, ...]:
         return (DECAY,) if len(verdict.case.gradients) > 2 else BOTH
 
-    scripts = reproducing.reproducers(findings(CASES[:1]), replace(target(), explain=gains), OPTIONS)
-    assert "# call 2" in scripts[f"mine-run/{DECAY}.py"]
-    assert "# call 3" not in scripts[f"mine-run/{DECAY}.py"]
+    (finding,) = search(findings(CASES[:1]), replace(target(), explain=gains))
+    assert (finding.name, len(finding.case.gradients)) == (DECAY, 3)
 
 
 def test_a_failure_of_the_same_name_is_no_divergence() -> None:
@@ -158,12 +153,13 @@ def test_a_failure_of_the_same_name_is_no_divergence() -> None:
         return wrong(case)
 
     always = replace(target(run), explain=lambda verdict: (DECAY,))
-    scripts = reproducing.reproducers(findings(CASES[:1]), always, OPTIONS)
-    assert "# call 2" in scripts[f"mine-run/{DECAY}.py"]
+    (finding,) = search(findings(CASES[:1]), always)
+    assert (finding.name, len(finding.case.gradients)) == (DECAY, 3)
 
 
-def test_scripts_are_the_same_every_time(found: Findings, scripts: dict[str, str]) -> None:
-    assert reproducing.reproducers(found, target(), OPTIONS) == scripts
+def test_findings_are_the_same_every_time(found: Findings, shown: dict[str, Finding]) -> None:
+    again = search(found, target())
+    assert storage.to_json("mine:run", again) == storage.to_json("mine:run", list(shown.values()))
 
 
 def counted(counts: list[Case]) -> Callable[[Case], Trajectory]:
@@ -177,22 +173,17 @@ def counted(counts: list[Case]) -> Callable[[Case], Trajectory]:
 @pytest.mark.parametrize("most_runs", [1, 7])
 def test_no_more_runs_than_allowed(most_runs: int, found: Findings) -> None:
     counts: list[Case] = []
-    scripts = reproducing.reproducers(found, target(counted(counts)), OPTIONS, most_runs)
-    assert len(scripts) == 2
+    limited = replace(target(counted(counts)), runs_to_shrink=most_runs)
+    assert len(search(found, limited)) == 2
     # What is left of each is run once more.
     assert len(counts) == 2 * (most_runs + 1)
 
 
 def test_many_contradictions_share_the_runs(found: Findings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reproducing, "MOST_RUNS_IN_ALL", 8)
+    monkeypatch.setattr(searching, "MOST_RUNS_IN_ALL", 8)
     counts: list[Case] = []
-    assert len(reproducing.reproducers(found, target(counted(counts)), OPTIONS)) == 2
+    assert len(search(found, target(counted(counts)))) == 2
     assert len(counts) == 2 * (4 + 1)
-
-
-def test_runs_must_be_allowed(found: Findings) -> None:
-    with pytest.raises(ValueError, match="most_runs must be at least 1, got 0"):
-        reproducing.reproducers(found, target(), OPTIONS, 0)
 
 
 def never() -> AbstractContextManager[Implementation]:
@@ -208,12 +199,7 @@ def test_nothing_is_started_where_there_is_nothing_to_show(found: Findings) -> N
     failures = replace(found, report=Report("mine:run", failed))
     roundings = replace(found, contradictions=frozenset())
     for nothing in (failures, roundings, Findings(check(reference.run, CASES, "mine:run"))):
-        assert reproducing.reproducers(nothing, idle, OPTIONS) == {}
-
-
-def test_what_cannot_be_expressed_is_skipped(found: Findings) -> None:
-    no_such_thing = {"target": "keras", "backend": "torch", "mode": "compiled"}
-    assert reproducing.reproducers(found, target(), no_such_thing, most_runs=1) == {}
+        assert search(nothing, idle) == []
 
 
 def test_an_implementation_that_does_not_answer_in_the_same_way_again_is_skipped(found: Findings) -> None:
@@ -221,11 +207,11 @@ def test_an_implementation_that_does_not_answer_in_the_same_way_again_is_skipped
     def start() -> Iterator[Implementation]:
         yield reference.run
 
-    assert reproducing.reproducers(found, replace(target(), start=start), OPTIONS) == {}
+    assert search(found, replace(target(), start=start)) == []
     answers = iter([wrong])
 
     def run(case: Case) -> Trajectory:
         return next(answers, reference.run)(case)
 
     alone = findings(CASES[:1])
-    assert reproducing.reproducers(alone, target(run), OPTIONS, most_runs=1) == {}
+    assert search(alone, replace(target(run), runs_to_shrink=1)) == []

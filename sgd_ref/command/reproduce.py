@@ -1,0 +1,64 @@
+"""``sgd-ref reproduce``: the script that shows what a known implementation does otherwise."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from sgd_ref.command.options import AS_EXPECTED, COULD_NOT_RUN, Command, WrongUsage
+from sgd_ref.conformance.targets import registry
+from sgd_ref.conformance.targets.findings.storage import kept
+from sgd_ref.conformance.targets.scripts.of_finding import script_of
+from sgd_ref.conformance.targets.target import CannotRun
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command to its parser."""
+    command.add_argument("target", choices=registry.FAMILIES, metavar="TARGET", help="%(choices)s")
+    command.add_argument(
+        "contradiction",
+        nargs="?",
+        metavar="CONTRADICTION",
+        help="what to show; by default, the contradictions that are known of the target are listed",
+    )
+    for name, option in registry.options().items():
+        values = [value for value in option.values if value != registry.ALL]
+        command.add_argument(f"--{name}", choices=values, help=option.help)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the script, or the contradictions that are known, and return the exit status."""
+    given = {name: getattr(options, name) for name in registry.options()}
+    try:
+        name = registry.targets(options.target, **given)[0].name
+    except ValueError as problem:
+        raise WrongUsage(str(problem)) from problem
+    except CannotRun as problem:
+        print(f"sgd-ref: {problem}", file=sys.stderr)
+        return COULD_NOT_RUN
+    try:
+        known = kept(name)
+        if options.contradiction is None:
+            print("".join(f"{contradiction}\n" for contradiction in known), end="")
+        elif options.contradiction in known:
+            print(script_of(known[options.contradiction], name), end="")
+        else:
+            accepted = ", ".join(known) or "(none is known)"
+            raise WrongUsage(
+                f"the contradiction of {name} must be one of {accepted}, got {options.contradiction!r}"
+            )
+    except (OSError, ValueError) as problem:
+        print(f"sgd-ref: {problem}", file=sys.stderr)
+        return COULD_NOT_RUN
+    return AS_EXPECTED
+
+
+COMMAND = Command(
+    help="print a script that shows what a known implementation does otherwise than is documented",
+    description="Print a self-contained script that runs one small case with a known implementation, and "
+    "says whether its bits still differ from those that are documented.",
+    epilog="Exit status: 0 printed, 2 wrong usage, 3 could not run. The script exits with 1 as long as the "
+    "implementation differs, and with 0 if every expected bit is there.",
+    add_arguments=add_arguments,
+    run=run,
+)

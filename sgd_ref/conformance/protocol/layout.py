@@ -1,0 +1,30 @@
+"""The layout of JSON files that people compare."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from sgd_ref.conformance.protocol.json_lines import Json
+
+
+def laid_out(value: Json, levels: int) -> bytes:
+    r"""Return JSON whose outermost levels have one part a line, so that a change is a few lines of a diff.
+
+    >>> laid_out({"a": [1, [2, 3]], "b": {}}, levels=2)
+    b'{\n "a": [\n  1,\n  [2,3]\n ],\n "b": {}\n}\n'
+    """
+    return (_text(value, levels, "") + "\n").encode()
+
+
+def _text(value: Any, levels: int, indent: str) -> str:
+    if not levels or not value or not isinstance(value, (dict, list)):
+        return json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+    inner = f"{indent} "
+    if isinstance(value, dict):
+        parts = [f"{json.dumps(key)}: {_text(part, levels - 1, inner)}" for key, part in value.items()]
+        opening, closing = "{", "}"
+    else:
+        parts = [_text(part, levels - 1, inner) for part in value]
+        opening, closing = "[", "]"
+    return f"{opening}\n{inner}" + f",\n{inner}".join(parts) + f"\n{indent}{closing}"

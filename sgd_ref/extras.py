@@ -1,0 +1,51 @@
+"""How to install what an optional part of this distribution needs."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+import shlex
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+DISTRIBUTION = "sgd-ref"
+PROJECT = Path(__file__).parents[1]
+
+
+def how_to_install(*extras: str) -> str:
+    """Return the command that installs extras of this distribution, in one line.
+
+    In a checkout pip takes the extras from there; elsewhere the command lists what they need, since an index
+    of packages need not have this distribution.
+
+    Parameters
+    ----------
+    *extras : str
+        Names under ``[project.optional-dependencies]`` in ``pyproject.toml``.
+
+    Examples
+    --------
+    >>> how_to_install("keras", "torch").startswith("pip install ")
+    True
+    """
+    if (PROJECT / "pyproject.toml").is_file():
+        folder = "." if Path.cwd() == PROJECT else str(PROJECT)
+        return f"pip install -e {shlex.quote(folder + '[' + ','.join(extras) + ']')}"
+    requirements = list(dict.fromkeys(_requirements(extras)))
+    if not requirements:
+        return f"what {DISTRIBUTION} declares for {', '.join(extras)}"
+    return f"pip install {shlex.join(requirements)}"
+
+
+def _requirements(extras: Sequence[str]) -> Iterator[str]:
+    """Yield what the extras need, as the installed distribution declares it."""
+    try:
+        declared = importlib.metadata.requires(DISTRIBUTION) or []
+    # The packages may lie somewhere on the path, without having been installed.
+    except importlib.metadata.PackageNotFoundError:
+        return
+    for line in declared:
+        requirement, _, marker = line.partition(";")
+        extra = re.search(r"""extra\s*==\s*['"]([^'"]+)['"]""", marker)
+        if extra is not None and extra[1] in extras:
+            yield requirement.strip()
