@@ -73,9 +73,10 @@ class ExponentialDecay(FormulaSchedule):
             }
         )
 
-    def _formula(self, step: int, settings: SimpleNamespace, arithmetic: Arithmetic) -> Any:
-        p = step / self._exact.decay_steps
-        if self._config["staircase"]:
+    def formula(self, step: int, settings: SimpleNamespace, arithmetic: Arithmetic) -> Any:
+        """Return the value; see the notes of the class."""
+        p = step / self.exact_settings.decay_steps
+        if self.config["staircase"]:
             p = math.floor(p)
         return settings.initial_learning_rate * arithmetic.power(settings.decay_rate, arithmetic.number(p))
 
@@ -215,9 +216,10 @@ class PolynomialDecay(FormulaSchedule):
             }
         )
 
-    def _formula(self, step: int, settings: SimpleNamespace, arithmetic: Arithmetic) -> Any:
-        decay_steps = self._exact.decay_steps
-        if self._config["cycle"]:
+    def formula(self, step: int, settings: SimpleNamespace, arithmetic: Arithmetic) -> Any:
+        """Return the value; see the notes of the class."""
+        decay_steps = self.exact_settings.decay_steps
+        if self.config["cycle"]:
             decay_steps = decay_steps * max(1, math.ceil(step / decay_steps))
         p = arithmetic.number(min(step, decay_steps) / decay_steps)
         difference = settings.initial_learning_rate - settings.end_learning_rate
@@ -276,9 +278,10 @@ class InverseTimeDecay(FormulaSchedule):
             }
         )
 
-    def _formula(self, step: int, settings: SimpleNamespace, arithmetic: Arithmetic) -> Any:
-        p = step / self._exact.decay_steps
-        if self._config["staircase"]:
+    def formula(self, step: int, settings: SimpleNamespace, arithmetic: Arithmetic) -> Any:
+        """Return the value; see the notes of the class."""
+        p = step / self.exact_settings.decay_steps
+        if self.config["staircase"]:
             p = math.floor(p)
         return settings.initial_learning_rate / (1 + settings.decay_rate * arithmetic.number(p))
 

@@ -13,7 +13,6 @@ from sgd_ref.arithmetic.formats import FLOAT32, FLOAT64, Array
 from sgd_ref.arithmetic.rounded import convert
 from sgd_ref.base.call import Call
 from sgd_ref.conformance.deviations.deviation import HALF
-from sgd_ref.conformance.faithful.formulas import Formulas
 from sgd_ref.optimizer import SGD, Gradients, Values
 
 EXTENDED: np.dtype[Any] = np.dtype(np.longdouble)
@@ -141,20 +140,20 @@ class StagesInFloat64(StagesInFloat32):
         return FLOAT64
 
 
-class FormulasInFloat64(Formulas):
+class FormulasInFloat64(SGD):
     """Each formula is computed in float64 and rounded once, with settings rounded to the dtype first.
 
     In float32 and half types; in float64 this is the definition. Nothing but the roundings inside of a
     formula is left out: ``w - w * weight_decay * learning_rate`` has one instead of three.
     """
 
-    def mean_of(self, gradient: Array, accumulator: Array, steps: Any) -> Array:
+    def mean_of(self, g: Array, accumulator: Array, steps: Any) -> Array:
         """Round once."""
-        return _once(rule.mean_of_accumulated, gradient, accumulator, steps)
+        return _once(rule.mean_of_accumulated, g, accumulator, steps)
 
-    def clipped(self, gradient: Array, norm: Any, clipnorm: Any) -> Array:
+    def clipped(self, g: Array, norm: Any, clipnorm: Any) -> Array:
         """Round once, but for the norm."""
-        return _once(rule.clip_by_norm, gradient, norm, clipnorm)
+        return _once(rule.clip_by_norm, g, norm, clipnorm)
 
     def decayed(self, w: Array, weight_decay: Any, rate: Any) -> Array:
         """Round once."""

@@ -7,21 +7,20 @@ import numpy as np
 from sgd_ref.arithmetic.formats import FLOAT32, Array
 from sgd_ref.arithmetic.rounded import convert, promoted, setting
 from sgd_ref.base.call import Call
-from sgd_ref.conformance.faithful.formulas import Formulas
 from sgd_ref.optimizer import SGD, Gradients, Values
 from sgd_ref.rule import Number, Numbers
 
 
-class UnscaleByReciprocal(Formulas):
+class UnscaleByReciprocal(SGD):
     """``g * (1 / loss_scale)`` in float32 or wider, rounded to the dtype of g.
 
     ``torch.amp.GradScaler`` forms the reciprocal in float64 and multiplies by it in float32; the
     documentation of `loss_scale_factor` says that "the inverse of the scale factor will be multiplied".
     """
 
-    def unscaled(self, gradient: Numbers, loss_scale: Number) -> Numbers:
+    def unscaled(self, g: Numbers, loss_scale: Number) -> Numbers:
         """Multiply by the reciprocal."""
-        return gradient * (1 / loss_scale)
+        return g * (1 / loss_scale)
 
 
 class UnscaleWithRate(SGD):

@@ -74,8 +74,8 @@ class _Recorder(SGD):
 
     calls_recorded: ClassVar[list[dict[str, Stage]]]
 
-    def _validated(self, gradients: Sequence[Gradient], variables: Sequence[Array] | None = None) -> Call:
-        call = super()._validated(gradients, variables)
+    def validated(self, gradients: Sequence[Gradient], variables: Sequence[Array] | None = None) -> Call:
+        call = super().validated(gradients, variables)
         self.calls_recorded.append({})
         self._note(LEARNING_RATE, [np.asarray(call.learning_rate)])
         self._note(GRADIENT, call.gradients)

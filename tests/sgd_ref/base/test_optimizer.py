@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import math
 import pickle
 import warnings
@@ -307,7 +308,7 @@ def test_settings_can_be_read() -> None:
         key: value for key, value in EVERYTHING.items() if key != "learning_rate"
     }
     assert (optimizer.name, optimizer.clipvalue, optimizer.global_clipnorm) == ("SGD", None, None)
-    assert SGD.momentum is vars(SGD.__mro__[1])["momentum"]
+    assert SGD.momentum is inspect.getattr_static(SGD, "momentum")
 
 
 def test_a_loss_is_scaled_in_float32_at_least() -> None:

@@ -24,8 +24,9 @@ class RateInBfloat(SGD):
     The definition rounds it to float32 and to the dtype of the variable. Evidence: no report is known.
     """
 
-    def _validated(self, gradients: Sequence[Gradient], variables: Sequence[Array] | None = None) -> Call:
-        call = super()._validated(gradients, variables)
+    def validated(self, gradients: Sequence[Gradient], variables: Sequence[Array] | None = None) -> Call:
+        """Round the rate."""
+        call = super().validated(gradients, variables)
         return call._replace(learning_rate=np.float32(setting(float(call.learning_rate), BFLOAT16)))
 
 

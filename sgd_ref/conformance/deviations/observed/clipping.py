@@ -72,13 +72,11 @@ class ClipnormByReciprocal(SGD):
     replaces the division of an array by one number by a multiplication, also where JAX runs eagerly.
     """
 
-    def clip_by_norm(self, gradients: Gradients, clipnorm: float) -> Gradients:
+    def clipped(self, g: Array, norm: Any, clipnorm: Any) -> Any:
         """Multiply by the reciprocal."""
-        mine, others = apart(gradients, _is_divided_by_multiplying)
-        return [
-            other if gradient is None else _times_reciprocal(gradient, self.norm([gradient]), clipnorm)
-            for gradient, other in zip(mine, super().clip_by_norm(others, clipnorm), strict=True)
-        ]
+        if not _is_divided_by_multiplying(g):
+            return super().clipped(g, norm, clipnorm)
+        return np.asanyarray(g * clipnorm * (setting(1.0, g.dtype) / np.maximum(norm, clipnorm)))
 
 
 class ClipnormByOneFactor(SGD):
@@ -88,13 +86,11 @@ class ClipnormByOneFactor(SGD):
     factors that are single numbers together.
     """
 
-    def clip_by_norm(self, gradients: Gradients, clipnorm: float) -> Gradients:
+    def clipped(self, g: Array, norm: Any, clipnorm: Any) -> Any:
         """Multiply by one number."""
-        mine, others = apart(gradients, _is_divided_by_multiplying)
-        return [
-            other if gradient is None else _times_one_factor(gradient, self.norm([gradient]), clipnorm)
-            for gradient, other in zip(mine, super().clip_by_norm(others, clipnorm), strict=True)
-        ]
+        if not _is_divided_by_multiplying(g):
+            return super().clipped(g, norm, clipnorm)
+        return np.asanyarray(g * (clipnorm * (setting(1.0, g.dtype) / np.maximum(norm, clipnorm))))
 
 
 class ClipnormNotRounded(SGD):
@@ -200,16 +196,6 @@ class ClippingThroughFloat32(SGD):
 
 def _is_divided_by_multiplying(gradient: Array) -> bool:
     return gradient.size > 1 and gradient.dtype != BFLOAT16
-
-
-def _times_reciprocal(gradient: Array, norm: Any, clipnorm: float) -> Array:
-    limit = setting(clipnorm, gradient.dtype)
-    return np.asanyarray(gradient * limit * (setting(1.0, gradient.dtype) / np.maximum(norm, limit)))
-
-
-def _times_one_factor(gradient: Array, norm: Any, clipnorm: float) -> Array:
-    limit = setting(clipnorm, gradient.dtype)
-    return np.asanyarray(gradient * (limit * (setting(1.0, gradient.dtype) / np.maximum(norm, limit))))
 
 
 def _times_wide_setting(gradient: Array, norm: Any, clipnorm: float) -> Array:

@@ -23,8 +23,9 @@ class UnmergedRows(SGD):
 
     rows: dict[int, SparseRows]
 
-    def _validated(self, gradients: Sequence[Gradient], variables: Sequence[Array] | None = None) -> Call:
-        call = super()._validated(gradients, variables)
+    def validated(self, gradients: Sequence[Gradient], variables: Sequence[Array] | None = None) -> Call:
+        """Keep the rows of sparse gradients."""
+        call = super().validated(gradients, variables)
         self.rows = {}
         if self.settings.gradient_accumulation_steps is None:
             for index, (gradient, dense) in enumerate(zip(gradients, call.gradients, strict=True)):

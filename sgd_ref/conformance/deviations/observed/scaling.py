@@ -21,8 +21,9 @@ class GivenDtypes(SGD):
 
     given_dtypes: list[np.dtype[Any] | None]
 
-    def _validated(self, gradients: Sequence[Gradient], variables: Sequence[Array] | None = None) -> Call:
-        call = super()._validated(gradients, variables)
+    def validated(self, gradients: Sequence[Gradient], variables: Sequence[Array] | None = None) -> Call:
+        """Note the dtypes."""
+        call = super().validated(gradients, variables)
         self.given_dtypes = [None if gradient is None else gradient.dtype for gradient in gradients]
         return call
 
@@ -161,14 +162,16 @@ class ScaleWithoutLimits(LossScaleOptimizer):
     Evidence: `_stateful_handle_finite_grads` in `keras/src/optimizers/loss_scale_optimizer.py`.
     """
 
-    def _grow(self) -> None:
+    def grow(self) -> None:
+        """Double without looking at the result."""
         self._growth_counter += 1
         if self._growth_counter == self.dynamic_growth_steps:
             self._growth_counter = 0
             with np.errstate(over="ignore"):
                 self._scale = self._scale * np.float32(2)
 
-    def _shrink(self) -> None:
+    def shrink(self) -> None:
+        """Halve without looking at the result."""
         self._growth_counter = 0
         self._scale = self._scale * np.float32(0.5)
 
