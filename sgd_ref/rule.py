@@ -11,7 +11,8 @@ shape and dtype of the arrays (of the numbers, where only these are given), with
 written in place. Arguments were checked before: no error is raised here but for a fraction divided by
 zero, since floats overflow and divide by zero as in IEEE 754.
 
-``w`` is one variable, ``g`` its gradient; everything else has the name that the documentation gives it.
+``w`` is one variable and ``g`` its gradient, as in the documentation; up to clipping it is spelled out as
+``gradient``. These names are keys of the published vectors (``golden/stages``), and so they stay.
 
 Sources. The documentation of ``optimizer_sgd`` (Keras) says what is computed. It writes out the update and
 the average, and describes the rest in words. What it leaves open is read from the core code of Keras 3.15.1
@@ -33,7 +34,7 @@ Number = Any
 """One number of the same arithmetic."""
 
 
-def unscale(g: Numbers, loss_scale_factor: Number) -> Numbers:
+def unscale(gradient: Numbers, loss_scale_factor: Number) -> Numbers:
     """`loss_scale_factor`: undo the scaling of the loss, by division.
 
     Documentation: "the inverse of the scale factor will be multiplied by the gradients". Core code: it
@@ -42,10 +43,10 @@ def unscale(g: Numbers, loss_scale_factor: Number) -> Numbers:
     >>> unscale(np.array([4.0, -8.0]), 4.0)
     array([ 1., -2.])
     """
-    return g / loss_scale_factor
+    return gradient / loss_scale_factor
 
 
-def accumulate(g: Numbers, accumulator: Numbers) -> Numbers:
+def accumulate(gradient: Numbers, accumulator: Numbers) -> Numbers:
     """`gradient_accumulation_steps`: add to the sum of the gradients since the last update.
 
     Documentation: it speaks of the average only. Core code: a sum is kept, in
@@ -54,10 +55,10 @@ def accumulate(g: Numbers, accumulator: Numbers) -> Numbers:
     >>> accumulate(np.array([1.0, 2.0]), np.array([3.0, 0.0]))
     array([4., 2.])
     """
-    return g + accumulator
+    return gradient + accumulator
 
 
-def mean_of_accumulated(g: Numbers, accumulator: Numbers, steps: Number) -> Numbers:
+def mean_of_accumulated(gradient: Numbers, accumulator: Numbers, steps: Number) -> Numbers:
     """`gradient_accumulation_steps`: the average value of the gradients since the last update.
 
     Documentation: "the average value of the gradients since the last update". Core code: the last gradient
@@ -66,10 +67,10 @@ def mean_of_accumulated(g: Numbers, accumulator: Numbers, steps: Number) -> Numb
     >>> mean_of_accumulated(np.array([1.0, 2.0]), np.array([3.0, 0.0]), 2.0)
     array([2., 1.])
     """
-    return (g + accumulator) / steps
+    return (gradient + accumulator) / steps
 
 
-def clip_by_norm(g: Numbers, norm: Number, clipnorm: Number) -> Numbers:
+def clip_by_norm(gradient: Numbers, norm: Number, clipnorm: Number) -> Numbers:
     """`clipnorm`: clip one gradient so that its norm is no higher than this value.
 
     Documentation: the norm is afterwards "no higher than this value". Core code: the formula, in
@@ -78,10 +79,10 @@ def clip_by_norm(g: Numbers, norm: Number, clipnorm: Number) -> Numbers:
     >>> clip_by_norm(np.array([3.0, 4.0]), norm=5.0, clipnorm=2.5)
     array([1.5, 2. ])
     """
-    return g * clipnorm / np.maximum(norm, clipnorm)
+    return gradient * clipnorm / np.maximum(norm, clipnorm)
 
 
-def clip_by_value(g: Numbers, clipvalue: Number) -> Numbers:
+def clip_by_value(gradient: Numbers, clipvalue: Number) -> Numbers:
     """`clipvalue`: clip each element to [-clipvalue, clipvalue]; NaN and -0.0 stay what they are.
 
     Documentation: "clipped to be no higher than this value", which has no lower limit. Core code: both
@@ -90,7 +91,7 @@ def clip_by_value(g: Numbers, clipvalue: Number) -> Numbers:
     >>> clip_by_value(np.array([2.0, 0.5, -2.0, -0.0, np.nan]), 1.0)
     array([ 1. ,  0.5, -1. , -0. ,  nan])
     """
-    return np.where(g > clipvalue, clipvalue, np.where(g < -clipvalue, -clipvalue, g))
+    return np.where(gradient > clipvalue, clipvalue, np.where(gradient < -clipvalue, -clipvalue, gradient))
 
 
 def global_clip_factor(norm: Number, clipnorm: Number, reciprocal_of_clipnorm: Number) -> Number:
@@ -108,7 +109,7 @@ def global_clip_factor(norm: Number, clipnorm: Number, reciprocal_of_clipnorm: N
     return clipnorm * np.minimum(1 / norm, reciprocal_of_clipnorm) + (norm - norm)
 
 
-def clip_by_global_norm(g: Numbers, factor: Number) -> Numbers:
+def clip_by_global_norm(gradient: Numbers, factor: Number) -> Numbers:
     """`global_clipnorm`: scale one gradient by the factor that all of them share.
 
     Documentation: as for the factor. Core code: `clip_by_global_norm`.
@@ -116,7 +117,7 @@ def clip_by_global_norm(g: Numbers, factor: Number) -> Numbers:
     >>> clip_by_global_norm(np.array([3.0, 4.0]), 0.5)
     array([1.5, 2. ])
     """
-    return g * factor
+    return gradient * factor
 
 
 def decay_weights(w: Numbers, weight_decay: Number, learning_rate: Number) -> Numbers:

@@ -112,6 +112,7 @@ class ScaleOfFullPrecision(LossScaleOptimizer):
 
 def by_way_of_float32(monkeypatch: pytest.MonkeyPatch) -> Broken:
     monkeypatch.setattr(stages, "setting", setting_by_way_of_float32)
+    monkeypatch.setattr("sgd_ref.base.settings.setting", setting_by_way_of_float32)
     return SGD, LossScaleOptimizer
 
 
