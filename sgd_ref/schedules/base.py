@@ -40,7 +40,7 @@ class LearningRateSchedule:
     """
 
     def __call__(self, step: int) -> np.float32:
-        """Return the learning rate of the call of the optimizer before which `step` calls were made.
+        """Return the learning rate of call `step` of the optimizer, counted from 0.
 
         Calls, not updates: under gradient accumulation there are more of them.
 
@@ -142,19 +142,7 @@ class FormulaSchedule(LearningRateSchedule):
         self.exact_settings = _settings_in(exact, rounded)
 
     def __call__(self, step: int) -> np.float32:
-        """Return the learning rate of the call of the optimizer before which `step` calls were made.
-
-        Calls, not updates: under gradient accumulation there are more of them.
-
-        Parameters
-        ----------
-        step : int
-            Number of calls made before, at least 0.
-
-        Returns
-        -------
-        float32
-            Nearest to the formula, ties to even.
+        """Return the float32 nearest to the formula, ties to even; see ``LearningRateSchedule.__call__``.
 
         Raises
         ------

@@ -70,8 +70,7 @@ class MeanWithRate(SGD):
 
     def _divides_late(self) -> bool:
         settings = self.settings
-        clippings = (settings.clipnorm, settings.clipvalue, settings.global_clipnorm)
-        return settings.gradient_accumulation_steps is not None and clippings == (None, None, None)
+        return settings.gradient_accumulation_steps is not None and not settings.clips
 
 
 class OwnAccumulators(SGD):

@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 
 from sgd_ref import rule
-from sgd_ref.arithmetic.formats import FLOAT32, FLOAT64, Array
+from sgd_ref.arithmetic.formats import FLOAT32, FLOAT64, HALF_FORMATS, Array
 from sgd_ref.arithmetic.rounded import convert
 from sgd_ref.base.call import Call
-from sgd_ref.conformance.deviations.deviation import HALF
 from sgd_ref.optimizer import SGD, Gradients, Values
 
 EXTENDED: np.dtype[Any] = np.dtype(np.longdouble)
@@ -47,7 +46,7 @@ class StepInFloat32(Wider):
 
     def wide_dtype(self, dtype: np.dtype[Any]) -> np.dtype[Any]:
         """Return float32 for half types."""
-        return FLOAT32 if dtype in HALF else dtype
+        return FLOAT32 if dtype in HALF_FORMATS else dtype
 
     def advance(self, values: Values, call: Call, loss_scale: float | np.float32 | None) -> Values:
         """Widen everything, make the step, and round."""
@@ -96,7 +95,7 @@ class StagesInFloat32(Wider):
 
     def wide_dtype(self, dtype: np.dtype[Any]) -> np.dtype[Any]:
         """Return float32 for half types."""
-        return FLOAT32 if dtype in HALF else dtype
+        return FLOAT32 if dtype in HALF_FORMATS else dtype
 
     def unscale(self, gradients: Gradients, loss_scale: float | np.float32 | None) -> Gradients:
         """Unscale in the wider dtype."""

@@ -35,13 +35,8 @@ class UnscaleWithRate(SGD):
     def unscale(self, gradients: Gradients, loss_scale: float | np.float32 | None) -> Gradients:
         """Leave the gradients scaled where the update unscales them."""
         settings = self.settings
-        between = (
-            settings.gradient_accumulation_steps,
-            settings.clipnorm,
-            settings.clipvalue,
-            settings.global_clipnorm,
-        )
-        self._scale = None if loss_scale is None or between != (None,) * 4 else float(loss_scale)
+        is_next = settings.gradient_accumulation_steps is None and not settings.clips
+        self._scale = float(loss_scale) if is_next and loss_scale is not None else None
         return super().unscale(gradients, loss_scale) if self._scale is None else gradients
 
     def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
@@ -71,8 +66,7 @@ class UnscaleWithClip(SGD):
     def unscale(self, gradients: Gradients, loss_scale: float | np.float32 | None) -> Gradients:
         """Leave the gradients scaled where clipping unscales them."""
         settings = self.settings
-        by_norm = settings.clipnorm is not None or settings.global_clipnorm is not None
-        late = by_norm and settings.gradient_accumulation_steps is None
+        late = settings.clips_by_norm and settings.gradient_accumulation_steps is None
         self._scale = float(loss_scale) if late and loss_scale is not None else None
         return super().unscale(gradients, loss_scale) if self._scale is None else gradients
 

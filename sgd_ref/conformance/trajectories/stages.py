@@ -113,8 +113,7 @@ class _Recorder(SGD):
 
     def clip(self, gradients: Gradients) -> Gradients:
         clipped = super().clip(gradients)
-        settings = self.settings
-        if any(x is not None for x in (settings.clipnorm, settings.clipvalue, settings.global_clipnorm)):
+        if self.settings.clips:
             self._note(CLIPPED, clipped)
         return clipped
 

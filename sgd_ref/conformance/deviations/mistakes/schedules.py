@@ -116,32 +116,33 @@ class BoundaryExcluded(OtherSchedule):
         return Replaced(lambda step: values[sum(step >= boundary for boundary in boundaries)])
 
 
-class StaircaseAlways(OtherSchedule):
+class OtherStaircase(OtherSchedule):
+    """Exponential and inverse decay have another `staircase`."""
+
+    staircase = True
+
+    @classmethod
+    def deviating(cls, schedule: LearningRateSchedule) -> LearningRateSchedule:
+        """Switch it."""
+        if not isinstance(schedule, (ExponentialDecay, InverseTimeDecay)):
+            return schedule
+        return _with(schedule, staircase=cls.staircase)
+
+
+class StaircaseAlways(OtherStaircase):
     """Exponential and inverse decay proceed in steps though `staircase` is False.
 
     Evidence: no report is known.
     """
 
-    @classmethod
-    def deviating(cls, schedule: LearningRateSchedule) -> LearningRateSchedule:
-        """Switch it on."""
-        if not isinstance(schedule, (ExponentialDecay, InverseTimeDecay)):
-            return schedule
-        return _with(schedule, staircase=True)
 
-
-class StaircaseIgnored(OtherSchedule):
+class StaircaseIgnored(OtherStaircase):
     """`staircase` is accepted and does nothing.
 
     Evidence: no report is known.
     """
 
-    @classmethod
-    def deviating(cls, schedule: LearningRateSchedule) -> LearningRateSchedule:
-        """Switch it off."""
-        if not isinstance(schedule, (ExponentialDecay, InverseTimeDecay)):
-            return schedule
-        return _with(schedule, staircase=False)
+    staircase = False
 
 
 class NaturalExponential(OtherSchedule):

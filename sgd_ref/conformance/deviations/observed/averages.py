@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from sgd_ref import rule
-from sgd_ref.arithmetic.formats import FLOAT32, Array
+from sgd_ref.arithmetic.formats import FLOAT32, HALF_FORMATS, Array
 from sgd_ref.arithmetic.rounded import convert, setting
 from sgd_ref.base.call import Call
-from sgd_ref.conformance.deviations.deviation import HALF, SINGLE_AND_DOUBLE
+from sgd_ref.conformance.deviations.deviation import SINGLE_AND_DOUBLE
 from sgd_ref.conformance.deviations.fused import fused_multiply_add
 from sgd_ref.optimizer import SGD, Values
 
@@ -111,7 +111,7 @@ class HalfAveragesWithFloat32Momentum(SGD):
 
     def averaged(self, average: Array, w: Array, ema_momentum: Any) -> Any:
         """Average half variables with a momentum in float32."""
-        if w.dtype not in HALF:
+        if w.dtype not in HALF_FORMATS:
             return super().averaged(average, w, ema_momentum)
         momentum = np.float32(self.settings.ema_momentum)
         complement = np.float32(1) - momentum

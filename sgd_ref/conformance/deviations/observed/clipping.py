@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from sgd_ref import rule
-from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT32, FLOAT64, Array
+from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT32, FLOAT64, HALF_FORMATS, Array
 from sgd_ref.arithmetic.rounded import convert, promoted, setting
 from sgd_ref.base.call import Call
-from sgd_ref.conformance.deviations.deviation import HALF, apart, has_dtype
+from sgd_ref.conformance.deviations.deviation import apart, has_dtype
 from sgd_ref.optimizer import SGD, Gradients, Values
 
 
@@ -103,7 +103,7 @@ class ClipnormNotRounded(SGD):
 
     def clip_by_norm(self, gradients: Gradients, clipnorm: float) -> Gradients:
         """Multiply half gradients by the setting in float32."""
-        mine, others = apart(gradients, has_dtype(*HALF))
+        mine, others = apart(gradients, has_dtype(*HALF_FORMATS))
         return [
             other if gradient is None else _times_wide_setting(gradient, self.norm([gradient]), clipnorm)
             for gradient, other in zip(mine, super().clip_by_norm(others, clipnorm), strict=True)
@@ -121,7 +121,7 @@ class GlobalClipnormNotRounded(SGD):
         """Multiply by the setting in float32."""
         present = [gradient for gradient in gradients if gradient is not None]
         wide = promoted([gradient.dtype for gradient in present])
-        if wide not in HALF:
+        if wide not in HALF_FORMATS:
             return super().clip_by_global_norm(gradients, clipnorm)
         norm = self.norm(present)
         smaller = np.minimum(setting(1.0, wide) / norm, setting(1 / clipnorm, wide))

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from sgd_ref.arithmetic.formats import FLOAT32, FLOAT64, Array
+from sgd_ref.arithmetic.formats import FLOAT32, FLOAT64, HALF_FORMATS, Array
 from sgd_ref.arithmetic.rounded import convert, promoted, setting
 from sgd_ref.base.call import Call
 from sgd_ref.base.state import State
-from sgd_ref.conformance.deviations.deviation import HALF, SINGLE_AND_DOUBLE, apart, has_dtype
+from sgd_ref.conformance.deviations.deviation import SINGLE_AND_DOUBLE, apart, has_dtype
 from sgd_ref.conformance.deviations.fused import fused_multiply_add
 from sgd_ref.optimizer import SGD, Gradients, Values
 
@@ -40,7 +40,7 @@ class DecayByOneFactor(SGD):
 
     def decay(self, values: Values, gradients: Gradients, call: Call) -> Values:
         """Multiply once."""
-        mine, others = apart(gradients, has_dtype(*HALF, FLOAT32))
+        mine, others = apart(gradients, has_dtype(*HALF_FORMATS, FLOAT32))
         values = super().decay(values, others, call)
         return _decayed(values, mine, call, self.settings.weight_decay)
 

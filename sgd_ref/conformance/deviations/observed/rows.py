@@ -44,7 +44,7 @@ class UnmergedRows(SGD):
     def clip(self, gradients: Gradients) -> Gradients:
         """Clip the dense gradients; the rows are not needed any more if that changes anything."""
         settings = self.settings
-        if (settings.clipnorm, settings.clipvalue, settings.global_clipnorm) != (None, None, None):
+        if settings.clips:
             self.rows = {}
         return super().clip(gradients)
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from sgd_ref import rule
-from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT32, Array
+from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT32, HALF_FORMATS, Array
 from sgd_ref.arithmetic.rounded import convert, setting
-from sgd_ref.conformance.deviations.deviation import HALF, apart
+from sgd_ref.conformance.deviations.deviation import apart
 from sgd_ref.optimizer import SGD, Gradients, Values
 
 
@@ -84,11 +84,11 @@ class ScalarGradientsInFloat32(SGD):
 
 
 def _is_wide(g: Array, w: Array) -> bool:
-    return w.dtype in HALF and g.dtype == FLOAT32
+    return w.dtype in HALF_FORMATS and g.dtype == FLOAT32
 
 
 def _is_half_scalar(gradient: Array) -> bool:
-    return gradient.ndim == 0 and gradient.dtype in HALF
+    return gradient.ndim == 0 and gradient.dtype in HALF_FORMATS
 
 
 def _less(minuend: Any, subtrahend: Any) -> Array:

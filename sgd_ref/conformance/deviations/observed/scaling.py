@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, Array
+from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, HALF_FORMATS, Array
 from sgd_ref.arithmetic.rounded import convert, promoted, setting
 from sgd_ref.base.call import Call
-from sgd_ref.conformance.deviations.deviation import HALF, SINGLE_AND_DOUBLE, apart, has_dtype
+from sgd_ref.conformance.deviations.deviation import SINGLE_AND_DOUBLE, apart, has_dtype
 from sgd_ref.gradients import Gradient
 from sgd_ref.loss_scale import LossScaleOptimizer
 from sgd_ref.optimizer import SGD, Gradients, Values
@@ -39,7 +39,9 @@ class UnscaleInDtypeOfGradient(GivenDtypes):
     def unscale(self, gradients: Gradients, loss_scale: float | np.float32 | None) -> Gradients:
         """Divide half gradients in the dtype in which they were given."""
         unscaled = super().unscale(gradients, loss_scale)
-        return _unscaled(self, gradients, unscaled, HALF, lambda g, scale: g / setting(scale, g.dtype))
+        return _unscaled(
+            self, gradients, unscaled, HALF_FORMATS, lambda g, scale: g / setting(scale, g.dtype)
+        )
 
 
 class QuotientInDtypeOfGradient(GivenDtypes):
@@ -56,7 +58,7 @@ class QuotientInDtypeOfGradient(GivenDtypes):
             self,
             gradients,
             unscaled,
-            HALF,
+            HALF_FORMATS,
             lambda g, scale: convert(np.asanyarray(convert(g, FLOAT32) / setting(scale, FLOAT32)), g.dtype),
         )
 
@@ -145,13 +147,8 @@ class UnscaleWithRate(GivenDtypes):
 
     def _unscales_late(self, gradient: Array) -> bool:
         settings = self.settings
-        between = (
-            settings.gradient_accumulation_steps,
-            settings.clipnorm,
-            settings.clipvalue,
-            settings.global_clipnorm,
-        )
-        return gradient.size > 1 and settings.loss_scale_factor is not None and between == (None,) * 4
+        is_next = settings.gradient_accumulation_steps is None and not settings.clips
+        return gradient.size > 1 and settings.loss_scale_factor is not None and is_next
 
 
 class ScaleWithoutLimits(LossScaleOptimizer):

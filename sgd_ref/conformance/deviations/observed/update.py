@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from sgd_ref.arithmetic.formats import FLOAT32, Array
+from sgd_ref.arithmetic.formats import FLOAT32, HALF_FORMATS, Array
 from sgd_ref.arithmetic.rounded import convert
-from sgd_ref.conformance.deviations.deviation import HALF, SINGLE_AND_DOUBLE
+from sgd_ref.conformance.deviations.deviation import SINGLE_AND_DOUBLE
 from sgd_ref.conformance.deviations.fused import fused_multiply_add
 from sgd_ref.optimizer import SGD
 
@@ -79,17 +79,17 @@ class HalfUpdateInBlocks(SGD):
 
     def descended(self, w: Array, g: Array, rate: Any) -> Any:
         """Subtract the product in blocks."""
-        return _less_in_blocks(w, g, rate) if w.dtype in HALF else super().descended(w, g, rate)
+        return _less_in_blocks(w, g, rate) if w.dtype in HALF_FORMATS else super().descended(w, g, rate)
 
     def accelerated(self, velocity: Array, g: Array, momentum: Any, rate: Any) -> Any:
         """Subtract the product with the rate in blocks."""
-        if velocity.dtype not in HALF:
+        if velocity.dtype not in HALF_FORMATS:
             return super().accelerated(velocity, g, momentum, rate)
         return _less_in_blocks(velocity * momentum, g, rate)
 
     def moved_by_nesterov(self, w: Array, old: Array, new: Array, g: Array, momentum: Any, rate: Any) -> Any:
         """Add the two products one after the other, both in blocks."""
-        if w.dtype not in HALF:
+        if w.dtype not in HALF_FORMATS:
             return super().moved_by_nesterov(w, old, new, g, momentum, rate)
         return _less_in_blocks(_less_in_blocks(w, g, rate), new, -momentum)
 
