@@ -187,7 +187,7 @@ def _checked_state(optimizer: Any, variables: Any) -> State:
         # The fast kernels have the name and the bits of the reference.
         if type(part).__name__ not in CLASSES:
             reject_type("optimizer", part, f"one of {', '.join(CLASSES)}, which is what load constructs")
-    state = inner._built_state()
+    state = inner.built_state()
     if positions(variables, state.variables) != list(range(len(state.variables))):
         raise ValueError(
             f"variables must be all {len(state.variables)} arrays that the optimizer was built with, in "
@@ -288,7 +288,7 @@ def _restored(
         warnings.simplefilter("ignore")
         optimizer.build(variables, [text("name", entry["name"]) for entry in manifest["variables"]])
     inner = optimizer.inner_optimizer if isinstance(optimizer, LossScaleOptimizer) else optimizer
-    expected = _arrays(inner._built_state())
+    expected = _arrays(inner.built_state())
     if arrays.keys() != expected.keys():
         raise ValueError(f"it must hold the arrays {sorted(expected)}, got {sorted(arrays)}")
     values = [_from_bits(key, arrays[key], like) for key, like in expected.items()]

@@ -61,6 +61,12 @@ class LossScaleOptimizer:
     Keras 3.15.1). The two limits of the scale are added here: past them it would be infinite, or in
     the end zero, and stay so. The scale is a float32 without a unit.
 
+    Extending
+    ---------
+    A subclass may override ``grow``, which is called after each finite call, and ``shrink``, which is called
+    after each other one. Both change the protected attributes ``_scale`` (float32) and ``_growth_counter``
+    (int) and return nothing.
+
     Examples
     --------
     >>> import numpy as np
@@ -125,15 +131,16 @@ class LossScaleOptimizer:
 
         The learning rate is read, and a callable called, also where the call is then skipped.
         """
-        call = self.inner_optimizer._validated(gradients, variables)
-        if self.inner_optimizer._all_finite(call, self._scale):
-            self.inner_optimizer._perform(call, self._scale)
-            self._grow()
+        call = self.inner_optimizer.validated(gradients, variables)
+        if self.inner_optimizer.all_finite(call, self._scale):
+            self.inner_optimizer.perform(call, self._scale)
+            self.grow()
         else:
             self.inner_optimizer._state = call.state
-            self._shrink()
+            self.shrink()
 
-    def _grow(self) -> None:
+    def grow(self) -> None:
+        """Count a finite call, and double the scale when it is due."""
         self._growth_counter += 1
         if self._growth_counter < self.dynamic_growth_steps:
             return
@@ -143,7 +150,8 @@ class LossScaleOptimizer:
         if np.isfinite(doubled):
             self._scale = doubled
 
-    def _shrink(self) -> None:
+    def shrink(self) -> None:
+        """Halve the scale after a call that is not finite, and count anew."""
         self._growth_counter = 0
         with np.errstate(under="ignore"):
             halved = self._scale * np.float32(0.5)

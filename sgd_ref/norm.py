@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from sgd_ref.arithmetic.formats import FLOAT64, Array, is_supported
+from sgd_ref.arithmetic.formats import FLOAT64, LISTED, Array, is_supported
 from sgd_ref.arithmetic.rounded import convert, nearest
 from sgd_ref.validation import reject_value
 
@@ -110,5 +110,5 @@ def _square_root(total: int) -> Fraction:
 
 def _supported(name: str, dtype: DTypeLike) -> np.dtype[Any]:
     if not is_supported(dtype):
-        reject_value(name, dtype, "float16, bfloat16, float32 or float64")
+        reject_value(name, dtype, LISTED)
     return np.dtype(dtype)

@@ -13,6 +13,7 @@ from sgd_ref.arithmetic.rounded import convert, promoted, setting
 from sgd_ref.base.call import Call
 from sgd_ref.base.optimizer import BaseSGD
 from sgd_ref.norm import euclidean_norm
+from sgd_ref.rule import Number, Numbers
 
 Gradients = list[Array | None]
 
@@ -72,6 +73,26 @@ class SGD(BaseSGD):
         w <- w + velocity
         w <- w + momentum * velocity - learning_rate * g              with nesterov
 
+    Extending
+    ---------
+    A subclass that deviates from the definition overrides one of the methods below and leaves the loop over
+    variables and stages as it is. Methods never write into the arrays that they are given.
+
+    The step, ``advance``: return the ``Values`` after a call.
+
+    Stages, in their order: ``unscale`` returns gradients; ``accumulate`` returns values; ``mean`` returns
+    both; ``clip``, and the one of ``clip_by_norm``, ``clip_by_value`` and ``clip_by_global_norm`` that it
+    chooses, return gradients, and ``norm`` one number; ``decay``, ``update``, ``average`` and ``overwrite``
+    return values. A stage leaves a variable whose gradient is None alone, ``average`` and ``overwrite``
+    excepted.
+
+    Formulas, each for one variable ``w`` and its gradient ``g``: ``unscaled``, ``mean_of``, ``clipped``,
+    ``globally_clipped``, ``decayed``, ``descended``, ``accelerated``, ``moved``, ``moved_by_nesterov`` and
+    ``averaged`` return an array. Arrays and numbers of one formula share a dtype, to which the settings and
+    the rate are rounded.
+
+    Counts and checks are those of ``BaseSGD``, which has an interface of its own.
+
     Examples
     --------
     >>> import numpy as np
@@ -85,7 +106,8 @@ class SGD(BaseSGD):
     [array([-0.75, -0.75], dtype=float32)]
     """
 
-    def _step(self, call: Call, loss_scale: float | np.float32 | None) -> None:
+    def perform(self, call: Call, loss_scale: float | np.float32 | None) -> None:
+        """Make a call that is checked: compute all values, write them, count."""
         state = call.state
         values = Values(state.variables, state.velocities, state.averages, state.accumulators)
         with np.errstate(all="ignore"):
@@ -105,6 +127,8 @@ class SGD(BaseSGD):
             for (array, _), old in zip(pairs, before, strict=True):
                 array[...] = old
             raise
+        state.calls += 1
+        self._state = state
 
     def advance(self, values: Values, call: Call, loss_scale: float | np.float32 | None) -> Values:
         """Return the values after one call: the whole step, stage by stage."""
@@ -123,33 +147,32 @@ class SGD(BaseSGD):
         if loss_scale is None:
             return gradients
 
-        def unscaled(gradient: Array) -> Array:
-            wide = promoted([gradient.dtype, FLOAT32])
-            factor = setting(float(loss_scale), wide)
-            return convert(np.asarray(rule.unscale(convert(gradient, wide), factor)), gradient.dtype)
+        def rounded(g: Array) -> Array:
+            wide = promoted([g.dtype, FLOAT32])
+            result = self.unscaled(convert(g, wide), setting(float(loss_scale), wide))
+            return convert(np.asarray(result), g.dtype)
 
-        return [None if gradient is None else unscaled(gradient) for gradient in gradients]
+        return [None if g is None else rounded(g) for g in gradients]
 
     def accumulate(self, values: Values, gradients: Gradients) -> Values:
         """Add the gradients to the accumulators; a missing one adds nothing."""
         return replace(
             values,
             accumulators=[
-                accumulator if gradient is None else rule.accumulate(gradient, accumulator)
-                for gradient, accumulator in zip(gradients, values.accumulators, strict=True)
+                accumulator if g is None else rule.accumulate(g, accumulator)
+                for g, accumulator in zip(gradients, values.accumulators, strict=True)
             ],
         )
 
     def mean(self, values: Values, gradients: Gradients) -> tuple[Gradients, Values]:
         """Take the mean over the window and reset every accumulator by storing zeros."""
-        steps = self.settings.gradient_accumulation_steps
-        if steps is None:
+        if self.settings.gradient_accumulation_steps is None:
             return gradients, values
         means = [
             None
-            if gradient is None
-            else rule.mean_of_accumulated(gradient, accumulator, setting(steps, gradient.dtype))
-            for gradient, accumulator in zip(gradients, values.accumulators, strict=True)
+            if g is None
+            else self.mean_of(g, accumulator, self.settings.rounded(g.dtype).gradient_accumulation_steps)
+            for g, accumulator in zip(gradients, values.accumulators, strict=True)
         ]
         return means, replace(values, accumulators=[np.zeros_like(array) for array in values.accumulators])
 
@@ -166,75 +189,59 @@ class SGD(BaseSGD):
     def clip_by_norm(self, gradients: Gradients, clipnorm: float) -> Gradients:
         """Clip each gradient by its own norm."""
         return [
-            None
-            if gradient is None
-            else rule.clip_by_norm(gradient, self.norm([gradient]), setting(clipnorm, gradient.dtype))
-            for gradient in gradients
+            None if g is None else self.clipped(g, self.norm([g]), setting(clipnorm, g.dtype))
+            for g in gradients
         ]
 
     def clip_by_value(self, gradients: Gradients, clipvalue: float) -> Gradients:
         """Clip each element."""
-        return [
-            None if gradient is None else rule.clip_by_value(gradient, setting(clipvalue, gradient.dtype))
-            for gradient in gradients
-        ]
+        return [None if g is None else rule.clip_by_value(g, setting(clipvalue, g.dtype)) for g in gradients]
 
     def clip_by_global_norm(self, gradients: Gradients, clipnorm: float) -> Gradients:
         """Clip all gradients by their common norm, in the narrowest dtype that holds them all."""
-        present = [gradient for gradient in gradients if gradient is not None]
-        wide = promoted([gradient.dtype for gradient in present])
-        factor = rule.global_clip_factor(
-            self.norm(present), setting(clipnorm, wide), setting(1 / clipnorm, wide)
-        )
-        return [
-            None
-            if gradient is None
-            else convert(
-                np.asarray(rule.clip_by_global_norm(convert(gradient, wide), factor)), gradient.dtype
-            )
-            for gradient in gradients
-        ]
+        present = [g for g in gradients if g is not None]
+        wide = promoted([g.dtype for g in present])
+        norm, limit, reciprocal = self.norm(present), setting(clipnorm, wide), setting(1 / clipnorm, wide)
+
+        def rounded(g: Array) -> Array:
+            result = self.globally_clipped(convert(g, wide), norm, limit, reciprocal)
+            return convert(np.asarray(result), g.dtype)
+
+        return [None if g is None else rounded(g) for g in gradients]
 
     def norm(self, gradients: list[Array]) -> Any:
         """Return the norm of all elements together, correctly rounded to the dtype that holds them all."""
-        return euclidean_norm(gradients, promoted([gradient.dtype for gradient in gradients]))
+        return euclidean_norm(gradients, promoted([g.dtype for g in gradients]))
 
     def decay(self, values: Values, gradients: Gradients, call: Call) -> Values:
         """Decay each variable that has a gradient and is not excluded."""
-        weight_decay = self.settings.weight_decay
-        if weight_decay is None:
+        if self.settings.weight_decay is None:
             return values
-
-        def decayed(w: Array) -> Any:
-            rate = setting(float(call.learning_rate), w.dtype)
-            return rule.decay_weights(w, setting(weight_decay, w.dtype), rate)
-
         return replace(
             values,
             variables=[
-                decayed(w) if gradient is not None and applies else w
-                for w, gradient, applies in zip(values.variables, gradients, call.state.decayed, strict=True)
+                self.decayed(w, self.settings.rounded(w.dtype).weight_decay, call.rate(w.dtype))
+                if g is not None and applies
+                else w
+                for w, g, applies in zip(values.variables, gradients, call.state.decayed, strict=True)
             ],
         )
 
     def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
         """Update each variable that has a gradient, and its velocity."""
         variables, velocities = list(values.variables), list(values.velocities)
-        for index, gradient in enumerate(gradients):
-            if gradient is None:
+        move = self.moved_by_nesterov if self.settings.nesterov else self.moved
+        for index, g in enumerate(gradients):
+            if g is None:
                 continue
-            w = variables[index]
-            rate = setting(float(call.learning_rate), gradient.dtype)
+            w, rate = variables[index], call.rate(g.dtype)
             if self.settings.momentum == 0:
-                variables[index] = rule.descend(w, gradient, rate)
+                variables[index] = self.descended(w, g, rate)
                 continue
-            momentum = setting(self.settings.momentum, gradient.dtype)
-            velocity = rule.accelerate(velocities[index], gradient, momentum, rate)
-            velocities[index] = velocity
-            if self.settings.nesterov:
-                variables[index] = rule.move_nesterov(w, velocity, gradient, momentum, rate)
-            else:
-                variables[index] = rule.move(w, velocity)
+            momentum = self.settings.rounded(g.dtype).momentum
+            old = velocities[index]
+            new = velocities[index] = self.accelerated(old, g, momentum, rate)
+            variables[index] = move(w, old, new, g, momentum, rate)
         return replace(values, variables=variables, velocities=velocities)
 
     def average(self, values: Values, call: Call) -> Values:
@@ -246,7 +253,7 @@ class SGD(BaseSGD):
         return replace(
             values,
             averages=[
-                rule.average(average, w, setting(self.settings.ema_momentum, average.dtype))
+                self.averaged(average, w, self.settings.rounded(average.dtype).ema_momentum)
                 for average, w in zip(values.averages, values.variables, strict=True)
             ],
         )
@@ -257,3 +264,49 @@ class SGD(BaseSGD):
         if not self.settings.use_ema or frequency is None or (self.updates_before(call) + 1) % frequency:
             return values
         return replace(values, variables=list(values.averages))
+
+    def unscaled(self, g: Numbers, loss_scale: Number) -> Numbers:
+        """``g / loss_scale``."""
+        return rule.unscale(g, loss_scale)
+
+    def mean_of(self, g: Numbers, accumulator: Numbers, steps: Number) -> Numbers:
+        """``(g + accumulator) / steps``."""
+        return rule.mean_of_accumulated(g, accumulator, steps)
+
+    def clipped(self, g: Numbers, norm: Number, clipnorm: Number) -> Numbers:
+        """``g * clipnorm / max(norm, clipnorm)``."""
+        return rule.clip_by_norm(g, norm, clipnorm)
+
+    def globally_clipped(
+        self, g: Numbers, norm: Number, clipnorm: Number, reciprocal_of_clipnorm: Number
+    ) -> Numbers:
+        """``g * (clipnorm * min(1 / norm, 1 / clipnorm))``; NaN unless the norm is finite."""
+        return rule.clip_by_global_norm(g, rule.global_clip_factor(norm, clipnorm, reciprocal_of_clipnorm))
+
+    def decayed(self, w: Numbers, weight_decay: Number, rate: Number) -> Numbers:
+        """``w - (w * weight_decay) * rate``."""
+        return rule.decay_weights(w, weight_decay, rate)
+
+    def descended(self, w: Numbers, g: Numbers, rate: Number) -> Numbers:
+        """``w - rate * g``."""
+        return rule.descend(w, g, rate)
+
+    def accelerated(self, velocity: Numbers, g: Numbers, momentum: Number, rate: Number) -> Numbers:
+        """``momentum * velocity - rate * g``."""
+        return rule.accelerate(velocity, g, momentum, rate)
+
+    def moved(
+        self, w: Numbers, old: Numbers, new: Numbers, g: Numbers, momentum: Number, rate: Number
+    ) -> Numbers:
+        """``w + new``, where `old` and `new` are the velocities before and of this update."""
+        return rule.move(w, new)
+
+    def moved_by_nesterov(
+        self, w: Numbers, old: Numbers, new: Numbers, g: Numbers, momentum: Number, rate: Number
+    ) -> Numbers:
+        """``w + (momentum * new - rate * g)``, where `old` and `new` are the velocities."""
+        return rule.move_nesterov(w, new, g, momentum, rate)
+
+    def averaged(self, average: Numbers, w: Numbers, ema_momentum: Number) -> Numbers:
+        """``ema_momentum * average + (1 - ema_momentum) * w``."""
+        return rule.average(average, w, ema_momentum)

@@ -11,8 +11,15 @@ shape and dtype of the arrays (of the numbers, where only these are given), with
 written in place. Arguments were checked before: no error is raised here but for a fraction divided by
 zero, since floats overflow and divide by zero as in IEEE 754.
 
-Sources: the documentation of ``optimizer_sgd`` (Keras) for what is computed; the code of Keras 3.15.1
-(``base_optimizer.py``, ``sgd.py``) for the order of operations, which parentheses show.
+``w`` is one variable and ``g`` its gradient, as in the documentation; up to clipping it is spelled out as
+``gradient``. These names are keys of the published vectors (``golden/stages``), and so they stay.
+
+Sources. The documentation of ``optimizer_sgd`` (Keras) says what is computed. It writes out the update and
+the average, and describes the rest in words. What it leaves open is read from the core code of Keras 3.15.1
+(``base_optimizer.py``, ``sgd.py``): the order of operations, which parentheses show; the formulas of decay
+and clipping; and the order of the stages, which the documentation does not have at all. In
+``base_optimizer.py``, ``apply`` unscales, and ``_backend_apply_gradients`` accumulates or takes the mean,
+then clips, decays, updates, averages and overwrites. Each function names its part of either source.
 """
 
 from __future__ import annotations
@@ -30,7 +37,8 @@ Number = Any
 def unscale(gradient: Numbers, loss_scale_factor: Number) -> Numbers:
     """`loss_scale_factor`: undo the scaling of the loss, by division.
 
-    Source: documentation of `loss_scale_factor`; `base_optimizer.py`, `apply`.
+    Documentation: "the inverse of the scale factor will be multiplied by the gradients". Core code: it
+    divides instead, in `apply`.
 
     >>> unscale(np.array([4.0, -8.0]), 4.0)
     array([ 1., -2.])
@@ -41,7 +49,8 @@ def unscale(gradient: Numbers, loss_scale_factor: Number) -> Numbers:
 def accumulate(gradient: Numbers, accumulator: Numbers) -> Numbers:
     """`gradient_accumulation_steps`: add to the sum of the gradients since the last update.
 
-    Source: `base_optimizer.py`, `_backend_increment_gradient_accumulators`.
+    Documentation: it speaks of the average only. Core code: a sum is kept, in
+    `_backend_increment_gradient_accumulators`.
 
     >>> accumulate(np.array([1.0, 2.0]), np.array([3.0, 0.0]))
     array([4., 2.])
@@ -52,7 +61,8 @@ def accumulate(gradient: Numbers, accumulator: Numbers) -> Numbers:
 def mean_of_accumulated(gradient: Numbers, accumulator: Numbers, steps: Number) -> Numbers:
     """`gradient_accumulation_steps`: the average value of the gradients since the last update.
 
-    Source: documentation of `gradient_accumulation_steps`; `base_optimizer.py`, `_backend_apply_gradients`.
+    Documentation: "the average value of the gradients since the last update". Core code: the last gradient
+    is added first, then the sum is divided, in `_backend_apply_gradients`.
 
     >>> mean_of_accumulated(np.array([1.0, 2.0]), np.array([3.0, 0.0]), 2.0)
     array([2., 1.])
@@ -63,7 +73,8 @@ def mean_of_accumulated(gradient: Numbers, accumulator: Numbers, steps: Number) 
 def clip_by_norm(gradient: Numbers, norm: Number, clipnorm: Number) -> Numbers:
     """`clipnorm`: clip one gradient so that its norm is no higher than this value.
 
-    Source: documentation of `clipnorm`; `base_optimizer.py`, `_clip_by_norm`.
+    Documentation: the norm is afterwards "no higher than this value". Core code: the formula, in
+    `_clip_by_norm`; a gradient that needs no clipping is multiplied and divided, too.
 
     >>> clip_by_norm(np.array([3.0, 4.0]), norm=5.0, clipnorm=2.5)
     array([1.5, 2. ])
@@ -74,7 +85,8 @@ def clip_by_norm(gradient: Numbers, norm: Number, clipnorm: Number) -> Numbers:
 def clip_by_value(gradient: Numbers, clipvalue: Number) -> Numbers:
     """`clipvalue`: clip each element to [-clipvalue, clipvalue]; NaN and -0.0 stay what they are.
 
-    Source: documentation of `clipvalue`; `base_optimizer.py`, `_clip_gradients`.
+    Documentation: "clipped to be no higher than this value", which has no lower limit. Core code: both
+    limits, in `_clip_gradients`.
 
     >>> clip_by_value(np.array([2.0, 0.5, -2.0, -0.0, np.nan]), 1.0)
     array([ 1. ,  0.5, -1. , -0. ,  nan])
@@ -88,7 +100,8 @@ def global_clip_factor(norm: Number, clipnorm: Number, reciprocal_of_clipnorm: N
     ``norm - norm`` is 0 for a finite norm and makes the factor NaN for any other, so that one gradient
     that is not finite is not hidden as zeros in all the others.
 
-    Source: documentation of `global_clipnorm`; `base_optimizer.py`, `clip_by_global_norm`.
+    Documentation: the global norm is afterwards "no higher than this value". Core code: the formula, also for
+    norms that are not finite, in `clip_by_global_norm`.
 
     >>> global_clip_factor(4.0, clipnorm=2.0, reciprocal_of_clipnorm=0.5)
     np.float64(0.5)
@@ -99,7 +112,7 @@ def global_clip_factor(norm: Number, clipnorm: Number, reciprocal_of_clipnorm: N
 def clip_by_global_norm(gradient: Numbers, factor: Number) -> Numbers:
     """`global_clipnorm`: scale one gradient by the factor that all of them share.
 
-    Source: documentation of `global_clipnorm`; `base_optimizer.py`, `clip_by_global_norm`.
+    Documentation: as for the factor. Core code: `clip_by_global_norm`.
 
     >>> clip_by_global_norm(np.array([3.0, 4.0]), 0.5)
     array([1.5, 2. ])
@@ -110,7 +123,8 @@ def clip_by_global_norm(gradient: Numbers, factor: Number) -> Numbers:
 def decay_weights(w: Numbers, weight_decay: Number, learning_rate: Number) -> Numbers:
     """`weight_decay`: shrink the weights directly; the gradient and the velocity never see it.
 
-    Source: documentation of `weight_decay`; `base_optimizer.py`, `_apply_weight_decay`.
+    Documentation: "If set, weight decay is applied", and no more. Core code: the formula, multiplied from
+    left to right, in `_apply_weight_decay`; and that decay comes after clipping and before the update.
 
     >>> decay_weights(np.array([1.0, -2.0]), weight_decay=0.5, learning_rate=0.25)
     array([ 0.875, -1.75 ])
@@ -121,7 +135,7 @@ def decay_weights(w: Numbers, weight_decay: Number, learning_rate: Number) -> Nu
 def descend(w: Numbers, g: Numbers, learning_rate: Number) -> Numbers:
     """Update rule for parameter w with gradient g when `momentum` is 0.
 
-    Source: documentation of `optimizer_sgd`; `sgd.py`, `update_step`.
+    Documentation: the formula. Core code: the factors swapped, with equal bits, in `update_step` of `sgd.py`.
 
     >>> descend(np.array([1.0, -2.0]), np.array([2.0, 0.0]), 0.25)
     array([ 0.5, -2. ])
@@ -132,7 +146,7 @@ def descend(w: Numbers, g: Numbers, learning_rate: Number) -> Numbers:
 def accelerate(velocity: Numbers, g: Numbers, momentum: Number, learning_rate: Number) -> Numbers:
     """Update rule for the velocity when `momentum` is larger than 0.
 
-    Source: documentation of `optimizer_sgd`; `sgd.py`, `update_step`.
+    Documentation: the formula. Core code: the factors swapped, with equal bits, in `update_step` of `sgd.py`.
 
     >>> accelerate(np.array([1.0, -2.0]), np.array([2.0, 0.0]), momentum=0.5, learning_rate=0.25)
     array([ 0., -1.])
@@ -143,7 +157,7 @@ def accelerate(velocity: Numbers, g: Numbers, momentum: Number, learning_rate: N
 def move(w: Numbers, velocity: Numbers) -> Numbers:
     """Update rule for parameter w when `momentum` is larger than 0.
 
-    Source: documentation of `optimizer_sgd`; `sgd.py`, `update_step`.
+    Documentation: the formula. Core code: the same, in `update_step` of `sgd.py`.
 
     >>> move(np.array([1.0, -2.0]), np.array([0.5, -1.0]))
     array([ 1.5, -3. ])
@@ -156,7 +170,8 @@ def move_nesterov(
 ) -> Numbers:
     """Update rule for parameter w when `nesterov` is True; `velocity` is the new one.
 
-    Source: documentation of `optimizer_sgd`; `sgd.py`, `update_step`.
+    Documentation: ``w + momentum * velocity - learning_rate * g``, which read from left to right has other
+    bits. Core code: the parentheses, since `update_step` of `sgd.py` adds the difference to w at once.
 
     >>> move_nesterov(np.array([1.0]), np.array([-2.0]), np.array([4.0]), momentum=0.5, learning_rate=0.25)
     array([-1.])
@@ -167,7 +182,9 @@ def move_nesterov(
 def average(old_average: Numbers, w: Numbers, ema_momentum: Number) -> Numbers:
     """`use_ema`: exponential moving average of the weights, after the first update.
 
-    Source: documentation of `ema_momentum`; `base_optimizer.py`, `_update_model_variables_moving_average`.
+    Documentation: the formula, with no word on the first average. Core code: in
+    `_update_model_variables_moving_average` the first average is the formula with a momentum of 0. Here it
+    is the weights themselves, stored, which is equal for finite weights but for the sign of a zero.
 
     >>> average(np.array([1.0, -2.0]), np.array([2.0, 2.0]), 0.75)
     array([ 1.25, -1.  ])

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 
 import sgd_ref
 from numba_kernels.benchmarks.models import EMBEDDING, ROWS, Shape, shapes_of
+from sgd_ref.arithmetic.formats import BY_NAME
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -108,7 +108,7 @@ def dtype_of(name: str) -> np.dtype[Any]:
     >>> dtype_of("bfloat16").itemsize
     2
     """
-    return np.dtype(ml_dtypes.bfloat16) if name == "bfloat16" else np.dtype(name)
+    return BY_NAME[name]
 
 
 def variables(workload: Workload) -> list[Array]:

@@ -22,6 +22,7 @@ from numba_kernels.shared.rows import from_sparse
 from sgd_ref.arithmetic.formats import FLOAT64, Array
 from sgd_ref.base import learning_rate as rates
 from sgd_ref.base.call import Call
+from sgd_ref.base.configuration import KEYS
 from sgd_ref.base.learning_rate import LearningRate
 from sgd_ref.base.optimizer import BaseSGD
 from sgd_ref.base.state import State
@@ -83,21 +84,8 @@ class SGD(BaseSGD):
         *,
         threads: int = 1,
     ) -> None:
-        super().__init__(
-            learning_rate,
-            momentum,
-            nesterov,
-            weight_decay,
-            clipnorm,
-            clipvalue,
-            global_clipnorm,
-            use_ema,
-            ema_momentum,
-            ema_overwrite_frequency,
-            name,
-            loss_scale_factor,
-            gradient_accumulation_steps,
-        )
+        arguments = locals()
+        super().__init__(**{name: arguments[name] for name in KEYS})
         self._threads = integer_at_least("threads", threads, 1)
         self._plan: Plan | None = None
         self._works: list[Work] = []
@@ -113,46 +101,47 @@ class SGD(BaseSGD):
         # Addresses mean nothing in a copy or in another process.
         return {**self.__dict__, "_plan": None, "_works": [], "_measured": None}
 
-    def _allocated_state(self, names: list[str], variables: list[Array], decayed: list[bool]) -> State:
+    def allocated_state(self, names: list[str], variables: list[Array], decayed: list[bool]) -> State:
+        """Return a state whose memory is aligned."""
         return AlignedState.fresh(self.settings, names, variables, decayed)
 
-    def _quickly_validated(
+    def quickly_validated(
         self, gradients: Sequence[Gradient], variables: Sequence[Array] | None
     ) -> Call | None:
+        """Return the call if it is as ordinary as those before it."""
         plan, state = self._plan, self._state
         if plan is None or plan.state is not state or type(gradients) not in (list, tuple):
             return None
         accepted = list(gradients)
         if not plan.accepts(accepted, variables):
             return None
-        if not isinstance(self._learning_rate, np.float32):
+        if not isinstance(self.rate_source, np.float32):
             # What a callable changes must be seen.
             before = state.calls
-            learning_rate = rates.read(self._learning_rate, before)
+            learning_rate = rates.read(self.rate_source, before)
             if self._state is not state or state.calls != before:
                 raise RuntimeError("the callable learning_rate must not call apply of its own optimizer")
             if not plan.accepts(accepted, None):
                 raise RuntimeError("the callable learning_rate must not change what is being updated")
         else:
-            learning_rate = self._learning_rate
+            learning_rate = self.rate_source
         return Call(state, accepted, learning_rate)
 
-    def _accepted(self, gradient: Gradient, variable: Array) -> Any:
+    def accepted(self, gradient: Gradient, variable: Array) -> Any:
+        """Return a dense gradient as it is, and the rows of a sparse one."""
         if isinstance(gradient, SparseRows) or scipy.sparse.issparse(gradient):
             return from_sparse(gradient, variable)
         return None if gradient is None else np.asarray(gradient)
 
-    def _all_finite(self, call: Call, loss_scale: float | np.float32 | None) -> bool:
+    def all_finite(self, call: Call, loss_scale: float | np.float32 | None) -> bool:
+        """Whether all sums of squares are finite, which clipping takes up again."""
         plan = self._loaded_plan(call, loss_scale)
         measurements = self._measurements(plan, call, loss_scale)
         self._measured = call.gradients, measurements
         return all(measurement.finite for measurement in measurements)
 
-    def _perform(self, call: Call, loss_scale: float | np.float32 | None) -> None:
-        # Here a step counts itself.
-        self._step(call, loss_scale)
-
-    def _step(self, call: Call, loss_scale: float | np.float32 | None) -> None:
+    def perform(self, call: Call, loss_scale: float | np.float32 | None) -> None:
+        """Make the call, and count it where no interrupt can come between."""
         plan = self._loaded_plan(call, loss_scale)
         accumulates = self.accumulates(call)
         wide_factor = None if accumulates else self._set_factors(plan, call, loss_scale)

@@ -17,7 +17,7 @@ from numba_kernels.selfcheck.making import LEAST, calls_for, case_of, numbers, r
 from numba_kernels.selfcheck.result import Result
 from numba_kernels.shared.element import DIVIDED, PLAIN, VARIANTS
 from sgd_ref import SparseRows
-from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, FORMATS, Array
+from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT32, FLOAT64, FORMATS, HALF_FORMATS, Array
 from sgd_ref.arithmetic.rounded import convert, holds
 from sgd_ref.conformance.cases.case import Case
 
@@ -78,7 +78,7 @@ def _one_form(extent: Extent) -> Iterator[Case]:
         # scipy.sparse has no arrays of the half types.
         if dtype in (FLOAT32, FLOAT64):
             forms |= {"coordinates": coordinates, "compressed": compressed}
-        for other in (FLOAT16, BFLOAT16, FLOAT32):
+        for other in (*HALF_FORMATS, FLOAT32):
             if other != dtype and holds(dtype, other):
                 forms[f"from-{other.name}"] = narrow(other)
         for clipping in CLIPPINGS:
@@ -108,7 +108,7 @@ def _all_dtypes(extent: Extent) -> Iterator[Case]:
     for variant in VARIANTS:
         if not all(variant in extent.variants(dtype) for dtype in FORMATS):
             continue
-        for dtypes in (tuple(FORMATS), (FLOAT16, BFLOAT16), (FLOAT64, BFLOAT16)):
+        for dtypes in (tuple(FORMATS), HALF_FORMATS, (FLOAT64, BFLOAT16)):
             for clipping in CLIPPINGS:
                 if "clipnorm" in clipping and variant.gradient == PLAIN:
                     continue

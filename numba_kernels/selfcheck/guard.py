@@ -33,7 +33,7 @@ def forbidden_methods() -> list[tuple[type, str]]:
     """Return the methods that compute, with the class that has them: all stages, and sparse rows."""
     stages = [name for name, _ in inspect.getmembers(optimizer.SGD, inspect.isfunction)]
     own = [(optimizer.SGD, name) for name in stages if name in vars(optimizer.SGD)]
-    return [*own, (BaseSGD, "_accepted"), (BaseSGD, "_all_finite"), (gradients.SparseRows, "to_dense")]
+    return [*own, (BaseSGD, "accepted"), (BaseSGD, "all_finite"), (gradients.SparseRows, "to_dense")]
 
 
 @contextmanager

@@ -77,7 +77,7 @@ def norm_by_kernels(arrays: list[Array], dtype: np.dtype[Any]) -> float:
     """Return the norm of some arrays together, as an optimizer that clips by it computes it."""
     optimizer = numba_kernels.SGD(global_clipnorm=1.0)
     optimizer.build([np.zeros_like(array) for array in arrays])
-    plan = Plan(optimizer.settings, optimizer._built_state())
+    plan = Plan(optimizer.settings, optimizer.built_state())
     plan.load(arrays)
     compensated = dtype == FLOAT64
     measurements = [
@@ -195,7 +195,7 @@ def _check_rows(result: Result, extent: Extent) -> None:
         optimizer = numba_kernels.SGD(clipnorm=1.0)
         optimizer.build([np.zeros_like(array) for array in arrays])
         with only_kernels(), np.errstate(all="ignore"):
-            plan = Plan(optimizer.settings, optimizer._built_state())
+            plan = Plan(optimizer.settings, optimizer.built_state())
             plan.load(arrays)
             answers = Measurement(plan.groups[0], arrays, PLAIN, dtype == FLOAT64, 1).norms()
         for want, answer in zip(expected, answers, strict=True):

@@ -15,7 +15,7 @@ from numba_kernels.selfcheck.extent import FULL, QUICK, Extent
 from numba_kernels.selfcheck.judging import by_kernels, judge, timed
 from numba_kernels.selfcheck.result import Result
 from numba_kernels.shared.element import ACCUMULATED, CLASSIC, DIVIDED, NESTEROV, NO_MOMENTUM, PLAIN, Variant
-from sgd_ref.arithmetic.formats import BFLOAT16
+from sgd_ref.arithmetic.formats import BY_NAME
 from sgd_ref.conformance.cases.axes import AXES, Features, full_product
 from sgd_ref.conformance.cases.catalogue import MIXED, make_case
 from sgd_ref.conformance.cases.rows import case_id
@@ -87,7 +87,7 @@ def combinations(extent: Extent) -> Iterator[Features]:
 def dtypes(features: Features) -> set[np.dtype[Any]]:
     """Return the dtypes of the variables of a combination."""
     names = set(MIXED.values()) if features["dtype"] == "mixed" else {features["dtype"]}
-    return {BFLOAT16 if name == "bfloat16" else np.dtype(name) for name in names}
+    return {BY_NAME[name] for name in names}
 
 
 def variant(features: Features) -> Variant:

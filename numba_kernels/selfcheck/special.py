@@ -22,15 +22,13 @@ from numba_kernels.selfcheck.making import STEPS, calls_for, case_of, numbers, r
 from numba_kernels.selfcheck.result import Result
 from numba_kernels.shared.element import ACCUMULATED, NO_MOMENTUM, Variant
 from numba_kernels.shared.half import converts_half_in_hardware
-from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FORMATS, Array
+from sgd_ref.arithmetic.formats import FLOAT16, FLOAT32, FORMATS, HALF_FORMATS, Array
 from sgd_ref.arithmetic.rounded import convert
 from sgd_ref.conformance.cases.case import Case, State
 from sgd_ref.conformance.trajectories.comparison import equal_bits, hexadecimal
 
 NAME = "special values"
 START = "special"
-
-HALVES = FLOAT16, BFLOAT16
 
 
 def check(extent: Extent, optimizer_class: Any = numba_kernels.SGD) -> Result:
@@ -39,7 +37,7 @@ def check(extent: Extent, optimizer_class: Any = numba_kernels.SGD) -> Result:
     with timed(result):
         kernels = by_kernels(optimizer_class)
         judge(result, _every_role(extent), extent, kernels)
-        judge(result, _all_halves(extent, HALVES), extent, kernels)
+        judge(result, _all_halves(extent, HALF_FORMATS), extent, kernels)
         _check_conversions(result, extent)
         with _conversions_by_bits():
             judge(result, _all_halves(extent, [FLOAT16], "-by-bits"), extent, kernels)
@@ -134,7 +132,7 @@ def _conversions_by_bits() -> Iterator[None]:
 
 def _check_conversions(result: Result, extent: Extent) -> None:
     """Round numbers of float32 to the half types: all of those types, all ties, and what is beside them."""
-    for dtype in HALVES:
+    for dtype in HALF_FORMATS:
         ways = (True, False) if dtype == FLOAT16 else (False,)
         for in_hardware in ways:
             identifier = f"{START}/{dtype.name}/conversion-{'in-hardware' if in_hardware else 'by-bits'}"

@@ -34,23 +34,26 @@ class Format(NamedTuple):
 
 
 FLOAT16 = np.dtype(np.float16)
-
-
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
-
+FLOAT32 = np.dtype(np.float32)
+FLOAT64 = np.dtype(np.float64)
 
 FORMATS: dict[np.dtype[Any], Format] = {
     FLOAT16: Format(11, -14),
     BFLOAT16: Format(8, -126),
-    np.dtype(np.float32): Format(24, -126),
-    np.dtype(np.float64): Format(53, -1022),
+    FLOAT32: Format(24, -126),
+    FLOAT64: Format(53, -1022),
 }
+"""The one list of the dtypes of variables."""
 
+HALF_FORMATS = tuple(dtype for dtype in FORMATS if dtype.itemsize == 2)
+"""The dtypes of 16 bits, in which libraries store numbers that they compute in float32."""
 
-FLOAT32 = np.dtype(np.float32)
+BY_NAME = {dtype.name: dtype for dtype in FORMATS}
+"""The dtypes by their names."""
 
-
-FLOAT64 = np.dtype(np.float64)
+LISTED = f"{', '.join(list(BY_NAME)[:-1])} or {list(BY_NAME)[-1]}"
+"""The names as an error message lists them."""
 
 
 def is_supported(dtype: DTypeLike) -> bool:

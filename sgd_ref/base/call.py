@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sgd_ref.arithmetic.rounded import setting
 from sgd_ref.base.state import State
 
 
@@ -26,3 +27,7 @@ class Call(NamedTuple):
     state: State
     gradients: list[Any]
     learning_rate: np.float32
+
+    def rate(self, dtype: np.dtype[Any]) -> Any:
+        """Return the learning rate, rounded once to the dtype of a variable."""
+        return setting(float(self.learning_rate), dtype)

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from sgd_ref import schedules
-from sgd_ref.base.settings import Settings
+from sgd_ref.base.settings import SETTINGS, Settings
 from sgd_ref.schedules import LearningRateSchedule
 from sgd_ref.schedules.serialization import CLASSES
 
-KEYS = ("learning_rate", *Settings.__dataclass_fields__)
+KEYS = ("learning_rate", *SETTINGS)
+"""The arguments of the constructor, which are the keys of a config."""
 
 
 def of_sgd(

@@ -1,27 +1,28 @@
 """What an SGD optimizer is besides its arithmetic: settings, state, checks and counting.
 
-The reference and the fast kernels are both built on this class; they differ in ``_step`` alone.
+The reference and the fast kernels are built on this class. The reference adds the step, ``perform``. The
+kernels also replace how memory is had, gradients are kept and a call is checked, by the interface that the
+class documents under "Extending".
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from sgd_ref.arithmetic.formats import Array
 from sgd_ref.arithmetic.rounded import check_subnormals_are_kept
-from sgd_ref.base import configuration, finalization, weights
+from sgd_ref.base import finalization, weights
 from sgd_ref.base import learning_rate as rates
 from sgd_ref.base.call import Call
+from sgd_ref.base.configured import Configured
 from sgd_ref.base.counting import Counting
 from sgd_ref.base.exclusion import Exclusion
-from sgd_ref.base.fixed_setting import FixedSetting
 from sgd_ref.base.learning_rate import LearningRate
 from sgd_ref.base.loss import scaled_loss
-from sgd_ref.base.settings import Settings
 from sgd_ref.base.state import State
 from sgd_ref.base.variables import (
     Target,
@@ -38,59 +39,42 @@ from sgd_ref.base.variables import (
 from sgd_ref.gradients import Gradient
 
 
-class BaseSGD(Counting, ABC):
-    """Settings, state, validation and counting of an SGD optimizer."""
+class BaseSGD(Configured, Counting, ABC):
+    """Settings, state, validation and counting of an SGD optimizer.
 
-    momentum = FixedSetting[float]()
-    nesterov = FixedSetting[bool]()
-    weight_decay = FixedSetting[float | None]()
-    clipnorm = FixedSetting[float | None]()
-    clipvalue = FixedSetting[float | None]()
-    global_clipnorm = FixedSetting[float | None]()
-    use_ema = FixedSetting[bool]()
-    ema_momentum = FixedSetting[float]()
-    ema_overwrite_frequency = FixedSetting[int | None]()
-    name = FixedSetting[str]()
-    loss_scale_factor = FixedSetting[float | None]()
-    gradient_accumulation_steps = FixedSetting[int | None]()
+    Parameters
+    ----------
+    learning_rate, momentum, nesterov, weight_decay, clipnorm, clipvalue, global_clipnorm, use_ema,
+    ema_momentum, ema_overwrite_frequency, name, loss_scale_factor, gradient_accumulation_steps
+        As for ``sgd_ref.SGD``.
 
-    def __init__(
-        self,
-        learning_rate: LearningRate = 0.01,
-        momentum: float = 0.0,
-        nesterov: bool = False,
-        weight_decay: float | None = None,
-        clipnorm: float | None = None,
-        clipvalue: float | None = None,
-        global_clipnorm: float | None = None,
-        use_ema: bool = False,
-        ema_momentum: float = 0.99,
-        ema_overwrite_frequency: int | None = None,
-        name: str = "SGD",
-        loss_scale_factor: float | None = None,
-        gradient_accumulation_steps: int | None = None,
-    ) -> None:
-        self._learning_rate = rates.checked(learning_rate)
-        self.settings = Settings.checked(
-            momentum=momentum,
-            nesterov=nesterov,
-            weight_decay=weight_decay,
-            clipnorm=clipnorm,
-            clipvalue=clipvalue,
-            global_clipnorm=global_clipnorm,
-            use_ema=use_ema,
-            ema_momentum=ema_momentum,
-            ema_overwrite_frequency=ema_overwrite_frequency,
-            name=name,
-            loss_scale_factor=loss_scale_factor,
-            gradient_accumulation_steps=gradient_accumulation_steps,
-        )
-        self._exclusion = Exclusion()
-        self._state: State | None = None
+    Extending
+    ---------
+    A subclass must override ``perform``, which makes a call that is checked: it advances the arrays of
+    ``call.state``, counts the call and keeps the state. It returns nothing.
 
-    @abstractmethod
-    def _step(self, call: Call, loss_scale: float | np.float32 | None) -> None:
-        """Advance the arrays of ``call.state`` by one call; counting is not its business."""
+    It may override these methods, or call them:
+
+    - ``validated(gradients, variables)`` checks a call of ``apply`` and returns a ``Call``;
+    - ``quickly_validated(gradients, variables)`` returns the ``Call`` where a shorter look is enough to check
+      it, and None elsewhere;
+    - ``rate_of_call(state)`` returns the learning rate of the call that comes, as float32;
+    - ``accepted(gradient, variable)`` returns a gradient that is checked, as ``perform`` takes it, or None;
+    - ``all_finite(call, loss_scale)`` returns whether no gradient has an infinity or NaN;
+    - ``fresh_state(variables, names)`` checks what an optimizer is built with and returns its ``State``;
+    - ``allocated_state(names, variables, decayed)`` returns a ``State`` for variables that are checked.
+
+    The public methods and properties may be overridden, too, where arrays are of another kind. To be called
+    only: ``built_state()`` returns the state, ``constant_rate()`` the learning rate where it is a number,
+    and ``accumulates(call)`` and ``updates_before(call)`` say where a call stands.
+
+    Attributes that a subclass may read and set: ``settings``; ``rate_source``, the learning rate as it was
+    given (a float32, a schedule or a callable); ``exclusion``; and ``_state``, the ``State``, None before the
+    optimizer is built. No other attributes of this class are kept on an optimizer.
+    """
+
+    _state: State | None = None
+    exclusion = Exclusion()
 
     def build(self, variables: Sequence[Array], names: Sequence[str] | None = None) -> None:
         """Create the state for a list of variables.
@@ -125,7 +109,7 @@ class BaseSGD(Counting, ABC):
         if self._state is not None:
             check_rebuilt(self._state.variables, self._state.names, variables, names)
         else:
-            self._state = self._fresh_state(variables, names)
+            self._state = self.fresh_state(variables, names)
 
     def exclude_from_weight_decay(
         self, var_list: Sequence[Array] | None = None, var_names: Sequence[str] | None = None
@@ -154,7 +138,7 @@ class BaseSGD(Counting, ABC):
         """
         if self._state is not None:
             raise RuntimeError("exclude_from_weight_decay must be called before the optimizer is built")
-        self._exclusion = Exclusion.checked(var_list, var_names)
+        self.exclusion = Exclusion.checked(var_list, var_names)
 
     def apply(self, gradients: Sequence[Gradient], variables: Sequence[Array] | None = None) -> None:
         """Make one call: update the variables, or accumulate the gradients for a later update.
@@ -189,8 +173,8 @@ class BaseSGD(Counting, ABC):
         >>> w
         array([0.5, 2.5], dtype=float32)
         """
-        call = self._validated(gradients, variables)
-        self._perform(call, self.settings.loss_scale_factor)
+        call = self.validated(gradients, variables)
+        self.perform(call, self.settings.loss_scale_factor)
 
     @property
     def built(self) -> bool:
@@ -203,11 +187,11 @@ class BaseSGD(Counting, ABC):
 
         A callable is called each time that this is read.
         """
-        return rates.read(self._learning_rate, self.calls)
+        return rates.read(self.rate_source, self.calls)
 
     @learning_rate.setter
     def learning_rate(self, value: LearningRate) -> None:
-        self._learning_rate = rates.checked(value)
+        self.rate_source = rates.checked(value)
 
     @property
     def velocities(self) -> list[Array]:
@@ -231,12 +215,12 @@ class BaseSGD(Counting, ABC):
         The number of calls (int64) and the learning rate (float32) where it is a number, as copies of shape
         (); then the averages, the accumulators and the velocities themselves.
         """
-        return weights.variables(self._built_state(), self._constant_rate())
+        return weights.variables(self.built_state(), self.constant_rate())
 
     @property
     def variable_names(self) -> list[str]:
         """The names of ``variables``, such as ``SGD/kernel_momentum``."""
-        return weights.names(self._built_state(), self.settings.name, self._constant_rate() is not None)
+        return weights.names(self.built_state(), self.settings.name, self.constant_rate() is not None)
 
     def get_weights(self) -> list[Array]:
         """Return a copy of ``variables``."""
@@ -257,9 +241,9 @@ class BaseSGD(Counting, ABC):
         RuntimeError
             If the optimizer has no variables yet.
         """
-        rate = weights.assign(self._built_state(), values, self._constant_rate())
+        rate = weights.assign(self.built_state(), values, self.constant_rate())
         if rate is not None:
-            self._learning_rate = rate
+            self.rate_source = rate
 
     def finalize_variable_values(self, variables: Sequence[Array]) -> None:
         """Write the averages into the variables, once training has ended.
@@ -283,7 +267,7 @@ class BaseSGD(Counting, ABC):
         UserWarning
             Before the first update.
         """
-        state = self._built_state()
+        state = self.built_state()
         if finalization.is_due(state, variables, self.settings.use_ema, self.iterations):
             state.overwrite_by_averages()
 
@@ -295,73 +279,67 @@ class BaseSGD(Counting, ABC):
         """
         return scaled_loss(loss, self.settings.loss_scale_factor)
 
-    def get_config(self) -> dict[str, Any]:
-        """Return the settings with the keys of Keras' config.
-
-        A learning rate that is a callable, or a schedule of your own class, is None.
-        """
-        return configuration.of_sgd(self.settings, self._learning_rate)
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any], learning_rate: LearningRate | None = None) -> Self:
-        """Construct an optimizer from what ``get_config`` returned, here or in Keras.
+    @abstractmethod
+    def perform(self, call: Call, loss_scale: float | np.float32 | None) -> None:
+        """Make a call that is checked: advance the arrays of its state, count the call, keep the state.
 
         Parameters
         ----------
-        config : mapping
-            It is not changed; missing keys take their defaults.
-        learning_rate : optional
-            Replaces that of the config; needed where that was a callable.
+        call : Call
+            What ``validated`` returned.
+        loss_scale : float, float32 or None
+            What the gradients are to be divided by, once.
+        """
+
+    def built_state(self) -> State:
+        """Return the state, which must be there.
 
         Raises
         ------
-        TypeError, ValueError
-            If a key is unknown or a value not acceptable.
-
-        Examples
-        --------
-        >>> import sgd_ref
-        >>> sgd_ref.SGD.from_config(sgd_ref.SGD(momentum=0.5).get_config()).momentum
-        0.5
+        RuntimeError
+            If the optimizer has no variables yet.
         """
-        return cls(**configuration.arguments_of_sgd(config, learning_rate))
-
-    def _built_state(self) -> State:
         if self._state is None:
             raise RuntimeError(
                 "the optimizer has no variables yet; they must first be given, to build or in a call of apply"
             )
         return self._state
 
-    def _constant_rate(self) -> np.float32 | None:
-        return self._learning_rate if isinstance(self._learning_rate, np.float32) else None
+    def constant_rate(self) -> np.float32 | None:
+        """Return the learning rate where it is a number."""
+        return self.rate_source if isinstance(self.rate_source, np.float32) else None
 
-    def _fresh_state(self, variables: Sequence[Array], names: Sequence[str] | None) -> State:
+    def fresh_state(self, variables: Sequence[Array], names: Sequence[str] | None) -> State:
+        """Return the state before the first call, once variables, names and settings are checked."""
         checked = check_variables(variables)
         labels = check_names(names, len(checked))
-        decayed = self._exclusion.decayed(checked, labels)
-        self.settings.check_dtypes([variable.dtype for variable in checked], self._constant_rate())
-        return self._allocated_state(labels, checked, decayed)
+        decayed = self.exclusion.decayed(checked, labels)
+        self.settings.check_dtypes([variable.dtype for variable in checked], self.constant_rate())
+        return self.allocated_state(labels, checked, decayed)
 
-    def _allocated_state(self, names: list[str], variables: list[Array], decayed: list[bool]) -> State:
-        """Return the state before the first call, for variables that are acceptable."""
+    def allocated_state(self, names: list[str], variables: list[Array], decayed: list[bool]) -> State:
+        """Return the state before the first call, in memory of its own, for variables that are checked."""
         return State.fresh(self.settings, names, variables, decayed)
 
-    def _quickly_validated(
+    def quickly_validated(
         self, gradients: Sequence[Gradient], variables: Sequence[Array] | None
     ) -> Call | None:
-        """Return the checked call where there is a shorter way to check it than ``_validated``."""
+        """Return the call if it can be checked in a shorter way than by ``validated``; otherwise None."""
         return None
 
-    def _validated(self, gradients: Sequence[Gradient], variables: Sequence[Array] | None) -> Call:
-        call = self._quickly_validated(gradients, variables)
+    def validated(self, gradients: Sequence[Gradient], variables: Sequence[Array] | None) -> Call:
+        """Return a call of ``apply`` once everything in it is checked; nothing has changed yet.
+
+        It reads the learning rate, once.
+        """
+        call = self.quickly_validated(gradients, variables)
         if call is not None:
             return call
         if variables is None:
-            state = self._built_state()
+            state = self.built_state()
             order = list(range(len(state.variables)))
         else:
-            state = self._fresh_state(variables, None) if self._state is None else self._state
+            state = self.fresh_state(variables, None) if self._state is None else self._state
             order = positions(variables, state.variables)
         targets = [Target(state.names[index], state.variables[index]) for index in order]
         check_gradients(gradients, targets)
@@ -369,32 +347,27 @@ class BaseSGD(Counting, ABC):
         check_writable(state.named_arrays())
         state.check_forms()
         check_subnormals_are_kept()
-        learning_rate = self._rate_of_call(state)
+        learning_rate = self.rate_of_call(state)
         warn_of_missing(gradients, targets)
         accepted: list[Any] = [None] * len(state.variables)
         for index, gradient in zip(order, gradients, strict=True):
-            accepted[index] = self._accepted(gradient, state.variables[index])
+            accepted[index] = self.accepted(gradient, state.variables[index])
         return Call(state, accepted, learning_rate)
 
-    def _rate_of_call(self, state: State) -> np.float32:
+    def rate_of_call(self, state: State) -> np.float32:
         """Return the learning rate of the call that comes; a callable must not make one itself."""
         before = self._state, state.calls
-        learning_rate = rates.read(self._learning_rate, state.calls)
+        learning_rate = rates.read(self.rate_source, state.calls)
         if (self._state, state.calls) != before:
             raise RuntimeError("the callable learning_rate must not call apply of its own optimizer")
         return learning_rate
 
-    def _accepted(self, gradient: Gradient, variable: Array) -> Any:
-        """Return a gradient in the form in which ``_step`` takes it."""
+    def accepted(self, gradient: Gradient, variable: Array) -> Any:
+        """Return a gradient that is checked in the form in which ``perform`` takes it."""
         return to_dense(gradient, variable)
 
-    def _all_finite(self, call: Call, loss_scale: float | np.float32 | None) -> bool:
+    def all_finite(self, call: Call, loss_scale: float | np.float32 | None) -> bool:
         """Whether no gradient of a call has an infinity or NaN, as it came, before the scale is undone."""
         # The signalling NaNs of bfloat16 raise the processor's flag for invalid operations.
         with np.errstate(invalid="ignore"):
             return all(gradient is None or bool(np.isfinite(gradient).all()) for gradient in call.gradients)
-
-    def _perform(self, call: Call, loss_scale: float | np.float32 | None) -> None:
-        self._step(call, loss_scale)
-        call.state.calls += 1
-        self._state = call.state

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from fractions import Fraction
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import numpy as np
 
@@ -23,12 +23,28 @@ from sgd_ref.validation import (
     unit_interval,
 )
 
-Value = TypeVar("Value")
+CLIPPINGS = ("clipnorm", "clipvalue", "global_clipnorm")
+"""The settings of which at most one may be set."""
+
+
+def _at_least_one(name: str, value: Any) -> int:
+    return integer_at_least(name, value, 1)
+
+
+def _at_least_two(name: str, value: Any) -> int:
+    return integer_at_least(name, value, 2)
+
+
+def _checked_by(check: Callable[[str, Any], Any], default: Any = None) -> Any:
+    """Return a field with the check of its values; one whose default is None accepts None, too."""
+    return field(default=default, metadata={"check": check})
 
 
 @dataclass(frozen=True)
 class Settings:
     """The settings of SGD, as Python numbers; each is rounded to a dtype where it is used.
+
+    This is the one list of them: the checks of the constructor and the keys of a config are derived from it.
 
     >>> Settings.checked(momentum=0.9).momentum
     0.9
@@ -37,18 +53,18 @@ class Settings:
     ValueError: momentum must be a real number in [0, 1], got 1.5
     """
 
-    momentum: float = 0.0
-    nesterov: bool = False
-    weight_decay: float | None = None
-    clipnorm: float | None = None
-    clipvalue: float | None = None
-    global_clipnorm: float | None = None
-    use_ema: bool = False
-    ema_momentum: float = 0.99
-    ema_overwrite_frequency: int | None = None
-    name: str = "SGD"
-    loss_scale_factor: float | None = None
-    gradient_accumulation_steps: int | None = None
+    momentum: float = _checked_by(unit_interval, 0.0)
+    nesterov: bool = _checked_by(boolean, False)
+    weight_decay: float | None = _checked_by(finite_real)
+    clipnorm: float | None = _checked_by(positive_real)
+    clipvalue: float | None = _checked_by(positive_real)
+    global_clipnorm: float | None = _checked_by(positive_real)
+    use_ema: bool = _checked_by(boolean, False)
+    ema_momentum: float = _checked_by(unit_interval, 0.99)
+    ema_overwrite_frequency: int | None = _checked_by(_at_least_one)
+    name: str = _checked_by(optimizer_name, "SGD")
+    loss_scale_factor: float | None = _checked_by(positive_real)
+    gradient_accumulation_steps: int | None = _checked_by(_at_least_two)
 
     @classmethod
     def checked(cls, **given: Any) -> Self:
@@ -62,35 +78,37 @@ class Settings:
             If a setting is out of its range, or two clippings are set at once.
         """
         settings = cls(**given)
-        checked = cls(
-            momentum=unit_interval("momentum", settings.momentum),
-            nesterov=boolean("nesterov", settings.nesterov),
-            weight_decay=_optional(finite_real, "weight_decay", settings.weight_decay),
-            clipnorm=_optional(positive_real, "clipnorm", settings.clipnorm),
-            clipvalue=_optional(positive_real, "clipvalue", settings.clipvalue),
-            global_clipnorm=_optional(positive_real, "global_clipnorm", settings.global_clipnorm),
-            use_ema=boolean("use_ema", settings.use_ema),
-            ema_momentum=unit_interval("ema_momentum", settings.ema_momentum),
-            ema_overwrite_frequency=_optional(
-                _at_least_one, "ema_overwrite_frequency", settings.ema_overwrite_frequency
-            ),
-            name=optimizer_name("name", settings.name),
-            loss_scale_factor=_optional(positive_real, "loss_scale_factor", settings.loss_scale_factor),
-            gradient_accumulation_steps=_optional(
-                _at_least_two, "gradient_accumulation_steps", settings.gradient_accumulation_steps
-            ),
-        )
-        clippings = {
-            name: value
-            for name in ("clipnorm", "clipvalue", "global_clipnorm")
-            if (value := getattr(checked, name)) is not None
-        }
+        checked: dict[str, Any] = {}
+        for setting_field in fields(cls):
+            value = getattr(settings, setting_field.name)
+            is_off = value is None and setting_field.default is None
+            check = setting_field.metadata["check"]
+            checked[setting_field.name] = None if is_off else check(setting_field.name, value)
+        clippings = {name: checked[name] for name in CLIPPINGS if checked[name] is not None}
         if len(clippings) > 1:
             listed = ", ".join(f"{name}={value}" for name, value in clippings.items())
             raise ValueError(
                 f"at most one of clipnorm, clipvalue and global_clipnorm may be set, got {listed}"
             )
-        return checked
+        return cls(**checked)
+
+    @property
+    def clips(self) -> bool:
+        """Whether one of the clippings is set."""
+        return any(getattr(self, name) is not None for name in CLIPPINGS)
+
+    @property
+    def clips_by_norm(self) -> bool:
+        """Whether a clipping is set that limits a norm."""
+        return self.clipnorm is not None or self.global_clipnorm is not None
+
+    def rounded(self, dtype: np.dtype[Any]) -> RoundedSettings:
+        """Return the settings that meet arrays, as numbers of one dtype.
+
+        >>> Settings(momentum=0.9).rounded(np.dtype("float32")).momentum
+        np.float32(0.9)
+        """
+        return RoundedSettings(self, dtype)
 
     def check_dtypes(self, dtypes: Iterable[np.dtype[Any]], learning_rate: np.float32 | None) -> None:
         """Check the settings in the dtypes in which they will be used.
@@ -113,7 +131,7 @@ class Settings:
             If a setting strictly between 0 and 1 becomes 0 or 1, or the number of steps changes.
         """
         used = set(dtypes)
-        for name in ("clipnorm", "clipvalue", "global_clipnorm"):
+        for name in CLIPPINGS:
             wider = {promoted(list(used))} if name == "global_clipnorm" else set()
             for dtype in used | wider:
                 _check_normal(name, getattr(self, name), dtype)
@@ -129,16 +147,45 @@ class Settings:
                 _warn_if_lost(name, value, dtype)
 
 
-def _optional(check: Callable[[str, Any], Value], name: str, value: Any) -> Value | None:
-    return None if value is None else check(name, value)
+SETTINGS = tuple(setting_field.name for setting_field in fields(Settings))
+"""The names of the settings, in the order of the constructor."""
 
 
-def _at_least_one(name: str, value: Any) -> int:
-    return integer_at_least(name, value, 1)
+class RoundedSettings:
+    """The settings that meet arrays, as numbers of one dtype; each is rounded once, when it is read.
 
+    Parameters
+    ----------
+    settings : Settings
+        Only what is set in them can be read.
+    dtype : dtype
+        The dtype of the arrays.
+    """
 
-def _at_least_two(name: str, value: Any) -> int:
-    return integer_at_least(name, value, 2)
+    def __init__(self, settings: Settings, dtype: np.dtype[Any]) -> None:
+        self._settings, self._dtype = settings, dtype
+
+    @property
+    def momentum(self) -> Any:
+        """The factor of the velocity."""
+        return setting(self._settings.momentum, self._dtype)
+
+    @property
+    def weight_decay(self) -> Any:
+        """What weights are decayed by, before the learning rate."""
+        assert self._settings.weight_decay is not None
+        return setting(self._settings.weight_decay, self._dtype)
+
+    @property
+    def ema_momentum(self) -> Any:
+        """The factor of the average."""
+        return setting(self._settings.ema_momentum, self._dtype)
+
+    @property
+    def gradient_accumulation_steps(self) -> Any:
+        """What a sum of gradients is divided by."""
+        assert self._settings.gradient_accumulation_steps is not None
+        return setting(self._settings.gradient_accumulation_steps, self._dtype)
 
 
 def _check_normal(name: str, value: float | None, dtype: np.dtype[Any]) -> None:

@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.sparse
 
-from sgd_ref.arithmetic.formats import FORMATS, Array, is_supported
+from sgd_ref.arithmetic.formats import BY_NAME, Array, is_supported
 from sgd_ref.arithmetic.rounded import convert, holds
 from sgd_ref.base.aliasing import OccupiedMemory, is_same_memory, overlaps_itself
 from sgd_ref.gradients import SparseRows, from_scipy
 from sgd_ref.validation import ndarray, reject_type, reject_value, text
 
-FLOATS = ", ".join(dtype.name for dtype in FORMATS)
+FLOATS = ", ".join(BY_NAME)
 
 
 def check_variables(variables: Any, argument: str = "variables") -> list[Array]:
@@ -24,7 +24,7 @@ def check_variables(variables: Any, argument: str = "variables") -> list[Array]:
     Raises
     ------
     TypeError
-        If `variables` is not a list or tuple of ndarrays of float16, bfloat16, float32 or float64.
+        If `variables` is not a list or tuple of ndarrays of the dtypes in ``FORMATS``.
     ValueError
         If it is empty, or an array is read-only, is given twice or shares memory with another one.
     """

@@ -40,7 +40,7 @@ class LearningRateSchedule:
     """
 
     def __call__(self, step: int) -> np.float32:
-        """Return the learning rate of the call of the optimizer before which `step` calls were made.
+        """Return the learning rate of call `step` of the optimizer, counted from 0.
 
         Calls, not updates: under gradient accumulation there are more of them.
 
@@ -117,32 +117,32 @@ class FormulaSchedule(LearningRateSchedule):
     floats is rational, and rational values are exact there, save for powers far too long to be halfway.
     An irrational value would have to come closer than about 2**-400 to halfway, relative, to be misjudged;
     among the 2**224 combinations of five settings and a step of 64 bits not one is expected to.
+
+    Parameters
+    ----------
+    config : dict
+        The settings, checked, under the names of the arguments of the constructor.
+
+    Extending
+    ---------
+    A subclass gives its checked settings to this constructor, and overrides ``formula(step, settings,
+    arithmetic)``, which returns the value as a number of the arithmetic that it is given. Where it has to
+    decide something, such as a period, it reads the settings themselves: ``exact_settings`` are the numbers
+    among them, rounded to float32, as fractions; ``config`` is the dict.
     """
 
     def __init__(self, config: dict[str, Any]) -> None:
-        self._config = config
+        self.config = config
         rounded = {
             name: float(nearest(Fraction(value), np.float32))
             for name, value in config.items()
             if type(value) in (int, float)
         }
-        self._enclosed = _settings_in(interval, rounded)
-        self._exact = _settings_in(exact, rounded)
+        self._enclosing_settings = _settings_in(interval, rounded)
+        self.exact_settings = _settings_in(exact, rounded)
 
     def __call__(self, step: int) -> np.float32:
-        """Return the learning rate of the call of the optimizer before which `step` calls were made.
-
-        Calls, not updates: under gradient accumulation there are more of them.
-
-        Parameters
-        ----------
-        step : int
-            Number of calls made before, at least 0.
-
-        Returns
-        -------
-        float32
-            Nearest to the formula, ties to even.
+        """Return the float32 nearest to the formula, ties to even; see ``LearningRateSchedule.__call__``.
 
         Raises
         ------
@@ -159,7 +159,7 @@ class FormulaSchedule(LearningRateSchedule):
         """
         step = integer_at_least("step", step, 0)
         try:
-            value = self._formula(step, self._enclosed, interval)
+            value = self.formula(step, self._enclosing_settings, interval)
         except ArithmeticError:
             return self._rounded_exactly(step)
         if max(-value.lower, value.upper) <= _LARGEST_FLOAT32:
@@ -170,16 +170,28 @@ class FormulaSchedule(LearningRateSchedule):
         return self._rounded_exactly(step)
 
     def _rounded_exactly(self, step: int) -> np.float32:
-        value: np.float32 = nearest(self._formula(step, self._exact, exact), np.float32)
+        value: np.float32 = nearest(self.formula(step, self.exact_settings, exact), np.float32)
         return value
 
-    def _formula(self, step: int, settings: SimpleNamespace, arithmetic: Arithmetic) -> Any:
-        """Return the value in `arithmetic`, of which `settings` are numbers."""
-        raise NotImplementedError
+    def formula(self, step: int, settings: SimpleNamespace, arithmetic: Arithmetic) -> Any:
+        """Return the value in `arithmetic`, of which `settings` are numbers.
+
+        Parameters
+        ----------
+        step : int
+            Number of calls made before, at least 0.
+        settings : namespace
+            The numbers among the settings, rounded to float32, as numbers of `arithmetic`.
+        arithmetic : Arithmetic
+            What the formula may compute with, besides ``+ - * /``.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} must override formula(self, step, settings, arithmetic)"
+        )
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments of the constructor as plain data, under the keys of Keras."""
-        return dict(self._config)
+        return dict(self.config)
 
 
 def real_setting(name: str, value: Any, check: Callable[[str, Any], float] = finite_real) -> float:

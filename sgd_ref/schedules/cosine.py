@@ -79,16 +79,17 @@ class CosineDecay(FormulaSchedule):
             }
         )
 
-    def _formula(self, step: int, settings: SimpleNamespace, arithmetic: Arithmetic) -> Any:
-        if self._config["warmup_target"] is None:
-            completed_fraction = min(step / self._exact.decay_steps, Fraction(1))
+    def formula(self, step: int, settings: SimpleNamespace, arithmetic: Arithmetic) -> Any:
+        """Return the value; see the notes of the class."""
+        if self.config["warmup_target"] is None:
+            completed_fraction = min(step / self.exact_settings.decay_steps, Fraction(1))
             return settings.initial_learning_rate * _decayed(completed_fraction, settings.alpha, arithmetic)
-        warmup_steps = self._exact.warmup_steps
+        warmup_steps = self.exact_settings.warmup_steps
         if step < warmup_steps:
             completed_fraction = arithmetic.number(step / warmup_steps)
             total_delta = settings.warmup_target - settings.initial_learning_rate
             return completed_fraction * total_delta + settings.initial_learning_rate
-        completed_fraction = min((step - warmup_steps) / self._exact.decay_steps, Fraction(1))
+        completed_fraction = min((step - warmup_steps) / self.exact_settings.decay_steps, Fraction(1))
         return settings.warmup_target * _decayed(completed_fraction, settings.alpha, arithmetic)
 
 
@@ -150,8 +151,10 @@ class CosineDecayRestarts(FormulaSchedule):
             }
         )
 
-    def _formula(self, step: int, settings: SimpleNamespace, arithmetic: Arithmetic) -> Any:
-        restarts, completed_fraction = _period(step / self._exact.first_decay_steps, self._exact.t_mul)
+    def formula(self, step: int, settings: SimpleNamespace, arithmetic: Arithmetic) -> Any:
+        """Return the value; see the notes of the class."""
+        exactly = self.exact_settings
+        restarts, completed_fraction = _period(step / exactly.first_decay_steps, exactly.t_mul)
         m_factor = arithmetic.power(settings.m_mul, arithmetic.number(restarts))
         return settings.initial_learning_rate * _decayed(
             completed_fraction, settings.alpha, arithmetic, m_factor

@@ -22,7 +22,29 @@ from sgd_ref.schedules.base import (
 from sgd_ref.validation import boolean, integer_at_least, non_negative_real, reject_type, reject_value, text
 
 
-class ExponentialDecay(FormulaSchedule):
+class StaircaseDecay(FormulaSchedule):
+    """A decay that depends on the number of periods of `decay_steps` that are over, whole ones or not."""
+
+    def __init__(
+        self, initial_learning_rate: float, decay_steps: float, decay_rate: float, staircase: bool, name: str
+    ) -> None:
+        super().__init__(
+            {
+                "initial_learning_rate": real_setting("initial_learning_rate", initial_learning_rate),
+                "decay_steps": length_setting("decay_steps", decay_steps),
+                "decay_rate": real_setting("decay_rate", decay_rate, non_negative_real),
+                "staircase": boolean("staircase", staircase),
+                "name": text("name", name),
+            }
+        )
+
+    def periods(self, step: int) -> Fraction | int:
+        """Return how many periods are over, with `staircase` only the whole ones."""
+        periods: Fraction = step / self.exact_settings.decay_steps
+        return math.floor(periods) if self.config["staircase"] else periods
+
+
+class ExponentialDecay(StaircaseDecay):
     """The rate is multiplied by `decay_rate` every `decay_steps` steps.
 
     Parameters
@@ -63,21 +85,12 @@ class ExponentialDecay(FormulaSchedule):
         staircase: bool = False,
         name: str = "ExponentialDecay",
     ) -> None:
-        super().__init__(
-            {
-                "initial_learning_rate": real_setting("initial_learning_rate", initial_learning_rate),
-                "decay_steps": length_setting("decay_steps", decay_steps),
-                "decay_rate": real_setting("decay_rate", decay_rate, non_negative_real),
-                "staircase": boolean("staircase", staircase),
-                "name": text("name", name),
-            }
-        )
+        super().__init__(initial_learning_rate, decay_steps, decay_rate, staircase, name)
 
-    def _formula(self, step: int, settings: SimpleNamespace, arithmetic: Arithmetic) -> Any:
-        p = step / self._exact.decay_steps
-        if self._config["staircase"]:
-            p = math.floor(p)
-        return settings.initial_learning_rate * arithmetic.power(settings.decay_rate, arithmetic.number(p))
+    def formula(self, step: int, settings: SimpleNamespace, arithmetic: Arithmetic) -> Any:
+        """Return the value; see the notes of the class."""
+        p = arithmetic.number(self.periods(step))
+        return settings.initial_learning_rate * arithmetic.power(settings.decay_rate, p)
 
 
 class PiecewiseConstantDecay(LearningRateSchedule):
@@ -122,19 +135,7 @@ class PiecewiseConstantDecay(LearningRateSchedule):
         self._rounded = [nearest(Fraction(value), np.float32) for value in self._values]
 
     def __call__(self, step: int) -> np.float32:
-        """Return the learning rate of the call of the optimizer before which `step` calls were made.
-
-        Calls, not updates: under gradient accumulation there are more of them.
-
-        Parameters
-        ----------
-        step : int
-            Number of calls made before, at least 0.
-
-        Returns
-        -------
-        float32
-            The value of the piece, rounded to nearest, ties to even.
+        """Return the value of a piece, rounded to float32; see ``LearningRateSchedule.__call__``.
 
         Raises
         ------
@@ -215,16 +216,17 @@ class PolynomialDecay(FormulaSchedule):
             }
         )
 
-    def _formula(self, step: int, settings: SimpleNamespace, arithmetic: Arithmetic) -> Any:
-        decay_steps = self._exact.decay_steps
-        if self._config["cycle"]:
+    def formula(self, step: int, settings: SimpleNamespace, arithmetic: Arithmetic) -> Any:
+        """Return the value; see the notes of the class."""
+        decay_steps = self.exact_settings.decay_steps
+        if self.config["cycle"]:
             decay_steps = decay_steps * max(1, math.ceil(step / decay_steps))
         p = arithmetic.number(min(step, decay_steps) / decay_steps)
         difference = settings.initial_learning_rate - settings.end_learning_rate
         return difference * arithmetic.power(1 - p, settings.power) + settings.end_learning_rate
 
 
-class InverseTimeDecay(FormulaSchedule):
+class InverseTimeDecay(StaircaseDecay):
     """The rate is divided by a number that grows by `decay_rate` every `decay_steps` steps.
 
     Parameters
@@ -266,21 +268,12 @@ class InverseTimeDecay(FormulaSchedule):
         staircase: bool = False,
         name: str = "InverseTimeDecay",
     ) -> None:
-        super().__init__(
-            {
-                "initial_learning_rate": real_setting("initial_learning_rate", initial_learning_rate),
-                "decay_steps": length_setting("decay_steps", decay_steps),
-                "decay_rate": real_setting("decay_rate", decay_rate, non_negative_real),
-                "staircase": boolean("staircase", staircase),
-                "name": text("name", name),
-            }
-        )
+        super().__init__(initial_learning_rate, decay_steps, decay_rate, staircase, name)
 
-    def _formula(self, step: int, settings: SimpleNamespace, arithmetic: Arithmetic) -> Any:
-        p = step / self._exact.decay_steps
-        if self._config["staircase"]:
-            p = math.floor(p)
-        return settings.initial_learning_rate / (1 + settings.decay_rate * arithmetic.number(p))
+    def formula(self, step: int, settings: SimpleNamespace, arithmetic: Arithmetic) -> Any:
+        """Return the value; see the notes of the class."""
+        p = arithmetic.number(self.periods(step))
+        return settings.initial_learning_rate / (1 + settings.decay_rate * p)
 
 
 def _sequence(name: str, value: Any) -> list[Any]:

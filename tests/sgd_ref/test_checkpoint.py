@@ -261,7 +261,7 @@ def test_schedules_are_saved(tmp_path: Path, rate: Any) -> None:
     save(tmp_path / "checkpoint", optimizer, variables)
     loaded, fresh = restored(tmp_path / "checkpoint", variables)
     assert everything(loaded, fresh) == everything(optimizer, variables)
-    assert loaded.inner_optimizer._learning_rate == rate
+    assert loaded.inner_optimizer.rate_source == rate
     loaded, _ = restored(tmp_path / "checkpoint", variables, 0.25)
     assert loaded.learning_rate == 0.25
 

@@ -352,7 +352,7 @@ def settings_of(optimizer: Any) -> tuple[Any, ...]:
     """All settings, the learning rate among them, as objects that can be compared."""
     inner = optimizer.inner_optimizer if isinstance(optimizer, LossScaleOptimizer) else optimizer
     outer = None if inner is optimizer else optimizer.settings[1:]
-    return type(optimizer), outer, inner.settings, inner._learning_rate
+    return type(optimizer), outer, inner.settings, inner.rate_source
 
 
 @on_every_backend

@@ -71,7 +71,7 @@ class LossScaleOptimizer(loss_scale.LossScaleOptimizer):
             placed = inner._quickly_placed(gradients, variables)
             if placed is None:
                 headers = headers_of_gradients(gradients, inner._device_of(variables))
-                call = inner._validated(headers, inner._known_headers(variables))
+                call = inner.validated(headers, inner._known_headers(variables))
                 placed = inner._placed(call, gradients)
             inner._launch(placed, is_dynamic=True)
 

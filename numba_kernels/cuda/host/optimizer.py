@@ -25,6 +25,7 @@ from sgd_ref.arithmetic.formats import Array
 from sgd_ref.base import finalization, weights
 from sgd_ref.base import learning_rate as learning_rates
 from sgd_ref.base.call import Call
+from sgd_ref.base.configuration import KEYS
 from sgd_ref.base.learning_rate import LearningRate
 from sgd_ref.base.optimizer import BaseSGD
 from sgd_ref.base.state import State
@@ -91,21 +92,8 @@ class SGD(BaseSGD):
         *,
         rates_ahead: int = 1024,
     ) -> None:
-        super().__init__(
-            learning_rate,
-            momentum,
-            nesterov,
-            weight_decay,
-            clipnorm,
-            clipvalue,
-            global_clipnorm,
-            use_ema,
-            ema_momentum,
-            ema_overwrite_frequency,
-            name,
-            loss_scale_factor,
-            gradient_accumulation_steps,
-        )
+        arguments = locals()
+        super().__init__(**{name: arguments[name] for name in KEYS})
         self._rates_ahead = integer_at_least("rates_ahead", rates_ahead, 2)
         if rates_ahead & (rates_ahead - 1):
             reject_value("rates_ahead", rates_ahead, "a power of two")
@@ -123,7 +111,7 @@ class SGD(BaseSGD):
         with on_device(self._device_of(variables)):
             if self._state is None:
                 # Not by the method of the base class: a warning names the caller of the one that does this.
-                self._state = self._fresh_state(self._headers("variables", variables), names)
+                self._state = self.fresh_state(self._headers("variables", variables), names)
             else:
                 super().build(self._known_headers(variables), names)
 
@@ -152,7 +140,7 @@ class SGD(BaseSGD):
             placed = self._quickly_placed(gradients, variables)
             if placed is None:
                 headers = headers_of_gradients(gradients, self._device_of(variables))
-                call = self._validated(headers, self._known_headers(variables))
+                call = self.validated(headers, self._known_headers(variables))
                 placed = self._placed(call, gradients)
             self._launch(placed, is_dynamic=False)
 
@@ -177,11 +165,11 @@ class SGD(BaseSGD):
         state = self._device_state()
         if integer_at_least("calls", calls, 1) > self._rates_ahead:
             reject_value("calls", calls, f"at most {self._rates_ahead}, the optimizer's rates_ahead")
-        if isinstance(self._learning_rate, LearningRateSchedule):
+        if isinstance(self.rate_source, LearningRateSchedule):
             with on_device(state.device):
                 state.learn_counts()
                 state.provide_rates(
-                    self._learning_rate, None, (state.calls, state.calls + calls - 1), state.last_stream
+                    self.rate_source, None, (state.calls, state.calls + calls - 1), state.last_stream
                 )
 
     @property
@@ -196,7 +184,7 @@ class SGD(BaseSGD):
     @property
     def learning_rate(self) -> np.float32:
         """The learning rate at the present count of calls; can be set at any time, also for graphs."""
-        return learning_rates.read(self._learning_rate, self.calls)
+        return learning_rates.read(self.rate_source, self.calls)
 
     @learning_rate.setter
     def learning_rate(self, value: LearningRate) -> None:
@@ -206,7 +194,7 @@ class SGD(BaseSGD):
             with on_device(state.device):
                 calls = self.calls
                 state.provide_rates(checked, None, (calls, calls), state.last_stream)
-        self._learning_rate = checked
+        self.rate_source = checked
 
     @property
     def velocities(self) -> list[Any]:
@@ -228,8 +216,8 @@ class SGD(BaseSGD):
         """The state in the order of Keras, the counts and the rate on the host, the rest on the device."""
         state = self._device_state()
         state.calls = self.calls
-        leading = len(weights.variables(state, self._constant_rate())) - len(state.slots())
-        scalars = weights.variables(state, self._constant_rate())[:leading]
+        leading = len(weights.variables(state, self.constant_rate())) - len(state.slots())
+        scalars = weights.variables(state, self.constant_rate())[:leading]
         return [*scalars, *self.averages, *self.accumulators, *self.velocities]
 
     def get_weights(self) -> list[Array]:
@@ -243,7 +231,7 @@ class SGD(BaseSGD):
         """Set the state from arrays of the host, all of it or nothing; see ``sgd_ref.SGD.set_weights``."""
         state = self._device_state()
         checked = state.on_host()
-        rate = weights.assign(checked, values, self._constant_rate())
+        rate = weights.assign(checked, values, self.constant_rate())
         with on_device(state.device):
             state.take(checked)
         if rate is not None:
@@ -267,7 +255,7 @@ class SGD(BaseSGD):
         return list(self._state.slot_arrays[kind]) if isinstance(self._state, DeviceState) else []
 
     def _device_state(self) -> DeviceState:
-        state = self._built_state()
+        state = self.built_state()
         assert isinstance(state, DeviceState)
         return state
 
@@ -300,7 +288,8 @@ class SGD(BaseSGD):
             for index, array in enumerate(variables)
         ]
 
-    def _allocated_state(self, names: list[str], variables: list[Array], decayed: list[bool]) -> State:
+    def allocated_state(self, names: list[str], variables: list[Array], decayed: list[bool]) -> State:
+        """Return a state on the device."""
         state = DeviceState(
             self.settings, names, self._arrays_of_headers, variables, decayed, self._rates_ahead
         )
@@ -308,17 +297,18 @@ class SGD(BaseSGD):
             state.set_growth(*self._growth)
         return state
 
-    def _rate_of_call(self, state: State) -> np.float32:
-        # Those of a schedule are in a table, for the count that only the device knows.
-        if isinstance(self._learning_rate, LearningRateSchedule):
+    def rate_of_call(self, state: State) -> np.float32:
+        """Return the learning rate; NaN for a schedule, whose rate the device finds in a table."""
+        if isinstance(self.rate_source, LearningRateSchedule):
             return np.float32(np.nan)
         before = state.possible_calls() if isinstance(state, DeviceState) else None
-        rate = learning_rates.read(self._learning_rate, state.calls)
+        rate = learning_rates.read(self.rate_source, state.calls)
         if isinstance(state, DeviceState) and state.possible_calls() != before:
             raise RuntimeError("the callable learning_rate must not call apply of its own optimizer")
         return rate
 
-    def _accepted(self, gradient: Gradient, variable: Array) -> Any:
+    def accepted(self, gradient: Gradient, variable: Array) -> Any:
+        """Return a gradient as it is, or the rows of a sparse one."""
         return from_sparse(gradient, variable) if is_sparse(gradient) else gradient
 
     def _quickly_placed(self, gradients: Any, variables: Any) -> Placed | None:
@@ -330,7 +320,7 @@ class SGD(BaseSGD):
         addresses = state.quick_addresses(gradients, variables)
         if addresses is None:
             return None
-        rate = self._rate_of_call(state)
+        rate = self.rate_of_call(state)
         return Placed(state, gradients, addresses, [True] * len(addresses), [], rate)
 
     def _placed(self, call: Call, gradients: Sequence[Any]) -> Placed:
@@ -365,21 +355,22 @@ class SGD(BaseSGD):
         state.count(is_captured, is_dynamic)
         self._state = state
 
-    def _step(self, call: Call, loss_scale: float | np.float32 | None) -> None:
+    def perform(self, call: Call, loss_scale: float | np.float32 | None) -> None:
+        """Refuse: a step on the device is launched."""
         raise NotImplementedError("a step on the device is launched")
 
     def _provide_rates(
         self, state: DeviceState, learning_rate: np.float32, handle: int, is_captured: bool
     ) -> None:
         """Make the device know the learning rate of the call."""
-        is_schedule = isinstance(self._learning_rate, LearningRateSchedule)
+        is_schedule = isinstance(self.rate_source, LearningRateSchedule)
         first, last = state.possible_calls()
         if is_captured:
-            if not is_schedule and not isinstance(self._learning_rate, np.float32):
+            if not is_schedule and not isinstance(self.rate_source, np.float32):
                 raise RuntimeError(
                     "learning_rate must be a number or a schedule while a graph is captured, got a callable"
                 )
-            if not state.rates.is_current(self._learning_rate, first, last):
+            if not state.rates.is_current(self.rate_source, first, last):
                 raise RuntimeError(
                     "the device must know the learning rate before a graph is captured: "
                     "make a call of apply, or of prepare_replays, outside of it"
@@ -389,12 +380,14 @@ class SGD(BaseSGD):
         if is_schedule and (state.has_graph or last - first >= self._rates_ahead // 2):
             state.learn_counts()
             first, last = state.possible_calls()
-        state.provide_rates(self._learning_rate, learning_rate, (first, last), handle)
+        state.provide_rates(self.rate_source, learning_rate, (first, last), handle)
 
-    def _quickly_validated(self, gradients: Any, variables: Any) -> Call | None:
+    def quickly_validated(self, gradients: Any, variables: Any) -> Call | None:
+        """Return None, since ``_quickly_placed`` has the shorter way."""
         # What is checked here are headers, but not where another wrapper passes on what it was given.
         refuse_arrays_on_device(gradients)
         return None
 
-    def _all_finite(self, call: Call, loss_scale: float | np.float32 | None) -> bool:
+    def all_finite(self, call: Call, loss_scale: float | np.float32 | None) -> bool:
+        """Refuse: the device finds out what is finite."""
         refuse_wrapper()

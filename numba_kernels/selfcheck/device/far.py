@@ -14,7 +14,7 @@ from numba_kernels.cuda.toolkit import cuda as toolkit_cuda
 from numba_kernels.selfcheck.extent import QUICK, Extent
 from numba_kernels.selfcheck.judging import timed
 from numba_kernels.selfcheck.result import Result
-from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT16, Array
+from sgd_ref.arithmetic.formats import HALF_FORMATS, Array
 from sgd_ref.optimizer import SGD
 
 NAME = "beyond 2^32 elements"
@@ -41,7 +41,7 @@ def check(extent: Extent) -> Result:
     """Check one variable of each half type, with all numbers of it as elements."""
     result = Result(NAME)
     with timed(result):
-        for dtype in (FLOAT16, BFLOAT16):
+        for dtype in HALF_FORMATS:
             identifier = f"{START}/{dtype.name}"
             if not extent.wants(identifier):
                 continue

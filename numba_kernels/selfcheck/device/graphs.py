@@ -122,7 +122,7 @@ def _last_record(case: Case) -> list[Record]:
     """Return what the reference has after the last call; the learning rate is that of the next one."""
     last = dict(reference.run(case)[len(case.gradients) - 1])
     optimizer = cuda.SGD.from_config(case.config)
-    last["learning_rate"] = learning_rate.read(optimizer._learning_rate, last["calls"])
+    last["learning_rate"] = learning_rate.read(optimizer.rate_source, last["calls"])
     return [last]
 
 

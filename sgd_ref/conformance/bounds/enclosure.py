@@ -34,7 +34,7 @@ class Arithmetic:
     Attributes
     ----------
     dtype : dtype
-        float16, bfloat16, float32 or float64.
+        One of ``FORMATS``.
     endpoints : Endpoints
         What the intervals are made of.
     flushes : bool

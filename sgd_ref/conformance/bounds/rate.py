@@ -37,7 +37,7 @@ class Rates:
         self._case = case
         self._units = case.learning_rate_units
         given = case.config["learning_rate"]
-        self._schedule = SGD.from_config(case.config)._learning_rate if isinstance(given, dict) else None
+        self._schedule = SGD.from_config(case.config).rate_source if isinstance(given, dict) else None
 
     @property
     def is_constant(self) -> bool:
@@ -112,7 +112,7 @@ class Rates:
                 if type(value) in (int, float)
             }
         )
-        value = float(nearest(self._schedule._formula(calls, settings, exact), FLOAT64))
+        value = float(nearest(self._schedule.formula(calls, settings, exact), FLOAT64))
         unit = _unit(value, FORMATS[FLOAT64].precision)
         return value - self._units * unit, value + self._units * unit
 

@@ -1,11 +1,14 @@
 """One bound beside each formula of ``sgd_ref.rule``: what any faithful evaluation of it may give.
 
-The functions have the names and the order of those in ``sgd_ref/rule.py``. Each takes enclosures, of one
-arithmetic and of shapes that broadcast, and returns the hull of all evaluations that are equal in real
-numbers: every order of a sum or product, reciprocals, factors that are formed first, and the forms that
-real implementations use. Every line of a hull is such a form, and some faithful implementation needs it.
-No division has a line of its own: a reciprocal need not be rounded, so that the product with it encloses the
-quotient; and what multiplies and divides by the same number encloses what does neither.
+The functions stand in the order of ``sgd_ref/rule.py``, and those that bound one of its formulas have the
+name of the formula. ``move`` bounds ``decay_weights`` and ``descend``, too, since decay may meet the update.
+The others bound a part that several formulas share, or a form that only other implementations compute. Each
+takes enclosures, of one arithmetic and of shapes that broadcast, and returns the hull of all evaluations that
+are equal in real numbers: every order of a sum or product, reciprocals, factors that are formed first, and
+the forms that real implementations use. Every line of a hull is such a form, and some faithful
+implementation needs it. No division has a line of its own: a reciprocal need not be rounded, so that the
+product with it encloses the quotient; and what multiplies and divides by the same number encloses what does
+neither.
 
 The results are those of an operation, not yet stored in the dtype: `Enclosure.stored` rounds them.
 """

@@ -11,6 +11,7 @@ import numpy as np
 
 from sgd_ref.arithmetic.formats import FLOAT32, FLOAT64
 from sgd_ref.arithmetic.rounded import setting
+from sgd_ref.base.settings import CLIPPINGS
 from sgd_ref.conformance.bounds.enclosure import Arithmetic, Enclosure, hull
 from sgd_ref.conformance.cases.case import Case
 
@@ -20,7 +21,7 @@ next to the same there; and for the momentum of averages, with its complement ro
 
 LEARNING_RATE = "learning_rate"
 AVERAGING = "ema_momentum"
-_PLAIN = ("momentum", "weight_decay", "clipnorm", "clipvalue", "global_clipnorm")
+_PLAIN = ("momentum", "weight_decay", *CLIPPINGS)
 
 Reading = Mapping[str, str]
 """For the name of a setting how it is held; settings that are not named are rounded."""
@@ -59,7 +60,7 @@ def relevant(quantity: str, case: Case, is_state_hidden: bool) -> tuple[str, ...
     overwrites = case.config["ema_overwrite_frequency"] is not None
     if quantity == "averages" and not (is_state_hidden or overwrites):
         return (AVERAGING,)
-    names: tuple[str, ...] = (LEARNING_RATE, "momentum", "clipnorm", "clipvalue", "global_clipnorm")
+    names: tuple[str, ...] = (LEARNING_RATE, "momentum", *CLIPPINGS)
     if quantity == "velocities":
         return names
     names = (*names, "weight_decay")

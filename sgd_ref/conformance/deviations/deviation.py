@@ -9,13 +9,12 @@ from typing import Literal
 
 import numpy as np
 
-from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Array
+from sgd_ref.arithmetic.formats import FLOAT32, FLOAT64, Array
 from sgd_ref.loss_scale import LossScaleOptimizer
 from sgd_ref.optimizer import SGD, Gradients
 
 Kind = Literal["contradiction", "rounding"]
 
-HALF = (FLOAT16, BFLOAT16)
 SINGLE_AND_DOUBLE = (FLOAT32, FLOAT64)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from sgd_ref.arithmetic.formats import Array
 from sgd_ref.arithmetic.rounded import convert
+from sgd_ref.base.settings import CLIPPINGS
 from sgd_ref.conformance.cases.case import Case, State
 from sgd_ref.conformance.cases.numbers import readonly
 from sgd_ref.gradients import SparseRows
@@ -25,7 +26,7 @@ PLAIN_CONFIGS: tuple[dict[str, Any], ...] = (
     {"momentum": 0.0, "nesterov": False},
     {"nesterov": False},
     {"weight_decay": None},
-    {"clipnorm": None, "clipvalue": None, "global_clipnorm": None},
+    dict.fromkeys(CLIPPINGS),
     {"loss_scale_factor": None},
 )
 """Features of the config turned off, those first that bring others with them."""

@@ -247,13 +247,13 @@ def _only_rate(rate: Any) -> list[Record]:
 class _GivenRate(SGD):
     """Uses what its callable learning rate returns as it is: float64, or NaN, too."""
 
-    def _validated(self, gradients: Sequence[Gradient], variables: Sequence[Array] | None = None) -> Call:
-        given: Any = self._learning_rate
-        self._learning_rate = np.float32(0)
+    def validated(self, gradients: Sequence[Gradient], variables: Sequence[Array] | None = None) -> Call:
+        given: Any = self.rate_source
+        self.rate_source = np.float32(0)
         try:
-            return super()._validated(gradients, variables)._replace(learning_rate=given())
+            return super().validated(gradients, variables)._replace(learning_rate=given())
         finally:
-            self._learning_rate = given
+            self.rate_source = given
 
 
 def with_given_rates(

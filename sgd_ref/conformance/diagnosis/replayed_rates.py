@@ -79,15 +79,15 @@ class Schedules:
         settings = SimpleNamespace(
             **{name: Fraction(value) for name, value in given.items() if type(value) in (int, float)}
         )
-        values = [schedule._formula(calls, settings, exact)]
+        values = [schedule.formula(calls, settings, exact)]
         if isinstance(schedule, CosineDecayRestarts):
             units = range(-COSINE_UNITS, COSINE_UNITS + 1)
-            values += [schedule._formula(calls, settings, _with_cosine_in_float32(off)) for off in units]
+            values += [schedule.formula(calls, settings, _with_cosine_in_float32(off)) for off in units]
         return [nearest(value, FLOAT64) for value in dict.fromkeys(values)]
 
     def _learning_rate(self, optimizer_class: type[SGD]) -> Any:
         if optimizer_class not in self._made:
-            self._made[optimizer_class] = optimizer_class.from_config(self._case.config)._learning_rate
+            self._made[optimizer_class] = optimizer_class.from_config(self._case.config).rate_source
         return self._made[optimizer_class]
 
 

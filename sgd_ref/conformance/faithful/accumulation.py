@@ -12,48 +12,48 @@ from sgd_ref.arithmetic.formats import FLOAT32, FLOAT64, Array
 from sgd_ref.arithmetic.rounded import convert, promoted, setting
 from sgd_ref.base.call import Call
 from sgd_ref.conformance.deviations.fused import fused_multiply_add
-from sgd_ref.conformance.faithful.formulas import Formulas, where_finite
+from sgd_ref.conformance.faithful.special_values import where_finite
 from sgd_ref.optimizer import SGD, Gradients, Values
 from sgd_ref.rule import Number, Numbers
 
 
-class MeanOfQuotients(Formulas):
+class MeanOfQuotients(SGD):
     """``g / N + accumulator / N``: both divided, each operation rounded."""
 
-    def mean_of(self, gradient: Numbers, accumulator: Numbers, steps: Number) -> Numbers:
+    def mean_of(self, g: Numbers, accumulator: Numbers, steps: Number) -> Numbers:
         """Divide both addends."""
-        return gradient / steps + accumulator / steps
+        return g / steps + accumulator / steps
 
 
-class MeanOfProducts(Formulas):
+class MeanOfProducts(SGD):
     """``g * (1 / N) + accumulator * (1 / N)``: both multiplied, each operation rounded."""
 
-    def mean_of(self, gradient: Numbers, accumulator: Numbers, steps: Number) -> Numbers:
+    def mean_of(self, g: Numbers, accumulator: Numbers, steps: Number) -> Numbers:
         """Multiply both addends by the reciprocal."""
         reciprocal = 1 / steps
-        return gradient * reciprocal + accumulator * reciprocal
+        return g * reciprocal + accumulator * reciprocal
 
 
-class MeanFused(Formulas):
+class MeanFused(SGD):
     """``fma(g, 1 / N, accumulator * (1 / N))``: the product with the last gradient is not rounded."""
 
-    def mean_of(self, gradient: Numbers, accumulator: Numbers, steps: Number) -> Numbers:
+    def mean_of(self, g: Numbers, accumulator: Numbers, steps: Number) -> Numbers:
         """Fuse the product with the sum."""
         reciprocal = 1 / steps
-        return fused_multiply_add(gradient, reciprocal, accumulator * reciprocal)
+        return fused_multiply_add(g, reciprocal, accumulator * reciprocal)
 
 
-class MeanWithRate(Formulas):
+class MeanWithRate(SGD):
     """``(g + accumulator) * (learning_rate / N)``: the sum is divided together with the rate.
 
     Where nothing comes between the two, that is without clipping; elsewhere this is the definition.
     """
 
-    def mean_of(self, gradient: Numbers, accumulator: Numbers, steps: Number) -> Numbers:
+    def mean_of(self, g: Numbers, accumulator: Numbers, steps: Number) -> Numbers:
         """Leave the sum undivided where the update divides it."""
         if self._divides_late():
-            return gradient + accumulator
-        return super().mean_of(gradient, accumulator, steps)
+            return g + accumulator
+        return super().mean_of(g, accumulator, steps)
 
     def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
         """Multiply the sums by one number; what follows needs no rate then."""
@@ -70,8 +70,7 @@ class MeanWithRate(Formulas):
 
     def _divides_late(self) -> bool:
         settings = self.settings
-        clippings = (settings.clipnorm, settings.clipvalue, settings.global_clipnorm)
-        return settings.gradient_accumulation_steps is not None and clippings == (None, None, None)
+        return settings.gradient_accumulation_steps is not None and not settings.clips
 
 
 class OwnAccumulators(SGD):

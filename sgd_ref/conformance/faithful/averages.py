@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from sgd_ref.arithmetic.rounded import setting
-from sgd_ref.base.call import Call
 from sgd_ref.conformance.deviations.fused import fused_multiply_add
-from sgd_ref.conformance.faithful.formulas import Formulas, where_finite
-from sgd_ref.optimizer import Values
+from sgd_ref.conformance.faithful.special_values import where_finite
+from sgd_ref.optimizer import SGD
 from sgd_ref.rule import Number, Numbers
 
 
-class AverageFusedWithWeights(Formulas):
+class AverageFusedWithWeights(SGD):
     """``fma(1 - ema_momentum, w, ema_momentum * average)``: the product with w is not rounded.
 
     So does PyTorch in ``average.mul_(decay).add_(w, alpha=1 - decay)``.
@@ -25,7 +22,7 @@ class AverageFusedWithWeights(Formulas):
         return fused_multiply_add(1 - ema_momentum, w, ema_momentum * average)
 
 
-class AverageTowardsWeights(Formulas):
+class AverageTowardsWeights(SGD):
     """``average + (1 - ema_momentum) * (w - average)``: a step from the average, each operation rounded.
 
     ``torch.optim.swa_utils`` averages lists of tensors by such a linear interpolation.
@@ -37,7 +34,7 @@ class AverageTowardsWeights(Formulas):
         return where_finite(average + (1 - ema_momentum) * (w - average), definition, average, w)
 
 
-class AverageTowardsWeightsFused(Formulas):
+class AverageTowardsWeightsFused(SGD):
     """``fma(1 - ema_momentum, w - average, average)``: as an interpolation with one rounding less."""
 
     def averaged(self, average: Numbers, w: Numbers, ema_momentum: Number) -> Numbers:
@@ -47,7 +44,7 @@ class AverageTowardsWeightsFused(Formulas):
         return where_finite(fused, definition, average, w)
 
 
-class AverageFromWeights(Formulas):
+class AverageFromWeights(SGD):
     """``w - ema_momentum * (w - average)``: a step back from the weights, each operation rounded.
 
     Linear interpolation takes this form in PyTorch where its weight is at least one half.
@@ -59,7 +56,7 @@ class AverageFromWeights(Formulas):
         return where_finite(w - ema_momentum * (w - average), definition, average, w)
 
 
-class AverageFromWeightsFused(Formulas):
+class AverageFromWeightsFused(SGD):
     """``fma(-ema_momentum, w - average, w)``: a step back from the weights, with one rounding less."""
 
     def averaged(self, average: Numbers, w: Numbers, ema_momentum: Number) -> Numbers:
@@ -69,7 +66,7 @@ class AverageFromWeightsFused(Formulas):
         return where_finite(fused, definition, average, w)
 
 
-class AverageLessDifference(Formulas):
+class AverageLessDifference(SGD):
     """``average - (1 - ema_momentum) * (average - w)``: differs from the interpolation in signs of zeros.
 
     The documentation of ``tf.train.ExponentialMovingAverage`` has
@@ -82,20 +79,14 @@ class AverageLessDifference(Formulas):
         return where_finite(average - (1 - ema_momentum) * (average - w), definition, average, w)
 
 
-class AverageWithComplementOfDouble(Formulas):
+class AverageWithComplementOfDouble(SGD):
     """``ema_momentum * average + complement * w``, where ``1 - ema_momentum`` is formed in double.
 
     Both factors are rounded to the dtype by themselves, so that they need not add up to 1. A setting is a
     Python number, and ``1 - decay`` is taken of it before an array is met.
     """
 
-    def average(self, values: Values, call: Call) -> Values:
+    def averaged(self, average: Numbers, w: Numbers, ema_momentum: Number) -> Numbers:
         """Round both factors by themselves."""
-        if not self.settings.use_ema or self.updates_before(call) == 0:
-            return super().average(values, call)
-        momentum = self.settings.ema_momentum
-        averages = [
-            np.asarray(setting(momentum, w.dtype) * average + setting(1 - momentum, w.dtype) * w)
-            for average, w in zip(values.averages, values.variables, strict=True)
-        ]
-        return replace(values, averages=averages)
+        complement = setting(1 - self.settings.ema_momentum, w.dtype)
+        return np.asarray(ema_momentum * average + complement * w)

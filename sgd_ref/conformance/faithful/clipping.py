@@ -4,75 +4,75 @@ from __future__ import annotations
 
 import numpy as np
 
-from sgd_ref.conformance.faithful.formulas import Formulas
+from sgd_ref.optimizer import SGD
 from sgd_ref.rule import Number, Numbers
 
 
-class ClipByQuotient(Formulas):
+class ClipByQuotient(SGD):
     """``g * (clipnorm / max(norm, clipnorm))``: one factor, divided first.
 
     To the last bit this is ``g * min(1, clipnorm / norm)``; ``torch.nn.utils.clip_grad_norm_`` clamps such a
     factor.
     """
 
-    def clipped(self, gradient: Numbers, norm: Number, clipnorm: Number) -> Numbers:
+    def clipped(self, g: Numbers, norm: Number, clipnorm: Number) -> Numbers:
         """Divide the two numbers."""
-        return gradient * (clipnorm / np.maximum(norm, clipnorm))
+        return g * (clipnorm / np.maximum(norm, clipnorm))
 
 
-class ClipNormalised(Formulas):
+class ClipNormalised(SGD):
     """``(g / max(norm, clipnorm)) * clipnorm``: divided first, then multiplied."""
 
-    def clipped(self, gradient: Numbers, norm: Number, clipnorm: Number) -> Numbers:
+    def clipped(self, g: Numbers, norm: Number, clipnorm: Number) -> Numbers:
         """Divide the gradient."""
-        return gradient / np.maximum(norm, clipnorm) * clipnorm
+        return g / np.maximum(norm, clipnorm) * clipnorm
 
 
-class ClipByReciprocal(Formulas):
+class ClipByReciprocal(SGD):
     """``(g * clipnorm) * (1 / max(norm, clipnorm))``, in every dtype: no division of an array."""
 
-    def clipped(self, gradient: Numbers, norm: Number, clipnorm: Number) -> Numbers:
+    def clipped(self, g: Numbers, norm: Number, clipnorm: Number) -> Numbers:
         """Multiply by the reciprocal of the norm last."""
-        return gradient * clipnorm * (1 / np.maximum(norm, clipnorm))
+        return g * clipnorm * (1 / np.maximum(norm, clipnorm))
 
 
-class ClipByReciprocalFirst(Formulas):
+class ClipByReciprocalFirst(SGD):
     """``(g * (1 / max(norm, clipnorm))) * clipnorm``: normalised by multiplication."""
 
-    def clipped(self, gradient: Numbers, norm: Number, clipnorm: Number) -> Numbers:
+    def clipped(self, g: Numbers, norm: Number, clipnorm: Number) -> Numbers:
         """Multiply by the reciprocal of the norm first."""
-        return gradient * (1 / np.maximum(norm, clipnorm)) * clipnorm
+        return g * (1 / np.maximum(norm, clipnorm)) * clipnorm
 
 
-class ClipByProductOfNumbers(Formulas):
+class ClipByProductOfNumbers(SGD):
     """``g * (clipnorm * (1 / max(norm, clipnorm)))``, in every dtype: one factor, without a division."""
 
-    def clipped(self, gradient: Numbers, norm: Number, clipnorm: Number) -> Numbers:
+    def clipped(self, g: Numbers, norm: Number, clipnorm: Number) -> Numbers:
         """Multiply the two numbers."""
-        return gradient * (clipnorm * (1 / np.maximum(norm, clipnorm)))
+        return g * (clipnorm * (1 / np.maximum(norm, clipnorm)))
 
 
-class ClipAboveOnly(Formulas):
+class ClipAboveOnly(SGD):
     """``(g * clipnorm) / norm`` where the norm is above clipnorm; elsewhere g itself, not computed.
 
     The definition multiplies and divides by clipnorm there, which need not give g again. The documentation:
     "clipped so that its norm is no higher than this value".
     """
 
-    def clipped(self, gradient: Numbers, norm: Number, clipnorm: Number) -> Numbers:
+    def clipped(self, g: Numbers, norm: Number, clipnorm: Number) -> Numbers:
         """Compute nothing where there is nothing to clip."""
-        return gradient if norm <= clipnorm else gradient * clipnorm / norm
+        return g if norm <= clipnorm else g * clipnorm / norm
 
 
-class ClipByExcess(Formulas):
+class ClipByExcess(SGD):
     """``g / max(1, norm / clipnorm)``: divided by how many times too long the gradient is."""
 
-    def clipped(self, gradient: Numbers, norm: Number, clipnorm: Number) -> Numbers:
+    def clipped(self, g: Numbers, norm: Number, clipnorm: Number) -> Numbers:
         """Divide by the larger quotient."""
-        return gradient / np.maximum(clipnorm.dtype.type(1), norm / clipnorm)
+        return g / np.maximum(clipnorm.dtype.type(1), norm / clipnorm)
 
 
-class GlobalClipByQuotient(Formulas):
+class GlobalClipByQuotient(SGD):
     """``g * (clipnorm / max(norm, clipnorm))`` under a global norm; NaN unless that is finite.
 
     The definition takes the minimum of two reciprocals, one of them rounded from double. To the last bit this
@@ -80,46 +80,46 @@ class GlobalClipByQuotient(Formulas):
     """
 
     def globally_clipped(
-        self, gradient: Numbers, norm: Number, clipnorm: Number, reciprocal_of_clipnorm: Number
+        self, g: Numbers, norm: Number, clipnorm: Number, reciprocal_of_clipnorm: Number
     ) -> Numbers:
         """Divide the two numbers."""
-        return gradient * (clipnorm / np.maximum(norm, clipnorm) + (norm - norm))
+        return g * (clipnorm / np.maximum(norm, clipnorm) + (norm - norm))
 
 
-class GlobalClipDivided(Formulas):
+class GlobalClipDivided(SGD):
     """``(g * clipnorm) / max(norm, clipnorm)`` under a global norm; NaN unless that is finite.
 
     As ``tf.clip_by_global_norm`` is documented: ``t_list[i] * clip_norm / max(global_norm, clip_norm)``.
     """
 
     def globally_clipped(
-        self, gradient: Numbers, norm: Number, clipnorm: Number, reciprocal_of_clipnorm: Number
+        self, g: Numbers, norm: Number, clipnorm: Number, reciprocal_of_clipnorm: Number
     ) -> Numbers:
         """Multiply first, then divide."""
-        return gradient * clipnorm / (np.maximum(norm, clipnorm) + (norm - norm))
+        return g * clipnorm / (np.maximum(norm, clipnorm) + (norm - norm))
 
 
-class GlobalClipNormalised(Formulas):
+class GlobalClipNormalised(SGD):
     """``(g / norm) * clipnorm`` where the global norm is above clipnorm, elsewhere g itself.
 
     NaN where the norm is not finite. ``optax.clip_by_global_norm`` selects between the two so.
     """
 
     def globally_clipped(
-        self, gradient: Numbers, norm: Number, clipnorm: Number, reciprocal_of_clipnorm: Number
+        self, g: Numbers, norm: Number, clipnorm: Number, reciprocal_of_clipnorm: Number
     ) -> Numbers:
         """Divide first, and only where there is something to clip."""
-        return gradient if norm <= clipnorm else gradient / (norm + (norm - norm)) * clipnorm
+        return g if norm <= clipnorm else g / (norm + (norm - norm)) * clipnorm
 
 
-class GlobalClipByReciprocal(Formulas):
+class GlobalClipByReciprocal(SGD):
     """``(g * clipnorm) * min(1 / norm, 1 / clipnorm)`` under a global norm; NaN unless that is finite.
 
     The factors of the definition, multiplied from left to right.
     """
 
     def globally_clipped(
-        self, gradient: Numbers, norm: Number, clipnorm: Number, reciprocal_of_clipnorm: Number
+        self, g: Numbers, norm: Number, clipnorm: Number, reciprocal_of_clipnorm: Number
     ) -> Numbers:
         """Multiply by one number after the other."""
-        return gradient * clipnorm * (np.minimum(1 / norm, reciprocal_of_clipnorm) + (norm - norm))
+        return g * clipnorm * (np.minimum(1 / norm, reciprocal_of_clipnorm) + (norm - norm))

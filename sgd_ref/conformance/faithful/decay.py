@@ -7,16 +7,15 @@ from dataclasses import replace
 
 import numpy as np
 
-from sgd_ref import rule
 from sgd_ref.arithmetic.rounded import setting
 from sgd_ref.base.call import Call
 from sgd_ref.conformance.deviations.fused import fused_multiply_add
-from sgd_ref.conformance.faithful.formulas import Formulas, where_finite
-from sgd_ref.optimizer import Gradients, Values
+from sgd_ref.conformance.faithful.special_values import where_finite
+from sgd_ref.optimizer import SGD, Gradients, Values
 from sgd_ref.rule import Number, Numbers
 
 
-class DecayRateFirst(Formulas):
+class DecayRateFirst(SGD):
     """``w - (w * learning_rate) * weight_decay``: each operation rounded."""
 
     def decayed(self, w: Numbers, weight_decay: Number, rate: Number) -> Numbers:
@@ -24,7 +23,7 @@ class DecayRateFirst(Formulas):
         return w - w * rate * weight_decay
 
 
-class DecayFusedWithRate(Formulas):
+class DecayFusedWithRate(SGD):
     """``fma(-(w * weight_decay), learning_rate, w)``: the last product is not rounded."""
 
     def decayed(self, w: Numbers, weight_decay: Number, rate: Number) -> Numbers:
@@ -32,7 +31,7 @@ class DecayFusedWithRate(Formulas):
         return fused_multiply_add(-(w * weight_decay), rate, w)
 
 
-class DecayFusedWithWeightDecay(Formulas):
+class DecayFusedWithWeightDecay(SGD):
     """``fma(-(w * learning_rate), weight_decay, w)``: the rate first, and the last product not rounded."""
 
     def decayed(self, w: Numbers, weight_decay: Number, rate: Number) -> Numbers:
@@ -40,7 +39,7 @@ class DecayFusedWithWeightDecay(Formulas):
         return fused_multiply_add(-(w * rate), weight_decay, w)
 
 
-class DecayByFactor(Formulas):
+class DecayByFactor(SGD):
     """``w * (1 - weight_decay * learning_rate)``: each operation rounded in the dtype of w.
 
     ``p.mul_(1 - lr * weight_decay)`` in AdamW of PyTorch. An infinite weight is NaN, as in the definition.
@@ -52,7 +51,7 @@ class DecayByFactor(Formulas):
         return where_finite(w * (1 - weight_decay * rate), definition, w)
 
 
-class DecayByProductOfDoubles(Formulas):
+class DecayByProductOfDoubles(SGD):
     """``w - w * (weight_decay * learning_rate)``, where the settings are multiplied in double.
 
     Their product is rounded to the dtype of w once.
@@ -70,39 +69,65 @@ class DecayByProductOfDoubles(Formulas):
         return replace(values, variables=variables)
 
 
-class DecayInTheSum(Formulas):
+class DecayInUpdate(SGD):
+    """Decay is left to the formulas of the update, which ask ``decays`` whether the weights at hand decay."""
+
+    decays = False
+
+    def is_left_to_update(self) -> bool:
+        """Whether the update decays, where `weight_decay` is set."""
+        return True
+
+    def decay(self, values: Values, gradients: Gradients, call: Call) -> Values:
+        """Leave it to the update."""
+        return values if self.is_left_to_update() else super().decay(values, gradients, call)
+
+    def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
+        """Update the variables that decay, and the others as defined."""
+        if self.settings.weight_decay is None or not self.is_left_to_update():
+            return super().update(values, gradients, call)
+        applies = call.state.decayed
+        others = [None if decays else g for g, decays in zip(gradients, applies, strict=True)]
+        mine = [g if decays else None for g, decays in zip(gradients, applies, strict=True)]
+        values = super().update(values, others, call)
+        self.decays = True
+        values = super().update(values, mine, call)
+        self.decays = False
+        return values
+
+
+class DecayInTheSum(DecayInUpdate):
     """Decay and update are one sum: of w, of what it loses, and of one step, or two with `nesterov`.
 
     What w loses is ``(w * weight_decay) * learning_rate``, of the weights before the update; the steps are
     ``-(learning_rate * g)``, the velocity, or ``momentum * velocity`` and ``-(learning_rate * g)``.
     """
 
-    def decay(self, values: Values, gradients: Gradients, call: Call) -> Values:
-        """Leave it to the update."""
-        return values
+    def descended(self, w: Numbers, g: Numbers, rate: Number) -> Numbers:
+        """Sum with one step."""
+        if not self.decays:
+            return super().descended(w, g, rate)
+        return self.summed(w, self.loss(w, rate), [-(rate * g)])
 
-    def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
-        """Update the variables that decay by one sum, and the others as defined."""
-        weight_decay, applies = self.settings.weight_decay, call.state.decayed
-        if weight_decay is None:
-            return super().update(values, gradients, call)
-        others = [None if decays else g for g, decays in zip(gradients, applies, strict=True)]
-        values = super().update(values, others, call)
-        variables, velocities = list(values.variables), list(values.velocities)
-        for index, g in enumerate(gradients):
-            if g is None or not applies[index]:
-                continue
-            w = variables[index]
-            rate = setting(float(call.learning_rate), w.dtype)
-            loss = w * setting(weight_decay, w.dtype) * rate
-            if self.settings.momentum == 0:
-                variables[index] = self.summed(w, loss, [-(rate * g)])
-                continue
-            momentum = setting(self.settings.momentum, w.dtype)
-            velocity = velocities[index] = self.accelerated(velocities[index], g, momentum, rate)
-            steps = [momentum * velocity, -(rate * g)] if self.settings.nesterov else [velocity]
-            variables[index] = self.summed(w, loss, steps)
-        return replace(values, variables=variables, velocities=velocities)
+    def moved(
+        self, w: Numbers, old: Numbers, new: Numbers, g: Numbers, momentum: Number, rate: Number
+    ) -> Numbers:
+        """Sum with one step."""
+        if not self.decays:
+            return super().moved(w, old, new, g, momentum, rate)
+        return self.summed(w, self.loss(w, rate), [new])
+
+    def moved_by_nesterov(
+        self, w: Numbers, old: Numbers, new: Numbers, g: Numbers, momentum: Number, rate: Number
+    ) -> Numbers:
+        """Sum with two steps."""
+        if not self.decays:
+            return super().moved_by_nesterov(w, old, new, g, momentum, rate)
+        return self.summed(w, self.loss(w, rate), [momentum * new, -(rate * g)])
+
+    def loss(self, w: Numbers, rate: Number) -> Numbers:
+        """``(w * weight_decay) * rate``."""
+        return w * self.settings.rounded(w.dtype).weight_decay * rate
 
     @abstractmethod
     def summed(self, w: Numbers, loss: Numbers, steps: list[Numbers]) -> Numbers:
@@ -162,29 +187,22 @@ class LossMeetsVelocity(DecayInTheSum):
         return w + (steps[0] - loss)
 
 
-class DecayWithGradient(Formulas):
+class DecayWithGradient(DecayInUpdate):
     """``w - learning_rate * (g + weight_decay * w)`` without momentum: each operation rounded.
 
     Without momentum, weight decay and a penalty on the gradient are one; ``torch.optim.SGD`` and Optax
     evaluate so. With momentum they are two, and this is the definition.
     """
 
-    def decay(self, values: Values, gradients: Gradients, call: Call) -> Values:
-        """Leave it to the update where there is no momentum."""
-        if self.settings.momentum == 0:
-            return values
-        return super().decay(values, gradients, call)
+    def is_left_to_update(self) -> bool:
+        """Whether there is no momentum."""
+        return self.settings.momentum == 0
 
-    def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
-        """Add the penalty to the gradient where there is no momentum."""
-        weight_decay = self.settings.weight_decay
-        if self.settings.momentum != 0 or weight_decay is None:
-            return super().update(values, gradients, call)
-        penalised = [
-            g + setting(weight_decay, w.dtype) * w if g is not None and applies else g
-            for w, g, applies in zip(values.variables, gradients, call.state.decayed, strict=True)
-        ]
-        return super().update(values, penalised, call)
+    def descended(self, w: Numbers, g: Numbers, rate: Number) -> Numbers:
+        """Add the penalty to the gradient."""
+        if not self.decays:
+            return super().descended(w, g, rate)
+        return super().descended(w, g + self.settings.rounded(w.dtype).weight_decay * w, rate)
 
 
 class DecayWithFusedGradient(DecayWithGradient):
@@ -193,20 +211,9 @@ class DecayWithFusedGradient(DecayWithGradient):
     ``grad.add(param, alpha=weight_decay)`` and ``param.add_(grad, alpha=-lr)`` in ``torch.optim.SGD``.
     """
 
-    def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
+    def descended(self, w: Numbers, g: Numbers, rate: Number) -> Numbers:
         """Fuse both products."""
-        weight_decay = self.settings.weight_decay
-        if self.settings.momentum != 0 or weight_decay is None:
-            return super().update(values, gradients, call)
-        variables = list(values.variables)
-        for index, g in enumerate(gradients):
-            if g is None:
-                continue
-            w = variables[index]
-            rate = setting(float(call.learning_rate), w.dtype)
-            if not call.state.decayed[index]:
-                variables[index] = rule.descend(w, g, rate)
-                continue
-            penalised = fused_multiply_add(setting(weight_decay, w.dtype), w, g)
-            variables[index] = fused_multiply_add(-rate, penalised, w)
-        return replace(values, variables=variables)
+        if not self.decays:
+            return super().descended(w, g, rate)
+        penalised = fused_multiply_add(self.settings.rounded(w.dtype).weight_decay, w, g)
+        return fused_multiply_add(-rate, penalised, w)

@@ -26,7 +26,7 @@ class MeanClipAndRate(SGD):
     def mean(self, values: Values, gradients: Gradients) -> tuple[Gradients, Values]:
         """Leave the sums undivided where the update divides them."""
         means, reset = super().mean(values, gradients)
-        if self.settings.gradient_accumulation_steps is None or not self.clips_by_norm():
+        if self.settings.gradient_accumulation_steps is None or not self.settings.clips_by_norm:
             return means, reset
         sums = [
             None if gradient is None else gradient + accumulator
@@ -71,10 +71,6 @@ class MeanClipAndRate(SGD):
         limit, divisor = setting(clipnorm, wide), setting(self.divisor(), wide)
         return limit / np.maximum(norm / divisor, limit) / divisor
 
-    def clips_by_norm(self) -> bool:
-        """Whether one of the two norms is limited."""
-        return self.settings.clipnorm is not None or self.settings.global_clipnorm is not None
-
     def divisor(self) -> float:
         """Return what the gradients that are clipped are still to be divided by."""
         return float(self.settings.gradient_accumulation_steps or 1)
@@ -97,7 +93,7 @@ class ScaleClipAndRate(MeanClipAndRate):
     def unscale(self, gradients: Gradients, loss_scale: float | np.float32 | None) -> Gradients:
         """Leave the gradients scaled where the update unscales them."""
         accumulates = self.settings.gradient_accumulation_steps is not None
-        if loss_scale is None or accumulates or not self.clips_by_norm():
+        if loss_scale is None or accumulates or not self.settings.clips_by_norm:
             return super().unscale(gradients, loss_scale)
         self._scale = float(loss_scale)
         return gradients

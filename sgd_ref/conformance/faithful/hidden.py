@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from sgd_ref.arithmetic.formats import FLOAT32, FLOAT64
+from sgd_ref.arithmetic.formats import FLOAT32, FLOAT64, HALF_FORMATS
 from sgd_ref.base.call import Call
-from sgd_ref.conformance.deviations.deviation import HALF
 from sgd_ref.conformance.faithful.precision import Wider, rounded_like
 from sgd_ref.optimizer import Values
 
@@ -48,7 +47,7 @@ class HiddenFloat32(HiddenFloat64):
 
     def wide_dtype(self, dtype: np.dtype[Any]) -> np.dtype[Any]:
         """Return float32 for half types."""
-        return FLOAT32 if dtype in HALF else dtype
+        return FLOAT32 if dtype in HALF_FORMATS else dtype
 
 
 class HiddenMasterWeights(HiddenFloat32):

@@ -9,11 +9,9 @@ from typing import Any
 import numpy as np
 
 from sgd_ref import rule
-from sgd_ref.arithmetic.formats import FLOAT32, FLOAT64, Array
+from sgd_ref.arithmetic.formats import FLOAT32, FLOAT64, HALF_FORMATS, Array
 from sgd_ref.arithmetic.rounded import convert
 from sgd_ref.base.call import Call
-from sgd_ref.conformance.deviations.deviation import HALF
-from sgd_ref.conformance.faithful.formulas import Formulas
 from sgd_ref.optimizer import SGD, Gradients, Values
 
 EXTENDED: np.dtype[Any] = np.dtype(np.longdouble)
@@ -48,7 +46,7 @@ class StepInFloat32(Wider):
 
     def wide_dtype(self, dtype: np.dtype[Any]) -> np.dtype[Any]:
         """Return float32 for half types."""
-        return FLOAT32 if dtype in HALF else dtype
+        return FLOAT32 if dtype in HALF_FORMATS else dtype
 
     def advance(self, values: Values, call: Call, loss_scale: float | np.float32 | None) -> Values:
         """Widen everything, make the step, and round."""
@@ -97,7 +95,7 @@ class StagesInFloat32(Wider):
 
     def wide_dtype(self, dtype: np.dtype[Any]) -> np.dtype[Any]:
         """Return float32 for half types."""
-        return FLOAT32 if dtype in HALF else dtype
+        return FLOAT32 if dtype in HALF_FORMATS else dtype
 
     def unscale(self, gradients: Gradients, loss_scale: float | np.float32 | None) -> Gradients:
         """Unscale in the wider dtype."""
@@ -141,20 +139,20 @@ class StagesInFloat64(StagesInFloat32):
         return FLOAT64
 
 
-class FormulasInFloat64(Formulas):
+class FormulasInFloat64(SGD):
     """Each formula is computed in float64 and rounded once, with settings rounded to the dtype first.
 
     In float32 and half types; in float64 this is the definition. Nothing but the roundings inside of a
     formula is left out: ``w - w * weight_decay * learning_rate`` has one instead of three.
     """
 
-    def mean_of(self, gradient: Array, accumulator: Array, steps: Any) -> Array:
+    def mean_of(self, g: Array, accumulator: Array, steps: Any) -> Array:
         """Round once."""
-        return _once(rule.mean_of_accumulated, gradient, accumulator, steps)
+        return _once(rule.mean_of_accumulated, g, accumulator, steps)
 
-    def clipped(self, gradient: Array, norm: Any, clipnorm: Any) -> Array:
+    def clipped(self, g: Array, norm: Any, clipnorm: Any) -> Array:
         """Round once, but for the norm."""
-        return _once(rule.clip_by_norm, gradient, norm, clipnorm)
+        return _once(rule.clip_by_norm, g, norm, clipnorm)
 
     def decayed(self, w: Array, weight_decay: Any, rate: Any) -> Array:
         """Round once."""

@@ -40,8 +40,9 @@ class OwnRate(SGD):
         self._given = value
         SGD.learning_rate.fset(self, value)  # type: ignore[attr-defined]
 
-    def _validated(self, gradients: Sequence[Gradient], variables: Sequence[Array] | None = None) -> Call:
-        call = super()._validated(gradients, variables)
+    def validated(self, gradients: Sequence[Gradient], variables: Sequence[Array] | None = None) -> Call:
+        """Use the rate that ``rate`` returns."""
+        call = super().validated(gradients, variables)
         return call._replace(learning_rate=self.rate(self._given, call.state.calls))
 
 
@@ -108,4 +109,4 @@ def evaluated(
         cosine_of_pi_times=lambda x: np.cos(dtype(math.pi) * x),
     )
     with np.errstate(all="ignore"):
-        return dtype(schedule._formula(calls, settings, arithmetic))
+        return dtype(schedule.formula(calls, settings, arithmetic))

@@ -18,8 +18,9 @@ from sgd_ref.optimizer import SGD
 class RowsAdded(SGD):
     """Forms the dense equivalents of sparse gradients itself."""
 
-    def _validated(self, gradients: Sequence[Gradient], variables: Sequence[Array] | None = None) -> Call:
-        call = super()._validated(gradients, variables)
+    def validated(self, gradients: Sequence[Gradient], variables: Sequence[Array] | None = None) -> Call:
+        """Add rows in another way."""
+        call = super().validated(gradients, variables)
         with np.errstate(all="ignore"):
             dense = [
                 self._dense(gradient, w.dtype) if isinstance(gradient, SparseRows) else given

@@ -7,21 +7,20 @@ import numpy as np
 from sgd_ref.arithmetic.formats import FLOAT32, Array
 from sgd_ref.arithmetic.rounded import convert, promoted, setting
 from sgd_ref.base.call import Call
-from sgd_ref.conformance.faithful.formulas import Formulas
 from sgd_ref.optimizer import SGD, Gradients, Values
 from sgd_ref.rule import Number, Numbers
 
 
-class UnscaleByReciprocal(Formulas):
+class UnscaleByReciprocal(SGD):
     """``g * (1 / loss_scale)`` in float32 or wider, rounded to the dtype of g.
 
     ``torch.amp.GradScaler`` forms the reciprocal in float64 and multiplies by it in float32; the
     documentation of `loss_scale_factor` says that "the inverse of the scale factor will be multiplied".
     """
 
-    def unscaled(self, gradient: Numbers, loss_scale: Number) -> Numbers:
+    def unscaled(self, g: Numbers, loss_scale: Number) -> Numbers:
         """Multiply by the reciprocal."""
-        return gradient * (1 / loss_scale)
+        return g * (1 / loss_scale)
 
 
 class UnscaleWithRate(SGD):
@@ -36,13 +35,8 @@ class UnscaleWithRate(SGD):
     def unscale(self, gradients: Gradients, loss_scale: float | np.float32 | None) -> Gradients:
         """Leave the gradients scaled where the update unscales them."""
         settings = self.settings
-        between = (
-            settings.gradient_accumulation_steps,
-            settings.clipnorm,
-            settings.clipvalue,
-            settings.global_clipnorm,
-        )
-        self._scale = None if loss_scale is None or between != (None,) * 4 else float(loss_scale)
+        is_next = settings.gradient_accumulation_steps is None and not settings.clips
+        self._scale = float(loss_scale) if is_next and loss_scale is not None else None
         return super().unscale(gradients, loss_scale) if self._scale is None else gradients
 
     def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
@@ -72,8 +66,7 @@ class UnscaleWithClip(SGD):
     def unscale(self, gradients: Gradients, loss_scale: float | np.float32 | None) -> Gradients:
         """Leave the gradients scaled where clipping unscales them."""
         settings = self.settings
-        by_norm = settings.clipnorm is not None or settings.global_clipnorm is not None
-        late = by_norm and settings.gradient_accumulation_steps is None
+        late = settings.clips_by_norm and settings.gradient_accumulation_steps is None
         self._scale = float(loss_scale) if late and loss_scale is not None else None
         return super().unscale(gradients, loss_scale) if self._scale is None else gradients
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from sgd_ref.conformance.deviations.fused import fused_multiply_add
-from sgd_ref.conformance.faithful.formulas import Formulas, where_finite
+from sgd_ref.conformance.faithful.special_values import where_finite
+from sgd_ref.optimizer import SGD
 from sgd_ref.rule import Number, Numbers
 
 
-class DescentFused(Formulas):
+class DescentFused(SGD):
     """``fma(-learning_rate, g, w)`` without momentum: one rounding for two.
 
     Compilers contract ``w -= lr * g`` so by default: GCC for processors with the instruction, and NVCC.
@@ -18,7 +19,7 @@ class DescentFused(Formulas):
         return fused_multiply_add(-rate, g, w)
 
 
-class VelocityFusedWithMomentum(Formulas):
+class VelocityFusedWithMomentum(SGD):
     """``fma(momentum, velocity, -(learning_rate * g))``: the product with the momentum is not rounded."""
 
     def accelerated(self, velocity: Numbers, g: Numbers, momentum: Number, rate: Number) -> Numbers:
@@ -26,7 +27,7 @@ class VelocityFusedWithMomentum(Formulas):
         return fused_multiply_add(momentum, velocity, -(rate * g))
 
 
-class VelocityFusedWithRate(Formulas):
+class VelocityFusedWithRate(SGD):
     """``fma(-learning_rate, g, momentum * velocity)``: the product with the rate is not rounded.
 
     So does PyTorch in ``velocity.mul_(momentum).add_(g, alpha=-lr)``.
@@ -37,7 +38,7 @@ class VelocityFusedWithRate(Formulas):
         return fused_multiply_add(-rate, g, momentum * velocity)
 
 
-class NesterovFusedWithMomentum(Formulas):
+class NesterovFusedWithMomentum(SGD):
     """``w + fma(momentum, velocity, -(learning_rate * g))``: three roundings for four."""
 
     def moved_by_nesterov(
@@ -47,7 +48,7 @@ class NesterovFusedWithMomentum(Formulas):
         return w + fused_multiply_add(momentum, new, -(rate * g))
 
 
-class NesterovFusedWithRate(Formulas):
+class NesterovFusedWithRate(SGD):
     """``w + fma(-learning_rate, g, momentum * velocity)``: three roundings for four."""
 
     def moved_by_nesterov(
@@ -57,7 +58,7 @@ class NesterovFusedWithRate(Formulas):
         return w + fused_multiply_add(-rate, g, momentum * new)
 
 
-class NesterovGradientFirst(Formulas):
+class NesterovGradientFirst(SGD):
     """``(w - learning_rate * g) + momentum * velocity``: each operation rounded, w first."""
 
     def moved_by_nesterov(
@@ -67,7 +68,7 @@ class NesterovGradientFirst(Formulas):
         return w - rate * g + momentum * new
 
 
-class NesterovVelocityFirst(Formulas):
+class NesterovVelocityFirst(SGD):
     """``(w + momentum * velocity) - learning_rate * g``: read from left to right, each operation rounded.
 
     The documentation writes it without parentheses, and so does the order of a naive loop in C.
@@ -80,7 +81,7 @@ class NesterovVelocityFirst(Formulas):
         return w + momentum * new - rate * g
 
 
-class NesterovVelocityFirstFused(Formulas):
+class NesterovVelocityFirstFused(SGD):
     """``fma(-learning_rate, g, fma(momentum, velocity, w))``: two roundings for four."""
 
     def moved_by_nesterov(
@@ -90,7 +91,7 @@ class NesterovVelocityFirstFused(Formulas):
         return fused_multiply_add(-rate, g, fused_multiply_add(momentum, new, w))
 
 
-class NesterovFromBothVelocities(Formulas):
+class NesterovFromBothVelocities(SGD):
     """``(w - momentum * old) + (1 + momentum) * new``, of the velocities before and after.
 
     With ``-learning_rate * g = new - momentum * old`` it is the documented sum; every operation is rounded,
@@ -106,7 +107,7 @@ class NesterovFromBothVelocities(Formulas):
         return where_finite(w - momentum * old + (1 + momentum) * new, definition, old, new, g)
 
 
-class NesterovIncrementFromBothVelocities(Formulas):
+class NesterovIncrementFromBothVelocities(SGD):
     """``w + ((1 + momentum) * new - momentum * old)``, of the velocities before and after.
 
     As the lecture notes of CS231n write it, ``x += -mu * v_prev + (1 + mu) * v``, which Python evaluates
@@ -121,7 +122,7 @@ class NesterovIncrementFromBothVelocities(Formulas):
         return where_finite(w + ((1 + momentum) * new - momentum * old), definition, old, new, g)
 
 
-class VelocityNegated(Formulas):
+class VelocityNegated(SGD):
     """The velocity has the other sign: ``u = momentum * u + learning_rate * g``, then ``w - u``.
 
     With `nesterov`, ``w - (momentum * u + learning_rate * g)``. Every rounding is the documented one, but
@@ -132,9 +133,11 @@ class VelocityNegated(Formulas):
         """Add the step instead of subtracting it."""
         return -(momentum * -velocity + rate * g)
 
-    def moved(self, w: Numbers, velocity: Numbers) -> Numbers:
+    def moved(
+        self, w: Numbers, old: Numbers, new: Numbers, g: Numbers, momentum: Number, rate: Number
+    ) -> Numbers:
         """Subtract the negated velocity."""
-        return w - -velocity
+        return w - -new
 
     def moved_by_nesterov(
         self, w: Numbers, old: Numbers, new: Numbers, g: Numbers, momentum: Number, rate: Number
@@ -143,7 +146,7 @@ class VelocityNegated(Formulas):
         return w - (momentum * -new + rate * g)
 
 
-class EveryProductFused(Formulas):
+class EveryProductFused(SGD):
     """Every product that meets a sum is fused with it, in all dtypes.
 
     ``fma(-learning_rate, g, w)``; ``fma(momentum, velocity, -(learning_rate * g))`` and, with `nesterov`,

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
-from sgd_ref.arithmetic.rounded import setting
 from sgd_ref.base.call import Call
 from sgd_ref.conformance.deviations.fused import fused_multiply_add
-from sgd_ref.conformance.faithful.formulas import Formulas
+from sgd_ref.conformance.faithful.decay import DecayInUpdate
 from sgd_ref.gradients import Gradient
-from sgd_ref.optimizer import Gradients, Values
+from sgd_ref.optimizer import SGD
 from sgd_ref.rule import Number, Numbers
 
 
-class RateFactoredVelocity(Formulas):
+class RateFactoredVelocity(SGD):
     """``t = momentum * t + g`` and ``w - learning_rate * t``.
 
     Nesterov: ``w - learning_rate * (g + momentum * t)``.
@@ -28,10 +26,11 @@ class RateFactoredVelocity(Formulas):
 
     _factored = False
 
-    def _validated(self, gradients: Sequence[Gradient], variables: Sequence[Numbers] | None = None) -> Call:
-        call = super()._validated(gradients, variables)
-        rates = [setting(float(call.learning_rate), w.dtype) for w in call.state.variables]
-        if not self._factored and self._constant_rate() is not None and all(rate != 0 for rate in rates):
+    def validated(self, gradients: Sequence[Gradient], variables: Sequence[Numbers] | None = None) -> Call:
+        """Decide, before the first call, whether the rate can be left out."""
+        call = super().validated(gradients, variables)
+        rates = [call.rate(w.dtype) for w in call.state.variables]
+        if not self._factored and self.constant_rate() is not None and all(rate != 0 for rate in rates):
             self._factored = not any(velocity.any() for velocity in call.state.velocities)
         return call
 
@@ -41,28 +40,28 @@ class RateFactoredVelocity(Formulas):
             return super().accelerated(velocity, g, momentum, rate)
         return momentum * velocity + g
 
-    def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
+    def moved(
+        self, w: Numbers, old: Numbers, new: Numbers, g: Numbers, momentum: Number, rate: Number
+    ) -> Numbers:
         """Multiply the velocity by the rate where it moves the weights."""
-        if not self._factored or self.settings.momentum == 0:
-            return super().update(values, gradients, call)
-        variables, velocities = list(values.variables), list(values.velocities)
-        for index, g in enumerate(gradients):
-            if g is None:
-                continue
-            rate = setting(float(call.learning_rate), g.dtype)
-            momentum = setting(self.settings.momentum, g.dtype)
-            t = velocities[index] = self.accelerated(velocities[index], g, momentum, rate)
-            if self.settings.nesterov:
-                t = self.looked_ahead(t, g, momentum)
-            variables[index] = self.stepped(variables[index], t, rate, index, call)
-        return replace(values, variables=variables, velocities=velocities)
+        if not self._factored:
+            return super().moved(w, old, new, g, momentum, rate)
+        return self.stepped(w, new, rate)
+
+    def moved_by_nesterov(
+        self, w: Numbers, old: Numbers, new: Numbers, g: Numbers, momentum: Number, rate: Number
+    ) -> Numbers:
+        """Look ahead, then multiply by the rate."""
+        if not self._factored:
+            return super().moved_by_nesterov(w, old, new, g, momentum, rate)
+        return self.stepped(w, self.looked_ahead(new, g, momentum), rate)
 
     def looked_ahead(self, t: Numbers, g: Numbers, momentum: Number) -> Numbers:
         """``g + momentum * t``, what Nesterov momentum takes for the velocity."""
         return g + momentum * t
 
-    def stepped(self, w: Numbers, t: Numbers, rate: Number, index: int, call: Call) -> Numbers:
-        """``w - rate * t`` for the variable of some index."""
+    def stepped(self, w: Numbers, t: Numbers, rate: Number) -> Numbers:
+        """``w - rate * t``."""
         return w - rate * t
 
 
@@ -83,12 +82,12 @@ class RateFactoredVelocityFused(RateFactoredVelocity):
         """Fuse the product with the momentum."""
         return fused_multiply_add(momentum, t, g)
 
-    def stepped(self, w: Numbers, t: Numbers, rate: Number, index: int, call: Call) -> Numbers:
+    def stepped(self, w: Numbers, t: Numbers, rate: Number) -> Numbers:
         """Fuse the product with the rate."""
         return fused_multiply_add(-rate, t, w)
 
 
-class RateFactoredDecay(RateFactoredVelocity):
+class RateFactoredDecay(DecayInUpdate, RateFactoredVelocity):
     """``w - learning_rate * (t + weight_decay * w)``: decay joins the velocity behind the momentum.
 
     Each operation is rounded; Nesterov has ``g + momentum * t`` for t. With a rate that changes, or is 0, and
@@ -96,14 +95,12 @@ class RateFactoredDecay(RateFactoredVelocity):
     ``chain(trace(momentum), add_decayed_weights(weight_decay), scale_by_learning_rate(rate))``.
     """
 
-    def decay(self, values: Values, gradients: Gradients, call: Call) -> Values:
-        """Leave it to the update where the velocity has no rate."""
-        if self._factored and self.settings.momentum != 0:
-            return values
-        return super().decay(values, gradients, call)
+    def is_left_to_update(self) -> bool:
+        """Whether the velocity has no rate."""
+        return self._factored and self.settings.momentum != 0
 
-    def stepped(self, w: Numbers, t: Numbers, rate: Number, index: int, call: Call) -> Numbers:
+    def stepped(self, w: Numbers, t: Numbers, rate: Number) -> Numbers:
         """Decay by the same product with the rate."""
-        if self.settings.weight_decay is None or not call.state.decayed[index]:
-            return w - rate * t
-        return np.asarray(w - rate * (t + setting(self.settings.weight_decay, w.dtype) * w))
+        if not self.decays:
+            return super().stepped(w, t, rate)
+        return np.asarray(w - rate * (t + self.settings.rounded(w.dtype).weight_decay * w))

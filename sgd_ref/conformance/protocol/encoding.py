@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from sgd_ref.arithmetic.formats import FORMATS, Array, is_supported
+from sgd_ref.arithmetic.formats import BY_NAME, Array, is_supported
 from sgd_ref.conformance.cases.case import Case, LossScaling, Record, State, Trajectory
 from sgd_ref.conformance.protocol.json_lines import Json, from_line, to_line
 from sgd_ref.gradients import SparseRows
@@ -37,7 +37,6 @@ __all__ = [
     "trajectory_to_json",
 ]
 
-DTYPES = {dtype.name: dtype for dtype in FORMATS}
 STATE_ARRAYS = ("velocities", "averages", "accumulators")
 RECORD_ARRAYS = ("variables", *STATE_ARRAYS)
 RECORD_INTEGERS = ("iterations", "calls", "growth_counter")
@@ -51,7 +50,7 @@ def array_to_json(array: Any, name: str = "array") -> Json:
     Raises
     ------
     TypeError
-        If its dtype is not float16, bfloat16, float32 or float64.
+        If its dtype is not in ``FORMATS``.
 
     Examples
     --------
@@ -60,7 +59,7 @@ def array_to_json(array: Any, name: str = "array") -> Json:
     """
     array = np.asarray(array)
     if not is_supported(array.dtype):
-        reject_type(name, array.dtype, f"an array of {', '.join(DTYPES)}")
+        reject_type(name, array.dtype, f"an array of {', '.join(BY_NAME)}")
     size = array.dtype.itemsize
     patterns = array.ravel().view(f"u{size}").astype(f">u{size}")
     return {
@@ -86,9 +85,9 @@ def array_from_json(document: Any, name: str = "array") -> Array:
     array([1, 9.18355e-41], dtype=bfloat16)
     """
     _check_keys(name, document, ("dtype", "shape", "bits"))
-    dtype = DTYPES.get(text(f"{name}.dtype", document["dtype"]))
+    dtype = BY_NAME.get(text(f"{name}.dtype", document["dtype"]))
     if dtype is None:
-        reject_value(f"{name}.dtype", document["dtype"], f"one of {', '.join(DTYPES)}")
+        reject_value(f"{name}.dtype", document["dtype"], f"one of {', '.join(BY_NAME)}")
     lengths = _list(f"{name}.shape", document["shape"])
     shape = tuple(integer_at_least(f"{name}.shape", length, 0) for length in lengths)
     bits = document["bits"]

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from sgd_ref.arithmetic.formats import BY_NAME
 from sgd_ref.conformance.cases.axes import AXES
 from sgd_ref.conformance.protocol import encoding
 from sgd_ref.conformance.protocol.failures import InvalidAnswer
@@ -75,7 +76,7 @@ def _from_json(document: encoding.Json) -> Handshake:
         name=_line("name", document.get("name")),
         version=_line("version", document.get("version")),
         language="" if language in (None, "") else _line("language", language),
-        dtypes=None if dtypes is None else _values("dtypes", dtypes, encoding.DTYPES),
+        dtypes=None if dtypes is None else _values("dtypes", dtypes, BY_NAME),
         features={
             axis: _values(f"features.{axis}", values, _values_of(axis))
             for axis, values in _object("features", document.get("features")).items()

@@ -11,7 +11,7 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import DTypeLike
 
-from sgd_ref.arithmetic.formats import FORMATS, Array
+from sgd_ref.arithmetic.formats import BY_NAME, FORMATS, Array
 from sgd_ref.arithmetic.rounded import holds, setting
 from sgd_ref.conformance.cases.numbers import NumberStream
 from sgd_ref.gradients import SparseRows
@@ -37,7 +37,7 @@ def numbers(dtype: DTypeLike, finite: bool = False) -> st.SearchStrategy[Any]:
     Parameters
     ----------
     dtype : dtype
-        float16, bfloat16, float32 or float64.
+        One of ``FORMATS``, or its name.
     finite : bool, default False
         Whether to leave out infinities and NaN.
 
@@ -102,7 +102,7 @@ def arrays(
     Parameters
     ----------
     dtype : dtype
-        float16, bfloat16, float32 or float64.
+        One of ``FORMATS``, or its name.
     shape : tuple of int or strategy of tuple of int, optional
         ``shapes()`` by default.
     magnitude : float, default 2.0
@@ -145,7 +145,7 @@ def gradients(
     Parameters
     ----------
     variable : ndarray
-        Of float16, bfloat16, float32 or float64; only its shape and dtype matter.
+        Of a dtype in ``FORMATS``; only its shape and dtype matter.
     magnitude : float, default 2.0
         Ordinary elements lie between -magnitude and magnitude.
     missing, sparse : bool, default True
@@ -180,11 +180,10 @@ def known_dtype(dtype: DTypeLike) -> np.dtype[Any]:
     >>> known_dtype("bfloat16")
     dtype(bfloat16)
     """
-    by_name = {known.name: known for known in FORMATS}
     name = dtype if isinstance(dtype, str) else np.dtype(dtype).name
-    if name not in by_name:
-        reject_value("dtype", dtype, f"one of {', '.join(by_name)}")
-    return by_name[name]
+    if name not in BY_NAME:
+        reject_value("dtype", dtype, f"one of {', '.join(BY_NAME)}")
+    return BY_NAME[name]
 
 
 def known_dtypes(dtypes: Collection[DTypeLike]) -> list[np.dtype[Any]]:

@@ -12,11 +12,11 @@ from numpy.typing import DTypeLike
 
 from sgd_ref.arithmetic.formats import FORMATS
 from sgd_ref.base.configuration import KEYS
+from sgd_ref.base.settings import CLIPPINGS
 from sgd_ref.conformance.cases.degenerate import FEWEST_CALLS
 from sgd_ref.conformance.strategies.arrays import DTYPES, known_dtypes
 from sgd_ref.validation import reject_value
 
-CLIPPINGS = ("clipnorm", "clipvalue", "global_clipnorm")
 SCALES = (0.5, 3.0, 8.0, 96.0, 1024.0, 1e5)
 
 # In bfloat16 a larger number below 1 would round to 1.

@@ -74,8 +74,8 @@ class _Recorder(SGD):
 
     calls_recorded: ClassVar[list[dict[str, Stage]]]
 
-    def _validated(self, gradients: Sequence[Gradient], variables: Sequence[Array] | None = None) -> Call:
-        call = super()._validated(gradients, variables)
+    def validated(self, gradients: Sequence[Gradient], variables: Sequence[Array] | None = None) -> Call:
+        call = super().validated(gradients, variables)
         self.calls_recorded.append({})
         self._note(LEARNING_RATE, [np.asarray(call.learning_rate)])
         self._note(GRADIENT, call.gradients)
@@ -113,8 +113,7 @@ class _Recorder(SGD):
 
     def clip(self, gradients: Gradients) -> Gradients:
         clipped = super().clip(gradients)
-        settings = self.settings
-        if any(x is not None for x in (settings.clipnorm, settings.clipvalue, settings.global_clipnorm)):
+        if self.settings.clips:
             self._note(CLIPPED, clipped)
         return clipped
 

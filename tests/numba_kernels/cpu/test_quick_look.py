@@ -261,14 +261,14 @@ def test_the_bits_are_the_same_on_the_short_and_the_long_way(
     known: bool, features: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     accepted = []
-    short_way = numba_kernels.SGD._quickly_validated
+    short_way = numba_kernels.SGD.quickly_validated
 
     def noted(self: Any, gradients: Any, variables: Any) -> Any:
         call = short_way(self, gradients, variables)
         accepted.append(call is not None)
         return call
 
-    monkeypatch.setattr(numba_kernels.SGD, "_quickly_validated", noted)
+    monkeypatch.setattr(numba_kernels.SGD, "quickly_validated", noted)
     if not known:
         monkeypatch.setattr(quick_look, "layout_is_known", lambda: False)
     generator = np.random.default_rng(1)

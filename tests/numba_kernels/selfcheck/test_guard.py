@@ -19,7 +19,7 @@ def test_every_formula_and_stage_is_forbidden() -> None:
     names = {function.__name__ for function in forbidden_functions()}
     assert {"descend", "accelerate", "average", "clip_by_value", "euclidean_norm", "to_dense"} <= names
     stages = {name for owner, name in forbidden_methods() if owner is optimizer.SGD}
-    assert {"advance", "clip", "decay", "update", "average", "overwrite", "norm", "_step"} <= stages
+    assert {"advance", "clip", "decay", "update", "average", "overwrite", "norm", "perform"} <= stages
 
 
 @pytest.mark.parametrize("update", AXES["update"])
@@ -38,12 +38,12 @@ def test_names_that_modules_have_imported_are_replaced() -> None:
 
 
 def test_everything_is_restored() -> None:
-    before = rule.descend, norm.euclidean_norm, optimizer.euclidean_norm, vars(optimizer.SGD)["_step"]
+    before = rule.descend, norm.euclidean_norm, optimizer.euclidean_norm, vars(optimizer.SGD)["perform"]
     with pytest.raises(RuntimeError, match="on purpose"), only_kernels():
         raise RuntimeError("on purpose")
     assert before == (
         rule.descend,
         norm.euclidean_norm,
         optimizer.euclidean_norm,
-        vars(optimizer.SGD)["_step"],
+        vars(optimizer.SGD)["perform"],
     )

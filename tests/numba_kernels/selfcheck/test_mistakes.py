@@ -35,8 +35,8 @@ COMBINATION = "^product/float32/nesterov/.*/averages/2/fixed/"
 class Mistaken(numba_kernels.SGD):
     """Makes a mistake after each step."""
 
-    def _step(self, call: Call, loss_scale: Any) -> None:
-        super()._step(call, loss_scale)
+    def perform(self, call: Call, loss_scale: Any) -> None:
+        super().perform(call, loss_scale)
         self.spoil(call)
 
     def spoil(self, call: Call) -> None:
@@ -115,27 +115,27 @@ class ShortChunk(numba_kernels.SGD):
 class StaleResult(numba_kernels.SGD):
     """The second call changes nothing."""
 
-    def _step(self, call: Call, loss_scale: Any) -> None:
+    def perform(self, call: Call, loss_scale: Any) -> None:
         if call.state.calls != 1:
-            super()._step(call, loss_scale)
+            super().perform(call, loss_scale)
 
 
 class FallsBack(numba_kernels.SGD):
     """The formula of the reference is used."""
 
-    def _step(self, call: Call, loss_scale: Any) -> None:
-        super()._step(call, loss_scale)
+    def perform(self, call: Call, loss_scale: Any) -> None:
+        super().perform(call, loss_scale)
         rule.move(call.state.variables[0], call.state.variables[0])
 
 
 class FirstOfDuplicates(numba_kernels.SGD):
     """A row that occurs again is dropped, not added."""
 
-    def _accepted(self, gradient: Any, variable: Any) -> Any:
+    def accepted(self, gradient: Any, variable: Any) -> Any:
         if isinstance(gradient, sgd_ref.SparseRows):
             _, first = np.unique(gradient.indices, return_index=True)
             gradient = sgd_ref.SparseRows(gradient.indices[first], gradient.values[first], gradient.shape)
-        return super()._accepted(gradient, variable)
+        return super().accepted(gradient, variable)
 
 
 CASES: list[tuple[Check, Any, str]] = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import math
 import pickle
 import warnings
@@ -12,11 +13,19 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+import numba_kernels
+import numba_kernels.cuda
 from sgd_ref import SGD
+from sgd_ref.base.optimizer import BaseSGD
 from sgd_ref.optimizer import Values
 from sgd_ref.schedules import LearningRateSchedule
 
 Array = np.ndarray[Any, np.dtype[Any]]
+PUBLIC = (
+    *("apply", "build", "exclude_from_weight_decay", "finalize_variable_values"),
+    *("calls", "learning_rate", "velocities", "averages", "accumulators", "variables"),
+    *("get_weights", "set_weights"),
+)
 
 DTYPES: list[Any] = [np.float16, ml_dtypes.bfloat16, np.float32, np.float64]
 every_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.__name__)
@@ -307,7 +316,7 @@ def test_settings_can_be_read() -> None:
         key: value for key, value in EVERYTHING.items() if key != "learning_rate"
     }
     assert (optimizer.name, optimizer.clipvalue, optimizer.global_clipnorm) == ("SGD", None, None)
-    assert SGD.momentum is vars(SGD.__mro__[1])["momentum"]
+    assert SGD.momentum is inspect.getattr_static(SGD, "momentum")
 
 
 def test_a_loss_is_scaled_in_float32_at_least() -> None:
@@ -321,3 +330,21 @@ def test_a_loss_is_scaled_in_float32_at_least() -> None:
             expected = np.full(shape, 0.7, dtype).astype(wide) * wide(1e6)
             assert scaled.dtype == wide
             assert scaled.tobytes() == expected.tobytes()
+
+
+def test_all_that_crosses_packages_is_documented() -> None:
+    description = inspect.getdoc(BaseSGD) or ""
+    extending = description[description.index("Extending") :]
+    for kernels in (numba_kernels.SGD, numba_kernels.cuda.SGD, SGD):
+        overridden = {name for name in vars(kernels) if hasattr(BaseSGD, name) and not name.startswith("__")}
+        protected = {name for name in overridden if name not in PUBLIC}
+        assert "perform" in protected
+        assert all(f"``{name}" in extending for name in protected - {"_abc_impl"})
+
+
+def test_only_the_state_is_protected() -> None:
+    assert [name for name in dir(BaseSGD) if name.startswith("_") and not name.startswith("__")] == [
+        "_abc_impl",
+        "_state",
+    ]
+    assert set(vars(SGD())) == {"settings", "rate_source"}

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-DTYPES = "float16|bfloat16|float32|float64"
+from sgd_ref.arithmetic.formats import BY_NAME
+
+DTYPES = "|".join(BY_NAME)
 
 UPDATE = re.compile(
     rf"update_(?P<dtype>{DTYPES})_(?P<momentum>no_momentum|momentum|nesterov)"

@@ -15,82 +15,63 @@ from sgd_ref.conformance.deviations.mistakes.mistake import each, mistake
 from sgd_ref.optimizer import SGD, Gradients, Values
 
 
-class OtherMean(SGD):
-    """Takes another mean of a window, by a method of its own."""
-
-    def mean(self, values: Values, gradients: Gradients) -> tuple[Gradients, Values]:
-        """Take the mean of every gradient that is there."""
-        means, reset = super().mean(values, gradients)
-        steps = self.settings.gradient_accumulation_steps
-        if steps is None:
-            return means, reset
-        others = [
-            None if g is None else self.mean_of(g, accumulator, steps)
-            for g, accumulator in zip(gradients, values.accumulators, strict=True)
-        ]
-        return others, reset
-
-    def mean_of(self, gradient: Array, accumulator: Array, steps: int) -> Any:
-        """Return the mean of the last gradient of a window and those before."""
-        return rule.mean_of_accumulated(gradient, accumulator, setting(steps, gradient.dtype))
-
-
-class SumInsteadOfMean(OtherMean):
+class SumInsteadOfMean(SGD):
     """The gradients of a window are added and not divided by their number.
 
     The documentation: "using the average value of the gradients since the last update". Evidence:
     `grad_accum.rs` of Burn adds and never divides; no report is known.
     """
 
-    def mean_of(self, gradient: Array, accumulator: Array, steps: int) -> Any:
+    def mean_of(self, g: Array, accumulator: Array, steps: Any) -> Any:
         """Return the sum."""
-        return rule.accumulate(gradient, accumulator)
+        return rule.accumulate(g, accumulator)
 
 
-class MeanOverOneLess(OtherMean):
+class MeanOverOneLess(SGD):
     """The sum of a window is divided by the number of its gradients less one.
 
     The documentation: "using the average value". Evidence: no report is known.
     """
 
-    def mean_of(self, gradient: Array, accumulator: Array, steps: int) -> Any:
+    def mean_of(self, g: Array, accumulator: Array, steps: Any) -> Any:
         """Divide by one less."""
-        return super().mean_of(gradient, accumulator, steps - 1)
+        one_less = (self.settings.gradient_accumulation_steps or 1) - 1
+        return super().mean_of(g, accumulator, setting(one_less, g.dtype))
 
 
-class LastGradientOnly(OtherMean):
+class LastGradientOnly(SGD):
     """Only the last gradient of a window is applied.
 
     The documentation: "using the average value of the gradients since the last update". Evidence: no report
     is known.
     """
 
-    def mean_of(self, gradient: Array, accumulator: Array, steps: int) -> Any:
+    def mean_of(self, g: Array, accumulator: Array, steps: Any) -> Any:
         """Return the last gradient."""
-        return gradient
+        return g
 
 
-class LastGradientDropped(OtherMean):
+class LastGradientDropped(SGD):
     """The last gradient of a window is left out of the mean.
 
     The documentation: "using the average value of the gradients since the last update". Evidence: no report
     is known.
     """
 
-    def mean_of(self, gradient: Array, accumulator: Array, steps: int) -> Any:
+    def mean_of(self, g: Array, accumulator: Array, steps: Any) -> Any:
         """Divide what was accumulated before."""
-        return accumulator / setting(steps, gradient.dtype)
+        return accumulator / steps
 
 
-class LastGradientNotDivided(OtherMean):
+class LastGradientNotDivided(SGD):
     """Only what was accumulated is divided: ``accumulator / steps + g``.
 
     The documentation: "using the average value". Evidence: no report is known.
     """
 
-    def mean_of(self, gradient: Array, accumulator: Array, steps: int) -> Any:
+    def mean_of(self, g: Array, accumulator: Array, steps: Any) -> Any:
         """Divide the accumulator only."""
-        return accumulator / setting(steps, gradient.dtype) + gradient
+        return accumulator / steps + g
 
 
 class MeanOfMeans(SGD):

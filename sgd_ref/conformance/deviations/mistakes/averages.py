@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from sgd_ref import rule
+from sgd_ref.arithmetic.formats import Array
 from sgd_ref.arithmetic.rounded import setting
 from sgd_ref.base.call import Call
 from sgd_ref.conformance.deviations.mistakes.mistake import mistake
@@ -24,13 +26,7 @@ class AveragesFromZero(SGD):
         """Average in the first update as in all others."""
         if not self.settings.use_ema:
             return values
-        return replace(
-            values,
-            averages=[
-                rule.average(average, w, setting(self.settings.ema_momentum, w.dtype))
-                for average, w in zip(values.averages, values.variables, strict=True)
-            ],
-        )
+        return _averaged(values, self.settings.ema_momentum)
 
 
 class AveragesDebiased(SGD):
@@ -47,13 +43,7 @@ class AveragesDebiased(SGD):
         if not self.settings.use_ema or before == 0 or m == 1:
             return super().average(values, call)
         share = m * (1 - m**before) / (1 - m ** (before + 1))
-        return replace(
-            values,
-            averages=[
-                rule.average(average, w, setting(share, w.dtype))
-                for average, w in zip(values.averages, values.variables, strict=True)
-            ],
-        )
+        return _averaged(values, share)
 
 
 class AveragesDebiasedLate(SGD):
@@ -90,13 +80,7 @@ class AveragesWarmUp(SGD):
         if not self.settings.use_ema or before == 0:
             return super().average(values, call)
         momentum = min(self.settings.ema_momentum, (1 + before) / (10 + before))
-        return replace(
-            values,
-            averages=[
-                rule.average(average, w, setting(momentum, w.dtype))
-                for average, w in zip(values.averages, values.variables, strict=True)
-            ],
-        )
+        return _averaged(values, momentum)
 
 
 class AveragesOneLate(SGD):
@@ -133,13 +117,9 @@ class ComplementSwapped(SGD):
     no report is known.
     """
 
-    def average(self, values: Values, call: Call) -> Values:
-        """Exchange averages and variables."""
-        averaged = super().average(values, call)
-        if not self.settings.use_ema or self.updates_before(call) == 0:
-            return averaged
-        exchanged = replace(values, variables=values.averages, averages=values.variables)
-        return replace(averaged, averages=super().average(exchanged, call).averages)
+    def averaged(self, average: Array, w: Array, ema_momentum: Any) -> Any:
+        """Exchange average and variable."""
+        return super().averaged(w, average, ema_momentum)
 
 
 class AveragesAdded(SGD):
@@ -148,19 +128,9 @@ class AveragesAdded(SGD):
     The documentation multiplies it by `ema_momentum`. Evidence: no report is known.
     """
 
-    def average(self, values: Values, call: Call) -> Values:
+    def averaged(self, average: Array, w: Array, ema_momentum: Any) -> Any:
         """Add without decay."""
-        averaged = super().average(values, call)
-        if not self.settings.use_ema or self.updates_before(call) == 0:
-            return averaged
-        complement = 1 - self.settings.ema_momentum
-        return replace(
-            averaged,
-            averages=[
-                average + setting(complement, w.dtype) * w
-                for average, w in zip(values.averages, values.variables, strict=True)
-            ],
-        )
+        return average + setting(1 - self.settings.ema_momentum, w.dtype) * w
 
 
 class AveragesOnlyWithGradient(SGD):
@@ -194,13 +164,7 @@ class FirstAverageByCalls(SGD):
         """Store in the first call."""
         if not self.settings.use_ema or call.state.calls == 0:
             return super().average(values, call)
-        return replace(
-            values,
-            averages=[
-                rule.average(average, w, setting(self.settings.ema_momentum, w.dtype))
-                for average, w in zip(values.averages, values.variables, strict=True)
-            ],
-        )
+        return _averaged(values, self.settings.ema_momentum)
 
 
 class AveragesAreCopies(SGD):
@@ -214,6 +178,17 @@ class AveragesAreCopies(SGD):
         if not self.settings.use_ema:
             return values
         return replace(values, averages=[np.array(w) for w in values.variables])
+
+
+def _averaged(values: Values, momentum: float) -> Values:
+    """Return the values with averages formed by another momentum, also in the first update."""
+    return replace(
+        values,
+        averages=[
+            rule.average(average, w, setting(momentum, w.dtype))
+            for average, w in zip(values.averages, values.variables, strict=True)
+        ],
+    )
 
 
 AVERAGES = (

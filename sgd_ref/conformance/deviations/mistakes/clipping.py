@@ -8,7 +8,7 @@ import numpy as np
 
 from sgd_ref.arithmetic.formats import Array
 from sgd_ref.arithmetic.rounded import convert, promoted, setting
-from sgd_ref.conformance.deviations.mistakes.mistake import UpdateByVariable, each, mistake
+from sgd_ref.conformance.deviations.mistakes.mistake import each, mistake
 from sgd_ref.optimizer import SGD, Gradients
 
 
@@ -201,7 +201,7 @@ class ClipvalueDropsSign(SGD):
         )
 
 
-class ClipsVelocity(UpdateByVariable):
+class ClipsVelocity(SGD):
     """With momentum the velocity of each variable is clipped, and the gradient is not.
 
     The documentation: "the gradient of each weight is clipped". Evidence: no report is known.
@@ -211,9 +211,9 @@ class ClipsVelocity(UpdateByVariable):
         """Clip gradients without momentum only."""
         return super().clip(gradients) if self.settings.momentum == 0 else gradients
 
-    def accelerate(self, velocity: Array, g: Array, momentum: Any, rate: Any) -> Any:
+    def accelerated(self, velocity: Array, g: Array, momentum: Any, rate: Any) -> Any:
         """Clip what the velocity would be."""
-        accelerated = np.asarray(super().accelerate(velocity, g, momentum, rate))
+        accelerated = np.asarray(super().accelerated(velocity, g, momentum, rate))
         return super().clip([accelerated])[0]
 
 

@@ -41,8 +41,9 @@ class MissingNotCounted(SGD):
     The core code counts every call. Evidence: no report is known.
     """
 
-    def _perform(self, call: Call, loss_scale: float | np.float32 | None) -> None:
-        super()._perform(call, loss_scale)
+    def perform(self, call: Call, loss_scale: float | np.float32 | None) -> None:
+        """Take the count back where a gradient is missing."""
+        super().perform(call, loss_scale)
         if any(gradient is None for gradient in call.gradients):
             call.state.calls -= 1
 
@@ -64,9 +65,10 @@ class CountsUpdatesTwice(SGD):
     The core code counts each call once. Evidence: no report is known.
     """
 
-    def _perform(self, call: Call, loss_scale: float | np.float32 | None) -> None:
+    def perform(self, call: Call, loss_scale: float | np.float32 | None) -> None:
+        """Count once more where the call updates."""
         updates = not self.accumulates(call)
-        super()._perform(call, loss_scale)
+        super().perform(call, loss_scale)
         call.state.calls += updates
 
 
@@ -77,8 +79,9 @@ class CountSaturates(SGD):
     wraps, https://github.com/google-deepmind/optax/pull/596.
     """
 
-    def _perform(self, call: Call, loss_scale: float | np.float32 | None) -> None:
-        super()._perform(call, loss_scale)
+    def perform(self, call: Call, loss_scale: float | np.float32 | None) -> None:
+        """Cut the count off."""
+        super().perform(call, loss_scale)
         call.state.calls = min(call.state.calls, 2**31 - 1)
 
 

@@ -23,7 +23,7 @@ class ScaleGrownBeforeUnscaling(LossScaleOptimizer):
     def apply(self, gradients: Sequence[Gradient], variables: Sequence[Array] | None = None) -> None:
         """Make the call with the scale that follows if it is finite."""
         scale, counter = self._scale, self._growth_counter
-        self._grow()
+        self.grow()
         grown = self._scale, self._growth_counter
         inner = self.inner_optimizer
         calls = inner.calls
@@ -32,7 +32,7 @@ class ScaleGrownBeforeUnscaling(LossScaleOptimizer):
             self._scale, self._growth_counter = grown
         else:
             self._scale, self._growth_counter = scale, counter
-            self._shrink()
+            self.shrink()
 
 
 class UnscaledWithPreviousScale(LossScaleOptimizer):
@@ -66,11 +66,12 @@ class GrowthOneLate(LossScaleOptimizer):
     Evidence: no report is known.
     """
 
-    def _grow(self) -> None:
+    def grow(self) -> None:
+        """Grow in the call after the one that is due."""
         if self._growth_counter < self.dynamic_growth_steps:
             self._growth_counter += 1
         else:
-            super()._grow()
+            super().grow()
 
 
 class GrowthCounterKeptAfterGrowth(LossScaleOptimizer):
@@ -79,9 +80,10 @@ class GrowthCounterKeptAfterGrowth(LossScaleOptimizer):
     Evidence: no report is known.
     """
 
-    def _grow(self) -> None:
+    def grow(self) -> None:
+        """Go on counting."""
         counter = self._growth_counter + 1
-        super()._grow()
+        super().grow()
         self._growth_counter = counter
 
 
@@ -91,9 +93,10 @@ class GrowthCounterKeptAfterOverflow(LossScaleOptimizer):
     The definition counts finite calls without interruption. Evidence: no report is known.
     """
 
-    def _shrink(self) -> None:
+    def shrink(self) -> None:
+        """Keep the counter."""
         counter = self._growth_counter
-        super()._shrink()
+        super().shrink()
         self._growth_counter = counter
 
 
@@ -103,10 +106,11 @@ class GrowthCountsUpdates(LossScaleOptimizer):
     The core code counts calls. Evidence: no report is known.
     """
 
-    def _grow(self) -> None:
+    def grow(self) -> None:
+        """Count after an update only."""
         steps = self.inner_optimizer.settings.gradient_accumulation_steps or 1
         if self.inner_optimizer.calls % steps == 0:
-            super()._grow()
+            super().grow()
 
 
 class GrowthCountsSkipped(LossScaleOptimizer):
@@ -115,9 +119,10 @@ class GrowthCountsSkipped(LossScaleOptimizer):
     The definition counts finite calls without interruption. Evidence: no report is known.
     """
 
-    def _shrink(self) -> None:
+    def shrink(self) -> None:
+        """Count the call."""
         counter = self._growth_counter
-        super()._shrink()
+        super().shrink()
         self._growth_counter = counter + 1
 
 
@@ -127,7 +132,8 @@ class ScaleNeverGrows(LossScaleOptimizer):
     Evidence: no report is known.
     """
 
-    def _grow(self) -> None:
+    def grow(self) -> None:
+        """Count only."""
         self._growth_counter += 1
 
 
@@ -137,7 +143,8 @@ class ScaleNeverShrinks(LossScaleOptimizer):
     Evidence: no report is known.
     """
 
-    def _shrink(self) -> None:
+    def shrink(self) -> None:
+        """Reset the counter only."""
         self._growth_counter = 0
 
 
@@ -148,9 +155,10 @@ class ScaleAtLeastOne(LossScaleOptimizer):
     https://github.com/keras-team/tf-keras/issues/644.
     """
 
-    def _shrink(self) -> None:
+    def shrink(self) -> None:
+        """Stop at 1."""
         scale = self._scale
-        super()._shrink()
+        super().shrink()
         self._scale = max(self._scale, min(scale, np.float32(1)))
 
 
@@ -160,8 +168,9 @@ class ScaleStartsAnew(LossScaleOptimizer):
     The documentation of the wrapper: it is halved. Evidence: no report is known.
     """
 
-    def _shrink(self) -> None:
-        super()._shrink()
+    def shrink(self) -> None:
+        """Halve the first scale."""
+        super().shrink()
         self._scale = np.float32(self.initial_scale) * np.float32(0.5)
 
 

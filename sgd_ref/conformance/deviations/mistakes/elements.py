@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from sgd_ref.arithmetic.formats import Array
+from sgd_ref.arithmetic.formats import HALF_FORMATS, Array
 from sgd_ref.base.call import Call
-from sgd_ref.conformance.deviations.deviation import HALF
 from sgd_ref.conformance.deviations.mistakes.mistake import each, mistake
 from sgd_ref.optimizer import SGD, Gradients, Values
 
@@ -62,7 +61,7 @@ class VectorBodySkipped(ElementsSkipped):
     def skipped(self, position: Array, w: Array) -> Any:
         """Skip whole blocks."""
         whole = w.size - w.size % HALF_BLOCK
-        return position < (whole if w.dtype in HALF else 0)
+        return position < (whole if w.dtype in HALF_FORMATS else 0)
 
 
 class TailSkipped(ElementsSkipped):

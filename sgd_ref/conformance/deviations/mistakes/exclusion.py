@@ -16,8 +16,9 @@ from sgd_ref.optimizer import SGD, Gradients, Values
 class OtherExclusion(SGD):
     """Decides by a method of its own which variables are decayed."""
 
-    def _fresh_state(self, variables: Sequence[Array], names: Sequence[str] | None) -> State:
-        state = super()._fresh_state(variables, names)
+    def fresh_state(self, variables: Sequence[Array], names: Sequence[str] | None) -> State:
+        """Ask ``is_decayed`` for each variable."""
+        state = super().fresh_state(variables, names)
         state.decayed = [
             self.is_decayed(variable, name, applies)
             for variable, name, applies in zip(state.variables, state.names, state.decayed, strict=True)
@@ -49,7 +50,7 @@ class ExclusionInverted(OtherExclusion):
 
     def is_decayed(self, variable: Array, name: str, applies: bool) -> bool:
         """Turn the exclusion around."""
-        return not applies if self._exclusion.substrings else applies
+        return not applies if self.exclusion.substrings else applies
 
 
 class ExclusionByWholeName(OtherExclusion):
@@ -61,7 +62,7 @@ class ExclusionByWholeName(OtherExclusion):
 
     def is_decayed(self, variable: Array, name: str, applies: bool) -> bool:
         """Compare whole names."""
-        return name not in self._exclusion.substrings
+        return name not in self.exclusion.substrings
 
 
 class ExclusionByFirstName(OtherExclusion):
@@ -72,7 +73,7 @@ class ExclusionByFirstName(OtherExclusion):
 
     def is_decayed(self, variable: Array, name: str, applies: bool) -> bool:
         """Look for the first string."""
-        return not any(substring in name for substring in self._exclusion.substrings[:1])
+        return not any(substring in name for substring in self.exclusion.substrings[:1])
 
 
 class VectorsNotDecayed(OtherExclusion):

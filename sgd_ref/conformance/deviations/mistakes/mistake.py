@@ -1,4 +1,4 @@
-"""What the mistakes share: how one is entered, and the update with a method for each of its formulas."""
+"""What the mistakes share: how one is entered, and what a variable moves by."""
 
 from __future__ import annotations
 
@@ -9,11 +9,9 @@ from typing import Any
 
 from sgd_ref import rule
 from sgd_ref.arithmetic.formats import Array
-from sgd_ref.arithmetic.rounded import setting
-from sgd_ref.base.call import Call
 from sgd_ref.conformance.deviations.deviation import Deviation
 from sgd_ref.loss_scale import LossScaleOptimizer
-from sgd_ref.optimizer import SGD, Gradients, Values
+from sgd_ref.optimizer import SGD, Gradients
 
 ADDRESS = re.compile(r"https://[^\s.]+(?:\.[^\s.]+)*")
 
@@ -44,38 +42,17 @@ def each(gradients: Gradients, formula: Callable[[Array], Any]) -> Gradients:
     return [None if gradient is None else formula(gradient) for gradient in gradients]
 
 
-class UpdateByVariable(SGD):
-    """The update of the definition, with one method for each of its formulas.
+class MovesByStep(SGD):
+    """The variable moves by what ``step`` returns, with and without Nesterov momentum."""
 
-    Arguments of the formulas are those of ``rule.py``, in the dtype of the variable.
-    """
+    def moved(self, w: Array, old: Array, new: Array, g: Array, momentum: Any, rate: Any) -> Any:
+        """Add the step."""
+        return rule.move(w, self.step(old, new, g, momentum, rate))
 
-    def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
-        """Update each variable that has a gradient, and its velocity."""
-        variables, velocities = list(values.variables), list(values.velocities)
-        for index, gradient in enumerate(gradients):
-            if gradient is None:
-                continue
-            w = variables[index]
-            rate = setting(float(call.learning_rate), gradient.dtype)
-            if self.settings.momentum == 0:
-                variables[index] = self.descend(w, gradient, rate)
-                continue
-            momentum = setting(self.settings.momentum, gradient.dtype)
-            old = velocities[index]
-            velocities[index] = self.accelerate(old, gradient, momentum, rate)
-            step = self.step(old, velocities[index], gradient, momentum, rate)
-            variables[index] = rule.move(w, step)
-        return replace(values, variables=variables, velocities=velocities)
+    def moved_by_nesterov(self, w: Array, old: Array, new: Array, g: Array, momentum: Any, rate: Any) -> Any:
+        """Add the step."""
+        return rule.move(w, self.step(old, new, g, momentum, rate))
 
-    def descend(self, w: Array, g: Array, rate: Any) -> Any:
-        """Return the variable without momentum."""
-        return rule.descend(w, g, rate)
-
-    def accelerate(self, velocity: Array, g: Array, momentum: Any, rate: Any) -> Any:
-        """Return the velocity of this update."""
-        return rule.accelerate(velocity, g, momentum, rate)
-
-    def step(self, old: Array, velocity: Array, g: Array, momentum: Any, rate: Any) -> Any:
+    def step(self, old: Array, new: Array, g: Array, momentum: Any, rate: Any) -> Any:
         """Return what is added to the variable, given the velocities before and of this update."""
-        return momentum * velocity - rate * g if self.settings.nesterov else velocity
+        return momentum * new - rate * g if self.settings.nesterov else new

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from sgd_ref import rule
 from sgd_ref.arithmetic.formats import Array
-from sgd_ref.arithmetic.rounded import setting
 from sgd_ref.base.call import Call
-from sgd_ref.conformance.deviations.mistakes.mistake import UpdateByVariable, each, mistake
+from sgd_ref.conformance.deviations.mistakes.mistake import MovesByStep, each, mistake
 from sgd_ref.optimizer import SGD, Gradients, Values
 
 
@@ -36,18 +36,16 @@ class NesterovUnasked(SGD):
         self.settings = replace(self.settings, nesterov=True)
 
 
-class NesterovFormula(UpdateByVariable):
-    """Moves by another formula where `nesterov` is True."""
+class NesterovFormula(SGD):
+    """Moves by what ``look_ahead`` returns where `nesterov` is True."""
 
-    def step(self, old: Array, velocity: Array, g: Array, momentum: Any, rate: Any) -> Any:
-        """Return what is added to the variable."""
-        if self.settings.nesterov:
-            return self.look_ahead(old, velocity, g, momentum, rate)
-        return super().step(old, velocity, g, momentum, rate)
+    def moved_by_nesterov(self, w: Array, old: Array, new: Array, g: Array, momentum: Any, rate: Any) -> Any:
+        """Add what looks ahead."""
+        return rule.move(w, self.look_ahead(old, new, g, momentum, rate))
 
-    def look_ahead(self, old: Array, velocity: Array, g: Array, momentum: Any, rate: Any) -> Any:
-        """Return what is added with Nesterov momentum."""
-        return momentum * velocity - rate * g
+    def look_ahead(self, old: Array, new: Array, g: Array, momentum: Any, rate: Any) -> Any:
+        """Return what is added with Nesterov momentum, given the velocities before and of this update."""
+        return momentum * new - rate * g
 
 
 class NesterovWithoutGradient(NesterovFormula):
@@ -56,9 +54,9 @@ class NesterovWithoutGradient(NesterovFormula):
     The documentation: ``w = w + momentum * velocity - learning_rate * g``. Evidence: no report is known.
     """
 
-    def look_ahead(self, old: Array, velocity: Array, g: Array, momentum: Any, rate: Any) -> Any:
+    def look_ahead(self, old: Array, new: Array, g: Array, momentum: Any, rate: Any) -> Any:
         """Move by the product only."""
-        return momentum * velocity
+        return momentum * new
 
 
 class NesterovWithFullVelocity(NesterovFormula):
@@ -67,9 +65,9 @@ class NesterovWithFullVelocity(NesterovFormula):
     The documentation: ``w = w + momentum * velocity - learning_rate * g``. Evidence: no report is known.
     """
 
-    def look_ahead(self, old: Array, velocity: Array, g: Array, momentum: Any, rate: Any) -> Any:
+    def look_ahead(self, old: Array, new: Array, g: Array, momentum: Any, rate: Any) -> Any:
         """Leave the momentum out."""
-        return velocity - rate * g
+        return new - rate * g
 
 
 class LookAheadKept(NesterovFormula):
@@ -79,9 +77,9 @@ class LookAheadKept(NesterovFormula):
     https://github.com/oysteijo/simd_neuralnet/issues/17.
     """
 
-    def look_ahead(self, old: Array, velocity: Array, g: Array, momentum: Any, rate: Any) -> Any:
+    def look_ahead(self, old: Array, new: Array, g: Array, momentum: Any, rate: Any) -> Any:
         """Move ahead and on."""
-        return momentum * old + velocity
+        return momentum * old + new
 
 
 class NesterovAgainstVelocity(NesterovFormula):
@@ -91,9 +89,9 @@ class NesterovAgainstVelocity(NesterovFormula):
     https://github.com/PaddlePaddle/Paddle/pull/12231.
     """
 
-    def look_ahead(self, old: Array, velocity: Array, g: Array, momentum: Any, rate: Any) -> Any:
+    def look_ahead(self, old: Array, new: Array, g: Array, momentum: Any, rate: Any) -> Any:
         """Subtract the velocity."""
-        return -(momentum * velocity) - rate * g
+        return -(momentum * new) - rate * g
 
 
 class NesterovSquaresMomentum(NesterovFormula):
@@ -102,9 +100,9 @@ class NesterovSquaresMomentum(NesterovFormula):
     The documentation has one factor. Evidence: no report is known.
     """
 
-    def look_ahead(self, old: Array, velocity: Array, g: Array, momentum: Any, rate: Any) -> Any:
+    def look_ahead(self, old: Array, new: Array, g: Array, momentum: Any, rate: Any) -> Any:
         """Multiply twice."""
-        return momentum * (momentum * velocity) - rate * g
+        return momentum * (momentum * new) - rate * g
 
 
 class NesterovStored(SGD):
@@ -129,7 +127,7 @@ class NesterovStored(SGD):
         return replace(updated, velocities=kept)
 
 
-class NesterovBeforeVelocity(UpdateByVariable):
+class NesterovBeforeVelocity(MovesByStep):
     """The look-ahead enters the gradient before the velocity is updated, and so the velocity itself.
 
     ``velocity = momentum * velocity + (momentum * velocity - learning_rate * g)``, and ``w + velocity``.
@@ -137,14 +135,14 @@ class NesterovBeforeVelocity(UpdateByVariable):
     https://github.com/ml-explore/mlx/pull/87.
     """
 
-    def accelerate(self, velocity: Array, g: Array, momentum: Any, rate: Any) -> Any:
+    def accelerated(self, velocity: Array, g: Array, momentum: Any, rate: Any) -> Any:
         """Count the velocity twice."""
-        accelerated = super().accelerate(velocity, g, momentum, rate)
+        accelerated = super().accelerated(velocity, g, momentum, rate)
         return momentum * velocity + accelerated if self.settings.nesterov else accelerated
 
-    def step(self, old: Array, velocity: Array, g: Array, momentum: Any, rate: Any) -> Any:
+    def step(self, old: Array, new: Array, g: Array, momentum: Any, rate: Any) -> Any:
         """Move by the velocity."""
-        return velocity
+        return new
 
 
 class NesterovPreviousGradient(SGD):
@@ -168,7 +166,7 @@ class NesterovPreviousGradient(SGD):
         variables = list(updated.variables)
         for index, (old, gradient) in enumerate(zip(previous, gradients, strict=True)):
             if old is not None and gradient is not None:
-                rate = setting(float(call.learning_rate), gradient.dtype)
+                rate = call.rate(gradient.dtype)
                 variables[index] = variables[index] + rate * (gradient - old)
         return replace(updated, variables=variables)
 

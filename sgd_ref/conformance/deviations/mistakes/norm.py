@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT64, Array
+from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT64, HALF_FORMATS, Array
 from sgd_ref.arithmetic.rounded import convert, promoted, setting
-from sgd_ref.conformance.deviations.deviation import HALF, SINGLE_AND_DOUBLE
+from sgd_ref.conformance.deviations.deviation import SINGLE_AND_DOUBLE
 from sgd_ref.conformance.deviations.mistakes.mistake import mistake
 from sgd_ref.optimizer import SGD, Gradients
 
@@ -167,7 +167,7 @@ class NormAddedInHalf(SGD):
     def norm(self, gradients: list[Array]) -> Any:
         """Add in the half type."""
         wide = promoted([gradient.dtype for gradient in gradients])
-        if wide not in HALF:
+        if wide not in HALF_FORMATS:
             return super().norm(gradients)
         total = setting(0.0, wide)
         for gradient in gradients:

@@ -170,7 +170,7 @@ class FinalizeOverwritesAverages(SGD):
 
     def finalize_variable_values(self, variables: Sequence[Array]) -> None:
         """Copy in the other direction."""
-        state = self._built_state()
+        state = self.built_state()
         for average, w in zip(state.averages, state.variables, strict=False):
             average[...] = w
 
@@ -183,7 +183,7 @@ class FinalizeExchanges(SGD):
 
     def finalize_variable_values(self, variables: Sequence[Array]) -> None:
         """Keep the variables as averages."""
-        state = self._built_state()
+        state = self.built_state()
         before = [np.array(w) for w in state.variables]
         super().finalize_variable_values(variables)
         for average, w in zip(state.averages, before, strict=False):
@@ -198,7 +198,7 @@ class FinalizeAveragesOnceMore(SGD):
 
     def finalize_variable_values(self, variables: Sequence[Array]) -> None:
         """Average and copy."""
-        state = self._built_state()
+        state = self.built_state()
         values = Values(state.variables, state.velocities, state.averages, state.accumulators)
         if self.iterations > 0:
             with np.errstate(all="ignore"):

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Array
+from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, HALF_FORMATS, Array
 from sgd_ref.arithmetic.rounded import convert, setting
 from sgd_ref.base.call import Call
-from sgd_ref.base.settings import Settings
-from sgd_ref.conformance.deviations.deviation import HALF, apart, has_dtype
+from sgd_ref.base.settings import CLIPPINGS, Settings
+from sgd_ref.conformance.deviations.deviation import apart, has_dtype
 from sgd_ref.conformance.deviations.mistakes.mistake import each, mistake
 from sgd_ref.gradients import Gradient
 from sgd_ref.optimizer import SGD, Gradients, Values
@@ -24,8 +24,9 @@ class RateInBfloat(SGD):
     The definition rounds it to float32 and to the dtype of the variable. Evidence: no report is known.
     """
 
-    def _validated(self, gradients: Sequence[Gradient], variables: Sequence[Array] | None = None) -> Call:
-        call = super()._validated(gradients, variables)
+    def validated(self, gradients: Sequence[Gradient], variables: Sequence[Array] | None = None) -> Call:
+        """Round the rate."""
+        call = super().validated(gradients, variables)
         return call._replace(learning_rate=np.float32(setting(float(call.learning_rate), BFLOAT16)))
 
 
@@ -59,7 +60,7 @@ class LimitsInBfloat(SGD):
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
-        self.settings = _in_bfloat16(self.settings, "clipnorm", "clipvalue", "global_clipnorm")
+        self.settings = _in_bfloat16(self.settings, *CLIPPINGS)
 
 
 class AveragingInBfloat(SGD):
@@ -179,7 +180,7 @@ class RoundedTowardsZero(UpdatedInOtherDtype):
     The definition rounds to nearest. Evidence: no report is known.
     """
 
-    concerned = HALF
+    concerned = HALF_FORMATS
 
     def rounded(self, result: Array, dtype: np.dtype[Any], call: Call) -> Array:
         """Round towards zero."""
@@ -193,7 +194,7 @@ class RoundedAtRandom(UpdatedInOtherDtype):
     https://github.com/pytorch/ao/pull/1124.
     """
 
-    concerned = HALF
+    concerned = HALF_FORMATS
 
     def rounded(self, result: Array, dtype: np.dtype[Any], call: Call) -> Array:
         """Round to one of the two neighbours."""

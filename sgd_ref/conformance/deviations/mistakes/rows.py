@@ -18,8 +18,9 @@ from sgd_ref.optimizer import SGD, Gradients, Values
 class OtherDense(SGD):
     """Forms the dense equivalent of a sparse gradient by a method of its own."""
 
-    def _validated(self, gradients: Sequence[Gradient], variables: Sequence[Array] | None = None) -> Call:
-        call = super()._validated(gradients, variables)
+    def validated(self, gradients: Sequence[Gradient], variables: Sequence[Array] | None = None) -> Call:
+        """Make sparse gradients dense by ``dense``."""
+        call = super().validated(gradients, variables)
         others = list(call.gradients)
         with np.errstate(all="ignore"):
             for index, (gradient, dense) in enumerate(zip(gradients, call.gradients, strict=True)):
@@ -103,9 +104,10 @@ class SparseAware(SGD):
 
     _given: Sequence[Gradient] = ()
 
-    def _validated(self, gradients: Sequence[Gradient], variables: Sequence[Array] | None = None) -> Call:
+    def validated(self, gradients: Sequence[Gradient], variables: Sequence[Array] | None = None) -> Call:
+        """Keep the gradients as they were given."""
         self._given = gradients
-        return super()._validated(gradients, variables)
+        return super().validated(gradients, variables)
 
     def only_given_rows(self, before: Sequence[Array], after: Sequence[Array]) -> list[Array]:
         """Return the arrays after a stage, those of sparse gradients as before except in the given rows."""

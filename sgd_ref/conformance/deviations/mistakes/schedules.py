@@ -34,9 +34,9 @@ class OtherSchedule(WithReplacedSchedule):
     def from_config(cls, config: Mapping[str, Any], learning_rate: LearningRate | None = None) -> Self:
         """Replace the schedule, if there is one."""
         optimizer = super().from_config(config, learning_rate)
-        schedule = optimizer._learning_rate
+        schedule = optimizer.rate_source
         if isinstance(schedule, LearningRateSchedule):
-            optimizer._learning_rate = cls.deviating(schedule)
+            optimizer.rate_source = cls.deviating(schedule)
         return optimizer
 
     @classmethod
@@ -80,10 +80,10 @@ class ScheduleCountsUpdates(WithReplacedSchedule):
     def from_config(cls, config: Mapping[str, Any], learning_rate: LearningRate | None = None) -> Self:
         """Read the schedule at the number of full windows."""
         optimizer = super().from_config(config, learning_rate)
-        schedule = optimizer._learning_rate
+        schedule = optimizer.rate_source
         if isinstance(schedule, LearningRateSchedule):
             steps = optimizer.settings.gradient_accumulation_steps or 1
-            optimizer._learning_rate = Replaced(lambda step: float(schedule(step // steps)))
+            optimizer.rate_source = Replaced(lambda step: float(schedule(step // steps)))
         return optimizer
 
 
@@ -116,32 +116,33 @@ class BoundaryExcluded(OtherSchedule):
         return Replaced(lambda step: values[sum(step >= boundary for boundary in boundaries)])
 
 
-class StaircaseAlways(OtherSchedule):
+class OtherStaircase(OtherSchedule):
+    """Exponential and inverse decay have another `staircase`."""
+
+    staircase = True
+
+    @classmethod
+    def deviating(cls, schedule: LearningRateSchedule) -> LearningRateSchedule:
+        """Switch it."""
+        if not isinstance(schedule, (ExponentialDecay, InverseTimeDecay)):
+            return schedule
+        return _with(schedule, staircase=cls.staircase)
+
+
+class StaircaseAlways(OtherStaircase):
     """Exponential and inverse decay proceed in steps though `staircase` is False.
 
     Evidence: no report is known.
     """
 
-    @classmethod
-    def deviating(cls, schedule: LearningRateSchedule) -> LearningRateSchedule:
-        """Switch it on."""
-        if not isinstance(schedule, (ExponentialDecay, InverseTimeDecay)):
-            return schedule
-        return _with(schedule, staircase=True)
 
-
-class StaircaseIgnored(OtherSchedule):
+class StaircaseIgnored(OtherStaircase):
     """`staircase` is accepted and does nothing.
 
     Evidence: no report is known.
     """
 
-    @classmethod
-    def deviating(cls, schedule: LearningRateSchedule) -> LearningRateSchedule:
-        """Switch it off."""
-        if not isinstance(schedule, (ExponentialDecay, InverseTimeDecay)):
-            return schedule
-        return _with(schedule, staircase=False)
+    staircase = False
 
 
 class NaturalExponential(OtherSchedule):
@@ -308,9 +309,10 @@ class ScheduleFrozen(SGD):
         super().__init__(*arguments, **settings)
         self._captured: np.float32 | None = None
 
-    def _validated(self, gradients: Sequence[Gradient], variables: Sequence[Array] | None = None) -> Call:
-        call = super()._validated(gradients, variables)
-        if not isinstance(self._learning_rate, LearningRateSchedule):
+    def validated(self, gradients: Sequence[Gradient], variables: Sequence[Array] | None = None) -> Call:
+        """Keep the first rate of a schedule."""
+        call = super().validated(gradients, variables)
+        if not isinstance(self.rate_source, LearningRateSchedule):
             return call
         self._captured = call.learning_rate if self._captured is None else self._captured
         return call._replace(learning_rate=self._captured)
@@ -326,9 +328,10 @@ class CallableOneLate(SGD):
         super().__init__(*arguments, **settings)
         self._returned: np.float32 | None = None
 
-    def _validated(self, gradients: Sequence[Gradient], variables: Sequence[Array] | None = None) -> Call:
-        call = super()._validated(gradients, variables)
-        if isinstance(self._learning_rate, (np.float32, LearningRateSchedule)):
+    def validated(self, gradients: Sequence[Gradient], variables: Sequence[Array] | None = None) -> Call:
+        """Use what was returned in the call before."""
+        call = super().validated(gradients, variables)
+        if isinstance(self.rate_source, (np.float32, LearningRateSchedule)):
             return call
         before = call.learning_rate if self._returned is None else self._returned
         self._returned = call.learning_rate

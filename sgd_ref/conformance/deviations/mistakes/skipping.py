@@ -21,16 +21,16 @@ class OtherSkipping(LossScaleOptimizer):
 
     def apply(self, gradients: Sequence[Gradient], variables: Sequence[Array] | None = None) -> None:
         """Make one call."""
-        call = self.inner_optimizer._validated(gradients, variables)
+        call = self.inner_optimizer.validated(gradients, variables)
         with np.errstate(all="ignore"):
             finite = self.is_finite(call)
         if finite:
-            self.inner_optimizer._perform(call, self._scale)
-            self._grow()
+            self.inner_optimizer.perform(call, self._scale)
+            self.grow()
         else:
             self.inner_optimizer._state = call.state
             self.skip(call)
-            self._shrink()
+            self.shrink()
 
     def is_finite(self, call: Call) -> bool:
         """Whether the call is made."""
@@ -93,7 +93,7 @@ class NonFiniteApplied(OtherSkipping):
 
     def skip(self, call: Call) -> None:
         """Make the call."""
-        self.inner_optimizer._perform(call, self._scale)
+        self.inner_optimizer.perform(call, self._scale)
 
 
 class SkippedCallCounted(OtherSkipping):
@@ -132,7 +132,7 @@ class SkippedCallWithZeros(OtherSkipping):
     def skip(self, call: Call) -> None:
         """Make the call with zeros."""
         zeros = each(call.gradients, np.zeros_like)
-        self.inner_optimizer._perform(call._replace(gradients=zeros), self._scale)
+        self.inner_optimizer.perform(call._replace(gradients=zeros), self._scale)
 
 
 class NonFiniteElementsZeroed(OtherSkipping):
@@ -144,7 +144,7 @@ class NonFiniteElementsZeroed(OtherSkipping):
     def skip(self, call: Call) -> None:
         """Make the call with zeros in some places."""
         finite = each(call.gradients, lambda g: np.where(np.isfinite(g), g, np.zeros_like(g)))
-        self.inner_optimizer._perform(call._replace(gradients=finite), self._scale)
+        self.inner_optimizer.perform(call._replace(gradients=finite), self._scale)
 
 
 class SkipsVariablesOnly(OtherSkipping):
@@ -156,7 +156,7 @@ class SkipsVariablesOnly(OtherSkipping):
     def skip(self, call: Call) -> None:
         """Make the call without some gradients."""
         finite: Gradients = [gradient if _is_finite(gradient) else None for gradient in call.gradients]
-        self.inner_optimizer._perform(call._replace(gradients=finite), self._scale)
+        self.inner_optimizer.perform(call._replace(gradients=finite), self._scale)
 
 
 class SkippedCallMovesVelocities(OtherSkipping):
@@ -171,7 +171,7 @@ class SkippedCallMovesVelocities(OtherSkipping):
         state = call.state
         kept = [*state.variables, *state.averages, *state.accumulators]
         before = [np.array(array) for array in kept]
-        self.inner_optimizer._perform(call, self._scale)
+        self.inner_optimizer.perform(call, self._scale)
         state.calls -= 1
         for array, old in zip(kept, before, strict=True):
             array[...] = old

@@ -10,7 +10,7 @@ import numpy as np
 from sgd_ref.arithmetic.formats import FLOAT64, Array
 from sgd_ref.arithmetic.rounded import setting
 from sgd_ref.base.call import Call
-from sgd_ref.conformance.deviations.mistakes.mistake import UpdateByVariable, each, mistake
+from sgd_ref.conformance.deviations.mistakes.mistake import MovesByStep, each, mistake
 from sgd_ref.optimizer import SGD, Gradients, Values
 
 
@@ -27,21 +27,29 @@ class RateOutsideVelocity(SGD):
         self._sums: list[Array] = []
 
     def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
-        """Add up gradients, then multiply by the rate."""
+        """Let the velocity be a sum of gradients for the update, and report it times the rate."""
         if self.settings.momentum == 0:
             return super().update(values, gradients, call)
-        variables, velocities = list(values.variables), list(values.velocities)
-        self._sums = self._sums or [_sum_behind(velocity, call.learning_rate) for velocity in velocities]
-        for index, gradient in enumerate(gradients):
-            if gradient is None:
-                continue
-            rate = setting(float(call.learning_rate), gradient.dtype)
-            momentum = setting(self.settings.momentum, gradient.dtype)
-            total = self._sums[index] = momentum * self._sums[index] + gradient
-            velocities[index] = -(rate * total)
-            direction = gradient + momentum * total if self.settings.nesterov else total
-            variables[index] = variables[index] - rate * direction
-        return replace(values, variables=variables, velocities=velocities)
+        sums = self._sums or [_sum_behind(velocity, call) for velocity in values.velocities]
+        updated = super().update(replace(values, velocities=sums), gradients, call)
+        self._sums = updated.velocities
+        velocities = [
+            velocity if g is None else -(call.rate(g.dtype) * total)
+            for velocity, g, total in zip(values.velocities, gradients, self._sums, strict=True)
+        ]
+        return replace(updated, velocities=velocities)
+
+    def accelerated(self, velocity: Array, g: Array, momentum: Any, rate: Any) -> Any:
+        """Leave the rate out."""
+        return momentum * velocity + g
+
+    def moved(self, w: Array, old: Array, new: Array, g: Array, momentum: Any, rate: Any) -> Any:
+        """Multiply the sum by the rate."""
+        return w - rate * new
+
+    def moved_by_nesterov(self, w: Array, old: Array, new: Array, g: Array, momentum: Any, rate: Any) -> Any:
+        """Multiply the sum that looks ahead by the rate."""
+        return w - rate * (g + momentum * new)
 
 
 class ScalarGradientLost(SGD):
@@ -77,34 +85,34 @@ class ScalarGradientLost(SGD):
         if not self.settings.nesterov:
             return updated
         variables = [
-            w - setting(float(call.learning_rate), w.dtype) * lost[index] if index in lost else w
+            w - call.rate(w.dtype) * lost[index] if index in lost else w
             for index, w in enumerate(updated.variables)
         ]
         return replace(updated, variables=variables)
 
 
-class RateInsideAndOutside(UpdateByVariable):
+class RateInsideAndOutside(MovesByStep):
     """The learning rate is in the velocity and multiplies it once more: ``w + learning_rate * velocity``.
 
     The documentation: ``w = w + velocity``. Evidence: a factor that was inside and outside of the state in
     turns, https://github.com/apache/mxnet/pull/16053.
     """
 
-    def step(self, old: Array, velocity: Array, g: Array, momentum: Any, rate: Any) -> Any:
+    def step(self, old: Array, new: Array, g: Array, momentum: Any, rate: Any) -> Any:
         """Multiply by the rate again."""
-        return rate * super().step(old, velocity, g, momentum, rate)
+        return rate * super().step(old, new, g, momentum, rate)
 
 
-class Dampened(UpdateByVariable):
+class Dampened(SGD):
     """Gradients enter the velocity with the factor ``1 - momentum``, as in a moving average.
 
     The documentation: ``velocity = momentum * velocity - learning_rate * g``. Evidence:
     https://github.com/HIPS/autograd/issues/289.
     """
 
-    def accelerate(self, velocity: Array, g: Array, momentum: Any, rate: Any) -> Any:
+    def accelerated(self, velocity: Array, g: Array, momentum: Any, rate: Any) -> Any:
         """Multiply the gradient by the complement of the momentum."""
-        return super().accelerate(velocity, g * (1 - momentum), momentum, rate)
+        return super().accelerated(velocity, g * (1 - momentum), momentum, rate)
 
 
 class DampenedAfterFirst(SGD):
@@ -131,31 +139,31 @@ class VelocityStartsAtGradient(SGD):
         """Start from the first gradient."""
         if self.settings.momentum != 0 and self.updates_before(call) == 0:
             velocities = [
-                velocity if g is None else -(setting(float(call.learning_rate), g.dtype) * g)
+                velocity if g is None else -(call.rate(g.dtype) * g)
                 for velocity, g in zip(values.velocities, gradients, strict=True)
             ]
             values = replace(values, velocities=velocities)
         return super().update(values, gradients, call)
 
 
-class MomentumScalesGradient(UpdateByVariable):
+class MomentumScalesGradient(SGD):
     """Momentum multiplies the gradient, too: ``momentum * (velocity - learning_rate * g)``.
 
     The documentation: ``velocity = momentum * velocity - learning_rate * g``. Evidence: no report is known.
     """
 
-    def accelerate(self, velocity: Array, g: Array, momentum: Any, rate: Any) -> Any:
+    def accelerated(self, velocity: Array, g: Array, momentum: Any, rate: Any) -> Any:
         """Multiply the sum by momentum."""
         return momentum * (velocity - rate * g)
 
 
-class VelocityNeverDecays(UpdateByVariable):
+class VelocityNeverDecays(SGD):
     """The velocity loses nothing: ``velocity - learning_rate * g``, without the factor `momentum`.
 
     The documentation: ``velocity = momentum * velocity - learning_rate * g``. Evidence: no report is known.
     """
 
-    def accelerate(self, velocity: Array, g: Array, momentum: Any, rate: Any) -> Any:
+    def accelerated(self, velocity: Array, g: Array, momentum: Any, rate: Any) -> Any:
         """Leave the momentum out."""
         return velocity - rate * g
 
@@ -173,26 +181,26 @@ class VelocityNotKept(SGD):
         return super().update(replace(values, velocities=forgotten), gradients, call)
 
 
-class MovesByOldVelocity(UpdateByVariable):
+class MovesByOldVelocity(MovesByStep):
     """The variable moves by the velocity of the update before.
 
     The documentation updates the velocity first. Evidence: no report is known.
     """
 
-    def step(self, old: Array, velocity: Array, g: Array, momentum: Any, rate: Any) -> Any:
+    def step(self, old: Array, new: Array, g: Array, momentum: Any, rate: Any) -> Any:
         """Move by the velocity from before."""
         return super().step(old, old, g, momentum, rate)
 
 
-class MovesAgainstVelocity(UpdateByVariable):
+class MovesAgainstVelocity(MovesByStep):
     """The variable moves by ``-velocity``, though the velocity has the sign of the step.
 
     The documentation: ``w = w + velocity``. Evidence: no report is known.
     """
 
-    def step(self, old: Array, velocity: Array, g: Array, momentum: Any, rate: Any) -> Any:
+    def step(self, old: Array, new: Array, g: Array, momentum: Any, rate: Any) -> Any:
         """Turn the step around."""
-        return -super().step(old, velocity, g, momentum, rate)
+        return -super().step(old, new, g, momentum, rate)
 
 
 class VelocityIsDifference(SGD):
@@ -237,10 +245,9 @@ class MomentumAndDecaySwapped(SGD):
             self.settings = replace(given, momentum=given.weight_decay, weight_decay=given.momentum)
 
 
-def _sum_behind(velocity: Array, learning_rate: np.float32) -> Array:
+def _sum_behind(velocity: Array, call: Call) -> Array:
     """Return the sum of gradients of which a velocity in the scale of the definition is the product."""
-    rate = setting(float(learning_rate), velocity.dtype)
-    return np.where(velocity == 0, np.zeros_like(velocity), -velocity / rate)
+    return np.where(velocity == 0, np.zeros_like(velocity), -velocity / call.rate(velocity.dtype))
 
 
 VELOCITY = (

@@ -11,7 +11,6 @@ from sgd_ref import rule
 from sgd_ref.arithmetic.formats import BFLOAT16, Array
 from sgd_ref.arithmetic.rounded import setting
 from sgd_ref.base.call import Call
-from sgd_ref.conformance.deviations.deviation import apart, has_dtype
 from sgd_ref.optimizer import SGD, Gradients, Values
 
 
@@ -22,11 +21,11 @@ class MeanByReciprocal(SGD):
     Grappler replace the division by a constant by a multiplication.
     """
 
-    def mean(self, values: Values, gradients: Gradients) -> tuple[Gradients, Values]:
+    def mean_of(self, g: Array, accumulator: Array, steps: Any) -> Any:
         """Multiply instead of dividing."""
-        mine, _ = apart(gradients, lambda gradient: gradient.dtype != BFLOAT16)
-        means, reset = super().mean(values, gradients)
-        return _with_products(means, mine, values, self.settings.gradient_accumulation_steps), reset
+        if g.dtype == BFLOAT16:
+            return super().mean_of(g, accumulator, steps)
+        return _times_reciprocal(g, accumulator, steps)
 
 
 class BfloatMeanByReciprocal(SGD):
@@ -35,11 +34,11 @@ class BfloatMeanByReciprocal(SGD):
     The core code divides. Evidence: Grappler, the graph optimizer that `tf.function` runs.
     """
 
-    def mean(self, values: Values, gradients: Gradients) -> tuple[Gradients, Values]:
+    def mean_of(self, g: Array, accumulator: Array, steps: Any) -> Any:
         """Multiply instead of dividing."""
-        mine, _ = apart(gradients, has_dtype(BFLOAT16))
-        means, reset = super().mean(values, gradients)
-        return _with_products(means, mine, values, self.settings.gradient_accumulation_steps), reset
+        if g.dtype != BFLOAT16:
+            return super().mean_of(g, accumulator, steps)
+        return _times_reciprocal(g, accumulator, steps)
 
 
 class AccumulatorKeptWithoutGradient(SGD):
@@ -111,16 +110,5 @@ class ResetByMultiplication(SGD):
         return means, replace(reset, accumulators=zeros)
 
 
-def _with_products(means: Gradients, gradients: Gradients, values: Values, steps: int | None) -> Gradients:
-    """Return the means, for some gradients as products with the reciprocal of the number of steps."""
-    if steps is None:
-        return means
-
-    def product(gradient: Array, accumulator: Array) -> Array:
-        reciprocal = setting(1.0, gradient.dtype) / setting(float(steps), gradient.dtype)
-        return np.asanyarray(rule.accumulate(gradient, accumulator) * reciprocal)
-
-    return [
-        mean if gradient is None else product(gradient, accumulator)
-        for mean, gradient, accumulator in zip(means, gradients, values.accumulators, strict=True)
-    ]
+def _times_reciprocal(g: Array, accumulator: Array, steps: Any) -> Array:
+    return np.asanyarray(rule.accumulate(g, accumulator) * (setting(1.0, g.dtype) / steps))

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from sgd_ref import rule
-from sgd_ref.arithmetic.formats import FLOAT32, Array
+from sgd_ref.arithmetic.formats import FLOAT32, HALF_FORMATS, Array
 from sgd_ref.arithmetic.rounded import convert, setting
 from sgd_ref.base.call import Call
-from sgd_ref.conformance.deviations.deviation import HALF, SINGLE_AND_DOUBLE
+from sgd_ref.conformance.deviations.deviation import SINGLE_AND_DOUBLE
 from sgd_ref.conformance.deviations.fused import fused_multiply_add
 from sgd_ref.optimizer import SGD, Values
 
@@ -92,23 +93,11 @@ class AveragesFused(SGD):
     processors that have the instruction; half types are not contracted.
     """
 
-    def average(self, values: Values, call: Call) -> Values:
+    def averaged(self, average: Array, w: Array, ema_momentum: Any) -> Any:
         """Fuse one product with the sum."""
-        averaged = super().average(values, call)
-        if not self.settings.use_ema or self.updates_before(call) == 0:
-            return averaged
-
-        def fused(average: Array, w: Array) -> Array:
-            momentum = setting(self.settings.ema_momentum, w.dtype)
-            return fused_multiply_add(momentum, average, (1 - momentum) * w)
-
-        return replace(
-            averaged,
-            averages=[
-                fused(old, w) if w.dtype in SINGLE_AND_DOUBLE else new
-                for old, w, new in zip(values.averages, values.variables, averaged.averages, strict=True)
-            ],
-        )
+        if w.dtype not in SINGLE_AND_DOUBLE:
+            return super().averaged(average, w, ema_momentum)
+        return fused_multiply_add(ema_momentum, average, (1 - ema_momentum) * w)
 
 
 class HalfAveragesWithFloat32Momentum(SGD):
@@ -120,27 +109,16 @@ class HalfAveragesWithFloat32Momentum(SGD):
     `_update_model_variables_moving_average` of `keras/src/optimizers/base_optimizer.py` is float32.
     """
 
-    def average(self, values: Values, call: Call) -> Values:
+    def averaged(self, average: Array, w: Array, ema_momentum: Any) -> Any:
         """Average half variables with a momentum in float32."""
-        averaged = super().average(values, call)
-        if not self.settings.use_ema or self.updates_before(call) == 0:
-            return averaged
+        if w.dtype not in HALF_FORMATS:
+            return super().averaged(average, w, ema_momentum)
         momentum = np.float32(self.settings.ema_momentum)
         complement = np.float32(1) - momentum
-
-        def mixed(average: Array, w: Array) -> Array:
-            dtype = w.dtype if w.ndim else FLOAT32
-            kept = setting(float(momentum), dtype) * convert(average, dtype)
-            added = setting(float(complement), dtype) * convert(w, dtype)
-            return convert(np.asanyarray(kept + added), w.dtype)
-
-        return replace(
-            averaged,
-            averages=[
-                mixed(old, w) if w.dtype in HALF else new
-                for old, w, new in zip(values.averages, values.variables, averaged.averages, strict=True)
-            ],
-        )
+        dtype = w.dtype if w.ndim else FLOAT32
+        kept = setting(float(momentum), dtype) * convert(average, dtype)
+        added = setting(float(complement), dtype) * convert(w, dtype)
+        return convert(np.asanyarray(kept + added), w.dtype)
 
 
 class OverwriteBlends(SGD):

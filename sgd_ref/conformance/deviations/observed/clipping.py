@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from sgd_ref import rule
-from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT32, FLOAT64, Array
+from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT32, FLOAT64, HALF_FORMATS, Array
 from sgd_ref.arithmetic.rounded import convert, promoted, setting
 from sgd_ref.base.call import Call
-from sgd_ref.conformance.deviations.deviation import HALF, apart, has_dtype
+from sgd_ref.conformance.deviations.deviation import apart, has_dtype
 from sgd_ref.optimizer import SGD, Gradients, Values
 
 
@@ -72,13 +72,11 @@ class ClipnormByReciprocal(SGD):
     replaces the division of an array by one number by a multiplication, also where JAX runs eagerly.
     """
 
-    def clip_by_norm(self, gradients: Gradients, clipnorm: float) -> Gradients:
+    def clipped(self, g: Array, norm: Any, clipnorm: Any) -> Any:
         """Multiply by the reciprocal."""
-        mine, others = apart(gradients, _is_divided_by_multiplying)
-        return [
-            other if gradient is None else _times_reciprocal(gradient, self.norm([gradient]), clipnorm)
-            for gradient, other in zip(mine, super().clip_by_norm(others, clipnorm), strict=True)
-        ]
+        if not _is_divided_by_multiplying(g):
+            return super().clipped(g, norm, clipnorm)
+        return np.asanyarray(g * clipnorm * (setting(1.0, g.dtype) / np.maximum(norm, clipnorm)))
 
 
 class ClipnormByOneFactor(SGD):
@@ -88,13 +86,11 @@ class ClipnormByOneFactor(SGD):
     factors that are single numbers together.
     """
 
-    def clip_by_norm(self, gradients: Gradients, clipnorm: float) -> Gradients:
+    def clipped(self, g: Array, norm: Any, clipnorm: Any) -> Any:
         """Multiply by one number."""
-        mine, others = apart(gradients, _is_divided_by_multiplying)
-        return [
-            other if gradient is None else _times_one_factor(gradient, self.norm([gradient]), clipnorm)
-            for gradient, other in zip(mine, super().clip_by_norm(others, clipnorm), strict=True)
-        ]
+        if not _is_divided_by_multiplying(g):
+            return super().clipped(g, norm, clipnorm)
+        return np.asanyarray(g * (clipnorm * (setting(1.0, g.dtype) / np.maximum(norm, clipnorm))))
 
 
 class ClipnormNotRounded(SGD):
@@ -107,7 +103,7 @@ class ClipnormNotRounded(SGD):
 
     def clip_by_norm(self, gradients: Gradients, clipnorm: float) -> Gradients:
         """Multiply half gradients by the setting in float32."""
-        mine, others = apart(gradients, has_dtype(*HALF))
+        mine, others = apart(gradients, has_dtype(*HALF_FORMATS))
         return [
             other if gradient is None else _times_wide_setting(gradient, self.norm([gradient]), clipnorm)
             for gradient, other in zip(mine, super().clip_by_norm(others, clipnorm), strict=True)
@@ -125,7 +121,7 @@ class GlobalClipnormNotRounded(SGD):
         """Multiply by the setting in float32."""
         present = [gradient for gradient in gradients if gradient is not None]
         wide = promoted([gradient.dtype for gradient in present])
-        if wide not in HALF:
+        if wide not in HALF_FORMATS:
             return super().clip_by_global_norm(gradients, clipnorm)
         norm = self.norm(present)
         smaller = np.minimum(setting(1.0, wide) / norm, setting(1 / clipnorm, wide))
@@ -200,16 +196,6 @@ class ClippingThroughFloat32(SGD):
 
 def _is_divided_by_multiplying(gradient: Array) -> bool:
     return gradient.size > 1 and gradient.dtype != BFLOAT16
-
-
-def _times_reciprocal(gradient: Array, norm: Any, clipnorm: float) -> Array:
-    limit = setting(clipnorm, gradient.dtype)
-    return np.asanyarray(gradient * limit * (setting(1.0, gradient.dtype) / np.maximum(norm, limit)))
-
-
-def _times_one_factor(gradient: Array, norm: Any, clipnorm: float) -> Array:
-    limit = setting(clipnorm, gradient.dtype)
-    return np.asanyarray(gradient * (limit * (setting(1.0, gradient.dtype) / np.maximum(norm, limit))))
 
 
 def _times_wide_setting(gradient: Array, norm: Any, clipnorm: float) -> Array:

@@ -24,16 +24,17 @@ class CountWraps(WithReplacedSchedule):
     def from_config(cls, config: Mapping[str, Any], learning_rate: LearningRate | None = None) -> Self:
         """Let a schedule begin anew."""
         optimizer = super().from_config(config, learning_rate)
-        schedule = optimizer._learning_rate
+        schedule = optimizer.rate_source
         if isinstance(schedule, LearningRateSchedule):
-            optimizer._learning_rate = Replaced(lambda step: float(schedule(max(step, 0))))
+            optimizer.rate_source = Replaced(lambda step: float(schedule(max(step, 0))))
         return optimizer
 
-    def _perform(self, call: Call, loss_scale: float | np.float32 | None) -> None:
-        super()._perform(call, loss_scale)
+    def perform(self, call: Call, loss_scale: float | np.float32 | None) -> None:
+        """Count in 32 bits."""
+        super().perform(call, loss_scale)
         call.state.calls = int(np.array(call.state.calls).astype(np.int32))
 
     def set_weights(self, values: Sequence[Any]) -> None:
         """Take any count, as it may have got there by itself."""
         super().set_weights([np.array(0, np.int64), *values[1:]])
-        self._built_state().calls = int(np.asarray(values[0]))
+        self.built_state().calls = int(np.asarray(values[0]))

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from sgd_ref.arithmetic.formats import FLOAT32, FLOAT64, Array
+from sgd_ref.arithmetic.formats import FLOAT32, FLOAT64, HALF_FORMATS, Array
 from sgd_ref.arithmetic.rounded import convert, promoted, setting
 from sgd_ref.base.call import Call
 from sgd_ref.base.state import State
-from sgd_ref.conformance.deviations.deviation import HALF, SINGLE_AND_DOUBLE, apart, has_dtype
+from sgd_ref.conformance.deviations.deviation import SINGLE_AND_DOUBLE, apart, has_dtype
 from sgd_ref.conformance.deviations.fused import fused_multiply_add
 from sgd_ref.optimizer import SGD, Gradients, Values
 
@@ -40,9 +40,9 @@ class DecayByOneFactor(SGD):
 
     def decay(self, values: Values, gradients: Gradients, call: Call) -> Values:
         """Multiply once."""
-        mine, others = apart(gradients, has_dtype(*HALF, FLOAT32))
+        mine, others = apart(gradients, has_dtype(*HALF_FORMATS, FLOAT32))
         values = super().decay(values, others, call)
-        return _decayed(values, mine, call, self.settings.weight_decay, _times_factor)
+        return _decayed(values, mine, call, self.settings.weight_decay)
 
 
 class DecayFactorInSingle(SGD):
@@ -57,7 +57,7 @@ class DecayFactorInSingle(SGD):
         """Multiply float64 variables once."""
         mine, others = apart(gradients, has_dtype(FLOAT64))
         values = super().decay(values, others, call)
-        return _decayed(values, mine, call, self.settings.weight_decay, _times_factor)
+        return _decayed(values, mine, call, self.settings.weight_decay)
 
 
 class DecayReassociated(SGD):
@@ -67,15 +67,9 @@ class DecayReassociated(SGD):
     `tf.function` runs, and XLA both move the product of constants together.
     """
 
-    def decay(self, values: Values, gradients: Gradients, call: Call) -> Values:
+    def decayed(self, w: Array, weight_decay: Any, rate: Any) -> Any:
         """Multiply the settings first."""
-        return _decayed(
-            values,
-            gradients,
-            call,
-            self.settings.weight_decay,
-            lambda w, weight_decay, rate: w - w * _product(w, weight_decay, rate),
-        )
+        return w - w * (weight_decay * rate)
 
 
 class DecayFused(SGD):
@@ -85,16 +79,11 @@ class DecayFused(SGD):
     product and contracts it with the difference, for processors that have the instruction.
     """
 
-    def decay(self, values: Values, gradients: Gradients, call: Call) -> Values:
-        """Decay float32 and float64 variables by a fused formula."""
-        mine, others = apart(gradients, has_dtype(*SINGLE_AND_DOUBLE))
-        return _decayed(
-            super().decay(values, others, call),
-            mine,
-            call,
-            self.settings.weight_decay,
-            lambda w, weight_decay, rate: fused_multiply_add(-w, _product(w, weight_decay, rate), w),
-        )
+    def decayed(self, w: Array, weight_decay: Any, rate: Any) -> Any:
+        """Fuse the product of the settings with the difference."""
+        if w.dtype not in SINGLE_AND_DOUBLE:
+            return super().decayed(w, weight_decay, rate)
+        return fused_multiply_add(-w, weight_decay * rate, w)
 
 
 class ExclusionByPattern(SGD):
@@ -105,10 +94,11 @@ class ExclusionByPattern(SGD):
     `keras/src/optimizers/base_optimizer.py`.
     """
 
-    def _fresh_state(self, variables: Sequence[Array], names: Sequence[str] | None) -> State:
-        state = super()._fresh_state(variables, names)
-        pattern = re.compile("|".join(self._exclusion.substrings))
-        if self._exclusion.substrings:
+    def fresh_state(self, variables: Sequence[Array], names: Sequence[str] | None) -> State:
+        """Search for the strings as patterns."""
+        state = super().fresh_state(variables, names)
+        pattern = re.compile("|".join(self.exclusion.substrings))
+        if self.exclusion.substrings:
             state.decayed = [
                 applies and pattern.search(name) is None
                 for name, applies in zip(state.names, state.decayed, strict=True)
@@ -116,25 +106,16 @@ class ExclusionByPattern(SGD):
         return state
 
 
-Formula = Callable[[Array, float, np.floating[Any]], Array]
-
-
-def _decayed(
-    values: Values, gradients: Gradients, call: Call, weight_decay: float | None, formula: Formula
-) -> Values:
+def _decayed(values: Values, gradients: Gradients, call: Call, weight_decay: float | None) -> Values:
     if weight_decay is None:
         return values
     return replace(
         values,
         variables=[
-            formula(w, weight_decay, call.learning_rate) if gradient is not None and applies else w
+            _times_factor(w, weight_decay, call.learning_rate) if gradient is not None and applies else w
             for w, gradient, applies in zip(values.variables, gradients, call.state.decayed, strict=True)
         ],
     )
-
-
-def _product(w: Array, weight_decay: float, learning_rate: np.floating[Any]) -> Any:
-    return setting(weight_decay, w.dtype) * setting(float(learning_rate), w.dtype)
 
 
 def _times_factor(w: Array, weight_decay: float, learning_rate: np.floating[Any]) -> Array:

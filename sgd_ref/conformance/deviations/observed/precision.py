@@ -49,11 +49,12 @@ class RateNotRounded(SGD):
     returns the Python number, which PyTorch, and JAX with float64 enabled, do not round before use.
     """
 
-    def _validated(self, gradients: Sequence[Gradient], variables: Sequence[Array] | None = None) -> Call:
-        call = super()._validated(gradients, variables)
-        if not callable(self._learning_rate) or isinstance(self._learning_rate, LearningRateSchedule):
+    def validated(self, gradients: Sequence[Gradient], variables: Sequence[Array] | None = None) -> Call:
+        """Use what the callable returns."""
+        call = super().validated(gradients, variables)
+        if not callable(self.rate_source) or isinstance(self.rate_source, LearningRateSchedule):
             return call
-        return call._replace(learning_rate=np.float64(self._learning_rate()))  # type: ignore[arg-type]
+        return call._replace(learning_rate=np.float64(self.rate_source()))  # type: ignore[arg-type]
 
 
 def _through_float32(settings: Settings, *names: str) -> Settings:

@@ -23,8 +23,9 @@ class UnmergedRows(SGD):
 
     rows: dict[int, SparseRows]
 
-    def _validated(self, gradients: Sequence[Gradient], variables: Sequence[Array] | None = None) -> Call:
-        call = super()._validated(gradients, variables)
+    def validated(self, gradients: Sequence[Gradient], variables: Sequence[Array] | None = None) -> Call:
+        """Keep the rows of sparse gradients."""
+        call = super().validated(gradients, variables)
         self.rows = {}
         if self.settings.gradient_accumulation_steps is None:
             for index, (gradient, dense) in enumerate(zip(gradients, call.gradients, strict=True)):
@@ -43,7 +44,7 @@ class UnmergedRows(SGD):
     def clip(self, gradients: Gradients) -> Gradients:
         """Clip the dense gradients; the rows are not needed any more if that changes anything."""
         settings = self.settings
-        if (settings.clipnorm, settings.clipvalue, settings.global_clipnorm) != (None, None, None):
+        if settings.clips:
             self.rows = {}
         return super().clip(gradients)
 

@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 
 from sgd_ref import rule
-from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT32, Array
+from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT32, HALF_FORMATS, Array
 from sgd_ref.arithmetic.rounded import convert, setting
-from sgd_ref.base.call import Call
-from sgd_ref.conformance.deviations.deviation import HALF, apart
+from sgd_ref.conformance.deviations.deviation import apart
 from sgd_ref.optimizer import SGD, Gradients, Values
 
 
@@ -67,34 +66,29 @@ class ScalarGradientsInFloat32(SGD):
             for gradient, other in zip(mine, super().clip_by_value(others, clipvalue), strict=True)
         ]
 
-    def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
+    def descended(self, w: Array, g: Array, rate: Any) -> Any:
         """Subtract a float32 gradient in float32 and round once."""
-        wide = [
-            gradient is not None and w.dtype in HALF and gradient.dtype == FLOAT32
-            for gradient, w in zip(gradients, values.variables, strict=True)
-        ]
-        others = [None if mine else gradient for mine, gradient in zip(wide, gradients, strict=True)]
-        updated = super().update(values, others, call)
-        variables, velocities = list(updated.variables), list(updated.velocities)
-        for index, gradient in enumerate(gradients):
-            if gradient is None or not wide[index]:
-                continue
-            step = gradient * np.float32(call.learning_rate)
-            w = variables[index]
-            if self.settings.momentum == 0:
-                variables[index] = _less(w, step)
-                continue
-            momentum = setting(self.settings.momentum, w.dtype)
-            velocity = velocities[index] = _less(velocities[index] * momentum, step)
-            if self.settings.nesterov:
-                variables[index] = _less(w, step) + velocity * momentum
-            else:
-                variables[index] = rule.move(w, velocity)
-        return replace(updated, variables=variables, velocities=velocities)
+        return _less(w, g * rate) if _is_wide(g, w) else super().descended(w, g, rate)
+
+    def accelerated(self, velocity: Array, g: Array, momentum: Any, rate: Any) -> Any:
+        """Subtract a float32 gradient in float32 and round once."""
+        if not _is_wide(g, velocity):
+            return super().accelerated(velocity, g, momentum, rate)
+        return _less(velocity * self.settings.rounded(velocity.dtype).momentum, g * rate)
+
+    def moved_by_nesterov(self, w: Array, old: Array, new: Array, g: Array, momentum: Any, rate: Any) -> Any:
+        """Subtract a float32 gradient in float32, round, and add the velocity."""
+        if not _is_wide(g, w):
+            return super().moved_by_nesterov(w, old, new, g, momentum, rate)
+        return _less(w, g * rate) + new * self.settings.rounded(w.dtype).momentum
+
+
+def _is_wide(g: Array, w: Array) -> bool:
+    return w.dtype in HALF_FORMATS and g.dtype == FLOAT32
 
 
 def _is_half_scalar(gradient: Array) -> bool:
-    return gradient.ndim == 0 and gradient.dtype in HALF
+    return gradient.ndim == 0 and gradient.dtype in HALF_FORMATS
 
 
 def _less(minuend: Any, subtrahend: Any) -> Array:

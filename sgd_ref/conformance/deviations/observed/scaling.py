@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, Array
+from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, HALF_FORMATS, Array
 from sgd_ref.arithmetic.rounded import convert, promoted, setting
 from sgd_ref.base.call import Call
-from sgd_ref.conformance.deviations.deviation import HALF, SINGLE_AND_DOUBLE, apart, has_dtype
+from sgd_ref.conformance.deviations.deviation import SINGLE_AND_DOUBLE, apart, has_dtype
 from sgd_ref.gradients import Gradient
 from sgd_ref.loss_scale import LossScaleOptimizer
 from sgd_ref.optimizer import SGD, Gradients, Values
@@ -21,8 +21,9 @@ class GivenDtypes(SGD):
 
     given_dtypes: list[np.dtype[Any] | None]
 
-    def _validated(self, gradients: Sequence[Gradient], variables: Sequence[Array] | None = None) -> Call:
-        call = super()._validated(gradients, variables)
+    def validated(self, gradients: Sequence[Gradient], variables: Sequence[Array] | None = None) -> Call:
+        """Note the dtypes."""
+        call = super().validated(gradients, variables)
         self.given_dtypes = [None if gradient is None else gradient.dtype for gradient in gradients]
         return call
 
@@ -38,7 +39,9 @@ class UnscaleInDtypeOfGradient(GivenDtypes):
     def unscale(self, gradients: Gradients, loss_scale: float | np.float32 | None) -> Gradients:
         """Divide half gradients in the dtype in which they were given."""
         unscaled = super().unscale(gradients, loss_scale)
-        return _unscaled(self, gradients, unscaled, HALF, lambda g, scale: g / setting(scale, g.dtype))
+        return _unscaled(
+            self, gradients, unscaled, HALF_FORMATS, lambda g, scale: g / setting(scale, g.dtype)
+        )
 
 
 class QuotientInDtypeOfGradient(GivenDtypes):
@@ -55,7 +58,7 @@ class QuotientInDtypeOfGradient(GivenDtypes):
             self,
             gradients,
             unscaled,
-            HALF,
+            HALF_FORMATS,
             lambda g, scale: convert(np.asanyarray(convert(g, FLOAT32) / setting(scale, FLOAT32)), g.dtype),
         )
 
@@ -144,13 +147,8 @@ class UnscaleWithRate(GivenDtypes):
 
     def _unscales_late(self, gradient: Array) -> bool:
         settings = self.settings
-        between = (
-            settings.gradient_accumulation_steps,
-            settings.clipnorm,
-            settings.clipvalue,
-            settings.global_clipnorm,
-        )
-        return gradient.size > 1 and settings.loss_scale_factor is not None and between == (None,) * 4
+        is_next = settings.gradient_accumulation_steps is None and not settings.clips
+        return gradient.size > 1 and settings.loss_scale_factor is not None and is_next
 
 
 class ScaleWithoutLimits(LossScaleOptimizer):
@@ -161,14 +159,16 @@ class ScaleWithoutLimits(LossScaleOptimizer):
     Evidence: `_stateful_handle_finite_grads` in `keras/src/optimizers/loss_scale_optimizer.py`.
     """
 
-    def _grow(self) -> None:
+    def grow(self) -> None:
+        """Double without looking at the result."""
         self._growth_counter += 1
         if self._growth_counter == self.dynamic_growth_steps:
             self._growth_counter = 0
             with np.errstate(over="ignore"):
                 self._scale = self._scale * np.float32(2)
 
-    def _shrink(self) -> None:
+    def shrink(self) -> None:
+        """Halve without looking at the result."""
         self._growth_counter = 0
         self._scale = self._scale * np.float32(0.5)
 

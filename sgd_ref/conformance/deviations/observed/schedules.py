@@ -45,22 +45,23 @@ class WithReplacedSchedule(SGD):
     @property
     def learning_rate(self) -> np.float32:
         """The learning rate at the present count of calls."""
-        schedule = self._learning_rate
+        schedule = self.rate_source
         return schedule(self.calls) if isinstance(schedule, Replaced) else super().learning_rate
 
     @learning_rate.setter
     def learning_rate(self, value: LearningRate) -> None:
-        self._learning_rate = checked(value)
+        self.rate_source = checked(value)
 
-    def _validated(self, gradients: Sequence[Gradient], variables: Sequence[Array] | None = None) -> Call:
-        schedule = self._learning_rate
+    def validated(self, gradients: Sequence[Gradient], variables: Sequence[Array] | None = None) -> Call:
+        """Use the rate of the replaced schedule as it is."""
+        schedule = self.rate_source
         if not isinstance(schedule, Replaced):
-            return super()._validated(gradients, variables)
-        self._learning_rate = np.float32(0)
+            return super().validated(gradients, variables)
+        self.rate_source = np.float32(0)
         try:
-            return super()._validated(gradients, variables)._replace(learning_rate=schedule(self.calls))
+            return super().validated(gradients, variables)._replace(learning_rate=schedule(self.calls))
         finally:
-            self._learning_rate = schedule
+            self.rate_source = schedule
 
 
 class RestartMissed(WithReplacedSchedule):
@@ -77,7 +78,7 @@ class RestartMissed(WithReplacedSchedule):
     def from_config(cls, config: Mapping[str, Any], learning_rate: LearningRate | None = None) -> Self:
         """Replace a cosine with restarts."""
         optimizer = super().from_config(config, learning_rate)
-        schedule = optimizer._learning_rate
+        schedule = optimizer.rate_source
         if isinstance(schedule, CosineDecayRestarts):
             settings = schedule.get_config()
 
@@ -88,7 +89,7 @@ class RestartMissed(WithReplacedSchedule):
                 missed = restarts > 0 and fraction == 0
                 return _restarted(settings, restarts - 1, 1.0) if missed else float(schedule(step))
 
-            optimizer._learning_rate = Replaced(missed)
+            optimizer.rate_source = Replaced(missed)
         return optimizer
 
 
@@ -137,7 +138,7 @@ class PolynomialRemainderFused(WithReplacedSchedule):
     def from_config(cls, config: Mapping[str, Any], learning_rate: LearningRate | None = None) -> Self:
         """Replace a polynomial without cycles."""
         optimizer = super().from_config(config, learning_rate)
-        schedule = optimizer._learning_rate
+        schedule = optimizer.rate_source
         if isinstance(schedule, PolynomialDecay) and not schedule.get_config()["cycle"]:
             settings = schedule.get_config()
             length = settings["decay_steps"]
@@ -147,7 +148,7 @@ class PolynomialRemainderFused(WithReplacedSchedule):
                 remainder = fused_multiply_add(-decayed, _reciprocal(length), np.float32(1))
                 return _polynomial(settings, float(remainder))
 
-            optimizer._learning_rate = Replaced(value)
+            optimizer.rate_source = Replaced(value)
         return optimizer
 
 
@@ -162,7 +163,7 @@ class BoundaryWraps(WithReplacedSchedule):
     def from_config(cls, config: Mapping[str, Any], learning_rate: LearningRate | None = None) -> Self:
         """Replace a piecewise constant rate."""
         optimizer = super().from_config(config, learning_rate)
-        schedule = optimizer._learning_rate
+        schedule = optimizer.rate_source
         if isinstance(schedule, PiecewiseConstantDecay):
             settings = schedule.get_config()
             boundaries = [int(np.array(b).astype(np.int32)) for b in settings["boundaries"]]
@@ -173,7 +174,7 @@ class BoundaryWraps(WithReplacedSchedule):
                 pieces = zip(lower, upper, settings["values"], strict=True)
                 return math.fsum(rate for low, high, rate in pieces if low < step <= high)
 
-            optimizer._learning_rate = Replaced(value)
+            optimizer.rate_source = Replaced(value)
         return optimizer
 
 
@@ -196,7 +197,7 @@ class SettingsBecomeIntegers(WithReplacedSchedule):
                 if settings.get(name) is not None:
                     settings[name] = int(settings[name])
             truncated = deserialize({**given, "config": settings})
-            optimizer._learning_rate = Replaced(lambda step: float(truncated(step)))
+            optimizer.rate_source = Replaced(lambda step: float(truncated(step)))
         return optimizer
 
 
@@ -214,9 +215,9 @@ class RateInFloat32(WithReplacedSchedule):
     def from_config(cls, config: Mapping[str, Any], learning_rate: LearningRate | None = None) -> Self:
         """Move the rate of a schedule with a formula."""
         optimizer = super().from_config(config, learning_rate)
-        schedule = optimizer._learning_rate
+        schedule = optimizer.rate_source
         if isinstance(schedule, LearningRateSchedule) and not isinstance(schedule, PiecewiseConstantDecay):
-            optimizer._learning_rate = Replaced(lambda step: float(_moved(schedule(step), cls.rate_units)))
+            optimizer.rate_source = Replaced(lambda step: float(_moved(schedule(step), cls.rate_units)))
         return optimizer
 
 
@@ -232,16 +233,17 @@ class RateFrozen(SGD):
         super().__init__(*arguments, **settings)
         self._traced: dict[tuple[bool, ...], np.float32] = {}
 
-    def _validated(self, gradients: Sequence[Gradient], variables: Sequence[Array] | None = None) -> Call:
-        call = super()._validated(gradients, variables)
-        if isinstance(self._learning_rate, (np.float32, LearningRateSchedule)):
+    def validated(self, gradients: Sequence[Gradient], variables: Sequence[Array] | None = None) -> Call:
+        """Keep the first rate for each pattern of missing gradients."""
+        call = super().validated(gradients, variables)
+        if isinstance(self.rate_source, (np.float32, LearningRateSchedule)):
             return call
         missing = tuple(gradient is None for gradient in call.gradients)
         return call._replace(learning_rate=self._traced.setdefault(missing, call.learning_rate))
 
 
 def _replace_quotient(optimizer: SGD, quotient: Quotient) -> None:
-    schedule = optimizer._learning_rate
+    schedule = optimizer.rate_source
     if isinstance(schedule, CosineDecayRestarts):
         settings = schedule.get_config()
 
@@ -251,7 +253,7 @@ def _replace_quotient(optimizer: SGD, quotient: Quotient) -> None:
             )
             return _restarted(settings, restarts, float(fraction))
 
-        optimizer._learning_rate = Replaced(restarted)
+        optimizer.rate_source = Replaced(restarted)
     elif isinstance(schedule, PolynomialDecay):
         settings = schedule.get_config()
         length = settings["decay_steps"]
@@ -262,7 +264,7 @@ def _replace_quotient(optimizer: SGD, quotient: Quotient) -> None:
             periods = max(1, math.ceil(quotient(step, length)))
             return _polynomial(settings, 1 - step / (length * periods))
 
-        optimizer._learning_rate = Replaced(decayed)
+        optimizer.rate_source = Replaced(decayed)
 
 
 def _period(completed: Fraction, settings: Mapping[str, Any]) -> tuple[int, Fraction]:

@@ -77,8 +77,9 @@ class SubnormalsFlushed(SGD):
 class LossScaleFlushed(LossScaleOptimizer):
     """The loss scale becomes zero where it would be subnormal."""
 
-    def _shrink(self) -> None:
-        super()._shrink()
+    def shrink(self) -> None:
+        """Flush the halved scale."""
+        super().shrink()
         self._scale = np.float32(flush(np.asarray(self._scale)))
 
 

@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from sgd_ref import rule
-from sgd_ref.arithmetic.formats import FLOAT32, Array
-from sgd_ref.arithmetic.rounded import convert, setting
-from sgd_ref.base.call import Call
-from sgd_ref.base.settings import Settings
-from sgd_ref.conformance.deviations.deviation import HALF, SINGLE_AND_DOUBLE, apart, has_dtype
+from sgd_ref.arithmetic.formats import FLOAT32, HALF_FORMATS, Array
+from sgd_ref.arithmetic.rounded import convert
+from sgd_ref.conformance.deviations.deviation import SINGLE_AND_DOUBLE
 from sgd_ref.conformance.deviations.fused import fused_multiply_add
-from sgd_ref.optimizer import SGD, Gradients, Values
+from sgd_ref.optimizer import SGD
 
 BLOCK = 32
 """Elements of a half type for which PyTorch has a vector loop, on processors with AVX2 or AVX512."""
-
-
-class Formulas(NamedTuple):
-    """The three formulas of the update that can be rounded otherwise; arguments as in ``rule.py``."""
-
-    descend: Callable[[Array, Array, Any], Array]
-    accelerate: Callable[[Array, Array, Any, Any], Array]
-    move_nesterov: Callable[[Array, Array, Array, Any, Any], Array]
 
 
 class UpdateFused(SGD):
@@ -38,19 +25,21 @@ class UpdateFused(SGD):
     Evidence: XLA contracts them for processors that have the instruction, but not in half types.
     """
 
-    def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
-        """Update float32 and float64 variables by fused formulas."""
-        formulas = Formulas(
-            descend=lambda w, g, rate: fused_multiply_add(-rate, g, w),
-            accelerate=lambda velocity, g, momentum, rate: fused_multiply_add(
-                velocity, momentum, -(g * rate)
-            ),
-            move_nesterov=lambda w, velocity, g, momentum, rate: (
-                w + fused_multiply_add(velocity, momentum, -(g * rate))
-            ),
-        )
-        mine, others = apart(gradients, has_dtype(*SINGLE_AND_DOUBLE))
-        return _updated(super().update(values, others, call), mine, call, self.settings, formulas)
+    def descended(self, w: Array, g: Array, rate: Any) -> Any:
+        """Fuse the product with the difference."""
+        return fused_multiply_add(-rate, g, w) if _is_fused(w) else super().descended(w, g, rate)
+
+    def accelerated(self, velocity: Array, g: Array, momentum: Any, rate: Any) -> Any:
+        """Fuse the product with the momentum."""
+        if not _is_fused(velocity):
+            return super().accelerated(velocity, g, momentum, rate)
+        return fused_multiply_add(velocity, momentum, -(g * rate))
+
+    def moved_by_nesterov(self, w: Array, old: Array, new: Array, g: Array, momentum: Any, rate: Any) -> Any:
+        """Fuse the product with the momentum."""
+        if not _is_fused(w):
+            return super().moved_by_nesterov(w, old, new, g, momentum, rate)
+        return w + fused_multiply_add(new, momentum, -(g * rate))
 
 
 class UpdateInFusedSteps(SGD):
@@ -62,17 +51,21 @@ class UpdateInFusedSteps(SGD):
     `_parallel_update_step` in `keras/src/backend/torch/optimizers/torch_sgd.py`, by `torch._foreach_add_`.
     """
 
-    def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
-        """Update float32 and float64 variables step by step."""
-        formulas = Formulas(
-            descend=lambda w, g, rate: fused_multiply_add(-rate, g, w),
-            accelerate=lambda velocity, g, momentum, rate: fused_multiply_add(-rate, g, velocity * momentum),
-            move_nesterov=lambda w, velocity, g, momentum, rate: fused_multiply_add(
-                momentum, velocity, fused_multiply_add(-rate, g, w)
-            ),
-        )
-        mine, others = apart(gradients, has_dtype(*SINGLE_AND_DOUBLE))
-        return _updated(super().update(values, others, call), mine, call, self.settings, formulas)
+    def descended(self, w: Array, g: Array, rate: Any) -> Any:
+        """Fuse the product with the difference."""
+        return fused_multiply_add(-rate, g, w) if _is_fused(w) else super().descended(w, g, rate)
+
+    def accelerated(self, velocity: Array, g: Array, momentum: Any, rate: Any) -> Any:
+        """Fuse the product with the rate."""
+        if not _is_fused(velocity):
+            return super().accelerated(velocity, g, momentum, rate)
+        return fused_multiply_add(-rate, g, velocity * momentum)
+
+    def moved_by_nesterov(self, w: Array, old: Array, new: Array, g: Array, momentum: Any, rate: Any) -> Any:
+        """Add the two products one after the other, both fused."""
+        if not _is_fused(w):
+            return super().moved_by_nesterov(w, old, new, g, momentum, rate)
+        return fused_multiply_add(momentum, new, fused_multiply_add(-rate, g, w))
 
 
 class HalfUpdateInBlocks(SGD):
@@ -84,38 +77,25 @@ class HalfUpdateInBlocks(SGD):
     `keras/src/backend/torch/optimizers/torch_sgd.py`; its loop over vector registers computes in float32.
     """
 
-    def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
-        """Update half variables in float32, block by block."""
-        formulas = Formulas(
-            descend=_less_in_blocks,
-            accelerate=lambda velocity, g, momentum, rate: _less_in_blocks(velocity * momentum, g, rate),
-            move_nesterov=lambda w, velocity, g, momentum, rate: _less_in_blocks(
-                _less_in_blocks(w, g, rate), velocity, -momentum
-            ),
-        )
-        mine, others = apart(gradients, has_dtype(*HALF))
-        return _updated(super().update(values, others, call), mine, call, self.settings, formulas)
+    def descended(self, w: Array, g: Array, rate: Any) -> Any:
+        """Subtract the product in blocks."""
+        return _less_in_blocks(w, g, rate) if w.dtype in HALF_FORMATS else super().descended(w, g, rate)
+
+    def accelerated(self, velocity: Array, g: Array, momentum: Any, rate: Any) -> Any:
+        """Subtract the product with the rate in blocks."""
+        if velocity.dtype not in HALF_FORMATS:
+            return super().accelerated(velocity, g, momentum, rate)
+        return _less_in_blocks(velocity * momentum, g, rate)
+
+    def moved_by_nesterov(self, w: Array, old: Array, new: Array, g: Array, momentum: Any, rate: Any) -> Any:
+        """Add the two products one after the other, both in blocks."""
+        if w.dtype not in HALF_FORMATS:
+            return super().moved_by_nesterov(w, old, new, g, momentum, rate)
+        return _less_in_blocks(_less_in_blocks(w, g, rate), new, -momentum)
 
 
-def _updated(
-    values: Values, gradients: Gradients, call: Call, settings: Settings, formulas: Formulas
-) -> Values:
-    variables, velocities = list(values.variables), list(values.velocities)
-    for index, gradient in enumerate(gradients):
-        if gradient is None:
-            continue
-        w = variables[index]
-        rate = setting(float(call.learning_rate), w.dtype)
-        if settings.momentum == 0:
-            variables[index] = formulas.descend(w, gradient, rate)
-            continue
-        momentum = setting(settings.momentum, w.dtype)
-        velocity = velocities[index] = formulas.accelerate(velocities[index], gradient, momentum, rate)
-        if settings.nesterov:
-            variables[index] = formulas.move_nesterov(w, velocity, gradient, momentum, rate)
-        else:
-            variables[index] = rule.move(w, velocity)
-    return replace(values, variables=variables, velocities=velocities)
+def _is_fused(array: Array) -> bool:
+    return array.dtype in SINGLE_AND_DOUBLE
 
 
 def _less_in_blocks(minuend: Array, array: Array, factor: Any) -> Array:

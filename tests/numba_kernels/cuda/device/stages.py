@@ -38,7 +38,7 @@ class Stages:
         addresses: list[int] = []
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            call = self.optimizer._validated(headers_of_gradients(self.moved, UNKNOWN_DEVICE), None)
+            call = self.optimizer.validated(headers_of_gradients(self.moved, UNKNOWN_DEVICE), None)
         for index, gradient in enumerate(call.gradients):
             addresses.append(self.state.gradient_address(index, gradient, []))
         for group in self.state.groups:

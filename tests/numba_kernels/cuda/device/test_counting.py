@@ -116,9 +116,9 @@ def test_the_loss_scale_is_that_of_the_reference(growth: int) -> None:
         for _ in range(8):
             is_finite, before = bool(generator.random() < 0.6), counts[layout.CALLS]
             if is_finite:
-                wanted._grow()
+                wanted.grow()
             else:
-                wanted._shrink()
+                wanted.shrink()
             counts.advance(1, is_finite)
             assert (counts.scale, counts[layout.GROWTH_COUNTER]) == (wanted.loss_scale, wanted.growth_counter)
             assert counts[layout.CALLS] - before == int(is_finite)

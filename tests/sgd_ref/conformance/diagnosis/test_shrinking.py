@@ -91,7 +91,7 @@ class AveragesFromZero(SGD):
 class NeverGrows(LossScaleOptimizer):
     """The loss scale only shrinks."""
 
-    def _grow(self) -> None:
+    def grow(self) -> None:
         pass
 
 

@@ -12,9 +12,10 @@ import pytest
 from sgd_ref.arithmetic.formats import FORMATS, Array
 from sgd_ref.arithmetic.rounded import convert, setting
 from sgd_ref.conformance.faithful import FAITHFUL
-from sgd_ref.conformance.faithful.formulas import Formulas, where_finite
+from sgd_ref.conformance.faithful.special_values import where_finite
+from sgd_ref.optimizer import SGD
 
-FORMULAS = {name: v.optimizer for name, v in FAITHFUL.items() if issubclass(v.optimizer, Formulas)}
+FORMULAS = {name: variant.optimizer for name, variant in FAITHFUL.items()}
 OPERANDS = (1.0, -0.5, 0.0, -0.0, math.inf, -math.inf, math.nan)
 
 
@@ -24,7 +25,7 @@ def operands(count: int, dtype: np.dtype[Any]) -> list[Array]:
     return [convert(column, dtype) for column in combinations.T]
 
 
-def results(optimizer: Formulas, dtype: np.dtype[Any]) -> list[Array]:
+def results(optimizer: SGD, dtype: np.dtype[Any]) -> list[Array]:
     """What every formula gives for all combinations of operands."""
 
     def number(value: float) -> Any:
@@ -33,7 +34,7 @@ def results(optimizer: Formulas, dtype: np.dtype[Any]) -> list[Array]:
     rate, momentum = number(0.25), number(0.75)
     first, second = operands(2, dtype)
     w, old, g = operands(3, dtype)
-    new = Formulas().accelerated(old, g, momentum, rate)
+    new = SGD().accelerated(old, g, momentum, rate)
     with np.errstate(all="ignore"):
         return [
             optimizer.unscaled(first, number(3.0)),
@@ -46,7 +47,7 @@ def results(optimizer: Formulas, dtype: np.dtype[Any]) -> list[Array]:
             optimizer.decayed(first, number(0.125), rate),
             optimizer.descended(first, second, rate),
             optimizer.accelerated(first, second, momentum, rate),
-            optimizer.moved(first, second),
+            optimizer.moved(w, old, new, g, momentum, rate),
             optimizer.moved_by_nesterov(w, old, new, g, momentum, rate),
             optimizer.averaged(first, second, momentum),
         ]
@@ -56,7 +57,7 @@ def results(optimizer: Formulas, dtype: np.dtype[Any]) -> list[Array]:
 @pytest.mark.parametrize("dtype", FORMATS, ids=str)
 def test_special_operands_have_the_results_of_the_definition(name: str, dtype: np.dtype[Any]) -> None:
     with np.errstate(all="ignore"):
-        pairs = list(zip(results(Formulas(), dtype), results(FORMULAS[name](), dtype), strict=True))
+        pairs = list(zip(results(SGD(), dtype), results(FORMULAS[name](), dtype), strict=True))
     for expected, observed in pairs:
         assert observed.dtype == dtype
         assert np.array_equal(np.isnan(expected), np.isnan(observed))

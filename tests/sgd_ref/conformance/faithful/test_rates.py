@@ -21,7 +21,7 @@ from sgd_ref.schedules.base import FormulaSchedule
 
 def schedules() -> Iterator[tuple[Case, FormulaSchedule]]:
     for case in conformance.cases():
-        schedule = SGD.from_config(case.config, 0.0 if case.learning_rate_calls else None)._learning_rate
+        schedule = SGD.from_config(case.config, 0.0 if case.learning_rate_calls else None).rate_source
         if isinstance(schedule, FormulaSchedule):
             yield case, schedule
 
@@ -35,7 +35,7 @@ def exact_rate(schedule: FormulaSchedule, step: int) -> float:
     """The formula at the settings as given."""
     given = schedule.get_config().items()
     settings = SimpleNamespace(**{name: Fraction(v) for name, v in given if type(v) in (int, float)})
-    return float(schedule._formula(step, settings, exact))
+    return float(schedule.formula(step, settings, exact))
 
 
 def test_a_schedule_in_double_is_the_formula() -> None:

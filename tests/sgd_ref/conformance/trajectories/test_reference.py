@@ -137,10 +137,10 @@ class Idle(SGD):
 class Stubborn(LossScaleOptimizer):
     """A deviation: its scale never changes."""
 
-    def _grow(self) -> None:
+    def grow(self) -> None:
         pass
 
-    def _shrink(self) -> None:
+    def shrink(self) -> None:
         pass
 
 

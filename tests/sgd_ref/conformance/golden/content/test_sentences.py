@@ -81,7 +81,7 @@ class DtypeOfAllVariables(SGD):
     """Forms the global norm in the dtype that holds all variables, also those without a gradient."""
 
     def clip_by_global_norm(self, gradients: Gradients, clipnorm: float) -> Gradients:
-        wide = promoted([variable.dtype for variable in self._built_state().variables])
+        wide = promoted([variable.dtype for variable in self.built_state().variables])
         widened = [None if gradient is None else convert(gradient, wide) for gradient in gradients]
         return [
             None if clipped is None or gradient is None else convert(clipped, gradient.dtype)
@@ -94,11 +94,11 @@ class DtypeOfAllVariables(SGD):
 class LooksAtRows(SGD):
     """Looks for infinities in the rows of a gradient, before they are added."""
 
-    def _validated(self, gradients: Any, variables: Any) -> Any:
+    def validated(self, gradients: Any, variables: Any) -> Any:
         self._given = gradients
-        return super()._validated(gradients, variables)
+        return super().validated(gradients, variables)
 
-    def _all_finite(self, call: Any, loss_scale: Any) -> bool:
+    def all_finite(self, call: Any, loss_scale: Any) -> bool:
         return all(np.isfinite(gradient.values).all() for gradient in self._given)
 
 
@@ -112,6 +112,7 @@ class ScaleOfFullPrecision(LossScaleOptimizer):
 
 def by_way_of_float32(monkeypatch: pytest.MonkeyPatch) -> Broken:
     monkeypatch.setattr(stages, "setting", setting_by_way_of_float32)
+    monkeypatch.setattr("sgd_ref.base.settings.setting", setting_by_way_of_float32)
     return SGD, LossScaleOptimizer
 
 
@@ -218,8 +219,8 @@ def test_a_setting_that_is_not_rounded_gives_other_rates(class_name: str, name: 
     chosen = vector(class_name, name)
     schedule: Any = deserialize({"class_name": class_name, "config": chosen.config})
     given = Fraction(chosen.config[argument])
-    setattr(schedule._exact, argument, given)
-    setattr(schedule._enclosed, argument, interval.number(given))
+    setattr(schedule.exact_settings, argument, given)
+    setattr(schedule._enclosing_settings, argument, interval.number(given))
     found = np.array([schedule(step) for step in chosen.steps])
     assert (found != expected_rates(chosen)).any()
 
