@@ -1,7 +1,7 @@
 """The operations of the update, each rounded once to the dtype: the only arithmetic that kernels contain.
 
-LLVM fuses a product and a sum only where it is allowed to, and nothing here allows it; `inspection` looks
-into the machine code whether it is so.
+LLVM fuses a product and a sum only where it is allowed to, and nothing here allows it. The tests read the
+machine code and find no fused operation.
 """
 
 from __future__ import annotations
