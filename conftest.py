@@ -15,7 +15,7 @@ if importlib.util.find_spec("numba_cuda") is None:
     # There are no such wheels for this system, and README says that these tests are for Linux.
     collect_ignore_glob += [
         "numba_kernels/cuda/*",
-        "numba_kernels/check/device/*",
+        "numba_kernels/selfcheck/device/*",
         "tests/numba_kernels/cuda/*",
-        "tests/numba_kernels/check/device/*",
+        "tests/numba_kernels/selfcheck/device/*",
     ]

@@ -1,4 +1,4 @@
-"""The machine and the versions that a measurement holds for."""
+"""The machine and the versions for which a measurement holds."""
 
 from __future__ import annotations
 

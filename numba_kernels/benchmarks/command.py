@@ -1,88 +1,64 @@
-"""What ``sgd-ref bench`` does: measure, show the page, and write it if that is asked for."""
+"""``sgd-ref bench``: time the kernels beside other libraries, on CPUs or on a CUDA device."""
 
 from __future__ import annotations
 
-import re
-from dataclasses import replace
+import argparse
+import importlib
+import sys
 from pathlib import Path
 
 from rich.console import Console
 
-from numba_kernels import machine
-from numba_kernels.benchmarks import measurements, page, plans, plots
-from numba_kernels.benchmarks.contest import Workers, contest
-from numba_kernels.benchmarks.first_steps import PROGRAMS, first_steps
-from numba_kernels.benchmarks.measurements import Measurements
-from numba_kernels.benchmarks.plans import Plan
-from sgd_ref.conformance.grading.progress import progress_bar
-
-PAGES = Path(__file__).with_name("results")
-PAGE, RAW = "benchmarks.md", "benchmarks.json"
+from sgd_ref.command.options import AS_EXPECTED, COULD_NOT_RUN, Command, WrongUsage, pattern
 
 
-def plan(is_quick: bool, pattern: re.Pattern[str] | None) -> Plan:
-    """Return what to measure.
-
-    Parameters
-    ----------
-    is_quick : bool
-        A minute's worth, instead of all.
-    pattern : pattern or None
-        Only workloads whose name it matches somewhere, and no first steps.
-
-    Raises
-    ------
-    ValueError
-        If it matches none.
-    """
-    chosen = plans.quick() if is_quick else plans.full()
-    if pattern is None:
-        return chosen
-    races = [race for race in chosen.races if pattern.search(str(race.workload))]
-    if not races:
-        raise ValueError(f"-k must match the name of a workload, got {pattern.pattern!r}")
-    return replace(chosen, races=races, first_steps=0)
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Add the arguments of the subcommand to its parser."""
+    command.add_argument("--quick", action="store_true", help="a minute's worth of it")
+    command.add_argument(
+        "-k",
+        dest="pattern",
+        metavar="PATTERN",
+        type=pattern,
+        help="only workloads whose name, such as 'ResNet-50, momentum, float32', this matches somewhere",
+    )
+    where = command.add_mutually_exclusive_group()
+    where.add_argument("--page", action="store_true", help="write the page of the repository")
+    where.add_argument(
+        "--output", type=Path, metavar="FOLDER", help="write the page, all samples and the plots there"
+    )
+    command.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: %(default)s")
 
 
-def run(chosen: Plan, folder: Path | None, console: Console) -> str:
-    """Measure everything of a plan and return the page.
+def run(options: argparse.Namespace) -> int:
+    """Measure a suite, print the page, and return the exit status."""
+    # A machine without a device need not have numba-cuda.
+    name = "numba_kernels.benchmarks.device" if options.device == "cuda" else "numba_kernels.benchmarks"
+    runner = importlib.import_module(f"{name}.runner")
 
-    Parameters
-    ----------
-    chosen : Plan
-        What to measure.
-    folder : Path or None
-        Where to write the page, the raw samples and the plots; nowhere if None.
-    console : Console
-        Shows the progress, on a terminal.
-
-    Raises
-    ------
-    OSError
-        If the folder cannot be written.
-    """
-    if folder is not None:
-        folder.mkdir(exist_ok=True)
-    found = _measure(chosen, console)
-    if folder is None:
-        return page.render(found)
-    (folder / RAW).write_text(measurements.to_json(found), encoding="utf-8")
-    text = page.render(found, plots.draw(found, folder))
-    (folder / PAGE).write_text(text, encoding="utf-8")
-    return text
+    if options.page and (options.quick or options.pattern is not None):
+        raise WrongUsage("--page must go with the whole benchmark, without --quick and -k")
+    try:
+        suite = runner.chosen_suite(options.quick, options.pattern)
+    except ValueError as problem:
+        raise WrongUsage(str(problem)) from problem
+    reason = runner.why_not() if options.device == "cuda" else None
+    if reason is not None:
+        print(f"sgd-ref: nothing was timed: {reason}", file=sys.stderr)
+        return COULD_NOT_RUN
+    try:
+        print(runner.run(suite, runner.PAGES if options.page else options.output, Console(stderr=True)))
+    except OSError as problem:
+        print(f"sgd-ref: {problem}", file=sys.stderr)
+        return COULD_NOT_RUN
+    return AS_EXPECTED
 
 
-def _measure(chosen: Plan, console: Console) -> Measurements:
-    found = Measurements(machine.description())
-    with Workers() as workers, progress_bar(console) as bar:
-        task = bar.add_task("", total=len(chosen.races) + (len(PROGRAMS) if chosen.first_steps else 0))
-        for race in chosen.races:
-            bar.update(task, description=str(race.workload))
-            result = contest(workers, race.workload, race.peers, chosen.rounds, chosen.seconds)
-            found.races.append((race, result))
-            bar.advance(task)
-        for peer in PROGRAMS if chosen.first_steps else ():
-            bar.update(task, description=f"first step, {peer}")
-            found.first_steps = {**found.first_steps, peer: first_steps(peer, chosen.first_steps)}
-            bar.advance(task)
-    return found
+COMMAND = Command(
+    help="time the kernels beside other libraries and beside the speed of memory",
+    description="Time the kernels beside other libraries and beside the speed of memory, a "
+    "quarter of an hour on an idle machine, and print what was found as a page of Markdown.",
+    epilog="Exit status: 0 measured, 2 wrong usage, 3 no device, or the page could not be written.",
+    add_arguments=add_arguments,
+    run=run,
+)

@@ -31,7 +31,7 @@ class Turns(Protocol):
 
 
 @dataclass
-class Entry:
+class Measurement:
     """What was measured of one peer on one workload.
 
     Attributes
@@ -58,14 +58,14 @@ class Entry:
     def seconds(self) -> float:
         """The median over the rounds of the median of each.
 
-        >>> Entry(threads=1, rounds=[[1.0, 9.0, 2.0], [4.0], [3.0]]).seconds
+        >>> Measurement(threads=1, rounds=[[1.0, 9.0, 2.0], [4.0], [3.0]]).seconds
         3.0
         """
         return statistics.median(statistics.median(samples) for samples in self.rounds)
 
 
-Result = dict[str, Entry]
-"""The entries of one workload, by peer."""
+ByPeer = dict[str, Measurement]
+"""The measurements of one workload, by peer."""
 
 
 class Workers:
@@ -109,7 +109,7 @@ def contest(
     rounds: int,
     seconds: float,
     threads: Sequence[int] = THREADS,
-) -> Result:
+) -> ByPeer:
     """Time peers on a workload, one after the other and again, each with its best number of threads.
 
     Parameters
@@ -129,55 +129,62 @@ def contest(
 
     Returns
     -------
-    dict of str to Entry
+    dict of str to Measurement
     """
-    result = {peer: Entry() for peer in peers}
-    for peer, entry in result.items():
-        _first_round(turns, workload, peer, entry, seconds, threads)
+    result = {peer: Measurement() for peer in peers}
+    for peer, measurement in result.items():
+        _first_round(turns, workload, peer, measurement, seconds, threads)
     for _ in range(rounds - 1):
-        for peer, entry in result.items():
-            if entry.absent:
+        for peer, measurement in result.items():
+            if measurement.absent:
                 continue
-            answer = turns.turn(peer, entry.threads, workload, seconds, memory=False)
+            answer = turns.turn(peer, measurement.threads, workload, seconds, memory=False)
             if "absent" in answer:
-                entry.absent = answer["absent"]
+                measurement.absent = answer["absent"]
             else:
-                entry.rounds.append(answer["samples"])
+                measurement.rounds.append(answer["samples"])
     return result
 
 
 def _first_round(
-    turns: Turns, workload: Workload, peer: str, entry: Entry, seconds: float, threads: Sequence[int]
+    turns: Turns,
+    workload: Workload,
+    peer: str,
+    measurement: Measurement,
+    seconds: float,
+    threads: Sequence[int],
 ) -> None:
     answers = {count: turns.turn(peer, count, workload, seconds, memory=True) for count in threads}
     timed = {count: answer for count, answer in answers.items() if "absent" not in answer}
     if not timed:
-        entry.absent = next(iter(answers.values()))["absent"]
+        measurement.absent = next(iter(answers.values()))["absent"]
         return
-    entry.threads = min(timed, key=lambda count: statistics.median(timed[count]["samples"]))
-    entry.rounds.append(timed[entry.threads]["samples"])
-    entry.growth = timed[entry.threads]["growth"]
-    entry.others = {str(count): timed[count]["samples"] for count in timed if count != entry.threads}
+    measurement.threads = min(timed, key=lambda count: statistics.median(timed[count]["samples"]))
+    measurement.rounds.append(timed[measurement.threads]["samples"])
+    measurement.growth = timed[measurement.threads]["growth"]
+    measurement.others = {
+        str(count): timed[count]["samples"] for count in timed if count != measurement.threads
+    }
 
 
-def ratio(entry: Entry, other: Entry) -> float:
-    """Return how many times as long as another peer one takes: the median over the rounds of both.
+def ratio(measurement: Measurement, other: Measurement) -> float:
+    """Return how many times as long one peer takes as another: the median of the ratios of the rounds.
 
-    >>> slow, fast = Entry(rounds=[[2.0], [8.0], [4.0]]), Entry(rounds=[[1.0], [2.0], [2.0]])
+    >>> slow, fast = Measurement(rounds=[[2.0], [8.0], [4.0]]), Measurement(rounds=[[1.0], [2.0], [2.0]])
     >>> ratio(slow, fast)
     2.0
     """
-    pairs = zip(entry.rounds, other.rounds, strict=False)
+    pairs = zip(measurement.rounds, other.rounds, strict=False)
     return statistics.median(statistics.median(one) / statistics.median(two) for one, two in pairs)
 
 
-def to_json(entry: Entry) -> dict[str, Any]:
-    """Return an entry as an object of JSON, raw samples included."""
-    if entry.absent:
-        return {"absent": entry.absent}
+def to_json(measurement: Measurement) -> dict[str, Any]:
+    """Return a measurement as an object of JSON, raw samples included."""
+    if measurement.absent:
+        return {"absent": measurement.absent}
     return {
-        "threads": entry.threads,
-        "seconds": entry.rounds,
-        "seconds_with_other_threads": entry.others,
-        "peak_growth_bytes": entry.growth,
+        "threads": measurement.threads,
+        "seconds": measurement.rounds,
+        "seconds_with_other_threads": measurement.others,
+        "peak_growth_bytes": measurement.growth,
     }

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from numba_kernels.benchmarks.measurements import Measurements, measured, median
 from numba_kernels.benchmarks.peers import KERNELS, ROOFS
-from numba_kernels.benchmarks.plans import NORM_SIZES, TORCH
+from numba_kernels.benchmarks.suite import NORM_SIZES, TORCH
 from numba_kernels.benchmarks.workload import NORM, Workload, dtype_of
 
 OF_THE_MODEL = 0.01
@@ -36,10 +36,10 @@ class Goal:
     at_most: bool = False
 
     @property
-    def verdict(self) -> str:
+    def status(self) -> str:
         """Whether the goal is reached.
 
-        >>> Goal("twice as fast", 2.0, 1.9).verdict, Goal("under a second", 1.0, 0.9, at_most=True).verdict
+        >>> Goal("twice as fast", 2.0, 1.9).status, Goal("under a second", 1.0, 0.9, at_most=True).status
         ('missed', 'reached')
         """
         if self.value is None:
@@ -80,12 +80,12 @@ def _norms(found: Measurements) -> Iterator[Goal]:
 
 def _memory(found: Measurements) -> Iterator[Goal]:
     for workload, result in found.section("steps"):
-        entry = measured(result, KERNELS)
+        measurement = measured(result, KERNELS)
         size = workload.elements * dtype_of(workload.dtype).itemsize
         # Pages of the interpreter come and go in any step.
         if size < 2**24:
             continue
-        share = None if entry is None or entry.growth is None else entry.growth / size
+        share = None if measurement is None or measurement.growth is None else measurement.growth / size
         yield Goal(
             f"{workload}: memory allocated in a step over that of the model", OF_THE_MODEL, share, True
         )

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from numba_kernels.benchmarks import contest
-from numba_kernels.benchmarks.contest import Entry, Result
+from numba_kernels.benchmarks.contest import ByPeer, Measurement
 from numba_kernels.benchmarks.peers import KERNELS, ROOFS
-from numba_kernels.benchmarks.plans import Race
+from numba_kernels.benchmarks.suite import Race
 from numba_kernels.benchmarks.workload import Workload
 
 FirstSteps = Mapping[str, Mapping[str, Any]]
@@ -26,21 +26,21 @@ class Measurements:
     ----------
     machine : mapping of str to str
         What it holds for.
-    races : list of (Race, Result)
+    races : list of (Race, ByPeer)
         Every workload with what was measured of each peer.
     first_steps : mapping
         Seconds from the start of a process to the end of its first step.
     """
 
     machine: Mapping[str, str]
-    races: list[tuple[Race, Result]] = field(default_factory=list)
+    races: list[tuple[Race, ByPeer]] = field(default_factory=list)
     first_steps: FirstSteps = field(default_factory=dict)
 
-    def result(self, workload: Workload) -> Result:
+    def result(self, workload: Workload) -> ByPeer:
         """Return what was measured on a workload; nothing, if it was not run."""
         return next((result for race, result in self.races if race.workload == workload), {})
 
-    def section(self, name: str) -> list[tuple[Workload, Result]]:
+    def section(self, name: str) -> list[tuple[Workload, ByPeer]]:
         """Return the workloads of a section with their results."""
         return [(race.workload, result) for race, result in self.races if race.section == name]
 
@@ -50,25 +50,25 @@ class Measurements:
         return times_as_long(result, fastest(result, peers))
 
 
-def measured(result: Result, peer: str | None) -> Entry | None:
-    """Return the entry of a peer, if it was measured."""
-    entry = None if peer is None else result.get(peer)
-    return None if entry is None or entry.absent else entry
+def measured(result: ByPeer, peer: str | None) -> Measurement | None:
+    """Return the measurement of a peer, if it was measured."""
+    measurement = None if peer is None else result.get(peer)
+    return None if measurement is None or measurement.absent else measurement
 
 
-def fastest(result: Result, peers: Iterable[str]) -> str | None:
+def fastest(result: ByPeer, peers: Iterable[str]) -> str | None:
     """Return the peer with the shortest median."""
-    candidates = {peer: entry for peer in peers if (entry := measured(result, peer)) is not None}
+    candidates = {peer: measurement for peer in peers if (measurement := measured(result, peer)) is not None}
     return min(candidates, key=lambda peer: candidates[peer].seconds, default=None)
 
 
-def times_as_long(result: Result, peer: str | None) -> float | None:
+def times_as_long(result: ByPeer, peer: str | None) -> float | None:
     """Return how many times as long as the kernels a peer takes; None if one of them was not measured."""
-    entry, kernels = measured(result, peer), measured(result, KERNELS)
-    return None if entry is None or kernels is None else contest.ratio(entry, kernels)
+    measurement, kernels = measured(result, peer), measured(result, KERNELS)
+    return None if measurement is None or kernels is None else contest.ratio(measurement, kernels)
 
 
-def roof(result: Result) -> str | None:
+def roof(result: ByPeer) -> str | None:
     """Return the fastest way to move as many bytes."""
     return fastest(result, ROOFS)
 
@@ -86,7 +86,7 @@ def to_json(measurements: Measurements) -> str:
             {
                 "section": race.section,
                 "workload": race.workload.to_json(),
-                "peers": {peer: contest.to_json(entry) for peer, entry in result.items()},
+                "peers": {peer: contest.to_json(measurement) for peer, measurement in result.items()},
             }
             for race, result in measurements.races
         ],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from numba_kernels.benchmarks.contest import Entry, Result
+from numba_kernels.benchmarks.contest import ByPeer, Measurement
 from numba_kernels.benchmarks.goals import Goal, goals
 from numba_kernels.benchmarks.measurements import Measurements, measured, median, times_as_long
 from numba_kernels.benchmarks.peers import FAMILIES, KERNELS
@@ -94,7 +94,7 @@ def goals_table(goals: Sequence[Goal]) -> str:
             goal.words,
             f"{'at most' if goal.at_most else 'at least'} {goal.bound:g}",
             "" if goal.value is None else f"{goal.value:.3g}",
-            goal.verdict,
+            goal.status,
         )
         for goal in goals
     ]
@@ -116,7 +116,7 @@ def _rows_of_section(found: Measurements, name: str, title: str, words: str) -> 
         yield _matrix(races)
 
 
-def _matrix(races: Sequence[tuple[Workload, Result]]) -> str:
+def _matrix(races: Sequence[tuple[Workload, ByPeer]]) -> str:
     """Return a table of peers by workloads: time, ratio and threads."""
     peers = _in_order({peer for _, result in races for peer in result if measured(result, peer)})
     heading = ("", *(SHORT.get(peer, peer) for peer in peers))
@@ -131,21 +131,21 @@ def _name(workload: Workload) -> str:
     return f"{count} of {size}" + (f", {workload.dtype}" if workload.settings == NORM else "")
 
 
-def _cell(workload: Workload, result: Result, peer: str) -> str:
-    entry = measured(result, peer)
-    if entry is None:
+def _cell(workload: Workload, result: ByPeer, peer: str) -> str:
+    measurement = measured(result, peer)
+    if measurement is None:
         return ""
-    parts = [duration(entry.seconds)]
+    parts = [duration(measurement.seconds)]
     if peer == KERNELS and not workload.has_sparse_gradients:
-        parts.append(f"{workload.bytes_moved / entry.seconds / 1e9:.3g} GB/s")
+        parts.append(f"{workload.bytes_moved / measurement.seconds / 1e9:.3g} GB/s")
     elif peer != KERNELS:
         times = times_as_long(result, peer)
         parts += [] if times is None else [f"x {times:.2f}"]
-    return ", ".join([*parts, _threads(entry)])
+    return ", ".join([*parts, _threads(measurement)])
 
 
-def _threads(entry: Entry) -> str:
-    return "1 thread" if entry.threads == 1 else f"{entry.threads} threads"
+def _threads(measurement: Measurement) -> str:
+    return "1 thread" if measurement.threads == 1 else f"{measurement.threads} threads"
 
 
 def _in_order(peers: set[str]) -> list[str]:
@@ -178,18 +178,18 @@ def _memory(found: Measurements) -> Iterator[str]:
     yield table(("", *(SHORT.get(peer, peer) for peer in peers)), rows)
 
 
-def _growth(result: Result, peer: str) -> str:
-    entry = measured(result, peer)
-    return "" if entry is None or entry.growth is None else f"{entry.growth / 2**20:.1f}"
+def _growth(result: ByPeer, peer: str) -> str:
+    measurement = measured(result, peer)
+    return "" if measurement is None or measurement.growth is None else f"{measurement.growth / 2**20:.1f}"
 
 
 def absent(found: Measurements) -> Iterator[str]:
     """Yield a section of Markdown with what was not measured and why; nothing, if all was."""
     reasons: dict[tuple[str, str], list[str]] = {}
     for race, result in found.races:
-        for peer, entry in result.items():
-            if entry.absent:
-                reasons.setdefault((peer, entry.absent), []).append(str(race.workload))
+        for peer, measurement in result.items():
+            if measurement.absent:
+                reasons.setdefault((peer, measurement.absent), []).append(str(race.workload))
     for peer, steps in found.first_steps.items():
         if "absent" in steps:
             reasons.setdefault((peer, steps["absent"]), []).append("the first step")

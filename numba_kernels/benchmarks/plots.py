@@ -30,9 +30,9 @@ def draw(found: Measurements, folder: Path) -> list[str]:
         axes = figure.subplots()
         for peer in FAMILIES:
             points = [
-                (int(workload.model.split(" x ")[1 if section == "size" else 0]), entry.seconds * 1e6)
+                (int(workload.model.split(" x ")[1 if section == "size" else 0]), measurement.seconds * 1e6)
                 for workload, result in races
-                if (entry := measured(result, peer)) is not None
+                if (measurement := measured(result, peer)) is not None
             ]
             if points:
                 axes.loglog(*zip(*points, strict=True), marker="o", label=peer)

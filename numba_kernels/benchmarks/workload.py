@@ -1,4 +1,4 @@
-"""A workload: what one step of an optimizer is asked to do, and the arrays that it does it to."""
+"""A workload: the settings of one step of an optimizer, and the arrays that it updates."""
 
 from __future__ import annotations
 

@@ -1,9 +1,4 @@
-"""Memory as a kernel sees it: arrays at addresses, the headers of NumPy's arrays, the mode of rounding.
-
-A whole model goes to a kernel as one table of addresses. The other ways to pass many arrays cost more:
-a tuple of them is compiled anew for every number of arrays, and a list of 100 costs 1350 microseconds a
-call where the table costs 3.
-"""
+"""The floating-point mode of a thread that runs a kernel: rounding, and flushing of subnormals."""
 
 from __future__ import annotations
 

@@ -26,12 +26,12 @@ from numba_kernels.shared.inlining import inlined
 from numba_kernels.shared.slots import (
     ACCUMULATOR,
     AVERAGE,
-    ELSEWHERE,
     EMA_COMPLEMENT,
     EMA_MOMENTUM,
     FIRST_AVERAGE,
     GRADIENT,
     HIGHEST,
+    INDIRECT,
     LEARNING_RATE,
     LOSS_SCALE,
     MISSING,
@@ -73,7 +73,7 @@ def update_kernel(dtype: np.dtype[Any], variant: Variant, in_hardware: bool | No
         for index in range(first, last):
             row, start, count = chunks[index, 0], chunks[index, 1], chunks[index, 2]
             address = table[row, GRADIENT]
-            if address == ELSEWHERE:
+            if address == INDIRECT:
                 continue
             offset = start * itemsize
             w = array_at(table[row, VARIABLE] + offset, count)
@@ -123,7 +123,7 @@ def accumulation_kernel(dtype: np.dtype[Any], in_hardware: bool | None = None) -
         for index in range(first, last):
             row, start, count = chunks[index, 0], chunks[index, 1], chunks[index, 2]
             address = table[row, GRADIENT]
-            if address not in (MISSING, ELSEWHERE):
+            if address not in (MISSING, INDIRECT):
                 offset = start * itemsize
                 accumulate(
                     array_at(address + offset, count),

@@ -62,7 +62,7 @@ class Measurement:
             tasks[0]()
         else:
             run_uninterrupted(tasks, threads)
-        for row in group.elsewhere:
+        for row in group.indirect_rows:
             self._measure(row, kernel)
 
     @property
@@ -89,7 +89,7 @@ class Measurement:
         limbs = np.zeros(LIMBS + 2, np.int64)
         kernel = exact_kernel(group.dtype, self._gradient)
         kernel(group.table, group.chunks, *self._range(row), group.constants.values, limbs)
-        for place in group.elsewhere:
+        for place in group.indirect_rows:
             if row in (None, place):
                 for table, chunks in self._tables(place):
                     kernel(table, chunks, 0, len(chunks), group.constants.values, limbs)

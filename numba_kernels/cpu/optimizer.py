@@ -237,7 +237,7 @@ class SGD(BaseSGD):
     def _set_factors(
         self, plan: Plan, call: Call, loss_scale: float | np.float32 | None
     ) -> np.float64 | None:
-        """Write by what each gradient is clipped; return the factor if kernels do not have its dtype."""
+        """Write the clipping factors; return the factor if the kernels do not compute in its dtype."""
         settings = self.settings
         if settings.clipnorm is not None:
             measurements = self._measurements(plan, call, loss_scale)

@@ -1,4 +1,4 @@
-"""Arrays that kernels cannot read where they are, copied piece by piece.
+"""Arrays that kernels cannot read at their address, copied piece by piece.
 
 Views with gaps, gradients of a narrower dtype and sparse gradients are brought into a form that kernels
 read, a chunk at a time, so that a step never needs memory of the size of a variable.
@@ -56,7 +56,7 @@ class Piece:
         return table
 
     def write_back(self) -> None:
-        """Copy what was changed to where it belongs."""
+        """Copy the changed elements back into the arrays of the variable."""
         for column, array in self._originals.items():
             if not is_one_piece(array):
                 array.flat[self._range] = self.arrays[column]

@@ -1,4 +1,9 @@
-"""What the kernels are given: tables of addresses and chunks, made once for all variables of an optimizer."""
+"""The plan of an optimizer: tables of addresses and chunks for the kernels, made once for all variables.
+
+A whole model goes to a kernel as one table of addresses. The other ways to pass many arrays cost more:
+a tuple of them is compiled anew for every number of arrays, and a list of 100 costs 1350 microseconds a
+call where the table costs 3.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +13,17 @@ from typing import Any
 import numpy as np
 
 from numba_kernels.cpu.alignment import elements_before_line
-from numba_kernels.cpu.quick_look import Forms, are_same_objects
+from numba_kernels.cpu.quick_look import ArraySpecs, are_same_objects
 from numba_kernels.cpu.sums import LONGEST_CHUNK
 from numba_kernels.cpu.threads import shares
 from numba_kernels.shared.constants import Constants
-from numba_kernels.shared.memory import stretches
+from numba_kernels.shared.regions import regions
 from numba_kernels.shared.slots import (
     ACCUMULATOR,
     AVERAGE,
     COLUMNS,
-    ELSEWHERE,
     GRADIENT,
+    INDIRECT,
     MISSING,
     VARIABLE,
     VELOCITY,
@@ -55,11 +60,12 @@ class Group:
     chunks_of_row : ndarray of int64, shape (n + 1,)
         The first chunk of each row.
     decays : ndarray of bool, shape (n,)
-        Whose weights decay.
+        Whether the variable of each row decays.
     factors : ndarray of float64, shape (n, 2)
-        What each gradient is multiplied with and divided by when it is clipped.
-    elsewhere : list of int
-        The rows whose gradient, or other array, is not one piece of memory in the dtype of the group.
+        The factor and the divisor by which each gradient is clipped.
+    indirect_rows : list of int
+        The rows that the kernels skip: an array of theirs is not contiguous, or the gradient is sparse or of
+        a narrower dtype. `numba_kernels.cpu.indirect` updates them.
     has_gradients : bool
         Whether one of the variables has a gradient in this call.
     """
@@ -82,7 +88,7 @@ class Group:
         for row, arrays in enumerate(self.arrays):
             for column, array in arrays.items():
                 self.table[row, column] = array.ctypes.data
-        self.elsewhere: list[int] = []
+        self.indirect_rows: list[int] = []
         self.has_gradients = False
         sizes = [arrays[VARIABLE].size for arrays in self.arrays]
         self.chunks = chunks_of(sizes, [_head(arrays[VARIABLE]) for arrays in self.arrays])
@@ -113,12 +119,12 @@ class Group:
         self.table[:, GRADIENT] = (
             addresses if len(addresses) == len(self.table) else addresses[self.positions]
         )
-        self.elsewhere = []
+        self.indirect_rows = []
         self.has_gradients = True
 
     def set_gradients(self, gradients: Sequence[Any]) -> None:
-        """Write the addresses of the gradients of a call; what has none is updated elsewhere."""
-        self.elsewhere = []
+        """Write the addresses of the gradients of a call, and collect the indirect rows."""
+        self.indirect_rows = []
         self.has_gradients = any(gradients[position] is not None for position in self.positions)
         for row, position in enumerate(self.positions):
             gradient = gradients[position]
@@ -127,8 +133,8 @@ class Group:
             elif row in self.scattered or not (
                 isinstance(gradient, np.ndarray) and gradient.dtype == self.dtype and is_one_piece(gradient)
             ):
-                self.table[row, GRADIENT] = ELSEWHERE
-                self.elsewhere.append(row)
+                self.table[row, GRADIENT] = INDIRECT
+                self.indirect_rows.append(row)
             else:
                 self.table[row, GRADIENT] = gradient.ctypes.data
 
@@ -141,7 +147,7 @@ class Plan:
     settings : Settings
         Checked.
     state : State
-        Whose arrays the plan has the addresses of.
+        The plan has the addresses of its arrays.
 
     Attributes
     ----------
@@ -162,11 +168,11 @@ class Plan:
         ]
         self._arrays = [array for _, array in state.named_arrays()]
         self._variables = np.array([id(variable) for variable in state.variables], np.int64)
-        self._gradient_forms = Forms(state.variables, same_memory=False)
+        self._gradient_specs = ArraySpecs(state.variables, same_memory=False)
         self._addresses = np.zeros(len(state.variables), np.int64)
-        self._state_forms = Forms(self._arrays, same_memory=True)
+        self._state_specs = ArraySpecs(self._arrays, same_memory=True)
         self._state_addresses = np.zeros(len(self._arrays), np.int64)
-        self._occupied = stretches(self._arrays)
+        self._occupied = regions(self._arrays)
         self._nothing = np.zeros(0, np.int64)
         self._loaded: Any = None
         self._dtype_of_all = promoted(dtypes)
@@ -175,7 +181,7 @@ class Plan:
         self.dtypes_of_norm = list(dict.fromkeys(promoted([a, b]) for a in dtypes for b in dtypes))
 
     def accepts(self, gradients: list[Any], variables: Any) -> bool:
-        """Whether nothing has to be looked at more closely; the addresses of the gradients are then set.
+        """Whether the quick look accepts a call; if so, set the addresses of the gradients.
 
         Parameters
         ----------
@@ -194,9 +200,9 @@ class Plan:
             and are_same_objects(list(variables), self._variables)
         ):
             return False
-        if not self._state_forms.fit(self._arrays, self._nothing, self._state_addresses):
+        if not self._state_specs.fit(self._arrays, self._nothing, self._state_addresses):
             return False
-        if not self._gradient_forms.fit(gradients, self._occupied, self._addresses):
+        if not self._gradient_specs.fit(gradients, self._occupied, self._addresses):
             return False
         for group in self.groups:
             group.set_addresses(self._addresses)
@@ -205,7 +211,7 @@ class Plan:
         return True
 
     def is_current(self, gradients: Sequence[Any]) -> bool:
-        """Whether every array of the state lies where it lay, as was found out if the gradients are set."""
+        """Whether every array of the state still lies at its address; known already after `accepts`."""
         return self._loaded is gradients or all(group.is_current() for group in self.groups)
 
     def load(self, gradients: Sequence[Any]) -> None:

@@ -18,7 +18,7 @@ from numba_kernels.cpu.storage import storage
 from numba_kernels.shared.element import ACCUMULATED, PLAIN, gradient_transformation
 from numba_kernels.shared.exact_sums import LIMBS
 from numba_kernels.shared.inlining import inlined, reordered
-from numba_kernels.shared.slots import ACCUMULATOR, ELSEWHERE, GRADIENT, LOSS_SCALE, MISSING, STEPS
+from numba_kernels.shared.slots import ACCUMULATOR, GRADIENT, INDIRECT, LOSS_SCALE, MISSING, STEPS
 from sgd_ref.arithmetic.formats import FLOAT64
 
 BLOCK = 256
@@ -77,7 +77,7 @@ def sum_kernel(dtype: np.dtype[Any], gradient: int, compensated: bool, /) -> Any
         for index in range(first, last):
             row, start, count = chunks[index, 0], chunks[index, 1], chunks[index, 2]
             address = table[row, GRADIENT]
-            if address in (MISSING, ELSEWHERE):
+            if address in (MISSING, INDIRECT):
                 results[index, HIGH] = results[index, LOW] = results[index, FINITENESS] = 0.0
                 continue
             offset = start * itemsize
@@ -198,7 +198,7 @@ def exact_kernel(dtype: np.dtype[Any], gradient: int) -> Any:
         for index in range(first, last):
             row, start, count = chunks[index, 0], chunks[index, 1], chunks[index, 2]
             address = table[row, GRADIENT]
-            if address in (MISSING, ELSEWHERE):
+            if address in (MISSING, INDIRECT):
                 continue
             offset = start * itemsize
             g = array_at(address + offset, count)

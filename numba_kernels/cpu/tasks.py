@@ -8,14 +8,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from numba_kernels.cpu.plan import Group
-from numba_kernels.cpu.threads import Task
-from numba_kernels.cpu.uncontiguous import (
+from numba_kernels.cpu.indirect import (
     touches_its_rows_only,
     update_of_touched,
     update_row,
     update_row_widely,
 )
+from numba_kernels.cpu.plan import Group
+from numba_kernels.cpu.threads import Task
 from numba_kernels.shared.element import Variant
 
 
@@ -66,16 +66,16 @@ class Work:
         group, kernel = self.group, self._accumulate
         in_python: list[Task] = [
             partial(update_row, group, row, gradients[group.positions[row]], kernel)
-            for row in group.elsewhere
+            for row in group.indirect_rows
         ]
         return Tasks(self._accumulations, in_python)
 
     def updating(self, gradients: Sequence[Any]) -> Tasks:
         """Return the tasks of a call that updates."""
         group, kernel = self.group, self._update
-        has_others = len(group.elsewhere) < len(group.table)
+        has_others = len(group.indirect_rows) < len(group.table)
         tasks = Tasks(list(self._updates) if has_others else [], [])
-        for row in group.elsewhere:
+        for row in group.indirect_rows:
             gradient = gradients[group.positions[row]]
             if row not in group.scattered and touches_its_rows_only(group, row, gradient, self._variant):
                 tasks.compiled.append(update_of_touched(group, row, gradient, kernel))

@@ -3,11 +3,12 @@
 ``math.fsum`` adds without an error, from a list: for 2,000 small gradients that takes 140 microseconds, as
 long as everything else of a step; this takes 3.
 
-Each addition is Knuth's, which gives what was lost, too, without an error (The Art of Computer Programming
-2, 4.2.2); and what was lost is added up. For n numbers of one sign, that sum has an error of (n * UNIT)**2
-of the total (T. Ogita, S. M. Rump, S. Oishi, "Accurate sum and dot product", SIAM Journal on Scientific
-Computing 26, 2005, proposition 4.5). A plain addition would be off by n * UNIT, and no bound on it would hold
-for every model. Here n is taken to be less than 2**25: so many chunks have tables of gigabytes.
+Each addition is Knuth's, which also gives the rounding error of the sum, exactly (The Art of Computer
+Programming 2, 4.2.2). These errors are added up, and their sum is added to the total. For n numbers of one
+sign, the result is exact to (n * UNIT)**2 of the total (T. Ogita, S. M. Rump, S. Oishi, "Accurate sum and dot
+product", SIAM Journal on Scientific Computing 26, 2005, proposition 4.5). A plain addition would be off by
+n * UNIT, and no bound on it would hold for every model. Here n is taken to be less than 2**25: so many chunks
+have tables of gigabytes.
 """
 
 from __future__ import annotations
@@ -25,14 +26,16 @@ from numba_kernels.shared.inlining import inlined
 from sgd_ref.arithmetic.formats import Array
 
 ERROR_OF_TOTAL = 2 * UNIT
-"""Relative: one rounding when the total is written, and less than a half for what the lost lost.
+"""Relative: one unit for the rounding of the total, and less than half a unit for the rounding errors made
+when the error terms are added up.
 
 ``ERROR_OF_PLAIN_SUM`` has room for it: of its 296 units, 255 are for a block, 15 for a group of blocks and 15
 for a chunk."""
 
 ERROR_OF_WIDE_TOTAL = 4 * UNIT * 2.0**-24
-"""Relative: what is added to the first number of a total, the lost and the low parts of chunks, is less than
-2**-23 of it. One rounding of that is two of these units, and less than two are what the lost of it lost.
+"""Relative: the second number of a total is the sum of the error terms and of the low parts of the chunks. It
+is less than 2**-23 of the first number. To round it once costs two of these units, and the rounding errors
+in the error terms' own error terms cost less than two.
 
 ``ERROR_OF_COMPENSATED_SUM`` has room for it: its factors of two are to spare."""
 
@@ -76,7 +79,7 @@ def wide_totals(results: Array, bounds: Array) -> Array:
 
 @inlined
 def _added(first: float, second: float) -> Any:
-    """Return the sum, and what it lost."""
+    """Return the rounded sum, and its rounding error."""
     total = first + second
     grown = total - first
     return total, (first - (total - grown)) + (second - grown)
@@ -94,7 +97,7 @@ def totals_kernel() -> Any:
             for index in range(bounds[row], bounds[row + 1]):
                 total, lost = _added(total, results[index, HIGH])
                 low += lost
-            # What an infinity has lost is NaN.
+            # The error term of an infinity is NaN.
             sums[row, 0] = total + low if math.isfinite(total) else total
         leave_default_mode(mode)
 

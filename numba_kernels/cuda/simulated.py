@@ -1,4 +1,4 @@
-"""Device memory in the simulator: the host's, where every access is checked to lie in memory that was given.
+"""Device memory in the simulator: memory of the host, in which every access is checked.
 
 The simulator of Numba checks indices into arrays. These kernels take addresses, so the check is here.
 """
@@ -18,9 +18,9 @@ _starts: list[int] = []
 _ends: list[int] = []
 
 
-def allow(stretches: Iterable[tuple[int, int]]) -> None:
-    """Let kernels touch these stretches of memory, address and number of bytes, and no others."""
-    ordered = sorted((start, start + size) for start, size in stretches if size)
+def allow(regions: Iterable[tuple[int, int]]) -> None:
+    """Let kernels touch only these regions of memory, each given as its address and number of bytes."""
+    ordered = sorted((start, start + size) for start, size in regions if size)
     _starts[:] = [start for start, _ in ordered]
     _ends[:] = [end for _, end in ordered]
 

@@ -13,11 +13,11 @@ from rich.progress import Progress
 from rich.table import Table
 
 from numba_kernels import machine
-from numba_kernels.selfcheck import schedule
-from numba_kernels.selfcheck.device.why_not import is_simulated, why_no_device
+from numba_kernels.selfcheck import runner
+from numba_kernels.selfcheck.device.availability import is_simulated, why_no_device
 from numba_kernels.selfcheck.extent import SEED, STANDARD, Extent, usable_processors
 from numba_kernels.selfcheck.result import Result
-from numba_kernels.selfcheck.schedule import Findings
+from numba_kernels.selfcheck.runner import Outcome
 from numba_kernels.selfcheck.threads_check import COUNTS
 from numba_kernels.shared.half import converts_half_in_hardware
 from sgd_ref.command.options import (
@@ -74,7 +74,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Check what was asked for, print what was found, and return the exit status."""
+    """Run the checks, print their results, and return the exit status."""
     console = command_console()
     extent = _extent(options)
     if options.device == "cuda":
@@ -84,26 +84,26 @@ def run(options: argparse.Namespace) -> int:
             return COULD_NOT_RUN
         described, run_checks = _on_device(extent)
     else:
-        described, run_checks = description(extent), schedule.run
+        described, run_checks = description(extent), runner.run
     for line in described:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     with _progress() as advance:
-        findings = run_checks(extent, advance)
-    if not findings.not_run and not any(result.cases or result.skipped for result in findings.results):
+        outcome = run_checks(extent, advance)
+    if not outcome.not_run and not any(result.cases or result.skipped for result in outcome.results):
         print(f"sgd-ref: -k must match the id of a case, got {options.pattern.pattern!r}", file=sys.stderr)
         return WRONG_USAGE
-    for line in _details(findings):
+    for line in _details(outcome):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
-    console.print(table(findings.results))
-    last = verdict(findings)
+    console.print(table(outcome.results))
+    last = last_line(outcome)
     if options.device == "cuda" and is_simulated():
         last = f"in the simulator, {last}"
     console.print(last, markup=False, highlight=False, soft_wrap=True)
-    return status(findings)
+    return status(outcome)
 
 
 def description(extent: Extent) -> list[str]:
-    """Return what the results hold for: machine, compiler, versions, and what is run."""
+    """Return the machine, the compiler and the versions for which the results hold, and the tier and seed."""
     machine_and_versions = machine.description()
     features = binding.get_host_cpu_features()
     vectors = " ".join(name for name in VECTORS if features.get(name))
@@ -118,7 +118,7 @@ def description(extent: Extent) -> list[str]:
 
 
 def table(results: Sequence[Result]) -> Table:
-    """Return what was found as a table, a row for each check."""
+    """Return the results as a table, a row for each check."""
     rows = Table(title=None)
     rows.add_column("check")
     for name in ("cases", "values compared", "differing", "skipped", "seconds"):
@@ -129,33 +129,33 @@ def table(results: Sequence[Result]) -> Table:
     return rows
 
 
-def verdict(findings: Findings) -> str:
+def last_line(outcome: Outcome) -> str:
     """Return the last line.
 
-    >>> verdict(Findings([Result("sizes", cases=3, compared=12, skipped=1)], []))
+    >>> last_line(Outcome([Result("sizes", cases=3, compared=12, skipped=1)], []))
     'the same bits: 0 of 12 values differ in 3 cases, 1 case skipped'
     """
-    results = findings.results
+    results = outcome.results
     cases, compared = sum(result.cases for result in results), sum(result.compared for result in results)
     differing, skipped = sum(r.differing for r in results), sum(r.skipped for r in results)
     start = "DIFFERENT BITS" if differing else "the same bits"
-    if findings.not_run:
-        start = f"{start if differing else 'NOT ALL WAS RUN'}, {_counted(len(findings.not_run), 'failure')}"
+    if outcome.not_run:
+        start = f"{start if differing else 'NOT ALL WAS RUN'}, {_counted(len(outcome.not_run), 'failure')}"
     return (
         f"{start}: {differing:,} of {compared:,} values differ in {_counted(cases, 'case')}, "
         f"{_counted(skipped, 'case')} skipped"
     )
 
 
-def status(findings: Findings) -> int:
+def status(outcome: Outcome) -> int:
     """Return the exit status.
 
-    >>> status(Findings([Result("sizes", cases=1, differing=1)], []))
+    >>> status(Outcome([Result("sizes", cases=1, differing=1)], []))
     1
     """
-    if any(result.differing for result in findings.results):
+    if any(result.differing for result in outcome.results):
         return DIVERGES
-    return COULD_NOT_RUN if findings.not_run else AS_EXPECTED
+    return COULD_NOT_RUN if outcome.not_run else AS_EXPECTED
 
 
 def _extent(options: argparse.Namespace) -> Extent:
@@ -165,22 +165,22 @@ def _extent(options: argparse.Namespace) -> Extent:
     return Extent(options.tier or STANDARD, seed, options.pattern, options.processes or most, options.device)
 
 
-def _on_device(extent: Extent) -> tuple[list[str], Callable[[Extent, schedule.Advance], Findings]]:
-    """Return what the results hold for, and what finds them."""
+def _on_device(extent: Extent) -> tuple[list[str], Callable[[Extent, runner.Advance], Outcome]]:
+    """Return the description of the machine, and the function that runs the checks."""
     # They need numba-cuda, which not everybody has.
     from numba_kernels.selfcheck.device import describing  # noqa: PLC0415
-    from numba_kernels.selfcheck.device import schedule as schedule_on_device  # noqa: PLC0415
+    from numba_kernels.selfcheck.device import runner as device_runner  # noqa: PLC0415
 
-    return describing.description(extent), schedule_on_device.run
+    return describing.description(extent), device_runner.run
 
 
-def _details(findings: Findings) -> Iterator[str]:
-    for result in findings.results:
+def _details(outcome: Outcome) -> Iterator[str]:
+    for result in outcome.results:
         for text in result.differences:
-            yield f"DIVERGES: {text}"
-    for reason in findings.not_run:
+            yield f"DIFFERS: {text}"
+    for reason in outcome.not_run:
         yield f"NOT RUN: {reason}"
-    for result in findings.results:
+    for result in outcome.results:
         for reason, count in result.reasons.items():
             yield f"SKIPPED: {_counted(count, 'case')} of {result.name}: {reason}"
 
@@ -190,7 +190,7 @@ def _counted(count: int, noun: str) -> str:
 
 
 @contextmanager
-def _progress() -> Iterator[schedule.Advance]:
+def _progress() -> Iterator[runner.Advance]:
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("", total=None)

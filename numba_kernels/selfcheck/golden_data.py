@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 import numba_kernels
+from numba_kernels.selfcheck.comparison import by_kernels, compare_cases, timed
 from numba_kernels.selfcheck.extent import Extent
-from numba_kernels.selfcheck.judging import by_kernels, judge, timed
 from numba_kernels.selfcheck.result import Result
 from numba_kernels.shared.constants import Constants
 from sgd_ref.conformance import published
@@ -44,7 +44,7 @@ def check(extent: Extent, optimizer_class: Any = numba_kernels.SGD) -> Result:
             case = replace(entry.case, id=f"{START}/{entry.case.id}")
             cases.append(case)
             expected[case.id] = entry.expected
-        judge(result, cases, extent, by_kernels(optimizer_class), lambda case: expected[case.id])
+        compare_cases(result, cases, extent, by_kernels(optimizer_class), lambda case: expected[case.id])
     return result
 
 

@@ -23,7 +23,7 @@ LEAST = Variant(NO_MOMENTUM, PLAIN, averages=False)
 
 
 def settings_for(variant: Variant, **others: Any) -> dict[str, Any]:
-    """Return the config of an optimizer that works by this kernel, with all on that does not change it.
+    """Return the config of an optimizer that uses this kernel, with every feature on that keeps the kernel.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Norms that are hard to round: near ties, huge and tiny numbers, and everything by the exact way."""
+"""Norms that are hard to round: near ties, huge and tiny numbers, and all norms computed exactly."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ import numba_kernels
 from numba_kernels.cpu import rounding
 from numba_kernels.cpu.norm import Measurement, norm
 from numba_kernels.cpu.plan import CHUNK, Plan
+from numba_kernels.selfcheck.comparison import by_kernels, compare_cases, timed
 from numba_kernels.selfcheck.extent import QUICK, Extent
 from numba_kernels.selfcheck.guard import only_kernels
-from numba_kernels.selfcheck.judging import by_kernels, judge, timed
 from numba_kernels.selfcheck.making import dense_case, numbers, random_numbers
 from numba_kernels.selfcheck.result import Result
 from numba_kernels.shared.element import PLAIN
@@ -54,7 +54,7 @@ def check(extent: Extent, optimizer_class: Any = numba_kernels.SGD, norm_of: Nor
         with nothing_decided():
             exact = (q._replace(identifier=f"{q.identifier}{EXACTLY}") for q in questions(extent))
             _ask(result, extent, exact, norm_of or norm_by_kernels)
-            judge(result, _clipped(extent), extent, by_kernels(optimizer_class))
+            compare_cases(result, _clipped(extent), extent, by_kernels(optimizer_class))
     return result
 
 
@@ -183,7 +183,7 @@ def _ask(result: Result, extent: Extent, asked: Iterator[Question], norm_of: Nor
 
 
 def _check_rows(result: Result, extent: Extent) -> None:
-    """Ask for the norm of each of many gradients, as where each is clipped by its own."""
+    """Compute the norms of many gradients at once, as `clipnorm` does."""
     for dtype in FORMATS:
         identifier = f"{NAME}/{dtype.name}/of-each"
         if not extent.wants(identifier):

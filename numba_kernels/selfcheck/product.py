@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 import numba_kernels
+from numba_kernels.selfcheck.comparison import by_kernels, compare_cases, timed
 from numba_kernels.selfcheck.extent import FULL, QUICK, Extent
-from numba_kernels.selfcheck.judging import by_kernels, judge, timed
 from numba_kernels.selfcheck.result import Result
 from numba_kernels.shared.element import ACCUMULATED, CLASSIC, DIVIDED, NESTEROV, NO_MOMENTUM, PLAIN, Variant
 from sgd_ref.arithmetic.formats import BY_NAME
@@ -65,7 +65,7 @@ def check_share(share: Share, extent: Extent, optimizer_class: Any = numba_kerne
     with timed(result):
         cases = (make_case(dict(zip(AXES, values, strict=True))) for values in share)
         named = (replace(case, id=f"{NAME}/{case.id}") for case in cases)
-        judge(result, named, extent, by_kernels(optimizer_class))
+        compare_cases(result, named, extent, by_kernels(optimizer_class))
     return result
 
 
@@ -91,7 +91,7 @@ def dtypes(features: Features) -> set[np.dtype[Any]]:
 
 
 def variant(features: Features) -> Variant:
-    """Return the kernel that updates in a combination."""
+    """Return the variant of the update kernel in a combination."""
     gradient = PLAIN
     if features["accumulation"] != "none":
         gradient = ACCUMULATED

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 SHOWN = 5
-"""Differences of one check that are told in full."""
+"""The number of differences of one check that are printed in full."""
 
 
 @dataclass
@@ -59,7 +59,7 @@ class Result:
         self.reasons[reason] += cases
 
     def include(self, other: Result) -> None:
-        """Add what another part of the same check found."""
+        """Add the result of another part of the same check."""
         self.cases += other.cases
         self.compared += other.compared
         self.differing += other.differing

@@ -12,8 +12,8 @@ import numpy as np
 import numba_kernels
 from numba_kernels.cpu.plan import CHUNK, FEWEST_TO_ALIGN
 from numba_kernels.selfcheck import layouts
+from numba_kernels.selfcheck.comparison import Run, by_kernels, compare_cases, timed
 from numba_kernels.selfcheck.extent import QUICK, Extent
-from numba_kernels.selfcheck.judging import Run, by_kernels, judge, timed
 from numba_kernels.selfcheck.layouts import LAYOUTS, Layout
 from numba_kernels.selfcheck.making import dense_case, random_numbers
 from numba_kernels.selfcheck.result import Result
@@ -54,8 +54,8 @@ def check(extent: Extent, optimizer_class: Any = numba_kernels.SGD) -> Result:
     result = Result(NAME)
     with timed(result):
         for placement in _placements(extent):
-            judge(result, [placement.case], extent, _placed(placement, optimizer_class))
-        judge(result, _same_everywhere(extent), extent, by_kernels(optimizer_class), _one_for_all)
+            compare_cases(result, [placement.case], extent, _placed(placement, optimizer_class))
+        compare_cases(result, _same_everywhere(extent), extent, by_kernels(optimizer_class), _one_for_all)
     return result
 
 

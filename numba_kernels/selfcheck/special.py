@@ -16,8 +16,8 @@ import numba_kernels
 from numba_kernels.cpu import kernels as elementwise
 from numba_kernels.cpu import optimizer
 from numba_kernels.cpu.storage import storage
+from numba_kernels.selfcheck.comparison import by_kernels, compare_cases, timed
 from numba_kernels.selfcheck.extent import QUICK, Extent
-from numba_kernels.selfcheck.judging import by_kernels, judge, timed
 from numba_kernels.selfcheck.making import STEPS, calls_for, case_of, numbers, random_numbers, settings_for
 from numba_kernels.selfcheck.result import Result
 from numba_kernels.shared.element import ACCUMULATED, NO_MOMENTUM, Variant
@@ -36,11 +36,11 @@ def check(extent: Extent, optimizer_class: Any = numba_kernels.SGD) -> Result:
     result = Result(NAME)
     with timed(result):
         kernels = by_kernels(optimizer_class)
-        judge(result, _every_role(extent), extent, kernels)
-        judge(result, _all_halves(extent, HALF_FORMATS), extent, kernels)
+        compare_cases(result, _every_role(extent), extent, kernels)
+        compare_cases(result, _all_halves(extent, HALF_FORMATS), extent, kernels)
         _check_conversions(result, extent)
         with _conversions_by_bits():
-            judge(result, _all_halves(extent, [FLOAT16], "-by-bits"), extent, kernels)
+            compare_cases(result, _all_halves(extent, [FLOAT16], "-by-bits"), extent, kernels)
     return result
 
 

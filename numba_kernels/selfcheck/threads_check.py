@@ -12,8 +12,8 @@ import numpy as np
 import numba_kernels
 from numba_kernels.cpu import plan
 from numba_kernels.cpu.plan import CHUNK
+from numba_kernels.selfcheck.comparison import by_kernels, compare_cases, timed
 from numba_kernels.selfcheck.extent import QUICK, Extent
-from numba_kernels.selfcheck.judging import by_kernels, judge, timed
 from numba_kernels.selfcheck.making import dense_case, random_numbers
 from numba_kernels.selfcheck.result import Result
 from numba_kernels.shared.element import PLAIN
@@ -37,8 +37,8 @@ def check(extent: Extent, optimizer_class: Any = numba_kernels.SGD) -> Result:
     with timed(result), mock.patch.object(plan, "FEWEST_FOR_A_THREAD", FEWEST_FOR_A_THREAD):
         for threads in COUNTS:
             kernels = by_kernels(with_threads(optimizer_class, threads))
-            judge(result, _cases(extent, f"{threads}"), extent, kernels)
-            judge(result, _cases(extent, f"{threads}-at-once"), extent, _twice_at_once(kernels))
+            compare_cases(result, _cases(extent, f"{threads}"), extent, kernels)
+            compare_cases(result, _cases(extent, f"{threads}-at-once"), extent, _twice_at_once(kernels))
     return result
 
 

@@ -124,7 +124,7 @@ def element_update(operations: Operations, variant: Variant, clipped: Any, has_d
     """Return the function of kernels that takes one element through all stages of an update.
 
     It takes the numbers of the element and those of the call, and returns the variable, the velocity and the
-    average; what the variant has not may be any number.
+    average; numbers that the variant does not use may be anything.
     """
     has_average = variant.averages
     transformed = gradient_transformation(operations, variant.gradient)

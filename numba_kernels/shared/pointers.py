@@ -1,4 +1,4 @@
-"""Memory at an address, as the arrays and integers of kernels."""
+"""Memory at an address, read in kernels as arrays and integers."""
 
 from __future__ import annotations
 

@@ -8,8 +8,8 @@ VARIABLE, GRADIENT, VELOCITY, AVERAGE, ACCUMULATOR = range(5)
 COLUMNS = 5
 
 
-MISSING, ELSEWHERE = 0, -1
-"""In place of the address of a gradient: there is none, or the variable is updated by another call."""
+MISSING, INDIRECT = 0, -1
+"""In place of the address of a gradient: there is none, or the row is indirect and the kernel skips it."""
 
 
 LOSS_SCALE, STEPS, HIGHEST, WEIGHT_DECAY, LEARNING_RATE, MOMENTUM, EMA_MOMENTUM, EMA_COMPLEMENT = range(8)

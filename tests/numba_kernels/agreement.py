@@ -126,6 +126,7 @@ def assert_equal_bits(what: str, expected: Sequence[Any], observed: Sequence[Any
     """Assert that two lists of arrays have the same bits, NaN as a class."""
     assert len(expected) == len(observed), what
     for index, (wanted, given) in enumerate(zip(expected, observed, strict=True)):
+        assert (wanted.shape, wanted.dtype) == (given.shape, given.dtype), f"{what}[{index}]"
         equal = equal_bits(np.array(wanted), np.array(given))
         where = np.argwhere(~np.atleast_1d(equal))[:3].tolist()
         assert np.all(equal), f"{what}[{index}] differs at {where}: {wanted} {given}"

@@ -1,22 +1,22 @@
-"""What is read off the measurements of a device: who is the fastest, and by how much."""
+"""Comparisons of the measurements on a device: which peer is the fastest, and by how much."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from numba_kernels.benchmarks import contest
-from numba_kernels.benchmarks.contest import Result
-from numba_kernels.benchmarks.device.plans import STEPS
+from numba_kernels.benchmarks.contest import ByPeer
+from numba_kernels.benchmarks.device.suite import STEPS
 from numba_kernels.benchmarks.measurements import Measurements, fastest, measured
 from numba_kernels.benchmarks.workload import Workload
 
 
-def steps(found: Measurements, workload: Workload) -> Result:
+def steps(found: Measurements, workload: Workload) -> ByPeer:
     """Return what was measured of the steps of a workload; nothing, if it was not run."""
     return dict(found.section(STEPS)).get(workload, {})
 
 
-def speed_over(result: Result, peers: Sequence[str], others: Sequence[str]) -> float | None:
+def speed_over(result: ByPeer, peers: Sequence[str], others: Sequence[str]) -> float | None:
     """Return how many times as long the fastest of the others takes as the fastest of some peers.
 
     None if nothing was measured of the ones or of the others.

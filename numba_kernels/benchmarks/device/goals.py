@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from numba_kernels.benchmarks.device.comparing import speed_over, steps
 from numba_kernels.benchmarks.device.peers import KERNELS, ROOFS, TORCH
-from numba_kernels.benchmarks.device.plans import DTYPES, LARGE, SETTINGS, SINGLE, SMALL
+from numba_kernels.benchmarks.device.suite import DTYPES, LARGE, SETTINGS, SINGLE, SMALL
 from numba_kernels.benchmarks.goals import Goal
 from numba_kernels.benchmarks.measurements import Measurements, measured
 from numba_kernels.benchmarks.workload import Workload

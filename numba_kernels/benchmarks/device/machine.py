@@ -1,4 +1,4 @@
-"""The card, the driver and the versions that a measurement on a device holds for."""
+"""The card, the driver and the versions for which a measurement on a device holds."""
 
 from __future__ import annotations
 

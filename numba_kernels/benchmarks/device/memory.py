@@ -1,4 +1,4 @@
-"""Memory of the device: what is given back to the driver between turns, and when Python may look for more."""
+"""Memory of the device: its release between turns, and no garbage collection while a step is timed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 
 def give_back() -> None:
-    """Let the driver have the memory that PyTorch and Numba keep, though nobody uses it any more."""
+    """Give the driver the memory that PyTorch and Numba keep in their pools without using it."""
     gc.collect()
     torch, toolkit = sys.modules.get("torch"), sys.modules.get("numba_kernels.cuda.toolkit")
     if torch is not None and torch.cuda.is_initialized():

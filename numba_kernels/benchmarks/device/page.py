@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from numba_kernels.benchmarks.contest import Result
+from numba_kernels.benchmarks.contest import ByPeer
 from numba_kernels.benchmarks.device.comparing import speed_over
 from numba_kernels.benchmarks.device.goals import goals
 from numba_kernels.benchmarks.device.peers import KERNELS, ROOFS, TORCH
-from numba_kernels.benchmarks.device.plans import CALLS, STEPS
+from numba_kernels.benchmarks.device.suite import CALLS, STEPS
 from numba_kernels.benchmarks.measurements import Measurements, measured
 from numba_kernels.benchmarks.page import absent, duration, goals_table, table
 from numba_kernels.benchmarks.workload import Workload
@@ -70,7 +70,7 @@ def _steps(found: Measurements) -> Iterator[str]:
         yield table(heading, [_row_of_steps(workload, result, peer) for peer in _peers(result)])
 
 
-def _row_of_steps(workload: Workload, result: Result, peer: str) -> tuple[str, ...]:
+def _row_of_steps(workload: Workload, result: ByPeer, peer: str) -> tuple[str, ...]:
     seconds = result[peer].seconds
     rate = f"{workload.bytes_moved / seconds / 1e9:,.0f}"
     return (_name(peer), duration(seconds), rate, _speed(result, peer, ROOFS), _speed(result, peer, TORCH))
@@ -89,7 +89,7 @@ def _calls(found: Measurements) -> Iterator[str]:
         yield table(("", "a call", "of PyTorch's best"), rows)
 
 
-def _peers(result: Result) -> list[str]:
+def _peers(result: ByPeer) -> list[str]:
     return [peer for peer in result if measured(result, peer)]
 
 
@@ -97,6 +97,6 @@ def _name(peer: str) -> str:
     return f"**{peer}**" if peer in KERNELS else peer
 
 
-def _speed(result: Result, peer: str, others: tuple[str, ...]) -> str:
+def _speed(result: ByPeer, peer: str, others: tuple[str, ...]) -> str:
     speed = speed_over(result, (peer,), others)
     return "" if speed is None else f"{speed:.2f}"

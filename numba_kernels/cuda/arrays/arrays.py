@@ -164,7 +164,7 @@ def header(view: View) -> Array:
 
 
 class Expected:
-    """What each of many arrays has to be like to be passed on without a closer look.
+    """The expected shape, strides, dtype and device of each of many arrays, for the quick look.
 
     Parameters
     ----------
@@ -185,7 +185,7 @@ class Expected:
         self._views = list(views)
         self._misalignments = np.array([view.dtype.itemsize - 1 for view in views], np.int64)
         self._have_elements = np.array([0 not in view.shape for view in views])
-        self._forms = [(view.shape, view.strides, view.dtype, view.device) for view in views]
+        self._specs = [(view.shape, view.strides, view.dtype, view.device) for view in views]
         self._steps = [tuple(step // view.dtype.itemsize for step in view.strides) for view in views]
         # PyTorch negates the imaginary part of a conjugate when it is used. Its elements lie two apart, so
         # that only these places can have one.
@@ -196,10 +196,10 @@ class Expected:
             or view.strides != contiguous_strides(view.shape, view.dtype.itemsize)
         ]
         self._forms_in_torch: list[tuple[Any, ...]] = []
-        self._compiled: dlpack.Forms | None = None
+        self._compiled: dlpack.ArraySpecs | None = None
 
     def addresses(self, arrays: list[Any]) -> Array | None:
-        """Return the addresses of arrays, if they are what is expected and all of one library.
+        """Return the addresses of arrays, if they match and are all of one library.
 
         Parameters
         ----------
@@ -231,7 +231,7 @@ class Expected:
         describe = dlpack.describing_function(torch.Tensor)
         if describe:
             if self._compiled is None:
-                self._compiled = self._compiled_forms()
+                self._compiled = self._compiled_specs()
             addresses = None if self._compiled is None else self._compiled.addresses(describe, arrays, kinds)
         else:
             addresses = self._of_tensors_in_python(arrays, torch, kinds)
@@ -239,11 +239,11 @@ class Expected:
             return None
         return addresses
 
-    def _compiled_forms(self) -> dlpack.Forms | None:
+    def _compiled_specs(self) -> dlpack.ArraySpecs | None:
         devices = {view.device for view in self._views}
         if len(devices) != 1:
             return None
-        return dlpack.Forms(
+        return dlpack.ArraySpecs(
             [view.shape for view in self._views],
             self._steps,
             [view.dtype for view in self._views],
@@ -266,7 +266,7 @@ class Expected:
     def _of_cupy(self, arrays: list[Any], kind: type) -> Array | None:
         if not all(type(array) is kind for array in arrays):
             return None
-        if [(a.shape, a.strides, a.dtype, a.data.device_id) for a in arrays] != self._forms:
+        if [(a.shape, a.strides, a.dtype, a.data.device_id) for a in arrays] != self._specs:
             return None
         return np.array([array.data.ptr for array in arrays], np.int64)
 
@@ -276,7 +276,7 @@ class Expected:
         except (TypeError, ValueError):
             # Found again, and named, by who looks closer.
             return None
-        if [(a.shape, a.strides, a.dtype, a.device) for a in views] != self._forms:
+        if [(a.shape, a.strides, a.dtype, a.device) for a in views] != self._specs:
             return None
         return np.array([array.address for array in views], np.int64)
 
@@ -289,7 +289,7 @@ def overlap(starts: Array, sizes: Array, occupied: Array) -> bool:
     starts, sizes : ndarray of int64, shape (n,)
         First address and number of bytes of each piece; pieces without bytes touch nothing.
     occupied : ndarray of int64, shape (2 * m,)
-        First address, and first one after it, of each occupied stretch; they rise.
+        First address, and first one after it, of each occupied region; they rise.
 
     Examples
     --------
@@ -297,9 +297,9 @@ def overlap(starts: Array, sizes: Array, occupied: Array) -> bool:
     >>> [overlap(np.array([start]), np.array([50]), occupied) for start in (50, 51, 199, 200, 250, 251)]
     [False, True, True, False, False, True]
     """
-    # Of the stretches, only the first one that ends after a piece begins can be the first that it touches.
-    next_stretch = np.searchsorted(occupied[1::2], starts, side="right")
-    begins = np.append(occupied[::2], np.iinfo(np.int64).max)[next_stretch]
+    # Of the regions, only the first one that ends after a piece begins can be the first that it touches.
+    next_region = np.searchsorted(occupied[1::2], starts, side="right")
+    begins = np.append(occupied[::2], np.iinfo(np.int64).max)[next_region]
     return bool(((begins < starts + sizes) & (sizes > 0)).any())
 
 

@@ -18,7 +18,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from numba_kernels.shared.headers import ITEMS, TYPE, layout_is_known
+from numba_kernels.shared.array_object import ITEMS, TYPE, layout_is_known
 from numba_kernels.shared.inlining import inlined
 from numba_kernels.shared.pointers import int64_at
 from sgd_ref.arithmetic.formats import Array
@@ -250,14 +250,14 @@ def describing_function(array_type: type) -> int:
     return (exchange.describe or 0) if exchange.major == MAJOR_VERSION else 0
 
 
-DATA_WORD, DEVICE_WORD, FORM_WORD, LENGTHS_WORD, STRIDES_WORD, OFFSET_WORD = range(6)
+DATA_WORD, DEVICE_WORD, TYPE_WORD, LENGTHS_WORD, STRIDES_WORD, OFFSET_WORD = range(6)
 """A `Tensor` as words of eight bytes."""
 
 WORDS = ctypes.sizeof(Tensor) // 8
 
 
-class Forms:
-    """What each of many arrays has to be like, compared by machine code.
+class ArraySpecs:
+    """The expected dtype, shape, strides and device of each of many arrays, compared by machine code.
 
     Parameters
     ----------
@@ -277,14 +277,14 @@ class Forms:
         device_type: int,
         device: int,
     ) -> None:
-        self._forms = np.zeros((len(shapes), 3), np.int64)
+        self._specs = np.zeros((len(shapes), 3), np.int64)
         lengths_and_strides: list[int] = []
-        for row, shape, steps, dtype in zip(self._forms, shapes, strides, dtypes, strict=True):
+        for row, shape, steps, dtype in zip(self._specs, shapes, strides, dtypes, strict=True):
             expected = Tensor(device_type=device_type, device=device, axes=len(shape), lanes=1)
             expected.code = 4 if dtype.name == "bfloat16" else 2
             expected.bits = dtype.itemsize * 8
             words = np.frombuffer(bytes(expected), np.int64)
-            row[:] = words[DEVICE_WORD], words[FORM_WORD], len(lengths_and_strides)
+            row[:] = words[DEVICE_WORD], words[TYPE_WORD], len(lengths_and_strides)
             # The stride of an axis with one element means nothing, nor do any where there is none.
             is_empty = 0 in shape
             for length, step in zip(shape, steps, strict=True):
@@ -294,20 +294,20 @@ class Forms:
         self._scan = scan()
 
     def addresses(self, describe: int, arrays: list[Any], array_types: tuple[type, type]) -> Array | None:
-        """Return the addresses of the arrays, if each is of one of the types and has its form.
+        """Return the addresses of the arrays, if each is of one of the types and matches its spec.
 
         Parameters
         ----------
         describe : int
             The address of the function that describes both types.
         arrays : list
-            As many as there are forms. Nobody may change the list meanwhile.
+            As many as there are specs. Nobody may change the list meanwhile.
         array_types : tuple of two types
             Exactly these; not types that are derived from them.
         """
-        addresses = np.empty(len(self._forms), np.int64)
+        addresses = np.empty(len(self._specs), np.int64)
         first, second = map(id, array_types)
-        if self._scan(describe, id(arrays), first, second, self._forms, self._axes, self._found, addresses):
+        if self._scan(describe, id(arrays), first, second, self._specs, self._axes, self._found, addresses):
             return addresses
         return None
 
@@ -315,7 +315,7 @@ class Forms:
 ANY_STRIDE = np.iinfo(np.int64).min
 
 SIGNATURE = "boolean(int64, int64, int64, int64, int64[:, ::1], int64[::1], int64[::1], int64[::1])"
-"""The library's function, identity of the list, the two types, forms, their axes, room, and the addresses."""
+"""The library's function, identity of the list, the two types, specs, their axes, room, and the addresses."""
 
 
 @intrinsic
@@ -337,7 +337,7 @@ def _describe(typing_context: Any, describe: Any, item: Any, tensor: Any) -> Any
 @inlined
 def _axes_fit(found: Any, axes: Any, first: int) -> Any:
     """Whether an array has the expected lengths and strides."""
-    for axis in range(found[FORM_WORD] & 0xFFFFFFFF):
+    for axis in range(found[TYPE_WORD] & 0xFFFFFFFF):
         length, step = axes[first + 2 * axis], axes[first + 2 * axis + 1]
         if int64_at(found[LENGTHS_WORD] + 8 * axis) != length:
             return False
@@ -358,21 +358,21 @@ def scan() -> Any:
         objects: int,
         first_type: int,
         second_type: int,
-        forms: Any,
+        specs: Any,
         axes: Any,
         found: Any,
         addresses: Any,
     ) -> Any:
         items = int64_at(objects + ITEMS)
-        for index in range(forms.shape[0]):
+        for index in range(specs.shape[0]):
             item = int64_at(items + 8 * index)
             item_type = int64_at(item + TYPE)
             is_of_type = item_type == first_type or item_type == second_type  # noqa: PLR1714
             if not is_of_type or not _describe(describe, item, found.ctypes.data):
                 return False
-            if found[DEVICE_WORD] != forms[index, 0] or found[FORM_WORD] != forms[index, 1]:
+            if found[DEVICE_WORD] != specs[index, 0] or found[TYPE_WORD] != specs[index, 1]:
                 return False
-            if not _axes_fit(found, axes, forms[index, 2]):
+            if not _axes_fit(found, axes, specs[index, 2]):
                 return False
             addresses[index] = found[DATA_WORD] + found[OFFSET_WORD]
         return True

@@ -35,11 +35,11 @@ class Copy:
         self.found, self.dtype = found, dtype
         self._memory = fresh_like(like, found.shape, dtype) if memory is None else memory
         self.address = view("memory", self._memory).address
-        self._form = Buffer(words(found.shape, found.strides))
+        self._layout = Buffer(words(found.shape, found.strides))
 
-    def stretches(self) -> list[tuple[int, int]]:
+    def regions(self) -> list[tuple[int, int]]:
         """Return address and size of all memory that the launches touch, but for the array itself."""
-        return [(self.address, self._count * self.dtype.itemsize), self._form.stretch]
+        return [(self.address, self._count * self.dtype.itemsize), self._layout.region]
 
     @property
     def _count(self) -> int:
@@ -58,7 +58,7 @@ class Copy:
         arguments = (
             self.found.address,
             self.address,
-            self._form.address,
+            self._layout.address,
             len(self.found.shape),
             self._count,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from numba_kernels.cuda.device.memory import PACKET_BYTES
+from numba_kernels.cuda.device.access import PACKET_BYTES
 from numba_kernels.cuda.device.storage import Storage
 from numba_kernels.cuda.device.tuples import across, each, transposed
 from numba_kernels.shared.inlining import inlined

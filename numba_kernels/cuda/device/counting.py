@@ -1,4 +1,4 @@
-"""The counts of an optimizer on the device: which call comes, and what belongs to it.
+"""The counts of an optimizer on the device: the number of the next call, and the numbers that it needs.
 
 The last block of the last launch of a call makes these steps, so that no later launch has to wait for the
 host to find out whether a call was skipped.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from numba_kernels.cuda.device.access import add_to_word, fence
 from numba_kernels.cuda.device.layout import (
     ACCUMULATES,
     ACCUMULATION_STEPS,
@@ -34,7 +35,6 @@ from numba_kernels.cuda.device.layout import (
     single,
     word,
 )
-from numba_kernels.cuda.device.memory import add_to_word, fence
 from numba_kernels.cuda.toolkit import Kernel, cuda, kernel
 from numba_kernels.shared.inlining import inlined
 from numba_kernels.shared.operations import multiply
@@ -46,7 +46,7 @@ LARGEST = np.float32(FORMATS[FLOAT32].largest)
 
 @inlined
 def prepare(counts: int, numbers: int) -> None:
-    """Write what belongs to the call that comes: its learning rate, and what is to be done."""
+    """Write the learning rate of the next call, and whether that call accumulates, updates or overwrites."""
     limits = word(counts, LIMITS)
     last_of_window = word(counts, CALLS_OF_WINDOW) + 1 == word(limits, ACCUMULATION_STEPS)
     set_word(counts, ACCUMULATES, 0 if last_of_window else 1)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from numba_kernels.cuda.device.access import DOUBLES
 from numba_kernels.cuda.device.chunk_loop import chunk_loop
 from numba_kernels.cuda.device.counting import advance, is_last_block
 from numba_kernels.cuda.device.layout import (
@@ -56,7 +57,6 @@ from numba_kernels.cuda.device.layout import (
     single,
     word,
 )
-from numba_kernels.cuda.device.memory import DOUBLES
 from numba_kernels.cuda.device.storage import Storage, storage
 from numba_kernels.cuda.device.tuples import each
 from numba_kernels.cuda.toolkit import Kernel, cuda, kernel
@@ -76,7 +76,7 @@ from numba_kernels.shared.operations import multiply
 def update_kernel(dtype: np.dtype[Any], variant: Variant, is_wide: bool = False) -> Kernel:
     """Return the kernel that makes one call for the variables of one dtype.
 
-    Its arguments are the address of the plan, and whether this is the last launch of the call.
+    Its arguments are the address of the descriptor, and whether this is the last launch of the call.
 
     Parameters
     ----------
@@ -101,14 +101,18 @@ def update_kernel(dtype: np.dtype[Any], variant: Variant, is_wide: bool = False)
         return read_setting(settings + settings_bytes * index)
 
     @kernel(f"update_{dtype.name}_{variant.name}{'_wide' if is_wide else ''}")
-    def updated(plan: int, is_last: int) -> None:
-        counts, numbers = word(plan, COUNTS), word(plan, NUMBERS)
-        table, chunks, settings = word(plan, TABLE), word(plan, CHUNKS), word(plan, SETTINGS)
-        factors, decays = word(plan, FACTORS), word(plan, DECAYS)
+    def updated(descriptor: int, is_last: int) -> None:
+        counts, numbers = word(descriptor, COUNTS), word(descriptor, NUMBERS)
+        table, chunks, settings = (
+            word(descriptor, TABLE),
+            word(descriptor, CHUNKS),
+            word(descriptor, SETTINGS),
+        )
+        factors, decays = word(descriptor, FACTORS), word(descriptor, DECAYS)
         accumulates = has_accumulator and word(counts, ACCUMULATES) != 0
         is_skipped = word(counts, NOT_FINITE) != 0 or word(counts, IS_EXHAUSTED) != 0
         loss_scale = setting(settings, LOSS_SCALE)
-        if word(plan, IS_DYNAMIC) != 0:
+        if word(descriptor, IS_DYNAMIC) != 0:
             loss_scale = widened(single(numbers, SCALE))
         learning_rate = load(store(widened(single(numbers, RATE))))
         steps, highest = setting(settings, STEPS), setting(settings, HIGHEST)
@@ -119,14 +123,14 @@ def update_kernel(dtype: np.dtype[Any], variant: Variant, is_wide: bool = False)
             setting(settings, EMA_MOMENTUM),
             setting(settings, EMA_COMPLEMENT),
         )
-        end = 0 if is_skipped else word(plan, CHUNK_COUNT)
+        end = 0 if is_skipped else word(descriptor, CHUNK_COUNT)
         index = cuda.blockIdx.x
         while index < end:
             chunk = chunks + 8 * CHUNK_WORDS * index
             row, count = word(chunk, ROW), word(chunk, COUNT)
-            gradient = word(word(plan, GRADIENTS), row)
+            gradient = word(word(descriptor, GRADIENTS), row)
             addresses = addresses_of(table + 8 * COLUMNS * row, gradient, word(chunk, START) * itemsize)
-            factor_row = row * word(plan, FACTOR_ROWS)
+            factor_row = row * word(descriptor, FACTOR_ROWS)
             factor = read_factor(factors + factor_bytes * (2 * factor_row + FACTOR))
             divisor = read_factor(factors + factor_bytes * (2 * factor_row + DIVISOR))
             decay = word(decays, row) != 0
@@ -151,7 +155,7 @@ def update_kernel(dtype: np.dtype[Any], variant: Variant, is_wide: bool = False)
         # No thread of this block still has to read what belongs to this call.
         cuda.syncthreads()
         if is_last != 0 and cuda.threadIdx.x == 0 and is_last_block(counts, cuda.gridDim.x):
-            advance(counts, numbers, word(plan, IS_DYNAMIC))
+            advance(counts, numbers, word(descriptor, IS_DYNAMIC))
 
     return updated
 

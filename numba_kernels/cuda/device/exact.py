@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from numba_kernels.cuda.device import norm_layout
+from numba_kernels.cuda.device.access import add_to_word
 from numba_kernels.cuda.device.exact_numbers import bits_of, from_bits
 from numba_kernels.cuda.device.layout import (
     ACCUMULATOR,
@@ -36,7 +37,6 @@ from numba_kernels.cuda.device.layout import (
     single,
     word,
 )
-from numba_kernels.cuda.device.memory import add_to_word
 from numba_kernels.cuda.device.norm import factor_writer
 from numba_kernels.cuda.device.storage import storage
 from numba_kernels.cuda.toolkit import Kernel, cuda, kernel, types
@@ -100,8 +100,8 @@ def _add_limbs(limbs: Any, total: int, thread: int, threads: int) -> None:
 def exact_kernel(dtype: np.dtype[Any], gradient: int) -> Kernel:
     """Return the kernel that adds the squares of gradients of one dtype exactly, where that is asked for.
 
-    Its arguments are the addresses of the plan and of the plan of the norms, and whether each gradient has
-    a norm of its own.
+    Its arguments are the addresses of the descriptor of the group and of the descriptor of the norms, and
+    whether each gradient has a norm of its own.
     """
     stored = storage(dtype)
     itemsize = dtype.itemsize
@@ -112,20 +112,20 @@ def exact_kernel(dtype: np.dtype[Any], gradient: int) -> Kernel:
     has_accumulator = gradient == ACCUMULATED
 
     @kernel(f"exact_{dtype.name}_{gradient}")
-    def added(plan: int, norms: int, each_has_one: int) -> None:
+    def added(descriptor: int, norms: int, each_has_one: int) -> None:
         limbs = cuda.shared.array(LIMB_WORDS, types.int64)
-        counts, thread, threads = word(plan, COUNTS), cuda.threadIdx.x, cuda.blockDim.x
-        loss_scale = read_setting(word(plan, SETTINGS) + setting_bytes * LOSS_SCALE)
-        if word(plan, IS_DYNAMIC) != 0:
-            loss_scale = widened(single(word(plan, NUMBERS), SCALE))
-        steps = read_setting(word(plan, SETTINGS) + setting_bytes * STEPS)
+        counts, thread, threads = word(descriptor, COUNTS), cuda.threadIdx.x, cuda.blockDim.x
+        loss_scale = read_setting(word(descriptor, SETTINGS) + setting_bytes * LOSS_SCALE)
+        if word(descriptor, IS_DYNAMIC) != 0:
+            loss_scale = widened(single(word(descriptor, NUMBERS), SCALE))
+        steps = read_setting(word(descriptor, SETTINGS) + setting_bytes * STEPS)
         index = cuda.blockIdx.x
-        while word(counts, IS_UNDECIDED) != 0 and index < word(plan, CHUNK_COUNT):
-            chunk = word(plan, CHUNKS) + 8 * CHUNK_WORDS * index
+        while word(counts, IS_UNDECIDED) != 0 and index < word(descriptor, CHUNK_COUNT):
+            chunk = word(descriptor, CHUNKS) + 8 * CHUNK_WORDS * index
             norm = word(chunk, ROW) * each_has_one
-            row = word(plan, TABLE) + 8 * COLUMNS * word(chunk, ROW)
+            row = word(descriptor, TABLE) + 8 * COLUMNS * word(chunk, ROW)
             index += cuda.gridDim.x
-            gradient_address = word(word(plan, GRADIENTS), word(chunk, ROW))
+            gradient_address = word(word(descriptor, GRADIENTS), word(chunk, ROW))
             if gradient_address == MISSING or word(word(norms, norm_layout.UNDECIDED), norm) == 0:
                 continue
             limb = thread
@@ -225,10 +225,10 @@ def _times_power_of_two(number: Any, exponent: int) -> Any:
 
 @functools.cache
 def finish_kernel(dtype: np.dtype[Any], is_global: bool) -> Kernel:
-    """Return the kernel that takes the roots of exact sums, and makes their memory ready for the next ones.
+    """Return the kernel that takes the roots of exact sums, and clears the limbs for the next sums.
 
-    Its arguments are the address of the plan of the norms and their number; a block with one thread works
-    on all of them.
+    Its arguments are the address of the descriptor of the norms and the number of the norms. A block with one
+    thread works on all of them.
     """
     root_of = _root(*FORMATS[dtype])
     write_factors = factor_writer(dtype, is_global)

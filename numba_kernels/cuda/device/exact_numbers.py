@@ -30,7 +30,7 @@ if IS_SIMULATED:
         return np.sqrt(np.float64(x))
 
     def error_of_square(x: Any, square: Any) -> Any:
-        """Return what the rounded square lacks, exactly where no digit of it is below the least float64."""
+        """Return the exact square minus the rounded one, where no digit is below the least float64."""
         if not (math.isfinite(x) and math.isfinite(square)):
             return np.float64(math.nan)
         return np.float64(float(Fraction(float(x)) ** 2 - Fraction(float(square))))
@@ -76,7 +76,7 @@ else:
 
     @inlined
     def error_of_square(x: Any, square: Any) -> Any:
-        """Return what the rounded square lacks, exactly where no digit of it is below the least float64."""
+        """Return the exact square minus the rounded one, where no digit is below the least float64."""
         return libdevice.fma_rn(x, x, -square)
 
     @inlined

@@ -20,13 +20,13 @@ THREADS = 8 if IS_SIMULATED else 256
 
 
 @inlined
-def _offset(form: int, axes: int, index: int) -> int:
+def _offset(layout: int, axes: int, index: int) -> int:
     """Return where an element in row-major order lies in an array of lengths and strides."""
     offset = 0
     axis = axes - 1
     while axis >= 0:
-        length = word(form, axis)
-        offset += index % length * word(form, axes + axis)
+        length = word(layout, axis)
+        offset += index % length * word(layout, axes + axis)
         index //= length
         axis -= 1
     return offset
@@ -46,10 +46,10 @@ def gather_kernel(source: np.dtype[Any], target: np.dtype[Any]) -> Kernel:
     double = given.double
 
     @kernel(f"gather_{source.name}_{target.name}")
-    def gathered(array: int, memory: int, form: int, axes: int, count: int) -> None:
+    def gathered(array: int, memory: int, layout: int, axes: int, count: int) -> None:
         index = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
         while index < count:
-            bits = read(array + _offset(form, axes, index))
+            bits = read(array + _offset(layout, axes, index))
             if is_same:
                 write(memory + target_bytes * index, bits)
             elif widens:
@@ -68,10 +68,10 @@ def scatter_kernel(dtype: np.dtype[Any]) -> Kernel:
     read, write, itemsize = stored.access.read, stored.access.write, dtype.itemsize
 
     @kernel(f"scatter_{dtype.name}")
-    def scattered(array: int, memory: int, form: int, axes: int, count: int) -> None:
+    def scattered(array: int, memory: int, layout: int, axes: int, count: int) -> None:
         index = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
         while index < count:
-            write(array + _offset(form, axes, index), read(memory + itemsize * index))
+            write(array + _offset(layout, axes, index), read(memory + itemsize * index))
             index += cuda.gridDim.x * cuda.blockDim.x
 
     return scattered

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba_kernels.cuda.device.memory import SINGLES, WORDS
+from numba_kernels.cuda.device.access import SINGLES, WORDS
 from numba_kernels.shared.inlining import inlined
 
-# Of the plan of one dtype, in words of 8 bytes: addresses, and numbers of rows and chunks.
+# A kernel gets the address of a descriptor, which has the addresses of everything else. Of the descriptor of
+# one dtype, in words of 8 bytes: addresses, and numbers of rows and chunks.
 TABLE, GRADIENTS, CHUNKS, CHUNK_COUNT, SETTINGS, FACTORS, FACTOR_ROWS, DECAYS, COUNTS, NUMBERS = range(10)
 RESULTS, IS_DYNAMIC = 10, 11
-PLAN_WORDS = 12
+DESCRIPTOR_WORDS = 12
 """FACTOR_ROWS is 1 if each gradient has a factor and divisor of its own, 0 if all share one."""
 
 VARIABLE, VELOCITY, AVERAGE, ACCUMULATOR = range(4)
@@ -89,7 +90,7 @@ def set_single(address: int, index: int, value: Any) -> None:
 
 @inlined
 def addresses_of(addresses: int, gradient: int, offset: int) -> Any:
-    """Return where a chunk begins in each array; what there is not is never touched."""
+    """Return the address at which a chunk begins in each array; a missing array is never touched."""
     return (
         word(addresses, VARIABLE) + offset,
         word(addresses, VELOCITY) + offset,

@@ -1,8 +1,8 @@
 """From sums of squares to correctly rounded norms on the device: by a bound on the error if it decides.
 
-Where both ends of the interval in which a norm lies round to the same number, that is the norm (Ziv, Fast
-evaluation of elementary mathematical functions with correctly rounded last bit, ACM TOMS 17, 1991). Where
-they do not, `exact` adds the squares up exactly.
+A norm lies in an interval. Where both ends of the interval round to the same number, that number is the norm
+(Ziv, Fast evaluation of elementary mathematical functions with correctly rounded last bit, ACM TOMS 17,
+1991). Where they do not, `exact` adds the squares up exactly.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from numba_kernels.cuda.device.access import DOUBLES
 from numba_kernels.cuda.device.exact_numbers import (
     bits_of,
     error_of_square,
@@ -22,7 +23,6 @@ from numba_kernels.cuda.device.exact_numbers import (
     square_root,
 )
 from numba_kernels.cuda.device.layout import HIGH, IS_UNDECIDED, LOW, RESULT_COUNT, set_word, word
-from numba_kernels.cuda.device.memory import DOUBLES
 from numba_kernels.cuda.device.norm_layout import (
     CLIPNORM,
     COUNTS,
@@ -52,53 +52,53 @@ _read_double = DOUBLES.read
 
 @functools.cache
 def decision_kernel(dtype: np.dtype[Any], is_global: bool) -> Kernel:
-    """Return the kernel that decides norms of a dtype and writes by what gradients are clipped.
+    """Return the kernel that decides norms of a dtype and stores the clipping factors.
 
-    Its argument is the address of the plan of the norms; each block decides one.
+    Its argument is the address of the descriptor of the norms; each block decides one norm.
     """
     decided = _decided_double if dtype == FLOAT64 else _decided_narrow(dtype)
     write_factors = factor_writer(dtype, is_global)
 
     @kernel(f"decide_{dtype.name}_{'global' if is_global else 'each'}")
-    def decide(plan: int) -> None:
+    def decide(descriptor: int) -> None:
         highs = cuda.shared.array(THREADS, types.float64)
         lows = cuda.shared.array(THREADS, types.float64)
         thread, norm = cuda.threadIdx.x, cuda.blockIdx.x
-        first = word(plan, FIRST_CHUNKS) + 8 * norm
+        first = word(descriptor, FIRST_CHUNKS) + 8 * norm
         high, low = np.float64(0), np.float64(0)
         index = word(first, 0) + thread
         while index < word(first, 1):
-            result = word(plan, RESULTS) + 8 * RESULT_COUNT * index
+            result = word(descriptor, RESULTS) + 8 * RESULT_COUNT * index
             high, low = add_pair(high, low, _read_double(result + 8 * HIGH), _read_double(result + 8 * LOW))
             index += THREADS
         highs[thread], lows[thread] = high, low
         add_block(highs, lows, thread)
         if thread == 0:
-            number = decided(highs[0], lows[0], _read_double(word(plan, LIMITS) + 8 * ERROR))
+            number = decided(highs[0], lows[0], _read_double(word(descriptor, LIMITS) + 8 * ERROR))
             is_decided = number != NOT_DECIDED
-            set_word(word(plan, UNDECIDED), norm, 0 if is_decided else 1)
+            set_word(word(descriptor, UNDECIDED), norm, 0 if is_decided else 1)
             if is_decided:
-                write_factors(plan, norm, number)
+                write_factors(descriptor, norm, number)
             else:
-                set_word(word(plan, COUNTS), IS_UNDECIDED, 1)
+                set_word(word(descriptor, COUNTS), IS_UNDECIDED, 1)
 
     return decide
 
 
 def factor_writer(dtype: np.dtype[Any], is_global: bool) -> Any:
-    """Return the function of kernels that writes by what gradients are clipped, for a norm of a dtype."""
+    """Return the function of kernels that stores the clipping factor for a norm of a dtype."""
     return _global_factor_writer(storage(dtype)) if is_global else _divisor_writer(storage(dtype))
 
 
 def _global_factor_writer(stored: Storage) -> Any:
-    """Return what writes the factor of all gradients, as ``sgd_ref.rule.global_clip_factor`` has it."""
+    """Return the function that stores the factor of all gradients, ``sgd_ref.rule.global_clip_factor``."""
     round_multiply, round_add, round_subtract, round_divide = stored.operations
     narrowed, write = stored.narrowed, stored.settings.write
     one = stored.compute.type(1)
 
     @inlined
-    def write_factor(plan: int, norm: int, number: Any) -> None:
-        limits = word(plan, LIMITS)
+    def write_factor(descriptor: int, norm: int, number: Any) -> None:
+        limits = word(descriptor, LIMITS)
         clipnorm = narrowed(_read_double(limits + 8 * CLIPNORM))
         reciprocal = narrowed(_read_double(limits + 8 * RECIPROCAL))
         rounded = narrowed(number)
@@ -106,21 +106,21 @@ def _global_factor_writer(stored: Storage) -> Any:
         least = inverse if inverse < reciprocal else reciprocal
         # The difference is zero, or NaN where the norm is not finite.
         difference = round_subtract(rounded, rounded)
-        write(word(plan, FACTORS), round_add(round_multiply(clipnorm, least), difference))
+        write(word(descriptor, FACTORS), round_add(round_multiply(clipnorm, least), difference))
 
     return write_factor
 
 
 def _divisor_writer(stored: Storage) -> Any:
-    """Return what writes the divisor of one gradient, the larger of its norm and the highest one."""
+    """Return the function that stores the divisor of one gradient: the larger of norm and ``clipnorm``."""
     narrowed, write, size = stored.narrowed, stored.settings.write, stored.compute.itemsize
 
     @inlined
-    def write_divisor(plan: int, norm: int, number: Any) -> None:
-        clipnorm = _read_double(word(plan, LIMITS) + 8 * CLIPNORM)
+    def write_divisor(descriptor: int, norm: int, number: Any) -> None:
+        clipnorm = _read_double(word(descriptor, LIMITS) + 8 * CLIPNORM)
         # A NaN is not below anything, and stays.
         divisor = clipnorm if number <= clipnorm else number
-        write(word(plan, FACTORS) + size * (2 * norm + 1), narrowed(divisor))
+        write(word(descriptor, FACTORS) + size * (2 * norm + 1), narrowed(divisor))
 
     return write_divisor
 
@@ -164,10 +164,11 @@ def _next_below(x: Any) -> Any:
 
 @inlined
 def _is_nearest_root(candidate: Any, high: Any, low: Any, error: Any) -> Any:
-    """Whether a number is for certain the one nearest to the root of a sum.
+    """Whether the candidate is for certain the float64 nearest to the root of a sum.
 
-    It is if the sum lies between the squares of the middles to its neighbours. From each square the one of
-    the candidate is subtracted, exactly but for the last digits, which the margin covers.
+    It is, if the sum lies between the squares of the two midpoints between the candidate and its neighbours.
+    From each of these squares the square of the candidate is subtracted. The difference is exact but for its
+    last digits, which the margin covers.
     """
     square = multiply(candidate, candidate)
     difference = add(subtract(subtract(high, square), error_of_square(candidate, square)), low)

@@ -10,8 +10,8 @@ import numpy as np
 # Makes the operations what they are on the device.
 import numba_kernels.cuda.device.operations  # noqa: F401
 from numba_kernels.cuda.device import half
+from numba_kernels.cuda.device.access import DOUBLES, HALVES, PACKET_BYTES, SINGLES, Access
 from numba_kernels.cuda.device.exact_numbers import rounded_to_odd
-from numba_kernels.cuda.device.memory import DOUBLES, HALVES, PACKET_BYTES, SINGLES, Access
 from numba_kernels.shared.inlining import inlined
 from numba_kernels.shared.operations import IN_THE_DTYPE, Operations, rounded_to
 from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64

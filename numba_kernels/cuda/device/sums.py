@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from numba_kernels.cuda.device.access import DOUBLES
 from numba_kernels.cuda.device.chunk_loop import chunk_fold
 from numba_kernels.cuda.device.exact_numbers import error_of_square
 from numba_kernels.cuda.device.layout import (
@@ -44,7 +45,6 @@ from numba_kernels.cuda.device.layout import (
     single,
     word,
 )
-from numba_kernels.cuda.device.memory import DOUBLES
 from numba_kernels.cuda.device.storage import Storage, storage
 from numba_kernels.cuda.toolkit import IS_SIMULATED, Kernel, cuda, kernel, types, wait_for_block
 from numba_kernels.shared.element import ACCUMULATED, gradient_transformation
@@ -83,7 +83,7 @@ _read_double, _write_double = DOUBLES.read, DOUBLES.write
 
 @inlined
 def add_pair(high: Any, low: Any, more: Any, lost: Any) -> Any:
-    """Add a number and what it lacks to a sum and what that lacks; nothing is lost from the leading parts."""
+    """Add a number and its error term to a sum and its error term; the leading parts add exactly."""
     total = add(high, more)
     added = subtract(total, high)
     # Knuth's sum without an error: what `total` lost (The Art of Computer Programming 2, 4.2.2).
@@ -132,7 +132,7 @@ def _step(stored: Storage, gradient: int, compensated: bool) -> Any:
 def sum_kernel(dtype: np.dtype[Any], gradient: int, compensated: bool) -> Kernel:
     """Return the kernel that adds the squares of gradients of one dtype, and looks whether all are finite.
 
-    Its argument is the address of the plan. What is squared is the gradient as it would be clipped.
+    Its argument is the address of the descriptor. What is squared is the gradient as it would be clipped.
     """
     stored = storage(dtype)
     itemsize = dtype.itemsize
@@ -144,24 +144,28 @@ def sum_kernel(dtype: np.dtype[Any], gradient: int, compensated: bool) -> Kernel
     zero = stored.compute.type(0)
 
     @kernel(f"sum_{dtype.name}_{gradient}_{'compensated' if compensated else 'plain'}")
-    def added(plan: int) -> None:
+    def added(descriptor: int) -> None:
         highs = cuda.shared.array(THREADS, types.float64)
         lows = cuda.shared.array(THREADS, types.float64)
         thread = cuda.threadIdx.x
-        counts, chunks, settings = word(plan, COUNTS), word(plan, CHUNKS), word(plan, SETTINGS)
-        is_dynamic = word(plan, IS_DYNAMIC) != 0
+        counts, chunks, settings = (
+            word(descriptor, COUNTS),
+            word(descriptor, CHUNKS),
+            word(descriptor, SETTINGS),
+        )
+        is_dynamic = word(descriptor, IS_DYNAMIC) != 0
         loss_scale = read_setting(settings + setting_bytes * LOSS_SCALE)
         if is_dynamic:
-            loss_scale = widened(single(word(plan, NUMBERS), SCALE))
+            loss_scale = widened(single(word(descriptor, NUMBERS), SCALE))
         call = loss_scale, read_setting(settings + setting_bytes * STEPS)
         # Nothing is clipped in a call that only accumulates.
         is_idle = has_accumulator and not is_dynamic and word(counts, ACCUMULATES) != 0
-        end = 0 if is_idle else word(plan, CHUNK_COUNT)
+        end = 0 if is_idle else word(descriptor, CHUNK_COUNT)
         index = cuda.blockIdx.x
         while index < end:
             chunk = chunks + 8 * CHUNK_WORDS * index
-            row = word(plan, TABLE) + 8 * COLUMNS * word(chunk, ROW)
-            gradient_address = word(word(plan, GRADIENTS), word(chunk, ROW))
+            row = word(descriptor, TABLE) + 8 * COLUMNS * word(chunk, ROW)
+            gradient_address = word(word(descriptor, GRADIENTS), word(chunk, ROW))
             folded = (np.float64(0), np.float64(0), zero)
             if gradient_address != MISSING:
                 addresses = addresses_of(row, gradient_address, word(chunk, START) * itemsize)
@@ -171,7 +175,7 @@ def sum_kernel(dtype: np.dtype[Any], gradient: int, compensated: bool) -> Kernel
             highs[thread], lows[thread] = folded[0], folded[1]
             add_block(highs, lows, thread)
             if thread == 0:
-                result = word(plan, RESULTS) + 8 * RESULT_COUNT * index
+                result = word(descriptor, RESULTS) + 8 * RESULT_COUNT * index
                 _write_double(result + 8 * HIGH, highs[0])
                 _write_double(result + 8 * LOW, lows[0])
             # The next chunk needs the same memory.

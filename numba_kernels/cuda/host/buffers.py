@@ -48,7 +48,7 @@ class Buffer:
         self._captured: list[Array] = []
 
     @property
-    def stretch(self) -> tuple[int, int]:
+    def region(self) -> tuple[int, int]:
         """Address and number of bytes of the copy."""
         return self.address, self.host.nbytes
 

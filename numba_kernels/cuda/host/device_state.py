@@ -18,9 +18,9 @@ from numba_kernels.cuda.device.counting import PREPARATION
 from numba_kernels.cuda.host.buffers import Buffer
 from numba_kernels.cuda.host.groups import groups_of
 from numba_kernels.cuda.host.program import Launch, Program
-from numba_kernels.cuda.host.rates import Rates
+from numba_kernels.cuda.host.rate_table import RateTable
 from numba_kernels.cuda.toolkit import IS_SIMULATED
-from numba_kernels.shared.memory import stretches
+from numba_kernels.shared.regions import regions
 from numba_kernels.shared.rows import Rows
 from sgd_ref.arithmetic.formats import Array
 from sgd_ref.arithmetic.rounded import flushes_subnormals
@@ -88,7 +88,7 @@ class DeviceState(State):
         )
         super().__init__(names, headers, decayed, velocities, averages, accumulators)
         self.settings = settings
-        self.rates = Rates(rates_ahead)
+        self.rates = RateTable(rates_ahead)
         self.limits = Buffer(self._first_limits())
         counts = np.zeros(layout.COUNT_WORDS, np.int64)
         counts[layout.LIMITS] = self.limits.address
@@ -116,16 +116,16 @@ class DeviceState(State):
         self._gradient_copies: dict[tuple[Any, ...], Copy] = {}
         self._dense: dict[int, Any] = {}
         self._finalization_copies: list[Copy] = []
-        self._own_forms = Expected(self.views)
+        self._own_specs = Expected(self.views)
         self._own_addresses = np.array([found.address for found in self.views], np.int64)
-        self._gradient_forms = Expected(
+        self._gradient_specs = Expected(
             [
                 found._replace(strides=contiguous_strides(found.shape, found.dtype.itemsize))
                 for found in self.views
             ]
         )
         self._sizes = np.array([variable.nbytes for variable in self.variables], np.int64)
-        self._occupied = stretches([array for _, array in self.named_arrays()])
+        self._occupied = regions([array for _, array in self.named_arrays()])
 
     def follow(self) -> None:
         """Find variables again that their library has moved in memory, as PyTorch does where ``data`` is set.
@@ -136,7 +136,7 @@ class DeviceState(State):
             If a variable has another shape or dtype, or is on another device, than when the optimizer was
             built.
         """
-        addresses = self._own_forms.addresses(self.arrays)
+        addresses = self._own_specs.addresses(self.arrays)
         if addresses is not None and np.array_equal(addresses, self._own_addresses):
             return
         views = [view(name, array) for name, array in zip(self.names, self.arrays, strict=True)]
@@ -166,7 +166,7 @@ class DeviceState(State):
             and all(given is own for given, own in zip(variables, self.arrays, strict=True))
         ):
             return None
-        addresses = self._gradient_forms.addresses(list(gradients))
+        addresses = self._gradient_specs.addresses(list(gradients))
         if addresses is None or overlap(addresses, self._sizes, self._occupied):
             return None
         return addresses
@@ -329,13 +329,13 @@ class DeviceState(State):
     def launch(self, launches: Sequence[Launch], handle: int, gradients: Sequence[Any] = ()) -> None:
         """Launch on a stream."""
         if IS_SIMULATED:
-            simulated.allow(self._stretches(gradients))
+            simulated.allow(self._regions(gradients))
         stream = numba_stream(handle)
         for kernel, blocks, threads, arguments in launches:
             kernel.launch(blocks, threads, stream, *arguments)
         self.last_stream = handle
 
-    def _stretches(self, gradients: Sequence[Any]) -> list[tuple[int, int]]:
+    def _regions(self, gradients: Sequence[Any]) -> list[tuple[int, int]]:
         """Return all memory that kernels may touch."""
         buffers = [self.counts, self.limits, self.numbers, self.rates.values, self.rates.calls]
         buffers += [buffer for group in self.groups for buffer in group.buffers()]
@@ -346,8 +346,8 @@ class DeviceState(State):
         arrays += [header(view("memory", memory)) for memory in self._dense.values()]
         bounds = [np.lib.array_utils.byte_bounds(array) for array in arrays if array.size]
         return [
-            *(buffer.stretch for buffer in buffers),
-            *(stretch for copy in copies for stretch in copy.stretches()),
+            *(buffer.region for buffer in buffers),
+            *(region for copy in copies for region in copy.regions()),
             *((start, end - start) for start, end in bounds),
         ]
 

@@ -71,7 +71,7 @@ class Group:
         self.settings = Buffer(self._settings(settings))
 
     def buffers(self) -> list[Buffer]:
-        """Return all that the kernels may touch."""
+        """Return all buffers that the kernels may touch."""
         return [self.table, self.gradients, self.chunks, self.decays, self.settings]
 
     def set_gradients(self, addresses: Array) -> bool:

@@ -68,7 +68,7 @@ class Program:
         self._norm_dtype = promoted([group.dtype for group in present])
         self._results, self._first_results = self._places_of_results()
         self._factors = self._all_factors()
-        self._plans = [self._plan(index) for index in range(len(groups))]
+        self._descriptors = [self._descriptor(index) for index in range(len(groups))]
         self.launches = [*self._norm_launches(), *self._update_launches()]
 
     def buffers(self) -> list[Buffer]:
@@ -93,7 +93,7 @@ class Program:
         return self._buffer(np.zeros((max(int(first[-1]), 1), layout.RESULT_COUNT))), first.tolist()
 
     def _all_factors(self) -> list[Buffer]:
-        """Return for each group by what gradients are clipped: of each row, or one for all."""
+        """Return the clipping factors of each group: one pair for each row, or one pair for all rows."""
         if self._is_global:
             # Twice as long as others need: variables of float64 without a gradient read two numbers as wide.
             one = self._buffer(np.ones((2, 2), storage(self._norm_dtype).compute))
@@ -107,18 +107,20 @@ class Program:
             factors.append(self._buffer(values))
         return factors
 
-    def _plan(self, index: int) -> Buffer:
+    def _descriptor(self, index: int) -> Buffer:
         group = self._groups[index]
-        plan = np.zeros(layout.PLAN_WORDS, np.int64)
-        plan[layout.TABLE], plan[layout.GRADIENTS] = group.table.address, group.gradients.address
-        plan[layout.CHUNKS], plan[layout.CHUNK_COUNT] = group.chunks.address, group.chunk_count
-        plan[layout.SETTINGS], plan[layout.DECAYS] = group.settings.address, group.decays.address
-        plan[layout.FACTORS] = self._factors[index].address
-        plan[layout.FACTOR_ROWS] = 0 if self._is_global else 1
-        plan[layout.COUNTS], plan[layout.NUMBERS] = self._counts.address, self._numbers.address
-        plan[layout.RESULTS] = self._results.address + 8 * layout.RESULT_COUNT * self._first_results[index]
-        plan[layout.IS_DYNAMIC] = int(self._is_dynamic)
-        return self._buffer(plan)
+        descriptor = np.zeros(layout.DESCRIPTOR_WORDS, np.int64)
+        descriptor[layout.TABLE], descriptor[layout.GRADIENTS] = group.table.address, group.gradients.address
+        descriptor[layout.CHUNKS], descriptor[layout.CHUNK_COUNT] = group.chunks.address, group.chunk_count
+        descriptor[layout.SETTINGS], descriptor[layout.DECAYS] = group.settings.address, group.decays.address
+        descriptor[layout.FACTORS] = self._factors[index].address
+        descriptor[layout.FACTOR_ROWS] = 0 if self._is_global else 1
+        descriptor[layout.COUNTS], descriptor[layout.NUMBERS] = self._counts.address, self._numbers.address
+        descriptor[layout.RESULTS] = (
+            self._results.address + 8 * layout.RESULT_COUNT * self._first_results[index]
+        )
+        descriptor[layout.IS_DYNAMIC] = int(self._is_dynamic)
+        return self._buffer(descriptor)
 
     def _blocks(self, group: Group) -> int:
         return max(1, min(group.chunk_count, self._most_blocks))
@@ -128,11 +130,11 @@ class Program:
             return []
         is_wide = self._is_global and self._norm_dtype == FLOAT64
         launches: list[Launch] = []
-        for group, plan in zip(self._groups, self._plans, strict=True):
+        for group, descriptor in zip(self._groups, self._descriptors, strict=True):
             gradient = group.constants.gradient(self._has_loss_scale) if self._clips_by_norm else PLAIN
             compensated = self._clips_by_norm and (is_wide or group.dtype == FLOAT64)
             kernel = sum_kernel(group.dtype, gradient, compensated)
-            launches.append((kernel, self._blocks(group), THREADS, (plan.address,)))
+            launches.append((kernel, self._blocks(group), THREADS, (descriptor.address,)))
         if self._is_global:
             launches += self._decisions(list(range(len(self._groups))), self._norm_dtype)
         elif self._clips_by_norm:
@@ -147,20 +149,20 @@ class Program:
         if not self._is_global:
             first_chunks = group.first_chunks + self._first_results[members[0]]
         norms = len(first_chunks) - 1
-        plan = np.zeros(norm_layout.NORM_PLAN_WORDS, np.int64)
-        plan[norm_layout.FIRST_CHUNKS] = self._buffer(words(first_chunks)).address
-        plan[norm_layout.RESULTS] = self._results.address
-        plan[norm_layout.LIMITS] = self._buffer(self._limits(dtype)).address
-        plan[norm_layout.UNDECIDED] = self._buffer(np.zeros(norms, np.int64)).address
-        plan[norm_layout.LIMBS] = self._buffer(np.zeros(norms * LIMB_WORDS, np.int64)).address
-        plan[norm_layout.FACTORS] = self._factors[members[0]].address
-        plan[norm_layout.COUNTS] = self._counts.address
-        address = self._buffer(plan).address
+        descriptor = np.zeros(norm_layout.NORM_DESCRIPTOR_WORDS, np.int64)
+        descriptor[norm_layout.FIRST_CHUNKS] = self._buffer(words(first_chunks)).address
+        descriptor[norm_layout.RESULTS] = self._results.address
+        descriptor[norm_layout.LIMITS] = self._buffer(self._limits(dtype)).address
+        descriptor[norm_layout.UNDECIDED] = self._buffer(np.zeros(norms, np.int64)).address
+        descriptor[norm_layout.LIMBS] = self._buffer(np.zeros(norms * LIMB_WORDS, np.int64)).address
+        descriptor[norm_layout.FACTORS] = self._factors[members[0]].address
+        descriptor[norm_layout.COUNTS] = self._counts.address
+        address = self._buffer(descriptor).address
         launches: list[Launch] = [(decision_kernel(dtype, self._is_global), norms, THREADS, (address,))]
         for index in members:
             member = self._groups[index]
             kernel = exact_kernel(member.dtype, member.constants.gradient(self._has_loss_scale))
-            arguments = self._plans[index].address, address, 0 if self._is_global else 1
+            arguments = self._descriptors[index].address, address, 0 if self._is_global else 1
             launches.append((kernel, self._blocks(member), THREADS, arguments))
         launches.append((finish_kernel(dtype, self._is_global), 1, 1, (address, norms)))
         return launches
@@ -178,13 +180,13 @@ class Program:
 
     def _update_launches(self) -> list[Launch]:
         launches: list[Launch] = []
-        for index, (group, plan) in enumerate(zip(self._groups, self._plans, strict=True)):
+        for index, (group, descriptor) in enumerate(zip(self._groups, self._descriptors, strict=True)):
             variant = group.constants.variant(self._has_loss_scale)
             is_wide = self._is_global and self._norm_dtype == FLOAT64 and group.dtype != FLOAT64
             is_last = index == len(self._groups) - 1
             kernel = update_kernel(group.dtype, variant, is_wide)
             threads = 8 if IS_SIMULATED else 256
-            launches.append((kernel, self._blocks(group), threads, (plan.address, int(is_last))))
+            launches.append((kernel, self._blocks(group), threads, (descriptor.address, int(is_last))))
         return launches
 
 

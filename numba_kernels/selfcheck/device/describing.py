@@ -1,4 +1,4 @@
-"""What the results of a check on the device hold for."""
+"""The machine, the device and the versions for which the results of a check hold."""
 
 from __future__ import annotations
 

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from numba_kernels import cuda
-from numba_kernels.cuda.device.memory import HALVES
+from numba_kernels.cuda.device.access import HALVES
 from numba_kernels.cuda.toolkit import IS_SIMULATED, Kernel, kernel
 from numba_kernels.cuda.toolkit import cuda as toolkit_cuda
+from numba_kernels.selfcheck.comparison import timed
 from numba_kernels.selfcheck.extent import QUICK, Extent
-from numba_kernels.selfcheck.judging import timed
 from numba_kernels.selfcheck.result import Result
 from sgd_ref.arithmetic.formats import HALF_FORMATS, Array
 from sgd_ref.optimizer import SGD

@@ -12,9 +12,9 @@ import numpy as np
 from numba_kernels import cuda
 from numba_kernels.cuda.arrays.allocation import from_host, to_host
 from numba_kernels.cuda.toolkit import IS_SIMULATED
+from numba_kernels.selfcheck.comparison import compare_cases, timed
 from numba_kernels.selfcheck.device.libraries import by_torch, why_not
 from numba_kernels.selfcheck.extent import Extent
-from numba_kernels.selfcheck.judging import judge, timed
 from numba_kernels.selfcheck.making import dense_case, random_numbers
 from numba_kernels.selfcheck.result import Result
 from sgd_ref import schedules
@@ -47,7 +47,7 @@ def check(extent: Extent) -> Result:
             if reason is not None:
                 result.skips(reason, len(cases))
                 continue
-            judge(result, cases, extent, run, _last_record)
+            compare_cases(result, cases, extent, run, _last_record)
     return result
 
 

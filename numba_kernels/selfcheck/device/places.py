@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from numba_kernels.cuda.host.groups import CHUNK
+from numba_kernels.selfcheck.comparison import by_kernels, compare_cases, timed
 from numba_kernels.selfcheck.device.libraries import MOVES, optimizer_class, why_not
 from numba_kernels.selfcheck.extent import Extent
-from numba_kernels.selfcheck.judging import by_kernels, judge, timed
 from numba_kernels.selfcheck.making import dense_case, random_numbers
 from numba_kernels.selfcheck.result import Result
 from sgd_ref.conformance.cases.case import Case
@@ -35,7 +35,7 @@ def check(extent: Extent) -> Result:
                     continue
                 plain = MOVES["numba" if library is None else library][1]
                 moves = (move, plain) if role == "variables" else (plain, move)
-                judge(result, cases, extent, by_kernels(optimizer_class(*moves)))
+                compare_cases(result, cases, extent, by_kernels(optimizer_class(*moves)))
     return result
 
 

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from numba_kernels.cpu.addresses import IS_ARM, IS_X86
+from numba_kernels.selfcheck.comparison import timed
 from numba_kernels.selfcheck.extent import Extent
-from numba_kernels.selfcheck.judging import timed
 from numba_kernels.selfcheck.machine_code.compiling import Kernel, kernels_of
 from numba_kernels.selfcheck.result import Result
 from sgd_ref.arithmetic.formats import FLOAT64

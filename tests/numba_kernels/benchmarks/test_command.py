@@ -10,31 +10,32 @@ from typing import Any
 import pytest
 
 from numba_kernels import machine
-from numba_kernels.benchmarks import command, first_steps
-from numba_kernels.benchmarks.plans import Plan, Race
+from numba_kernels.benchmarks import first_steps, runner
+from numba_kernels.benchmarks.suite import Race, Suite
 from numba_kernels.benchmarks.workload import Workload
 from sgd_ref.command import main as cli
+from sgd_ref.command.options import AS_EXPECTED, COULD_NOT_RUN, WRONG_USAGE
 
-TINY = Plan([Race("steps", Workload("3 x 100", "everything"), ("numpy", "roof numpy"))], 2, 0.0, 0)
+TINY = Suite([Race("steps", Workload("3 x 100", "everything"), ("numpy", "roof numpy"))], 2, 0.0, 0)
 
 
 def test_the_page_is_printed_and_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(command, "plan", lambda is_quick, pattern: TINY)
+    monkeypatch.setattr(runner, "chosen_suite", lambda is_quick, pattern: TINY)
     folder = tmp_path / "found"
-    assert cli.main(["bench", "--quick", "--output", str(folder)]) == cli.AS_EXPECTED
+    assert cli.main(["bench", "--quick", "--output", str(folder)]) == AS_EXPECTED
     text = (folder / "benchmarks.md").read_text()
     assert capsys.readouterr().out == text + "\n"
     assert re.search(r"\| 3 of 100 \| \S+ [mu]s, 1 thread \| \S+ [mu]s, \d threads? \|", text)
     document = json.loads((folder / "benchmarks.json").read_text())
     assert len(document["races"][0]["peers"]["numpy"]["seconds"]) == 2
-    assert cli.main(["bench", "--output", str(tmp_path / "no" / "such")]) == cli.COULD_NOT_RUN
+    assert cli.main(["bench", "--output", str(tmp_path / "no" / "such")]) == COULD_NOT_RUN
     assert "No such file" in capsys.readouterr().err
 
 
 def test_workloads_are_chosen_by_name(capsys: pytest.CaptureFixture[str]) -> None:
-    chosen = command.plan(False, re.compile("ResNet-50, everything"))
+    chosen = runner.chosen_suite(False, re.compile("ResNet-50, everything"))
     assert [str(race.workload) for race in chosen.races] == [
         "ResNet-50, everything, float32",
         "ResNet-50, everything, bfloat16",
@@ -42,7 +43,7 @@ def test_workloads_are_chosen_by_name(capsys: pytest.CaptureFixture[str]) -> Non
     assert chosen.first_steps == 0
     with pytest.raises(SystemExit) as stopped:
         cli.main(["bench", "-k", "AlexNet"])
-    assert stopped.value.code == cli.WRONG_USAGE
+    assert stopped.value.code == WRONG_USAGE
     assert "-k must match the name of a workload, got 'AlexNet'" in capsys.readouterr().err
 
 
@@ -52,7 +53,7 @@ def test_the_page_of_the_repository_has_everything(
 ) -> None:
     with pytest.raises(SystemExit) as stopped:
         cli.main(["bench", "--page", *part])
-    assert stopped.value.code == cli.WRONG_USAGE
+    assert stopped.value.code == WRONG_USAGE
     assert "--page must go with the whole benchmark" in capsys.readouterr().err
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from numba_kernels.benchmarks import contest as contests
-from numba_kernels.benchmarks.contest import Entry, Workers, contest, ratio, to_json
+from numba_kernels.benchmarks.contest import Measurement, Workers, contest, ratio, to_json
 from numba_kernels.benchmarks.workload import Workload
 
 WORKLOAD = Workload("2 x 100", "momentum")
@@ -49,8 +49,8 @@ def test_turns_alternate_and_each_goes_on_with_its_best_number_of_threads() -> N
 
 def test_ratios_are_taken_round_by_round() -> None:
     # Whatever slows down a whole round slows down both.
-    slow = Entry(rounds=[[2.0], [20.0], [200.0]])
-    fast = Entry(rounds=[[1.0], [10.0], [100.0]])
+    slow = Measurement(rounds=[[2.0], [20.0], [200.0]])
+    fast = Measurement(rounds=[[1.0], [10.0], [100.0]])
     assert ratio(slow, fast) == 2.0
 
 

@@ -10,17 +10,17 @@ from pathlib import Path
 import pytest
 
 from numba_kernels.benchmarks import measurements, page, plots
-from numba_kernels.benchmarks.contest import Entry
+from numba_kernels.benchmarks.contest import Measurement
 from numba_kernels.benchmarks.goals import goals
 from numba_kernels.benchmarks.measurements import Measurements
-from numba_kernels.benchmarks.plans import Race, full, quick
+from numba_kernels.benchmarks.suite import Race, full, quick
 from numba_kernels.benchmarks.workload import Workload
 
 RESNET = Workload("ResNet-50", "momentum")
 
 
-def entry(seconds: float, threads: int = 1, growth: int | None = 0) -> Entry:
-    return Entry(threads, [[seconds, seconds], [2 * seconds]], growth, {"2": [seconds]})
+def entry(seconds: float, threads: int = 1, growth: int | None = 0) -> Measurement:
+    return Measurement(threads, [[seconds, seconds], [2 * seconds]], growth, {"2": [seconds]})
 
 
 def found(kernels: float, growth: int | None = 0) -> Measurements:
@@ -29,7 +29,7 @@ def found(kernels: float, growth: int | None = 0) -> Measurements:
         "torch fused": entry(0.02, threads=2),
         "torch foreach": entry(0.03),
         "roof numpy": entry(0.019),
-        "optax": Entry(absent="optax is not installed"),
+        "optax": Measurement(absent="optax is not installed"),
     }
     growing = {peer: entry(1e-5) for peer in ("kernels", "numpy")}
     sizes = [Race("size", Workload(f"1 x {size}", "momentum"), tuple(growing)) for size in (100, 10_000)]
@@ -46,7 +46,7 @@ def row(text: str, name: str) -> str:
 
 
 def test_a_win_and_a_loss_look_alike() -> None:
-    for kernels, cell, times, verdict in (
+    for kernels, cell, times, status in (
         (0.01, "15.0 ms, 34.1 GB/s, 1 thread", "x 2.00", "| 2 | reached |"),
         (0.04, "60.0 ms, 8.52 GB/s, 1 thread", "x 0.50", "| 0.5 | missed |"),
     ):
@@ -55,7 +55,7 @@ def test_a_win_and_a_loss_look_alike() -> None:
         assert cell in step
         assert f"30.0 ms, {times}, 2 threads" in step
         words = "ResNet-50, momentum, float32: speed over that of the faster one of PyTorch"
-        assert verdict in row(text, words)
+        assert status in row(text, words)
 
 
 def test_everything_is_on_the_page() -> None:
@@ -70,11 +70,11 @@ def test_everything_is_on_the_page() -> None:
 
 
 @pytest.mark.parametrize(
-    ("growth", "verdict"), [(0, "reached"), (100_000_000, "missed"), (None, "not measured")]
+    ("growth", "status"), [(0, "reached"), (100_000_000, "missed"), (None, "not measured")]
 )
-def test_memory_of_the_size_of_the_model_misses_the_goal(growth: int | None, verdict: str) -> None:
+def test_memory_of_the_size_of_the_model_misses_the_goal(growth: int | None, status: str) -> None:
     (goal,) = (goal for goal in goals(found(0.01, growth)) if "memory allocated" in goal.words)
-    assert goal.verdict == verdict
+    assert goal.status == status
 
 
 def test_raw_samples_are_kept() -> None:
@@ -93,7 +93,7 @@ def test_all_goals_are_among_what_is_measured_in_full() -> None:
         {"kernels": {"cold": [1.0], "warm": [1.0]}},
     )
     assert len(goals(planned)) > 30
-    assert "not measured" not in {goal.verdict for goal in goals(planned)}
+    assert "not measured" not in {goal.status for goal in goals(planned)}
 
 
 def test_a_quick_look_is_a_part_of_everything() -> None:

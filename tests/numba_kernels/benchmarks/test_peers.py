@@ -72,7 +72,7 @@ def test_rows_of_an_embedding(peer: str, monkeypatch: pytest.MonkeyPatch) -> Non
 
 TORCH = """
 import sys, pytest
-from tests.benchmarks import test_peers
+from tests.numba_kernels.benchmarks import test_peers
 for peer in ("torch fused", "torch foreach"):
     for settings in ("plain", "momentum", "everything"):
         with pytest.MonkeyPatch.context() as monkeypatch:

@@ -25,7 +25,7 @@ from numba_kernels.shared.element import (
     VARIANTS,
     Variant,
 )
-from numba_kernels.shared.slots import COLUMNS, ELSEWHERE, GRADIENT, MISSING, SETTINGS, VARIABLE
+from numba_kernels.shared.slots import COLUMNS, GRADIENT, INDIRECT, MISSING, SETTINGS, VARIABLE
 from sgd_ref.base.settings import Settings
 
 DTYPES = [np.dtype(dtype) for dtype in (np.float16, ml_dtypes.bfloat16, np.float32, np.float64)]
@@ -193,7 +193,7 @@ def test_a_kernel_releases_the_lock(dtype: Any) -> None:
 
 
 @every_dtype
-@pytest.mark.parametrize("address", [MISSING, ELSEWHERE])
+@pytest.mark.parametrize("address", [MISSING, INDIRECT])
 def test_without_a_gradient_nothing_is_touched(dtype: Any, address: int) -> None:
     array = np.ones(7, dtype)
     given = arguments(array)

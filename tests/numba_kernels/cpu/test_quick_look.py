@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 import numba_kernels
 import sgd_ref
 from numba_kernels.cpu import quick_look
-from numba_kernels.cpu.quick_look import Forms, are_same_objects
-from numba_kernels.shared import headers
-from numba_kernels.shared.headers import layout_is_known
+from numba_kernels.cpu.quick_look import ArraySpecs, are_same_objects
+from numba_kernels.shared import array_object
+from numba_kernels.shared.array_object import layout_is_known
 
 agreement = runpy.run_path(str(Path(__file__).parents[1] / "agreement.py"))
 Pair, numbers, misaligned = agreement["Pair"], agreement["numbers"], agreement["misaligned"]
@@ -38,10 +38,10 @@ def arrays() -> list[Any]:
     return [np.ones(shape, dtype) for dtype in DTYPES for shape in shapes]
 
 
-def fit(forms: Forms, given: list[Any], occupied: Any = NOTHING) -> Any:
+def fit(specs: ArraySpecs, given: list[Any], occupied: Any = NOTHING) -> Any:
     """Return the addresses that were found, or None where the arrays do not fit."""
     addresses = np.full(len(given), -1, np.int64)
-    return addresses.tolist() if forms.fit(given, occupied, addresses) else None
+    return addresses.tolist() if specs.fit(given, occupied, addresses) else None
 
 
 def addresses_of(given: list[Any]) -> list[int]:
@@ -57,28 +57,28 @@ def test_the_layout_is_known_here() -> None:
 def test_another_layout_is_noticed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # Two neighbours that are swapped, so that only memory of the object is read.
     swapped = {
-        "TYPE": headers.DATA,
-        "DATA": headers.TYPE,
-        "AXES": headers.FLAGS,
-        "LENGTHS": headers.LENGTHS + 8,
-        "DTYPE": headers.DATA,
-        "FLAGS": headers.AXES,
-        "ITEMS": headers.TYPE,
+        "TYPE": array_object.DATA,
+        "DATA": array_object.TYPE,
+        "AXES": array_object.FLAGS,
+        "LENGTHS": array_object.LENGTHS + 8,
+        "DTYPE": array_object.DATA,
+        "FLAGS": array_object.AXES,
+        "ITEMS": array_object.TYPE,
     }
-    monkeypatch.setattr(headers, name, swapped[name])
+    monkeypatch.setattr(array_object, name, swapped[name])
     assert not layout_is_known.__wrapped__()
 
 
 @pytest.mark.parametrize("same_memory", [False, True])
 def test_arrays_of_every_form_fit_and_their_addresses_are_found(same_memory: bool) -> None:
     expected = arrays()
-    forms = Forms(expected, same_memory)
-    assert fit(forms, expected) == addresses_of(expected)
+    specs = ArraySpecs(expected, same_memory)
+    assert fit(specs, expected) == addresses_of(expected)
     others = arrays()
     if same_memory:
-        assert fit(forms, others) is None
+        assert fit(specs, others) is None
     else:
-        assert fit(forms, others) == addresses_of(others)
+        assert fit(specs, others) == addresses_of(others)
 
 
 def read_only(array: Any) -> Any:
@@ -123,16 +123,16 @@ OTHERS: dict[str, Callable[[], Any]] = {
 def test_what_is_not_of_its_form_is_refused(name: str, place: int, same_memory: bool) -> None:
     expected = [np.ones(3, np.float32), np.ones((2, 2)), np.ones(5, np.float32)]
     expected[place] = np.ones((4, 6), np.float32)
-    forms = Forms(expected, same_memory)
+    specs = ArraySpecs(expected, same_memory)
     given = list(expected)
-    assert fit(forms, given) == addresses_of(expected)
+    assert fit(specs, given) == addresses_of(expected)
     given[place] = OTHERS[name]()
-    assert fit(forms, given) is None
+    assert fit(specs, given) is None
 
 
 def test_a_read_only_array_is_refused_only_where_it_is_written() -> None:
     array = np.ones(4, np.float32)
-    written, read = Forms([array], same_memory=True), Forms([array], same_memory=False)
+    written, read = ArraySpecs([array], same_memory=True), ArraySpecs([array], same_memory=False)
     read_only(array)
     assert fit(written, [array]) is None
     assert fit(read, [array]) == addresses_of([array])
@@ -140,8 +140,8 @@ def test_a_read_only_array_is_refused_only_where_it_is_written() -> None:
 
 def test_another_array_in_the_same_memory_fits() -> None:
     array = np.ones((4, 6), np.float32)
-    assert fit(Forms([array], same_memory=True), [a_view_of(array)]) == addresses_of([array])
-    assert fit(Forms([array], same_memory=True), [array.copy()]) is None
+    assert fit(ArraySpecs([array], same_memory=True), [a_view_of(array)]) == addresses_of([array])
+    assert fit(ArraySpecs([array], same_memory=True), [array.copy()]) is None
 
 
 def test_arrays_changed_in_place_are_refused() -> None:
@@ -161,17 +161,17 @@ def test_arrays_changed_in_place_are_refused() -> None:
         lambda array: array.resize((4, 5), refcheck=False),
     ):
         array = np.ones((4, 6), np.float32)
-        forms = Forms([array], same_memory=False)
-        assert fit(forms, [array]) == addresses_of([array])
+        specs = ArraySpecs([array], same_memory=False)
+        assert fit(specs, [array]) == addresses_of([array])
         with warnings.catch_warnings():
             # NumPy advises against it, and does it.
             warnings.simplefilter("ignore", DeprecationWarning)
             change(array)
-        assert fit(forms, [array]) is None
+        assert fit(specs, [array]) is None
 
 
-def reference_of_overlap(start: int, end: int, stretches: list[tuple[int, int]]) -> bool:
-    return any(start < high and low < end for low, high in stretches)
+def reference_of_overlap(start: int, end: int, regions: list[tuple[int, int]]) -> bool:
+    return any(start < high and low < end for low, high in regions)
 
 
 @settings(max_examples=300, deadline=None)
@@ -183,12 +183,12 @@ def reference_of_overlap(start: int, end: int, stretches: list[tuple[int, int]])
 def test_overlapping_memory_is_refused(marks: list[int], start: int, length: int) -> None:
     memory = np.zeros(31, np.float32)
     base = memory.ctypes.data
-    stretches = list(zip(marks[::2], marks[1::2], strict=False))
+    regions = list(zip(marks[::2], marks[1::2], strict=False))
     array = memory[start : start + length]
-    forms = Forms([np.zeros(length, np.float32)], same_memory=False)
-    occupied = np.array([base + 4 * mark for stretch in stretches for mark in stretch], np.int64)
-    expected = length > 0 and reference_of_overlap(start, start + length, stretches)
-    assert (fit(forms, [array], occupied) is None) is expected
+    specs = ArraySpecs([np.zeros(length, np.float32)], same_memory=False)
+    occupied = np.array([base + 4 * mark for region in regions for mark in region], np.int64)
+    expected = length > 0 and reference_of_overlap(start, start + length, regions)
+    assert (fit(specs, [array], occupied) is None) is expected
 
 
 def test_memory_that_touches_at_its_ends_does_not_overlap() -> None:
@@ -196,33 +196,33 @@ def test_memory_that_touches_at_its_ends_does_not_overlap() -> None:
     first, second, third = memory[:4], memory[4:8], memory[8:]
     bounds = np.array([second.ctypes.data, third.ctypes.data], np.int64)
     for array, fits in ((first, True), (second, False), (third, True)):
-        assert (fit(Forms([array], same_memory=False), [array], bounds) is not None) is fits
+        assert (fit(ArraySpecs([array], same_memory=False), [array], bounds) is not None) is fits
     for shifted in (memory[1:5], memory[7:11], memory[5:7]):
-        assert fit(Forms([shifted], same_memory=False), [shifted], bounds) is None
+        assert fit(ArraySpecs([shifted], same_memory=False), [shifted], bounds) is None
 
 
 def test_only_the_place_where_an_array_lay_before_is_not_looked_up_again() -> None:
     memory = np.zeros(20, np.float32)
     first, second, third = memory[:4], memory[4:8], memory[8:12]
-    forms = Forms([first, first], same_memory=False)
+    specs = ArraySpecs([first, first], same_memory=False)
     addresses = np.zeros(2, np.int64)
     occupied = np.array([third.ctypes.data, third.ctypes.data + 16], np.int64)
-    assert forms.fit([first, second], occupied, addresses)
-    assert forms.fit([second, first], occupied, addresses)
+    assert specs.fit([first, second], occupied, addresses)
+    assert specs.fit([second, first], occupied, addresses)
     for others in ([third, first], [second, third], [memory[7:11], first], [second, memory[9:13]]):
         for _ in range(2):
-            assert not forms.fit(list(others), occupied, addresses)
+            assert not specs.fit(list(others), occupied, addresses)
         # What was refused is not taken for known, and another place may have been found for the other.
-        assert forms.fit([second, first], occupied, addresses)
+        assert specs.fit([second, first], occupied, addresses)
 
 
 def test_a_longer_array_in_the_place_of_another_one_is_looked_up() -> None:
     memory = np.zeros(20, np.float32)
-    forms = Forms([memory[:4], memory[:8]], same_memory=False)
+    specs = ArraySpecs([memory[:4], memory[:8]], same_memory=False)
     addresses = np.zeros(2, np.int64)
     occupied = np.array([memory[8:].ctypes.data, memory[12:].ctypes.data], np.int64)
-    assert forms.fit([memory[4:8], memory[:8]], occupied, addresses)
-    assert not forms.fit([memory[4:8], memory[4:12]], occupied, addresses)
+    assert specs.fit([memory[4:8], memory[:8]], occupied, addresses)
+    assert not specs.fit([memory[4:8], memory[4:12]], occupied, addresses)
 
 
 def test_the_same_objects() -> None:
@@ -241,17 +241,8 @@ def test_the_same_objects_the_long_way(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 FEATURES: dict[str, dict[str, Any]] = {
-    "plain": {},
-    "everything": {
-        "momentum": 0.9,
-        "nesterov": True,
-        "weight_decay": 0.01,
-        "global_clipnorm": 1.0,
-        "use_ema": True,
-        "ema_momentum": 0.9,
-        "ema_overwrite_frequency": 3,
-        "gradient_accumulation_steps": 2,
-    },
+    "plain": {"learning_rate": 0.1},
+    "everything": {**agreement["EVERYTHING"], "gradient_accumulation_steps": 2},
 }
 
 
@@ -276,7 +267,6 @@ def test_the_bits_are_the_same_on_the_short_and_the_long_way(
     dtypes = [np.float32, np.float32, np.float16, np.float64, ml_dtypes.bfloat16]
     pair = Pair(
         [numbers(generator, shape, dtype, 0.05) for shape, dtype in zip(shapes, dtypes, strict=True)],
-        learning_rate=0.1,
         **features,
     )
     for _ in range(6):

@@ -36,13 +36,7 @@ assert_equal_bits = agreement["assert_equal_bits"]
 ROOT = Path(__file__).parents[3]
 
 FEATURES: dict[str, Any] = {
-    "learning_rate": 0.1,
-    "momentum": 0.9,
-    "nesterov": True,
-    "weight_decay": 0.01,
-    "global_clipnorm": 1.0,
-    "use_ema": True,
-    "ema_momentum": 0.9,
+    name: value for name, value in agreement["EVERYTHING"].items() if name != "ema_overwrite_frequency"
 }
 
 

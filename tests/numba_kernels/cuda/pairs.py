@@ -14,10 +14,10 @@ import sgd_ref
 from numba_kernels import cuda
 from numba_kernels.cuda.arrays.allocation import to_host
 from numba_kernels.cuda.toolkit import cuda as numba_cuda
-from sgd_ref.conformance.trajectories.comparison import equal_bits
 
 agreement = runpy.run_path(str(Path(__file__).parents[1] / "agreement.py"))
 DTYPES, SPECIAL, numbers = agreement["DTYPES"], agreement["SPECIAL"], agreement["numbers"]
+assert_equal_bits = agreement["assert_equal_bits"]
 
 EVERYTHING = {**agreement["EVERYTHING"], "gradient_accumulation_steps": 2, "loss_scale_factor": 8.0}
 
@@ -116,13 +116,3 @@ class Pair:
         if self.optimizers != self.inner:
             wanted, given = self.optimizers
             assert (wanted.loss_scale, wanted.growth_counter) == (given.loss_scale, given.growth_counter)
-
-
-def assert_equal_bits(what: str, expected: Sequence[Any], observed: Sequence[Any]) -> None:
-    """Assert that two lists of arrays have the same bits, NaN as a class."""
-    assert len(expected) == len(observed), what
-    for index, (wanted, given) in enumerate(zip(expected, observed, strict=True)):
-        assert (wanted.shape, wanted.dtype) == (given.shape, given.dtype), f"{what}[{index}]"
-        equal = equal_bits(np.array(wanted), np.array(given))
-        where = np.argwhere(~np.atleast_1d(equal))[:3].tolist()
-        assert np.all(equal), f"{what}[{index}] differs at {where}: {wanted} {given}"

@@ -10,10 +10,10 @@ from functools import partial
 
 import pytest
 
-from numba_kernels.selfcheck import command, schedule
+from numba_kernels.selfcheck import command, runner
 from numba_kernels.selfcheck.extent import QUICK, Extent
 from numba_kernels.selfcheck.result import Result
-from numba_kernels.selfcheck.schedule import Findings
+from numba_kernels.selfcheck.runner import Outcome
 from sgd_ref.command import main as cli
 
 ONE_CASE = [
@@ -25,9 +25,9 @@ ONE_CASE = [
 
 
 @pytest.fixture
-def found(monkeypatch: pytest.MonkeyPatch) -> Callable[[Findings], None]:
+def found(monkeypatch: pytest.MonkeyPatch) -> Callable[[Outcome], None]:
     """Return a function that sets what the checks find."""
-    return lambda findings: monkeypatch.setattr(schedule, "run", lambda extent, advance: findings)
+    return lambda outcome: monkeypatch.setattr(runner, "run", lambda extent, advance: outcome)
 
 
 def test_a_case_that_is_the_same(capsys: pytest.CaptureFixture[str]) -> None:
@@ -39,12 +39,12 @@ def test_a_case_that_is_the_same(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_difference_is_exit_status_1(
-    capsys: pytest.CaptureFixture[str], found: Callable[[Findings], None]
+    capsys: pytest.CaptureFixture[str], found: Callable[[Outcome], None]
 ) -> None:
     result = Result("sizes", cases=3, compared=10, skipped=2)
     result.differs("sizes/a\n  call 0", 4)
     result.skips("no reason", 2)
-    found(Findings([result], []))
+    found(Outcome([result], []))
     assert cli.main(["check", "--quick"]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert "DIFFERS: sizes/a" in lines
@@ -53,9 +53,9 @@ def test_a_difference_is_exit_status_1(
 
 
 def test_what_could_not_run_is_exit_status_3(
-    capsys: pytest.CaptureFixture[str], found: Callable[[Findings], None]
+    capsys: pytest.CaptureFixture[str], found: Callable[[Outcome], None]
 ) -> None:
-    found(Findings([Result("sizes", cases=3, compared=10)], ["norms: a process died"]))
+    found(Outcome([Result("sizes", cases=3, compared=10)], ["norms: a process died"]))
     assert cli.main(["check"]) == 3
     lines = capsys.readouterr().out.splitlines()
     assert "NOT RUN: norms: a process died" in lines
@@ -73,9 +73,9 @@ def test_wrong_usage_is_exit_status_2(arguments: list[str]) -> None:
 
 
 def test_a_pattern_that_matches_nothing_is_wrong_usage(
-    capsys: pytest.CaptureFixture[str], found: Callable[[Findings], None]
+    capsys: pytest.CaptureFixture[str], found: Callable[[Outcome], None]
 ) -> None:
-    found(Findings([Result("sizes")], []))
+    found(Outcome([Result("sizes")], []))
     assert cli.main(["check", "-k", "nothing"]) == 2
     assert "'nothing'" in capsys.readouterr().err
 
@@ -84,26 +84,26 @@ def test_a_check_that_fails_is_told_and_the_others_run(monkeypatch: pytest.Monke
     def fails(extent: Extent) -> Result:
         raise OSError("on purpose")
 
-    monkeypatch.setattr(schedule, "CHECKS", {"a": fails, "b": lambda extent: Result("b", cases=1)})
-    monkeypatch.setattr(schedule.product, "shares", lambda extent: iter(()))
-    monkeypatch.setattr(schedule, "_compile", lambda *given: None)
-    findings = schedule.run(Extent(QUICK))
-    assert findings.not_run == ["a: OSError: on purpose"]
-    assert [result.cases for result in findings.results] == [0, 1]
-    assert command.status(findings) == 3
+    monkeypatch.setattr(runner, "CHECKS", {"a": fails, "b": lambda extent: Result("b", cases=1)})
+    monkeypatch.setattr(runner.product, "shares", lambda extent: iter(()))
+    monkeypatch.setattr(runner, "_compile", lambda *given: None)
+    outcome = runner.run(Extent(QUICK))
+    assert outcome.not_run == ["a: OSError: on purpose"]
+    assert [result.cases for result in outcome.results] == [0, 1]
+    assert command.status(outcome) == 3
 
 
 def test_a_check_without_cases_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(schedule, "CHECKS", {"a": lambda extent: Result("a")})
-    monkeypatch.setattr(schedule.product, "shares", lambda extent: iter(()))
-    monkeypatch.setattr(schedule, "_compile", lambda *given: None)
-    assert schedule.run(Extent(QUICK)).not_run == ["a: it had no cases"]
+    monkeypatch.setattr(runner, "CHECKS", {"a": lambda extent: Result("a")})
+    monkeypatch.setattr(runner.product, "shares", lambda extent: iter(()))
+    monkeypatch.setattr(runner, "_compile", lambda *given: None)
+    assert runner.run(Extent(QUICK)).not_run == ["a: it had no cases"]
 
 
 def test_a_process_that_dies_is_told() -> None:
-    findings = Findings([], [])
+    outcome = Outcome([], [])
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        schedule.run_parts([("a", partial(os._exit, 1))], findings, pool, lambda done, parts: None)
-    assert len(findings.not_run) == 1
-    assert findings.not_run[0].startswith("a: BrokenProcessPool")
-    assert command.status(findings) == 3
+        runner.run_parts([("a", partial(os._exit, 1))], outcome, pool, lambda done, parts: None)
+    assert len(outcome.not_run) == 1
+    assert outcome.not_run[0].startswith("a: BrokenProcessPool")
+    assert command.status(outcome) == 3

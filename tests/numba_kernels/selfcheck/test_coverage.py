@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 import numba_kernels
-from numba_kernels.selfcheck import forms, product, schedule, sizes, special
+from numba_kernels.selfcheck import gradient_forms, product, runner, sizes, special
 from numba_kernels.selfcheck.extent import FULL, QUICK, STANDARD, Extent
 from numba_kernels.selfcheck.machine_code import compiling
 from numba_kernels.selfcheck.making import settings_for
@@ -87,7 +87,11 @@ def test_no_two_cases_of_a_check_have_the_same_id(one_kernel: ExtentOf) -> None:
     extent = one_kernel()
     for cases in (
         [placement.case for placement in sizes._placements(extent)],
-        [*forms._one_form(extent), *forms._all_dtypes(extent), *forms._untouched_rows(extent)],
+        [
+            *gradient_forms._one_form(extent),
+            *gradient_forms._all_dtypes(extent),
+            *gradient_forms._untouched_rows(extent),
+        ],
         list(special._every_role(extent)),
     ):
         identifiers = [case.id for case in cases]
@@ -95,7 +99,7 @@ def test_no_two_cases_of_a_check_have_the_same_id(one_kernel: ExtentOf) -> None:
 
 
 def test_one_id_chooses_one_case(one_kernel: ExtentOf) -> None:
-    found = schedule.run(one_kernel("^sizes/float32/nesterov_accumulated_averages/all-gaps$"))
+    found = runner.run(one_kernel("^sizes/float32/nesterov_accumulated_averages/all-gaps$"))
     assert [(result.name, result.cases) for result in found.results if result.cases] == [("sizes", 1)]
 
 

@@ -15,7 +15,16 @@ import numba_kernels
 import sgd_ref
 from numba_kernels.cpu import rounding
 from numba_kernels.cpu.plan import CHUNK, Group
-from numba_kernels.selfcheck import forms, golden_data, layouts, norms, product, sizes, special, threads_check
+from numba_kernels.selfcheck import (
+    golden_data,
+    gradient_forms,
+    layouts,
+    norms,
+    product,
+    sizes,
+    special,
+    threads_check,
+)
 from numba_kernels.selfcheck.extent import Extent
 from numba_kernels.selfcheck.machine_code import cpu as machine_code
 from numba_kernels.selfcheck.result import Result
@@ -151,7 +160,7 @@ CASES: list[tuple[Check, Any, str]] = [
     (product.check, StaleResult, COMBINATION),
     (product.check, FallsBack, COMBINATION),
     (special.check, SubnormalsAreLost, "/clipped$"),
-    (forms.check, FirstOfDuplicates, "/clipvalue/rows$"),
+    (gradient_forms.check, FirstOfDuplicates, "/clipvalue/rows$"),
     (threads_check.check, TwoThreadsDiffer, "/clipvalue/2$"),
     (threads_check.check, Shared, "/clipvalue/1-at-once$"),
     (golden_data.check, SwappedOperands, "^golden/float32/nesterov"),

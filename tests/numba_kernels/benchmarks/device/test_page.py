@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 
 from numba_kernels.benchmarks import measurements
-from numba_kernels.benchmarks.contest import Entry
+from numba_kernels.benchmarks.contest import Measurement
 from numba_kernels.benchmarks.device import page
 from numba_kernels.benchmarks.device.goals import goals
 from numba_kernels.benchmarks.device.peers import FAMILIES
-from numba_kernels.benchmarks.device.plans import CALLS, STEPS, full
+from numba_kernels.benchmarks.device.suite import CALLS, STEPS, full
 from numba_kernels.benchmarks.measurements import Measurements
-from numba_kernels.benchmarks.plans import Race
+from numba_kernels.benchmarks.suite import Race
 from numba_kernels.benchmarks.workload import Workload
 
 SINGLE = Workload("one of 1 G", "everything")
@@ -20,8 +20,8 @@ SMALL = Workload("200 of 1,000", "momentum")
 OTHERS = {"torch fused": 0.020, "torch foreach": 0.025, "torch compiled": 0.0125, "torch graph": 0.019}
 
 
-def entry(seconds: float) -> Entry:
-    return Entry(1, [[seconds, 9 * seconds, seconds], [seconds]])
+def entry(seconds: float) -> Measurement:
+    return Measurement(1, [[seconds, 9 * seconds, seconds], [seconds]])
 
 
 def found(kernels: float, kernels_in_graph: float, small: float = 12e-6) -> Measurements:
@@ -29,7 +29,7 @@ def found(kernels: float, kernels_in_graph: float, small: float = 12e-6) -> Meas
         "kernels": entry(kernels),
         "kernels graph": entry(kernels_in_graph),
         **{peer: entry(seconds) for peer, seconds in OTHERS.items()},
-        "optax": Entry(absent="JAX finds no device"),
+        "optax": Measurement(absent="JAX finds no device"),
         "roof torch": entry(0.010),
         "roof driver": entry(0.011),
     }
@@ -43,8 +43,8 @@ def found(kernels: float, kernels_in_graph: float, small: float = 12e-6) -> Meas
     return Measurements({"device": "abacus", "driver": "1.0"}, races)
 
 
-def verdicts(found: Measurements) -> dict[str, tuple[float | None, str]]:
-    return {goal.words: (goal.value, goal.verdict) for goal in goals(found)}
+def statuses(found: Measurements) -> dict[str, tuple[float | None, str]]:
+    return {goal.words: (goal.value, goal.status) for goal in goals(found)}
 
 
 def rows(text: str, heading: str) -> list[str]:
@@ -77,7 +77,7 @@ def test_a_win_and_a_loss_look_alike() -> None:
         (0.012, 0.0125, (0.010 / 0.012, "missed", 0.0125 / 0.012, "missed", 0.019 / 0.012, "reached")),
         (0.025, 0.020, (0.5, "missed", 0.625, "missed", 0.95, "missed", 0.5, "missed")),
     ):
-        all_goals = verdicts(found(kernels, captured))
+        all_goals = statuses(found(kernels, captured))
         results = [
             all_goals[f"{name} a copy of as many bytes"],
             all_goals[f"{name} PyTorch's fastest composition"],
@@ -100,28 +100,28 @@ def test_the_goals_are_those_that_were_set() -> None:
 
 def test_microseconds_in_a_graph_are_at_most_fifteen() -> None:
     words = "200 of 1,000, momentum, float32: microseconds of a step in a graph"
-    assert verdicts(found(1.0, 1.0))[words] == (12.0, "reached")
-    value, verdict = verdicts(found(1.0, 1.0, 16e-6))[words]
-    assert (round(value or 0, 9), verdict) == (16.0, "missed")
+    assert statuses(found(1.0, 1.0))[words] == (12.0, "reached")
+    value, status = statuses(found(1.0, 1.0, 16e-6))[words]
+    assert (round(value or 0, 9), status) == (16.0, "missed")
     assert "| at most 15 | 12 | reached |" in page.render(found(1.0, 1.0))
 
 
 def test_what_was_not_measured_is_named() -> None:
     nothing = Measurements({}, [])
-    assert {verdict for _, verdict in verdicts(nothing).values()} == {"not measured"}
+    assert {status for _, status in statuses(nothing).values()} == {"not measured"}
     assert "not measured" in page.render(nothing)
 
 
 def test_all_goals_are_among_what_is_measured_in_full() -> None:
     planned = Measurements({}, [(race, {peer: entry(1.0) for peer in race.peers}) for race in full().races])
-    assert "not measured" not in {verdict for _, verdict in verdicts(planned).values()}
+    assert "not measured" not in {status for _, status in statuses(planned).values()}
 
 
 def test_the_steps_and_not_the_calls_decide() -> None:
     measured = found(1.0, 1.0)
     measured.races.reverse()
     words = "200 of 1,000, momentum, float32: microseconds of a step in a graph"
-    assert verdicts(measured)[words] == (12.0, "reached")
+    assert statuses(measured)[words] == (12.0, "reached")
 
 
 def test_raw_samples_are_kept() -> None:

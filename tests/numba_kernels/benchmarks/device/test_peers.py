@@ -22,7 +22,7 @@ import sgd_ref
 from numba_kernels.benchmarks import workload as workloads
 from numba_kernels.benchmarks.device.peers import NotOffered, kernels_peer, prepare, tensors
 from numba_kernels.benchmarks.workload import SETTINGS, Workload
-from numba_kernels.selfcheck.device.why_not import is_simulated, why_no_device
+from numba_kernels.selfcheck.device.availability import is_simulated, why_no_device
 
 STEPS = 3
 

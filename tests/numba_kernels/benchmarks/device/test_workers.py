@@ -10,7 +10,7 @@ from numba_kernels.benchmarks.contest import contest
 from numba_kernels.benchmarks.device import workers as workers_of_device
 from numba_kernels.benchmarks.device.workers import DeviceTurns, DeviceWorkers
 from numba_kernels.benchmarks.workload import Workload
-from numba_kernels.selfcheck.device.why_not import is_simulated, why_no_device
+from numba_kernels.selfcheck.device.availability import is_simulated, why_no_device
 from sgd_ref.conformance.protocol.failures import WorkerDied
 from sgd_ref.conformance.protocol.json_lines import from_line, to_line
 

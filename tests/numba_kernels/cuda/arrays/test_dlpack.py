@@ -16,7 +16,7 @@ import pytest
 pytest.importorskip("numba_cuda", reason="numba_kernels.cuda needs numba-cuda")
 
 from numba_kernels.cuda.arrays import dlpack
-from numba_kernels.cuda.arrays.dlpack import Export, Forms, describing_function, exported
+from numba_kernels.cuda.arrays.dlpack import ArraySpecs, Export, describing_function, exported
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 WILD = 0x7F0000000000
@@ -268,7 +268,7 @@ def addresses(given: list[Any], dtype: Any = np.float32, **form: Any) -> list[in
     """Return what is found of arrays that are all expected to have one form."""
     expected = FORM | form
     count = len(given)
-    forms = Forms(
+    specs = ArraySpecs(
         [expected["shape"]] * count,
         [expected["strides"]] * count,
         [np.dtype(dtype)] * count,
@@ -276,7 +276,7 @@ def addresses(given: list[Any], dtype: Any = np.float32, **form: Any) -> list[in
         expected["device"],
     )
     assert DESCRIBE is not None
-    found = forms.addresses(DESCRIBE, given, (Described, AlsoDescribed))
+    found = specs.addresses(DESCRIBE, given, (Described, AlsoDescribed))
     return None if found is None else found.tolist()
 
 
@@ -322,9 +322,9 @@ def test_an_exception_of_the_library_is_forgotten() -> None:
     # Of Python's own functions, one that fails: nothing can be deleted from that object.
     failing = ctypes.cast(ctypes.pythonapi.PyObject_DelItemString, ctypes.c_void_p).value
     assert failing is not None
-    forms = Forms([(2, 3)], [(3, 1)], [np.dtype(np.float32)], dlpack.CUDA, 1)
+    specs = ArraySpecs([(2, 3)], [(3, 1)], [np.dtype(np.float32)], dlpack.CUDA, 1)
     # Were the exception still set, the call would end in a SystemError.
-    assert forms.addresses(failing, [Described(tensor())], (Described, AlsoDescribed)) is None
+    assert specs.addresses(failing, [Described(tensor())], (Described, AlsoDescribed)) is None
 
 
 @pytest.mark.parametrize(
@@ -391,17 +391,17 @@ def test_pytorch_describes_its_tensors() -> None:
     for base, change in made_tensors(torch):
         given = change(base)
         dtype = np.dtype(str(given.dtype).removeprefix("torch."))
-        forms = Forms([tuple(given.shape)], [given.stride()], [dtype], dlpack.HOST, 0)
-        found = forms.addresses(function, [given], (torch.Tensor, torch.nn.Parameter))
+        specs = ArraySpecs([tuple(given.shape)], [given.stride()], [dtype], dlpack.HOST, 0)
+        found = specs.addresses(function, [given], (torch.Tensor, torch.nn.Parameter))
         assert found is not None
         assert found.tolist() == [given.data_ptr()]
 
 
 def test_pytorch_does_not_describe_what_has_no_strides() -> None:
     torch = pytest.importorskip("torch")
-    forms = Forms([(2, 3)], [(3, 1)], [np.dtype(np.float32)], dlpack.HOST, 0)
+    specs = ArraySpecs([(2, 3)], [(3, 1)], [np.dtype(np.float32)], dlpack.HOST, 0)
     types = (torch.Tensor, torch.nn.Parameter)
     function = describing_function(torch.Tensor)
-    assert forms.addresses(function, [torch.ones(2, 3)], types) is not None
+    assert specs.addresses(function, [torch.ones(2, 3)], types) is not None
     for other in (torch.ones(2, 3).to_sparse(), torch.ones(2, 3, device="meta")):
-        assert forms.addresses(function, [other], types) is None
+        assert specs.addresses(function, [other], types) is None

@@ -69,7 +69,7 @@ class Stages:
         return self.program._factors[0].download()[0, layout.FACTOR]
 
     def of_norms(self, entry: int) -> Any:
-        """Return a table of the first plan of norms."""
+        """Return a table of the first descriptor of norms."""
         (launch, *_) = (each for each in self.program.launches if each[0].name.startswith("finish_"))
         return self._at(int(self._at(launch[3][0]).host[entry]))
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 pytest.importorskip("numba_cuda", reason="numba_kernels.cuda needs numba-cuda")
 
 from numba_kernels.cuda import simulated
+from numba_kernels.cuda.device.access import PACKET_BYTES
 from numba_kernels.cuda.device.chunk_loop import chunk_fold, chunk_loop
-from numba_kernels.cuda.device.memory import PACKET_BYTES
 from numba_kernels.cuda.device.storage import storage
 from numba_kernels.cuda.toolkit import IS_SIMULATED
 from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64

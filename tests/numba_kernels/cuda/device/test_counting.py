@@ -52,7 +52,7 @@ class Counts:
     def launch(self, chosen: Any, *more: int) -> None:
         if IS_SIMULATED:
             buffers = (self.values, self.calls_of_rates, self.limits, self.counts, self.numbers)
-            simulated.allow(buffer.stretch for buffer in buffers)
+            simulated.allow(buffer.region for buffer in buffers)
         chosen.launch(1, 2, 0, self.counts.address, self.numbers.address, *more)
 
     def prepare(self) -> None:
@@ -194,7 +194,7 @@ def test_one_block_of_each_launch_is_the_last(blocks: int) -> None:
     counts, marks = Counts(), Buffer(np.zeros(2, np.int64))
     for launch in range(1, 4):
         if IS_SIMULATED:
-            simulated.allow([counts.counts.stretch, marks.stretch])
+            simulated.allow([counts.counts.region, marks.region])
         marking.launch(blocks, 2, 0, counts.counts.address, marks.address)
         assert marks.download()[0] == launch
         # The next launch begins from nothing.

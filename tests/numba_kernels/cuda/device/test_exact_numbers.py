@@ -14,7 +14,7 @@ pytest.importorskip("numba_cuda", reason="numba_kernels.cuda needs numba-cuda")
 
 from numba_kernels.cuda import simulated
 from numba_kernels.cuda.device import exact_numbers
-from numba_kernels.cuda.device.memory import DOUBLES, HALVES, SINGLES, WORDS, Access
+from numba_kernels.cuda.device.access import DOUBLES, HALVES, SINGLES, WORDS, Access
 from numba_kernels.cuda.device.storage import storage
 from numba_kernels.cuda.host.buffers import Buffer
 from numba_kernels.cuda.toolkit import IS_SIMULATED, cuda, kernel
@@ -43,7 +43,7 @@ def computed(function: Any, access: Access, results: Any, *operands: Any) -> Any
     buffers = [Buffer(np.array(operand, np.float64)) for operand in (*operands, *operands)[:2]]
     out = Buffer(results)
     if IS_SIMULATED:
-        simulated.allow(buffer.stretch for buffer in (*buffers, out))
+        simulated.allow(buffer.region for buffer in (*buffers, out))
     compute.launch(1, 2, 0, *(buffer.address for buffer in buffers), out.address)
     return out.download()
 

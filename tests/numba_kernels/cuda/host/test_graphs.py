@@ -60,10 +60,10 @@ def captured() -> Iterator[Graph]:
 
     def launch(state: DeviceState, launches: Any, handle: int, gradients: Any = ()) -> None:
         # As memory is allowed when the launch is made, with its gradients.
-        stretches = state._stretches(gradients)
+        regions = state._regions(gradients)
 
         def run() -> None:
-            simulated.allow(stretches)
+            simulated.allow(regions)
             for kernel, blocks, threads, arguments in launches:
                 kernel.launch(blocks, threads, 0, *arguments)
 

@@ -14,7 +14,7 @@ import pytest
 pytest.importorskip("numba_cuda", reason="numba_kernels.cuda needs numba-cuda")
 
 from numba_kernels import cuda
-from numba_kernels.cuda.host import rates
+from numba_kernels.cuda.host import rate_table
 from numba_kernels.cuda.toolkit import cuda as numba_cuda
 from sgd_ref import schedules
 from sgd_ref.schedules import LearningRateSchedule
@@ -56,7 +56,7 @@ def test_a_schedule_over_more_calls_than_its_table_has_room_for(rates_ahead: int
 
 
 def test_a_schedule_beyond_the_rates_that_are_computed_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rates, "AHEAD", 3)
+    monkeypatch.setattr(rate_table, "AHEAD", 3)
     schedule = Counted()
     pair = Pair(one(), learning_rate=schedule, gradient_accumulation_steps=2, rates_ahead=8)
     for _ in range(20):
@@ -249,7 +249,7 @@ def test_the_capacity_is_no_part_of_the_config() -> None:
 
 
 def test_the_table_by_itself() -> None:
-    table, schedule = rates.Rates(4), Counted()
+    table, schedule = rate_table.RateTable(4), Counted()
     assert table.count == 1
     table.fill(schedule, None, 5, 5)
     assert table.count == 4

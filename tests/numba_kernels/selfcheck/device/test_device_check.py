@@ -18,10 +18,10 @@ from numba_kernels.cuda.arrays.arrays import view
 from numba_kernels.cuda.device import exact
 from numba_kernels.cuda.toolkit import IS_SIMULATED, cuda
 from numba_kernels.selfcheck import product
-from numba_kernels.selfcheck.device import far, graphs, libraries, memory_checker, places, schedule
+from numba_kernels.selfcheck.comparison import by_kernels, compare_cases
+from numba_kernels.selfcheck.device import compute_sanitizer, far, graphs, libraries, places, runner
 from numba_kernels.selfcheck.device.on_device import OnDevice
 from numba_kernels.selfcheck.extent import QUICK, STANDARD, Extent
-from numba_kernels.selfcheck.judging import by_kernels, judge
 from numba_kernels.selfcheck.making import dense_case, random_numbers
 from numba_kernels.selfcheck.result import Result
 from numba_kernels.shared.element import CLASSIC, PLAIN, Variant
@@ -103,7 +103,7 @@ def test_a_wrong_bit_is_found() -> None:
     variant = Variant(CLASSIC, PLAIN, averages=False)
     case = dense_case("wrong", variant, [(9,), (9,)], FLOAT32, random_numbers(extent(""), "wrong"))
     result = Result("wrong")
-    judge(result, [case], extent(""), by_kernels(Wrong))
+    compare_cases(result, [case], extent(""), by_kernels(Wrong))
     assert result.differing > 0
 
 
@@ -122,7 +122,7 @@ def test_where_nothing_is_decided_every_norm_is_exact(
     monkeypatch.setattr(exact, "_add_square", counted)
     wanted = "^product/float32/plain/none/global_clipnorm/none/none/none/"
     share = next(product.shares(extent(wanted, STANDARD)))[:1]
-    with schedule.nothing_decided() if is_forced else nullcontext():
+    with runner.nothing_decided() if is_forced else nullcontext():
         result = product.check_share(share, extent(wanted, STANDARD), OnDevice)
     assert result.cases == 1
     assert result.differing == 0
@@ -151,20 +151,20 @@ def test_the_device_fills_with_the_bits_that_the_host_expects() -> None:
 def test_what_the_memory_checker_finds_counts(
     status: int, differing: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tool = tmp_path / memory_checker.TOOL
+    tool = tmp_path / compute_sanitizer.TOOL
     tool.write_text(f"#!/bin/sh\necho Invalid access $*\nexit {status}\n")
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.setattr(memory_checker, "IS_SIMULATED", False)
-    result = memory_checker.check(extent(""))
+    monkeypatch.setattr(compute_sanitizer, "IS_SIMULATED", False)
+    result = compute_sanitizer.check(extent(""))
     assert (result.cases, result.differing) == (1, differing)
     assert all("Invalid access --tool memcheck" in text for text in result.differences)
 
 
 def test_without_the_memory_checker_its_check_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory_checker, "IS_SIMULATED", False)
+    monkeypatch.setattr(compute_sanitizer, "IS_SIMULATED", False)
     monkeypatch.setenv("PATH", "")
-    assert memory_checker.check(extent("")).reasons == {
+    assert compute_sanitizer.check(extent("")).reasons == {
         "compute-sanitizer of the CUDA toolkit is not on the path": 1
     }
-    assert not memory_checker.check(extent("^far/")).skipped
+    assert not compute_sanitizer.check(extent("^far/")).skipped

@@ -344,7 +344,7 @@ def toolkit() -> Any:
 @pytest.fixture
 def memory(toolkit: Any) -> Any:
     """What reads and writes device memory."""
-    return importlib.import_module("numba_kernels.cuda.device.memory")
+    return importlib.import_module("numba_kernels.cuda.device.access")
 
 
 @pytest.fixture

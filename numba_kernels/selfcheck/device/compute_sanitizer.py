@@ -1,4 +1,4 @@
-"""Some cases under NVIDIA's checker of memory accesses, in a process of its own."""
+"""Some cases under NVIDIA's compute-sanitizer, which checks memory accesses, in a process of their own."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import subprocess
 import sys
 
 from numba_kernels.cuda.toolkit import IS_SIMULATED
+from numba_kernels.selfcheck.comparison import timed
 from numba_kernels.selfcheck.extent import Extent
-from numba_kernels.selfcheck.judging import timed
 from numba_kernels.selfcheck.result import Result
 
 NAME = "memory checker"
@@ -22,7 +22,7 @@ LIMIT = 1800.0
 
 
 def check(extent: Extent) -> Result:
-    """Let the tool look for accesses outside of what was allocated."""
+    """Let compute-sanitizer look for accesses outside of allocated memory."""
     result = Result(NAME)
     with timed(result):
         if not extent.wants(IDENTIFIER):

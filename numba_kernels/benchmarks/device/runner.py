@@ -1,20 +1,19 @@
-"""What ``sgd-ref bench --device cuda`` does: measure, show the page, and write it if that is asked for."""
+"""The work of ``sgd-ref bench --device cuda``: measure, show the page and, if asked for, write it."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 
 from numba_kernels.benchmarks import measurements
 from numba_kernels.benchmarks.contest import contest
-from numba_kernels.benchmarks.device import machine, page, plans
+from numba_kernels.benchmarks.device import machine, page, suite
 from numba_kernels.benchmarks.device.workers import DeviceTurns, DeviceWorkers
 from numba_kernels.benchmarks.measurements import Measurements
-from numba_kernels.benchmarks.plans import Plan
-from numba_kernels.selfcheck.device.why_not import is_simulated, why_no_device
+from numba_kernels.benchmarks.suite import Suite
+from numba_kernels.selfcheck.device.availability import is_simulated, why_no_device
 from sgd_ref.conformance.grading.progress import progress_bar
 
 PAGES = Path(__file__).parents[1] / "results"
@@ -31,8 +30,8 @@ def why_not() -> str | None:
     return reason
 
 
-def plan(is_quick: bool, pattern: re.Pattern[str] | None) -> Plan:
-    """Return what to measure.
+def chosen_suite(is_quick: bool, pattern: re.Pattern[str] | None) -> Suite:
+    """Return the suite that the options of the command ask for.
 
     Parameters
     ----------
@@ -46,19 +45,15 @@ def plan(is_quick: bool, pattern: re.Pattern[str] | None) -> Plan:
     ValueError
         If it matches none.
     """
-    chosen = plans.quick() if is_quick else plans.full()
-    races = [race for race in chosen.races if pattern is None or pattern.search(str(race.workload))]
-    if pattern is not None and not races:
-        raise ValueError(f"-k must match the name of a workload, got {pattern.pattern!r}")
-    return replace(chosen, races=races)
+    return (suite.quick() if is_quick else suite.full()).only(pattern)
 
 
-def run(chosen: Plan, folder: Path | None, console: Console) -> str:
-    """Measure everything of a plan and return the page.
+def run(chosen: Suite, folder: Path | None, console: Console) -> str:
+    """Measure a suite and return the page.
 
     Parameters
     ----------
-    chosen : Plan
+    chosen : Suite
         What to measure.
     folder : Path or None
         Where to write the page and the raw samples, after each workload anew; nowhere if None.
@@ -77,7 +72,7 @@ def run(chosen: Plan, folder: Path | None, console: Console) -> str:
         task = bar.add_task("", total=len(chosen.races))
         for race in chosen.races:
             bar.update(task, description=f"{race.section}, {race.workload}")
-            turns = DeviceTurns(workers, "calls" if race.section == plans.CALLS else "steps")
+            turns = DeviceTurns(workers, "calls" if race.section == suite.CALLS else "steps")
             result = contest(turns, race.workload, race.peers, chosen.rounds, chosen.seconds, ONE_THREAD)
             found.races.append((race, result))
             # Half an hour on a borrowed card may end before its time.

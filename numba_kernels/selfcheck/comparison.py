@@ -1,4 +1,4 @@
-"""Cases run by the reference and by kernels, and compared bit by bit."""
+"""Cases that the reference and the kernels run, and the comparison of their trajectories bit by bit."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ def timed(result: Result) -> Iterator[None]:
         result.seconds += time.perf_counter() - started
 
 
-def judge(
+def compare_cases(
     result: Result,
     cases: Iterable[Case],
     extent: Extent,
     kernels: Run | None = None,
     expected: Run = reference.run,
 ) -> None:
-    """Run cases and add to a result what differs.
+    """Run cases and add the differences to a result.
 
     Parameters
     ----------

@@ -11,13 +11,15 @@ from typing import Any, Self
 
 import pytest
 
-from numba_kernels.benchmarks.device import command, machine
-from numba_kernels.benchmarks.plans import Plan, Race
+from numba_kernels import benchmarks
+from numba_kernels.benchmarks.device import machine, runner
+from numba_kernels.benchmarks.suite import Race, Suite
 from numba_kernels.benchmarks.workload import Workload
-from numba_kernels.selfcheck.device import why_not
+from numba_kernels.selfcheck.device import availability
 from sgd_ref.command import main as cli
+from sgd_ref.command.options import AS_EXPECTED, COULD_NOT_RUN, WRONG_USAGE
 
-TINY = Plan(
+TINY = Suite(
     [
         Race("steps", Workload("3 x 100", "everything"), ("kernels", "torch fused", "roof torch")),
         Race("calls", Workload("3 x 100", "everything"), ("kernels", "torch fused")),
@@ -43,7 +45,7 @@ class FakeWorkers:
     def ask(self, peer: str, workload: Workload, seconds: float, timing: str) -> dict[str, Any]:
         if timing == "calls" and "calls" not in {asked for _, asked in self.asked}:
             # What was found first is there already, should the machine go away now.
-            assert "## 3 x 100, everything, float32" in (self.folder / command.PAGE).read_text()
+            assert "## 3 x 100, everything, float32" in (self.folder / runner.PAGE).read_text()
         self.asked.append((peer, timing))
         return {
             "samples": [{"kernels": 0.01, "torch fused": 0.02, "roof torch": 0.009}[peer]],
@@ -54,9 +56,9 @@ class FakeWorkers:
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> type[FakeWorkers]:
     FakeWorkers.asked, FakeWorkers.folder = [], tmp_path / "found"
-    monkeypatch.setattr(command, "DeviceWorkers", FakeWorkers)
-    monkeypatch.setattr(command, "plan", lambda is_quick, pattern: TINY)
-    monkeypatch.setattr(command, "why_not", lambda: None)
+    monkeypatch.setattr(runner, "DeviceWorkers", FakeWorkers)
+    monkeypatch.setattr(runner, "chosen_suite", lambda is_quick, pattern: TINY)
+    monkeypatch.setattr(runner, "why_not", lambda: None)
     monkeypatch.setattr(machine, "description", lambda: {"device": "abacus"})
     return FakeWorkers
 
@@ -65,7 +67,7 @@ def test_the_page_is_printed_and_written(
     fake: type[FakeWorkers], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["bench", "--device", "cuda", "--output"]
-    assert cli.main([*arguments, str(fake.folder)]) == cli.AS_EXPECTED
+    assert cli.main([*arguments, str(fake.folder)]) == AS_EXPECTED
     text = (fake.folder / "benchmarks_cuda.md").read_text()
     assert capsys.readouterr().out == text + "\n"
     assert "| device | abacus |" in text
@@ -75,17 +77,19 @@ def test_the_page_is_printed_and_written(
     assert document["races"][0]["peers"]["kernels"]["seconds"] == [[0.01], [0.01]]
     steps = [(peer, "steps") for peer in ("kernels", "torch fused", "roof torch")]
     assert fake.asked == steps * 2 + [(peer, "calls") for peer in ("kernels", "torch fused")] * 2
-    assert cli.main([*arguments, str(tmp_path / "no" / "such")]) == cli.COULD_NOT_RUN
+    assert cli.main([*arguments, str(tmp_path / "no" / "such")]) == COULD_NOT_RUN
 
 
 def test_the_page_of_the_repository_has_everything(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         cli.main(["bench", "--device", "cuda", "--page", "--quick"])
-    assert stopped.value.code == cli.WRONG_USAGE
-    assert command.PAGES.parent.name == "numba_kernels"
+    assert stopped.value.code == WRONG_USAGE
+    assert Path(benchmarks.__file__).with_name("results") == runner.PAGES
 
 
-@pytest.mark.skipif(why_not.why_no_device() is None and not why_not.is_simulated(), reason="a device is here")
+@pytest.mark.skipif(
+    availability.why_no_device() is None and not availability.is_simulated(), reason="a device is here"
+)
 @pytest.mark.parametrize("simulator", ["0", "1"])
 def test_without_a_device_nothing_is_timed(simulator: str) -> None:
     done = subprocess.run(
@@ -96,17 +100,19 @@ def test_without_a_device_nothing_is_timed(simulator: str) -> None:
         timeout=120,
         env={**os.environ, "NUMBA_ENABLE_CUDASIM": simulator},
     )
-    assert done.returncode == cli.COULD_NOT_RUN, done.stderr
+    assert done.returncode == COULD_NOT_RUN, done.stderr
     assert done.stderr.startswith("sgd-ref: nothing was timed: ")
     assert not done.stdout
 
 
 def test_without_numba_cuda_the_remedy_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(command, "why_no_device", lambda: "it needs numba-cuda; install it")
-    assert command.why_not() == "it needs numba-cuda; install it"
+    monkeypatch.setattr(runner, "why_no_device", lambda: "it needs numba-cuda; install it")
+    assert runner.why_not() == "it needs numba-cuda; install it"
 
 
-@pytest.mark.skipif(why_not.why_no_device() is not None, reason="numba-cuda is missing, or has no device")
+@pytest.mark.skipif(
+    availability.why_no_device() is not None, reason="numba-cuda is missing, or has no device"
+)
 def test_the_machine_is_described(tmp_path: Path) -> None:
     found = machine.description()
     assert {"device", "driver", "processor", "date", "numba", "numba-cuda", "cuda-bindings"} <= set(found)

@@ -8,13 +8,13 @@ from functools import partial
 from unittest import mock
 
 from numba_kernels.cuda.host import program
-from numba_kernels.selfcheck import forms, golden_data, product, special
-from numba_kernels.selfcheck.device import far, graphs, memory_checker, places
+from numba_kernels.selfcheck import golden_data, gradient_forms, product, special
+from numba_kernels.selfcheck.device import compute_sanitizer, far, graphs, places
+from numba_kernels.selfcheck.device.availability import why_no_device
 from numba_kernels.selfcheck.device.on_device import OnDevice
-from numba_kernels.selfcheck.device.why_not import why_no_device
 from numba_kernels.selfcheck.extent import Extent
 from numba_kernels.selfcheck.result import Result
-from numba_kernels.selfcheck.schedule import Advance, Findings, Part, run_parts
+from numba_kernels.selfcheck.runner import Advance, Outcome, Part, run_parts
 
 EXACTLY = "norms, exactly"
 EXACT_PATTERN = "clipnorm"
@@ -28,7 +28,7 @@ def nothing_decided() -> Iterator[None]:
         yield
 
 
-def run(extent: Extent, advance: Advance = lambda done, parts: None) -> Findings:
+def run(extent: Extent, advance: Advance = lambda done, parts: None) -> Outcome:
     """Check all kernels of an extent on the device.
 
     Parameters
@@ -38,23 +38,23 @@ def run(extent: Extent, advance: Advance = lambda done, parts: None) -> Findings
     advance : callable, optional
         Is told how far it is.
     """
-    findings = Findings([], [])
+    outcome = Outcome([], [])
     reason = why_no_device()
     if reason is not None:
-        findings.not_run.append(reason)
-        return findings
-    run_parts(list(_parts(extent)), findings, None, advance)
-    return findings
+        outcome.not_run.append(reason)
+        return outcome
+    run_parts(list(_parts(extent)), outcome, None, advance)
+    return outcome
 
 
 def _parts(extent: Extent) -> Iterator[tuple[str, Part]]:
     yield places.NAME, partial(places.check, extent)
-    yield forms.NAME, partial(forms.check, extent, OnDevice)
+    yield gradient_forms.NAME, partial(gradient_forms.check, extent, OnDevice)
     yield special.NAME, partial(special.check, extent, OnDevice)
     yield graphs.NAME, partial(graphs.check, extent)
     yield far.NAME, partial(far.check, extent)
     yield golden_data.NAME, partial(golden_data.check, extent, OnDevice)
-    yield memory_checker.NAME, partial(memory_checker.check, extent)
+    yield compute_sanitizer.NAME, partial(compute_sanitizer.check, extent)
     for share in product.shares(extent):
         yield product.NAME, partial(product.check_share, share, extent, OnDevice)
     for share in product.shares(extent):

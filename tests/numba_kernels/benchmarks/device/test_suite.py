@@ -6,10 +6,10 @@ import re
 
 import pytest
 
-from numba_kernels.benchmarks import plans as plans_of_host
-from numba_kernels.benchmarks.device import command
+from numba_kernels.benchmarks import suite as suite_of_host
+from numba_kernels.benchmarks.device import runner
 from numba_kernels.benchmarks.device.peers import FAMILIES, ROOFS
-from numba_kernels.benchmarks.device.plans import full, quick
+from numba_kernels.benchmarks.device.suite import full, quick
 from numba_kernels.benchmarks.device.workers import MARGIN, needed_memory
 from numba_kernels.benchmarks.models import FOR_DEVICES
 from numba_kernels.benchmarks.workload import Workload
@@ -17,7 +17,7 @@ from numba_kernels.benchmarks.workload import Workload
 GIBI = 2**30
 
 
-def test_the_plan_has_what_was_asked_for() -> None:
+def test_the_suite_has_what_was_asked_for() -> None:
     races = full().races
     steps = [race.workload for race in races if race.section == "steps"]
     assert {w.model for w in steps} == {"one of 1 G", "ResNet-50", "GPT-2 XL", "200 of 1,000"}
@@ -41,19 +41,19 @@ def test_a_quick_look_is_a_part_of_everything() -> None:
 
 
 def test_the_host_is_spared_the_models_for_devices() -> None:
-    races = [*plans_of_host.full().races, *plans_of_host.quick().races]
+    races = [*suite_of_host.full().races, *suite_of_host.quick().races]
     assert not {race.workload.model for race in races} & set(FOR_DEVICES)
 
 
 def test_workloads_are_chosen_by_name() -> None:
-    chosen = command.plan(False, re.compile("^200.*everything, float32"))
+    chosen = runner.chosen_suite(False, re.compile("^200.*everything, float32"))
     assert [(race.section, str(race.workload)) for race in chosen.races] == [
         ("steps", "200 of 1,000, everything, float32"),
         ("calls", "200 of 1,000, everything, float32"),
     ]
-    assert command.plan(True, None) == quick()
+    assert runner.chosen_suite(True, None) == quick()
     with pytest.raises(ValueError, match="-k must match the name of a workload, got 'AlexNet'"):
-        command.plan(False, re.compile("AlexNet"))
+        runner.chosen_suite(False, re.compile("AlexNet"))
 
 
 @pytest.mark.parametrize(

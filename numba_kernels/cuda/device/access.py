@@ -1,4 +1,4 @@
-"""Device memory by address: single numbers, 16 bytes at a time, and additions that no other thread splits.
+"""Access to device memory by address: single numbers, 16 bytes at a time, and atomic additions.
 
 A kernel takes addresses and nothing else. An array as an argument costs 6.5 microseconds of Python a launch,
 and the compiler reads its elements one by one; a vector of 16 bytes is one instruction.
@@ -150,7 +150,7 @@ def _fencing() -> Any:
 
 
 add_to_word = simulated.add_to_word if IS_SIMULATED else _adding_words()
-"""Add to eight bytes at an address, whole, and return what was there before."""
+"""Add to the eight bytes at an address atomically, and return their value before the addition."""
 
 fence = simulated.fence if IS_SIMULATED else _fencing()
-"""Let all other threads of the device see what this one has written, before what it writes afterwards."""
+"""Let all other threads of the device see the writes of this thread so far before its later writes."""

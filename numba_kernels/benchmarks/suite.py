@@ -1,9 +1,11 @@
-"""What is measured: which peers on which workloads, in full or for a quick look."""
+"""The suites of the benchmark: which peers are timed on which workloads, in full or for a quick look."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 from numba_kernels.benchmarks.models import EMBEDDING, MODELS
 from numba_kernels.benchmarks.peers import KERNELS, ROOFS
@@ -42,8 +44,8 @@ class Race:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """All that one run of the command measures.
+class Suite:
+    """The measurements that one run of the command makes.
 
     Attributes
     ----------
@@ -62,18 +64,38 @@ class Plan:
     seconds: float
     first_steps: int
 
+    def only(self, pattern: re.Pattern[str] | None) -> Self:
+        """Return the races whose workload has a name that a pattern matches somewhere; all, if it is None.
 
-def full() -> Plan:
+        Raises
+        ------
+        ValueError
+            If the pattern matches none.
+
+        Examples
+        --------
+        >>> {str(race.workload) for race in quick().only(re.compile("ResNet-50, momentum")).races}
+        {'ResNet-50, momentum, float32'}
+        """
+        if pattern is None:
+            return self
+        races = [race for race in self.races if pattern.search(str(race.workload))]
+        if not races:
+            raise ValueError(f"-k must match the name of a workload, got {pattern.pattern!r}")
+        return replace(self, races=races, first_steps=0)
+
+
+def full() -> Suite:
     """Return the whole benchmark, of about a quarter of an hour."""
     steps = _steps(tuple(MODELS), ("float32", "bfloat16"), FOR_KERAS)
     races = [*steps, *_norms(NORM_SIZES), *_growth()]
-    return Plan(races, rounds=3, seconds=0.2, first_steps=5)
+    return Suite(races, rounds=3, seconds=0.2, first_steps=5)
 
 
-def quick() -> Plan:
+def quick() -> Suite:
     """Return a small part of it, of about a minute."""
     races = [*_steps(QUICK, ("float32",), ()), *_norms(NORM_SIZES[:1])]
-    return Plan(races, rounds=2, seconds=0.05, first_steps=1)
+    return Suite(races, rounds=2, seconds=0.05, first_steps=1)
 
 
 def _steps(models: Sequence[str], dtypes: Sequence[str], for_keras: Sequence[str]) -> Iterator[Race]:

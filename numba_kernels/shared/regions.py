@@ -1,4 +1,4 @@
-"""Parts of memory that arrays share."""
+"""The regions of memory that arrays occupy."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 from sgd_ref.arithmetic.formats import Array
 
 
-def stretches(arrays: Sequence[Array]) -> Array:
-    """Return the first address, and the first one after it, of each array, those that touch as one."""
+def regions(arrays: Sequence[Array]) -> Array:
+    """Return start and end of each region that arrays occupy, in order; regions that touch are one."""
     ends = sorted(np.lib.array_utils.byte_bounds(array) for array in arrays if array.size)
     merged: list[int] = []
     for start, end in ends:

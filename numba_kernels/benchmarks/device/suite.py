@@ -1,11 +1,11 @@
-"""What is measured on a device: which peers on which workloads, in full or for a quick look."""
+"""The suites for a device: which peers are timed on which workloads, in full or for a quick look."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
 from numba_kernels.benchmarks.device.peers import FAMILIES, ROOFS
-from numba_kernels.benchmarks.plans import Plan, Race
+from numba_kernels.benchmarks.suite import Race, Suite
 from numba_kernels.benchmarks.workload import Workload
 
 SINGLE, RESNET, GPT, SMALL = "one of 1 G", "ResNet-50", "GPT-2 XL", "200 of 1,000"
@@ -18,16 +18,16 @@ STEPS, CALLS = "steps", "calls"
 """Sections: how long a step takes, and how long the host is busy with starting one."""
 
 
-def full() -> Plan:
+def full() -> Suite:
     """Return the whole benchmark, of about half an hour."""
     races = [*_steps((SMALL, RESNET, SINGLE, GPT), DTYPES), *_calls(DTYPES)]
-    return Plan(races, rounds=3, seconds=0.2, first_steps=0)
+    return Suite(races, rounds=3, seconds=0.2, first_steps=0)
 
 
-def quick() -> Plan:
+def quick() -> Suite:
     """Return a small part of it, of a few minutes."""
     races = [*_steps((SMALL, RESNET), DTYPES[:1]), *_calls(DTYPES[:1])]
-    return Plan(races, rounds=2, seconds=0.05, first_steps=0)
+    return Suite(races, rounds=2, seconds=0.05, first_steps=0)
 
 
 def _steps(models: Sequence[str], dtypes: Sequence[str]) -> Iterator[Race]:

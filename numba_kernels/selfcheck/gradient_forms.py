@@ -11,8 +11,8 @@ import scipy.sparse
 
 import numba_kernels
 from numba_kernels.cpu.plan import CHUNK
+from numba_kernels.selfcheck.comparison import by_kernels, compare_cases, timed
 from numba_kernels.selfcheck.extent import QUICK, Extent
-from numba_kernels.selfcheck.judging import by_kernels, judge, timed
 from numba_kernels.selfcheck.making import LEAST, calls_for, case_of, numbers, random_numbers, settings_for
 from numba_kernels.selfcheck.result import Result
 from numba_kernels.shared.element import DIVIDED, PLAIN, VARIANTS
@@ -37,7 +37,7 @@ def check(extent: Extent, optimizer_class: Any = numba_kernels.SGD) -> Result:
     result = Result(NAME)
     with timed(result):
         for cases in (_one_form(extent), _all_dtypes(extent), _untouched_rows(extent)):
-            judge(result, cases, extent, by_kernels(optimizer_class))
+            compare_cases(result, cases, extent, by_kernels(optimizer_class))
     return result
 
 

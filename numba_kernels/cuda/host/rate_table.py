@@ -11,10 +11,10 @@ from sgd_ref.base import learning_rate as rates
 from sgd_ref.schedules import LearningRateSchedule
 
 AHEAD = 32
-"""Rates that are computed and copied at a time."""
+"""Number of learning rates that are computed and copied at a time."""
 
 
-class Rates:
+class RateTable:
     """The table of learning rates of one optimizer.
 
     Parameters

@@ -1,4 +1,4 @@
-"""Where CPython and NumPy keep the header of an array, found out with arrays of known form."""
+"""Where the fields of an array object lie in memory, tried out with arrays of known dtype and shape."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ITEMS = 24
 
 @functools.cache
 def layout_is_known() -> bool:
-    """Whether lists and arrays are laid out as expected, found out with some of known form."""
+    """Whether lists and arrays are laid out as expected, tried out with arrays of known dtype and shape."""
     is_cpython = sys.implementation.name == "cpython" and np.intp(0).itemsize == 8
     has_lock = getattr(sys, "_is_gil_enabled", lambda: True)()
     # Only as many bytes as CPython says that the objects have are looked at.

@@ -1,4 +1,8 @@
-"""Updates of what kernels cannot read where it is: pieces by pieces, and rows of sparse gradients alone."""
+"""Updates of indirect rows: variables with an array that a kernel cannot read at its address.
+
+Such an array is copied piece by piece. Where a sparse gradient changes its own rows only, the kernel updates
+those rows in place.
+"""
 
 from __future__ import annotations
 
@@ -38,10 +42,10 @@ def update_row(group: Group, row: int, gradient: Any, kernel: Any) -> None:
 
 
 def touches_its_rows_only(group: Group, row: int, gradient: Any, variant: Variant) -> bool:
-    """Whether the gradient is sparse, and the rule leaves the rows that it does not have as they are.
+    """Whether the gradient is sparse, and the rule changes only the rows that the gradient has.
 
     A velocity, an average, an accumulator and decay change every row. Without them ``w - lr * 0`` is `w`,
-    also where that is -0.0, unless the zero that is subtracted is negative, or is NaN because a factor is.
+    also where `w` is -0.0, with two exceptions: ``lr * 0`` is -0.0, or it is NaN because a factor is NaN.
     """
     rate = group.constants.values[LEARNING_RATE]
     return bool(
@@ -56,9 +60,9 @@ def touches_its_rows_only(group: Group, row: int, gradient: Any, variant: Varian
 
 
 def update_of_touched(group: Group, row: int, gradient: Rows, kernel: Any) -> Task:
-    """Return the task that updates the rows of one variable that a sparse gradient has, where they are.
+    """Return the task that updates in place those rows of a variable that a sparse gradient has.
 
-    Each is a variable by itself to the kernel. Copied together, and back, they would take 3 times as long.
+    To the kernel each row is a variable of its own. To copy the rows together and back takes 3 times as long.
     """
     variable, count = group.arrays[row][VARIABLE], len(gradient.indices)
     length = gradient.values.shape[1]
@@ -76,8 +80,8 @@ def update_row_widely(
 ) -> None:
     """Update one variable whose gradient is multiplied with a factor of float64.
 
-    NumPy makes of the gradient what is clipped, in the same operations and roundings as the kernels; the
-    kernel, for a gradient that is used as it comes, does the rest.
+    NumPy unscales, accumulates and clips the gradient, in the operations and roundings of the kernels. The
+    kernel does the rest, with the clipped gradient as its gradient.
     """
     values = group.constants.values
     for index in range(*group.chunks_of_row[row : row + 2]):

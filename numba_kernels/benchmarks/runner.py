@@ -1,0 +1,81 @@
+"""The work of ``sgd-ref bench``: measure, show the page, and write it if that is asked for."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from rich.console import Console
+
+from numba_kernels import machine
+from numba_kernels.benchmarks import measurements, page, plots, suite
+from numba_kernels.benchmarks.contest import Workers, contest
+from numba_kernels.benchmarks.first_steps import PROGRAMS, first_steps
+from numba_kernels.benchmarks.measurements import Measurements
+from numba_kernels.benchmarks.suite import Suite
+from sgd_ref.conformance.grading.progress import progress_bar
+
+PAGES = Path(__file__).with_name("results")
+PAGE, RAW = "benchmarks.md", "benchmarks.json"
+
+
+def chosen_suite(is_quick: bool, pattern: re.Pattern[str] | None) -> Suite:
+    """Return the suite that the options of the command ask for.
+
+    Parameters
+    ----------
+    is_quick : bool
+        A minute's worth, instead of all.
+    pattern : pattern or None
+        Only workloads whose name it matches somewhere, and no first steps.
+
+    Raises
+    ------
+    ValueError
+        If it matches none.
+    """
+    return (suite.quick() if is_quick else suite.full()).only(pattern)
+
+
+def run(chosen: Suite, folder: Path | None, console: Console) -> str:
+    """Measure a suite and return the page.
+
+    Parameters
+    ----------
+    chosen : Suite
+        What to measure.
+    folder : Path or None
+        Where to write the page, the raw samples and the plots; nowhere if None.
+    console : Console
+        Shows the progress, on a terminal.
+
+    Raises
+    ------
+    OSError
+        If the folder cannot be written.
+    """
+    if folder is not None:
+        folder.mkdir(exist_ok=True)
+    found = _measure(chosen, console)
+    if folder is None:
+        return page.render(found)
+    (folder / RAW).write_text(measurements.to_json(found), encoding="utf-8")
+    text = page.render(found, plots.draw(found, folder))
+    (folder / PAGE).write_text(text, encoding="utf-8")
+    return text
+
+
+def _measure(chosen: Suite, console: Console) -> Measurements:
+    found = Measurements(machine.description())
+    with Workers() as workers, progress_bar(console) as bar:
+        task = bar.add_task("", total=len(chosen.races) + (len(PROGRAMS) if chosen.first_steps else 0))
+        for race in chosen.races:
+            bar.update(task, description=str(race.workload))
+            result = contest(workers, race.workload, race.peers, chosen.rounds, chosen.seconds)
+            found.races.append((race, result))
+            bar.advance(task)
+        for peer in PROGRAMS if chosen.first_steps else ():
+            bar.update(task, description=f"first step, {peer}")
+            found.first_steps = {**found.first_steps, peer: first_steps(peer, chosen.first_steps)}
+            bar.advance(task)
+    return found
