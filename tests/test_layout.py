@@ -91,7 +91,7 @@ root_packages = ["sgd_ref"]
 name = "upside down"
 type = "layers"
 containers = ["sgd_ref.conformance"]
-layers = ["cases", "grading"]
+layers = ["catalogue", "grading"]
 """
 
 

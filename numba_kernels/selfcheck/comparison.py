@@ -12,7 +12,7 @@ import numba_kernels
 from numba_kernels.selfcheck.extent import Extent
 from numba_kernels.selfcheck.guard import only_kernels
 from numba_kernels.selfcheck.result import Result
-from sgd_ref.conformance.cases.case import Case, Record, Trajectory
+from sgd_ref.conformance.catalogue.case import Case, Record, Trajectory
 from sgd_ref.conformance.trajectories import reference
 from sgd_ref.conformance.trajectories.comparison import COUNTERS, LISTS, SCALARS, check_form, compare
 from sgd_ref.loss_scale import LossScaleOptimizer

@@ -11,7 +11,7 @@ from numba_kernels.selfcheck.extent import Extent
 from numba_kernels.selfcheck.result import Result
 from numba_kernels.shared.constants import Constants
 from sgd_ref.conformance import published
-from sgd_ref.conformance.cases.case import Case
+from sgd_ref.conformance.catalogue.case import Case
 from sgd_ref.conformance.golden.format import location
 from sgd_ref.conformance.golden.format.entries import entry_from_json
 from sgd_ref.conformance.golden.format.schemas import TRAJECTORY

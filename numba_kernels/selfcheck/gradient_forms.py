@@ -19,7 +19,7 @@ from numba_kernels.shared.element import DIVIDED, PLAIN, VARIANTS
 from sgd_ref import SparseRows
 from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT32, FLOAT64, FORMATS, HALF_FORMATS, Array
 from sgd_ref.arithmetic.rounded import convert, holds
-from sgd_ref.conformance.cases.case import Case
+from sgd_ref.conformance.catalogue.case import Case
 
 NAME = "forms"
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sgd_ref.arithmetic.formats import Array
-from sgd_ref.conformance.cases.case import Case, Record
+from sgd_ref.conformance.catalogue.case import Case, Record
 
 PADDING = 32
 """Elements before and after."""

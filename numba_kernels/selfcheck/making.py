@@ -13,7 +13,7 @@ from numba_kernels.shared.element import ACCUMULATED, NESTEROV, NO_MOMENTUM, PLA
 from sgd_ref import SGD
 from sgd_ref.arithmetic.formats import Array
 from sgd_ref.arithmetic.rounded import convert
-from sgd_ref.conformance.cases.case import Case
+from sgd_ref.conformance.catalogue.case import Case
 
 STEPS = 2
 """Calls of a window of accumulation."""

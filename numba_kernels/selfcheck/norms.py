@@ -23,7 +23,7 @@ from numba_kernels.selfcheck.result import Result
 from numba_kernels.shared.element import PLAIN
 from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, FORMATS, Array
 from sgd_ref.arithmetic.rounded import nearest
-from sgd_ref.conformance.cases.case import Case
+from sgd_ref.conformance.catalogue.case import Case
 from sgd_ref.conformance.trajectories.comparison import equal_bits, hexadecimal
 from sgd_ref.norm import euclidean_norm
 

@@ -19,7 +19,7 @@ from numba_kernels.selfcheck.making import dense_case, random_numbers
 from numba_kernels.selfcheck.result import Result
 from numba_kernels.shared.element import Variant
 from sgd_ref.arithmetic.formats import Array
-from sgd_ref.conformance.cases.case import Case, Record
+from sgd_ref.conformance.catalogue.case import Case, Record
 from sgd_ref.conformance.trajectories import reference
 
 NAME = "sizes"

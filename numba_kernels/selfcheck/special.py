@@ -24,7 +24,7 @@ from numba_kernels.shared.element import ACCUMULATED, NO_MOMENTUM, Variant
 from numba_kernels.shared.half import converts_half_in_hardware
 from sgd_ref.arithmetic.formats import FLOAT16, FLOAT32, FORMATS, HALF_FORMATS, Array
 from sgd_ref.arithmetic.rounded import convert
-from sgd_ref.conformance.cases.case import Case, State
+from sgd_ref.conformance.catalogue.case import Case, State
 from sgd_ref.conformance.trajectories.comparison import equal_bits, hexadecimal
 
 NAME = "special values"

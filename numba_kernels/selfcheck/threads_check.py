@@ -17,7 +17,7 @@ from numba_kernels.selfcheck.extent import QUICK, Extent
 from numba_kernels.selfcheck.making import dense_case, random_numbers
 from numba_kernels.selfcheck.result import Result
 from numba_kernels.shared.element import PLAIN
-from sgd_ref.conformance.cases.case import Case, Record
+from sgd_ref.conformance.catalogue.case import Case, Record
 
 NAME = "threads"
 

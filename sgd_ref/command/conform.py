@@ -19,7 +19,7 @@ from sgd_ref.command.options import (
     pattern,
     seconds,
 )
-from sgd_ref.conformance.cases.catalogue import TIERS
+from sgd_ref.conformance.catalogue.tiers import TIERS
 from sgd_ref.conformance.grading.findings import Findings
 from sgd_ref.conformance.reports import files, tables
 from sgd_ref.conformance.reports.publishing import publish

@@ -1,7 +1,7 @@
 """The conformance kit: real implementations in, verdicts out."""
 
-from sgd_ref.conformance.cases.case import Case, LossScaling, State, Unsupported
-from sgd_ref.conformance.cases.catalogue import cases
+from sgd_ref.conformance.catalogue.case import Case, LossScaling, State, Unsupported
+from sgd_ref.conformance.catalogue.tiers import cases
 from sgd_ref.conformance.golden.tools.recording import compare_recorded, record
 from sgd_ref.conformance.grading.check import check
 from sgd_ref.conformance.grading.verdict import Profile, Report, Verdict

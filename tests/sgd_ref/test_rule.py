@@ -16,7 +16,7 @@ from sgd_ref import rule
 from sgd_ref.arithmetic import exact
 from sgd_ref.arithmetic.formats import FORMATS, Array
 from sgd_ref.arithmetic.rounded import convert, nearest, setting
-from sgd_ref.conformance.cases.numbers import NumberStream
+from sgd_ref.conformance.catalogue.numbers import NumberStream
 
 Dtype = np.dtype[Any]
 Rule = Callable[..., Any]

@@ -19,7 +19,7 @@ from numba_kernels.selfcheck.making import dense_case, random_numbers
 from numba_kernels.selfcheck.result import Result
 from sgd_ref import schedules
 from sgd_ref.base import learning_rate
-from sgd_ref.conformance.cases.case import Case, Record
+from sgd_ref.conformance.catalogue.case import Case, Record
 from sgd_ref.conformance.trajectories import reference
 
 NAME = "streams and graphs"

@@ -10,7 +10,7 @@ from numba_kernels.selfcheck.device.libraries import MOVES, optimizer_class, why
 from numba_kernels.selfcheck.extent import Extent
 from numba_kernels.selfcheck.making import dense_case, random_numbers
 from numba_kernels.selfcheck.result import Result
-from sgd_ref.conformance.cases.case import Case
+from sgd_ref.conformance.catalogue.case import Case
 
 NAME = "libraries and places"
 START = "places"

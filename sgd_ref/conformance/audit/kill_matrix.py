@@ -15,8 +15,8 @@ from multiprocessing import get_context
 
 from sgd_ref.conformance.audit import kill_matrix_page
 from sgd_ref.conformance.audit.tolerances import TOLERANCES, accepts
-from sgd_ref.conformance.cases.case import Case, Implementation, Trajectory
-from sgd_ref.conformance.cases.catalogue import cases
+from sgd_ref.conformance.catalogue.case import Case, Implementation, Trajectory
+from sgd_ref.conformance.catalogue.tiers import cases
 from sgd_ref.conformance.deviations import DEVIATIONS
 from sgd_ref.conformance.faithful import FAITHFUL
 from sgd_ref.conformance.golden.content.kill_matrix import DATA, Outcome, to_text

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from sgd_ref.conformance import published
 from sgd_ref.conformance.audit.tolerances import TOLERANCES
-from sgd_ref.conformance.cases.case import Case
-from sgd_ref.conformance.cases.catalogue import cases
-from sgd_ref.conformance.cases.contested import contested
+from sgd_ref.conformance.catalogue.case import Case
+from sgd_ref.conformance.catalogue.contested import contested
+from sgd_ref.conformance.catalogue.tiers import cases
 from sgd_ref.conformance.deviations import DEVIATIONS
 from sgd_ref.conformance.golden.content.kill_matrix import Outcome, exposed_by_case, read
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from sgd_ref.conformance.cases.case import Case
-from sgd_ref.conformance.cases.named.optimizations import PREFIX
+from sgd_ref.conformance.catalogue.case import Case
+from sgd_ref.conformance.catalogue.named.optimizations import PREFIX
 
 
 def broken_promises(cases: Iterable[Case], exposed: Mapping[str, Sequence[str]]) -> Iterator[str]:

@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from sgd_ref.conformance.cases.rows import DATA, case_id, missing_rows, rows, smoke_ids, to_text
+from sgd_ref.conformance.catalogue.rows import DATA, case_id, missing_rows, rows, smoke_ids, to_text
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 
 from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64
 from sgd_ref.arithmetic.rounded import convert
-from sgd_ref.conformance.cases.case import Trajectory
+from sgd_ref.conformance.catalogue.case import Trajectory
 
 Tolerance = tuple[float, float]
 """Relative and absolute."""

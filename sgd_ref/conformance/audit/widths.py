@@ -19,8 +19,8 @@ from sgd_ref.arithmetic.rounded import convert
 from sgd_ref.conformance import published
 from sgd_ref.conformance.bounds.enclosure import Enclosure
 from sgd_ref.conformance.bounds.walk import Walk
-from sgd_ref.conformance.cases.case import Case, Trajectory
-from sgd_ref.conformance.cases.catalogue import cases as catalogue
+from sgd_ref.conformance.catalogue.case import Case, Trajectory
+from sgd_ref.conformance.catalogue.tiers import cases as catalogue
 from sgd_ref.conformance.trajectories import reference
 from sgd_ref.conformance.trajectories.comparison import LISTS, units_apart
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from sgd_ref.conformance.bounds.settings import Reading, readings, relevant
 from sgd_ref.conformance.bounds.walk import Violation, Walk
-from sgd_ref.conformance.cases.case import Case, Trajectory
+from sgd_ref.conformance.catalogue.case import Case, Trajectory
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from sgd_ref.arithmetic.rounded import nearest, setting
 from sgd_ref.conformance.bounds.enclosure import Arithmetic, Enclosure
 from sgd_ref.conformance.bounds.endpoints import WIDER
 from sgd_ref.conformance.bounds.settings import KEPT, ROUNDED
-from sgd_ref.conformance.cases.case import Case
+from sgd_ref.conformance.catalogue.case import Case
 from sgd_ref.optimizer import SGD
 from sgd_ref.schedules.base import FormulaSchedule
 

@@ -13,7 +13,7 @@ from sgd_ref.arithmetic.formats import FLOAT32, FLOAT64
 from sgd_ref.arithmetic.rounded import setting
 from sgd_ref.base.settings import CLIPPINGS
 from sgd_ref.conformance.bounds.enclosure import Arithmetic, Enclosure, hull
-from sgd_ref.conformance.cases.case import Case
+from sgd_ref.conformance.catalogue.case import Case
 
 ROUNDED, KEPT, APART = "rounded", "kept", "apart"
 """Rounded to the dtype of the variable; kept in double, or for half types in float32 or double, which are

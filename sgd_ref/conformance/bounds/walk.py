@@ -15,7 +15,7 @@ from sgd_ref.conformance.bounds.rate import Rates
 from sgd_ref.conformance.bounds.settings import LEARNING_RATE, ROUNDED, Held, Reading, held
 from sgd_ref.conformance.bounds.step import Moment, Prepared, clipped, mean, prepared, updated
 from sgd_ref.conformance.bounds.window import Window
-from sgd_ref.conformance.cases.case import Case, Record, Trajectory
+from sgd_ref.conformance.catalogue.case import Case, Record, Trajectory
 from sgd_ref.conformance.trajectories.comparison import COUNTERS, LISTS, equal_bits
 
 Slot = Array | Enclosure | None

@@ -10,7 +10,7 @@ import numpy as np
 
 from sgd_ref.conformance.bounds.enclosure import Arithmetic, Enclosure, hull
 from sgd_ref.conformance.bounds.step import Prepared, mean, running_mean
-from sgd_ref.conformance.cases.case import Case
+from sgd_ref.conformance.catalogue.case import Case
 
 
 class Window:

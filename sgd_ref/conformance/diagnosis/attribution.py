@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
-from sgd_ref.conformance.cases.case import Case, Trajectory
+from sgd_ref.conformance.catalogue.case import Case, Trajectory
 from sgd_ref.conformance.deviations import DEVIATIONS, compose
 from sgd_ref.conformance.diagnosis.closeness import leaves_rounding_only
 from sgd_ref.conformance.diagnosis.replay import Match, Step, replayed, steps, with_given_rates

@@ -14,7 +14,7 @@ import numpy as np
 
 from sgd_ref.arithmetic.formats import FLOAT32, FLOAT64, FORMATS, Array
 from sgd_ref.arithmetic.rounded import convert
-from sgd_ref.conformance.cases.case import Trajectory
+from sgd_ref.conformance.catalogue.case import Trajectory
 from sgd_ref.conformance.trajectories.comparison import COUNTERS, LISTS, SCALARS, equal_bits
 
 UNITS = 16.0

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import combinations
 
-from sgd_ref.conformance.cases.case import Case, Trajectory
+from sgd_ref.conformance.catalogue.case import Case, Trajectory
 from sgd_ref.conformance.deviations import DEVIATIONS
 from sgd_ref.conformance.diagnosis.closeness import leaves_rounding_only
 from sgd_ref.conformance.diagnosis.parting import Parting, parting

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sgd_ref.conformance.cases.case import Case, Trajectory
-from sgd_ref.conformance.cases.named.optimizations import OPTIMIZATIONS, PREFIX
+from sgd_ref.conformance.catalogue.case import Case, Trajectory
+from sgd_ref.conformance.catalogue.named.optimizations import OPTIMIZATIONS, PREFIX
 from sgd_ref.conformance.faithful import FAITHFUL
 from sgd_ref.conformance.trajectories import reference
 from sgd_ref.conformance.trajectories.comparison import compare

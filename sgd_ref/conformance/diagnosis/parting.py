@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from sgd_ref.conformance.cases.case import Case, Record, Trajectory
+from sgd_ref.conformance.catalogue.case import Case, Record, Trajectory
 from sgd_ref.conformance.diagnosis.replay import Step, steps
 from sgd_ref.conformance.trajectories import reference
 from sgd_ref.conformance.trajectories.comparison import LISTS, Difference, compare

@@ -12,8 +12,8 @@ import numpy as np
 from sgd_ref.arithmetic.formats import Array
 from sgd_ref.arithmetic.rounded import convert
 from sgd_ref.base.settings import CLIPPINGS
-from sgd_ref.conformance.cases.case import Case, State
-from sgd_ref.conformance.cases.numbers import readonly
+from sgd_ref.conformance.catalogue.case import Case, State
+from sgd_ref.conformance.catalogue.numbers import readonly
 from sgd_ref.gradients import SparseRows
 
 Gradient = Array | SparseRows | None

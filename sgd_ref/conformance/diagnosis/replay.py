@@ -11,7 +11,7 @@ import numpy as np
 
 from sgd_ref.arithmetic.formats import Array
 from sgd_ref.base.call import Call
-from sgd_ref.conformance.cases.case import Case, Record, State, Trajectory
+from sgd_ref.conformance.catalogue.case import Case, Record, State, Trajectory
 from sgd_ref.conformance.deviations.registry import (
     COUNT_WRAPS,
     NORM_IN_ANOTHER_ORDER,

@@ -13,7 +13,7 @@ import numpy as np
 from sgd_ref.arithmetic import exact
 from sgd_ref.arithmetic.formats import FLOAT32, FLOAT64
 from sgd_ref.arithmetic.rounded import nearest
-from sgd_ref.conformance.cases.case import Case
+from sgd_ref.conformance.catalogue.case import Case
 from sgd_ref.conformance.deviations.observed.schedules import WithReplacedSchedule
 from sgd_ref.conformance.deviations.registry import (
     DEVIATIONS,

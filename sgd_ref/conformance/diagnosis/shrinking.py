@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from sgd_ref.conformance.cases.case import Case
+from sgd_ref.conformance.catalogue.case import Case
 from sgd_ref.conformance.diagnosis import reductions
 from sgd_ref.conformance.protocol.encoding import case_to_json, to_line
 from sgd_ref.conformance.trajectories import reference

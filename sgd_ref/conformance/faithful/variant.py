@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sgd_ref.conformance.cases.case import Case, Record
+from sgd_ref.conformance.catalogue.case import Case, Record
 from sgd_ref.conformance.trajectories import reference
 from sgd_ref.loss_scale import LossScaleOptimizer
 from sgd_ref.optimizer import SGD

@@ -9,9 +9,9 @@ from dataclasses import replace
 
 from sgd_ref.arithmetic.formats import Array
 from sgd_ref.conformance.bounds.judging import judge
-from sgd_ref.conformance.cases.case import Case, Implementation, Trajectory, Unsupported
-from sgd_ref.conformance.cases.catalogue import cases as catalogue
-from sgd_ref.conformance.cases.contested import contested
+from sgd_ref.conformance.catalogue.case import Case, Implementation, Trajectory, Unsupported
+from sgd_ref.conformance.catalogue.contested import contested
+from sgd_ref.conformance.catalogue.tiers import cases as catalogue
 from sgd_ref.conformance.grading.verdict import Profile, Report, Verdict
 from sgd_ref.conformance.trajectories import reference
 from sgd_ref.conformance.trajectories.comparison import check_form, compare

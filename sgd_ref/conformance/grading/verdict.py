@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from sgd_ref.conformance.bounds.walk import Violation
-from sgd_ref.conformance.cases.case import Case, Trajectory
-from sgd_ref.conformance.cases.named.optimizations import PREFIX
+from sgd_ref.conformance.catalogue.case import Case, Trajectory
+from sgd_ref.conformance.catalogue.named.optimizations import PREFIX
 from sgd_ref.conformance.diagnosis.matching import Diagnosis, diagnose
 from sgd_ref.conformance.diagnosis.optimizations import optimizations
 from sgd_ref.conformance.trajectories.comparison import Difference

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sgd_ref.conformance.cases.case import Case, Record, Unsupported
+from sgd_ref.conformance.catalogue.case import Case, Record, Unsupported
 from sgd_ref.conformance.protocol import encoding
 from sgd_ref.conformance.protocol.failures import ImplementationError, InvalidAnswer, showable
 from sgd_ref.validation import integer_at_least, reject_type, reject_value, text

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from sgd_ref.arithmetic.formats import BY_NAME, Array, is_supported
-from sgd_ref.conformance.cases.case import Case, LossScaling, Record, State, Trajectory
+from sgd_ref.conformance.catalogue.case import Case, LossScaling, Record, State, Trajectory
 from sgd_ref.conformance.protocol.json_lines import Json, from_line, to_line
 from sgd_ref.gradients import SparseRows
 from sgd_ref.validation import boolean, finite_real, integer_at_least, reject_type, reject_value, text

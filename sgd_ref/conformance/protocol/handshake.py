@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from sgd_ref.arithmetic.formats import BY_NAME
-from sgd_ref.conformance.cases.axes import AXES
+from sgd_ref.conformance.catalogue.axes import AXES
 from sgd_ref.conformance.protocol import encoding
 from sgd_ref.conformance.protocol.failures import InvalidAnswer
 from sgd_ref.validation import reject_type, reject_value, text

@@ -42,7 +42,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import BinaryIO, Self
 
-from sgd_ref.conformance.cases.case import Case, Implementation, Record, Unsupported
+from sgd_ref.conformance.catalogue.case import Case, Implementation, Record, Unsupported
 from sgd_ref.conformance.protocol import encoding
 from sgd_ref.conformance.protocol.answer import longest_answer, trajectory_of
 from sgd_ref.conformance.protocol.failures import (
@@ -103,7 +103,7 @@ class Worker:
     >>> with Worker([sys.executable, "-c", program]) as run:
     ...     run(Case(id="one", config={}, names=(), variables=(), gradients=()))
     Traceback (most recent call last):
-    sgd_ref.conformance.cases.case.Unsupported: everything
+    sgd_ref.conformance.catalogue.case.Unsupported: everything
     """
 
     def __init__(

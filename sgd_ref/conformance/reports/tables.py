@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
-from sgd_ref.conformance.cases.axes import AXES
+from sgd_ref.conformance.catalogue.axes import AXES
 from sgd_ref.conformance.grading.findings import Findings
 from sgd_ref.conformance.grading.verdict import Verdict
 

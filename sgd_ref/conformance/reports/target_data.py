@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from sgd_ref.conformance.cases.axes import AXES
-from sgd_ref.conformance.cases.case import Case
+from sgd_ref.conformance.catalogue.axes import AXES
+from sgd_ref.conformance.catalogue.case import Case
 from sgd_ref.conformance.grading.findings import Findings
 from sgd_ref.conformance.grading.verdict import GRADES
 

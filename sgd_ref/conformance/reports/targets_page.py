@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-from sgd_ref.conformance.cases.axes import AXES
-from sgd_ref.conformance.cases.named.optimizations import OPTIMIZATIONS
+from sgd_ref.conformance.catalogue.axes import AXES
+from sgd_ref.conformance.catalogue.named.optimizations import OPTIMIZATIONS
 from sgd_ref.conformance.deviations import DEVIATIONS
 from sgd_ref.conformance.grading.findings import Findings
 from sgd_ref.conformance.grading.verdict import GRADED

@@ -13,7 +13,7 @@ from numpy.typing import DTypeLike
 
 from sgd_ref.arithmetic.formats import BY_NAME, FORMATS, Array
 from sgd_ref.arithmetic.rounded import holds, setting
-from sgd_ref.conformance.cases.numbers import NumberStream
+from sgd_ref.conformance.catalogue.numbers import NumberStream
 from sgd_ref.gradients import SparseRows
 from sgd_ref.validation import reject_value
 

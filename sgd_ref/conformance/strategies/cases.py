@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from numpy.typing import DTypeLike
 
 from sgd_ref.arithmetic.formats import Array
-from sgd_ref.conformance.cases.axes import AXES
-from sgd_ref.conformance.cases.case import Case, LossScaling
-from sgd_ref.conformance.cases.degenerate import FEWEST_CALLS
-from sgd_ref.conformance.cases.numbers import NumberStream, readonly
+from sgd_ref.conformance.catalogue.axes import AXES
+from sgd_ref.conformance.catalogue.case import Case, LossScaling
+from sgd_ref.conformance.catalogue.degenerate import FEWEST_CALLS
+from sgd_ref.conformance.catalogue.numbers import NumberStream, readonly
 from sgd_ref.conformance.protocol.encoding import case_to_json, to_line
 from sgd_ref.conformance.strategies.arrays import (
     DTYPES,

@@ -13,7 +13,7 @@ from numpy.typing import DTypeLike
 from sgd_ref.arithmetic.formats import FORMATS
 from sgd_ref.base.configuration import KEYS
 from sgd_ref.base.settings import CLIPPINGS
-from sgd_ref.conformance.cases.degenerate import FEWEST_CALLS
+from sgd_ref.conformance.catalogue.degenerate import FEWEST_CALLS
 from sgd_ref.conformance.strategies.arrays import DTYPES, known_dtypes
 from sgd_ref.validation import reject_value
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 
-from sgd_ref.conformance.cases.case import Case, Implementation
+from sgd_ref.conformance.catalogue.case import Case, Implementation
 from sgd_ref.conformance.deviations import DEVIATIONS
 from sgd_ref.conformance.diagnosis.attribution import (
     explain,

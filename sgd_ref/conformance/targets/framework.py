@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
-from sgd_ref.conformance.cases.case import Case, Record
+from sgd_ref.conformance.catalogue.case import Case, Record
 from sgd_ref.conformance.protocol.worker import Handshake, Worker
 
 CACHE = {

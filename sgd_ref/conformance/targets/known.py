@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from sgd_ref.conformance.cases.case import Case
+from sgd_ref.conformance.catalogue.case import Case
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sgd_ref.conformance.cases.case import Unsupported
+from sgd_ref.conformance.catalogue.case import Unsupported
 
 Config = Mapping[str, Any]
 

@@ -12,7 +12,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from sgd_ref.conformance.cases.case import Case, Implementation
+from sgd_ref.conformance.catalogue.case import Case, Implementation
 from sgd_ref.conformance.protocol.worker import Worker, WorkerFailed
 from sgd_ref.conformance.targets.keras import target as keras
 from sgd_ref.conformance.targets.optax import target as optax

@@ -12,10 +12,10 @@ from dataclasses import replace
 from rich.console import Console
 from rich.progress import Progress
 
-from sgd_ref.conformance.cases.axes import full_product
-from sgd_ref.conformance.cases.case import Case
-from sgd_ref.conformance.cases.catalogue import cases, make_case
-from sgd_ref.conformance.cases.rows import case_id
+from sgd_ref.conformance.catalogue.axes import full_product
+from sgd_ref.conformance.catalogue.case import Case
+from sgd_ref.conformance.catalogue.rows import case_id
+from sgd_ref.conformance.catalogue.tiers import cases, make_case
 from sgd_ref.conformance.grading.check import check
 from sgd_ref.conformance.grading.findings import Findings
 from sgd_ref.conformance.grading.progress import progress_bar

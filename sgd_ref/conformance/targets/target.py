@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from itertools import product
 
-from sgd_ref.conformance.cases.case import Implementation
+from sgd_ref.conformance.catalogue.case import Implementation
 from sgd_ref.conformance.grading.verdict import Verdict
 
 

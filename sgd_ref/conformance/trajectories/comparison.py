@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from sgd_ref.arithmetic.formats import FLOAT32, FORMATS, Array
-from sgd_ref.conformance.cases.case import Case, Record, Trajectory
+from sgd_ref.conformance.catalogue.case import Case, Record, Trajectory
 
 LISTS = ("variables", "velocities", "averages", "accumulators")
 SCALARS = ("learning_rate", "loss_scale")

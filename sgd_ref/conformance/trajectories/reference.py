@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sgd_ref.conformance.cases.case import Case, Record, State
+from sgd_ref.conformance.catalogue.case import Case, Record, State
 from sgd_ref.loss_scale import LossScaleOptimizer
 from sgd_ref.optimizer import SGD
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from sgd_ref import SGD
-from sgd_ref.conformance.cases.axes import AXES
-from sgd_ref.conformance.cases.case import Case, LossScaling, State
-from sgd_ref.conformance.cases.contested import QUESTIONS
+from sgd_ref.conformance.catalogue.axes import AXES
+from sgd_ref.conformance.catalogue.case import Case, LossScaling, State
+from sgd_ref.conformance.catalogue.contested import QUESTIONS
 from sgd_ref.conformance.protocol.answer import OUTCOMES
 from sgd_ref.conformance.protocol.encoding import RECORD_KEYS
 from sgd_ref.conformance.protocol.handshake import Handshake

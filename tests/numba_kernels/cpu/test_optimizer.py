@@ -27,9 +27,9 @@ from numba_kernels.cpu.sums import exact_kernel, sum_kernel
 from numba_kernels.cpu.totals import totals_kernel, wide_totals_kernel
 from sgd_ref import SparseRows, conformance
 from sgd_ref.conformance import strategies
-from sgd_ref.conformance.cases.axes import combination, full_product
-from sgd_ref.conformance.cases.case import Case
-from sgd_ref.conformance.cases.catalogue import make_case
+from sgd_ref.conformance.catalogue.axes import combination, full_product
+from sgd_ref.conformance.catalogue.case import Case
+from sgd_ref.conformance.catalogue.tiers import make_case
 from sgd_ref.conformance.trajectories import reference
 from sgd_ref.conformance.trajectories.comparison import compare
 

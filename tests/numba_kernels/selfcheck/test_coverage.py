@@ -16,8 +16,8 @@ from numba_kernels.selfcheck.making import settings_for
 from numba_kernels.shared.constants import Constants
 from numba_kernels.shared.element import VARIANTS
 from sgd_ref.arithmetic.formats import FORMATS
-from sgd_ref.conformance.cases.axes import AXES
-from sgd_ref.conformance.cases.catalogue import make_case
+from sgd_ref.conformance.catalogue.axes import AXES
+from sgd_ref.conformance.catalogue.tiers import make_case
 
 ExtentOf = Callable[..., Extent]
 

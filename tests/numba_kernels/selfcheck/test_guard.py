@@ -8,8 +8,8 @@ import pytest
 import sgd_ref
 from numba_kernels.selfcheck.guard import FellBack, forbidden_functions, forbidden_methods, only_kernels
 from sgd_ref import norm, optimizer, rule
-from sgd_ref.conformance.cases.axes import AXES
-from sgd_ref.conformance.cases.catalogue import make_case
+from sgd_ref.conformance.catalogue.axes import AXES
+from sgd_ref.conformance.catalogue.tiers import make_case
 from sgd_ref.conformance.trajectories import reference
 
 PLAINEST = {axis: values[0] for axis, values in AXES.items()}

@@ -13,7 +13,7 @@ import pytest
 from sgd_ref.command import main as cli
 from sgd_ref.command.explain import element, find_case
 from sgd_ref.command.options import COULD_NOT_RUN, DIVERGES, WRONG_USAGE
-from sgd_ref.conformance.cases.catalogue import cases
+from sgd_ref.conformance.catalogue.tiers import cases
 from sgd_ref.conformance.deviations import DEVIATIONS
 from sgd_ref.conformance.targets.keras.launch import available
 from sgd_ref.conformance.trajectories import reference

@@ -11,7 +11,7 @@ import numpy as np
 
 from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, FORMATS, Array
 from sgd_ref.arithmetic.rounded import convert
-from sgd_ref.conformance.cases.numbers import NumberStream
+from sgd_ref.conformance.catalogue.numbers import NumberStream
 from sgd_ref.conformance.golden.format.document import hashed
 from sgd_ref.conformance.golden.format.provenance import provenance
 from sgd_ref.conformance.protocol.encoding import Json, array_from_json, array_to_json

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from sgd_ref.arithmetic.formats import Array
-from sgd_ref.conformance.cases.named.building import PLAIN_CONFIG
+from sgd_ref.conformance.catalogue.named.building import PLAIN_CONFIG
 from sgd_ref.conformance.golden.content.rejected import REJECTIONS, TYPE, VALUE, Rejection
 from sgd_ref.conformance.golden.format.document import hashed
 from sgd_ref.conformance.golden.format.provenance import provenance

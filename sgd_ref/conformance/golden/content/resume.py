@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from sgd_ref.conformance.cases.case import Case, State
+from sgd_ref.conformance.catalogue.case import Case, State
 from sgd_ref.conformance.trajectories import reference
 
 

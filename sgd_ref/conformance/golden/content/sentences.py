@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, FORMATS, Array
-from sgd_ref.conformance.cases.case import Case, LossScaling, State
-from sgd_ref.conformance.cases.named.building import PLAIN_CONFIG
-from sgd_ref.conformance.cases.numbers import readonly
+from sgd_ref.conformance.catalogue.case import Case, LossScaling, State
+from sgd_ref.conformance.catalogue.named.building import PLAIN_CONFIG
+from sgd_ref.conformance.catalogue.numbers import readonly
 from sgd_ref.gradients import SparseRows
 
 NAME = "sentences"

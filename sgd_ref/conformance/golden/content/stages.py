@@ -13,7 +13,7 @@ import numpy as np
 from sgd_ref import rule
 from sgd_ref.arithmetic.formats import FLOAT32, FLOAT64, FORMATS, Array
 from sgd_ref.arithmetic.rounded import convert, promoted, setting
-from sgd_ref.conformance.cases.numbers import NumberStream
+from sgd_ref.conformance.catalogue.numbers import NumberStream
 from sgd_ref.conformance.golden.content.norms import NORM, norm_entries
 from sgd_ref.conformance.golden.format.document import hashed
 from sgd_ref.conformance.golden.format.provenance import provenance

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from sgd_ref.conformance.cases import catalogue, named
-from sgd_ref.conformance.cases.case import Case
-from sgd_ref.conformance.cases.named import exact
+from sgd_ref.conformance.catalogue import named, tiers
+from sgd_ref.conformance.catalogue.case import Case
+from sgd_ref.conformance.catalogue.named import exact
 from sgd_ref.conformance.golden.content import kill_matrix
 
 
@@ -18,14 +18,14 @@ def standard_cases() -> Iterator[Case]:
     'axes/plain'
     """
     exposed = kill_matrix.exposed_by_case()
-    for case in catalogue.cases("standard"):
+    for case in tiers.cases("standard"):
         yield replace(case, exposes=exposed.get(case.id, case.exposes))
 
 
 def path_of(case: Case) -> str:
     """Return the path of the file of a case, in the folder of the golden data.
 
-    >>> path_of(catalogue.cases("standard")[1])
+    >>> path_of(tiers.cases("standard")[1])
     'standard/axes/momentum.json'
     """
     group, *rest = case.id.split("/")
@@ -34,5 +34,5 @@ def path_of(case: Case) -> str:
 
 def source_of(case: Case) -> str:
     """Return the module that makes a case."""
-    module = named if case.id.startswith("named/") else exact if case.id.startswith("exact/") else catalogue
+    module = named if case.id.startswith("named/") else exact if case.id.startswith("exact/") else tiers
     return module.__name__

@@ -10,8 +10,8 @@ import numpy as np
 
 from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT64, Array
 from sgd_ref.arithmetic.rounded import convert
-from sgd_ref.conformance.cases.case import Case, Record
-from sgd_ref.conformance.cases.contested import contested
+from sgd_ref.conformance.catalogue.case import Case, Record
+from sgd_ref.conformance.catalogue.contested import contested
 from sgd_ref.conformance.golden.content.bounds import (
     RecordBounds,
     bounds_from_json,

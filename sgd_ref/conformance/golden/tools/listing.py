@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from sgd_ref.conformance.cases.named.building import PLAIN_CONFIG
+from sgd_ref.conformance.catalogue.named.building import PLAIN_CONFIG
 from sgd_ref.conformance.golden.content.bounds import RATE, Bound
 from sgd_ref.conformance.golden.format.entries import Entry, decimals, entry_from_json
 from sgd_ref.conformance.golden.format.location import Place, id_of

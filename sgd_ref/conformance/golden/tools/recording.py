@@ -10,8 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sgd_ref.conformance.cases.case import Case, Implementation, Record, Trajectory, Unsupported
-from sgd_ref.conformance.cases.catalogue import cases as catalogue
+from sgd_ref.conformance.catalogue.case import Case, Implementation, Record, Trajectory, Unsupported
+from sgd_ref.conformance.catalogue.tiers import cases as catalogue
 from sgd_ref.conformance.golden.content.bounds import RecordBounds, bounds_of, first_outside
 from sgd_ref.conformance.golden.format.document import HASH, RECORDER, content_hash, document
 from sgd_ref.conformance.golden.format.entries import Entry, entry_from_json, entry_to_json

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from sgd_ref.conformance.cases.contested import contested
+from sgd_ref.conformance.catalogue.contested import contested
 from sgd_ref.conformance.golden.content.bounds import first_outside
 from sgd_ref.conformance.golden.content.norms import NORM, replayed_norm
 from sgd_ref.conformance.golden.content.rejections import problem

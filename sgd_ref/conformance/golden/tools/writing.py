@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from sgd_ref.conformance.cases import first
-from sgd_ref.conformance.cases.axes import AXES
-from sgd_ref.conformance.cases.case import Case
-from sgd_ref.conformance.cases.rows import smoke_ids
+from sgd_ref.conformance.catalogue import first
+from sgd_ref.conformance.catalogue.axes import AXES
+from sgd_ref.conformance.catalogue.case import Case
+from sgd_ref.conformance.catalogue.rows import smoke_ids
 from sgd_ref.conformance.golden.content import resume, sentences, standard
 from sgd_ref.conformance.golden.content.deviations import deviation_entries, exposed
 from sgd_ref.conformance.golden.content.rejections import rejection_entries

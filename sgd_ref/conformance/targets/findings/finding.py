@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from sgd_ref.arithmetic.formats import FLOAT32
-from sgd_ref.conformance.cases.case import Case, Record, Trajectory
+from sgd_ref.conformance.catalogue.case import Case, Record, Trajectory
 from sgd_ref.conformance.trajectories.comparison import LISTS, SCALARS, compare, reported
 from sgd_ref.validation import reject_value
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from sgd_ref.conformance.cases.case import Case, Implementation
+from sgd_ref.conformance.catalogue.case import Case, Implementation
 from sgd_ref.conformance.diagnosis import reductions
 from sgd_ref.conformance.diagnosis.shrinking import shrink
 from sgd_ref.conformance.grading.check import grade

@@ -16,7 +16,7 @@ import numpy as np
 
 from sgd_ref.arithmetic.formats import Array
 from sgd_ref.conformance import published
-from sgd_ref.conformance.cases.case import Record, Trajectory
+from sgd_ref.conformance.catalogue.case import Record, Trajectory
 from sgd_ref.conformance.protocol.encoding import (
     Json,
     array_from_json,

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT16
-from sgd_ref.conformance.cases.case import Case
+from sgd_ref.conformance.catalogue.case import Case
 from sgd_ref.conformance.targets.known import Known, KnownFailure
 from sgd_ref.gradients import SparseRows
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from sgd_ref.arithmetic.formats import FLOAT64
-from sgd_ref.conformance.cases.case import Case, State
+from sgd_ref.conformance.catalogue.case import Case, State
 from sgd_ref.conformance.targets.keras.launch import ENVIRONMENT
 from sgd_ref.gradients import SparseRows
 from sgd_ref.optimizer import SGD

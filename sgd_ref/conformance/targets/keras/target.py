@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 
-from sgd_ref.conformance.cases.case import Implementation
+from sgd_ref.conformance.catalogue.case import Implementation
 from sgd_ref.conformance.targets.explaining import known_target
 from sgd_ref.conformance.targets.keras import script
 from sgd_ref.conformance.targets.keras.known import KNOWN

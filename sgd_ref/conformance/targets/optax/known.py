@@ -16,7 +16,7 @@ import numpy as np
 
 from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT64, FORMATS, Array
 from sgd_ref.arithmetic.rounded import setting
-from sgd_ref.conformance.cases.case import Case
+from sgd_ref.conformance.catalogue.case import Case
 from sgd_ref.conformance.targets.known import Known, KnownDeviation, KnownFailure, expected_in, known_for
 from sgd_ref.conformance.targets.optax.launch import MODES
 from sgd_ref.gradients import SparseRows

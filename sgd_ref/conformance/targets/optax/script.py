@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sgd_ref.arithmetic.formats import FLOAT64
-from sgd_ref.conformance.cases.case import Case
+from sgd_ref.conformance.catalogue.case import Case
 from sgd_ref.conformance.targets.optax.launch import ENVIRONMENT
 from sgd_ref.conformance.targets.scripts import by_the_kit as worker
 

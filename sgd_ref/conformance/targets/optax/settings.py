@@ -11,7 +11,7 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
-from sgd_ref.conformance.cases.case import Case, Unsupported
+from sgd_ref.conformance.catalogue.case import Case, Unsupported
 from sgd_ref.gradients import SparseRows
 
 Schedule = Callable[[Any], Any]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from sgd_ref.arithmetic.formats import BFLOAT16, Array
-from sgd_ref.conformance.cases.case import Case, State
+from sgd_ref.conformance.catalogue.case import Case, State
 from sgd_ref.gradients import SparseRows
 
 LONGEST_NUMBER = 10

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT32, Array
-from sgd_ref.conformance.cases.case import Case, Record, Trajectory
+from sgd_ref.conformance.catalogue.case import Case, Record, Trajectory
 from sgd_ref.conformance.targets.scripts.literals import bits_text, case_text, decimals
 from sgd_ref.conformance.trajectories.comparison import (
     COUNTERS,

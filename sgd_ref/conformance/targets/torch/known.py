@@ -15,7 +15,7 @@ from types import MappingProxyType
 import numpy as np
 
 from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT64
-from sgd_ref.conformance.cases.case import Case
+from sgd_ref.conformance.catalogue.case import Case
 from sgd_ref.conformance.faithful.accumulation import QuotientsAccumulated
 from sgd_ref.conformance.faithful.combined import LoopOfTensors
 from sgd_ref.conformance.faithful.precision import StepInFloat32

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from dataclasses import replace
 
-from sgd_ref.conformance.cases.case import Implementation
+from sgd_ref.conformance.catalogue.case import Implementation
 from sgd_ref.conformance.targets.explaining import known_target
 from sgd_ref.conformance.targets.target import CannotRun, Family, Option, Target
 from sgd_ref.conformance.targets.torch import known as torch_known

@@ -10,9 +10,10 @@ pytest.importorskip("numba_cuda", reason="numba_kernels.cuda needs numba-cuda")
 
 from numba_kernels.selfcheck.device.on_device import LossScaleOnDevice, OnDevice
 from sgd_ref import conformance
-from sgd_ref.conformance.cases.axes import combination, every_pair
-from sgd_ref.conformance.cases.case import Case
-from sgd_ref.conformance.cases.catalogue import case_id, make_case
+from sgd_ref.conformance.catalogue.axes import combination, every_pair
+from sgd_ref.conformance.catalogue.case import Case
+from sgd_ref.conformance.catalogue.rows import case_id
+from sgd_ref.conformance.catalogue.tiers import make_case
 from sgd_ref.conformance.trajectories import reference
 from sgd_ref.conformance.trajectories.comparison import check_form, compare
 

@@ -8,7 +8,7 @@ import pytest
 
 from sgd_ref.conformance import cases
 from sgd_ref.conformance.audit import kill_matrix, kill_matrix_page
-from sgd_ref.conformance.cases.contested import contested
+from sgd_ref.conformance.catalogue.contested import contested
 from sgd_ref.conformance.faithful import FAITHFUL
 from sgd_ref.conformance.golden.content.kill_matrix import Outcome, read
 

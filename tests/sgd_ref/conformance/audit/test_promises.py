@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from sgd_ref.conformance import cases
 from sgd_ref.conformance.audit.promises import broken_promises, cover
-from sgd_ref.conformance.cases.contested import contested
-from sgd_ref.conformance.cases.named.building import floats, named_case
+from sgd_ref.conformance.catalogue.contested import contested
+from sgd_ref.conformance.catalogue.named.building import floats, named_case
 from sgd_ref.conformance.deviations import DEVIATIONS
 from sgd_ref.conformance.golden.content.kill_matrix import exposed_by_case
 

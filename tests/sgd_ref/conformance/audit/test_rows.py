@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sgd_ref.conformance.audit import rows as command
-from sgd_ref.conformance.cases import rows
+from sgd_ref.conformance.catalogue import rows
 
 
 def test_nothing_is_missing(capsys: pytest.CaptureFixture[str]) -> None:

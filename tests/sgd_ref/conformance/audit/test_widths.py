@@ -11,8 +11,8 @@ from sgd_ref import conformance
 from sgd_ref.arithmetic.formats import FLOAT32, FORMATS
 from sgd_ref.conformance.audit import widths
 from sgd_ref.conformance.bounds.enclosure import Enclosure, arithmetic_of
-from sgd_ref.conformance.cases.case import Case
-from sgd_ref.conformance.cases.named.building import PLAIN_CONFIG
+from sgd_ref.conformance.catalogue.case import Case
+from sgd_ref.conformance.catalogue.named.building import PLAIN_CONFIG
 
 LARGEST_MEDIANS = {"variables": 2, "velocities": 3, "averages": 2}
 

@@ -14,8 +14,8 @@ from sgd_ref.conformance.bounds import step, walk
 from sgd_ref.conformance.bounds.enclosure import Enclosure, arithmetic_of
 from sgd_ref.conformance.bounds.judging import judge
 from sgd_ref.conformance.bounds.settings import held
-from sgd_ref.conformance.cases.case import Case
-from sgd_ref.conformance.cases.named.building import PLAIN_CONFIG
+from sgd_ref.conformance.catalogue.case import Case
+from sgd_ref.conformance.catalogue.named.building import PLAIN_CONFIG
 from sgd_ref.conformance.faithful import FAITHFUL
 from sgd_ref.conformance.trajectories import reference
 

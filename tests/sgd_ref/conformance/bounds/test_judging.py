@@ -13,8 +13,8 @@ from sgd_ref import conformance
 from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64
 from sgd_ref.conformance.bounds.judging import Judgement, judge
 from sgd_ref.conformance.bounds.settings import APART, AVERAGING, KEPT, LEARNING_RATE
-from sgd_ref.conformance.cases.case import Case, Record
-from sgd_ref.conformance.cases.named.building import PLAIN_CONFIG
+from sgd_ref.conformance.catalogue.case import Case, Record
+from sgd_ref.conformance.catalogue.named.building import PLAIN_CONFIG
 from sgd_ref.conformance.deviations import DEVIATIONS
 from sgd_ref.conformance.faithful import FAITHFUL
 from sgd_ref.conformance.trajectories import reference

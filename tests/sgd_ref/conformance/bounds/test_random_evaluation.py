@@ -18,8 +18,8 @@ from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, FORM
 from sgd_ref.arithmetic.rounded import convert, nearest, setting
 from sgd_ref.conformance.bounds import rule, step
 from sgd_ref.conformance.bounds.judging import judge
-from sgd_ref.conformance.cases.case import Case, Record
-from sgd_ref.conformance.cases.named.building import PLAIN_CONFIG
+from sgd_ref.conformance.catalogue.case import Case, Record
+from sgd_ref.conformance.catalogue.named.building import PLAIN_CONFIG
 from sgd_ref.conformance.trajectories import reference
 
 Change = Callable[[ModuleType, str, str], ModuleType]

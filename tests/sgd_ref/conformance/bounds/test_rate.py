@@ -12,8 +12,8 @@ from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT32, FLOAT64, FORMATS
 from sgd_ref.conformance.bounds.enclosure import arithmetic_of
 from sgd_ref.conformance.bounds.rate import Rates
 from sgd_ref.conformance.bounds.settings import KEPT, ROUNDED
-from sgd_ref.conformance.cases.case import Case
-from sgd_ref.conformance.cases.named.building import PLAIN_CONFIG
+from sgd_ref.conformance.catalogue.case import Case
+from sgd_ref.conformance.catalogue.named.building import PLAIN_CONFIG
 from sgd_ref.conformance.trajectories import reference
 
 EXPONENTIAL = {

@@ -22,8 +22,8 @@ from sgd_ref.conformance.bounds.settings import (
     readings,
     relevant,
 )
-from sgd_ref.conformance.cases.case import Case
-from sgd_ref.conformance.cases.named.building import PLAIN_CONFIG
+from sgd_ref.conformance.catalogue.case import Case
+from sgd_ref.conformance.catalogue.named.building import PLAIN_CONFIG
 
 
 def case_of(*dtypes: np.dtype[Any], **settings: Any) -> Case:

@@ -12,8 +12,8 @@ import pytest
 from sgd_ref import conformance
 from sgd_ref.arithmetic.formats import FLOAT16, FLOAT32, FORMATS, Array
 from sgd_ref.conformance.bounds.walk import Violation, Walk
-from sgd_ref.conformance.cases.case import Case, LossScaling, Record, State
-from sgd_ref.conformance.cases.named.building import PLAIN_CONFIG
+from sgd_ref.conformance.catalogue.case import Case, LossScaling, Record, State
+from sgd_ref.conformance.catalogue.named.building import PLAIN_CONFIG
 from sgd_ref.conformance.faithful import FAITHFUL
 from sgd_ref.conformance.trajectories import reference
 from sgd_ref.conformance.trajectories.comparison import LISTS

@@ -12,8 +12,8 @@ import pytest
 
 from sgd_ref import SGD, LossScaleOptimizer, conformance
 from sgd_ref.conformance import Case
-from sgd_ref.conformance.cases.contested import contested
-from sgd_ref.conformance.cases.named import events
+from sgd_ref.conformance.catalogue.contested import contested
+from sgd_ref.conformance.catalogue.named import events
 from sgd_ref.conformance.deviations import DEVIATIONS, Deviation, compose
 from sgd_ref.conformance.deviations.mistakes import MISTAKES
 from sgd_ref.conformance.deviations.mistakes.damage import DAMAGE

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sgd_ref.conformance import Case, cases, check
-from sgd_ref.conformance.cases.case import Trajectory
+from sgd_ref.conformance.catalogue.case import Trajectory
 from sgd_ref.conformance.deviations import DEVIATIONS, compose
 from sgd_ref.conformance.diagnosis.matching import Diagnosis, count, diagnose
 from sgd_ref.conformance.faithful.combined import LoopOfTensors

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sgd_ref.conformance import cases, check
-from sgd_ref.conformance.cases.named.optimizations import OPTIMIZATIONS, PREFIX, Optimization
+from sgd_ref.conformance.catalogue.named.optimizations import OPTIMIZATIONS, PREFIX, Optimization
 from sgd_ref.conformance.diagnosis.optimizations import DONE, NOT_DONE, OTHERWISE
 from sgd_ref.conformance.faithful import FAITHFUL
 from sgd_ref.conformance.trajectories import reference

@@ -14,8 +14,8 @@ from sgd_ref import SGD, SparseRows, rule
 from sgd_ref.arithmetic.formats import Array
 from sgd_ref.arithmetic.rounded import setting
 from sgd_ref.base.call import Call
-from sgd_ref.conformance.cases.case import Case, LossScaling, State
-from sgd_ref.conformance.cases.catalogue import cases
+from sgd_ref.conformance.catalogue.case import Case, LossScaling, State
+from sgd_ref.conformance.catalogue.tiers import cases
 from sgd_ref.conformance.diagnosis import reductions
 from sgd_ref.conformance.diagnosis.shrinking import shrink
 from sgd_ref.conformance.protocol.encoding import case_to_json

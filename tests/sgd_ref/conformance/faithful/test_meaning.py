@@ -17,9 +17,9 @@ import pytest
 
 from sgd_ref.arithmetic.formats import FORMATS, Array
 from sgd_ref.conformance import Case
-from sgd_ref.conformance.cases.axes import AXES, PLAINEST
-from sgd_ref.conformance.cases.case import Record, State
-from sgd_ref.conformance.cases.catalogue import make_case
+from sgd_ref.conformance.catalogue.axes import AXES, PLAINEST
+from sgd_ref.conformance.catalogue.case import Record, State
+from sgd_ref.conformance.catalogue.tiers import make_case
 from sgd_ref.conformance.faithful import FAITHFUL
 from sgd_ref.conformance.trajectories import reference
 from sgd_ref.conformance.trajectories.comparison import LISTS, compare

@@ -12,7 +12,7 @@ import pytest
 
 from sgd_ref import SGD, conformance
 from sgd_ref.arithmetic import exact
-from sgd_ref.conformance.cases.case import Case
+from sgd_ref.conformance.catalogue.case import Case
 from sgd_ref.conformance.faithful.rates import RateInDouble, ScheduleInDouble, ScheduleInSingle, evaluated
 from sgd_ref.conformance.trajectories.comparison import units_apart
 from sgd_ref.schedules import PiecewiseConstantDecay

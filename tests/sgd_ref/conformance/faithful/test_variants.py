@@ -15,9 +15,9 @@ import pytest
 from sgd_ref import SGD, LossScaleOptimizer, conformance
 from sgd_ref.arithmetic.formats import Array
 from sgd_ref.conformance import Case
-from sgd_ref.conformance.cases.axes import AXES
-from sgd_ref.conformance.cases.case import Record, State
-from sgd_ref.conformance.cases.catalogue import make_case
+from sgd_ref.conformance.catalogue.axes import AXES
+from sgd_ref.conformance.catalogue.case import Record, State
+from sgd_ref.conformance.catalogue.tiers import make_case
 from sgd_ref.conformance.faithful import FAITHFUL, Faithful
 from sgd_ref.conformance.protocol.encoding import case_to_json
 from sgd_ref.conformance.trajectories import reference

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from sgd_ref.conformance import Case, Profile, Report, Unsupported, Verdict, cases, check
-from sgd_ref.conformance.cases.axes import PLAINEST
-from sgd_ref.conformance.cases.catalogue import make_case
-from sgd_ref.conformance.cases.contested import contested
+from sgd_ref.conformance.catalogue.axes import PLAINEST
+from sgd_ref.conformance.catalogue.contested import contested
+from sgd_ref.conformance.catalogue.tiers import make_case
 from sgd_ref.conformance.deviations import compose
 from sgd_ref.conformance.grading.check import grade
 from sgd_ref.conformance.grading.verdict import GRADES

@@ -8,8 +8,8 @@ import numpy as np
 
 from sgd_ref import SparseRows
 from sgd_ref.conformance import Case, check
-from sgd_ref.conformance.cases.axes import PLAINEST
-from sgd_ref.conformance.cases.catalogue import make_case
+from sgd_ref.conformance.catalogue.axes import PLAINEST
+from sgd_ref.conformance.catalogue.tiers import make_case
 from sgd_ref.conformance.grading.check import grade, private_copy
 from sgd_ref.conformance.trajectories import reference
 

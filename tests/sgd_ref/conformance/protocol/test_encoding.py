@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sgd_ref.arithmetic.formats import BFLOAT16, FORMATS, Array
-from sgd_ref.conformance.cases.case import Case, LossScaling, State
+from sgd_ref.conformance.catalogue.case import Case, LossScaling, State
 from sgd_ref.conformance.protocol.encoding import (
     array_from_json,
     array_to_json,

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sgd_ref.conformance.cases import catalogue
-from sgd_ref.conformance.cases.case import Case, Implementation
+from sgd_ref.conformance.catalogue import tiers
+from sgd_ref.conformance.catalogue.case import Case, Implementation
 from sgd_ref.conformance.grading.check import grade
 from sgd_ref.conformance.grading.findings import Findings
 from sgd_ref.conformance.grading.verdict import Report, Verdict
@@ -29,7 +29,7 @@ NAMES = (
     "exact/clipnorm/bfloat16",
     "exact/dynamic-loss-scale-and-averages/float64",
 )
-CASES = [case for case in catalogue.cases() if case.id in NAMES]
+CASES = [case for case in tiers.cases() if case.id in NAMES]
 
 MESSAGES = 1000
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sgd_ref.conformance.cases.case import Case, Unsupported
+from sgd_ref.conformance.catalogue.case import Case, Unsupported
 from sgd_ref.conformance.protocol import answer, failures, running_program
 from sgd_ref.conformance.protocol import worker as process
 from sgd_ref.conformance.protocol.worker import ImplementationError, Worker
@@ -450,7 +450,7 @@ def test_bad_arguments_are_refused(arguments: dict[str, Any], error: type[Except
 
 SERVING = """
 import os
-from sgd_ref.conformance.cases.case import Unsupported
+from sgd_ref.conformance.catalogue.case import Unsupported
 from sgd_ref.conformance.protocol.worker import Handshake, ImplementationError, serve
 
 def run(case):

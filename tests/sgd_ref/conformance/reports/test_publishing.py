@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from sgd_ref.conformance import published
-from sgd_ref.conformance.cases.case import Case, Implementation, Trajectory
-from sgd_ref.conformance.cases.catalogue import PLAINEST, make_case
+from sgd_ref.conformance.catalogue.axes import PLAINEST
+from sgd_ref.conformance.catalogue.case import Case, Implementation, Trajectory
+from sgd_ref.conformance.catalogue.tiers import make_case
 from sgd_ref.conformance.deviations import compose
 from sgd_ref.conformance.grading.check import check
 from sgd_ref.conformance.grading.findings import Findings

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sgd_ref.conformance.cases.axes import AXES
-from sgd_ref.conformance.cases.case import Case
-from sgd_ref.conformance.cases.catalogue import PLAINEST, cases
+from sgd_ref.conformance.catalogue.axes import AXES, PLAINEST
+from sgd_ref.conformance.catalogue.case import Case
+from sgd_ref.conformance.catalogue.tiers import cases
 from sgd_ref.conformance.deviations import DEVIATIONS
 from sgd_ref.conformance.faithful import FAITHFUL
 from sgd_ref.conformance.grading.check import check

@@ -20,9 +20,9 @@ from sgd_ref import SGD, SparseRows, schedules
 from sgd_ref.arithmetic.formats import FORMATS, Array
 from sgd_ref.arithmetic.rounded import holds, setting
 from sgd_ref.conformance import Case, check, strategies
-from sgd_ref.conformance.cases.axes import AXES
-from sgd_ref.conformance.cases.catalogue import make_case
-from sgd_ref.conformance.cases.degenerate import refuse_degenerate
+from sgd_ref.conformance.catalogue.axes import AXES
+from sgd_ref.conformance.catalogue.degenerate import refuse_degenerate
+from sgd_ref.conformance.catalogue.tiers import make_case
 from sgd_ref.conformance.protocol.encoding import case_from_json, case_to_json, to_line
 from sgd_ref.conformance.trajectories import reference
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from sgd_ref.conformance.cases.case import Case, Unsupported
+from sgd_ref.conformance.catalogue.case import Case, Unsupported
 from sgd_ref.conformance.targets.framework import CACHE, Framework
 
 TOLD = """
 import os, sys
-from sgd_ref.conformance.cases.case import Unsupported
+from sgd_ref.conformance.catalogue.case import Unsupported
 from sgd_ref.conformance.protocol.worker import Handshake, serve
 
 def refuse(case):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sgd_ref.conformance import Case, Unsupported, cases, check, published
-from sgd_ref.conformance.cases.case import Trajectory
+from sgd_ref.conformance.catalogue.case import Trajectory
 from sgd_ref.conformance.deviations import DEVIATIONS, compose
 from sgd_ref.conformance.grading.findings import Findings
 from sgd_ref.conformance.targets import ledger

@@ -19,7 +19,7 @@ PATTERN = (
 SERVED = """
 import sys
 from sgd_ref.conformance.trajectories import reference
-from sgd_ref.conformance.cases.case import Unsupported
+from sgd_ref.conformance.catalogue.case import Unsupported
 from sgd_ref.conformance.protocol.worker import Handshake, serve
 
 REFUSED, DTYPES, VALUES = (text.split(",") if text else [] for text in sys.argv[1:4])

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from sgd_ref.conformance.cases.axes import SCHEDULES
-from sgd_ref.conformance.cases.case import Unsupported
+from sgd_ref.conformance.catalogue.axes import SCHEDULES
+from sgd_ref.conformance.catalogue.case import Unsupported
 from sgd_ref.conformance.targets.python_rates import FORMULAS, rate_function
 from sgd_ref.schedules.serialization import deserialize
 

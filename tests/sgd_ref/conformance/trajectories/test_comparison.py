@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from sgd_ref.arithmetic.formats import FORMATS, Array
 from sgd_ref.arithmetic.rounded import convert, setting
 from sgd_ref.conformance import Case
-from sgd_ref.conformance.cases.axes import PLAINEST
-from sgd_ref.conformance.cases.catalogue import make_case
+from sgd_ref.conformance.catalogue.axes import PLAINEST
+from sgd_ref.conformance.catalogue.tiers import make_case
 from sgd_ref.conformance.trajectories import reference
 from sgd_ref.conformance.trajectories.comparison import (
     Difference,

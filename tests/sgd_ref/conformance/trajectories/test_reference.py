@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from sgd_ref import SGD, LossScaleOptimizer
 from sgd_ref.base.call import Call
 from sgd_ref.conformance import Case, State, cases, strategies
-from sgd_ref.conformance.cases.axes import PLAINEST
-from sgd_ref.conformance.cases.catalogue import make_case
+from sgd_ref.conformance.catalogue.axes import PLAINEST
+from sgd_ref.conformance.catalogue.tiers import make_case
 from sgd_ref.conformance.grading.check import private_copy
 from sgd_ref.conformance.protocol.encoding import case_to_json
 from sgd_ref.conformance.trajectories import reference

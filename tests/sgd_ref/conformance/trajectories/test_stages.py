@@ -11,8 +11,8 @@ import pytest
 
 from sgd_ref import SGD, SparseRows
 from sgd_ref.arithmetic.formats import Array
-from sgd_ref.conformance.cases.case import Case, LossScaling
-from sgd_ref.conformance.cases.catalogue import cases
+from sgd_ref.conformance.catalogue.case import Case, LossScaling
+from sgd_ref.conformance.catalogue.tiers import cases
 from sgd_ref.conformance.deviations import DEVIATIONS, Deviation
 from sgd_ref.conformance.diagnosis.parting import COUNTING, FINALIZATION, GROWTH, parting, partings
 from sgd_ref.conformance.trajectories import reference

@@ -11,8 +11,8 @@ import pytest
 
 from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT32, Array
 from sgd_ref.arithmetic.rounded import convert, nearest
-from sgd_ref.conformance.cases.case import Case
-from sgd_ref.conformance.cases.named.building import PLAIN_CONFIG
+from sgd_ref.conformance.catalogue.case import Case
+from sgd_ref.conformance.catalogue.named.building import PLAIN_CONFIG
 from sgd_ref.conformance.deviations import DEVIATIONS
 from sgd_ref.conformance.faithful import FAITHFUL
 from sgd_ref.conformance.golden.content.bounds import (

@@ -11,8 +11,8 @@ import pytest
 
 from sgd_ref.arithmetic.formats import FLOAT32
 from sgd_ref.arithmetic.rounded import nearest
-from sgd_ref.conformance.cases.case import Case, State
-from sgd_ref.conformance.cases.contested import contested
+from sgd_ref.conformance.catalogue.case import Case, State
+from sgd_ref.conformance.catalogue.contested import contested
 from sgd_ref.conformance.golden.format.location import Place
 from sgd_ref.conformance.golden.format.schemas import SCHEDULE
 from sgd_ref.conformance.protocol.encoding import Json, array_from_json

@@ -14,8 +14,8 @@ from sgd_ref.arithmetic import interval
 from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Array
 from sgd_ref.arithmetic.rounded import convert, promoted, setting
 from sgd_ref.base import variables
-from sgd_ref.conformance.cases.case import Case
-from sgd_ref.conformance.cases.first import first_cases
+from sgd_ref.conformance.catalogue.case import Case
+from sgd_ref.conformance.catalogue.first import first_cases
 from sgd_ref.conformance.golden.content.bounds import first_outside
 from sgd_ref.conformance.golden.content.resume import grouped
 from sgd_ref.conformance.golden.content.schedules import VECTORS, Vector, rates

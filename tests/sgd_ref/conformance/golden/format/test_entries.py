@@ -10,7 +10,7 @@ import pytest
 
 from sgd_ref.arithmetic.formats import FORMATS
 from sgd_ref.arithmetic.rounded import convert
-from sgd_ref.conformance.cases.first import first_cases
+from sgd_ref.conformance.catalogue.first import first_cases
 from sgd_ref.conformance.golden.content.stages import special_values
 from sgd_ref.conformance.golden.format.document import DEFINITION_VERSION, content_hash
 from sgd_ref.conformance.golden.format.entries import Entry, decimals, entry_from_json, entry_to_json

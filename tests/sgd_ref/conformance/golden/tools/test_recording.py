@@ -11,8 +11,8 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from sgd_ref import conformance
-from sgd_ref.conformance.cases.case import Case, Record
-from sgd_ref.conformance.cases.first import first_cases
+from sgd_ref.conformance.catalogue.case import Case, Record
+from sgd_ref.conformance.catalogue.first import first_cases
 from sgd_ref.conformance.deviations import DEVIATIONS
 from sgd_ref.conformance.faithful import FAITHFUL
 from sgd_ref.conformance.golden.format.schemas import RECORDING, schemas

@@ -14,9 +14,9 @@ import pytest
 
 import sgd_ref
 from sgd_ref.conformance import Case, Report, check
-from sgd_ref.conformance.cases.axes import PLAINEST
-from sgd_ref.conformance.cases.case import Implementation, Trajectory
-from sgd_ref.conformance.cases.catalogue import make_case
+from sgd_ref.conformance.catalogue.axes import PLAINEST
+from sgd_ref.conformance.catalogue.case import Implementation, Trajectory
+from sgd_ref.conformance.catalogue.tiers import make_case
 from sgd_ref.conformance.deviations import compose
 from sgd_ref.conformance.diagnosis.attribution import explain
 from sgd_ref.conformance.grading.findings import Findings

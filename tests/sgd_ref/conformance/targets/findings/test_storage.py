@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from sgd_ref import SGD
-from sgd_ref.conformance.cases.case import Case
+from sgd_ref.conformance.catalogue.case import Case
 from sgd_ref.conformance.protocol.encoding import trajectory_to_json
 from sgd_ref.conformance.targets.findings import storage
 from sgd_ref.conformance.targets.findings.finding import Finding, finding

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from sgd_ref.conformance import Case, Verdict
-from sgd_ref.conformance.cases.catalogue import cases
+from sgd_ref.conformance.catalogue.tiers import cases
 from sgd_ref.conformance.grading.findings import Findings
 from sgd_ref.conformance.targets import registry, running
 from sgd_ref.conformance.targets.keras.launch import BACKENDS, available

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from sgd_ref.arithmetic.formats import BFLOAT16, Array
-from sgd_ref.conformance.cases.case import Case, LossScaling, State, Unsupported
+from sgd_ref.conformance.catalogue.case import Case, LossScaling, State, Unsupported
 from sgd_ref.conformance.protocol.worker import ImplementationError
 from sgd_ref.conformance.targets.keras import launch as keras
 from sgd_ref.conformance.targets.keras.launch import BACKENDS, Keras, available
@@ -356,7 +356,7 @@ def test_nothing_is_imported_and_nothing_misleads(tmp_path: Path) -> None:
     program = f"""
 import sys
 import numpy as np
-from sgd_ref.conformance.cases.case import Case
+from sgd_ref.conformance.catalogue.case import Case
 from sgd_ref.conformance.targets.keras.launch import Keras
 case = Case("one", {{"learning_rate": 0.1}}, ("v",), (np.zeros(1),), ((-np.ones(1),),))
 with Keras({backend!r}, "eager") as run:

@@ -17,7 +17,7 @@ import pytest
 
 from sgd_ref import schedules
 from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Array
-from sgd_ref.conformance.cases.case import Case, LossScaling, Record, State, Unsupported
+from sgd_ref.conformance.catalogue.case import Case, LossScaling, Record, State, Unsupported
 from sgd_ref.conformance.protocol.worker import ImplementationError
 from sgd_ref.conformance.targets.optax.launch import MODES, Optax, available
 from sgd_ref.conformance.trajectories import reference
@@ -352,7 +352,7 @@ def test_nothing_is_imported_and_nothing_misleads(tmp_path: Path) -> None:
     program = """
 import sys
 import numpy as np
-from sgd_ref.conformance.cases.case import Case
+from sgd_ref.conformance.catalogue.case import Case
 from sgd_ref.conformance.targets.optax import known as optax_known
 from sgd_ref.conformance.targets.optax.launch import Optax
 case = Case("one", {"learning_rate": 0.1}, ("v",), (np.zeros(1, "f4"),), ((-np.ones(1, "f4"),),))

@@ -17,8 +17,8 @@ import pytest
 
 from sgd_ref import SGD, SparseRows
 from sgd_ref.arithmetic.formats import BFLOAT16, Array
-from sgd_ref.conformance.cases.case import Case, LossScaling, State, Unsupported
-from sgd_ref.conformance.cases.catalogue import cases
+from sgd_ref.conformance.catalogue.case import Case, LossScaling, State, Unsupported
+from sgd_ref.conformance.catalogue.tiers import cases
 from sgd_ref.conformance.deviations import DEVIATIONS
 from sgd_ref.conformance.diagnosis.shrinking import shrink
 from sgd_ref.conformance.grading.check import grade

@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 
 from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT64, FORMATS, Array
-from sgd_ref.conformance.cases.case import Case, Record, State, Unsupported
-from sgd_ref.conformance.cases.catalogue import cases
-from sgd_ref.conformance.cases.contested import contested
+from sgd_ref.conformance.catalogue.case import Case, Record, State, Unsupported
+from sgd_ref.conformance.catalogue.contested import contested
+from sgd_ref.conformance.catalogue.tiers import cases
 from sgd_ref.conformance.deviations import DEVIATIONS
 from sgd_ref.conformance.protocol.worker import ImplementationError
 from sgd_ref.conformance.targets.known import known_failure

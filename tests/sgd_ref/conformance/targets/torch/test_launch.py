@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from sgd_ref.arithmetic.formats import BFLOAT16, Array
-from sgd_ref.conformance.cases.case import Case, LossScaling, Record, State, Unsupported
+from sgd_ref.conformance.catalogue.case import Case, LossScaling, Record, State, Unsupported
 from sgd_ref.conformance.protocol.worker import ImplementationError
 from sgd_ref.conformance.targets.torch.launch import VARIANTS, Torch, obstacle
 from sgd_ref.conformance.trajectories import reference

@@ -21,7 +21,7 @@ def test_nothing_is_imported(tmp_path: Path) -> None:
     program = """
 import sys
 import numpy as np
-from sgd_ref.conformance.cases.case import Case
+from sgd_ref.conformance.catalogue.case import Case
 from sgd_ref.conformance.targets.torch.launch import Torch
 case = Case("one", {"learning_rate": 0.1}, ("v",), (np.zeros(1),), ((-np.ones(1),),))
 with Torch("loop") as run:

@@ -14,10 +14,10 @@ import numpy as np
 
 from sgd_ref.arithmetic.formats import FLOAT64, Array
 from sgd_ref.arithmetic.rounded import convert
-from sgd_ref.conformance.cases.case import Case, State
-from sgd_ref.conformance.cases.named.building import PLAIN_CONFIG
-from sgd_ref.conformance.cases.named.exact_configs import CONFIGS, Features
-from sgd_ref.conformance.cases.numbers import NumberStream, readonly
+from sgd_ref.conformance.catalogue.case import Case, State
+from sgd_ref.conformance.catalogue.named.building import PLAIN_CONFIG
+from sgd_ref.conformance.catalogue.named.exact_configs import CONFIGS, Features
+from sgd_ref.conformance.catalogue.numbers import NumberStream, readonly
 from sgd_ref.gradients import SparseRows
 
 SHAPES: dict[str, tuple[int, ...]] = {"kernel": (9, 8), "table": (6, 5), "bias": (5,), "scale": ()}

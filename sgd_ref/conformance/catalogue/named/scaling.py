@@ -9,9 +9,9 @@ import numpy as np
 
 from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32
 from sgd_ref.arithmetic.rounded import convert
-from sgd_ref.conformance.cases.case import Case, LossScaling
-from sgd_ref.conformance.cases.named.building import CALLS, floats, named_case
-from sgd_ref.conformance.cases.numbers import NumberStream
+from sgd_ref.conformance.catalogue.case import Case, LossScaling
+from sgd_ref.conformance.catalogue.named.building import CALLS, floats, named_case
+from sgd_ref.conformance.catalogue.numbers import NumberStream
 
 
 def cases() -> Iterator[Case]:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from sgd_ref.arithmetic.formats import FLOAT32, Array
-from sgd_ref.conformance.cases.case import Case, LossScaling, State
-from sgd_ref.conformance.cases.numbers import NumberStream, readonly
+from sgd_ref.conformance.catalogue.case import Case, LossScaling, State
+from sgd_ref.conformance.catalogue.numbers import NumberStream, readonly
 from sgd_ref.gradients import SparseRows
 
 COMPANION = (17, 4)

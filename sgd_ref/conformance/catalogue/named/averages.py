@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from sgd_ref.arithmetic.formats import FLOAT32
-from sgd_ref.conformance.cases.case import Case
-from sgd_ref.conformance.cases.named.building import floats, named_case
+from sgd_ref.conformance.catalogue.case import Case
+from sgd_ref.conformance.catalogue.named.building import floats, named_case
 
 
 def cases() -> Iterator[Case]:

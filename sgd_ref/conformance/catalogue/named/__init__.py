@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from functools import cache
 
-from sgd_ref.conformance.cases.case import Case
-from sgd_ref.conformance.cases.degenerate import refuse_degenerate
-from sgd_ref.conformance.cases.named import (
+from sgd_ref.conformance.catalogue.case import Case
+from sgd_ref.conformance.catalogue.degenerate import refuse_degenerate
+from sgd_ref.conformance.catalogue.named import (
     accumulation,
     averages,
     clipping,

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Array
-from sgd_ref.conformance.cases.case import Case, LossScaling
-from sgd_ref.conformance.cases.named.building import PLAIN_CONFIG
-from sgd_ref.conformance.cases.numbers import NumberStream, readonly
+from sgd_ref.conformance.catalogue.case import Case, LossScaling
+from sgd_ref.conformance.catalogue.named.building import PLAIN_CONFIG
+from sgd_ref.conformance.catalogue.numbers import NumberStream, readonly
 from sgd_ref.gradients import SparseRows
 
 NAMES = ("kernel", "bias")

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import pytest
 
 from sgd_ref.conformance import cases
-from sgd_ref.conformance.cases import axes, catalogue, named, rows
-from sgd_ref.conformance.cases.axes import AXES, PLAINEST, every_pair, from_labels, label, pairs
-from sgd_ref.conformance.cases.case import Case
-from sgd_ref.conformance.cases.named.building import floats, named_case
+from sgd_ref.conformance.catalogue import axes, named, rows, tiers
+from sgd_ref.conformance.catalogue.axes import AXES, PLAINEST, every_pair, from_labels, label, pairs
+from sgd_ref.conformance.catalogue.case import Case
+from sgd_ref.conformance.catalogue.named.building import floats, named_case
 from sgd_ref.conformance.protocol.encoding import case_to_json
 
 
@@ -24,10 +24,10 @@ def another_axis(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         plainest = {axis: values[0] for axis, values in more.items()}
         monkeypatch.setattr(module, "PLAINEST", plainest)
     rows.rows.cache_clear()
-    catalogue._standard.cache_clear()
+    tiers._standard.cache_clear()
     yield
     rows.rows.cache_clear()
-    catalogue._standard.cache_clear()
+    tiers._standard.cache_clear()
 
 
 def meanings(chosen: list[Case]) -> dict[str, str]:
@@ -68,12 +68,12 @@ def test_every_pair_is_covered() -> None:
 def test_the_seed_of_a_case_is_stored_and_is_that_of_its_features() -> None:
     for row in ROWS:
         assert row.seed == rows.seed(row.features)
-        moved = catalogue.make_case(row.features, "another text")
+        moved = tiers.make_case(row.features, "another text")
         assert (moved.id, moved.config) == (
             rows.case_id(row.features),
-            catalogue.make_case(row.features).config,
+            tiers.make_case(row.features).config,
         )
-        assert moved.variables[0].tobytes() != catalogue.make_case(row.features).variables[0].tobytes()
+        assert moved.variables[0].tobytes() != tiers.make_case(row.features).variables[0].tobytes()
 
 
 def test_labels_of_different_axes_differ() -> None:
@@ -104,14 +104,14 @@ def test_a_new_named_case_is_a_case_at_once(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(named, "GROUPS", (*named.GROUPS, Group))
     named.named_cases.cache_clear()
-    catalogue._standard.cache_clear()
+    tiers._standard.cache_clear()
     try:
         assert cases()[-1].id == "named/brand-new"
         assert len(cases()) == len(BEFORE) + 1
     finally:
         monkeypatch.undo()
         named.named_cases.cache_clear()
-        catalogue._standard.cache_clear()
+        tiers._standard.cache_clear()
 
 
 def test_the_plainest_case_has_a_name() -> None:

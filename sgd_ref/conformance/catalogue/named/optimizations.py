@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sgd_ref.arithmetic.formats import FLOAT16, FLOAT32, FLOAT64
-from sgd_ref.conformance.cases.case import Case
-from sgd_ref.conformance.cases.named.building import CALLS, named_case
-from sgd_ref.conformance.cases.numbers import NumberStream, with_subnormals
+from sgd_ref.conformance.catalogue.case import Case
+from sgd_ref.conformance.catalogue.named.building import CALLS, named_case
+from sgd_ref.conformance.catalogue.numbers import NumberStream, with_subnormals
 
 PREFIX = "optimization/"
 FLUSH_TO_ZERO = "flush-to-zero"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64
-from sgd_ref.conformance.cases.case import LossScaling
+from sgd_ref.conformance.catalogue.case import LossScaling
 
 Features = Mapping[str, Any]
 

@@ -13,9 +13,9 @@ import pytest
 from sgd_ref import SparseRows
 from sgd_ref.arithmetic.formats import BFLOAT16, Array
 from sgd_ref.conformance import Case, LossScaling, State, cases, check
-from sgd_ref.conformance.cases.axes import PLAINEST
-from sgd_ref.conformance.cases.catalogue import make_case
-from sgd_ref.conformance.cases.contested import QUESTIONS, contested
+from sgd_ref.conformance.catalogue.axes import PLAINEST
+from sgd_ref.conformance.catalogue.contested import QUESTIONS, contested
+from sgd_ref.conformance.catalogue.tiers import make_case
 from sgd_ref.conformance.trajectories import reference
 
 Gradient = Array | SparseRows | None

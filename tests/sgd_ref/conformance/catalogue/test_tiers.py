@@ -20,10 +20,17 @@ import pytest
 import sgd_ref
 from sgd_ref import SparseRows
 from sgd_ref.conformance import Case, cases
-from sgd_ref.conformance.cases.axes import AXES, PLAINEST, combination, every_pair, from_labels, full_product
-from sgd_ref.conformance.cases.catalogue import make_case
-from sgd_ref.conformance.cases.degenerate import refuse_degenerate
-from sgd_ref.conformance.cases.rows import case_id
+from sgd_ref.conformance.catalogue.axes import (
+    AXES,
+    PLAINEST,
+    combination,
+    every_pair,
+    from_labels,
+    full_product,
+)
+from sgd_ref.conformance.catalogue.degenerate import refuse_degenerate
+from sgd_ref.conformance.catalogue.rows import case_id
+from sgd_ref.conformance.catalogue.tiers import make_case
 from sgd_ref.conformance.protocol.encoding import case_to_json, to_line
 from sgd_ref.conformance.trajectories import reference
 
@@ -45,7 +52,7 @@ SUMS = {
 SUMS_IN_REVERSE = """
 import hashlib
 from sgd_ref.conformance import cases
-from sgd_ref.conformance.cases.catalogue import make_case
+from sgd_ref.conformance.catalogue.tiers import make_case
 from sgd_ref.conformance.protocol.encoding import case_to_json, to_line
 
 for case in reversed(cases()):

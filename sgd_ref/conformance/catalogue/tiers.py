@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, overload
 import numpy as np
 
 from sgd_ref.arithmetic.formats import BFLOAT16, Array
-from sgd_ref.conformance.cases.axes import (
+from sgd_ref.conformance.catalogue.axes import (
     AXES,
     CALLABLE_RATES,
     DYNAMIC_GROWTH_STEPS,
@@ -22,18 +22,18 @@ from sgd_ref.conformance.cases.axes import (
     combination,
     complete,
 )
-from sgd_ref.conformance.cases.case import Case, LossScaling
-from sgd_ref.conformance.cases.degenerate import refuse_degenerate
-from sgd_ref.conformance.cases.first import first_cases
-from sgd_ref.conformance.cases.named import named_cases
-from sgd_ref.conformance.cases.numbers import (
+from sgd_ref.conformance.catalogue.case import Case, LossScaling
+from sgd_ref.conformance.catalogue.degenerate import refuse_degenerate
+from sgd_ref.conformance.catalogue.first import first_cases
+from sgd_ref.conformance.catalogue.named import named_cases
+from sgd_ref.conformance.catalogue.numbers import (
     NumberStream,
     readonly,
     with_special_gradient,
     with_special_weights,
     with_subnormals,
 )
-from sgd_ref.conformance.cases.rows import case_id, rows, seed, smoke_ids
+from sgd_ref.conformance.catalogue.rows import case_id, rows, seed, smoke_ids
 from sgd_ref.gradients import SparseRows
 
 TIERS = ("first", "smoke", "standard", "full")

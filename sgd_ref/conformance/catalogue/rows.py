@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sgd_ref.conformance.cases.axes import PLAINEST, Features, complete, every_pair, label
+from sgd_ref.conformance.catalogue.axes import PLAINEST, Features, complete, every_pair, label
 
 DATA = Path(__file__).with_name("rows.json")
 

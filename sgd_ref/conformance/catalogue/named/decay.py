@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from sgd_ref.conformance.cases.case import Case
-from sgd_ref.conformance.cases.named.building import floats, named_case
+from sgd_ref.conformance.catalogue.case import Case
+from sgd_ref.conformance.catalogue.named.building import floats, named_case
 
 
 def cases() -> Iterator[Case]:

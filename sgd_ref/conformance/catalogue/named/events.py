@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from sgd_ref.arithmetic.formats import FLOAT16, FLOAT32, FLOAT64, Array
-from sgd_ref.conformance.cases.case import Case, LossScaling, State
-from sgd_ref.conformance.cases.named.building import COMPANION, floats, named_case
-from sgd_ref.conformance.cases.numbers import NumberStream
+from sgd_ref.conformance.catalogue.case import Case, LossScaling, State
+from sgd_ref.conformance.catalogue.named.building import COMPANION, floats, named_case
+from sgd_ref.conformance.catalogue.numbers import NumberStream
 
 
 def cases() -> Iterator[Case]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sgd_ref.conformance.cases.case import Case
+from sgd_ref.conformance.catalogue.case import Case
 from sgd_ref.gradients import SparseRows
 
 FEWEST_CALLS = 9

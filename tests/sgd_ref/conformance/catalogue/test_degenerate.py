@@ -10,10 +10,10 @@ import pytest
 
 from sgd_ref import SparseRows
 from sgd_ref.conformance import Case, LossScaling
-from sgd_ref.conformance.cases import degenerate
-from sgd_ref.conformance.cases.axes import PLAINEST
-from sgd_ref.conformance.cases.catalogue import make_case
-from sgd_ref.conformance.cases.degenerate import refuse_degenerate
+from sgd_ref.conformance.catalogue import degenerate
+from sgd_ref.conformance.catalogue.axes import PLAINEST
+from sgd_ref.conformance.catalogue.degenerate import refuse_degenerate
+from sgd_ref.conformance.catalogue.tiers import make_case
 
 PLAIN = make_case(PLAINEST)
 ZERO = tuple(np.zeros_like(variable) for variable in PLAIN.variables)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sgd_ref.arithmetic.formats import Array
-from sgd_ref.conformance.cases.case import Case
+from sgd_ref.conformance.catalogue.case import Case
 from sgd_ref.gradients import SparseRows
 
 
