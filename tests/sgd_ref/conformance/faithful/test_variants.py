@@ -18,6 +18,7 @@ from sgd_ref.conformance import Case
 from sgd_ref.conformance.catalogue.axes import AXES
 from sgd_ref.conformance.catalogue.case import Record, State
 from sgd_ref.conformance.catalogue.tiers import make_case
+from sgd_ref.conformance.deviations import DEVIATIONS
 from sgd_ref.conformance.faithful import FAITHFUL, Faithful
 from sgd_ref.conformance.protocol.encoding import case_to_json
 from sgd_ref.conformance.trajectories import reference
@@ -217,3 +218,9 @@ def test_rates_in_double_are_reported_so() -> None:
     rates = [record["learning_rate"] for record in FAITHFUL["rate-in-double"].run(case)]
     assert rates == list(case.learning_rate_calls or ())
     assert [record["learning_rate"] for record in expected(case.id)] != rates
+
+
+def test_one_name_stands_for_one_evaluation() -> None:
+    """What is both an observed deviation and a faithful variant is the same class."""
+    for name in DEVIATIONS.keys() & FAITHFUL.keys():
+        assert DEVIATIONS[name].optimizer is FAITHFUL[name].optimizer, name
