@@ -89,7 +89,7 @@ def test_list(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert lines[0].split() == ["id", "tier", "kind", "dtypes", "calls", "bounds", "contested", "exposes"]
     assert lines[-1] == f"{len(lines) - 2} entries"
     row = next(line.split() for line in lines if line.strip().startswith("first/clipnorm"))
-    assert row[:6] == ["first/clipnorm", "smoke", "trajectory", "float16", "3", "bounds"]
+    assert row[:6] == ["first/clipnorm", "first", "trajectory", "float16", "3", "bounds"]
 
 
 def test_every_entry_can_be_shown(places: list[Place]) -> None:
