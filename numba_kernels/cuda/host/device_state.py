@@ -269,7 +269,7 @@ class DeviceState(State):
         self.launch([(PREPARATION, 1, 1, (self.counts.address, self.numbers.address))], handle)
 
     def gradient_address(self, index: int, gradient: Any, launches: list[Launch]) -> int:
-        """Return the address of a gradient, or of its copy, made by one more launch, if kernels cannot read it."""
+        """Return the address of a gradient. If kernels cannot read it, one more launch copies it."""
         if gradient is None:
             return layout.MISSING
         dtype = self.variables[index].dtype
