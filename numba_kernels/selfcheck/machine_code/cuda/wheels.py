@@ -35,7 +35,7 @@ def version(wheel: str) -> str:
 def require_all() -> None:
     """Raise `CouldNotRun` unless all wheels are there; a toolkit of the system's is no substitute.
 
-    Its version would be anything, and what comes out depends on it.
+    Its version is unknown, and the machine code depends on the version.
     """
     for wheel in NEEDED:
         version(wheel)
