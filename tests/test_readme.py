@@ -12,7 +12,7 @@ import pytest
 
 import numba_kernels
 import sgd_ref
-from sgd_ref.conformance import published
+from sgd_ref.conformance import data_folder
 
 ROOT = Path(__file__).parent.parent
 REFERENCE, KERNELS = (Path(str(package.__file__)).parent for package in (sgd_ref, numba_kernels))
@@ -124,7 +124,7 @@ def test_a_broken_link_is_found(tmp_path: Path) -> None:
 
 
 def test_the_kill_matrix_is_what_the_page_of_the_kit_says() -> None:
-    page = (published.folder() / "audit/kill_matrix.md").read_text(encoding="utf-8")
+    page = (data_folder.folder() / "audit/kill_matrix.md").read_text(encoding="utf-8")
     rejected, of, fewest, others = re.findall(
         r"^- Rejected: (\d+) of (\d+) deviations, in at least (\d+) cases each\. "
         r"The others concern contested ground alone: (.*)\.$",

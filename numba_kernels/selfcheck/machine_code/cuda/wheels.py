@@ -6,7 +6,7 @@ import importlib.metadata
 from pathlib import Path
 
 from numba_kernels.selfcheck.machine_code.cuda.errors import CouldNotRun
-from sgd_ref.extras import how_to_install
+from sgd_ref.base.installing import how_to_install
 
 REMEDY = f"install it with: {how_to_install('cuda', 'cuda-code')}"
 
