@@ -20,7 +20,6 @@ import io
 import json
 import os
 import secrets
-import stat
 import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -36,6 +35,7 @@ from sgd_ref.base.optimizer import BaseSGD
 from sgd_ref.base.state import State
 from sgd_ref.base.variables import check_variables, positions
 from sgd_ref.base.weights import counter
+from sgd_ref.files import check_regular, destination
 from sgd_ref.loss_scale import LossScaleOptimizer
 from sgd_ref.optimizer import SGD
 from sgd_ref.validation import boolean, reject_type, text
@@ -59,6 +59,9 @@ def save(
     the old one. A process that is killed may leave a file behind whose name is ``.sgd-ref-``, random digits
     and ``.tmp``.
 
+    Only a regular file is replaced. A symbolic link stays: what it leads to is replaced, or created where
+    nothing is there yet. Other hard links to a file keep the old checkpoint.
+
     Parameters
     ----------
     path : str or path
@@ -75,7 +78,8 @@ def save(
         If `optimizer` is of another class or not built, `variables` are not its variables, or a count is
         beyond int64, which `load` would refuse.
     OSError
-        If the file cannot be written. What was at `path` is still there.
+        If the file cannot be written, or `path` leads to a folder, a named pipe, a socket or a device. What
+        was at `path` is still there.
 
     Examples
     --------
@@ -91,14 +95,12 @@ def save(
     (array([0.5, 1.5], dtype=float32), [array([-0.5, -0.5], dtype=float32)], 1)
     """
     state = _checked_state(optimizer, variables)
+    target, mode = destination(path)
     manifest = json.dumps(_manifest(optimizer, state), allow_nan=False).encode()
     arrays: dict[str, Any] = {"manifest": np.frombuffer(manifest, np.uint8)}
     arrays |= {key: _bits(array) for key, array in _arrays(state).items()}
-    # What a symbolic link points to is replaced, not the link.
-    target = Path(path).resolve()
     # A name of its own, since that of the target may be as long as names can be.
     temporary = target.with_name(f".sgd-ref-{secrets.token_hex(8)}.tmp")
-    mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else None
 
     def create(name: str, flags: int) -> int:
         # With no wider permissions even at first, since who opens the file while it is empty can read on.
@@ -147,7 +149,7 @@ def load(
         If an argument is not acceptable, or the file is no complete checkpoint of such variables. No
         variable has changed then.
     OSError
-        If there is no such file or it cannot be read.
+        If there is no such file, it is not a regular one, or it cannot be read.
 
     Examples
     --------
@@ -165,6 +167,8 @@ def load(
     checked = check_variables(variables)
     if learning_rate is not None:
         rates.checked(learning_rate)
+    # Before it is opened, since to open a named pipe is to wait for a writer.
+    check_regular(path, Path(path).stat().st_mode)
     with Path(path).open("rb") as file:
         try:
             manifest, arrays = _read(file)
