@@ -31,9 +31,10 @@ import numpy as np
 from sgd_ref.arithmetic.formats import Array
 from sgd_ref.base import learning_rate as rates
 from sgd_ref.base.learning_rate import LearningRate
+from sgd_ref.base.matching import check_forms, order_of_names
 from sgd_ref.base.optimizer import BaseSGD
 from sgd_ref.base.state import State
-from sgd_ref.base.variables import check_variables, positions
+from sgd_ref.base.variables import check_names, check_variables, positions
 from sgd_ref.base.weights import counter
 from sgd_ref.files import check_regular, destination
 from sgd_ref.loss_scale import LossScaleOptimizer
@@ -122,7 +123,11 @@ def save(
 
 
 def load(
-    path: str | os.PathLike[str], variables: Sequence[Array], learning_rate: LearningRate | None = None
+    path: str | os.PathLike[str],
+    variables: Sequence[Array],
+    learning_rate: LearningRate | None = None,
+    *,
+    names: Sequence[str] | None = None,
 ) -> SGD | LossScaleOptimizer:
     """Read a checkpoint: write the saved values into the variables and return the optimizer on them.
 
@@ -133,10 +138,14 @@ def load(
     path : str or path
         What `save` was given.
     variables : list of ndarray
-        One for each saved variable, in the same order, of the same shape and dtype. They are
-        overwritten.
+        One for each saved variable, of the same shape and dtype. They are overwritten. Without `names` they
+        must be in the order in which they were saved: two of the same shape and dtype that are exchanged
+        cannot be told apart, and get each other's values.
     learning_rate : optional
         Replaces the saved one; needed where that was a callable or a schedule of your own class.
+    names : list of str, optional
+        The name of each of `variables`. The saved values are found by these names, in whatever order they
+        are; each saved name must be given once.
 
     Returns
     -------
@@ -165,6 +174,8 @@ def load(
     (array([1., 2.], dtype=float32), np.float32(0.25))
     """
     checked = check_variables(variables)
+    if names is not None:
+        names = check_names(names, len(checked))
     if learning_rate is not None:
         rates.checked(learning_rate)
     # Before it is opened, since to open a named pipe is to wait for a writer.
@@ -172,6 +183,8 @@ def load(
     with Path(path).open("rb") as file:
         try:
             manifest, arrays = _read(file)
+            if names is not None:
+                manifest, arrays = _ordered(manifest, arrays, names)
             _check_variables_fit(manifest["variables"], checked)
             optimizer, values = _restored(manifest, arrays, checked, learning_rate)
         # The modules that read archives raise errors of many types for a damaged one.
@@ -264,15 +277,27 @@ def _read(file: BinaryIO) -> tuple[dict[str, Any], dict[str, Array]]:
     return manifest, arrays
 
 
+def _ordered(
+    manifest: dict[str, Any], arrays: dict[str, Array], names: Sequence[str]
+) -> tuple[dict[str, Any], dict[str, Array]]:
+    """Return what was read with the variables in the order of `names`."""
+    saved = manifest["variables"]
+    order = order_of_names(names, [entry["name"] for entry in saved])
+    place = {str(old): new for new, old in enumerate(order)}
+
+    def renamed(key: str) -> str:
+        kind, _, index = key.rpartition("_")
+        return f"{kind}_{place[index]}" if index in place else key
+
+    manifest = {**manifest, "variables": [saved[index] for index in order]}
+    return manifest, {renamed(key): array for key, array in arrays.items()}
+
+
 def _check_variables_fit(saved: Sequence[Mapping[str, Any]], variables: Sequence[Array]) -> None:
     if len(saved) != len(variables):
         raise ValueError(f"it has {len(saved)} variables, while {len(variables)} were given")
-    for index, (entry, variable) in enumerate(zip(saved, variables, strict=True)):
-        if entry["dtype"] != variable.dtype.name or tuple(entry["shape"]) != variable.shape:
-            raise ValueError(
-                f"{entry['name']!r} is {entry['dtype']} of shape {tuple(entry['shape'])}, "
-                f"while variables[{index}] is {variable.dtype} of shape {variable.shape}"
-            )
+    forms = [(entry["shape"], entry["dtype"]) for entry in saved]
+    check_forms([entry["name"] for entry in saved], forms, variables)
 
 
 def _restored(
