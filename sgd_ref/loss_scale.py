@@ -9,6 +9,7 @@ import numpy as np
 
 from sgd_ref.arithmetic.formats import FLOAT32, FORMATS, Array
 from sgd_ref.base import configuration, weights
+from sgd_ref.base.exported import Weights, check_meaning, meaning_of
 from sgd_ref.base.fixed_setting import FixedSetting
 from sgd_ref.base.learning_rate import LearningRate, to_float32
 from sgd_ref.base.loss import scaled_loss
@@ -17,6 +18,7 @@ from sgd_ref.gradients import Gradient
 from sgd_ref.optimizer import SGD
 from sgd_ref.validation import integer_at_least, optimizer_name, reject_type, reject_value
 
+OWN_VARIABLES = ("iteration", "learning_rate", "step_counter", "dynamic_scale")
 SMALLEST_NORMAL = np.float32(FORMATS[FLOAT32].smallest_normal)
 
 
@@ -223,12 +225,13 @@ class LossScaleOptimizer:
     @property
     def variable_names(self) -> list[str]:
         """The names of ``variables``."""
-        own = ("iteration", "learning_rate", "step_counter", "dynamic_scale")
-        return [*(f"{self.name}/{kind}" for kind in own), *self.inner_optimizer.variable_names]
+        return [*(f"{self.name}/{kind}" for kind in OWN_VARIABLES), *self.inner_optimizer.variable_names]
 
     def get_weights(self) -> list[Array]:
-        """Return a copy of ``variables``."""
-        return [np.array(array) for array in self.variables]
+        """Return a copy of ``variables``, a list that also knows what its arrays are."""
+        return Weights(
+            [np.array(array) for array in self.variables], meaning_of(self.inner_optimizer, OWN_VARIABLES)
+        )
 
     def set_weights(self, values: Sequence[Any]) -> None:
         """Set the state from arrays in the order of ``variables``, all of it or nothing.
@@ -239,14 +242,16 @@ class LossScaleOptimizer:
             As ``get_weights`` returns it. Its first four are numbers: an integer of at least 0 (unused), a
             real number (unused), the growth counter (an integer of at least 0) and the scale (positive and
             normal in float32). The others have the shapes of ``inner_optimizer.variables``, and dtypes
-            that those hold exactly.
+            that those hold exactly. What ``get_weights`` returned must come from an optimizer of the same
+            kind, as for ``SGD.set_weights``; a plain list goes by position.
 
         Raises
         ------
         TypeError
             If `values` is not a list or tuple, or one of them has the wrong type or dtype.
         ValueError
-            If the number of arrays, a shape, a counter or the scale does not fit.
+            If the number of arrays, a shape, a counter or the scale does not fit, or the list knows that its
+            arrays are others.
 
         Examples
         --------
@@ -259,6 +264,7 @@ class LossScaleOptimizer:
         """
         if not isinstance(values, (list, tuple)):
             reject_type("values", values, "a list of arrays")
+        check_meaning(values, meaning_of(self.inner_optimizer, OWN_VARIABLES))
         if len(values) != len(self.variables):
             raise ValueError(f"values must hold {len(self.variables)} arrays, got {len(values)}")
         weights.counter("values[0], the unused number of calls,", values[0])

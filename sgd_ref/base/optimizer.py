@@ -21,6 +21,7 @@ from sgd_ref.base.call import Call
 from sgd_ref.base.configured import Configured
 from sgd_ref.base.counting import Counting
 from sgd_ref.base.exclusion import Exclusion
+from sgd_ref.base.exported import Weights, check_meaning, meaning_of
 from sgd_ref.base.learning_rate import LearningRate
 from sgd_ref.base.loss import scaled_loss
 from sgd_ref.base.state import State
@@ -223,8 +224,8 @@ class BaseSGD(Configured, Counting, ABC):
         return weights.names(self.built_state(), self.settings.name, self.constant_rate() is not None)
 
     def get_weights(self) -> list[Array]:
-        """Return a copy of ``variables``."""
-        return [np.array(array) for array in self.variables]
+        """Return a copy of ``variables``, a list that also knows what its arrays are."""
+        return Weights([np.array(array) for array in self.variables], meaning_of(self))
 
     def set_weights(self, values: Sequence[Any]) -> None:
         """Set the state from arrays in the order of ``variables``, all of it or nothing.
@@ -232,16 +233,21 @@ class BaseSGD(Configured, Counting, ABC):
         Parameters
         ----------
         values : list of ndarray
-            Of the shapes of ``variables``, and of their dtypes or narrower ones.
+            Of the shapes of ``variables``, and of their dtypes or narrower ones. What ``get_weights``
+            returned must come from an optimizer with the same kinds of state, ``gradient_accumulation_steps``
+            and names of variables, unless one of the two has default names. A plain list goes by position.
 
         Raises
         ------
         TypeError, ValueError
-            If the number of arrays, a shape, a dtype or a counter does not fit.
+            If the number of arrays, a shape, a dtype or a counter does not fit, or the list knows that its
+            arrays are others.
         RuntimeError
             If the optimizer has no variables yet.
         """
-        rate = weights.assign(self.built_state(), values, self.constant_rate())
+        state = self.built_state()
+        check_meaning(values, meaning_of(self))
+        rate = weights.assign(state, values, self.constant_rate())
         if rate is not None:
             self.rate_source = rate
 
