@@ -30,11 +30,12 @@ import numpy as np
 
 from sgd_ref.arithmetic.formats import Array
 from sgd_ref.base import learning_rate as rates
+from sgd_ref.base.copying import places
 from sgd_ref.base.learning_rate import LearningRate
 from sgd_ref.base.matching import check_forms, order_of_names
 from sgd_ref.base.optimizer import BaseSGD
 from sgd_ref.base.state import State
-from sgd_ref.base.variables import check_names, check_variables, positions
+from sgd_ref.base.variables import check_names, check_variables
 from sgd_ref.base.weights import counter
 from sgd_ref.files import check_regular, destination
 from sgd_ref.loss_scale import LossScaleOptimizer
@@ -205,7 +206,7 @@ def _checked_state(optimizer: Any, variables: Any) -> State:
         if type(part).__name__ not in CLASSES:
             reject_type("optimizer", part, f"one of {', '.join(CLASSES)}, which is what load constructs")
     state = inner.built_state()
-    if positions(variables, state.variables) != list(range(len(state.variables))):
+    if places(variables, state) != list(range(len(state.variables))):
         raise ValueError(
             f"variables must be all {len(state.variables)} arrays that the optimizer was built with, in "
             f"their order, got {len(variables)}"

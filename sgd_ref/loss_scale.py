@@ -122,6 +122,10 @@ class LossScaleOptimizer:
         """Build the inner optimizer; see ``SGD.build``."""
         self.inner_optimizer.build(variables, names)
 
+    def rebind(self, variables: Sequence[Array], names: Sequence[str] | None = None) -> None:
+        """Let the inner optimizer go on with other arrays, which a copy needs; see ``SGD.rebind``."""
+        self.inner_optimizer.rebind(variables, names)
+
     def exclude_from_weight_decay(
         self, var_list: Sequence[Array] | None = None, var_names: Sequence[str] | None = None
     ) -> None:
@@ -273,6 +277,12 @@ class LossScaleOptimizer:
         scale = _checked_scale("values[3], the loss scale,", values[3])
         self.inner_optimizer.set_weights(list(values[4:]))
         self._growth_counter, self._scale = growth_counter, scale
+
+    def __copy__(self) -> Self:
+        raise TypeError(
+            f"a shallow copy of a {type(self).__name__} would share its inner optimizer; use copy.deepcopy, "
+            "or from_config(optimizer.get_config()) for one that begins anew"
+        )
 
     def get_config(self) -> dict[str, Any]:
         """Return the settings with the keys of Keras' config."""

@@ -19,6 +19,7 @@ from sgd_ref.base import finalization, weights
 from sgd_ref.base import learning_rate as rates
 from sgd_ref.base.call import Call
 from sgd_ref.base.configured import Configured
+from sgd_ref.base.copying import Copying, places, refuse_copied_variables
 from sgd_ref.base.counting import Counting
 from sgd_ref.base.exclusion import Exclusion
 from sgd_ref.base.exported import Weights, check_meaning, meaning_of
@@ -33,14 +34,13 @@ from sgd_ref.base.variables import (
     check_rebuilt,
     check_variables,
     check_writable,
-    positions,
     to_dense,
     warn_of_missing,
 )
 from sgd_ref.gradients import Gradient
 
 
-class BaseSGD(Configured, Counting, ABC):
+class BaseSGD(Configured, Counting, Copying, ABC):
     """Settings, state, validation and counting of an SGD optimizer.
 
     Parameters
@@ -108,7 +108,9 @@ class BaseSGD(Configured, Counting, ABC):
         ['SGD/iteration', 'SGD/learning_rate', 'SGD/bias_momentum']
         """
         if self._state is not None:
+            places(variables, self._state)
             check_rebuilt(self._state.variables, self._state.names, variables, names)
+            self._state.has_copied_variables = False
         else:
             self._state = self.fresh_state(variables, names)
 
@@ -158,8 +160,9 @@ class BaseSGD(Configured, Counting, ABC):
         TypeError, ValueError
             If anything is not acceptable. No array and no counter has changed then.
         RuntimeError
-            If the optimizer has no variables yet and none are given, if this thread flushes subnormal
-            numbers to zero, or if a callable learning rate calls this method.
+            If the optimizer has no variables yet and none are given, if it is a copy whose variables were
+            never given, if this thread flushes subnormal numbers to zero, or if a callable learning rate
+            calls this method.
 
         Warns
         -----
@@ -343,10 +346,12 @@ class BaseSGD(Configured, Counting, ABC):
             return call
         if variables is None:
             state = self.built_state()
+            if state.has_copied_variables:
+                refuse_copied_variables()
             order = list(range(len(state.variables)))
         else:
             state = self.fresh_state(variables, None) if self._state is None else self._state
-            order = positions(variables, state.variables)
+            order = places(variables, state)
         targets = [Target(state.names[index], state.variables[index]) for index in order]
         check_gradients(gradients, targets)
         check_no_alias(gradients, state.memory)
@@ -358,13 +363,14 @@ class BaseSGD(Configured, Counting, ABC):
         accepted: list[Any] = [None] * len(state.variables)
         for index, gradient in zip(order, gradients, strict=True):
             accepted[index] = self.accepted(gradient, state.variables[index])
+        state.has_copied_variables = False
         return Call(state, accepted, learning_rate)
 
     def rate_of_call(self, state: State) -> np.float32:
         """Return the learning rate of the call that comes; a callable must not make one itself."""
-        before = self._state, state.calls
-        learning_rate = rates.read(self.rate_source, state.calls)
-        if (self._state, state.calls) != before:
+        before, calls = self._state, state.calls
+        learning_rate = rates.read(self.rate_source, calls)
+        if self._state is not before or state.calls != calls:
             raise RuntimeError("the callable learning_rate must not call apply of its own optimizer")
         return learning_rate
 

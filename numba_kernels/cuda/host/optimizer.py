@@ -249,6 +249,19 @@ class SGD(BaseSGD):
             with on_device(state.device):
                 state.overwrite_by_averages()
 
+    def rebind(self, variables: Sequence[Any], names: Sequence[str] | None = None) -> None:
+        """Refuse: what is kept of arrays on the device stays with them.
+
+        Raises
+        ------
+        TypeError
+            Always.
+        """
+        raise TypeError(
+            "an optimizer on the device cannot be bound to other arrays; build another one, "
+            "and use get_weights and set_weights"
+        )
+
     def __getstate__(self) -> dict[str, Any]:
         raise TypeError(
             "an optimizer on the device cannot be copied or pickled; use get_weights and set_weights"
