@@ -221,7 +221,7 @@ class LossScaleOptimizer:
         return [
             np.array(0, np.int64),
             np.array(0, np.float32),
-            np.array(self._growth_counter, np.int64),
+            np.array(weights.counter("the growth counter", self._growth_counter), np.int64),
             np.array(self._scale),
             *self.inner_optimizer.variables,
         ]
@@ -269,8 +269,10 @@ class LossScaleOptimizer:
         if not isinstance(values, (list, tuple)):
             reject_type("values", values, "a list of arrays")
         check_meaning(values, meaning_of(self.inner_optimizer, OWN_VARIABLES))
-        if len(values) != len(self.variables):
-            raise ValueError(f"values must hold {len(self.variables)} arrays, got {len(values)}")
+        # Not those of `variables`, whose counts may be too large.
+        count = len(self.variable_names)
+        if len(values) != count:
+            raise ValueError(f"values must hold {count} arrays, got {len(values)}")
         weights.counter("values[0], the unused number of calls,", values[0])
         to_float32("values[1], the unused learning rate,", values[1])
         growth_counter = weights.counter("values[2], the growth counter,", values[2])

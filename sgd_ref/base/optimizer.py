@@ -217,7 +217,8 @@ class BaseSGD(Configured, Counting, Copying, ABC):
         """The state in the order of Keras.
 
         The number of calls (int64) and the learning rate (float32) where it is a number, as copies of shape
-        (); then the averages, the accumulators and the velocities themselves.
+        (); then the averages, the accumulators and the velocities themselves. A number of calls beyond int64
+        is a ValueError; training goes on beyond it.
         """
         return weights.variables(self.built_state(), self.constant_rate())
 
