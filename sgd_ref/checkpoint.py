@@ -20,7 +20,6 @@ import io
 import json
 import os
 import secrets
-import stat
 import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -31,11 +30,14 @@ import numpy as np
 
 from sgd_ref.arithmetic.formats import Array
 from sgd_ref.base import learning_rate as rates
+from sgd_ref.base.copying import places
 from sgd_ref.base.learning_rate import LearningRate
+from sgd_ref.base.matching import check_forms, order_of_names
 from sgd_ref.base.optimizer import BaseSGD
 from sgd_ref.base.state import State
-from sgd_ref.base.variables import check_variables, positions
+from sgd_ref.base.variables import check_names, check_variables
 from sgd_ref.base.weights import counter
+from sgd_ref.files import check_regular, destination
 from sgd_ref.loss_scale import LossScaleOptimizer
 from sgd_ref.optimizer import SGD
 from sgd_ref.validation import boolean, reject_type, text
@@ -59,6 +61,9 @@ def save(
     the old one. A process that is killed may leave a file behind whose name is ``.sgd-ref-``, random digits
     and ``.tmp``.
 
+    Only a regular file is replaced. A symbolic link stays: what it leads to is replaced, or created where
+    nothing is there yet. Other hard links to a file keep the old checkpoint.
+
     Parameters
     ----------
     path : str or path
@@ -75,7 +80,8 @@ def save(
         If `optimizer` is of another class or not built, `variables` are not its variables, or a count is
         beyond int64, which `load` would refuse.
     OSError
-        If the file cannot be written. What was at `path` is still there.
+        If the file cannot be written, or `path` leads to a folder, a named pipe, a socket or a device. What
+        was at `path` is still there.
 
     Examples
     --------
@@ -91,14 +97,12 @@ def save(
     (array([0.5, 1.5], dtype=float32), [array([-0.5, -0.5], dtype=float32)], 1)
     """
     state = _checked_state(optimizer, variables)
+    target, mode = destination(path)
     manifest = json.dumps(_manifest(optimizer, state), allow_nan=False).encode()
     arrays: dict[str, Any] = {"manifest": np.frombuffer(manifest, np.uint8)}
     arrays |= {key: _bits(array) for key, array in _arrays(state).items()}
-    # What a symbolic link points to is replaced, not the link.
-    target = Path(path).resolve()
     # A name of its own, since that of the target may be as long as names can be.
     temporary = target.with_name(f".sgd-ref-{secrets.token_hex(8)}.tmp")
-    mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else None
 
     def create(name: str, flags: int) -> int:
         # With no wider permissions even at first, since who opens the file while it is empty can read on.
@@ -120,7 +124,11 @@ def save(
 
 
 def load(
-    path: str | os.PathLike[str], variables: Sequence[Array], learning_rate: LearningRate | None = None
+    path: str | os.PathLike[str],
+    variables: Sequence[Array],
+    learning_rate: LearningRate | None = None,
+    *,
+    names: Sequence[str] | None = None,
 ) -> SGD | LossScaleOptimizer:
     """Read a checkpoint: write the saved values into the variables and return the optimizer on them.
 
@@ -131,10 +139,14 @@ def load(
     path : str or path
         What `save` was given.
     variables : list of ndarray
-        One for each saved variable, in the same order, of the same shape and dtype. They are
-        overwritten.
+        One for each saved variable, of the same shape and dtype. They are overwritten. Without `names` they
+        must be in the order in which they were saved: two of the same shape and dtype that are exchanged
+        cannot be told apart, and get each other's values.
     learning_rate : optional
         Replaces the saved one; needed where that was a callable or a schedule of your own class.
+    names : list of str, optional
+        The name of each of `variables`. The saved values are found by these names, in whatever order they
+        are; each saved name must be given once.
 
     Returns
     -------
@@ -147,7 +159,7 @@ def load(
         If an argument is not acceptable, or the file is no complete checkpoint of such variables. No
         variable has changed then.
     OSError
-        If there is no such file or it cannot be read.
+        If there is no such file, it is not a regular one, or it cannot be read.
 
     Examples
     --------
@@ -163,11 +175,17 @@ def load(
     (array([1., 2.], dtype=float32), np.float32(0.25))
     """
     checked = check_variables(variables)
+    if names is not None:
+        names = check_names(names, len(checked))
     if learning_rate is not None:
         rates.checked(learning_rate)
+    # Before it is opened, since to open a named pipe is to wait for a writer.
+    check_regular(path, Path(path).stat().st_mode)
     with Path(path).open("rb") as file:
         try:
             manifest, arrays = _read(file)
+            if names is not None:
+                manifest, arrays = _ordered(manifest, arrays, names)
             _check_variables_fit(manifest["variables"], checked)
             optimizer, values = _restored(manifest, arrays, checked, learning_rate)
         # The modules that read archives raise errors of many types for a damaged one.
@@ -188,7 +206,7 @@ def _checked_state(optimizer: Any, variables: Any) -> State:
         if type(part).__name__ not in CLASSES:
             reject_type("optimizer", part, f"one of {', '.join(CLASSES)}, which is what load constructs")
     state = inner.built_state()
-    if positions(variables, state.variables) != list(range(len(state.variables))):
+    if places(variables, state) != list(range(len(state.variables))):
         raise ValueError(
             f"variables must be all {len(state.variables)} arrays that the optimizer was built with, in "
             f"their order, got {len(variables)}"
@@ -260,15 +278,27 @@ def _read(file: BinaryIO) -> tuple[dict[str, Any], dict[str, Array]]:
     return manifest, arrays
 
 
+def _ordered(
+    manifest: dict[str, Any], arrays: dict[str, Array], names: Sequence[str]
+) -> tuple[dict[str, Any], dict[str, Array]]:
+    """Return what was read with the variables in the order of `names`."""
+    saved = manifest["variables"]
+    order = order_of_names(names, [entry["name"] for entry in saved])
+    place = {str(old): new for new, old in enumerate(order)}
+
+    def renamed(key: str) -> str:
+        kind, _, index = key.rpartition("_")
+        return f"{kind}_{place[index]}" if index in place else key
+
+    manifest = {**manifest, "variables": [saved[index] for index in order]}
+    return manifest, {renamed(key): array for key, array in arrays.items()}
+
+
 def _check_variables_fit(saved: Sequence[Mapping[str, Any]], variables: Sequence[Array]) -> None:
     if len(saved) != len(variables):
         raise ValueError(f"it has {len(saved)} variables, while {len(variables)} were given")
-    for index, (entry, variable) in enumerate(zip(saved, variables, strict=True)):
-        if entry["dtype"] != variable.dtype.name or tuple(entry["shape"]) != variable.shape:
-            raise ValueError(
-                f"{entry['name']!r} is {entry['dtype']} of shape {tuple(entry['shape'])}, "
-                f"while variables[{index}] is {variable.dtype} of shape {variable.shape}"
-            )
+    forms = [(entry["shape"], entry["dtype"]) for entry in saved]
+    check_forms([entry["name"] for entry in saved], forms, variables)
 
 
 def _restored(

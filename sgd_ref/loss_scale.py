@@ -9,6 +9,7 @@ import numpy as np
 
 from sgd_ref.arithmetic.formats import FLOAT32, FORMATS, Array
 from sgd_ref.base import configuration, weights
+from sgd_ref.base.exported import Weights, check_meaning, meaning_of
 from sgd_ref.base.fixed_setting import FixedSetting
 from sgd_ref.base.learning_rate import LearningRate, to_float32
 from sgd_ref.base.loss import scaled_loss
@@ -17,6 +18,7 @@ from sgd_ref.gradients import Gradient
 from sgd_ref.optimizer import SGD
 from sgd_ref.validation import integer_at_least, optimizer_name, reject_type, reject_value
 
+OWN_VARIABLES = ("iteration", "learning_rate", "step_counter", "dynamic_scale")
 SMALLEST_NORMAL = np.float32(FORMATS[FLOAT32].smallest_normal)
 
 
@@ -120,6 +122,10 @@ class LossScaleOptimizer:
         """Build the inner optimizer; see ``SGD.build``."""
         self.inner_optimizer.build(variables, names)
 
+    def rebind(self, variables: Sequence[Array], names: Sequence[str] | None = None) -> None:
+        """Let the inner optimizer go on with other arrays, which a copy needs; see ``SGD.rebind``."""
+        self.inner_optimizer.rebind(variables, names)
+
     def exclude_from_weight_decay(
         self, var_list: Sequence[Array] | None = None, var_names: Sequence[str] | None = None
     ) -> None:
@@ -215,7 +221,7 @@ class LossScaleOptimizer:
         return [
             np.array(0, np.int64),
             np.array(0, np.float32),
-            np.array(self._growth_counter, np.int64),
+            np.array(weights.counter("the growth counter", self._growth_counter), np.int64),
             np.array(self._scale),
             *self.inner_optimizer.variables,
         ]
@@ -223,12 +229,13 @@ class LossScaleOptimizer:
     @property
     def variable_names(self) -> list[str]:
         """The names of ``variables``."""
-        own = ("iteration", "learning_rate", "step_counter", "dynamic_scale")
-        return [*(f"{self.name}/{kind}" for kind in own), *self.inner_optimizer.variable_names]
+        return [*(f"{self.name}/{kind}" for kind in OWN_VARIABLES), *self.inner_optimizer.variable_names]
 
     def get_weights(self) -> list[Array]:
-        """Return a copy of ``variables``."""
-        return [np.array(array) for array in self.variables]
+        """Return a copy of ``variables``, a list that also knows what its arrays are."""
+        return Weights(
+            [np.array(array) for array in self.variables], meaning_of(self.inner_optimizer, OWN_VARIABLES)
+        )
 
     def set_weights(self, values: Sequence[Any]) -> None:
         """Set the state from arrays in the order of ``variables``, all of it or nothing.
@@ -239,14 +246,16 @@ class LossScaleOptimizer:
             As ``get_weights`` returns it. Its first four are numbers: an integer of at least 0 (unused), a
             real number (unused), the growth counter (an integer of at least 0) and the scale (positive and
             normal in float32). The others have the shapes of ``inner_optimizer.variables``, and dtypes
-            that those hold exactly.
+            that those hold exactly. What ``get_weights`` returned must come from an optimizer of the same
+            kind, as for ``SGD.set_weights``; a plain list goes by position.
 
         Raises
         ------
         TypeError
             If `values` is not a list or tuple, or one of them has the wrong type or dtype.
         ValueError
-            If the number of arrays, a shape, a counter or the scale does not fit.
+            If the number of arrays, a shape, a counter or the scale does not fit, or the list knows that its
+            arrays are others.
 
         Examples
         --------
@@ -259,14 +268,23 @@ class LossScaleOptimizer:
         """
         if not isinstance(values, (list, tuple)):
             reject_type("values", values, "a list of arrays")
-        if len(values) != len(self.variables):
-            raise ValueError(f"values must hold {len(self.variables)} arrays, got {len(values)}")
+        check_meaning(values, meaning_of(self.inner_optimizer, OWN_VARIABLES))
+        # Not those of `variables`, whose counts may be too large.
+        count = len(self.variable_names)
+        if len(values) != count:
+            raise ValueError(f"values must hold {count} arrays, got {len(values)}")
         weights.counter("values[0], the unused number of calls,", values[0])
         to_float32("values[1], the unused learning rate,", values[1])
         growth_counter = weights.counter("values[2], the growth counter,", values[2])
         scale = _checked_scale("values[3], the loss scale,", values[3])
         self.inner_optimizer.set_weights(list(values[4:]))
         self._growth_counter, self._scale = growth_counter, scale
+
+    def __copy__(self) -> Self:
+        raise TypeError(
+            f"a shallow copy of a {type(self).__name__} would share its inner optimizer; use copy.deepcopy, "
+            "or from_config(optimizer.get_config()) for one that begins anew"
+        )
 
     def get_config(self) -> dict[str, Any]:
         """Return the settings with the keys of Keras' config."""

@@ -18,13 +18,14 @@ def load(
     variables: Sequence[Array],
     learning_rate: LearningRate | None = None,
     *,
+    names: Sequence[str] | None = None,
     threads: int = 1,
 ) -> SGD | LossScaleOptimizer:
     """Load what ``sgd_ref.save`` wrote, by whichever of the two packages it was trained.
 
     Parameters
     ----------
-    path, variables, learning_rate
+    path, variables, learning_rate, names
         As for ``sgd_ref.load``; the variables are written.
     threads : int, default 1
         At least 1; as for ``SGD``.
@@ -55,7 +56,7 @@ def load(
     [array([-0.5, -1. ], dtype=float32)]
     """
     SGD(threads=threads)
-    loaded = sgd_ref.load(path, variables, learning_rate)
+    loaded = sgd_ref.load(path, variables, learning_rate, names=names)
     if not isinstance(loaded, LossScaleOptimizer):
         return _with_kernels(loaded, threads)
     inner = _with_kernels(loaded.inner_optimizer, threads)

@@ -6,8 +6,9 @@ import warnings
 from collections.abc import Sequence
 
 from sgd_ref.arithmetic.formats import Array
+from sgd_ref.base.copying import places
 from sgd_ref.base.state import State
-from sgd_ref.base.variables import check_writable, positions
+from sgd_ref.base.variables import check_writable
 
 
 def is_due(state: State, variables: Sequence[Array], use_ema: bool, updates: int) -> bool:
@@ -23,7 +24,7 @@ def is_due(state: State, variables: Sequence[Array], use_ema: bool, updates: int
     UserWarning
         Before the first update, when there is no average yet and nothing is done.
     """
-    found = positions(variables, state.variables)
+    found = places(variables, state)
     if len(found) != len(state.variables):
         raise ValueError(
             f"variables must be all {len(state.variables)} arrays that the optimizer was built with, "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable
 from typing import Any
@@ -24,7 +25,7 @@ def checked(learning_rate: Any) -> np.float32 | LearningRateSchedule | Callable[
     Raises
     ------
     TypeError
-        If it is none of the three.
+        If it is none of the three, or a callable that cannot be called without arguments.
     ValueError
         If it is a number that is not finite in float32.
 
@@ -37,6 +38,7 @@ def checked(learning_rate: Any) -> np.float32 | LearningRateSchedule | Callable[
         return learning_rate
     if callable(learning_rate) and not isinstance(learning_rate, type):
         function: Callable[[], Any] = learning_rate
+        _check_takes_nothing(function)
         return function
     return to_float32("learning_rate", learning_rate, f"{ACCEPTED}, a schedule or a callable")
 
@@ -57,7 +59,29 @@ def read(learning_rate: np.float32 | LearningRateSchedule | Callable[[], Any], c
         )
     if isinstance(learning_rate, np.float32):
         return learning_rate
-    return to_float32("the value returned by the callable learning_rate", learning_rate())
+    try:
+        value = learning_rate()
+    except TypeError as error:
+        # Raised by the call itself, not inside of what is called: some callables have no signature to check.
+        if error.__traceback__ is not None and error.__traceback__.tb_next is None:
+            error.add_note(f"learning_rate, {learning_rate!r}, is called without arguments")
+        raise
+    return to_float32("the value returned by the callable learning_rate", value)
+
+
+def _check_takes_nothing(function: Callable[[], Any]) -> None:
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        # Some that are not written in Python have none.
+        return
+    try:
+        signature.bind()
+    except TypeError as error:
+        raise TypeError(
+            f"learning_rate must be {ACCEPTED}, a schedule or a callable without arguments, "
+            f"got {function!r}, which takes {signature}: {error}"
+        ) from None
 
 
 def to_float32(name: str, value: Any, accepted: str = ACCEPTED) -> np.float32:

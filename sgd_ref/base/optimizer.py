@@ -19,8 +19,10 @@ from sgd_ref.base import finalization, weights
 from sgd_ref.base import learning_rate as rates
 from sgd_ref.base.call import Call
 from sgd_ref.base.configured import Configured
+from sgd_ref.base.copying import Copying, places, refuse_copied_variables
 from sgd_ref.base.counting import Counting
 from sgd_ref.base.exclusion import Exclusion
+from sgd_ref.base.exported import Weights, check_meaning, meaning_of
 from sgd_ref.base.learning_rate import LearningRate
 from sgd_ref.base.loss import scaled_loss
 from sgd_ref.base.state import State
@@ -32,14 +34,13 @@ from sgd_ref.base.variables import (
     check_rebuilt,
     check_variables,
     check_writable,
-    positions,
     to_dense,
     warn_of_missing,
 )
 from sgd_ref.gradients import Gradient
 
 
-class BaseSGD(Configured, Counting, ABC):
+class BaseSGD(Configured, Counting, Copying, ABC):
     """Settings, state, validation and counting of an SGD optimizer.
 
     Parameters
@@ -107,7 +108,9 @@ class BaseSGD(Configured, Counting, ABC):
         ['SGD/iteration', 'SGD/learning_rate', 'SGD/bias_momentum']
         """
         if self._state is not None:
+            places(variables, self._state)
             check_rebuilt(self._state.variables, self._state.names, variables, names)
+            self._state.has_copied_variables = False
         else:
             self._state = self.fresh_state(variables, names)
 
@@ -157,8 +160,9 @@ class BaseSGD(Configured, Counting, ABC):
         TypeError, ValueError
             If anything is not acceptable. No array and no counter has changed then.
         RuntimeError
-            If the optimizer has no variables yet and none are given, if this thread flushes subnormal
-            numbers to zero, or if a callable learning rate calls this method.
+            If the optimizer has no variables yet and none are given, if it is a copy whose variables were
+            never given, if this thread flushes subnormal numbers to zero, or if a callable learning rate
+            calls this method.
 
         Warns
         -----
@@ -213,7 +217,8 @@ class BaseSGD(Configured, Counting, ABC):
         """The state in the order of Keras.
 
         The number of calls (int64) and the learning rate (float32) where it is a number, as copies of shape
-        (); then the averages, the accumulators and the velocities themselves.
+        (); then the averages, the accumulators and the velocities themselves. A number of calls beyond int64
+        is a ValueError; training goes on beyond it.
         """
         return weights.variables(self.built_state(), self.constant_rate())
 
@@ -223,8 +228,8 @@ class BaseSGD(Configured, Counting, ABC):
         return weights.names(self.built_state(), self.settings.name, self.constant_rate() is not None)
 
     def get_weights(self) -> list[Array]:
-        """Return a copy of ``variables``."""
-        return [np.array(array) for array in self.variables]
+        """Return a copy of ``variables``, a list that also knows what its arrays are."""
+        return Weights([np.array(array) for array in self.variables], meaning_of(self))
 
     def set_weights(self, values: Sequence[Any]) -> None:
         """Set the state from arrays in the order of ``variables``, all of it or nothing.
@@ -232,16 +237,21 @@ class BaseSGD(Configured, Counting, ABC):
         Parameters
         ----------
         values : list of ndarray
-            Of the shapes of ``variables``, and of their dtypes or narrower ones.
+            Of the shapes of ``variables``, and of their dtypes or narrower ones. What ``get_weights``
+            returned must come from an optimizer with the same kinds of state, ``gradient_accumulation_steps``
+            and names of variables, unless one of the two has default names. A plain list goes by position.
 
         Raises
         ------
         TypeError, ValueError
-            If the number of arrays, a shape, a dtype or a counter does not fit.
+            If the number of arrays, a shape, a dtype or a counter does not fit, or the list knows that its
+            arrays are others.
         RuntimeError
             If the optimizer has no variables yet.
         """
-        rate = weights.assign(self.built_state(), values, self.constant_rate())
+        state = self.built_state()
+        check_meaning(values, meaning_of(self))
+        rate = weights.assign(state, values, self.constant_rate())
         if rate is not None:
             self.rate_source = rate
 
@@ -337,10 +347,12 @@ class BaseSGD(Configured, Counting, ABC):
             return call
         if variables is None:
             state = self.built_state()
+            if state.has_copied_variables:
+                refuse_copied_variables()
             order = list(range(len(state.variables)))
         else:
             state = self.fresh_state(variables, None) if self._state is None else self._state
-            order = positions(variables, state.variables)
+            order = places(variables, state)
         targets = [Target(state.names[index], state.variables[index]) for index in order]
         check_gradients(gradients, targets)
         check_no_alias(gradients, state.memory)
@@ -352,13 +364,14 @@ class BaseSGD(Configured, Counting, ABC):
         accepted: list[Any] = [None] * len(state.variables)
         for index, gradient in zip(order, gradients, strict=True):
             accepted[index] = self.accepted(gradient, state.variables[index])
+        state.has_copied_variables = False
         return Call(state, accepted, learning_rate)
 
     def rate_of_call(self, state: State) -> np.float32:
         """Return the learning rate of the call that comes; a callable must not make one itself."""
-        before = self._state, state.calls
-        learning_rate = rates.read(self.rate_source, state.calls)
-        if (self._state, state.calls) != before:
+        before, calls = self._state, state.calls
+        learning_rate = rates.read(self.rate_source, calls)
+        if self._state is not before or state.calls != calls:
             raise RuntimeError("the callable learning_rate must not call apply of its own optimizer")
         return learning_rate
 

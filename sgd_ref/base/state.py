@@ -28,6 +28,8 @@ class State:
         One for each variable, of its shape and dtype; empty where the feature is off.
     calls : int
         Number of calls made.
+    has_copied_variables : bool
+        Whether this state was copied, and nobody has given its variables since: then they may be hidden.
     """
 
     names: list[str]
@@ -39,10 +41,15 @@ class State:
     calls: int = 0
     memory: OccupiedMemory = field(init=False, repr=False)
     forms: list[tuple[tuple[int, ...], np.dtype[Any]]] = field(init=False, repr=False)
+    has_copied_variables: bool = field(default=False, init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.memory = OccupiedMemory(self.named_arrays())
         self.forms = [(array.shape, array.dtype) for _, array in self.named_arrays()]
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Asked for by whoever copies or pickles.
+        return {**self.__dict__, "has_copied_variables": True}
 
     @staticmethod
     def zeros(variable: Array) -> Array:

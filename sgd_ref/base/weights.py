@@ -18,9 +18,16 @@ LARGEST_COUNT = 2**63 - 1
 
 
 def variables(state: State, learning_rate: np.float32 | None) -> list[Array]:
-    """Return calls, the learning rate where it is a number, averages, accumulators and velocities."""
+    """Return calls, the learning rate where it is a number, averages, accumulators and velocities.
+
+    Raises
+    ------
+    ValueError
+        If the number of calls is beyond int64.
+    """
+    calls = counter("the number of calls", state.calls)
     rate = [] if learning_rate is None else [np.array(learning_rate)]
-    return [np.array(state.calls, np.int64), *rate, *(array for _, array in state.slots())]
+    return [np.array(calls, np.int64), *rate, *(array for _, array in state.slots())]
 
 
 def names(state: State, optimizer: str, has_constant_rate: bool) -> list[str]:

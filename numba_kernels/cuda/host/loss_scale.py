@@ -15,6 +15,7 @@ from numba_kernels.cuda.host.optimizer import SGD
 from numba_kernels.cuda.toolkit import on_device
 from sgd_ref import loss_scale
 from sgd_ref.arithmetic.formats import Array
+from sgd_ref.base.exported import Weights, meaning_of
 from sgd_ref.base.learning_rate import LearningRate
 from sgd_ref.base.optimizer import BaseSGD
 from sgd_ref.validation import reject_type
@@ -95,7 +96,8 @@ class LossScaleOptimizer(loss_scale.LossScaleOptimizer):
 
     def get_weights(self) -> list[Array]:
         """Return a copy of ``variables`` in the memory of the host; waits for the device."""
-        return [*(np.array(scalar) for scalar in self.variables[:4]), *self._inner.get_weights()]
+        own = [np.array(scalar) for scalar in self.variables[:4]]
+        return Weights([*own, *self._inner.get_weights()], meaning_of(self._inner, loss_scale.OWN_VARIABLES))
 
     def set_weights(self, values: Sequence[Any]) -> None:
         """Set the state from arrays of the host, all of it or nothing."""

@@ -26,6 +26,7 @@ from sgd_ref.base import finalization, weights
 from sgd_ref.base import learning_rate as learning_rates
 from sgd_ref.base.call import Call
 from sgd_ref.base.configuration import KEYS
+from sgd_ref.base.exported import Weights, check_meaning, meaning_of
 from sgd_ref.base.learning_rate import LearningRate
 from sgd_ref.base.optimizer import BaseSGD
 from sgd_ref.base.state import State
@@ -225,11 +226,13 @@ class SGD(BaseSGD):
         state = self._device_state()
         scalars = self.variables[: -len(state.slots()) or None]
         with on_device(state.device):
-            return [*(np.array(scalar) for scalar in scalars), *state.copies_to_host()]
+            arrays = [*(np.array(scalar) for scalar in scalars), *state.copies_to_host()]
+        return Weights(arrays, meaning_of(self))
 
     def set_weights(self, values: Sequence[Any]) -> None:
         """Set the state from arrays of the host, all of it or nothing; see ``sgd_ref.SGD.set_weights``."""
         state = self._device_state()
+        check_meaning(values, meaning_of(self))
         checked = state.on_host()
         rate = weights.assign(checked, values, self.constant_rate())
         with on_device(state.device):
@@ -245,6 +248,19 @@ class SGD(BaseSGD):
         if finalization.is_due(state, headers, self.settings.use_ema, self.iterations):
             with on_device(state.device):
                 state.overwrite_by_averages()
+
+    def rebind(self, variables: Sequence[Any], names: Sequence[str] | None = None) -> None:
+        """Refuse: what is kept of arrays on the device stays with them.
+
+        Raises
+        ------
+        TypeError
+            Always.
+        """
+        raise TypeError(
+            "an optimizer on the device cannot be bound to other arrays; build another one, "
+            "and use get_weights and set_weights"
+        )
 
     def __getstate__(self) -> dict[str, Any]:
         raise TypeError(

@@ -347,6 +347,7 @@ def test_an_interrupt_while_a_plan_is_made_leaves_none(
     # Another state needs another plan, and the works of the one before are of other arrays.
     kernels._state = copy.deepcopy(kernels._state)
     kernels._state.variables[:] = pair.variables[1]
+    kernels.build(pair.variables[1])
     with monkeypatch.context() as patch:
         patch.setattr(optimizer_module.SGD, "_work", work)
         before = [array.copy() for array in (*pair.variables[1], *kernels.velocities)]
@@ -364,8 +365,8 @@ def test_copies_have_addresses_of_their_own() -> None:
     optimizer = numba_kernels.SGD(0.1, momentum=0.9, threads=2)
     for _ in range(2):
         optimizer.apply([numbers(generator, 50, np.float32)], [w])
-    twin, before = copy.deepcopy(optimizer), w.copy()
-    twin.apply([numbers(generator, 50, np.float32)])
+    (twin, others), before = copy.deepcopy((optimizer, [w])), w.copy()
+    twin.apply([numbers(generator, 50, np.float32)], others)
     assert w.tobytes() == before.tobytes()
     assert twin.threads == 2
     assert (twin.calls, optimizer.calls) == (3, 2)

@@ -113,16 +113,11 @@ def test_what_a_callable_raises_comes_out_and_leaves_no_trace() -> None:
     def failing() -> float:
         raise LookupError("no rate today")
 
-    def with_an_argument(step: int) -> float:
-        return 0.1 * step
-
-    w = np.ones(1)
-    for function, error in ((failing, LookupError), (with_an_argument, TypeError)):
-        optimizer = SGD(function)
-        with pytest.raises(error, match=r"no rate today|missing 1 required"):
-            optimizer.apply([np.ones(1)], [w])
-        assert w[0] == 1
-        assert not optimizer.built
+    w, optimizer = np.ones(1), SGD(failing)
+    with pytest.raises(LookupError, match="no rate today"):
+        optimizer.apply([np.ones(1)], [w])
+    assert w[0] == 1
+    assert not optimizer.built
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from sgd_ref.schedules import LearningRateSchedule
 
 Array = np.ndarray[Any, np.dtype[Any]]
 PUBLIC = (
-    *("apply", "build", "exclude_from_weight_decay", "finalize_variable_values"),
+    *("apply", "build", "rebind", "exclude_from_weight_decay", "finalize_variable_values"),
     *("calls", "learning_rate", "velocities", "averages", "accumulators", "variables"),
     *("get_weights", "set_weights"),
 )
@@ -213,7 +213,7 @@ def test_a_copy_goes_its_own_way(copied: Any) -> None:
     other, others = copied((optimizer, variables))
     before = state(optimizer, variables)
     assert state(other, others) == before
-    other.apply(gradients)
+    other.apply(gradients, others)
     assert state(optimizer, variables) == before
     optimizer.apply(gradients)
     assert state(other, others) == state(optimizer, variables) != before

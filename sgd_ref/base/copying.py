@@ -1,0 +1,130 @@
+"""Copies of optimizers: they have copies of the variables, which nobody else may know."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, Self
+
+from sgd_ref.arithmetic.formats import Array
+from sgd_ref.base.matching import check_forms, order_of_names
+from sgd_ref.base.state import State
+from sgd_ref.base.variables import check_names, check_variables, positions
+
+REMEDY = (
+    "this optimizer is a copy, and its variables are copies; give those to build or apply where you have "
+    "them, or bind the optimizer to your own arrays by rebind(variables)"
+)
+
+
+class Copying(ABC):
+    """What an optimizer does about copies of itself."""
+
+    _state: State | None
+
+    @abstractmethod
+    def built_state(self) -> State:
+        """Return the state, which must be there."""
+
+    @abstractmethod
+    def allocated_state(self, names: list[str], variables: list[Array], decayed: list[bool]) -> State:
+        """Return the state before the first call, for variables that are checked."""
+
+    def rebind(self, variables: Sequence[Array], names: Sequence[str] | None = None) -> None:
+        """Let the optimizer go on with other arrays; a copy needs this, to train those that you have.
+
+        All that is remembered of the old variables is kept for the new ones: velocities, averages,
+        accumulators, names, whether weight decay applies, and the count. The arrays of state are then other
+        ones. The values of the variables are not touched: to go on as the original would, they must be equal.
+
+        A copy by ``copy.deepcopy``, pickle or ``torch.save`` has copies of the variables. Where it was copied
+        together with them, as in ``copy.deepcopy((variables, optimizer))``, the copied list has these very
+        arrays; but the optimizer cannot know that. So ``apply`` without variables is refused on a copy until
+        its variables were given, to ``apply``, `build` or this method.
+
+        Parameters
+        ----------
+        variables : list of ndarray
+            One for each variable of the optimizer, of the same shape and dtype. Without `names` they must be
+            in the same order.
+        names : list of str, optional
+            The name of each of `variables`. What is remembered is found by these names, in whatever order
+            they are; each must be given once.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a variable or a name is not acceptable or does not fit. Nothing has changed then.
+        RuntimeError
+            If the optimizer has no variables yet.
+
+        Examples
+        --------
+        >>> import copy
+        >>> import numpy as np, sgd_ref
+        >>> w, optimizer = np.array([1.0], "float32"), sgd_ref.SGD(0.5, momentum=0.5)
+        >>> optimizer.apply([np.array([1.0], "float32")], [w])
+        >>> twin, mine = copy.deepcopy(optimizer), w.copy()
+        >>> twin.rebind([mine])
+        >>> twin.apply([np.array([1.0], "float32")])
+        >>> w, mine, twin.velocities
+        (array([0.5], dtype=float32), array([-0.25], dtype=float32), [array([-0.75], dtype=float32)])
+        """
+        old = self.built_state()
+        checked = check_variables(variables)
+        if len(checked) != len(old.variables):
+            raise ValueError(
+                f"variables must have one array for each of the {len(old.variables)} variables of the "
+                f"optimizer, got {len(checked)}"
+            )
+        order = list(range(len(checked)))
+        if names is not None:
+            order = order_of_names(check_names(names, len(checked)), old.names)
+        labels = [old.names[index] for index in order]
+        check_forms(labels, [(old.variables[i].shape, old.variables[i].dtype.name) for i in order], checked)
+        state = self.allocated_state(labels, checked, [old.decayed[index] for index in order])
+        kept = [array for _, array in old.slots()]
+        for position, (_, slot) in enumerate(state.slots()):
+            kind, index = divmod(position, len(order))
+            slot[...] = kept[kind * len(order) + order[index]]
+        state.calls = old.calls
+        self._state = state
+
+    def __copy__(self) -> Self:
+        # What cannot be pickled raises its error here.
+        attributes: Any = self.__getstate__()
+        if self._state is not None:
+            raise TypeError(
+                "a shallow copy of an optimizer that has variables would share its state; use copy.deepcopy, "
+                "or from_config(optimizer.get_config()) for one that begins anew"
+            )
+        twin = type(self).__new__(type(self))
+        twin.__dict__.update(attributes)
+        return twin
+
+
+def places(variables: Any, state: State) -> list[int]:
+    """Return where each of some variables stands in a state; an error tells of copies where there are some.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for ``positions``.
+    """
+    try:
+        return positions(variables, state.variables)
+    except ValueError as error:
+        if state.has_copied_variables:
+            raise ValueError(f"{error}; {REMEDY}") from None
+        raise
+
+
+def refuse_copied_variables() -> None:
+    """Refuse a call without variables, which would train arrays that nobody else may know.
+
+    Raises
+    ------
+    RuntimeError
+        Always.
+    """
+    raise RuntimeError(f"variables must be given: {REMEDY}")

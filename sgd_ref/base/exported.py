@@ -1,0 +1,120 @@
+"""Exported weights: a list of arrays that knows what they are, so that nothing else is made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from sgd_ref.arithmetic.formats import Array
+from sgd_ref.base.settings import Settings
+from sgd_ref.base.state import State
+from sgd_ref.base.variables import check_names
+
+
+class Meaning(NamedTuple):
+    """What the arrays of a state are.
+
+    Attributes
+    ----------
+    arrays : tuple of str
+        The numbers at the front, then the kinds of slots, in order.
+    names : tuple of str
+        The names of the variables that each kind of slot has an array for; empty without slots.
+    gradient_accumulation_steps : int or None
+        What the number of calls and the accumulators count to.
+    """
+
+    arrays: tuple[str, ...]
+    names: tuple[str, ...]
+    gradient_accumulation_steps: int | None
+
+    def differences(self, other: Meaning) -> list[str]:
+        """Return what `self` has and `other` has not, as an error message tells it."""
+        found = []
+        if self.arrays != other.arrays:
+            found.append(f"the arrays {', '.join(self.arrays)}")
+        if self.gradient_accumulation_steps != other.gradient_accumulation_steps:
+            found.append(f"gradient_accumulation_steps={self.gradient_accumulation_steps}")
+        if self.names != other.names and not (self.has_default_names() or other.has_default_names()):
+            found.append(f"the variables {list(self.names)}")
+        return found
+
+    def has_default_names(self) -> bool:
+        """Whether the variables have no names but their positions."""
+        return list(self.names) == check_names(None, len(self.names))
+
+
+class Weights(list[Array]):
+    """What ``get_weights`` returns: a list of arrays, with what they are.
+
+    It is a list in every other respect. Copies and pickles of it know what it knows; slices and sums of it
+    are plain lists. Single arrays in it may be replaced.
+
+    Parameters
+    ----------
+    arrays : iterable of ndarray
+        In the order of ``variables``.
+    meaning : Meaning, optional
+        Without it the list is as good as a plain one.
+
+    Examples
+    --------
+    >>> import numpy as np, sgd_ref
+    >>> optimizer = sgd_ref.SGD(0.5)
+    >>> optimizer.build([np.zeros(2)])
+    >>> weights = optimizer.get_weights()
+    >>> weights, type(weights).__name__, type(weights[:]).__name__
+    ([array(0), array(0.5, dtype=float32)], 'Weights', 'list')
+    """
+
+    meaning: Meaning | None = None
+
+    def __init__(self, arrays: Iterable[Array] = (), meaning: Meaning | None = None) -> None:
+        super().__init__(arrays)
+        self.meaning = meaning
+
+
+class Exporting(Protocol):
+    """An optimizer, as far as its weights depend on it."""
+
+    settings: Settings
+
+    def built_state(self) -> State:
+        """Return the state, which must be there."""
+
+    def constant_rate(self) -> np.float32 | None:
+        """Return the learning rate where it is a number."""
+
+
+def meaning_of(optimizer: Exporting, before: tuple[str, ...] = ()) -> Meaning:
+    """Return what the weights of an optimizer are; those named by `before` come first."""
+    state = optimizer.built_state()
+    rate = () if optimizer.constant_rate() is None else ("learning_rate",)
+    kinds = tuple(dict.fromkeys(kind for kind, _ in state.slots()))
+    return Meaning(
+        (*before, "iteration", *rate, *kinds),
+        tuple(state.names) if kinds else (),
+        optimizer.settings.gradient_accumulation_steps,
+    )
+
+
+def check_meaning(values: Any, needed: Meaning) -> None:
+    """Check that weights which know what they are were exported from an optimizer of the same kind.
+
+    Raises
+    ------
+    ValueError
+        If they were not.
+    """
+    given = values.meaning if isinstance(values, Weights) else None
+    if given is None:
+        return
+    accepted = needed.differences(given)
+    if accepted:
+        raise ValueError(
+            f"values must be weights of an optimizer that has {' and '.join(accepted)}, "
+            f"got those that were exported from one with {' and '.join(given.differences(needed))}; "
+            "list(values) is taken by position, whatever it means"
+        )
