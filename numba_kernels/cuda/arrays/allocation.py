@@ -19,7 +19,18 @@ def fresh_like(like: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
     if cupy is not None and isinstance(like, cupy.ndarray) and dtype != BFLOAT16:
         with like.device:
             return cupy.zeros(shape, dtype)
-    return cuda.to_device(np.zeros(shape, dtype))
+    return to_numba(np.zeros(shape, dtype))
+
+
+def to_numba(values: Array) -> Any:
+    """Return a copy of an array of the host in the memory of the device, an array of Numba."""
+    copy = cuda.to_device(_as_buffer(values))
+    return copy.view(values.dtype) if values.dtype == BFLOAT16 else copy
+
+
+def _as_buffer(array: Any) -> Any:
+    """Return an array as Numba can copy it: it takes memory as a buffer, and those know no bfloat16."""
+    return array.view(np.uint16) if array.dtype == BFLOAT16 else array
 
 
 def to_host(array: Any) -> Array:
@@ -48,6 +59,6 @@ def from_host(array: Any, values: Array) -> None:
     elif cupy is not None and isinstance(array, cupy.ndarray):
         array.set(np.array(values, order="C"))
     elif values.size:
-        array.copy_to_device(np.array(values, order="C"))
+        _as_buffer(array).copy_to_device(_as_buffer(np.array(values, order="C")))
     if not IS_SIMULATED:
         cuda.synchronize()
