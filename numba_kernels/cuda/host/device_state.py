@@ -12,7 +12,7 @@ from numba_kernels.cuda.arrays.allocation import fresh_like, from_host, to_host
 from numba_kernels.cuda.arrays.arrays import Expected, View, header, overlap, view
 from numba_kernels.cuda.arrays.dlpack import contiguous_strides
 from numba_kernels.cuda.arrays.placement import Copy, is_in_place
-from numba_kernels.cuda.arrays.streams import numba_stream
+from numba_kernels.cuda.arrays.streams import numba_stream, refuse_capture
 from numba_kernels.cuda.device import layout
 from numba_kernels.cuda.device.counting import PREPARATION
 from numba_kernels.cuda.host.buffers import Buffer
@@ -135,6 +135,8 @@ class DeviceState(State):
         ValueError
             If a variable has another shape or dtype, or is on another device, than when the optimizer was
             built.
+        RuntimeError
+            If one has moved while a graph is captured.
         """
         addresses = self._own_specs.addresses(self.arrays)
         if addresses is not None and np.array_equal(addresses, self._own_addresses):
@@ -149,6 +151,7 @@ class DeviceState(State):
                     f"was when the optimizer was built, got {found.dtype} of shape {found.shape} on device "
                     f"{found.device}"
                 )
+        self._refuse_capture("variables that have moved in memory")
         self.variables[:] = check_variables([header(found) for found in views])
         self.__post_init__()
         self._place()
@@ -274,6 +277,7 @@ class DeviceState(State):
             return layout.MISSING
         dtype = self.variables[index].dtype
         if isinstance(gradient, Rows):
+            self._refuse_capture(f"a sparse gradient for {self.names[index]}, which is on the host")
             dense = self._dense_memory(index)
             size = self.variables[index].size
             from_host(dense, gradient.dense(0, size).reshape(self.variables[index].shape))
@@ -291,10 +295,15 @@ class DeviceState(State):
         key = index, found.dtype, found.strides
         copy = self._gradient_copies.get(key)
         if copy is None:
+            form = f"{found.dtype} with strides {found.strides}"
+            self._refuse_capture(f"the first gradient for {self.names[index]} of {form}")
             copy = self._gradient_copies[key] = Copy(self.arrays[index], found, dtype)
         copy.found = found
         launches.append(copy.gather())
         return copy.address
+
+    def _refuse_capture(self, got: str) -> None:
+        refuse_capture(self.arrays[:1], got)
 
     def _dense_memory(self, index: int) -> Any:
         memory = self._dense.get(index)

@@ -15,7 +15,7 @@ from numba_kernels.cuda.arrays.headers import (
     refuse_arrays_on_device,
     refuse_wrapper,
 )
-from numba_kernels.cuda.arrays.streams import is_capturing, stream_of
+from numba_kernels.cuda.arrays.streams import is_capturing, refuse_capture, stream_of
 from numba_kernels.cuda.host.device_state import DeviceState
 from numba_kernels.cuda.host.placed import Placed
 from numba_kernels.cuda.host.program import Launch
@@ -290,6 +290,7 @@ class SGD(BaseSGD):
 
     def allocated_state(self, names: list[str], variables: list[Array], decayed: list[bool]) -> State:
         """Return a state on the device."""
+        refuse_capture(self._arrays_of_headers[:1], "an optimizer without state")
         state = DeviceState(
             self.settings, names, self._arrays_of_headers, variables, decayed, self._rates_ahead
         )
@@ -340,10 +341,7 @@ class SGD(BaseSGD):
         handle = stream_of([*placed.gradients, state.arrays[0]])
         is_captured = is_capturing(handle)
         if is_captured and not state.has_program(placed.has_gradient, is_dynamic):
-            raise RuntimeError(
-                "make a call of apply with gradients for the same variables before a graph is captured, "
-                "since no memory can be had and no kernel be loaded while it is"
-            )
+            refuse_capture(state.arrays[:1], "gradients for other variables")
         program = state.program(placed.has_gradient, is_dynamic)
         self._provide_rates(state, placed.learning_rate, handle, is_captured)
         for group in state.groups:
