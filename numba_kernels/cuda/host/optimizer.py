@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from numba_kernels.cuda.arrays.allocation import wait_for_device
 from numba_kernels.cuda.arrays.arrays import UNKNOWN_DEVICE, header, view
 from numba_kernels.cuda.arrays.headers import (
     headers_of,
@@ -171,6 +172,8 @@ class SGD(BaseSGD):
                 state.provide_rates(
                     self.rate_source, None, (state.calls, state.calls + calls - 1), state.last_stream
                 )
+                # Replays need not be on the stream of the capture.
+                wait_for_device()
 
     @property
     def calls(self) -> int:
@@ -194,6 +197,8 @@ class SGD(BaseSGD):
             with on_device(state.device):
                 calls = self.calls
                 state.provide_rates(checked, None, (calls, calls), state.last_stream)
+                if state.has_graph:
+                    wait_for_device()
         self.rate_source = checked
 
     @property
