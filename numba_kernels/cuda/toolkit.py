@@ -60,6 +60,7 @@ __all__ = [
     "overload",
     "types",
     "wait_for_block",
+    "without_frees",
 ]
 
 
@@ -75,6 +76,15 @@ def on_device(number: int) -> AbstractContextManager[Any]:
     """Return a context in which memory is allocated, and kernels are launched, on one device."""
     # -1 is that of arrays without elements alone, for which nothing is launched.
     return nullcontext() if IS_SIMULATED or number < 0 else cuda.gpus[number]
+
+
+def without_frees(is_captured: bool) -> AbstractContextManager[Any]:
+    """Return a context in which Numba frees no memory on the device where a graph is captured.
+
+    Numba collects what is to be freed, and frees it when that is much: at any time, since Python's collector
+    runs at any time, and then a capture would be lost.
+    """
+    return cast("AbstractContextManager[Any]", cuda.defer_cleanup()) if is_captured else nullcontext()
 
 
 _lock = threading.Lock()

@@ -20,7 +20,7 @@ from numba_kernels.cuda.arrays.streams import is_capturing, refuse_capture, stre
 from numba_kernels.cuda.host.device_state import DeviceState
 from numba_kernels.cuda.host.placed import Placed
 from numba_kernels.cuda.host.program import Launch
-from numba_kernels.cuda.toolkit import on_device
+from numba_kernels.cuda.toolkit import on_device, without_frees
 from numba_kernels.shared.rows import from_sparse
 from sgd_ref.arithmetic.formats import Array
 from sgd_ref.base import finalization, weights
@@ -169,9 +169,8 @@ class SGD(BaseSGD):
         if isinstance(self.rate_source, LearningRateSchedule):
             with on_device(state.device):
                 state.learn_counts()
-                state.provide_rates(
-                    self.rate_source, None, (state.calls, state.calls + calls - 1), state.last_stream
-                )
+                coming = state.calls, state.calls + calls - 1
+                state.provide_rates(self.rate_source, None, coming, state.last_stream)
                 # Replays need not be on the stream of the capture.
                 wait_for_device()
 
@@ -347,6 +346,11 @@ class SGD(BaseSGD):
         is_captured = is_capturing(handle)
         if is_captured and not state.has_program(placed.has_gradient, is_dynamic):
             refuse_capture(state.arrays[:1], "gradients for other variables")
+        with without_frees(is_captured):
+            self._enqueue(placed, handle, is_captured, is_dynamic)
+
+    def _enqueue(self, placed: Placed, handle: int, is_captured: bool, is_dynamic: bool) -> None:
+        state = placed.state
         program = state.program(placed.has_gradient, is_dynamic)
         self._provide_rates(state, placed.learning_rate, handle, is_captured)
         for group in state.groups:

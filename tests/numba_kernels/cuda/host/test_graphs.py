@@ -44,6 +44,7 @@ class Graph:
 
     def __init__(self) -> None:
         self.nodes: list[Callable[[], None]] = []
+        self.frees = True
 
     def replay(self) -> None:
         for node in self.nodes:
@@ -59,14 +60,22 @@ def captured() -> Iterator[Graph]:
     """Capture what the optimizers enqueue here."""
     graph = Graph()
 
+    @contextmanager
+    def defer_cleanup() -> Iterator[None]:
+        graph.frees = False
+        yield
+        graph.frees = True
+
     def upload(buffer: Buffer, handle: int, is_captured: bool = False) -> None:
         assert is_captured, "a copy that is not captured would end the capture"
+        assert not graph.frees, "what Numba frees would end the capture"
         memory, target = buffer.host.copy(), buffer.on_device()
         graph.nodes.append(lambda: target.copy_to_device(memory))
 
     def launch(state: DeviceState, launches: Any, handle: int, gradients: Any = ()) -> None:
         # As memory is allowed when the launch is made, with its gradients.
         regions = state._regions(gradients)
+        assert not graph.frees, "what Numba frees would end the capture"
 
         def run() -> None:
             simulated.allow(regions)
@@ -80,6 +89,7 @@ def captured() -> Iterator[Graph]:
             patch.setattr(module, "is_capturing", lambda handle: True)
         for name in ("to_device", "synchronize"):
             patch.setattr(numba_cuda, name, _lose_capture)
+        patch.setattr(numba_cuda, "defer_cleanup", defer_cleanup)
         patch.setattr(Buffer, "upload", upload)
         patch.setattr(DeviceState, "launch", launch)
         yield graph
