@@ -336,3 +336,19 @@ def test_no_state_is_made_while_a_graph_is_captured() -> None:
         assert not graph.nodes
         assert not optimizer.built
     optimizer.apply(gradients, variables)
+
+
+def test_a_dtype_without_gradients_is_ready_for_a_graph(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory for what a graph copies is had by the first upload outside of a graph."""
+    pair = Pair([np.ones(3, np.float32), np.ones(3, np.float64)], use_ema=True)
+    uploaded: list[Buffer] = []
+    upload = Buffer.upload
+
+    def recorded(buffer: Buffer, *arguments: Any) -> None:
+        uploaded.append(buffer)
+        upload(buffer, *arguments)
+
+    monkeypatch.setattr(Buffer, "upload", recorded)
+    with pytest.warns(UserWarning, match="no gradient was given"):
+        pair.optimizers[1].apply([pairs.to_device(np.ones(3, np.float32)), None])
+    assert all(group.gradients in uploaded for group in pair.inner[1]._state.groups)
