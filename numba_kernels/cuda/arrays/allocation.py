@@ -25,7 +25,7 @@ def fresh_like(like: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
 def to_numba(values: Array) -> Any:
     """Return a copy of an array of the host in the memory of the device, an array of Numba."""
     copy = cuda.to_device(_as_buffer(values))
-    return copy.view(values.dtype) if values.dtype == BFLOAT16 else copy
+    return _viewed(copy, BFLOAT16) if values.dtype == BFLOAT16 else copy
 
 
 def wait_for_device() -> None:
@@ -39,7 +39,12 @@ def wait_for_device() -> None:
 
 def _as_buffer(array: Any) -> Any:
     """Return an array as Numba can copy it: it takes memory as a buffer, and those know no bfloat16."""
-    return array.view(np.uint16) if array.dtype == BFLOAT16 else array
+    return _viewed(array, np.uint16) if array.dtype == BFLOAT16 else array
+
+
+def _viewed(array: Any, dtype: Any) -> Any:
+    """Return a view as a dtype of the same size; Numba has none of an array without axes."""
+    return array.view(dtype) if array.ndim else array.reshape(1).view(dtype).reshape(())
 
 
 def to_host(array: Any) -> Array:

@@ -17,12 +17,12 @@ every_dtype = pytest.mark.parametrize("dtype", FORMATS, ids=lambda dtype: dtype.
 
 
 @pytest.fixture(autouse=True)
-def copies_from_buffers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the simulator copy what a device would copy."""
+def as_on_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the simulator copy and view what Numba copies and views for a device."""
     if not IS_SIMULATED:
         return
     array_class = type(cuda.to_device(np.zeros(1)))
-    to_device, copy_to_device = cuda.to_device, array_class.copy_to_device
+    to_device, copy_to_device, view = cuda.to_device, array_class.copy_to_device, array_class.view
 
     def made(values: Any) -> Any:
         memoryview(values)
@@ -32,6 +32,12 @@ def copies_from_buffers(monkeypatch: pytest.MonkeyPatch) -> None:
         memoryview(values)
         copy_to_device(array, values)
 
+    def viewed(array: Any, dtype: Any) -> Any:
+        if not array.ndim:
+            raise TypeError("unhashable type: 'list'")
+        return view(array, dtype)
+
+    monkeypatch.setattr(array_class, "view", viewed)
     monkeypatch.setattr(cuda, "to_device", made)
     monkeypatch.setattr(array_class, "copy_to_device", copied)
 
