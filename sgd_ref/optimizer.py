@@ -88,8 +88,8 @@ class SGD(BaseSGD):
 
     Formulas, each for one variable ``w`` and its gradient ``g``: ``unscaled``, ``mean_of``, ``clipped``,
     ``globally_clipped``, ``decayed``, ``descended``, ``accelerated``, ``moved``, ``moved_by_nesterov`` and
-    ``averaged`` return an array. Arrays and numbers of one formula share a dtype, to which the settings and
-    the rate are rounded.
+    ``averaged`` return an array. Those that are a function of ``rule`` can be overridden by a method. Arrays
+    and numbers of one formula share a dtype, to which the settings and the rate are rounded.
 
     Counts and checks are those of ``BaseSGD``, which has an interface of its own.
 
@@ -265,17 +265,9 @@ class SGD(BaseSGD):
             return values
         return replace(values, variables=list(values.averages))
 
-    def unscaled(self, g: Numbers, loss_scale: Number) -> Numbers:
-        """``g / loss_scale``."""
-        return rule.unscale(g, loss_scale)
-
-    def mean_of(self, g: Numbers, accumulator: Numbers, steps: Number) -> Numbers:
-        """``(g + accumulator) / steps``."""
-        return rule.mean_of_accumulated(g, accumulator, steps)
-
-    def clipped(self, g: Numbers, norm: Number, clipnorm: Number) -> Numbers:
-        """``g * clipnorm / max(norm, clipnorm)``."""
-        return rule.clip_by_norm(g, norm, clipnorm)
+    unscaled = staticmethod(rule.unscale)
+    mean_of = staticmethod(rule.mean_of_accumulated)
+    clipped = staticmethod(rule.clip_by_norm)
 
     def globally_clipped(
         self, g: Numbers, norm: Number, clipnorm: Number, reciprocal_of_clipnorm: Number
@@ -283,17 +275,9 @@ class SGD(BaseSGD):
         """``g * (clipnorm * min(1 / norm, 1 / clipnorm))``; NaN unless the norm is finite."""
         return rule.clip_by_global_norm(g, rule.global_clip_factor(norm, clipnorm, reciprocal_of_clipnorm))
 
-    def decayed(self, w: Numbers, weight_decay: Number, rate: Number) -> Numbers:
-        """``w - (w * weight_decay) * rate``."""
-        return rule.decay_weights(w, weight_decay, rate)
-
-    def descended(self, w: Numbers, g: Numbers, rate: Number) -> Numbers:
-        """``w - rate * g``."""
-        return rule.descend(w, g, rate)
-
-    def accelerated(self, velocity: Numbers, g: Numbers, momentum: Number, rate: Number) -> Numbers:
-        """``momentum * velocity - rate * g``."""
-        return rule.accelerate(velocity, g, momentum, rate)
+    decayed = staticmethod(rule.decay_weights)
+    descended = staticmethod(rule.descend)
+    accelerated = staticmethod(rule.accelerate)
 
     def moved(
         self, w: Numbers, old: Numbers, new: Numbers, g: Numbers, momentum: Number, rate: Number
@@ -307,6 +291,4 @@ class SGD(BaseSGD):
         """``w + (momentum * new - rate * g)``, where `old` and `new` are the velocities."""
         return rule.move_nesterov(w, new, g, momentum, rate)
 
-    def averaged(self, average: Numbers, w: Numbers, ema_momentum: Number) -> Numbers:
-        """``ema_momentum * average + (1 - ema_momentum) * w``."""
-        return rule.average(average, w, ema_momentum)
+    averaged = staticmethod(rule.average)

@@ -34,12 +34,12 @@ def run(options: argparse.Namespace) -> int:
     """Measure a suite, print the page, and return the exit status."""
     # A machine without a device need not have numba-cuda.
     name = "numba_kernels.benchmarks.device" if options.device == "cuda" else "numba_kernels.benchmarks"
-    runner = importlib.import_module(f"{name}.runner")
+    runner, suite = (importlib.import_module(f"{name}.{module}") for module in ("runner", "suite"))
 
     if options.page and (options.quick or options.pattern is not None):
         raise WrongUsage("--page must go with the whole benchmark, without --quick and -k")
     try:
-        suite = runner.chosen_suite(options.quick, options.pattern)
+        chosen = (suite.quick() if options.quick else suite.full()).only(options.pattern)
     except ValueError as problem:
         raise WrongUsage(str(problem)) from problem
     reason = runner.why_not() if options.device == "cuda" else None
@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
         print(f"sgd-ref: nothing was timed: {reason}", file=sys.stderr)
         return COULD_NOT_RUN
     try:
-        print(runner.run(suite, runner.PAGES if options.page else options.output, Console(stderr=True)))
+        print(runner.run(chosen, runner.PAGES if options.page else options.output, Console(stderr=True)))
     except OSError as problem:
         print(f"sgd-ref: {problem}", file=sys.stderr)
         return COULD_NOT_RUN

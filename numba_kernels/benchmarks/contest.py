@@ -32,7 +32,7 @@ class Turns(Protocol):
 
 @dataclass
 class Measurement:
-    """What was measured of one peer on one workload.
+    """The measurement of one peer on one workload.
 
     Attributes
     ----------

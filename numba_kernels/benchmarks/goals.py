@@ -1,4 +1,4 @@
-"""The goals of the kernels, each with what was measured."""
+"""The goals of the kernels, each with the number that was measured."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Goal:
 
 
 def goals(found: Measurements) -> list[Goal]:
-    """Return all goals, with what a run found."""
+    """Return all goals, each with the number that a run measured."""
     return [*_speed(found), *_norms(found), *_memory(found), *_start(found)]
 
 

@@ -37,7 +37,7 @@ class Measurements:
     first_steps: FirstSteps = field(default_factory=dict)
 
     def result(self, workload: Workload) -> ByPeer:
-        """Return what was measured on a workload; nothing, if it was not run."""
+        """Return the measurements of a workload; none, if it was not run."""
         return next((result for race, result in self.races if race.workload == workload), {})
 
     def section(self, name: str) -> list[tuple[Workload, ByPeer]]:

@@ -88,7 +88,7 @@ def duration(seconds: float) -> str:
 
 
 def goals_table(goals: Sequence[Goal]) -> str:
-    """Return goals with what was measured as a table of Markdown."""
+    """Return goals and their measured numbers as a table of Markdown."""
     rows = [
         (
             goal.words,
@@ -184,7 +184,7 @@ def _growth(result: ByPeer, peer: str) -> str:
 
 
 def absent(found: Measurements) -> Iterator[str]:
-    """Yield a section of Markdown with what was not measured and why; nothing, if all was."""
+    """Yield a section of Markdown with the peers that were not measured, and why; nothing, if all were."""
     reasons: dict[tuple[str, str], list[str]] = {}
     for race, result in found.races:
         for peer, measurement in result.items():

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from rich.console import Console
 
 from numba_kernels import machine
-from numba_kernels.benchmarks import measurements, page, plots, suite
+from numba_kernels.benchmarks import measurements, page, plots
 from numba_kernels.benchmarks.contest import Workers, contest
 from numba_kernels.benchmarks.first_steps import PROGRAMS, first_steps
 from numba_kernels.benchmarks.measurements import Measurements
@@ -17,24 +16,6 @@ from sgd_ref.conformance.grading.progress import progress_bar
 
 PAGES = Path(__file__).with_name("results")
 PAGE, RAW = "benchmarks.md", "benchmarks.json"
-
-
-def chosen_suite(is_quick: bool, pattern: re.Pattern[str] | None) -> Suite:
-    """Return the suite that the options of the command ask for.
-
-    Parameters
-    ----------
-    is_quick : bool
-        A minute's worth, instead of all.
-    pattern : pattern or None
-        Only workloads whose name it matches somewhere, and no first steps.
-
-    Raises
-    ------
-    ValueError
-        If it matches none.
-    """
-    return (suite.quick() if is_quick else suite.full()).only(pattern)
 
 
 def run(chosen: Suite, folder: Path | None, console: Console) -> str:

@@ -36,7 +36,7 @@ class AlignedState(State):
 
     @staticmethod
     def zeros(variable: Array) -> Array:
-        """Return memory for what is remembered of a variable."""
+        """Return memory for the state of a variable."""
         return zeros_beside(variable)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from numba_kernels.cpu.alignment import elements_before_line
-from numba_kernels.cpu.quick_look import ArraySpecs, are_same_objects
+from numba_kernels.cpu.array_specs import ArraySpecs, are_same_objects
 from numba_kernels.cpu.sums import LONGEST_CHUNK
 from numba_kernels.cpu.threads import shares
 from numba_kernels.shared.constants import Constants

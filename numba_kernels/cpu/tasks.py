@@ -20,7 +20,7 @@ from numba_kernels.shared.element import Variant
 
 
 class Tasks(NamedTuple):
-    """What is to be done in a call: by kernels alone, and with Python, where an interrupt may come."""
+    """The tasks of a call: kernels alone, and Python, where an interrupt may come."""
 
     compiled: list[Task]
     in_python: list[Task]

@@ -33,7 +33,7 @@ def run_as_one(tasks: Sequence[Task]) -> None:
 def run_uninterrupted(tasks: Sequence[Task], threads: int, afterwards: Sequence[Task] = ()) -> None:
     """Run all tasks, up to `threads` of them at a time, and return when all have ended.
 
-    What is to be done `afterwards` is done where none has failed.
+    Then call `afterwards`, unless a task has failed.
 
     Python raises KeyboardInterrupt in the main thread only. The tasks run in others, so that all are done
     when it is raised here again.

@@ -64,7 +64,7 @@ def access(dtype: np.dtype[Any], packet_bytes: int) -> tuple[Any, Any, Any, Any]
 
 
 def add_to_word(address: int, value: int) -> int:
-    """Add to eight bytes and return what was there before."""
+    """Add to eight bytes and return their value before the addition."""
     _check(address, 8)
     word = ctypes.c_int64.from_address(int(address))
     with _lock:

@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, NamedTuple, cast
 
 from numba_kernels.shared.inlining import inlined
-from sgd_ref.extras import how_to_install
+from sgd_ref.base.installing import how_to_install
 
 REMEDY = f"install it with: {how_to_install('cuda')}"
 

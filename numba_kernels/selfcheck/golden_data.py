@@ -10,7 +10,7 @@ from numba_kernels.selfcheck.comparison import by_kernels, compare_cases, timed
 from numba_kernels.selfcheck.extent import Extent
 from numba_kernels.selfcheck.result import Result
 from numba_kernels.shared.constants import Constants
-from sgd_ref.conformance import published
+from sgd_ref.conformance import data_folder
 from sgd_ref.conformance.catalogue.case import Case
 from sgd_ref.conformance.golden.format import location
 from sgd_ref.conformance.golden.format.entries import entry_from_json
@@ -29,7 +29,7 @@ def check(extent: Extent, optimizer_class: Any = numba_kernels.SGD) -> Result:
     result = Result(NAME)
     with timed(result):
         try:
-            places = list(location.places(published.folder()))
+            places = list(location.places(data_folder.folder()))
         except FileNotFoundError:
             result.skips(NOT_THERE)
             return result

@@ -17,7 +17,7 @@ from numba_kernels.selfcheck.result import Result
 from numba_kernels.shared.element import ACCUMULATED, CLASSIC, DIVIDED, NESTEROV, NO_MOMENTUM, PLAIN, Variant
 from sgd_ref.arithmetic.formats import BY_NAME
 from sgd_ref.conformance.catalogue.axes import AXES, Features, full_product
-from sgd_ref.conformance.catalogue.rows import case_id
+from sgd_ref.conformance.catalogue.combinations import case_id
 from sgd_ref.conformance.catalogue.tiers import MIXED, make_case
 
 NAME = "product"

@@ -131,7 +131,7 @@ def _conversions_by_bits() -> Iterator[None]:
 
 
 def _check_conversions(result: Result, extent: Extent) -> None:
-    """Round numbers of float32 to the half types: all of those types, all ties, and what is beside them."""
+    """Round numbers of float32 to the half types: all numbers of those types, ties, and neighbours."""
     for dtype in HALF_FORMATS:
         ways = (True, False) if dtype == FLOAT16 else (False,)
         for in_hardware in ways:

@@ -21,8 +21,7 @@ from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT32, FLOAT64, FORMATS, Arra
 def promoted(dtypes: Sequence[np.dtype[Any]]) -> np.dtype[Any]:
     """Return the narrowest of the four dtypes that holds every number of `dtypes`.
 
-    >>> import ml_dtypes
-    >>> promoted([np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16)])
+    >>> promoted([np.dtype(np.float16), BFLOAT16])
     dtype('float32')
     """
     distinct = set(dtypes)

@@ -18,7 +18,7 @@ from sgd_ref.arithmetic.formats import FLOAT32, FLOAT64, Array
 from sgd_ref.command.options import AS_EXPECTED, COULD_NOT_RUN, DIVERGES, Command, WrongUsage, console
 from sgd_ref.conformance.catalogue.axes import from_labels
 from sgd_ref.conformance.catalogue.case import Case, Record, Trajectory
-from sgd_ref.conformance.catalogue.rows import PREFIX
+from sgd_ref.conformance.catalogue.combinations import PREFIX
 from sgd_ref.conformance.catalogue.tiers import cases, make_case
 from sgd_ref.conformance.deviations import DEVIATIONS
 from sgd_ref.conformance.diagnosis.matching import equal_alone

@@ -20,7 +20,7 @@ from sgd_ref.command.options import (
     console,
     pattern,
 )
-from sgd_ref.conformance import published
+from sgd_ref.conformance import data_folder
 from sgd_ref.conformance.golden.format import location
 from sgd_ref.conformance.golden.tools import diffing, listing, writing
 from sgd_ref.conformance.golden.tools.verifying import verify
@@ -68,7 +68,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _write(options: argparse.Namespace, console: Console) -> int:
-    folder = options.folder or published.folder()
+    folder = options.folder or data_folder.folder()
     with _progress() as advance:
         writing.write(folder, advance)
     console.print(f"wrote {folder}", markup=False, highlight=False, soft_wrap=True)
@@ -76,7 +76,7 @@ def _write(options: argparse.Namespace, console: Console) -> int:
 
 
 def _verify(options: argparse.Namespace, console: Console) -> int:
-    folder = options.folder or published.folder()
+    folder = options.folder or data_folder.folder()
     if not folder.is_dir():
         raise FileNotFoundError(f"there is no folder {folder}")
     with _progress() as advance:
@@ -101,7 +101,7 @@ def _diff(options: argparse.Namespace, console: Console) -> int:
 
 
 def _list(options: argparse.Namespace, console: Console) -> int:
-    places = location.places(options.folder or published.folder())
+    places = location.places(options.folder or data_folder.folder())
     chosen = [
         place
         for place in places
@@ -113,7 +113,7 @@ def _list(options: argparse.Namespace, console: Console) -> int:
 
 
 def _show(options: argparse.Namespace, console: Console) -> int:
-    for place in location.places(options.folder or published.folder()):
+    for place in location.places(options.folder or data_folder.folder()):
         if location.id_of(place.entry) == options.id:
             for line in listing.description(place):
                 console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sgd_ref.conformance import published
+from sgd_ref.conformance import data_folder
 from sgd_ref.conformance.golden.format import location
 from sgd_ref.conformance.golden.format.entries import Entry, entry_from_json
 from sgd_ref.conformance.golden.format.location import Place
@@ -16,7 +16,7 @@ from sgd_ref.conformance.golden.format.schemas import TRAJECTORY
 @pytest.fixture(scope="session")
 def golden() -> Path:
     """The folder of the golden data."""
-    return published.folder()
+    return data_folder.folder()
 
 
 @pytest.fixture(scope="session")

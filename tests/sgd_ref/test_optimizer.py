@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import math
 from collections.abc import Iterator
@@ -349,3 +350,10 @@ def test_settings_are_rounded_once_and_the_rate_through_float32(dtype: Any, prec
 def test_the_rate_is_a_float32_for_float64_too() -> None:
     assert after_call(SGD(0.1), np.zeros(1), np.ones(1))[0] == -float(np.float32(0.1)) != -0.1
     assert after_call(SGD(0.1, weight_decay=1.0), np.ones(1), np.zeros(1))[0] == 1 - float(np.float32(0.1))
+
+
+def test_what_a_deviation_can_override_is_documented() -> None:
+    description = inspect.getdoc(SGD) or ""
+    extending = description[description.index("Extending") : description.index("Examples")]
+    overridable = {name for name in vars(SGD) if not name.startswith("_")} - {"perform"}
+    assert {name for name in overridable if f"``{name}``" not in extending} == set()

@@ -12,7 +12,7 @@ from numba_kernels.benchmarks.workload import Workload
 
 
 def steps(found: Measurements, workload: Workload) -> ByPeer:
-    """Return what was measured of the steps of a workload; nothing, if it was not run."""
+    """Return the measurements of the steps of a workload; none, if it was not run."""
     return dict(found.section(STEPS)).get(workload, {})
 
 

@@ -1,4 +1,4 @@
-"""The goals of the kernels on a device, each with what was measured."""
+"""The goals of the kernels on a device, each with the number that was measured."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NOT_CAPTURED = tuple(peer for peer in TORCH if peer != "torch graph")
 
 
 def goals(found: Measurements) -> list[Goal]:
-    """Return all goals, with what a run found."""
+    """Return all goals, each with the number that a run measured."""
     return [*_of_the_copy(found), *_over_torch(found), *_everything(found), *_small(found)]
 
 

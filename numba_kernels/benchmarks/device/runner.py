@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from rich.console import Console
@@ -28,24 +27,6 @@ def why_not() -> str | None:
     if reason is None and is_simulated():
         return "there is no CUDA device, and the time that the simulator takes says nothing"
     return reason
-
-
-def chosen_suite(is_quick: bool, pattern: re.Pattern[str] | None) -> Suite:
-    """Return the suite that the options of the command ask for.
-
-    Parameters
-    ----------
-    is_quick : bool
-        Some minutes' worth, instead of all.
-    pattern : pattern or None
-        Only workloads whose name it matches somewhere.
-
-    Raises
-    ------
-    ValueError
-        If it matches none.
-    """
-    return (suite.quick() if is_quick else suite.full()).only(pattern)
 
 
 def run(chosen: Suite, folder: Path | None, console: Console) -> str:

@@ -29,7 +29,7 @@ FAMILIES: Mapping[str, str] = {
     "roof numpy": "numpy",
     "roof numba": "kernels",
 }
-"""The peers, and the process in which each runs; what is of one family shares one."""
+"""The peers, and the family of each; the peers of one family run in one process."""
 
 KERNELS = "kernels"
 ROOFS = ("roof torch", "roof numpy", "roof numba")

@@ -1,4 +1,4 @@
-"""Arrays on the device, of Numba, CuPy or PyTorch: where they lie and what they are, without waiting for it.
+"""Arrays of Numba, CuPy or PyTorch on the device: their address, shape and dtype, without waiting for it.
 
 No element is read or copied, and no stream is synchronised: the ``stream`` entry of
 ``__cuda_array_interface__`` asks for that, and is left alone. The work goes to the stream on which the
@@ -59,7 +59,7 @@ class View(NamedTuple):
 
 
 def view(name: str, array: Any) -> View:
-    """Return where an array lies and what it is.
+    """Return the address, the shape, the strides and the dtype of an array.
 
     The view keeps nothing alive: its address is good for as long as the caller holds the array.
 

@@ -24,7 +24,7 @@ from numba_kernels.shared.pointers import int64_at
 from sgd_ref.arithmetic.formats import Array
 
 HOST, CUDA, CUDA_MANAGED = 1, 2, 13
-"""Kinds of memory: the host's, a CUDA device's, and what CUDA moves between the two."""
+"""Kinds of memory: the host's, a CUDA device's, and managed memory, which CUDA moves between the two."""
 
 READ_ONLY, IS_COPY = 1, 2
 """Bits of the flags of a capsule."""

@@ -13,7 +13,7 @@ from sgd_ref.gradients import SparseRows
 
 
 def headers_of(argument: str, arrays: Any, kept: Mapping[int, Array]) -> Any:
-    """Return a header in front of each array, or what was given where it is no list.
+    """Return a header in front of each array; an argument that is no list is returned as it is.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def refuse_arrays_on_device(arrays: Any) -> None:
 
 
 def refuse_wrapper() -> NoReturn:
-    """Refuse to be wrapped by what would have to wait for the device in each step."""
+    """Refuse to be wrapped by a wrapper that waits for the device in each step."""
     raise TypeError(
         "an optimizer on the device must be wrapped by numba_kernels.cuda.LossScaleOptimizer, "
         "got sgd_ref.LossScaleOptimizer"

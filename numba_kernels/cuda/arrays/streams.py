@@ -64,7 +64,7 @@ def numba_stream(handle: int) -> Any:
 
 
 def is_capturing(handle: int) -> bool:
-    """Return whether what is launched on a stream becomes part of a graph that is being captured.
+    """Return whether a stream is being captured, so that launches on it become part of a graph.
 
     Raises
     ------

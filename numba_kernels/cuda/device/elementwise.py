@@ -161,7 +161,7 @@ def update_kernel(dtype: np.dtype[Any], variant: Variant, is_wide: bool = False)
 
 
 def _loops(stored: Storage, variant: Variant, is_wide: bool) -> tuple[Any, Any, Any, Any, Any]:
-    """Return the loops of an update, of one that neither clips nor decays, and of what is no update."""
+    """Return the loops: update, the same without clipping and decay, accumulate, average only, reset only."""
     clipped = _wide_clipping(stored) if is_wide else clipping(stored.operations, variant.gradient, False)
     update = _update_loop(stored, variant, clipped, has_decay=True)
     bare = clipping(stored.operations, variant.gradient, True)

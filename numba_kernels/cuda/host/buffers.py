@@ -89,7 +89,7 @@ class Buffer:
         self._uploads += 1
 
     def _memory_of_graph(self) -> Array:
-        """Return memory of the host, with what is to be copied, that nobody else will write."""
+        """Return memory of the host for a copy, with the data to be copied; nobody else writes into it."""
         if self._spare is None:
             raise RuntimeError("make a call of apply outside of a graph before the next graph is captured")
         memory, self._spare = self._spare, None

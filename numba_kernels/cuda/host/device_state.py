@@ -193,7 +193,7 @@ class DeviceState(State):
         return counts
 
     def set_calls(self, calls: int) -> None:
-        """Write how many calls there were, and what follows from it; waits for the device."""
+        """Write the number of calls and the counts that follow from it; waits for the device."""
         counts = self.counts.download()
         steps = self.settings.gradient_accumulation_steps or 1
         counts[layout.CALLS] = calls
@@ -279,7 +279,7 @@ class DeviceState(State):
         self.launch([(PREPARATION, 1, 1, (self.counts.address, self.numbers.address))], handle)
 
     def gradient_address(self, index: int, gradient: Any, launches: list[Launch]) -> int:
-        """Return where kernels find a gradient; what they cannot read is copied by one more launch."""
+        """Return the address of a gradient. If kernels cannot read it, one more launch copies it."""
         if gradient is None:
             return layout.MISSING
         dtype = self.variables[index].dtype

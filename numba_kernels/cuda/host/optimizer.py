@@ -264,7 +264,7 @@ class SGD(BaseSGD):
         return state
 
     def _headers(self, argument: str, arrays: Any) -> Any:
-        """Return a header in front of each array, or what was given where it is no list."""
+        """Return a header in front of each array; an argument that is no list is returned as it is."""
         if isinstance(arrays, (list, tuple)):
             self._arrays_of_headers = list(arrays)
         # Without elements it has no address, so that only a header that is kept tells it from others.

@@ -72,7 +72,7 @@ class Program:
         self.launches = [*self._norm_launches(), *self._update_launches()]
 
     def buffers(self) -> list[Buffer]:
-        """Return what is this program's own."""
+        """Return the buffers of this program alone."""
         return self._buffers
 
     def _buffer(self, array: Array) -> Buffer:

@@ -13,7 +13,7 @@ SHOWN = "processor", "system", "Python", "numpy", "ml_dtypes"
 
 
 def description(extent: Extent) -> list[str]:
-    """Return machine, device, versions, and what is run."""
+    """Return the machine, the device, the versions, the tier and the seed."""
     return [
         *(f"{name}: {value}" for name, value in machine.description().items() if name in SHOWN),
         *(f"{name}: {version}" for name in PACKAGES if (version := _version(name))),

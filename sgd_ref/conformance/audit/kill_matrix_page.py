@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sgd_ref.conformance import published
+from sgd_ref.conformance import data_folder
 from sgd_ref.conformance.audit.tolerances import TOLERANCES
 from sgd_ref.conformance.catalogue.case import Case
 from sgd_ref.conformance.catalogue.contested import contested
@@ -12,7 +12,7 @@ from sgd_ref.conformance.catalogue.tiers import cases
 from sgd_ref.conformance.deviations import DEVIATIONS
 from sgd_ref.conformance.golden.content.kill_matrix import Outcome, exposed_by_case, read
 
-PAGE = published.folder() / "audit" / "kill_matrix.md"
+PAGE = data_folder.folder() / "audit" / "kill_matrix.md"
 
 
 def page() -> str:

@@ -16,7 +16,7 @@ import numpy as np
 
 from sgd_ref.arithmetic.formats import FLOAT64, FORMATS, Array
 from sgd_ref.arithmetic.rounded import convert
-from sgd_ref.conformance import published
+from sgd_ref.conformance import data_folder
 from sgd_ref.conformance.bounds.enclosure import Enclosure
 from sgd_ref.conformance.bounds.walk import Walk
 from sgd_ref.conformance.catalogue.case import Case, Trajectory
@@ -24,7 +24,7 @@ from sgd_ref.conformance.catalogue.tiers import cases as catalogue
 from sgd_ref.conformance.trajectories import reference
 from sgd_ref.conformance.trajectories.comparison import LISTS, units_apart
 
-PAGE = published.folder() / "audit" / "bounds.md"
+PAGE = data_folder.folder() / "audit" / "bounds.md"
 
 READINGS = STEP_BY_STEP, FREE_RUNNING = "step by step", "free-running"
 OTHER, CANCELLATION = "ordinary", "cancellation"

@@ -23,6 +23,7 @@ from sgd_ref.conformance.catalogue.axes import (
     complete,
 )
 from sgd_ref.conformance.catalogue.case import Case, LossScaling
+from sgd_ref.conformance.catalogue.combinations import case_id, kept_combinations, seed, smoke_ids
 from sgd_ref.conformance.catalogue.degenerate import refuse_degenerate
 from sgd_ref.conformance.catalogue.first import first_cases
 from sgd_ref.conformance.catalogue.named import named_cases
@@ -33,7 +34,6 @@ from sgd_ref.conformance.catalogue.numbers import (
     with_special_weights,
     with_subnormals,
 )
-from sgd_ref.conformance.catalogue.rows import case_id, rows, seed, smoke_ids
 from sgd_ref.gradients import SparseRows
 
 TIERS = ("first", "smoke", "standard", "full")
@@ -117,7 +117,13 @@ class FullProduct(Sequence[Case]):
 
 @cache
 def _standard() -> tuple[Case, ...]:
-    return (*(make_case(row.features, row.seed, row.exposes) for row in rows()), *named_cases())
+    return (
+        *(
+            make_case(combination.features, combination.seed, combination.exposes)
+            for combination in kept_combinations()
+        ),
+        *named_cases(),
+    )
 
 
 @cache

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from sgd_ref.conformance import published
+from sgd_ref.conformance import data_folder
 from sgd_ref.conformance.grading.findings import Findings
 from sgd_ref.conformance.reports.target_data import read, to_data, to_text
 from sgd_ref.conformance.reports.targets_page import page_of_data
@@ -30,7 +30,7 @@ def publish(findings: Sequence[Findings], targets: Sequence[Target], folder: Pat
     folder : Path, optional
         Where to write; by default the folder of the targets in the published data.
     """
-    folder = published.folder() / "targets" if folder is None else folder
+    folder = data_folder.folder() / "targets" if folder is None else folder
     by_name = {target.name: target for target in targets}
     for found in findings:
         name = found.report.name

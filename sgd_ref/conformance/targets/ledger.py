@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sgd_ref.conformance import published
+from sgd_ref.conformance import data_folder
 from sgd_ref.conformance.grading.findings import Findings
 from sgd_ref.conformance.grading.verdict import Verdict
 from sgd_ref.conformance.targets.names import file_name
@@ -50,7 +50,7 @@ def path_of(target: str) -> Path:
     >>> path_of("keras jax eager").parts[-3:]
     ('targets', 'keras-jax-eager', 'ledger.json')
     """
-    return published.folder() / "targets" / file_name(target) / "ledger.json"
+    return data_folder.folder() / "targets" / file_name(target) / "ledger.json"
 
 
 def observed(findings: Findings) -> dict[str, Expected]:

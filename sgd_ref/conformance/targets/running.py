@@ -14,7 +14,7 @@ from rich.progress import Progress
 
 from sgd_ref.conformance.catalogue.axes import full_product
 from sgd_ref.conformance.catalogue.case import Case
-from sgd_ref.conformance.catalogue.rows import case_id
+from sgd_ref.conformance.catalogue.combinations import case_id
 from sgd_ref.conformance.catalogue.tiers import cases, make_case
 from sgd_ref.conformance.grading.check import check
 from sgd_ref.conformance.grading.findings import Findings

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from numba_kernels import machine
-from numba_kernels.benchmarks import first_steps, runner
+from numba_kernels.benchmarks import first_steps, suite
 from numba_kernels.benchmarks.suite import Race, Suite
 from numba_kernels.benchmarks.workload import Workload
 from sgd_ref.command import main as cli
@@ -22,7 +22,8 @@ TINY = Suite([Race("steps", Workload("3 x 100", "everything"), ("numpy", "roof n
 def test_the_page_is_printed_and_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(runner, "chosen_suite", lambda is_quick, pattern: TINY)
+    for name in ("quick", "full"):
+        monkeypatch.setattr(suite, name, lambda: TINY)
     folder = tmp_path / "found"
     assert cli.main(["bench", "--quick", "--output", str(folder)]) == AS_EXPECTED
     text = (folder / "benchmarks.md").read_text()
@@ -35,7 +36,7 @@ def test_the_page_is_printed_and_written(
 
 
 def test_workloads_are_chosen_by_name(capsys: pytest.CaptureFixture[str]) -> None:
-    chosen = runner.chosen_suite(False, re.compile("ResNet-50, everything"))
+    chosen = suite.full().only(re.compile("ResNet-50, everything"))
     assert [str(race.workload) for race in chosen.races] == [
         "ResNet-50, everything, float32",
         "ResNet-50, everything, bfloat16",

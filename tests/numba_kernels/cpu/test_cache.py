@@ -22,7 +22,7 @@ from numba_kernels.cpu.kernels import update_kernel
 from numba_kernels.shared.element import CLASSIC, PLAIN, Variant
 
 ROOT = Path(__file__).parents[3]
-SOURCES = sorted(path.name for path in cache.PACKAGE.glob("*.py"))
+SOURCES = cache.sources()
 
 needs_posix = pytest.mark.skipif(os.name != "posix", reason="Windows has other permissions, and no fork")
 
@@ -104,11 +104,11 @@ def test_a_change_in_any_file_leads_to_another_folder(name: str, package: Path) 
 def test_files_that_come_go_or_change_their_names_lead_to_another_folder(package: Path) -> None:
     found = [fingerprint()]
     # They stay in the same order.
-    (package / "half.py").rename(package / "half_.py")
+    (package / "shared/half.py").rename(package / "shared/half_.py")
     found.append(fingerprint())
-    (package / "half_.py").unlink()
+    (package / "shared/half_.py").unlink()
     found.append(fingerprint())
-    (package / "half_.py").touch()
+    (package / "shared/half_.py").touch()
     found.append(fingerprint())
     assert len(set(found)) == 4
 
@@ -163,12 +163,12 @@ print(json.dumps(w.tolist()))
 def test_no_helper_is_ever_stale(tmp_path: Path) -> None:
     """A helper is changed in a copy of the package, while it lies there and while it is in use."""
     package = tmp_path / "copied_kernels"
-    package.mkdir()
-    for name in SOURCES:
+    for name in ("__init__.py", *SOURCES):
         text = (cache.PACKAGE / name).read_text()
+        (package / name).parent.mkdir(parents=True, exist_ok=True)
         (package / name).write_text(text.replace("numba_kernels", "copied_kernels"))
     base = tmp_path / "cache"
-    operations = package / "operations.py"
+    operations = package / "shared/operations.py"
     edit = (str(operations), "return a + b", "return a - b")
 
     def stepped(*arguments: str) -> Any:
@@ -337,7 +337,8 @@ def test_a_write_that_fails_leaves_no_file_behind(base: Path, monkeypatch: pytes
 AT_ONCE = """
 import json, os, time
 import numpy as np
-from numba_kernels.cpu.kernels import SETTINGS, accumulation_kernel
+from numba_kernels.cpu.kernels import accumulation_kernel
+from numba_kernels.shared.slots import SETTINGS
 
 def stepped():
     kernel = accumulation_kernel(np.dtype("float32"))

@@ -38,7 +38,7 @@ Check = Callable[..., Result]
 
 SMALL = "sizes/float32/.*/small-and-middle$"
 LARGE = rf"sizes/float32/.*/{2 * CHUNK + 1}$"
-COMBINATION = "^product/float32/nesterov/.*/averages/2/fixed/"
+COMBINATION = "^product/axes/nesterov/(.*/)?averages/accumulation-2/fixed(/|$)"
 
 
 class Mistaken(numba_kernels.SGD):
@@ -163,7 +163,7 @@ CASES: list[tuple[Check, Any, str]] = [
     (gradient_forms.check, FirstOfDuplicates, "/clipvalue/rows$"),
     (threads_check.check, TwoThreadsDiffer, "/clipvalue/2$"),
     (threads_check.check, Shared, "/clipvalue/1-at-once$"),
-    (golden_data.check, SwappedOperands, "^golden/float32/nesterov"),
+    (golden_data.check, SwappedOperands, "^golden/axes/nesterov"),
 ]
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from sgd_ref.command import golden as command
 from sgd_ref.command import main as cli
-from sgd_ref.conformance import published
+from sgd_ref.conformance import data_folder
 from sgd_ref.conformance.golden.format.location import Place, id_of
 from sgd_ref.conformance.golden.tools import writing
 from sgd_ref.conformance.golden.tools.listing import description
@@ -68,7 +68,7 @@ def test_write_writes_into_the_folder(
     monkeypatch.setattr(writing, "write", lambda folder, progress: given.append(folder))
     assert cli.main(["golden", "write", str(tmp_path)]) == 0
     assert cli.main(["golden", "write"]) == 0
-    assert given == [tmp_path, published.folder()]
+    assert given == [tmp_path, data_folder.folder()]
     assert capsys.readouterr().out.startswith(f"wrote {tmp_path}\n")
 
 
@@ -89,7 +89,7 @@ def test_list(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert lines[0].split() == ["id", "tier", "kind", "dtypes", "calls", "bounds", "contested", "exposes"]
     assert lines[-1] == f"{len(lines) - 2} entries"
     row = next(line.split() for line in lines if line.strip().startswith("first/clipnorm"))
-    assert row[:6] == ["first/clipnorm", "smoke", "trajectory", "float16", "3", "bounds"]
+    assert row[:6] == ["first/clipnorm", "first", "trajectory", "float16", "3", "bounds"]
 
 
 def test_every_entry_can_be_shown(places: list[Place]) -> None:

@@ -11,11 +11,11 @@ from xml.etree import ElementTree
 
 import pytest
 
+from sgd_ref.base.installing import how_to_install
 from sgd_ref.command import main as cli
 from sgd_ref.command.options import AS_EXPECTED, COULD_NOT_RUN, DIVERGES, WRONG_USAGE
 from sgd_ref.conformance.targets import registry, running
 from sgd_ref.conformance.targets.keras import launch as keras
-from sgd_ref.extras import how_to_install
 
 PERFECT = "from sgd_ref.conformance.trajectories import reference\nrun = reference.run\n"
 ONE_UNIT_OFF = """

@@ -41,7 +41,7 @@ FAMILIES: Mapping[str, str] = {
     "roof torch": "torch",
     "roof driver": "roof",
 }
-"""The peers, and the process in which each runs; what is of one family shares one."""
+"""The peers, and the family of each; the peers of one family run in one process."""
 
 KERNELS = ("kernels", "kernels graph")
 TORCH = ("torch fused", "torch foreach", "torch compiled", "torch graph")

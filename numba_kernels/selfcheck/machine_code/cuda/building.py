@@ -26,7 +26,7 @@ RESOURCES = re.compile(r"REG:(\d+) STACK:(\d+) SHARED:(\d+) LOCAL:(\d+)")
 
 
 class Code(NamedTuple):
-    """What is known of the machine code of one kernel.
+    """The properties of the machine code of one kernel.
 
     Attributes
     ----------

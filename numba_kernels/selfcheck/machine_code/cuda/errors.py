@@ -1,7 +1,7 @@
-"""What keeps the check of CUDA code from being run."""
+"""The error that says why the check of CUDA code could not run."""
 
 from __future__ import annotations
 
 
 class CouldNotRun(RuntimeError):
-    """Raised where machine code can not be built or read, so that nothing was found out about it."""
+    """Raised where machine code cannot be built or read, so that nothing is known about it."""

@@ -18,7 +18,7 @@ OF_A_NORM = ("sum_", "exact_", "decide_", "finish_")
 
 
 class Kind(NamedTuple):
-    """What is required of a kernel depends on this.
+    """The kind of a kernel, on which its requirements depend.
 
     Attributes
     ----------

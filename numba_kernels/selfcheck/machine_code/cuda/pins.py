@@ -89,7 +89,7 @@ def stale(names: Iterable[str], capability: str, pins: Pins) -> list[str]:
 
 
 def changed_versions(versions: Mapping[str, str]) -> list[str]:
-    """Return what was installed in another version when the counts were taken.
+    """Return the packages that had another version when the counts were taken.
 
     >>> changed_versions({"numba": "0.1"})[0].startswith("numba: the counts were taken with 0.1")
     True

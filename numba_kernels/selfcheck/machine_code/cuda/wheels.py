@@ -6,7 +6,7 @@ import importlib.metadata
 from pathlib import Path
 
 from numba_kernels.selfcheck.machine_code.cuda.errors import CouldNotRun
-from sgd_ref.extras import how_to_install
+from sgd_ref.base.installing import how_to_install
 
 REMEDY = f"install it with: {how_to_install('cuda', 'cuda-code')}"
 
@@ -35,7 +35,7 @@ def version(wheel: str) -> str:
 def require_all() -> None:
     """Raise `CouldNotRun` unless all wheels are there; a toolkit of the system's is no substitute.
 
-    Its version would be anything, and what comes out depends on it.
+    Its version is unknown, and the machine code depends on the version.
     """
     for wheel in NEEDED:
         version(wheel)

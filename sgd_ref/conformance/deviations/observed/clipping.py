@@ -101,13 +101,12 @@ class ClipnormNotRounded(SGD):
     what `ops.maximum` returns; see `_clip_by_norm` in `keras/src/optimizers/base_optimizer.py`.
     """
 
-    def clip_by_norm(self, gradients: Gradients, clipnorm: float) -> Gradients:
+    def clipped(self, g: Array, norm: Any, clipnorm: Any) -> Any:
         """Multiply half gradients by the setting in float32."""
-        mine, others = apart(gradients, has_dtype(*HALF_FORMATS))
-        return [
-            other if gradient is None else _times_wide_setting(gradient, self.norm([gradient]), clipnorm)
-            for gradient, other in zip(mine, super().clip_by_norm(others, clipnorm), strict=True)
-        ]
+        if g.dtype not in HALF_FORMATS or self.settings.clipnorm is None:
+            return super().clipped(g, norm, clipnorm)
+        product = convert(convert(g, FLOAT32) * np.float32(self.settings.clipnorm), g.dtype)
+        return np.asanyarray(product / np.maximum(norm, clipnorm))
 
 
 class GlobalClipnormNotRounded(SGD):
@@ -196,11 +195,6 @@ class ClippingThroughFloat32(SGD):
 
 def _is_divided_by_multiplying(gradient: Array) -> bool:
     return gradient.size > 1 and gradient.dtype != BFLOAT16
-
-
-def _times_wide_setting(gradient: Array, norm: Any, clipnorm: float) -> Array:
-    product = convert(convert(gradient, FLOAT32) * np.float32(clipnorm), gradient.dtype)
-    return np.asanyarray(product / np.maximum(norm, setting(clipnorm, gradient.dtype)))
 
 
 def _divided_by_float32(gradient: Array, norm: Any, clipnorm: float) -> Array:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -42,7 +42,7 @@ class DecayByOneFactor(SGD):
         """Multiply once."""
         mine, others = apart(gradients, has_dtype(*HALF_FORMATS, FLOAT32))
         values = super().decay(values, others, call)
-        return _decayed(values, mine, call, self.settings.weight_decay)
+        return _decayed(values, mine, call, self.settings.weight_decay, _times_factor)
 
 
 class DecayFactorInSingle(SGD):
@@ -57,7 +57,7 @@ class DecayFactorInSingle(SGD):
         """Multiply float64 variables once."""
         mine, others = apart(gradients, has_dtype(FLOAT64))
         values = super().decay(values, others, call)
-        return _decayed(values, mine, call, self.settings.weight_decay)
+        return _decayed(values, mine, call, self.settings.weight_decay, _times_factor)
 
 
 class DecayReassociated(SGD):
@@ -79,11 +79,19 @@ class DecayFused(SGD):
     product and contracts it with the difference, for processors that have the instruction.
     """
 
-    def decayed(self, w: Array, weight_decay: Any, rate: Any) -> Any:
-        """Fuse the product of the settings with the difference."""
-        if w.dtype not in SINGLE_AND_DOUBLE:
-            return super().decayed(w, weight_decay, rate)
-        return fused_multiply_add(-w, weight_decay * rate, w)
+    def decay(self, values: Values, gradients: Gradients, call: Call) -> Values:
+        """Decay by a fused formula where the gradient is in float32 or float64."""
+        mine, others = apart(gradients, has_dtype(*SINGLE_AND_DOUBLE))
+        values = super().decay(values, others, call)
+        return _decayed(
+            values,
+            mine,
+            call,
+            self.settings.weight_decay,
+            lambda w, weight_decay, rate: fused_multiply_add(
+                -w, setting(weight_decay, w.dtype) * setting(float(rate), w.dtype), w
+            ),
+        )
 
 
 class ExclusionByPattern(SGD):
@@ -106,13 +114,18 @@ class ExclusionByPattern(SGD):
         return state
 
 
-def _decayed(values: Values, gradients: Gradients, call: Call, weight_decay: float | None) -> Values:
+Formula = Callable[[Array, float, np.floating[Any]], Array]
+
+
+def _decayed(
+    values: Values, gradients: Gradients, call: Call, weight_decay: float | None, formula: Formula
+) -> Values:
     if weight_decay is None:
         return values
     return replace(
         values,
         variables=[
-            _times_factor(w, weight_decay, call.learning_rate) if gradient is not None and applies else w
+            formula(w, weight_decay, call.learning_rate) if gradient is not None and applies else w
             for w, gradient, applies in zip(values.variables, gradients, call.state.decayed, strict=True)
         ],
     )

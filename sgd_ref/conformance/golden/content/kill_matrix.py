@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from sgd_ref.conformance import published
+from sgd_ref.conformance import data_folder
 
-DATA = published.folder() / "audit" / "kill_matrix.json"
+DATA = data_folder.folder() / "audit" / "kill_matrix.json"
 
 
 @dataclass(frozen=True)

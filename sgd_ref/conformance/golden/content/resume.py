@@ -53,7 +53,7 @@ def resumed(case: Case, calls_before: int, calls: int) -> Case:
 
 
 def grouped(whole: Iterable[Case]) -> dict[str, list[Case]]:
-    """Return for each whole case its name and one case for each call but the first, which it resumes before.
+    """Return for each whole case its name and resumed cases, one starting at each call after the first.
 
     Those after an even number of calls make one call, the others two.
     """

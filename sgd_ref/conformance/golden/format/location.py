@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from sgd_ref.conformance.data_folder import INDEX_PATH
 from sgd_ref.conformance.protocol.encoding import Json
-from sgd_ref.conformance.published import INDEX_PATH
 
 FIRST_PATH = "first.json"
 SCHEMA_FOLDER = "schema/"

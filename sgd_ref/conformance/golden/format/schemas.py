@@ -49,7 +49,7 @@ def schemas() -> dict[str, Json]:
     ['deviation', 'index', 'recording', 'rejection', 'schedule', 'stage', 'trajectory']
     """
     return {
-        TRAJECTORY: _file(TRAJECTORY, _trajectory_entry(()), (SMOKE, STANDARD)),
+        TRAJECTORY: _file(TRAJECTORY, _trajectory_entry(()), (FIRST, SMOKE, STANDARD, PARTS)),
         # An implementation that is recorded need not report all that the reference does.
         RECORDING: _file(TRAJECTORY, _trajectory_entry((*LISTS[1:], "iterations", "calls")), (RECORDED,)),
         STAGE: _file(STAGE, _stage_entry()),

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from sgd_ref.conformance.data_folder import INDEX_PATH
 from sgd_ref.conformance.golden.format.document import HASH
 from sgd_ref.conformance.golden.format.entries import DECIMAL, decimals
 from sgd_ref.conformance.golden.format.location import (
@@ -20,7 +21,6 @@ from sgd_ref.conformance.golden.format.location import (
     places,
 )
 from sgd_ref.conformance.protocol.encoding import Json, array_from_json
-from sgd_ref.conformance.published import INDEX_PATH
 from sgd_ref.conformance.trajectories.comparison import LISTS, describe_units, units_apart
 
 ARRAY = {"dtype", "shape", "bits"}

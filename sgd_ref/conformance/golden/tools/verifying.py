@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sgd_ref.conformance.catalogue.contested import contested
+from sgd_ref.conformance.data_folder import INDEX_PATH
 from sgd_ref.conformance.golden.content.bounds import first_outside
 from sgd_ref.conformance.golden.content.norms import NORM, replayed_norm
 from sgd_ref.conformance.golden.content.rejections import problem
@@ -35,7 +36,6 @@ from sgd_ref.conformance.golden.tools.writing import (
     trajectory_cases,
 )
 from sgd_ref.conformance.protocol.encoding import Json, array_from_json, array_to_json, case_to_json
-from sgd_ref.conformance.published import INDEX_PATH
 from sgd_ref.conformance.trajectories import reference
 
 Contents = Mapping[str, bytes]

@@ -11,7 +11,8 @@ from pathlib import Path
 from sgd_ref.conformance.catalogue import first
 from sgd_ref.conformance.catalogue.axes import AXES
 from sgd_ref.conformance.catalogue.case import Case
-from sgd_ref.conformance.catalogue.rows import smoke_ids
+from sgd_ref.conformance.catalogue.combinations import smoke_ids
+from sgd_ref.conformance.data_folder import INDEX_PATH
 from sgd_ref.conformance.golden.content import resume, sentences, standard
 from sgd_ref.conformance.golden.content.deviations import deviation_entries, exposed
 from sgd_ref.conformance.golden.content.rejections import rejection_entries
@@ -44,7 +45,6 @@ from sgd_ref.conformance.golden.format.schemas import (
 )
 from sgd_ref.conformance.protocol.encoding import Json
 from sgd_ref.conformance.protocol.layout import laid_out
-from sgd_ref.conformance.published import INDEX_PATH
 
 SENTENCES_PATH = f"resume/{sentences.NAME}.json"
 

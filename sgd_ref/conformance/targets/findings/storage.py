@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from sgd_ref.arithmetic.formats import Array
-from sgd_ref.conformance import published
+from sgd_ref.conformance import data_folder
 from sgd_ref.conformance.catalogue.case import Record, Trajectory
 from sgd_ref.conformance.protocol.encoding import (
     Json,
@@ -51,7 +51,7 @@ def path_of(target: str) -> Path:
     >>> path_of("keras jax eager").parts[-3:]
     ('targets', 'keras-jax-eager', 'findings.json')
     """
-    return published.folder() / "targets" / file_name(target) / FILE
+    return data_folder.folder() / "targets" / file_name(target) / FILE
 
 
 def kept(target: str) -> dict[str, Finding]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 
+from sgd_ref.base.installing import how_to_install
 from sgd_ref.conformance.catalogue.case import Case, Record, Unsupported
 from sgd_ref.conformance.targets.framework import Framework
-from sgd_ref.extras import how_to_install
 from sgd_ref.validation import reject_value
 
 BACKENDS = ("jax", "tensorflow", "torch")

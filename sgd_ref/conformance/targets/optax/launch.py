@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 
+from sgd_ref.base.installing import how_to_install
 from sgd_ref.conformance.targets.framework import Framework
-from sgd_ref.extras import how_to_install
 from sgd_ref.validation import reject_value
 
 MODES = ("eager", "jitted")

@@ -7,8 +7,8 @@ import os
 import shutil
 import sys
 
+from sgd_ref.base.installing import how_to_install
 from sgd_ref.conformance.targets.framework import Framework
-from sgd_ref.extras import how_to_install
 from sgd_ref.validation import reject_value
 
 VARIANTS = ("loop", "foreach", "fused", "compiled")

@@ -12,7 +12,7 @@ from typing import Any, Self
 import pytest
 
 from numba_kernels import benchmarks
-from numba_kernels.benchmarks.device import machine, runner
+from numba_kernels.benchmarks.device import machine, runner, suite
 from numba_kernels.benchmarks.suite import Race, Suite
 from numba_kernels.benchmarks.workload import Workload
 from numba_kernels.selfcheck.device import availability
@@ -57,7 +57,8 @@ class FakeWorkers:
 def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> type[FakeWorkers]:
     FakeWorkers.asked, FakeWorkers.folder = [], tmp_path / "found"
     monkeypatch.setattr(runner, "DeviceWorkers", FakeWorkers)
-    monkeypatch.setattr(runner, "chosen_suite", lambda is_quick, pattern: TINY)
+    for name in ("quick", "full"):
+        monkeypatch.setattr(suite, name, lambda: TINY)
     monkeypatch.setattr(runner, "why_not", lambda: None)
     monkeypatch.setattr(machine, "description", lambda: {"device": "abacus"})
     return FakeWorkers

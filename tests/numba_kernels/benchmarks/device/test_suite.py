@@ -7,7 +7,6 @@ import re
 import pytest
 
 from numba_kernels.benchmarks import suite as suite_of_host
-from numba_kernels.benchmarks.device import runner
 from numba_kernels.benchmarks.device.peers import FAMILIES, ROOFS
 from numba_kernels.benchmarks.device.suite import full, quick
 from numba_kernels.benchmarks.device.workers import MARGIN, needed_memory
@@ -46,14 +45,14 @@ def test_the_host_is_spared_the_models_for_devices() -> None:
 
 
 def test_workloads_are_chosen_by_name() -> None:
-    chosen = runner.chosen_suite(False, re.compile("^200.*everything, float32"))
+    chosen = full().only(re.compile("^200.*everything, float32"))
     assert [(race.section, str(race.workload)) for race in chosen.races] == [
         ("steps", "200 of 1,000, everything, float32"),
         ("calls", "200 of 1,000, everything, float32"),
     ]
-    assert runner.chosen_suite(True, None) == quick()
+    assert quick().only(None) == quick()
     with pytest.raises(ValueError, match="-k must match the name of a workload, got 'AlexNet'"):
-        runner.chosen_suite(False, re.compile("AlexNet"))
+        full().only(re.compile("AlexNet"))
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from numba_kernels.selfcheck.device.on_device import LossScaleOnDevice, OnDevice
 from sgd_ref import conformance
 from sgd_ref.conformance.catalogue.axes import combination, every_pair
 from sgd_ref.conformance.catalogue.case import Case
-from sgd_ref.conformance.catalogue.rows import case_id
+from sgd_ref.conformance.catalogue.combinations import case_id
 from sgd_ref.conformance.catalogue.tiers import make_case
 from sgd_ref.conformance.trajectories import reference
 from sgd_ref.conformance.trajectories.comparison import check_form, compare

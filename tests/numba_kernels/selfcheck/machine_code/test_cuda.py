@@ -24,7 +24,7 @@ from numba_kernels.selfcheck.machine_code.cuda.requirements import (
     broken,
     registers_for_full_bandwidth,
 )
-from sgd_ref.extras import how_to_install
+from sgd_ref.base.installing import how_to_install
 
 CAPABILITY = "sm_90a"
 MOMENTUM = "update_float32_momentum_plain"

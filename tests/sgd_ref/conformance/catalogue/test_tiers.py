@@ -28,8 +28,8 @@ from sgd_ref.conformance.catalogue.axes import (
     from_labels,
     full_product,
 )
+from sgd_ref.conformance.catalogue.combinations import case_id
 from sgd_ref.conformance.catalogue.degenerate import refuse_degenerate
-from sgd_ref.conformance.catalogue.rows import case_id
 from sgd_ref.conformance.catalogue.tiers import make_case
 from sgd_ref.conformance.protocol.encoding import case_to_json, to_line
 from sgd_ref.conformance.trajectories import reference

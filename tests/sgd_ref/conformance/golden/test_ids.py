@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from sgd_ref.conformance import published
+from sgd_ref.conformance import data_folder
 from sgd_ref.conformance.golden.format import location
 from sgd_ref.conformance.golden.format.document import DATA_VERSION, content_hash
 from sgd_ref.conformance.golden.format.location import Place, id_of
@@ -57,5 +57,5 @@ def test_the_meaning_is_that_of_question_and_answer(places: list[Place]) -> None
 
 
 if __name__ == "__main__":
-    text = {"data_version": DATA_VERSION, "ids": meanings(location.places(published.folder()))}
+    text = {"data_version": DATA_VERSION, "ids": meanings(location.places(data_folder.folder()))}
     LIST.write_text(json.dumps(text, indent=1) + "\n", encoding="utf-8")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sgd_ref.conformance import published
+from sgd_ref.conformance import data_folder
 from sgd_ref.conformance.catalogue.axes import PLAINEST
 from sgd_ref.conformance.catalogue.case import Case, Implementation, Trajectory
 from sgd_ref.conformance.catalogue.tiers import make_case
@@ -65,7 +65,7 @@ def test_what_is_found_no_more_is_not_kept(tmp_path: Path) -> None:
 
 
 def test_the_kept_page_is_that_of_the_kept_data() -> None:
-    folder = published.folder() / "targets"
+    folder = data_folder.folder() / "targets"
     assert (folder / "README.md").read_bytes() == kept_page(folder).encode()
 
 
@@ -75,4 +75,4 @@ def test_a_folder_without_data_has_no_page(tmp_path: Path) -> None:
 
 
 def test_nothing_generated_is_code() -> None:
-    assert not list((published.folder() / "targets").rglob("*.py"))
+    assert not list((data_folder.folder() / "targets").rglob("*.py"))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sgd_ref.conformance import Case, Unsupported, cases, check, published
+from sgd_ref.conformance import Case, Unsupported, cases, check, data_folder
 from sgd_ref.conformance.catalogue.case import Trajectory
 from sgd_ref.conformance.deviations import DEVIATIONS, compose
 from sgd_ref.conformance.grading.findings import Findings
@@ -81,7 +81,7 @@ def test_no_ledger_is_refused(tmp_path: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", sorted(published.folder().glob("targets/*/ledger.json")), ids=lambda path: path.parent.name
+    "path", sorted(data_folder.folder().glob("targets/*/ledger.json")), ids=lambda path: path.parent.name
 )
 def test_kept_ledgers_name_cases_and_deviations_that_exist(path: Path) -> None:
     standard = {case.id for case in cases()}

@@ -92,7 +92,7 @@ def test_nothing_may_be_extra_or_missing(example: tuple[str, Json]) -> None:
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        (("format",), 2),
+        (("format",), 1),
         (("kind",), "stage"),
         (("tier",), "other"),
         (("entries",), []),

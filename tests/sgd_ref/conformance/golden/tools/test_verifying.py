@@ -233,11 +233,11 @@ def test_a_stale_case_and_stale_files_are_found(contents: dict[str, bytes]) -> N
     documents["rejections.json"]["entries"][0]["reason"] = "Because."
     documents["other.json"] = documents["first.json"]
     assert sorted(verifying.stale_problems(documents)) == [
+        "first.json: stale, first/plain case config learning_rate: 0.25 became 0.1",
         "other.json: stale, this version of sgd-ref does not write it",
         "rejections.json: stale, this version of sgd-ref writes another one",
         "resume/momentum.json: stale, this version of sgd-ref has other cases",
         "resume/plain.json: missing, this version of sgd-ref writes it",
-        "first.json: stale, first/plain case config learning_rate: 0.25 became 0.1",
     ]
 
 

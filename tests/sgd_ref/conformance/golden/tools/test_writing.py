@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from sgd_ref import conformance
 from sgd_ref.conformance.golden.format.document import document, file_hash
+from sgd_ref.conformance.golden.format.location import Place, id_of
 from sgd_ref.conformance.golden.tools import writing
 from tests.conftest import Sweep
 
@@ -30,7 +32,7 @@ print(json.dumps({path: file_hash(writing.text_of(path, each)) for path, each in
 def test_another_process_with_other_hashes_and_threads_writes_the_stored_bytes(
     contents: dict[str, bytes], sweep: Sweep
 ) -> None:
-    paths = [path for path in contents if path.startswith(("smoke", "standard/", "resume/"))]
+    paths = [path for path in contents if path.startswith(("first", "standard/", "resume/"))]
     standard = [path for path in paths if path.startswith("standard/")]
     chosen = [standard[index] for index in sweep.generator.permutation(len(standard))[:3]]
     environment = {
@@ -57,15 +59,26 @@ def test_the_index_lists_all_files_with_their_lengths_and_hashes(contents: dict[
     for file in index["files"]:
         assert file["bytes"] == len(contents[file["path"]])
         assert file["sha256"] == file_hash(contents[file["path"]])
-    assert sum(map(len, contents.values())) < 20_000_000
-    assert index["tiers"]["smoke"] == {"files": 1, "cases": 13, "bytes": len(contents["first.json"])}
-    listed = [file for file in index["files"] if file["tier"] == "standard"]
-    assert index["tiers"]["standard"]["cases"] == sum(file["cases"] for file in listed)
+    assert sum(map(len, contents.values())) < 27_000_000
+    assert index["tiers"]["first"] == {"files": 1, "cases": 13, "bytes": len(contents["first.json"])}
+    assert sum(file["cases"] for file in index["files"]) == sum(
+        index["tiers"][tier]["cases"] for tier in ("first", "standard", "parts")
+    )
+
+
+@pytest.mark.parametrize("tier", ["first", "smoke", "standard"])
+def test_a_tier_has_the_cases_of_the_command(
+    contents: dict[str, bytes], places: list[Place], tier: str
+) -> None:
+    members = {"smoke", "standard"} if tier == "standard" else {tier}
+    stored = [id_of(place.entry) for place in places if place.tier in members]
+    assert sorted(stored) == sorted(case.id for case in conformance.cases(tier))
+    assert json.loads(contents["index.json"])["tiers"][tier]["cases"] == len(stored)
 
 
 def test_only_what_the_old_index_lists_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def contents(path: str) -> dict[str, bytes]:
-        content = document("stage", "standard", [])
+        content = document("stage", "parts", [])
         text = writing.text_of(path, content)
         return {
             path: text,

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from sgd_ref.base.installing import how_to_install
 from sgd_ref.conformance import Case, Verdict
 from sgd_ref.conformance.catalogue.tiers import cases
 from sgd_ref.conformance.grading.findings import Findings
@@ -16,7 +17,6 @@ from sgd_ref.conformance.targets import registry, running
 from sgd_ref.conformance.targets.keras.launch import BACKENDS, available
 from sgd_ref.conformance.trajectories import reference
 from sgd_ref.conformance.trajectories.comparison import units_apart
-from sgd_ref.extras import how_to_install
 
 # One compiled run of all cases takes minutes; these show every stage.
 COMPILED_SHARE = 5

@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 
 from sgd_ref.arithmetic.formats import BFLOAT16, Array
+from sgd_ref.base.installing import how_to_install
 from sgd_ref.conformance.catalogue.case import Case, LossScaling, State, Unsupported
 from sgd_ref.conformance.protocol.worker import ImplementationError
 from sgd_ref.conformance.targets.keras import launch as keras
 from sgd_ref.conformance.targets.keras.launch import BACKENDS, Keras, available
-from sgd_ref.extras import how_to_install
 from sgd_ref.gradients import SparseRows
 
 FLOAT32 = np.dtype(np.float32)

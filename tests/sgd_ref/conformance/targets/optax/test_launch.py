@@ -17,11 +17,11 @@ import pytest
 
 from sgd_ref import schedules
 from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Array
+from sgd_ref.base.installing import how_to_install
 from sgd_ref.conformance.catalogue.case import Case, LossScaling, Record, State, Unsupported
 from sgd_ref.conformance.protocol.worker import ImplementationError
 from sgd_ref.conformance.targets.optax.launch import MODES, Optax, available
 from sgd_ref.conformance.trajectories import reference
-from sgd_ref.extras import how_to_install
 from sgd_ref.gradients import SparseRows
 
 CPU_FEATURES = Path("/proc/cpuinfo").read_text().split() if Path("/proc/cpuinfo").exists() else []

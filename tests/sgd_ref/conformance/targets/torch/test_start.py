@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from sgd_ref.base.installing import how_to_install
 from sgd_ref.conformance.targets import registry
 from sgd_ref.conformance.targets.torch.launch import Torch, available, obstacle
-from sgd_ref.extras import how_to_install
 
 
 def test_nothing_is_imported(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The rows of the catalogue: only appended, seeded by a stored text, and covering every pair."""
+"""The combinations of the catalogue: only appended, seeded by a stored text, and covering every pair."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from sgd_ref.conformance import cases
-from sgd_ref.conformance.catalogue import axes, named, rows, tiers
+from sgd_ref.conformance.catalogue import axes, combinations, named, tiers
 from sgd_ref.conformance.catalogue.axes import AXES, PLAINEST, every_pair, from_labels, label, pairs
 from sgd_ref.conformance.catalogue.case import Case
 from sgd_ref.conformance.catalogue.named.building import floats, named_case
@@ -20,13 +20,13 @@ def another_axis(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """An axis more, in the midst of the others, while a test runs."""
     more = {**dict(list(AXES.items())[:2]), "dampening": ("none", "0.5"), **dict(list(AXES.items())[2:])}
     monkeypatch.setattr(axes, "AXES", more)
-    for module in (axes, rows):
+    for module in (axes, combinations):
         plainest = {axis: values[0] for axis, values in more.items()}
         monkeypatch.setattr(module, "PLAINEST", plainest)
-    rows.rows.cache_clear()
+    combinations.kept_combinations.cache_clear()
     tiers._standard.cache_clear()
     yield
-    rows.rows.cache_clear()
+    combinations.kept_combinations.cache_clear()
     tiers._standard.cache_clear()
 
 
@@ -40,53 +40,60 @@ def meanings(chosen: list[Case]) -> dict[str, str]:
 
 
 BEFORE = meanings(list(cases()))
-ROWS = rows.rows()
+COMBINATIONS = combinations.kept_combinations()
 
 
 def test_a_new_axis_renames_and_reshuffles_nothing(another_axis: None) -> None:
     assert meanings(list(cases())) == BEFORE
-    assert {row.features["dampening"] for row in rows.rows()} == {"none"}
+    assert {combination.features["dampening"] for combination in combinations.kept_combinations()} == {"none"}
 
 
-def test_a_new_axis_appends_rows_until_every_pair_is_covered(another_axis: None) -> None:
-    appended = rows.missing_rows(rows.rows())
+def test_a_new_axis_appends_combinations_until_every_pair_is_covered(another_axis: None) -> None:
+    appended = combinations.missing_combinations(combinations.kept_combinations())
     assert appended
-    assert {row.features["dampening"] for row in appended} == {"0.5"}
-    assert not {rows.case_id(row.features) for row in appended} & BEFORE.keys()
-    assert len({row.seed for row in (*ROWS, *appended)}) == len(ROWS) + len(appended)
-    assert all(row.seed.endswith("/0.5") for row in appended)
-    assert rows.missing_rows([*rows.rows(), *appended]) == []
+    assert {combination.features["dampening"] for combination in appended} == {"0.5"}
+    assert not {combinations.case_id(combination.features) for combination in appended} & BEFORE.keys()
+    assert len({combination.seed for combination in (*COMBINATIONS, *appended)}) == len(COMBINATIONS) + len(
+        appended
+    )
+    assert all(combination.seed.endswith("/0.5") for combination in appended)
+    assert combinations.missing_combinations([*combinations.kept_combinations(), *appended]) == []
 
 
 def test_every_pair_is_covered() -> None:
-    covered = set[object]().union(*(pairs(row.features) for row in ROWS))
+    covered = set[object]().union(*(pairs(combination.features) for combination in COMBINATIONS))
     assert covered >= {pair for features in every_pair() for pair in pairs(features)}
-    assert rows.missing_rows(ROWS) == []
-    assert rows.missing_rows(ROWS[:40]) != []
+    assert combinations.missing_combinations(COMBINATIONS) == []
+    assert combinations.missing_combinations(COMBINATIONS[:40]) != []
 
 
 def test_the_seed_of_a_case_is_stored_and_is_that_of_its_features() -> None:
-    for row in ROWS:
-        assert row.seed == rows.seed(row.features)
-        moved = tiers.make_case(row.features, "another text")
+    for combination in COMBINATIONS:
+        assert combination.seed == combinations.seed(combination.features)
+        moved = tiers.make_case(combination.features, "another text")
         assert (moved.id, moved.config) == (
-            rows.case_id(row.features),
-            tiers.make_case(row.features).config,
+            combinations.case_id(combination.features),
+            tiers.make_case(combination.features).config,
         )
-        assert moved.variables[0].tobytes() != tiers.make_case(row.features).variables[0].tobytes()
+        assert moved.variables[0].tobytes() != tiers.make_case(combination.features).variables[0].tobytes()
 
 
 def test_labels_of_different_axes_differ() -> None:
     labels = [label(axis, value) for axis, values in AXES.items() for value in values[1:]]
     assert len(set(labels)) == len(labels)
-    for row in ROWS:
-        assert from_labels(rows.case_id(row.features).split("/")[1:]) in (row.features, None)
+    for combination in COMBINATIONS:
+        assert from_labels(combinations.case_id(combination.features).split("/")[1:]) in (
+            combination.features,
+            None,
+        )
     assert from_labels(["nesterov", "momentum"]) is None
     assert from_labels(["nesterov", "unheard-of"]) is None
 
 
 def test_the_file_is_as_it_would_be_written() -> None:
-    assert rows.DATA.read_text(encoding="utf-8") == rows.to_text(ROWS, rows.smoke_ids())
+    assert combinations.DATA.read_text(encoding="utf-8") == combinations.to_text(
+        COMBINATIONS, combinations.smoke_ids()
+    )
 
 
 def test_features_that_do_not_exist_are_refused() -> None:
@@ -115,5 +122,5 @@ def test_a_new_named_case_is_a_case_at_once(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_the_plainest_case_has_a_name() -> None:
-    assert rows.case_id(PLAINEST) == "axes/plain"
+    assert combinations.case_id(PLAINEST) == "axes/plain"
     assert cases()[0].id == "axes/plain"

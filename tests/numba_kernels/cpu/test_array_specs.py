@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 import numba_kernels
 import sgd_ref
-from numba_kernels.cpu import quick_look
-from numba_kernels.cpu.quick_look import ArraySpecs, are_same_objects
+from numba_kernels.cpu import array_specs
+from numba_kernels.cpu.array_specs import ArraySpecs, are_same_objects
 from numba_kernels.shared import array_object
 from numba_kernels.shared.array_object import layout_is_known
 
@@ -236,7 +236,7 @@ def test_the_same_objects() -> None:
 
 
 def test_the_same_objects_the_long_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(quick_look, "layout_is_known", lambda: False)
+    monkeypatch.setattr(array_specs, "layout_is_known", lambda: False)
     test_the_same_objects()
 
 
@@ -261,7 +261,7 @@ def test_the_bits_are_the_same_on_the_short_and_the_long_way(
 
     monkeypatch.setattr(numba_kernels.SGD, "quickly_validated", noted)
     if not known:
-        monkeypatch.setattr(quick_look, "layout_is_known", lambda: False)
+        monkeypatch.setattr(array_specs, "layout_is_known", lambda: False)
     generator = np.random.default_rng(1)
     shapes = [(3, 5), (70_000,), (), (0, 4), (2, 2, 2)]
     dtypes = [np.float32, np.float32, np.float16, np.float64, ml_dtypes.bfloat16]

@@ -59,7 +59,7 @@ def _matches(array: int, array_type: int, flags: int, specs: Any, index: int, le
 
 @inlined
 def _overlaps(start: int, end: int, occupied: Any) -> Any:
-    """Whether memory belongs to one of the regions, whose first and last addresses rise."""
+    """Whether memory belongs to one of the regions; their first and last addresses rise."""
     low, high = 0, occupied.shape[0] // 2
     while low < high:
         middle = (low + high) // 2

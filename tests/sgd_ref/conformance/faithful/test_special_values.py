@@ -15,7 +15,7 @@ from sgd_ref.conformance.faithful import FAITHFUL
 from sgd_ref.conformance.faithful.special_values import where_finite
 from sgd_ref.optimizer import SGD
 
-FORMULAS = {name: variant.optimizer for name, variant in FAITHFUL.items()}
+OPTIMIZERS = {name: variant.optimizer for name, variant in FAITHFUL.items()}
 OPERANDS = (1.0, -0.5, 0.0, -0.0, math.inf, -math.inf, math.nan)
 
 
@@ -53,11 +53,11 @@ def results(optimizer: SGD, dtype: np.dtype[Any]) -> list[Array]:
         ]
 
 
-@pytest.mark.parametrize("name", FORMULAS)
+@pytest.mark.parametrize("name", OPTIMIZERS)
 @pytest.mark.parametrize("dtype", FORMATS, ids=str)
 def test_special_operands_have_the_results_of_the_definition(name: str, dtype: np.dtype[Any]) -> None:
     with np.errstate(all="ignore"):
-        pairs = list(zip(results(SGD(), dtype), results(FORMULAS[name](), dtype), strict=True))
+        pairs = list(zip(results(SGD(), dtype), results(OPTIMIZERS[name](), dtype), strict=True))
     for expected, observed in pairs:
         assert observed.dtype == dtype
         assert np.array_equal(np.isnan(expected), np.isnan(observed))

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from sgd_ref.conformance import published
+from sgd_ref.conformance import data_folder
 
 
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     found = tmp_path / "sgd_ref"
     found.mkdir()
-    monkeypatch.setattr(published, "PACKAGE", found)
+    monkeypatch.setattr(data_folder, "PACKAGE", found)
     return found
 
 
@@ -25,18 +25,18 @@ def data(folder: Path) -> Path:
 def test_in_a_wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = data(package(tmp_path, monkeypatch) / "golden")
     data(tmp_path / "golden")
-    assert published.folder() == expected
+    assert data_folder.folder() == expected
 
 
 def test_in_a_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package(tmp_path, monkeypatch)
     (tmp_path / "pyproject.toml").touch()
     expected = data(tmp_path / "golden")
-    assert published.folder() == expected
+    assert data_folder.folder() == expected
 
 
 def test_a_folder_of_another_project_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package(tmp_path, monkeypatch)
     data(tmp_path / "golden")
     with pytest.raises(FileNotFoundError, match="there is no published data in "):
-        published.folder()
+        data_folder.folder()

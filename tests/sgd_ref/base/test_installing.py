@@ -10,21 +10,21 @@ from pathlib import Path
 
 import pytest
 
-from sgd_ref import extras
+from sgd_ref.base import installing
+from sgd_ref.base.installing import how_to_install
 from sgd_ref.conformance.targets.keras.launch import BACKENDS
 from sgd_ref.conformance.targets.keras.launch import obstacle as keras_obstacle
 from sgd_ref.conformance.targets.optax.launch import obstacle as optax_obstacle
 from sgd_ref.conformance.targets.torch.launch import obstacle as torch_obstacle
-from sgd_ref.extras import how_to_install
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 DECLARED = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"][
     "optional-dependencies"
 ]
 
 
 def test_in_a_checkout_pip_takes_it_from_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(extras, "PROJECT", ROOT)
+    monkeypatch.setattr(installing, "PROJECT", ROOT)
     monkeypatch.chdir(ROOT)
     assert how_to_install("keras", "torch") == "pip install -e '.[keras,torch]'"
     monkeypatch.chdir(tmp_path)
@@ -32,7 +32,7 @@ def test_in_a_checkout_pip_takes_it_from_there(tmp_path: Path, monkeypatch: pyte
 
 
 def test_elsewhere_the_packages_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(extras, "PROJECT", tmp_path)
+    monkeypatch.setattr(installing, "PROJECT", tmp_path)
     declared = [
         "numpy>=2",
         "keras==3.15.1; extra == 'keras'",
@@ -53,7 +53,7 @@ def test_where_nothing_is_declared_no_command_is_made_up(
     def absent(name: str) -> list[str]:
         raise importlib.metadata.PackageNotFoundError(name)
 
-    monkeypatch.setattr(extras, "PROJECT", tmp_path)
+    monkeypatch.setattr(installing, "PROJECT", tmp_path)
     monkeypatch.setattr(importlib.metadata, "requires", absent)
     assert how_to_install("keras", "torch") == "what sgd-ref declares for keras, torch"
 

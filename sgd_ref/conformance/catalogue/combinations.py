@@ -1,6 +1,6 @@
-"""The rows of the catalogue: which combinations of features are cases of the standard tier.
+"""The combinations of features that are cases of the standard tier.
 
-Rows are published input data and are only ever appended: a new axis gives its plainest value to all of them.
+They are published input data and are only ever appended: a new axis gives its plainest value to all of them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 from sgd_ref.conformance.catalogue.axes import PLAINEST, Features, complete, every_pair, label
 
-DATA = Path(__file__).with_name("rows.json")
+DATA = Path(__file__).with_name("combinations.json")
 
 PREFIX = "axes"
 ALL_PLAIN = "plain"
@@ -36,7 +36,7 @@ SEEDED_BY_VALUE = (
 
 
 @dataclass(frozen=True)
-class Row:
+class Combination:
     """A case of the catalogue.
 
     Attributes
@@ -81,14 +81,15 @@ def seed(features: Features) -> str:
 
 
 @cache
-def rows() -> tuple[Row, ...]:
-    """Return the rows, in the order in which they were added.
+def kept_combinations() -> tuple[Combination, ...]:
+    """Return the combinations, in the order in which they were added.
 
-    >>> rows()[1].features["update"]
+    >>> kept_combinations()[1].features["update"]
     'momentum'
     """
     return tuple(
-        Row(complete(row["features"]), row["seed"], tuple(row["exposes"])) for row in _content()["rows"]
+        Combination(complete(combination["features"]), combination["seed"], tuple(combination["exposes"]))
+        for combination in _content()["combinations"]
     )
 
 
@@ -98,27 +99,32 @@ def smoke_ids() -> tuple[str, ...]:
     return tuple(_content()["smoke"])
 
 
-def missing_rows(known: Iterable[Row]) -> list[Row]:
-    """Return rows to append so that every pair of values of any two axes occurs; they promise nothing yet."""
-    return [Row(features, seed(features)) for features in every_pair(row.features for row in known)]
+def missing_combinations(known: Iterable[Combination]) -> list[Combination]:
+    """Return combinations to append so that every pair of values of two axes occurs; they promise nothing."""
+    return [
+        Combination(features, seed(features))
+        for features in every_pair(combination.features for combination in known)
+    ]
 
 
-def to_text(all_rows: Iterable[Row], smoke: Iterable[str]) -> str:
-    """Return the data file: one row a line."""
+def to_text(all_combinations: Iterable[Combination], smoke: Iterable[str]) -> str:
+    """Return the data file: one combination a line."""
     lines = ",\n  ".join(
         json.dumps(
             {
-                "features": {axis: value for axis, value in row.features.items() if value != PLAINEST[axis]},
-                "seed": row.seed,
-                "exposes": list(row.exposes),
+                "features": {
+                    axis: value for axis, value in combination.features.items() if value != PLAINEST[axis]
+                },
+                "seed": combination.seed,
+                "exposes": list(combination.exposes),
             }
         )
-        for row in all_rows
+        for combination in all_combinations
     )
     ids = ",\n  ".join(json.dumps(case_id) for case_id in smoke)
     head = {"format": 1, "about": _content()["about"]}
     start = json.dumps(head, indent=1).removesuffix("\n}")
-    return f'{start},\n "smoke": [\n  {ids}\n ],\n "rows": [\n  {lines}\n ]\n}}\n'
+    return f'{start},\n "smoke": [\n  {ids}\n ],\n "combinations": [\n  {lines}\n ]\n}}\n'
 
 
 def _content() -> Any:
