@@ -5,12 +5,13 @@ Its successor will have other names for the same few things, and only this file 
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import threading
 import warnings
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, NamedTuple, cast
 
 from numba_kernels.shared.inlining import inlined
@@ -59,6 +60,7 @@ __all__ = [
     "overload",
     "types",
     "wait_for_block",
+    "without_frees",
 ]
 
 
@@ -74,6 +76,43 @@ def on_device(number: int) -> AbstractContextManager[Any]:
     """Return a context in which memory is allocated, and kernels are launched, on one device."""
     # -1 is that of arrays without elements alone, for which nothing is launched.
     return nullcontext() if IS_SIMULATED or number < 0 else cuda.gpus[number]
+
+
+def without_frees(is_captured: bool) -> AbstractContextManager[Any]:
+    """Return a context in which Numba frees no memory on the device where a graph is captured.
+
+    Numba collects what is to be freed, and frees it when that is much: at any time, since Python's collector
+    runs at any time, and then a capture would be lost.
+    """
+    return cast("AbstractContextManager[Any]", cuda.defer_cleanup()) if is_captured else nullcontext()
+
+
+_lock = threading.Lock()
+
+
+@contextmanager
+def _without_advice() -> Iterator[None]:
+    """Keep Numba from warning of a grid with few blocks, as the launches have that make one step.
+
+    By Numba's own switch: a filter would be one for all warnings of all threads.
+    """
+    with _lock:
+        before = cuda.config.CUDA_LOW_OCCUPANCY_WARNINGS
+        cuda.config.CUDA_LOW_OCCUPANCY_WARNINGS = 0
+        try:
+            yield
+        finally:
+            cuda.config.CUDA_LOW_OCCUPANCY_WARNINGS = before
+
+
+def _configured(dispatcher: Any, blocks: int, threads: int, stream: Any) -> Callable[..., None]:
+    """Return what launches a kernel with a grid on a stream."""
+    with _without_advice():
+        return cast("Callable[..., None]", dispatcher[blocks, threads, stream])
+
+
+_kept_configured = functools.lru_cache(maxsize=4096)(_configured)
+"""The same, made once: Numba itself keeps 128 of them for all kernels together."""
 
 
 class Kernel(NamedTuple):
@@ -95,8 +134,10 @@ class Kernel(NamedTuple):
 
     def launch(self, blocks: int, threads: int, stream: Any, *arguments: int) -> None:
         """Launch it on a stream, with integers; does not wait for it."""
+        # A dispatcher of the simulator has one configuration at a time, in itself.
+        configured = _configured if IS_SIMULATED else _kept_configured
         with _without_warnings():
-            self.dispatcher[blocks, threads, stream](*arguments)
+            configured(self.dispatcher, blocks, threads, stream)(*arguments)
 
 
 def kernel(name: str) -> Callable[[Callable[..., None]], Kernel]:

@@ -7,19 +7,44 @@ from typing import Any
 
 import numpy as np
 
-from numba_kernels.cuda.toolkit import IS_SIMULATED, cuda
+from numba_kernels.cuda.toolkit import cuda
 from sgd_ref.arithmetic.formats import BFLOAT16, Array
 
 
 def fresh_like(like: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
-    """Return an array of zeros, of the library and on the device of another array."""
+    """Return an array of zeros, of the library and on the device of another array; see `wait_for_device`."""
     torch, cupy = sys.modules.get("torch"), sys.modules.get("cupy")
     if torch is not None and isinstance(like, torch.Tensor):
         return torch.zeros(shape, dtype=getattr(torch, dtype.name), device=like.device)
     if cupy is not None and isinstance(like, cupy.ndarray) and dtype != BFLOAT16:
         with like.device:
             return cupy.zeros(shape, dtype)
-    return cuda.to_device(np.zeros(shape, dtype))
+    return to_numba(np.zeros(shape, dtype))
+
+
+def to_numba(values: Array) -> Any:
+    """Return a copy of an array of the host in the memory of the device, an array of Numba."""
+    copy = cuda.to_device(_as_buffer(values))
+    return _viewed(copy, BFLOAT16) if values.dtype == BFLOAT16 else copy
+
+
+def wait_for_device() -> None:
+    """Wait for all streams, so that kernels on any of them find what was made on the device.
+
+    Zeros are written on the stream on which a library works, and a copy from ordinary memory on the legacy
+    default stream, maybe after the host has gone on. No other stream waits for either.
+    """
+    cuda.synchronize()
+
+
+def _as_buffer(array: Any) -> Any:
+    """Return an array as Numba can copy it: it takes memory as a buffer, and those know no bfloat16."""
+    return _viewed(array, np.uint16) if array.dtype == BFLOAT16 else array
+
+
+def _viewed(array: Any, dtype: Any) -> Any:
+    """Return a view as a dtype of the same size; Numba has none of an array without axes."""
+    return array.view(dtype) if array.ndim else array.reshape(1).view(dtype).reshape(())
 
 
 def to_host(array: Any) -> Array:
@@ -48,6 +73,5 @@ def from_host(array: Any, values: Array) -> None:
     elif cupy is not None and isinstance(array, cupy.ndarray):
         array.set(np.array(values, order="C"))
     elif values.size:
-        array.copy_to_device(np.array(values, order="C"))
-    if not IS_SIMULATED:
-        cuda.synchronize()
+        _as_buffer(array).copy_to_device(_as_buffer(np.array(values, order="C")))
+    wait_for_device()

@@ -86,6 +86,31 @@ def is_capturing(handle: int) -> bool:
     return bool(status != driver.CUstreamCaptureStatus.CU_STREAM_CAPTURE_STATUS_NONE)
 
 
+def refuse_capture(arrays: Sequence[Any], got: str) -> None:
+    """Refuse what allocates or waits, before a capture on the stream of arrays is lost by it.
+
+    Parameters
+    ----------
+    arrays : sequence
+        As for `stream_of`.
+    got : str
+        What an error message says of the call.
+
+    Raises
+    ------
+    RuntimeError
+        If what is launched on the stream of the arrays is being captured.
+    """
+    # The driver answers in a context only, and arrays without elements do not need one.
+    cuda.current_context()
+    if is_capturing(stream_of(arrays)):
+        raise RuntimeError(
+            "a call must be like one that was made before, outside of a graph, while a graph is captured, "
+            f"since no memory can be had and no kernel be loaded then, got {got}; make such a call of apply "
+            "before the capture"
+        )
+
+
 def _current(array: Any) -> tuple[str, int] | None:
     """Return the library of an array and the stream on which it works; None where it is no array."""
     torch, cupy = sys.modules.get("torch"), sys.modules.get("cupy")

@@ -90,7 +90,7 @@ def update_kernel(dtype: np.dtype[Any], variant: Variant, is_wide: bool = False)
     stored = storage(dtype)
     itemsize, settings_bytes = dtype.itemsize, stored.compute.itemsize
     is_half = itemsize == 2
-    read_setting, load, store, widened = stored.settings.read, stored.load, stored.store, stored.widened
+    read_setting, rounded, widened = stored.settings.read, stored.rounded, stored.widened
     factors_access = DOUBLES if is_wide else stored.settings
     read_factor, factor_bytes = factors_access.read, 8 if is_wide else settings_bytes
     update, bare_update, accumulate, average, reset = _loops(stored, variant, is_wide)
@@ -114,7 +114,7 @@ def update_kernel(dtype: np.dtype[Any], variant: Variant, is_wide: bool = False)
         loss_scale = setting(settings, LOSS_SCALE)
         if word(descriptor, IS_DYNAMIC) != 0:
             loss_scale = widened(single(numbers, SCALE))
-        learning_rate = load(store(widened(single(numbers, RATE))))
+        learning_rate = rounded(single(numbers, RATE))
         steps, highest = setting(settings, STEPS), setting(settings, HIGHEST)
         weight_decay, momentum = setting(settings, WEIGHT_DECAY), setting(settings, MOMENTUM)
         averages = (

@@ -31,8 +31,10 @@ if IS_SIMULATED:
 
     def error_of_square(x: Any, square: Any) -> Any:
         """Return the exact square minus the rounded one, where no digit is below the least float64."""
-        if not (math.isfinite(x) and math.isfinite(square)):
+        if not math.isfinite(x):
             return np.float64(math.nan)
+        if not math.isfinite(square):
+            return -square
         return np.float64(float(Fraction(float(x)) ** 2 - Fraction(float(square))))
 
     def rounded_down(x: Any) -> Any:

@@ -35,27 +35,47 @@ def _round_to_bfloat16(typing_context: Any, x: Any) -> Any:
     return types.float32(types.float32), generate
 
 
-def _on_host(dtype: Any) -> tuple[Any, Any, Any]:
-    """Return load, store and rounding as NumPy has them, for the simulator."""
+def _load_bfloat16(bits: Any) -> Any:
+    return (np.uint32(bits) << 16).view(np.float32)
 
-    def load(bits: Any) -> Any:
-        return np.float32(np.uint16(bits).view(dtype))
 
-    def store(x: Any) -> Any:
-        return np.float32(x).astype(dtype).view(np.uint16)
+def _store_bfloat16(x: Any) -> Any:
+    return np.uint16(np.float32(x).view(np.uint32) >> 16)
+
+
+def _load_float16(bits: Any) -> Any:
+    return np.float32(np.uint16(bits).view(np.float16))
+
+
+def _store_float16(x: Any) -> Any:
+    return np.float32(x).astype(np.float16).view(np.uint16)
+
+
+def _on_host(dtype: Any, load: Any, store: Any) -> tuple[Any, Any, Any]:
+    """Return load, store and rounding for the simulator, of which `store` refuses what it would change."""
+
+    def checked_store(x: Any) -> Any:
+        bits = store(x)
+        stored = load(bits)
+        if stored != x and not (np.isnan(stored) and np.isnan(x)):
+            raise ValueError(f"store must be given a number of {np.dtype(dtype)}, got {x!r}")
+        return bits
 
     def rounded(x: Any) -> Any:
-        return load(store(x))
+        return load(np.float32(x).astype(dtype).view(np.uint16))
 
-    return load, store, rounded
+    return load, checked_store, rounded
 
 
 load_float16, store_float16, round_to_float16 = (
-    _on_host(np.float16) if IS_SIMULATED else (half.load_float16, half.store_float16, half.round_to_float16)
+    _on_host(np.float16, _load_float16, _store_float16)
+    if IS_SIMULATED
+    else (half.load_float16, half.store_float16, half.round_to_float16)
 )
 
 load_bfloat16, store_bfloat16, round_to_bfloat16 = (
-    _on_host(ml_dtypes.bfloat16)
+    # As on the device, where storing cuts the low half off.
+    _on_host(ml_dtypes.bfloat16, _load_bfloat16, _store_bfloat16)
     if IS_SIMULATED
     else (half.load_bfloat16, half.store_bfloat16, _round_to_bfloat16)
 )

@@ -18,8 +18,6 @@ from numba_kernels.cuda.device.exact_numbers import (
     bits_of,
     error_of_square,
     from_bits,
-    rounded_down,
-    rounded_up,
     square_root,
 )
 from numba_kernels.cuda.device.layout import HIGH, IS_UNDECIDED, LOW, RESULT_COUNT, set_word, word
@@ -39,7 +37,7 @@ from numba_kernels.cuda.device.sums import THREADS, UNIT, add_block, add_pair
 from numba_kernels.cuda.toolkit import Kernel, cuda, kernel, types
 from numba_kernels.shared.inlining import inlined
 from numba_kernels.shared.operations import add, multiply, subtract
-from sgd_ref.arithmetic.formats import FLOAT32, FLOAT64
+from sgd_ref.arithmetic.formats import FLOAT64
 
 SAFE = 2.0**-900, 2.0**1000
 """Between these no square of a float64 that matters was lost, and none overflowed."""
@@ -128,8 +126,7 @@ def _divisor_writer(stored: Storage) -> Any:
 def _decided_narrow(dtype: np.dtype[Any]) -> Any:
     """Return the function of kernels for norms of a dtype narrower than float64."""
     stored = storage(dtype)
-    narrowed, double, load, store = stored.narrowed, stored.double, stored.load, stored.store
-    is_single = dtype == FLOAT32
+    narrowed, double = stored.narrowed, stored.double
 
     @inlined
     def decided(high: Any, low: Any, error: Any) -> Any:
@@ -138,13 +135,8 @@ def _decided_narrow(dtype: np.dtype[Any]) -> Any:
             return high
         # Four roundings more: of the factor, the product and the root, and one to spare.
         margin = error + 4 * UNIT
-        lower = square_root(multiply(high, 1.0 - margin))
-        upper = square_root(multiply(high, 1.0 + margin))
-        if is_single:
-            below, above = double(narrowed(lower)), double(narrowed(upper))
-        else:
-            # Through float32 away from each other, so that no number is rounded twice the same way.
-            below, above = double(load(store(rounded_down(lower)))), double(load(store(rounded_up(upper))))
+        below = double(narrowed(square_root(multiply(high, 1.0 - margin))))
+        above = double(narrowed(square_root(multiply(high, 1.0 + margin))))
         return below if below == above else NOT_DECIDED
 
     return decided

@@ -31,8 +31,10 @@ class Storage(NamedTuple):
     settings : Access
         Numbers of `compute` at an address.
     load, store : function of kernels
-        From an element to a number and back; `store` takes numbers of the dtype only, but those of a half
-        type are rounded to it.
+        From an element to a number and back. `store` takes numbers of the dtype only: it does not round, and
+        refuses other numbers in the simulator.
+    rounded : function of kernels
+        From a float32 to the nearest number of the dtype.
     widened : function of kernels
         From a float32 to a number of `compute`.
     double : function of kernels
@@ -49,6 +51,7 @@ class Storage(NamedTuple):
     settings: Access
     load: Any
     store: Any
+    rounded: Any
     widened: Any
     double: Any
     narrowed: Any
@@ -79,9 +82,13 @@ def _float32(x: Any) -> Any:
 def storage(dtype: np.dtype[Any]) -> Storage:
     """Return how kernels handle float16, bfloat16, float32 or float64."""
     if dtype == FLOAT64:
-        return Storage(dtype, dtype, DOUBLES, DOUBLES, _same, _same, _float64, _same, _same, IN_THE_DTYPE)
+        return Storage(
+            dtype, dtype, DOUBLES, DOUBLES, _same, _same, _float64, _float64, _same, _same, IN_THE_DTYPE
+        )
     if dtype == FLOAT32:
-        return Storage(dtype, dtype, SINGLES, SINGLES, _same, _same, _same, _float64, _float32, IN_THE_DTYPE)
+        return Storage(
+            dtype, dtype, SINGLES, SINGLES, _same, _same, _same, _same, _float64, _float32, IN_THE_DTYPE
+        )
     assert dtype in (FLOAT16, BFLOAT16)
     if dtype == BFLOAT16:
         load, store, rounded = half.load_bfloat16, half.store_bfloat16, half.round_to_bfloat16
@@ -93,4 +100,6 @@ def storage(dtype: np.dtype[Any]) -> Storage:
         return rounded(rounded_to_odd(x))
 
     operations = rounded_to(rounded)
-    return Storage(dtype, FLOAT32, HALVES, SINGLES, load, store, _same, _float64, narrowed, operations)
+    return Storage(
+        dtype, FLOAT32, HALVES, SINGLES, load, store, rounded, _same, _float64, narrowed, operations
+    )

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from numba_kernels.cuda import simulated
-from numba_kernels.cuda.arrays.allocation import fresh_like, from_host, to_host
+from numba_kernels.cuda.arrays.allocation import fresh_like, from_host, to_host, wait_for_device
 from numba_kernels.cuda.arrays.arrays import Expected, View, header, overlap, view
 from numba_kernels.cuda.arrays.dlpack import contiguous_strides
 from numba_kernels.cuda.arrays.placement import Copy, is_in_place
-from numba_kernels.cuda.arrays.streams import numba_stream
+from numba_kernels.cuda.arrays.streams import numba_stream, refuse_capture
 from numba_kernels.cuda.device import layout
 from numba_kernels.cuda.device.counting import PREPARATION
 from numba_kernels.cuda.host.buffers import Buffer
@@ -126,6 +126,7 @@ class DeviceState(State):
         )
         self._sizes = np.array([variable.nbytes for variable in self.variables], np.int64)
         self._occupied = regions([array for _, array in self.named_arrays()])
+        wait_for_device()
 
     def follow(self) -> None:
         """Find variables again that their library has moved in memory, as PyTorch does where ``data`` is set.
@@ -135,6 +136,8 @@ class DeviceState(State):
         ValueError
             If a variable has another shape or dtype, or is on another device, than when the optimizer was
             built.
+        RuntimeError
+            If one has moved while a graph is captured.
         """
         addresses = self._own_specs.addresses(self.arrays)
         if addresses is not None and np.array_equal(addresses, self._own_addresses):
@@ -149,6 +152,7 @@ class DeviceState(State):
                     f"was when the optimizer was built, got {found.dtype} of shape {found.shape} on device "
                     f"{found.device}"
                 )
+        self._refuse_capture("variables that have moved in memory")
         self.variables[:] = check_variables([header(found) for found in views])
         self.__post_init__()
         self._place()
@@ -198,6 +202,7 @@ class DeviceState(State):
         counts[layout.UPDATES_OF_PERIOD] = counts[layout.UPDATES] % frequency
         self.calls, self.calls_since_known = calls, 0
         self.counts.upload(self.last_stream)
+        wait_for_device()
         # What belongs to the call that comes is another thing now.
         self.rates.forget()
 
@@ -209,6 +214,7 @@ class DeviceState(State):
         self.limits.host[layout.GROWTH_STEPS] = growth_steps
         for buffer in (self.counts, self.numbers, self.limits):
             buffer.upload(self.last_stream)
+        wait_for_device()
 
     def learn_growth(self) -> tuple[np.float32, int]:
         """Return the loss scale and the growth counter of the device, and wait for it."""
@@ -245,7 +251,7 @@ class DeviceState(State):
         self.set_calls(state.calls)
 
     def overwrite_by_averages(self) -> None:
-        """Write the averages into the variables, on the stream of the last call."""
+        """Write the averages into the variables, on the stream of the last call; waits for the device."""
         copies = [
             Copy(array, found, found.dtype, average)
             for array, found, average in zip(
@@ -253,7 +259,11 @@ class DeviceState(State):
             )
         ]
         self._finalization_copies = copies
+        wait_for_device()
         self.launch([copy.scatter() for copy in copies], self.last_stream)
+        if self.has_graph:
+            # Its replays, and what reads the variables then, need not be on the stream of the capture.
+            wait_for_device()
 
     def provide_rates(
         self, source: Any, value: np.float32 | None, calls: tuple[int, int], handle: int
@@ -274,6 +284,7 @@ class DeviceState(State):
             return layout.MISSING
         dtype = self.variables[index].dtype
         if isinstance(gradient, Rows):
+            self._refuse_capture(f"a sparse gradient for {self.names[index]}, which is on the host")
             dense = self._dense_memory(index)
             size = self.variables[index].size
             from_host(dense, gradient.dense(0, size).reshape(self.variables[index].shape))
@@ -291,10 +302,16 @@ class DeviceState(State):
         key = index, found.dtype, found.strides
         copy = self._gradient_copies.get(key)
         if copy is None:
+            form = f"{found.dtype} with strides {found.strides}"
+            self._refuse_capture(f"the first gradient for {self.names[index]} of {form}")
             copy = self._gradient_copies[key] = Copy(self.arrays[index], found, dtype)
+            wait_for_device()
         copy.found = found
         launches.append(copy.gather())
         return copy.address
+
+    def _refuse_capture(self, got: str) -> None:
+        refuse_capture(self.arrays[:1], got)
 
     def _dense_memory(self, index: int) -> Any:
         memory = self._dense.get(index)
@@ -310,6 +327,7 @@ class DeviceState(State):
             self._programs[key] = Program(
                 self.settings, self.groups, present, self.counts, self.numbers, is_dynamic
             )
+            wait_for_device()
         return self._programs[key]
 
     def has_program(self, has_gradient: Sequence[bool], is_dynamic: bool) -> bool:
@@ -354,4 +372,5 @@ class DeviceState(State):
     def copies_to_host(self) -> list[Array]:
         """Return copies of the arrays of state in the order of Keras; waits for the device."""
         kinds = ("averages", "accumulators", "velocities")
+        wait_for_device()
         return [to_host(array) for kind in kinds for array in self.slot_arrays[kind]]

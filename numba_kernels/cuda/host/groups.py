@@ -63,7 +63,9 @@ class Group:
             for start in range(0, size, CHUNK)
         ]
         self.table = Buffer(table)
-        self.gradients = Buffer(np.zeros(len(positions), np.int64))
+        # No addresses, so that the first call uploads its own, even where there is no gradient: a graph that
+        # is captured later needs the memory of the host that the first upload makes.
+        self.gradients = Buffer(np.full(len(positions), -1, np.int64))
         self.chunks = Buffer(words(*chunks))
         self.chunk_count = len(chunks)
         self.first_chunks = np.cumsum([0, *(-(-size // CHUNK) for size in sizes)])

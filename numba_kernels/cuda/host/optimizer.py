@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from numba_kernels.cuda.arrays.allocation import wait_for_device
 from numba_kernels.cuda.arrays.arrays import UNKNOWN_DEVICE, header, view
 from numba_kernels.cuda.arrays.headers import (
     headers_of,
@@ -15,11 +16,11 @@ from numba_kernels.cuda.arrays.headers import (
     refuse_arrays_on_device,
     refuse_wrapper,
 )
-from numba_kernels.cuda.arrays.streams import is_capturing, stream_of
+from numba_kernels.cuda.arrays.streams import is_capturing, refuse_capture, stream_of
 from numba_kernels.cuda.host.device_state import DeviceState
 from numba_kernels.cuda.host.placed import Placed
 from numba_kernels.cuda.host.program import Launch
-from numba_kernels.cuda.toolkit import on_device
+from numba_kernels.cuda.toolkit import on_device, without_frees
 from numba_kernels.shared.rows import from_sparse
 from sgd_ref.arithmetic.formats import Array
 from sgd_ref.base import finalization, weights
@@ -169,9 +170,10 @@ class SGD(BaseSGD):
         if isinstance(self.rate_source, LearningRateSchedule):
             with on_device(state.device):
                 state.learn_counts()
-                state.provide_rates(
-                    self.rate_source, None, (state.calls, state.calls + calls - 1), state.last_stream
-                )
+                coming = state.calls, state.calls + calls - 1
+                state.provide_rates(self.rate_source, None, coming, state.last_stream)
+                # Replays need not be on the stream of the capture.
+                wait_for_device()
 
     @property
     def calls(self) -> int:
@@ -195,6 +197,8 @@ class SGD(BaseSGD):
             with on_device(state.device):
                 calls = self.calls
                 state.provide_rates(checked, None, (calls, calls), state.last_stream)
+                if state.has_graph:
+                    wait_for_device()
         self.rate_source = checked
 
     @property
@@ -306,6 +310,7 @@ class SGD(BaseSGD):
 
     def allocated_state(self, names: list[str], variables: list[Array], decayed: list[bool]) -> State:
         """Return a state on the device."""
+        refuse_capture(self._arrays_of_headers[:1], "an optimizer without state")
         state = DeviceState(
             self.settings, names, self._arrays_of_headers, variables, decayed, self._rates_ahead
         )
@@ -356,10 +361,12 @@ class SGD(BaseSGD):
         handle = stream_of([*placed.gradients, state.arrays[0]])
         is_captured = is_capturing(handle)
         if is_captured and not state.has_program(placed.has_gradient, is_dynamic):
-            raise RuntimeError(
-                "make a call of apply with gradients for the same variables before a graph is captured, "
-                "since no memory can be had and no kernel be loaded while it is"
-            )
+            refuse_capture(state.arrays[:1], "gradients for other variables")
+        with without_frees(is_captured):
+            self._enqueue(placed, handle, is_captured, is_dynamic)
+
+    def _enqueue(self, placed: Placed, handle: int, is_captured: bool, is_dynamic: bool) -> None:
+        state = placed.state
         program = state.program(placed.has_gradient, is_dynamic)
         self._provide_rates(state, placed.learning_rate, handle, is_captured)
         for group in state.groups:

@@ -23,7 +23,7 @@ def at_offset(offset: int) -> Move:
         if not array.size:
             return by_numba(array)
         part = memory[offset : offset + array.size]
-        part.copy_to_device(np.array(array, order="C").reshape(-1))
+        from_host(part, array.reshape(-1))
         return part.reshape(array.shape)
 
     return move

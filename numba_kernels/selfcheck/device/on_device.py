@@ -8,8 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from numba_kernels import cuda
-from numba_kernels.cuda.arrays.allocation import to_host
-from numba_kernels.cuda.toolkit import cuda as toolkit_cuda
+from numba_kernels.cuda.arrays.allocation import to_host, to_numba
 from sgd_ref.arithmetic.formats import Array
 
 Move = Callable[[Array], Any]
@@ -18,7 +17,7 @@ Move = Callable[[Array], Any]
 
 def by_numba(array: Array) -> Any:
     """Return a copy on the device, an array of Numba."""
-    return toolkit_cuda.to_device(np.array(array, order="C"))
+    return to_numba(np.array(array, order="C"))
 
 
 class OnDevice(cuda.SGD):

@@ -12,8 +12,7 @@ import numpy as np
 
 import sgd_ref
 from numba_kernels import cuda
-from numba_kernels.cuda.arrays.allocation import to_host
-from numba_kernels.cuda.toolkit import cuda as numba_cuda
+from numba_kernels.cuda.arrays.allocation import to_host, to_numba
 
 agreement = runpy.run_path(str(Path(__file__).parents[1] / "agreement.py"))
 DTYPES, SPECIAL, numbers = agreement["DTYPES"], agreement["SPECIAL"], agreement["numbers"]
@@ -26,7 +25,7 @@ Layout = Callable[[Any], Any]
 
 def to_device(array: Any) -> Any:
     """Return a copy on the device, in one piece."""
-    return numba_cuda.to_device(np.array(array, order="C"))
+    return to_numba(np.array(array, order="C"))
 
 
 def with_gaps(array: Any) -> Any:
@@ -35,24 +34,35 @@ def with_gaps(array: Any) -> Any:
     places = (slice(None, None, 2),) * array.ndim
     memory[places] = array
     # An array of Numba with one axis or more; a tuple of no slices would give a number.
-    return numba_cuda.to_device(memory)[places] if array.ndim else to_device(array)
+    return to_numba(memory)[places] if array.ndim else to_device(array)
 
 
 def transposed(array: Any) -> Any:
     """Return a copy whose first axis varies fastest."""
-    return numba_cuda.to_device(np.array(array, order="F"))
+    return to_numba(np.array(array, order="F"))
 
 
 def reversed_in_memory(array: Any) -> Any:
     """Return a copy whose rows lie backwards."""
-    return numba_cuda.to_device(np.array(array[::-1], order="C"))[::-1] if array.ndim else to_device(array)
+    if not array.ndim:
+        return to_device(array)
+    memory = to_numba(np.array(array[::-1], order="C"))
+    made = memory[::-1]
+    made.forward = memory
+    return made
+
+
+def on_host(array: Any) -> Any:
+    """Return a copy in the memory of the host, also of an array that lies backwards, which Numba refuses."""
+    forward = getattr(array, "forward", None)
+    return to_host(array) if forward is None else to_host(forward)[::-1]
 
 
 def shifted(array: Any) -> Any:
     """Return a copy that begins one element after a multiple of 16 bytes."""
     memory = np.zeros(array.size + 1, array.dtype)
     memory[1:] = array.ravel()
-    return numba_cuda.to_device(memory)[1:].reshape(array.shape)
+    return to_numba(memory)[1:].reshape(array.shape)
 
 
 LAYOUTS: tuple[Layout, ...] = (to_device, with_gaps, transposed, reversed_in_memory, shifted)
@@ -109,9 +119,9 @@ class Pair:
         """Assert that no bit differs."""
         reference, device = self.inner
         for kind in ("velocities", "averages", "accumulators"):
-            on_host = [to_host(array) for array in getattr(device, kind)]
-            assert_equal_bits(kind, getattr(reference, kind), on_host)
-        assert_equal_bits("variables", self.hosts, [to_host(array) for array in self.devices])
+            kept = [to_host(array) for array in getattr(device, kind)]
+            assert_equal_bits(kind, getattr(reference, kind), kept)
+        assert_equal_bits("variables", self.hosts, [on_host(array) for array in self.devices])
         assert (reference.calls, reference.iterations) == (device.calls, device.iterations)
         if self.optimizers != self.inner:
             wanted, given = self.optimizers

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from numba_kernels import cuda
+from numba_kernels.cuda.arrays.allocation import to_numba
 from numba_kernels.cuda.arrays.arrays import UNKNOWN_DEVICE
 from numba_kernels.cuda.arrays.headers import headers_of_gradients
 from numba_kernels.cuda.device import layout, norm_layout
 from numba_kernels.cuda.host.buffers import Buffer
-from numba_kernels.cuda.toolkit import cuda as numba_cuda
 
 
 class Stages:
@@ -32,9 +32,9 @@ class Stages:
     def __init__(self, gradients: Sequence[Any], is_dynamic: bool = False, **settings: Any) -> None:
         self.optimizer = cuda.SGD(0.0, **settings)
         likes = [gradients[0] if g is None else g for g in gradients]
-        self.optimizer.build([numba_cuda.to_device(np.zeros_like(g)) for g in likes])
+        self.optimizer.build([to_numba(np.zeros_like(g)) for g in likes])
         self.state: Any = self.optimizer._state
-        self.moved = [None if g is None else numba_cuda.to_device(np.array(g)) for g in gradients]
+        self.moved = [None if g is None else to_numba(np.array(g)) for g in gradients]
         addresses: list[int] = []
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -20,11 +20,13 @@ import pytest
 pytest.importorskip("numba_cuda", reason="numba_kernels.cuda needs numba-cuda")
 
 from numba_kernels.cuda import simulated
+from numba_kernels.cuda.arrays import streams
 from numba_kernels.cuda.host import optimizer as optimizer_module
 from numba_kernels.cuda.host.buffers import Buffer
 from numba_kernels.cuda.host.device_state import DeviceState
 from numba_kernels.cuda.toolkit import IS_SIMULATED
-from sgd_ref import schedules
+from numba_kernels.cuda.toolkit import cuda as numba_cuda
+from sgd_ref import SparseRows, schedules
 
 pytestmark = pytest.mark.skipif(not IS_SIMULATED, reason="real graphs are for `sgd-ref check --device cuda`")
 
@@ -42,10 +44,15 @@ class Graph:
 
     def __init__(self) -> None:
         self.nodes: list[Callable[[], None]] = []
+        self.frees = True
 
     def replay(self) -> None:
         for node in self.nodes:
             node()
+
+
+def _lose_capture(*arguments: Any) -> None:
+    raise AssertionError("the capture is lost, as by all that allocates or waits")
 
 
 @contextmanager
@@ -53,14 +60,22 @@ def captured() -> Iterator[Graph]:
     """Capture what the optimizers enqueue here."""
     graph = Graph()
 
+    @contextmanager
+    def defer_cleanup() -> Iterator[None]:
+        graph.frees = False
+        yield
+        graph.frees = True
+
     def upload(buffer: Buffer, handle: int, is_captured: bool = False) -> None:
         assert is_captured, "a copy that is not captured would end the capture"
+        assert not graph.frees, "what Numba frees would end the capture"
         memory, target = buffer.host.copy(), buffer.on_device()
         graph.nodes.append(lambda: target.copy_to_device(memory))
 
     def launch(state: DeviceState, launches: Any, handle: int, gradients: Any = ()) -> None:
         # As memory is allowed when the launch is made, with its gradients.
         regions = state._regions(gradients)
+        assert not graph.frees, "what Numba frees would end the capture"
 
         def run() -> None:
             simulated.allow(regions)
@@ -70,7 +85,11 @@ def captured() -> Iterator[Graph]:
         graph.nodes.append(run)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(optimizer_module, "is_capturing", lambda handle: True)
+        for module in (optimizer_module, streams):
+            patch.setattr(module, "is_capturing", lambda handle: True)
+        for name in ("to_device", "synchronize"):
+            patch.setattr(numba_cuda, name, _lose_capture)
+        patch.setattr(numba_cuda, "defer_cleanup", defer_cleanup)
         patch.setattr(Buffer, "upload", upload)
         patch.setattr(DeviceState, "launch", launch)
         yield graph
@@ -217,11 +236,12 @@ def test_a_graph_captured_with_the_gradients_of_the_call_before() -> None:
 
 def test_a_callable_is_not_captured() -> None:
     pair = started(learning_rate=lambda: 0.5)
+    places = [pairs.to_device(np.zeros(shape, np.float32)) for shape in SHAPES]
     with (
         captured(),
         pytest.raises(RuntimeError, match=r"^learning_rate must be a number or a schedule while a graph"),
     ):
-        pair.optimizers[1].apply([pairs.to_device(np.zeros(shape, np.float32)) for shape in SHAPES])
+        pair.optimizers[1].apply(places)
     pair.compare()
 
 
@@ -242,15 +262,93 @@ def test_a_rate_that_the_device_does_not_know_is_not_captured() -> None:
     pair.compare()
 
 
-def test_nothing_is_captured_that_would_need_memory() -> None:
+NEW_CALL = r"^a call must be like one that was made before, outside of a graph, while a graph is captured, "
+REMEDY = "; make such a call of apply before the capture$"
+
+
+def refused(pair: Any, gradients: Any, got: str) -> None:
+    """Capture a call that must be refused before anything is enqueued or lost, and has changed nothing."""
+    with captured() as graph, pytest.raises(RuntimeError, match=f"{NEW_CALL}.*{got}{REMEDY}"):
+        pair.optimizers[1].apply(gradients)
+    assert not graph.nodes
+    pair.compare()
+
+
+@pytest.mark.parametrize("scaling", [None, (8.0, 2)], ids=str)
+def test_nothing_is_captured_that_would_need_memory(scaling: Any) -> None:
     generator = np.random.default_rng(8)
     shapes = [(45,), (3, 3)]
     variables = [numbers(generator, shape, dtype) for shape, dtype in zip(shapes, ("f4", "f8"), strict=True)]
-    pair = Pair(variables, momentum=0.5)
+    pair = Pair(variables, scaling=scaling, momentum=0.5)
     pair.apply([numbers(generator, shapes[0], np.float32), None])
     places = [pairs.to_device(np.zeros_like(variable)) for variable in variables]
-    message = "make a call of apply with gradients for the same variables before a graph is captured"
-    with captured() as graph, pytest.raises(RuntimeError, match=message):
+    refused(pair, places, "gradients for other variables")
+    pair.apply([numbers(generator, variable.shape, variable.dtype) for variable in variables])
+    with captured() as graph:
         pair.optimizers[1].apply(places)
-    assert not graph.nodes
+    assert graph.nodes
+
+
+@pytest.mark.parametrize("scaling", [None, (8.0, 2)], ids=str)
+@pytest.mark.parametrize("layout", [pairs.with_gaps, pairs.reversed_in_memory], ids=["gaps", "reversed"])
+def test_a_gradient_of_a_layout_first_seen_is_not_captured(layout: Any, scaling: Any) -> None:
+    generator = np.random.default_rng(9)
+    pair = started(scaling=scaling)
+    gradients = [numbers(generator, shape, np.float32) for shape in SHAPES]
+    moved = [layout(gradient) for gradient in gradients]
+    refused(pair, moved, r"the first gradient for .* of float32 with strides \(-?\d+,\)")
+    narrow = [pairs.to_device(gradient.astype(np.float16)) for gradient in gradients]
+    refused(pair, narrow, r"the first gradient for .* of float16 with strides \(2,\)")
+    pair.apply(gradients, layout=layout)
+    with captured() as graph:
+        pair.optimizers[1].apply(moved)
+    pair.optimizers[0].apply(gradients)
+    graph.replay()
     pair.compare()
+
+
+def test_a_sparse_gradient_is_not_captured() -> None:
+    pair = started()
+    rows = SparseRows(np.array([1]), np.ones((1, 3), np.float32), (3, 3))
+    gradients = [pairs.to_device(np.zeros(45, np.float32)), rows]
+    refused(pair, gradients, "a sparse gradient for .*, which is on the host")
+
+
+def test_variables_that_have_moved_are_not_captured() -> None:
+    pair = started()
+    places = [pairs.to_device(np.zeros(shape, np.float32)) for shape in SHAPES]
+    for array in pair.devices:
+        array._ary = array._ary.copy()
+    refused(pair, places, "variables that have moved in memory")
+
+
+def test_no_state_is_made_while_a_graph_is_captured() -> None:
+    variables, gradients = (
+        [pairs.to_device(np.ones(shape, np.float32)) for shape in SHAPES] for _ in range(2)
+    )
+    optimizer = pairs.cuda.SGD(0.5)
+    for make in (lambda: optimizer.build(variables), lambda: optimizer.apply(gradients, variables)):
+        with (
+            captured() as graph,
+            pytest.raises(RuntimeError, match=f"{NEW_CALL}.*an optimizer without state"),
+        ):
+            make()
+        assert not graph.nodes
+        assert not optimizer.built
+    optimizer.apply(gradients, variables)
+
+
+def test_a_dtype_without_gradients_is_ready_for_a_graph(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory for what a graph copies is had by the first upload outside of a graph."""
+    pair = Pair([np.ones(3, np.float32), np.ones(3, np.float64)], use_ema=True)
+    uploaded: list[Buffer] = []
+    upload = Buffer.upload
+
+    def recorded(buffer: Buffer, *arguments: Any) -> None:
+        uploaded.append(buffer)
+        upload(buffer, *arguments)
+
+    monkeypatch.setattr(Buffer, "upload", recorded)
+    with pytest.warns(UserWarning, match="no gradient was given"):
+        pair.optimizers[1].apply([pairs.to_device(np.ones(3, np.float32)), None])
+    assert all(group.gradients in uploaded for group in pair.inner[1]._state.groups)

@@ -72,7 +72,7 @@ def test_any_memory_of_gradients(dtype: Any, layout: Any) -> None:
 
 
 def test_what_lies_between_the_elements_is_left_alone() -> None:
-    memory = pairs.numba_cuda.to_device(np.arange(24, dtype=np.float32).reshape(4, 6))
+    memory = pairs.to_device(np.arange(24, dtype=np.float32).reshape(4, 6))
     optimizer = pairs.cuda.SGD(1.0, use_ema=True, ema_overwrite_frequency=1)
     optimizer.apply([pairs.to_device(np.ones((2, 3), np.float32))], [memory[::2, ::2]])
     expected = np.arange(24, dtype=np.float32).reshape(4, 6)

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from numba_kernels.cuda import simulated as memory_of_host
-from numba_kernels.cuda.arrays.allocation import to_host
+from numba_kernels.cuda.arrays.allocation import to_host, to_numba
 from numba_kernels.cuda.arrays.arrays import view
 from numba_kernels.cuda.device import exact
-from numba_kernels.cuda.toolkit import IS_SIMULATED, cuda
+from numba_kernels.cuda.toolkit import IS_SIMULATED
 from numba_kernels.selfcheck import product
 from numba_kernels.selfcheck.comparison import by_kernels, compare_cases
 from numba_kernels.selfcheck.device import compute_sanitizer, far, graphs, libraries, places, runner
@@ -137,7 +137,7 @@ def test_graphs_and_far_places_are_skipped_with_a_reason() -> None:
 
 def test_the_device_fills_with_the_bits_that_the_host_expects() -> None:
     count = 100
-    memory = cuda.to_device(np.zeros(count, BFLOAT16))
+    memory = to_numba(np.zeros(count, BFLOAT16))
     found = view("memory", memory)
     if IS_SIMULATED:
         memory_of_host.allow([(found.address, 2 * count)])
