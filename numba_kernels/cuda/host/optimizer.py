@@ -20,6 +20,7 @@ from numba_kernels.cuda.arrays.streams import is_capturing, refuse_capture, stre
 from numba_kernels.cuda.host.device_state import DeviceState
 from numba_kernels.cuda.host.placed import Placed
 from numba_kernels.cuda.host.program import Launch
+from numba_kernels.cuda.host.providing_rates import provide
 from numba_kernels.cuda.toolkit import on_device, without_frees
 from numba_kernels.shared.rows import from_sparse
 from sgd_ref.arithmetic.formats import Array
@@ -368,7 +369,7 @@ class SGD(BaseSGD):
     def _enqueue(self, placed: Placed, handle: int, is_captured: bool, is_dynamic: bool) -> None:
         state = placed.state
         program = state.program(placed.has_gradient, is_dynamic)
-        self._provide_rates(state, placed.learning_rate, handle, is_captured)
+        provide(state, self.rate_source, placed.learning_rate, handle, is_captured, self._rates_ahead)
         for group in state.groups:
             are_new = group.set_gradients(placed.addresses[group.positions])
             # A graph has to write its own ones, and does so unseen by the host whenever it is replayed.
@@ -381,29 +382,6 @@ class SGD(BaseSGD):
     def perform(self, call: Call, loss_scale: float | np.float32 | None) -> None:
         """Refuse: a step on the device is launched."""
         raise NotImplementedError("a step on the device is launched")
-
-    def _provide_rates(
-        self, state: DeviceState, learning_rate: np.float32, handle: int, is_captured: bool
-    ) -> None:
-        """Make the device know the learning rate of the call."""
-        is_schedule = isinstance(self.rate_source, LearningRateSchedule)
-        first, last = state.possible_calls()
-        if is_captured:
-            if not is_schedule and not isinstance(self.rate_source, np.float32):
-                raise RuntimeError(
-                    "learning_rate must be a number or a schedule while a graph is captured, got a callable"
-                )
-            if not state.rates.is_current(self.rate_source, first, last):
-                raise RuntimeError(
-                    "the device must know the learning rate before a graph is captured: "
-                    "make a call of apply, or of prepare_replays, outside of it"
-                )
-            return
-        # Where calls were skipped or replayed unseen, so many may have been that only the device can tell.
-        if is_schedule and (state.has_graph or last - first >= self._rates_ahead // 2):
-            state.learn_counts()
-            first, last = state.possible_calls()
-        state.provide_rates(self.rate_source, learning_rate, (first, last), handle)
 
     def quickly_validated(self, gradients: Any, variables: Any) -> Call | None:
         """Return None, since ``_quickly_placed`` has the shorter way."""

@@ -1,0 +1,60 @@
+"""The learning rate of a call, on its way to the device before the step is launched."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from numba_kernels.cuda.host.device_state import DeviceState
+from sgd_ref.schedules import LearningRateSchedule
+
+
+def provide(
+    state: DeviceState,
+    rate_source: Any,
+    learning_rate: np.float32,
+    handle: int,
+    is_captured: bool,
+    rates_ahead: int,
+) -> None:
+    """Make the device know the learning rate of a call.
+
+    Parameters
+    ----------
+    state : DeviceState
+        What the call changes.
+    rate_source : float32, schedule or callable
+        The learning rate as it was given.
+    learning_rate : float32
+        That of the call; NaN where the device finds it in a table.
+    handle : int
+        The stream of the launch.
+    is_captured : bool
+        Whether the stream is being captured.
+    rates_ahead : int
+        How many rates of a schedule the table holds.
+
+    Raises
+    ------
+    RuntimeError
+        If the stream is being captured, and the rate is a callable's or not on the device.
+    """
+    is_schedule = isinstance(rate_source, LearningRateSchedule)
+    first, last = state.possible_calls()
+    if is_captured:
+        if not is_schedule and not isinstance(rate_source, np.float32):
+            raise RuntimeError(
+                "learning_rate must be a number or a schedule while a graph is captured, got a callable"
+            )
+        if not state.rates.is_current(rate_source, first, last):
+            raise RuntimeError(
+                "the device must know the learning rate before a graph is captured: "
+                "make a call of apply, or of prepare_replays, outside of it"
+            )
+        return
+    # Where calls were skipped or replayed unseen, so many may have been that only the device can tell.
+    if is_schedule and (state.has_graph or last - first >= rates_ahead // 2):
+        state.learn_counts()
+        first, last = state.possible_calls()
+    state.provide_rates(rate_source, learning_rate, (first, last), handle)
