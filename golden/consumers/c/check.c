@@ -200,8 +200,8 @@ static bool check_file(const char *path, struct tally *tally) {
     char *text = read_file(path);
     struct json *document = text == NULL ? NULL : json_parse(&arena, text);
     const struct json *format = json_find(document, "format");
-    bool is_golden = format != NULL && format->number == 1;
-    if (!is_golden) fprintf(stderr, "%s: no golden file of format 1\n", path);
+    bool is_golden = format != NULL && format->number == 2;
+    if (!is_golden) fprintf(stderr, "%s: no golden file of format 2\n", path);
     if (is_golden) {
         const char *kind = json_get(document, "kind")->string;
         const struct json *entry = json_get(document, "entries")->first;

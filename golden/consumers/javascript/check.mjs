@@ -15,7 +15,7 @@ export function checkFiles(paths) {
   const counts = Object.fromEntries(GRADES.map((grade) => [grade, 0]));
   for (const path of paths) {
     const { format, kind, entries } = JSON.parse(readFileSync(path, "utf8"));
-    if (format !== 1) throw new Error(`${path}: no golden file of format 1`);
+    if (format !== 2) throw new Error(`${path}: no golden file of format 2`);
     for (const entry of entries) counts[CHECKS[kind]?.(entry) ?? "skipped"] += 1;
   }
   console.log(GRADES.map((grade) => `${counts[grade]} ${grade}`).join(", "));

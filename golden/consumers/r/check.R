@@ -7,7 +7,7 @@ check_files <- function(paths) {
   counts <- setNames(numeric(4), GRADES)
   for (path in paths) {
     document <- fromJSON(path, simplifyVector = FALSE)
-    if (document$format != 1) stop(path, ": no golden file of format 1")
+    if (document$format != 2) stop(path, ": no golden file of format 2")
     for (entry in document$entries) {
       grade <- grade_of_entry(document$kind, entry)
       counts[grade] <- counts[grade] + 1

@@ -51,7 +51,7 @@ def assert_exact(
 ) -> None:
     path = folder / "entries.json"
     numbered = [{"id": str(index), **entry} for index, entry in enumerate(entries)]
-    document = {"format": 1, "kind": kind, "tier": "standard", "entries": numbered}
+    document = {"format": 2, "kind": kind, "tier": "standard", "entries": numbered}
     path.write_text(json.dumps(document), "utf-8")
     result = checked(command, [path])
     assert f"{len(entries)} exact" in result.stdout.splitlines()[-1], result.stdout + result.stderr
