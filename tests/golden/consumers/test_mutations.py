@@ -162,7 +162,7 @@ def mutants(consumer: Any, golden: Path, tmp_path_factory: pytest.TempPathFactor
     }
 
 
-def test_the_smoke_tier_finds_four_of_five(
+def test_the_first_cases_find_four_of_five(
     mutants: dict[str, list[str]], golden: Path, checked: Check
 ) -> None:
     found = {name for name, command in mutants.items() if diverges(checked(command, [golden / "first.json"]))}
