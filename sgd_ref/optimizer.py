@@ -66,6 +66,13 @@ class SGD(BaseSGD):
 
     Notes
     -----
+    An optimizer does one thing at a time. A second thread that calls a method which changes it, while another
+    thread is in one, gets a RuntimeError at once, and so does a callable learning rate that calls such a
+    method. What is under way is not disturbed, and nothing is left half done. There is no lock to wait for.
+    Each thread may have optimizers of its own, on variables of its own.
+
+    A public attribute that the class does not declare, such as ``lr``, cannot be set.
+
     Update rule for parameter w with gradient g, as the documentation of Keras has it::
 
         w <- w - learning_rate * g                                    momentum is 0

@@ -53,6 +53,9 @@ class SGD(BaseSGD):
     on disk for later processes. A step allocates nothing of the size of a variable. Gradients of the dtype of
     their variable that lie in one piece of memory take the shortest way; others are copied in pieces.
 
+    As ``sgd_ref.SGD``, an optimizer refuses a second thread while one is at work in it; `threads` is for the
+    threads of its own.
+
     The formulas are those of ``sgd_ref.rule``, from the documentation of ``optimizer_sgd`` of Keras.
 
     Examples
@@ -145,7 +148,8 @@ class SGD(BaseSGD):
         plan = self._loaded_plan(call, loss_scale)
         accumulates = self.accumulates(call)
         wide_factor = None if accumulates else self._set_factors(plan, call, loss_scale)
-        self._measured = None
+        if self._measured is not None:
+            self._measured = None
         gradients = call.gradients
         compiled: list[Task] = []
         in_python: list[Task] = []
@@ -158,7 +162,8 @@ class SGD(BaseSGD):
             in_python += tasks.in_python
         counting: list[Task] = [
             partial(setattr, call.state, "calls", call.state.calls + 1),
-            partial(setattr, self, "_state", call.state),
+            # The method of the class is written in Python, where an interrupt could come.
+            partial(object.__setattr__, self, "_state", call.state),
         ]
         if in_python or (self._threads > 1 and len(compiled) > 1):
             run_uninterrupted(compiled + in_python, self._threads, counting)

@@ -21,6 +21,7 @@ from sgd_ref.base.call import Call
 from sgd_ref.base.configured import Configured
 from sgd_ref.base.counting import Counting
 from sgd_ref.base.exclusion import Exclusion
+from sgd_ref.base.exclusive import CALL, alone, refuse
 from sgd_ref.base.learning_rate import LearningRate
 from sgd_ref.base.loss import scaled_loss
 from sgd_ref.base.state import State
@@ -70,7 +71,10 @@ class BaseSGD(Configured, Counting, ABC):
 
     Attributes that a subclass may read and set: ``settings``; ``rate_source``, the learning rate as it was
     given (a float32, a schedule or a callable); ``exclusion``; and ``_state``, the ``State``, None before the
-    optimizer is built. No other attributes of this class are kept on an optimizer.
+    optimizer is built. An optimizer has ``_running`` besides, which tells whether it is at work.
+
+    Public attributes of its own are declared by a subclass, as ``Declared`` says, by an annotation in the
+    class or a value there; others cannot be set. Names that begin with an underscore need no declaration.
     """
 
     _state: State | None = None
@@ -106,10 +110,11 @@ class BaseSGD(Configured, Counting, ABC):
         >>> optimizer.variable_names
         ['SGD/iteration', 'SGD/learning_rate', 'SGD/bias_momentum']
         """
-        if self._state is not None:
-            check_rebuilt(self._state.variables, self._state.names, variables, names)
-        else:
-            self._state = self.fresh_state(variables, names)
+        with alone(self._running):
+            if self._state is not None:
+                check_rebuilt(self._state.variables, self._state.names, variables, names)
+            else:
+                self._state = self.fresh_state(variables, names)
 
     def exclude_from_weight_decay(
         self, var_list: Sequence[Array] | None = None, var_names: Sequence[str] | None = None
@@ -158,7 +163,8 @@ class BaseSGD(Configured, Counting, ABC):
             If anything is not acceptable. No array and no counter has changed then.
         RuntimeError
             If the optimizer has no variables yet and none are given, if this thread flushes subnormal
-            numbers to zero, or if a callable learning rate calls this method.
+            numbers to zero, or if the optimizer is at work already: in another thread, or because a callable
+            learning rate calls this method.
 
         Warns
         -----
@@ -173,8 +179,17 @@ class BaseSGD(Configured, Counting, ABC):
         >>> w
         array([0.5, 2.5], dtype=float32)
         """
-        call = self.validated(gradients, variables)
-        self.perform(call, self.settings.loss_scale_factor)
+        token: list[None] | None = []
+        running = self._running
+        try:
+            if running.setdefault(CALL, token) is not token:
+                token = None
+                refuse()
+            call = self.validated(gradients, variables)
+            self.perform(call, self.settings.loss_scale_factor)
+        finally:
+            if token is not None and CALL in running and running[CALL] is token:
+                del running[CALL]
 
     @property
     def built(self) -> bool:
@@ -241,9 +256,10 @@ class BaseSGD(Configured, Counting, ABC):
         RuntimeError
             If the optimizer has no variables yet.
         """
-        rate = weights.assign(self.built_state(), values, self.constant_rate())
-        if rate is not None:
-            self.rate_source = rate
+        with alone(self._running):
+            rate = weights.assign(self.built_state(), values, self.constant_rate())
+            if rate is not None:
+                self.rate_source = rate
 
     def finalize_variable_values(self, variables: Sequence[Array]) -> None:
         """Write the averages into the variables, once training has ended.
@@ -267,9 +283,10 @@ class BaseSGD(Configured, Counting, ABC):
         UserWarning
             Before the first update.
         """
-        state = self.built_state()
-        if finalization.is_due(state, variables, self.settings.use_ema, self.iterations):
-            state.overwrite_by_averages()
+        with alone(self._running):
+            state = self.built_state()
+            if finalization.is_due(state, variables, self.settings.use_ema, self.iterations):
+                state.overwrite_by_averages()
 
     def scale_loss(self, loss: Any) -> Any:
         """Return the loss times ``loss_scale_factor``, or the loss itself where there is none.
