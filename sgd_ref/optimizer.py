@@ -73,6 +73,10 @@ class SGD(BaseSGD):
 
     A public attribute that the class does not declare, such as ``lr``, cannot be set.
 
+    A setting that the dtype of a variable does not have, because it becomes 0 or infinite there, is used as
+    it then is, with one warning for each setting and dtype at the first such value, whichever way it comes
+    in; a clipping or scale is refused. ``sgd_ref/base/losses.py`` has the whole policy.
+
     Update rule for parameter w with gradient g, as the documentation of Keras has it::
 
         w <- w - learning_rate * g                                    momentum is 0

@@ -121,7 +121,7 @@ class SGD(BaseSGD):
         if not isinstance(self.rate_source, np.float32):
             # What a callable changes must be seen.
             before = state.calls
-            learning_rate = rates.read(self.rate_source, before)
+            learning_rate = rates.read(self.rate_source, before, self._losses)
             if self._state is not state or state.calls != before:
                 raise RuntimeError("the callable learning_rate must not call apply of its own optimizer")
             if not plan.accepts(accepted, None):

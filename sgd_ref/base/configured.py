@@ -13,6 +13,7 @@ from sgd_ref.base.declared import Declared
 from sgd_ref.base.exclusive import Running
 from sgd_ref.base.fixed_setting import FixedSetting
 from sgd_ref.base.learning_rate import LearningRate
+from sgd_ref.base.losses import Losses
 from sgd_ref.base.settings import SETTINGS, Settings
 from sgd_ref.schedules import LearningRateSchedule
 
@@ -65,7 +66,8 @@ class Configured(Declared):
     ) -> None:
         arguments = locals()
         self._running = Running()
-        self.rate_source = rates.checked(learning_rate)
+        self._losses = Losses()
+        self.rate_source = rates.checked(learning_rate, self._losses)
         self.settings = Settings.checked(**{name: arguments[name] for name in SETTINGS})
 
     def get_config(self) -> dict[str, Any]:

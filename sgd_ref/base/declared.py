@@ -67,7 +67,7 @@ def _is_settable(owner: type, name: str, is_callable: bool) -> bool:
 
 def _refusal(owner: type, name: str) -> str:
     if isinstance(getattr(owner, name, None), property):
-        return f"{name} of {owner.__name__} can only be read"
+        return f"{name!r} of {owner.__name__} can only be read"
     start = f"{owner.__name__} has no attribute {name!r} that could be set"
     declared = [
         known

@@ -71,7 +71,8 @@ class BaseSGD(Configured, Counting, ABC):
 
     Attributes that a subclass may read and set: ``settings``; ``rate_source``, the learning rate as it was
     given (a float32, a schedule or a callable); ``exclusion``; and ``_state``, the ``State``, None before the
-    optimizer is built. An optimizer has ``_running`` besides, which tells whether it is at work.
+    optimizer is built. It has besides ``_running``, which tells whether it is at
+    work, and ``_losses``, which tells of settings that a dtype does not have.
 
     Public attributes of its own are declared by a subclass, as ``Declared`` says, by an annotation in the
     class or a value there; others cannot be set. Names that begin with an underscore need no declaration.
@@ -100,7 +101,8 @@ class BaseSGD(Configured, Counting, ABC):
         Warns
         -----
         UserWarning
-            If a setting strictly between 0 and 1 becomes 0 or 1 in the dtype of a variable.
+            If a setting becomes 0 or infinite in the dtype of a variable, or is strictly between 0 and 1 and
+            becomes 1: once for each setting and dtype.
 
         Examples
         --------
@@ -169,7 +171,8 @@ class BaseSGD(Configured, Counting, ABC):
         Warns
         -----
         UserWarning
-            If a gradient is None; in the call that builds the optimizer also what `build` warns of.
+            If a gradient is None, or the value of a schedule or a callable becomes 0 or infinite in the dtype
+            of a variable; in the call that builds the optimizer also what `build` warns of.
 
         Examples
         --------
@@ -206,7 +209,10 @@ class BaseSGD(Configured, Counting, ABC):
 
     @learning_rate.setter
     def learning_rate(self, value: LearningRate) -> None:
-        self.rate_source = rates.checked(value)
+        rate = rates.checked(value, self._losses)
+        if isinstance(rate, np.float32):
+            self._losses.tell_rate(rate, near_one=True)
+        self.rate_source = rate
 
     @property
     def velocities(self) -> list[Array]:
@@ -260,6 +266,8 @@ class BaseSGD(Configured, Counting, ABC):
             rate = weights.assign(self.built_state(), values, self.constant_rate())
             if rate is not None:
                 self.rate_source = rate
+                # When all is set, since a warning may be an error.
+                self._losses.tell_rate(rate, near_one=True)
 
     def finalize_variable_values(self, variables: Sequence[Array]) -> None:
         """Write the averages into the variables, once training has ended.
@@ -331,7 +339,9 @@ class BaseSGD(Configured, Counting, ABC):
         checked = check_variables(variables)
         labels = check_names(names, len(checked))
         decayed = self.exclusion.decayed(checked, labels)
-        self.settings.check_dtypes([variable.dtype for variable in checked], self.constant_rate())
+        dtypes = [variable.dtype for variable in checked]
+        self.settings.check_dtypes(dtypes, self.constant_rate(), self._losses)
+        self._losses.use(dtypes)
         return self.allocated_state(labels, checked, decayed)
 
     def allocated_state(self, names: list[str], variables: list[Array], decayed: list[bool]) -> State:
@@ -374,7 +384,7 @@ class BaseSGD(Configured, Counting, ABC):
     def rate_of_call(self, state: State) -> np.float32:
         """Return the learning rate of the call that comes; a callable must not make one itself."""
         before = self._state, state.calls
-        learning_rate = rates.read(self.rate_source, state.calls)
+        learning_rate = rates.read(self.rate_source, state.calls, self._losses)
         if (self._state, state.calls) != before:
             raise RuntimeError("the callable learning_rate must not call apply of its own optimizer")
         return learning_rate

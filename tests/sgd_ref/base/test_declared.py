@@ -56,7 +56,7 @@ def test_a_fixed_setting_under_another_name_is_refused(package: Any, name: str, 
 @every_kind
 @pytest.mark.parametrize("name", ["iterations", "calls", "velocities", "built", "variables"])
 def test_what_can_only_be_read_says_so(make: Any, name: str) -> None:
-    with pytest.raises(AttributeError, match=rf"^{name} of .* can only be read$"):
+    with pytest.raises(AttributeError, match=rf"^'{name}' of .* can only be read$"):
         setattr(make(), name, 1)
 
 
