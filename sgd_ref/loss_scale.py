@@ -155,8 +155,10 @@ class LossScaleOptimizer(Declared):
 
     def grow(self) -> None:
         """Count a finite call, and double the scale when it is due."""
-        self._growth_counter += 1
-        if self._growth_counter < self.dynamic_growth_steps:
+        counter = self._growth_counter + 1
+        if counter < self.settings.dynamic_growth_steps:
+            # Without the look at the name, which takes longer than this method.
+            object.__setattr__(self, "_growth_counter", counter)
             return
         self._growth_counter = 0
         with np.errstate(over="ignore"):
