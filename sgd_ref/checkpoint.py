@@ -192,8 +192,13 @@ def load(
         except Exception as error:
             problem = str(error) if isinstance(error, (TypeError, ValueError)) else repr(error)
             raise ValueError(f"{os.fspath(path)} cannot be loaded: {problem}") from error
+    if learning_rate is not None:
+        # Unlike the settings of the file, this one was not told before.
+        inner = optimizer.inner_optimizer if isinstance(optimizer, LossScaleOptimizer) else optimizer
+        inner._losses.forget_rate()
+        inner.learning_rate = learning_rate
     for variable, value in zip(checked, values, strict=True):
-        variable[...] = value
+        np.asarray(variable)[...] = value
     return optimizer
 
 
@@ -242,7 +247,7 @@ def _arrays(state: State) -> dict[str, Array]:
 
 
 def _bits(array: Array) -> Array:
-    return array.view(f"u{array.itemsize}")
+    return np.asarray(array).view(f"u{array.itemsize}")
 
 
 def _flush_folder(folder: Path) -> None:

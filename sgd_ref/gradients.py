@@ -61,7 +61,7 @@ class SparseRows:
             reject_type("indices", indices, "an array of integers")
         if self.indices.ndim != 1:
             reject_value("indices", indices, "an array with one axis")
-        self.values = ndarray("values", values)
+        self.values = np.asarray(ndarray("values", values))
         expected = (len(self.indices), *self.shape[1:])
         if values.shape != expected:
             reject_value("values.shape", values.shape, f"{expected}, one row for each index")

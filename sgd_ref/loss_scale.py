@@ -9,6 +9,8 @@ import numpy as np
 
 from sgd_ref.arithmetic.formats import FLOAT32, FORMATS, Array
 from sgd_ref.base import configuration, weights
+from sgd_ref.base.declared import Declared
+from sgd_ref.base.exclusive import CALL, refuse
 from sgd_ref.base.exported import Weights, check_meaning, meaning_of
 from sgd_ref.base.fixed_setting import FixedSetting
 from sgd_ref.base.learning_rate import LearningRate, to_float32
@@ -31,7 +33,7 @@ class LossScaleSettings(NamedTuple):
     name: str
 
 
-class LossScaleOptimizer:
+class LossScaleOptimizer(Declared):
     """An optimizer that scales the loss by a factor which it adapts to the gradients.
 
     A call with a gradient that is not finite halves the scale and touches nothing else. Other calls are
@@ -67,7 +69,7 @@ class LossScaleOptimizer:
     ---------
     A subclass may override ``grow``, which is called after each finite call, and ``shrink``, which is called
     after each other one. Both change the protected attributes ``_scale`` (float32) and ``_growth_counter``
-    (int) and return nothing.
+    (int) and return nothing. It declares public attributes of its own as a subclass of ``BaseSGD`` does.
 
     Examples
     --------
@@ -79,6 +81,8 @@ class LossScaleOptimizer:
     >>> w, optimizer.loss_scale, optimizer.iterations
     (array([0.5], dtype=float32), np.float32(2.0), 1)
     """
+
+    settings: LossScaleSettings
 
     inner_optimizer = FixedSetting[BaseSGD]()
     initial_scale = FixedSetting[float]()
@@ -137,18 +141,30 @@ class LossScaleOptimizer:
 
         The learning rate is read, and a callable called, also where the call is then skipped.
         """
-        call = self.inner_optimizer.validated(gradients, variables)
-        if self.inner_optimizer.all_finite(call, self._scale):
-            self.inner_optimizer.perform(call, self._scale)
-            self.grow()
-        else:
-            self.inner_optimizer._state = call.state
-            self.shrink()
+        inner = self.inner_optimizer
+        token: list[None] | None = []
+        running = inner._running
+        try:
+            if running.setdefault(CALL, token) is not token:
+                token = None
+                refuse()
+            call = inner.validated(gradients, variables)
+            if inner.all_finite(call, self._scale):
+                inner.perform(call, self._scale)
+                self.grow()
+            else:
+                inner._state = call.state
+                self.shrink()
+        finally:
+            if token is not None and CALL in running and running[CALL] is token:
+                del running[CALL]
 
     def grow(self) -> None:
         """Count a finite call, and double the scale when it is due."""
-        self._growth_counter += 1
-        if self._growth_counter < self.dynamic_growth_steps:
+        counter = self._growth_counter + 1
+        if counter < self.settings.dynamic_growth_steps:
+            # Without the look at the name, which takes longer than this method.
+            object.__setattr__(self, "_growth_counter", counter)
             return
         self._growth_counter = 0
         with np.errstate(over="ignore"):

@@ -10,6 +10,7 @@ import numpy as np
 from sgd_ref import rule
 from sgd_ref.arithmetic.formats import FLOAT32, Array
 from sgd_ref.arithmetic.rounded import convert, promoted, setting
+from sgd_ref.base.aliasing import memory_of
 from sgd_ref.base.call import Call
 from sgd_ref.base.optimizer import BaseSGD
 from sgd_ref.norm import euclidean_norm
@@ -66,6 +67,21 @@ class SGD(BaseSGD):
 
     Notes
     -----
+    An optimizer does one thing at a time. A second thread that calls a method which changes it, while another
+    thread is in one, gets a RuntimeError at once, and so does a callable learning rate that calls such a
+    method. What is under way is not disturbed, and nothing is left half done. There is no lock to wait for.
+    Each thread may have optimizers of its own, on variables of its own.
+
+    Variables and gradients of a subclass of ndarray, such as ``np.memmap`` or ``np.matrix``, are read and
+    written as the plain arrays in their memory; methods of the subclass are not called. Masked arrays are
+    refused, since their masks would be ignored.
+
+    A public attribute that the class does not declare, such as ``lr``, cannot be set.
+
+    A setting that the dtype of a variable does not have, because it becomes 0 or infinite there, is used as
+    it then is, with one warning for each setting and dtype at the first such value, whichever way it comes
+    in; a clipping or scale is refused. ``sgd_ref/base/losses.py`` has the whole policy.
+
     Update rule for parameter w with gradient g, as the documentation of Keras has it::
 
         w <- w - learning_rate * g                                    momentum is 0
@@ -109,11 +125,11 @@ class SGD(BaseSGD):
     def perform(self, call: Call, loss_scale: float | np.float32 | None) -> None:
         """Make a call that is checked: compute all values, write them, count."""
         state = call.state
-        values = Values(state.variables, state.velocities, state.averages, state.accumulators)
+        values = Values(memory_of(state.variables), state.velocities, state.averages, state.accumulators)
         with np.errstate(all="ignore"):
             advanced = self.advance(values, call, loss_scale)
         pairs = [
-            *zip(state.variables, advanced.variables, strict=True),
+            *zip(values.variables, advanced.variables, strict=True),
             *zip(state.velocities, advanced.velocities, strict=True),
             *zip(state.averages, advanced.averages, strict=True),
             *zip(state.accumulators, advanced.accumulators, strict=True),

@@ -2,8 +2,8 @@
 
 Numba's own cache watches the one file in which a function is written. A kernel here is made of several
 files, so what is kept is filed under the contents of all of them, the versions of the compiler and the
-processor with its features: whatever changes leads to another folder. A folder holds one signature of each
-kernel, so that two processes that write it at once write the same.
+processor that it compiles for, with its features: whatever changes leads to another folder. A folder holds
+one signature of each kernel, so that two processes that write it at once write the same.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from typing import Any
 
 import llvmlite
 import numba
-from llvmlite import binding
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, IndexDataCacheFile, _CacheLocator
 from numba.misc.appdirs import AppDirs
+
+from numba_kernels.cpu import target
 
 PACKAGE = Path(__file__).parents[1]
 
@@ -50,11 +51,9 @@ def fingerprint() -> str:
     digest = hashlib.sha256()
     for name in sources():
         digest.update(name.encode() + b"\0" + (PACKAGE / name).read_bytes() + b"\0")
-    features = binding.get_host_cpu_features().flatten()
-    settings = {name: value for name, value in sorted(os.environ.items()) if name.startswith("NUMBA_CPU")}
-    for part in (numba.__version__, llvmlite.__version__, sys.version, binding.get_host_cpu_name(), features):
+    chosen = target.target()
+    for part in (numba.__version__, llvmlite.__version__, sys.version, chosen.name, chosen.features):
         digest.update(part.encode() + b"\0")
-    digest.update(repr(settings).encode())
     return digest.hexdigest()[:20]
 
 
@@ -145,9 +144,11 @@ def kernel(name: str, signature: str) -> Callable[[Callable[..., Any]], Any]:
     -------
     callable
         Returns the compiled function. It releases the global lock, and compiles for no other types.
+        Raises a RuntimeError where Numba is set to a processor for which nothing can be compiled.
     """
 
     def compiled(function: Callable[..., Any]) -> Any:
+        target.check()
         function.__qualname__ = name
         # Division by zero gives infinity as in IEEE 754, and no branch that would keep a loop from being
         # vectorised; nothing may be reordered or fused.

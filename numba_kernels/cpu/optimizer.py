@@ -53,6 +53,9 @@ class SGD(BaseSGD):
     on disk for later processes. A step allocates nothing of the size of a variable. Gradients of the dtype of
     their variable that lie in one piece of memory take the shortest way; others are copied in pieces.
 
+    As ``sgd_ref.SGD``, an optimizer refuses a second thread while one is at work in it; `threads` is for the
+    threads of its own.
+
     The formulas are those of ``sgd_ref.rule``, from the documentation of ``optimizer_sgd`` of Keras.
 
     Examples
@@ -90,7 +93,8 @@ class SGD(BaseSGD):
         self._plan: Plan | None = None
         self._works: list[Work] = []
         self._has_loss_scale = False
-        self._measured: tuple[Any, list[Measurement]] | None = None
+        # At most one: the gradients that were measured, and the result.
+        self._measured: list[tuple[Any, list[Measurement]]] = []
 
     @property
     def threads(self) -> int:
@@ -99,7 +103,7 @@ class SGD(BaseSGD):
 
     def __getstate__(self) -> dict[str, Any]:
         # Addresses mean nothing in a copy or in another process.
-        return {**self.__dict__, "_plan": None, "_works": [], "_measured": None}
+        return {**self.__dict__, "_plan": None, "_works": [], "_measured": []}
 
     def allocated_state(self, names: list[str], variables: list[Array], decayed: list[bool]) -> State:
         """Return a state whose memory is aligned."""
@@ -118,7 +122,7 @@ class SGD(BaseSGD):
         if not isinstance(self.rate_source, np.float32):
             # What a callable changes must be seen.
             before = state.calls
-            learning_rate = rates.read(self.rate_source, before)
+            learning_rate = rates.read(self.rate_source, before, self._losses)
             if self._state is not state or state.calls != before:
                 raise RuntimeError("the callable learning_rate must not call apply of its own optimizer")
             if not plan.accepts(accepted, None):
@@ -137,7 +141,7 @@ class SGD(BaseSGD):
         """Whether all sums of squares are finite, which clipping takes up again."""
         plan = self._loaded_plan(call, loss_scale)
         measurements = self._measurements(plan, call, loss_scale)
-        self._measured = call.gradients, measurements
+        self._measured[:] = [(call.gradients, measurements)]
         return all(measurement.finite for measurement in measurements)
 
     def perform(self, call: Call, loss_scale: float | np.float32 | None) -> None:
@@ -145,7 +149,7 @@ class SGD(BaseSGD):
         plan = self._loaded_plan(call, loss_scale)
         accumulates = self.accumulates(call)
         wide_factor = None if accumulates else self._set_factors(plan, call, loss_scale)
-        self._measured = None
+        self._measured.clear()
         gradients = call.gradients
         compiled: list[Task] = []
         in_python: list[Task] = []
@@ -158,8 +162,10 @@ class SGD(BaseSGD):
             in_python += tasks.in_python
         counting: list[Task] = [
             partial(setattr, call.state, "calls", call.state.calls + 1),
-            partial(setattr, self, "_state", call.state),
         ]
+        if self._state is not call.state:
+            # The method of the class is written in Python, where an interrupt could come.
+            counting.append(partial(object.__setattr__, self, "_state", call.state))
         if in_python or (self._threads > 1 and len(compiled) > 1):
             run_uninterrupted(compiled + in_python, self._threads, counting)
         else:
@@ -217,8 +223,8 @@ class SGD(BaseSGD):
         self, plan: Plan, call: Call, loss_scale: float | np.float32 | None
     ) -> list[Measurement]:
         """Return the sums of squares of all gradients, as they will be clipped."""
-        if self._measured is not None and self._measured[0] is call.gradients:
-            return self._measured[1]
+        if self._measured and self._measured[0][0] is call.gradients:
+            return self._measured[0][1]
         settings = self.settings
         clips = settings.clipnorm is not None or settings.global_clipnorm is not None
         norm_needed = clips and not self.accumulates(call)

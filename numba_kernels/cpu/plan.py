@@ -252,7 +252,7 @@ def is_one_piece(array: Array) -> bool:
 
 
 def _arrays_of(state: State, position: int) -> dict[int, Array]:
-    arrays = {VARIABLE: state.variables[position]}
+    arrays = {VARIABLE: np.asarray(state.variables[position])}
     for column, kept in (
         (VELOCITY, state.velocities),
         (AVERAGE, state.averages),

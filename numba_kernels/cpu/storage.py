@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import types
 
+from numba_kernels.cpu.target import converts_half_in_hardware
 from numba_kernels.shared import half
 from numba_kernels.shared.inlining import inlined
 from numba_kernels.shared.operations import IN_THE_DTYPE, Operations, rounded_to
@@ -62,10 +63,10 @@ def storage(dtype: np.dtype[Any], in_hardware: bool | None = None) -> Storage:
     dtype : dtype
         float16, bfloat16, float32 or float64.
     in_hardware : bool, optional
-        Whether float16 is converted by the processor; by default if it can.
+        Whether float16 is converted by the processor; by default if the one that is compiled for can.
     """
     if in_hardware is None:
-        in_hardware = half.converts_half_in_hardware()
+        in_hardware = converts_half_in_hardware()
     if dtype == FLOAT64:
         return Storage(dtype, dtype, array_reader(types.float64), _same, _same, _same, IN_THE_DTYPE)
     if dtype == FLOAT32:

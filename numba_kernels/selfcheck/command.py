@@ -13,13 +13,13 @@ from rich.progress import Progress
 from rich.table import Table
 
 from numba_kernels import machine
+from numba_kernels.cpu.target import converts_half_in_hardware, target
 from numba_kernels.selfcheck import runner
 from numba_kernels.selfcheck.device.availability import is_simulated, why_no_device
 from numba_kernels.selfcheck.extent import SEED, STANDARD, Extent, usable_processors
 from numba_kernels.selfcheck.result import Result
 from numba_kernels.selfcheck.runner import Outcome
 from numba_kernels.selfcheck.threads_check import COUNTS
-from numba_kernels.shared.half import converts_half_in_hardware
 from sgd_ref.command.options import (
     AS_EXPECTED,
     COULD_NOT_RUN,
@@ -105,13 +105,14 @@ def run(options: argparse.Namespace) -> int:
 def description(extent: Extent) -> list[str]:
     """Return the machine, the compiler and the versions for which the results hold, and the tier and seed."""
     machine_and_versions = machine.description()
-    features = binding.get_host_cpu_features()
-    vectors = " ".join(name for name in VECTORS if features.get(name))
+    compiled_for = target()
+    vectors = " ".join(name for name in VECTORS if name in compiled_for.present())
+    shown = f"features set to {compiled_for.features!r}" if compiled_for.chosen else vectors
     llvm = ".".join(map(str, binding.llvm_version_info))
     half = "by the processor" if converts_half_in_hardware() else "by bits"
     return [
         *(f"{name}: {value}" for name, value in machine_and_versions.items() if name in SHOWN),
-        f"compiler: LLVM {llvm} for {binding.get_host_cpu_name()} ({vectors}); float16 converted {half}",
+        f"compiler: LLVM {llvm} for {compiled_for.name} ({shown}); float16 converted {half}",
         f"processes: {extent.processes}; threads of an optimizer: {' and '.join(map(str, COUNTS))}",
         f"tier: {extent.tier}; seed: {extent.seed}",
     ]

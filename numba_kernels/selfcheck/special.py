@@ -16,12 +16,12 @@ import numba_kernels
 from numba_kernels.cpu import kernels as elementwise
 from numba_kernels.cpu import optimizer
 from numba_kernels.cpu.storage import storage
+from numba_kernels.cpu.target import converts_half_in_hardware
 from numba_kernels.selfcheck.comparison import by_kernels, compare_cases, timed
 from numba_kernels.selfcheck.extent import QUICK, Extent
 from numba_kernels.selfcheck.making import STEPS, calls_for, case_of, numbers, random_numbers, settings_for
 from numba_kernels.selfcheck.result import Result
 from numba_kernels.shared.element import ACCUMULATED, NO_MOMENTUM, Variant
-from numba_kernels.shared.half import converts_half_in_hardware
 from sgd_ref.arithmetic.formats import FLOAT16, FLOAT32, FORMATS, HALF_FORMATS, Array
 from sgd_ref.arithmetic.rounded import convert
 from sgd_ref.conformance.catalogue.case import Case, State

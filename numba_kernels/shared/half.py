@@ -6,27 +6,16 @@ without branches, since integers of 32 bits become 64 bits wide in Numba, and ha
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
-from llvmlite import binding, ir
+from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
 I16, I32, FLOAT, HALF = ir.IntType(16), ir.IntType(32), ir.FloatType(), ir.HalfType()
 Value = Any
 Generator = Callable[[Any, Value], Value]
-
-
-@functools.cache
-def converts_half_in_hardware() -> bool:
-    """Whether the processor converts between float16 and float32 by itself.
-
-    Without these instructions LLVM would call a function that is not there, and the process would die.
-    """
-    features = binding.get_host_cpu_features()
-    return bool(features.get("f16c") or features.get("fp-armv8"))
 
 
 def _intrinsic(argument: types.Type, result: types.Type, generate: Generator) -> Any:

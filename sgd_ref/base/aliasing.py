@@ -14,6 +14,19 @@ from sgd_ref.arithmetic.formats import Array
 EFFORT = 1_000_000
 
 
+def memory_of(arrays: Iterable[Array]) -> list[Array]:
+    """Return arrays of the class ndarray itself in the memory of arrays, which may be of subclasses.
+
+    What a subclass does when it is read, computed with or written has no part in the rule.
+
+    >>> matrix = np.zeros((2, 2)).view(np.matrix)
+    >>> (plain,) = memory_of([matrix])
+    >>> type(plain).__name__, is_same_memory(plain, matrix)
+    ('ndarray', True)
+    """
+    return [np.asarray(array) for array in arrays]
+
+
 def is_same_memory(first: Array, second: Array) -> bool:
     """Whether two arrays are one: the same elements of memory in the same order.
 

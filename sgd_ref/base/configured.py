@@ -9,13 +9,16 @@ import numpy as np
 
 from sgd_ref.base import configuration
 from sgd_ref.base import learning_rate as rates
+from sgd_ref.base.declared import Declared
+from sgd_ref.base.exclusive import Running
 from sgd_ref.base.fixed_setting import FixedSetting
 from sgd_ref.base.learning_rate import LearningRate
+from sgd_ref.base.losses import Losses
 from sgd_ref.base.settings import SETTINGS, Settings
 from sgd_ref.schedules import LearningRateSchedule
 
 
-class Configured:
+class Configured(Declared):
     """What has the settings of SGD: a constructor that checks them, and attributes that cannot be set.
 
     A signature has to be written out for readers, type checkers and editors. The settings that it lists are
@@ -62,7 +65,9 @@ class Configured:
         gradient_accumulation_steps: int | None = None,
     ) -> None:
         arguments = locals()
-        self.rate_source = rates.checked(learning_rate)
+        self._running = Running()
+        self._losses = Losses()
+        self.rate_source = rates.checked(learning_rate, self._losses)
         self.settings = Settings.checked(**{name: arguments[name] for name in SETTINGS})
 
     def get_config(self) -> dict[str, Any]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, Self
 
 from sgd_ref.arithmetic.formats import Array
+from sgd_ref.base.exclusive import Running, alone
+from sgd_ref.base.losses import Losses
 from sgd_ref.base.matching import check_forms, order_of_names
 from sgd_ref.base.state import State
 from sgd_ref.base.variables import check_names, check_variables, positions
@@ -21,6 +24,8 @@ class Copying(ABC):
     """What an optimizer does about copies of itself."""
 
     _state: State | None
+    _running: Running
+    _losses: Losses
 
     @abstractmethod
     def built_state(self) -> State:
@@ -56,7 +61,7 @@ class Copying(ABC):
         TypeError, ValueError
             If a variable or a name is not acceptable or does not fit. Nothing has changed then.
         RuntimeError
-            If the optimizer has no variables yet.
+            If the optimizer has no variables yet, or is at work.
 
         Examples
         --------
@@ -70,7 +75,11 @@ class Copying(ABC):
         >>> w, mine, twin.velocities
         (array([0.5], dtype=float32), array([-0.25], dtype=float32), [array([-0.75], dtype=float32)])
         """
-        old = self.built_state()
+        with alone(self._running):
+            self._state = self._moved(self.built_state(), variables, names)
+
+    def _moved(self, old: State, variables: Sequence[Array], names: Sequence[str] | None) -> State:
+        """Return a state for other variables that remembers what an old one does."""
         checked = check_variables(variables)
         if len(checked) != len(old.variables):
             raise ValueError(
@@ -88,7 +97,7 @@ class Copying(ABC):
             kind, index = divmod(position, len(order))
             slot[...] = kept[kind * len(order) + order[index]]
         state.calls = old.calls
-        self._state = state
+        return state
 
     def __copy__(self) -> Self:
         # What cannot be pickled raises its error here.
@@ -100,6 +109,8 @@ class Copying(ABC):
             )
         twin = type(self).__new__(type(self))
         twin.__dict__.update(attributes)
+        # What an optimizer is doing, and what it has told, is its own.
+        twin._running, twin._losses = Running(), copy.deepcopy(self._losses)
         return twin
 
 

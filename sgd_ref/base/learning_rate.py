@@ -11,6 +11,7 @@ import numpy as np
 
 from sgd_ref.arithmetic.formats import FLOAT32
 from sgd_ref.arithmetic.rounded import setting
+from sgd_ref.base.losses import Losses
 from sgd_ref.schedules import LearningRateSchedule
 from sgd_ref.validation import finite_real, reject_value
 
@@ -19,8 +20,12 @@ LearningRate = float | LearningRateSchedule | Callable[[], Any]
 ACCEPTED = "a real number that is finite in float32"
 
 
-def checked(learning_rate: Any) -> np.float32 | LearningRateSchedule | Callable[[], Any]:
+def checked(
+    learning_rate: Any, losses: Losses | None = None
+) -> np.float32 | LearningRateSchedule | Callable[[], Any]:
     """Return a number as float32, a schedule or a callable as it is.
+
+    A number that becomes 0 is told to `losses`.
 
     Raises
     ------
@@ -40,11 +45,17 @@ def checked(learning_rate: Any) -> np.float32 | LearningRateSchedule | Callable[
         function: Callable[[], Any] = learning_rate
         _check_takes_nothing(function)
         return function
-    return to_float32("learning_rate", learning_rate, f"{ACCEPTED}, a schedule or a callable")
+    return to_float32("learning_rate", learning_rate, f"{ACCEPTED}, a schedule or a callable", losses)
 
 
-def read(learning_rate: np.float32 | LearningRateSchedule | Callable[[], Any], calls: int) -> np.float32:
+def read(
+    learning_rate: np.float32 | LearningRateSchedule | Callable[[], Any],
+    calls: int,
+    losses: Losses | None = None,
+) -> np.float32:
     """Return the learning rate of the call that follows after `calls` calls.
+
+    A value of a schedule or a callable that is lost is told to `losses`.
 
     Raises
     ------
@@ -54,19 +65,31 @@ def read(learning_rate: np.float32 | LearningRateSchedule | Callable[[], Any], c
         If the value is not finite in float32.
     """
     if isinstance(learning_rate, LearningRateSchedule):
-        return to_float32(
-            f"the value of learning_rate {learning_rate!r} at step {calls}", learning_rate(calls)
+        rate = to_float32(
+            f"the value of learning_rate {learning_rate!r} at step {calls}",
+            learning_rate(calls),
+            losses=losses,
         )
-    if isinstance(learning_rate, np.float32):
+    elif isinstance(learning_rate, np.float32):
         return learning_rate
+    else:
+        rate = to_float32(
+            "the value returned by the callable learning_rate", _called(learning_rate), losses=losses
+        )
+    if losses is not None and not losses.lowest < abs(float(rate)) < losses.highest:
+        losses.tell_rate(rate)
+    return rate
+
+
+def _called(function: Callable[[], Any]) -> Any:
     try:
-        value = learning_rate()
+        return function()
     except TypeError as error:
         # Raised by the call itself, not inside of what is called: some callables have no signature to check.
-        if error.__traceback__ is not None and error.__traceback__.tb_next is None:
-            error.add_note(f"learning_rate, {learning_rate!r}, is called without arguments")
+        traceback = error.__traceback__
+        if traceback is not None and traceback.tb_next is None:
+            error.add_note(f"learning_rate, {function!r}, is called without arguments")
         raise
-    return to_float32("the value returned by the callable learning_rate", value)
 
 
 def _check_takes_nothing(function: Callable[[], Any]) -> None:
@@ -84,11 +107,17 @@ def _check_takes_nothing(function: Callable[[], Any]) -> None:
         ) from None
 
 
-def to_float32(name: str, value: Any, accepted: str = ACCEPTED) -> np.float32:
-    """Round a real number to float32, or raise an error that names it."""
+def to_float32(name: str, value: Any, accepted: str = ACCEPTED, losses: Losses | None = None) -> np.float32:
+    """Round a real number to float32, or raise an error that names it.
+
+    A learning rate that becomes 0 is told to `losses`.
+    """
     if isinstance(value, np.ndarray) and value.ndim == 0:
         value = value.item()
-    rounded: np.float32 = setting(finite_real(name, value, accepted), FLOAT32)
+    number = finite_real(name, value, accepted)
+    rounded: np.float32 = setting(number, FLOAT32)
     if math.isinf(rounded):
         reject_value(name, value, accepted)
+    if losses is not None and not rounded:
+        losses.tell("learning_rate", number, FLOAT32)
     return rounded

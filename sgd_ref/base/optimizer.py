@@ -22,6 +22,7 @@ from sgd_ref.base.configured import Configured
 from sgd_ref.base.copying import Copying, places, refuse_copied_variables
 from sgd_ref.base.counting import Counting
 from sgd_ref.base.exclusion import Exclusion
+from sgd_ref.base.exclusive import CALL, alone, refuse
 from sgd_ref.base.exported import Weights, check_meaning, meaning_of
 from sgd_ref.base.learning_rate import LearningRate
 from sgd_ref.base.loss import scaled_loss
@@ -71,7 +72,11 @@ class BaseSGD(Configured, Counting, Copying, ABC):
 
     Attributes that a subclass may read and set: ``settings``; ``rate_source``, the learning rate as it was
     given (a float32, a schedule or a callable); ``exclusion``; and ``_state``, the ``State``, None before the
-    optimizer is built. No other attributes of this class are kept on an optimizer.
+    optimizer is built. It has besides ``_running``, which tells whether it is at
+    work, and ``_losses``, which tells of settings that a dtype does not have.
+
+    Public attributes of its own are declared by a subclass, as ``Declared`` says, by an annotation in the
+    class or a value there; others cannot be set. Names that begin with an underscore need no declaration.
     """
 
     _state: State | None = None
@@ -97,7 +102,8 @@ class BaseSGD(Configured, Counting, Copying, ABC):
         Warns
         -----
         UserWarning
-            If a setting strictly between 0 and 1 becomes 0 or 1 in the dtype of a variable.
+            If a setting becomes 0 or infinite in the dtype of a variable, or is strictly between 0 and 1 and
+            becomes 1: once for each setting and dtype.
 
         Examples
         --------
@@ -107,12 +113,13 @@ class BaseSGD(Configured, Counting, Copying, ABC):
         >>> optimizer.variable_names
         ['SGD/iteration', 'SGD/learning_rate', 'SGD/bias_momentum']
         """
-        if self._state is not None:
-            places(variables, self._state)
-            check_rebuilt(self._state.variables, self._state.names, variables, names)
-            self._state.has_copied_variables = False
-        else:
-            self._state = self.fresh_state(variables, names)
+        with alone(self._running):
+            if self._state is not None:
+                places(variables, self._state)
+                check_rebuilt(self._state.variables, self._state.names, variables, names)
+                self._state.has_copied_variables = False
+            else:
+                self._state = self.fresh_state(variables, names)
 
     def exclude_from_weight_decay(
         self, var_list: Sequence[Array] | None = None, var_names: Sequence[str] | None = None
@@ -161,13 +168,14 @@ class BaseSGD(Configured, Counting, Copying, ABC):
             If anything is not acceptable. No array and no counter has changed then.
         RuntimeError
             If the optimizer has no variables yet and none are given, if it is a copy whose variables were
-            never given, if this thread flushes subnormal numbers to zero, or if a callable learning rate
-            calls this method.
+            never given, if this thread flushes subnormal numbers to zero, or if the optimizer is at work
+            already: in another thread, or because a callable learning rate calls this method.
 
         Warns
         -----
         UserWarning
-            If a gradient is None; in the call that builds the optimizer also what `build` warns of.
+            If a gradient is None, or the value of a schedule or a callable becomes 0 or infinite in the dtype
+            of a variable; in the call that builds the optimizer also what `build` warns of.
 
         Examples
         --------
@@ -177,8 +185,17 @@ class BaseSGD(Configured, Counting, Copying, ABC):
         >>> w
         array([0.5, 2.5], dtype=float32)
         """
-        call = self.validated(gradients, variables)
-        self.perform(call, self.settings.loss_scale_factor)
+        token: list[None] | None = []
+        running = self._running
+        try:
+            if running.setdefault(CALL, token) is not token:
+                token = None
+                refuse()
+            call = self.validated(gradients, variables)
+            self.perform(call, self.settings.loss_scale_factor)
+        finally:
+            if token is not None and CALL in running and running[CALL] is token:
+                del running[CALL]
 
     @property
     def built(self) -> bool:
@@ -195,7 +212,10 @@ class BaseSGD(Configured, Counting, Copying, ABC):
 
     @learning_rate.setter
     def learning_rate(self, value: LearningRate) -> None:
-        self.rate_source = rates.checked(value)
+        rate = rates.checked(value, self._losses)
+        if isinstance(rate, np.float32):
+            self._losses.tell_rate(rate, near_one=True)
+        self.rate_source = rate
 
     @property
     def velocities(self) -> list[Array]:
@@ -249,11 +269,14 @@ class BaseSGD(Configured, Counting, Copying, ABC):
         RuntimeError
             If the optimizer has no variables yet.
         """
-        state = self.built_state()
-        check_meaning(values, meaning_of(self))
-        rate = weights.assign(state, values, self.constant_rate())
-        if rate is not None:
-            self.rate_source = rate
+        with alone(self._running):
+            state = self.built_state()
+            check_meaning(values, meaning_of(self))
+            rate = weights.assign(state, values, self.constant_rate())
+            if rate is not None:
+                self.rate_source = rate
+                # When all is set, since a warning may be an error.
+                self._losses.tell_rate(rate, near_one=True)
 
     def finalize_variable_values(self, variables: Sequence[Array]) -> None:
         """Write the averages into the variables, once training has ended.
@@ -277,9 +300,10 @@ class BaseSGD(Configured, Counting, Copying, ABC):
         UserWarning
             Before the first update.
         """
-        state = self.built_state()
-        if finalization.is_due(state, variables, self.settings.use_ema, self.iterations):
-            state.overwrite_by_averages()
+        with alone(self._running):
+            state = self.built_state()
+            if finalization.is_due(state, variables, self.settings.use_ema, self.iterations):
+                state.overwrite_by_averages()
 
     def scale_loss(self, loss: Any) -> Any:
         """Return the loss times ``loss_scale_factor``, or the loss itself where there is none.
@@ -324,7 +348,9 @@ class BaseSGD(Configured, Counting, Copying, ABC):
         checked = check_variables(variables)
         labels = check_names(names, len(checked))
         decayed = self.exclusion.decayed(checked, labels)
-        self.settings.check_dtypes([variable.dtype for variable in checked], self.constant_rate())
+        dtypes = [variable.dtype for variable in checked]
+        self.settings.check_dtypes(dtypes, self.constant_rate(), self._losses)
+        self._losses.use(dtypes)
         return self.allocated_state(labels, checked, decayed)
 
     def allocated_state(self, names: list[str], variables: list[Array], decayed: list[bool]) -> State:
@@ -370,7 +396,7 @@ class BaseSGD(Configured, Counting, Copying, ABC):
     def rate_of_call(self, state: State) -> np.float32:
         """Return the learning rate of the call that comes; a callable must not make one itself."""
         before, calls = self._state, state.calls
-        learning_rate = rates.read(self.rate_source, calls)
+        learning_rate = rates.read(self.rate_source, calls, self._losses)
         if self._state is not before or state.calls != calls:
             raise RuntimeError("the callable learning_rate must not call apply of its own optimizer")
         return learning_rate

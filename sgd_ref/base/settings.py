@@ -13,6 +13,7 @@ import numpy as np
 
 from sgd_ref.arithmetic.formats import FLOAT32, FORMATS
 from sgd_ref.arithmetic.rounded import nearest, promoted, setting
+from sgd_ref.base.losses import Losses
 from sgd_ref.validation import (
     boolean,
     finite_real,
@@ -110,7 +111,9 @@ class Settings:
         """
         return RoundedSettings(self, dtype)
 
-    def check_dtypes(self, dtypes: Iterable[np.dtype[Any]], learning_rate: np.float32 | None) -> None:
+    def check_dtypes(
+        self, dtypes: Iterable[np.dtype[Any]], learning_rate: np.float32 | None, losses: Losses
+    ) -> None:
         """Check the settings in the dtypes in which they will be used.
 
         Parameters
@@ -119,6 +122,8 @@ class Settings:
             The dtypes of the variables.
         learning_rate : float32 or None
             The learning rate where it is a number.
+        losses : Losses
+            What was told already.
 
         Raises
         ------
@@ -128,7 +133,7 @@ class Settings:
         Warns
         -----
         UserWarning
-            If a setting strictly between 0 and 1 becomes 0 or 1, or the number of steps changes.
+            If a setting is lost, as the module ``losses`` says, or the number of steps changes.
         """
         used = set(dtypes)
         for name in CLIPPINGS:
@@ -144,7 +149,7 @@ class Settings:
                 ("weight_decay", self.weight_decay),
                 ("ema_momentum", self.ema_momentum if self.use_ema else None),
             ):
-                _warn_if_lost(name, value, dtype)
+                losses.tell(name, value, dtype)
 
 
 SETTINGS = tuple(setting_field.name for setting_field in fields(Settings))
@@ -214,11 +219,3 @@ def _check_steps(steps: int | None, dtype: np.dtype[Any]) -> None:
             "gradients is off by that ratio",
             stacklevel=5,
         )
-
-
-def _warn_if_lost(name: str, value: float | None, dtype: np.dtype[Any]) -> None:
-    if value is None or not 0 < abs(value) < 1:
-        return
-    rounded = float(setting(value, dtype))
-    if abs(rounded) in (0.0, 1.0):
-        warnings.warn(f"{name}={value!r} becomes {rounded:g} in {dtype}", stacklevel=5)

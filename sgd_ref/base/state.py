@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from sgd_ref.arithmetic.formats import Array
-from sgd_ref.base.aliasing import OccupiedMemory
+from sgd_ref.base.aliasing import OccupiedMemory, memory_of
 from sgd_ref.base.settings import Settings
 
 
@@ -102,7 +102,7 @@ class State:
 
     def overwrite_by_averages(self) -> None:
         """Write the averages into the variables."""
-        for variable, average in zip(self.variables, self.averages, strict=True):
+        for variable, average in zip(memory_of(self.variables), self.averages, strict=True):
             variable[...] = average
 
     def slots(self) -> list[tuple[str, Array]]:

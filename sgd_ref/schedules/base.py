@@ -141,6 +141,15 @@ class FormulaSchedule(LearningRateSchedule):
         self._enclosing_settings = _settings_in(interval, rounded)
         self.exact_settings = _settings_in(exact, rounded)
 
+    def __setattr__(self, name: str, value: object) -> None:
+        # The values come from what the constructor rounded, so that this would change nothing.
+        if name in vars(self) or name in vars(self).get("config", ()):
+            raise AttributeError(
+                f"{name} is fixed when the schedule is constructed, got {value!r}; "
+                "give the optimizer another schedule"
+            )
+        super().__setattr__(name, value)
+
     def __call__(self, step: int) -> np.float32:
         """Return the float32 nearest to the formula, ties to even; see ``LearningRateSchedule.__call__``.
 

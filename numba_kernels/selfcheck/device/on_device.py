@@ -26,6 +26,8 @@ class OnDevice(cuda.SGD):
     move: Move = staticmethod(by_numba)
     move_gradient: Move | None = None
     wrapper_class: ClassVar[type[cuda.LossScaleOptimizer]]
+    hosts: list[Array]
+    moved: list[Any]
 
     def build(self, variables: Sequence[Array], names: Sequence[str] | None = None) -> None:
         """Copy the variables, and build."""

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from numba.misc.appdirs import AppDirs
 
-from numba_kernels.cpu import cache
+from numba_kernels.cpu import cache, target
 from numba_kernels.cpu.kernels import update_kernel
 from numba_kernels.shared.element import CLASSIC, PLAIN, Variant
 
@@ -113,21 +113,16 @@ def test_files_that_come_go_or_change_their_names_lead_to_another_folder(package
     assert len(set(found)) == 4
 
 
-class OtherFeatures:
-    """Features of a processor that this one is not."""
-
-    def flatten(self) -> str:
-        return "+another"
-
-
 @pytest.mark.parametrize(
     ("module", "name", "value"),
     [
         (cache.numba, "__version__", "0.0"),
         (cache.llvmlite, "__version__", "0.0"),
         (cache.sys, "version", "another"),
-        (cache.binding, "get_host_cpu_name", lambda: "another"),
-        (cache.binding, "get_host_cpu_features", OtherFeatures),
+        (target.binding, "get_host_cpu_name", lambda: "another"),
+        (target.codegen, "get_host_cpu_features", lambda: "+another"),
+        (target.config, "CPU_NAME", "generic"),
+        (target.config, "CPU_FEATURES", ""),
     ],
 )
 def test_another_compiler_or_processor_leads_to_another_folder(
@@ -135,15 +130,6 @@ def test_another_compiler_or_processor_leads_to_another_folder(
 ) -> None:
     before = fingerprint()
     monkeypatch.setattr(module, name, value)
-    assert fingerprint() != before
-
-
-@pytest.mark.parametrize("name", ["NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES"])
-def test_a_processor_that_was_chosen_leads_to_another_folder(
-    name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    before = fingerprint()
-    monkeypatch.setenv(name, "generic")
     assert fingerprint() != before
 
 

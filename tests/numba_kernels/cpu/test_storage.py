@@ -15,7 +15,7 @@ import pytest
 from numba_kernels.cpu import optimizer
 from numba_kernels.cpu.kernels import accumulation_kernel, update_kernel
 from numba_kernels.cpu.storage import storage
-from numba_kernels.shared import half
+from numba_kernels.cpu.target import converts_half_in_hardware
 from numba_kernels.shared.element import ACCUMULATED, CLASSIC, NESTEROV, PLAIN, Variant
 from numba_kernels.shared.slots import ACCUMULATOR, AVERAGE, COLUMNS, GRADIENT, SETTINGS, VARIABLE, VELOCITY
 from sgd_ref.conformance.trajectories.comparison import equal_bits
@@ -27,7 +27,7 @@ FLOAT16 = np.dtype(np.float16)
 DTYPES = [np.dtype(dtype) for dtype in (np.float16, ml_dtypes.bfloat16, np.float32, np.float64)]
 every_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.name)
 needs_hardware = pytest.mark.skipif(
-    not half.converts_half_in_hardware(), reason="the processor does not convert float16 by itself"
+    not converts_half_in_hardware(), reason="the processor does not convert float16 by itself"
 )
 
 

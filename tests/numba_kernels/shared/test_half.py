@@ -9,6 +9,7 @@ import numba
 import numpy as np
 import pytest
 
+from numba_kernels.cpu.target import converts_half_in_hardware
 from numba_kernels.shared import half
 from sgd_ref.conformance.trajectories.comparison import equal_bits
 
@@ -50,7 +51,7 @@ WAYS = {
     ),
 }
 # LLVM would call a function that is not there.
-if half.converts_half_in_hardware():
+if converts_half_in_hardware():
     WAYS["float16"] = Conversions(FLOAT16, half.load_float16, half.store_float16, half.round_to_float16)
 
 every_way = pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
@@ -197,11 +198,3 @@ def test_both_ways_of_float16_agree_on_numbers_near_its_range(sweep: Any) -> Non
     rounded = in_hardware.rounded(chosen)
     assert_same(by_bits.rounded(chosen), rounded)
     assert_same(by_bits.store(rounded).view(FLOAT16), in_hardware.store(rounded).view(FLOAT16))
-
-
-@pytest.mark.parametrize(("features", "expected"), [({"f16c": True}, True), ({"fp-armv8": True}, True)])
-def test_processors_that_convert(features: Any, expected: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(half.binding, "get_host_cpu_features", lambda: features)
-    assert half.converts_half_in_hardware.__wrapped__() is expected
-    monkeypatch.setattr(half.binding, "get_host_cpu_features", lambda: dict.fromkeys(features, False))
-    assert half.converts_half_in_hardware.__wrapped__() is False

@@ -347,4 +347,4 @@ def test_only_the_state_is_protected() -> None:
         "_abc_impl",
         "_state",
     ]
-    assert set(vars(SGD())) == {"settings", "rate_source"}
+    assert set(vars(SGD())) == {"settings", "rate_source", "_running", "_losses"}
