@@ -10,7 +10,7 @@ import numpy as np
 from sgd_ref.arithmetic.formats import FLOAT32, FORMATS, Array
 from sgd_ref.base import configuration, weights
 from sgd_ref.base.declared import Declared
-from sgd_ref.base.exclusive import CALL, refuse
+from sgd_ref.base.exclusive import CALL, alone, refuse
 from sgd_ref.base.fixed_setting import FixedSetting
 from sgd_ref.base.learning_rate import LearningRate, to_float32
 from sgd_ref.base.loss import scaled_loss
@@ -243,8 +243,9 @@ class LossScaleOptimizer(Declared):
         return [*(f"{self.name}/{kind}" for kind in own), *self.inner_optimizer.variable_names]
 
     def get_weights(self) -> list[Array]:
-        """Return a copy of ``variables``."""
-        return [np.array(array) for array in self.variables]
+        """Return a copy of ``variables``; refused while a step is under way, which would be half in it."""
+        with alone(self.inner_optimizer._running):
+            return [np.array(array) for array in self.variables]
 
     def set_weights(self, values: Sequence[Any]) -> None:
         """Set the state from arrays in the order of ``variables``, all of it or nothing.

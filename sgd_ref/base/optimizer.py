@@ -244,8 +244,9 @@ class BaseSGD(Configured, Counting, ABC):
         return weights.names(self.built_state(), self.settings.name, self.constant_rate() is not None)
 
     def get_weights(self) -> list[Array]:
-        """Return a copy of ``variables``."""
-        return [np.array(array) for array in self.variables]
+        """Return a copy of ``variables``; refused while a step is under way, which would be half in it."""
+        with alone(self._running):
+            return [np.array(array) for array in self.variables]
 
     def set_weights(self, values: Sequence[Any]) -> None:
         """Set the state from arrays in the order of ``variables``, all of it or nothing.
