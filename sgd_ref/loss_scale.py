@@ -10,7 +10,7 @@ import numpy as np
 from sgd_ref.arithmetic.formats import FLOAT32, FORMATS, Array
 from sgd_ref.base import configuration, weights
 from sgd_ref.base.declared import Declared
-from sgd_ref.base.exclusive import CALL, refuse
+from sgd_ref.base.exclusive import CALL, alone, refuse
 from sgd_ref.base.exported import Weights, check_meaning, meaning_of
 from sgd_ref.base.fixed_setting import FixedSetting
 from sgd_ref.base.learning_rate import LearningRate, to_float32
@@ -248,10 +248,10 @@ class LossScaleOptimizer(Declared):
         return [*(f"{self.name}/{kind}" for kind in OWN_VARIABLES), *self.inner_optimizer.variable_names]
 
     def get_weights(self) -> list[Array]:
-        """Return a copy of ``variables``, a list that also knows what its arrays are."""
-        return Weights(
-            [np.array(array) for array in self.variables], meaning_of(self.inner_optimizer, OWN_VARIABLES)
-        )
+        """Return a copy of ``variables``, a list that knows what its arrays are; refused during a step."""
+        inner = self.inner_optimizer
+        with alone(inner._running):
+            return Weights([np.array(array) for array in self.variables], meaning_of(inner, OWN_VARIABLES))
 
     def set_weights(self, values: Sequence[Any]) -> None:
         """Set the state from arrays in the order of ``variables``, all of it or nothing.

@@ -76,28 +76,7 @@ class Copying(ABC):
         (array([0.5], dtype=float32), array([-0.25], dtype=float32), [array([-0.75], dtype=float32)])
         """
         with alone(self._running):
-            self._state = self._moved(self.built_state(), variables, names)
-
-    def _moved(self, old: State, variables: Sequence[Array], names: Sequence[str] | None) -> State:
-        """Return a state for other variables that remembers what an old one does."""
-        checked = check_variables(variables)
-        if len(checked) != len(old.variables):
-            raise ValueError(
-                f"variables must have one array for each of the {len(old.variables)} variables of the "
-                f"optimizer, got {len(checked)}"
-            )
-        order = list(range(len(checked)))
-        if names is not None:
-            order = order_of_names(check_names(names, len(checked)), old.names)
-        labels = [old.names[index] for index in order]
-        check_forms(labels, [(old.variables[i].shape, old.variables[i].dtype.name) for i in order], checked)
-        state = self.allocated_state(labels, checked, [old.decayed[index] for index in order])
-        kept = [array for _, array in old.slots()]
-        for position, (_, slot) in enumerate(state.slots()):
-            kind, index = divmod(position, len(order))
-            slot[...] = kept[kind * len(order) + order[index]]
-        state.calls = old.calls
-        return state
+            self._state = _moved(self, variables, names)
 
     def __copy__(self) -> Self:
         # What cannot be pickled raises its error here.
@@ -112,6 +91,29 @@ class Copying(ABC):
         # What an optimizer is doing, and what it has told, is its own.
         twin._running, twin._losses = Running(), copy.deepcopy(self._losses)
         return twin
+
+
+def _moved(optimizer: Copying, variables: Sequence[Array], names: Sequence[str] | None) -> State:
+    """Return a state for other variables that remembers what the present one does."""
+    old = optimizer.built_state()
+    checked = check_variables(variables)
+    if len(checked) != len(old.variables):
+        raise ValueError(
+            f"variables must have one array for each of the {len(old.variables)} variables of the "
+            f"optimizer, got {len(checked)}"
+        )
+    order = list(range(len(checked)))
+    if names is not None:
+        order = order_of_names(check_names(names, len(checked)), old.names)
+    labels = [old.names[index] for index in order]
+    check_forms(labels, [(old.variables[i].shape, old.variables[i].dtype.name) for i in order], checked)
+    state = optimizer.allocated_state(labels, checked, [old.decayed[index] for index in order])
+    kept = [array for _, array in old.slots()]
+    for position, (_, slot) in enumerate(state.slots()):
+        kind, index = divmod(position, len(order))
+        slot[...] = kept[kind * len(order) + order[index]]
+    state.calls = old.calls
+    return state
 
 
 def places(variables: Any, state: State) -> list[int]:

@@ -68,6 +68,10 @@ def _is_settable(owner: type, name: str, is_callable: bool) -> bool:
 def _refusal(owner: type, name: str) -> str:
     if isinstance(getattr(owner, name, None), property):
         return f"{name!r} of {owner.__name__} can only be read"
+    if isinstance(getattr(owner, name, None), FunctionType):
+        start = f"{name!r} of {owner.__name__} is a method"
+        advice = f"; {MEANT[name]} is meant, which is fixed by the constructor" if name in MEANT else ""
+        return start + advice
     start = f"{owner.__name__} has no attribute {name!r} that could be set"
     declared = [
         known

@@ -45,7 +45,10 @@ def checked(
         function: Callable[[], Any] = learning_rate
         _check_takes_nothing(function)
         return function
-    return to_float32("learning_rate", learning_rate, f"{ACCEPTED}, a schedule or a callable", losses)
+    rate = to_float32("learning_rate", learning_rate, f"{ACCEPTED}, a schedule or a callable")
+    if losses is not None:
+        losses.tell("learning_rate", float(learning_rate), FLOAT32, near_one=False)
+    return rate
 
 
 def read(
@@ -64,20 +67,21 @@ def read(
     ValueError
         If the value is not finite in float32.
     """
-    if isinstance(learning_rate, LearningRateSchedule):
-        rate = to_float32(
-            f"the value of learning_rate {learning_rate!r} at step {calls}",
-            learning_rate(calls),
-            losses=losses,
-        )
-    elif isinstance(learning_rate, np.float32):
+    if isinstance(learning_rate, np.float32):
         return learning_rate
-    else:
-        rate = to_float32(
-            "the value returned by the callable learning_rate", _called(learning_rate), losses=losses
-        )
-    if losses is not None and not losses.lowest < abs(float(rate)) < losses.highest:
-        losses.tell_rate(rate)
+    value: Any
+    value = (
+        learning_rate(calls) if isinstance(learning_rate, LearningRateSchedule) else _called(learning_rate)
+    )
+    # What an error would call the value takes longer to write than most schedules to compute.
+    if losses is not None and type(value) is np.float32 and losses.keep(float(value)):
+        return value
+    name = "the value returned by the callable learning_rate"
+    if isinstance(learning_rate, LearningRateSchedule):
+        name = f"the value of learning_rate {learning_rate!r} at step {calls}"
+    rate = to_float32(name, value)
+    if losses is not None and not losses.keep(float(rate)):
+        losses.tell_given_rate(value, rate)
     return rate
 
 
@@ -107,17 +111,11 @@ def _check_takes_nothing(function: Callable[[], Any]) -> None:
         ) from None
 
 
-def to_float32(name: str, value: Any, accepted: str = ACCEPTED, losses: Losses | None = None) -> np.float32:
-    """Round a real number to float32, or raise an error that names it.
-
-    A learning rate that becomes 0 is told to `losses`.
-    """
+def to_float32(name: str, value: Any, accepted: str = ACCEPTED) -> np.float32:
+    """Round a real number to float32, or raise an error that names it."""
     if isinstance(value, np.ndarray) and value.ndim == 0:
         value = value.item()
-    number = finite_real(name, value, accepted)
-    rounded: np.float32 = setting(number, FLOAT32)
+    rounded: np.float32 = setting(finite_real(name, value, accepted), FLOAT32)
     if math.isinf(rounded):
         reject_value(name, value, accepted)
-    if losses is not None and not rounded:
-        losses.tell("learning_rate", number, FLOAT32)
     return rounded

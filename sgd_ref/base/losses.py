@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from sgd_ref.arithmetic.formats import FORMATS
+from sgd_ref.arithmetic.formats import FLOAT32, FORMATS
 from sgd_ref.arithmetic.rounded import setting
 
 PACKAGES = ("sgd_ref", "numba_kernels")
@@ -48,6 +48,10 @@ class Losses:
         self._dtypes = list(dict.fromkeys(dtypes))
         self._set_limits()
 
+    def keep(self, rate: float) -> bool:
+        """Whether there is nothing to tell of a learning rate."""
+        return self.lowest < abs(rate) < self.highest
+
     def forget_rate(self) -> None:
         """Take back that a learning rate was told, for one that comes in its place."""
         self._told = {(name, dtype) for name, dtype in self._told if name != "learning_rate"}
@@ -57,6 +61,11 @@ class Losses:
         """Warn of a learning rate that a dtype of the variables loses."""
         for dtype in self._dtypes:
             self.tell("learning_rate", float(rate), dtype, near_one)
+
+    def tell_given_rate(self, given: Any, rate: np.float32) -> None:
+        """Warn of a value of a schedule or a callable that float32 or a dtype of the variables loses."""
+        self.tell("learning_rate", float(given), FLOAT32, near_one=False)
+        self.tell_rate(rate)
 
     def tell(self, name: str, value: float | None, dtype: np.dtype[Any], near_one: bool = True) -> None:
         """Warn of a setting that is lost in a dtype, unless that was done before.

@@ -15,7 +15,7 @@ import numpy as np
 
 from sgd_ref.arithmetic.formats import Array
 from sgd_ref.arithmetic.rounded import check_subnormals_are_kept
-from sgd_ref.base import finalization, weights
+from sgd_ref.base import finalization
 from sgd_ref.base import learning_rate as rates
 from sgd_ref.base.call import Call
 from sgd_ref.base.configured import Configured
@@ -23,7 +23,7 @@ from sgd_ref.base.copying import Copying, places, refuse_copied_variables
 from sgd_ref.base.counting import Counting
 from sgd_ref.base.exclusion import Exclusion
 from sgd_ref.base.exclusive import CALL, alone, refuse
-from sgd_ref.base.exported import Weights, check_meaning, meaning_of
+from sgd_ref.base.exporting import Exporting
 from sgd_ref.base.learning_rate import LearningRate
 from sgd_ref.base.loss import scaled_loss
 from sgd_ref.base.state import State
@@ -41,7 +41,7 @@ from sgd_ref.base.variables import (
 from sgd_ref.gradients import Gradient
 
 
-class BaseSGD(Configured, Counting, Copying, ABC):
+class BaseSGD(Configured, Counting, Exporting, Copying, ABC):
     """Settings, state, validation and counting of an SGD optimizer.
 
     Parameters
@@ -231,52 +231,6 @@ class BaseSGD(Configured, Counting, Copying, ABC):
     def accumulators(self) -> list[Array]:
         """The sums of gradients since the last update; empty without accumulation."""
         return [] if self._state is None else list(self._state.accumulators)
-
-    @property
-    def variables(self) -> list[Array]:
-        """The state in the order of Keras.
-
-        The number of calls (int64) and the learning rate (float32) where it is a number, as copies of shape
-        (); then the averages, the accumulators and the velocities themselves. A number of calls beyond int64
-        is a ValueError; training goes on beyond it.
-        """
-        return weights.variables(self.built_state(), self.constant_rate())
-
-    @property
-    def variable_names(self) -> list[str]:
-        """The names of ``variables``, such as ``SGD/kernel_momentum``."""
-        return weights.names(self.built_state(), self.settings.name, self.constant_rate() is not None)
-
-    def get_weights(self) -> list[Array]:
-        """Return a copy of ``variables``, a list that also knows what its arrays are."""
-        return Weights([np.array(array) for array in self.variables], meaning_of(self))
-
-    def set_weights(self, values: Sequence[Any]) -> None:
-        """Set the state from arrays in the order of ``variables``, all of it or nothing.
-
-        Parameters
-        ----------
-        values : list of ndarray
-            Of the shapes of ``variables``, and of their dtypes or narrower ones. What ``get_weights``
-            returned must come from an optimizer with the same kinds of state, ``gradient_accumulation_steps``
-            and names of variables, unless one of the two has default names. A plain list goes by position.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If the number of arrays, a shape, a dtype or a counter does not fit, or the list knows that its
-            arrays are others.
-        RuntimeError
-            If the optimizer has no variables yet.
-        """
-        with alone(self._running):
-            state = self.built_state()
-            check_meaning(values, meaning_of(self))
-            rate = weights.assign(state, values, self.constant_rate())
-            if rate is not None:
-                self.rate_source = rate
-                # When all is set, since a warning may be an error.
-                self._losses.tell_rate(rate, near_one=True)
 
     def finalize_variable_values(self, variables: Sequence[Array]) -> None:
         """Write the averages into the variables, once training has ended.

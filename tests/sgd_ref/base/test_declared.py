@@ -117,3 +117,9 @@ def test_settings_of_a_schedule_cannot_be_set() -> None:
     for name in ("initial_learning_rate", "decay_steps", "config"):
         with pytest.raises(AttributeError, match=name):
             setattr(schedule, name, 1)
+
+
+@every_kind
+def test_a_number_in_the_place_of_a_method_is_refused(make: Any) -> None:
+    with pytest.raises(AttributeError, match=r"is a method$"):
+        make().apply = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import signal
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -43,7 +44,9 @@ class Gate:
 
 
 @every_maker
-@pytest.mark.parametrize("method", ["apply", "set_weights", "finalize_variable_values", "build"])
+@pytest.mark.parametrize(
+    "method", ["apply", "get_weights", "set_weights", "finalize_variable_values", "build"]
+)
 def test_a_second_thread_is_refused_while_one_is_in_apply(make: Any, method: str) -> None:
     gate = Gate()
     w, g = np.ones(3, np.float32), np.ones(3, np.float32)
@@ -52,6 +55,7 @@ def test_a_second_thread_is_refused_while_one_is_in_apply(make: Any, method: str
     before = optimizer.get_weights()
     arguments = {
         "apply": ([g],),
+        "get_weights": (),
         "set_weights": (before,),
         "finalize_variable_values": ([w],),
         "build": ([w],),
@@ -172,3 +176,51 @@ def test_a_copy_made_during_a_call_is_at_no_work() -> None:
             pass
         assert CALL in running
     assert not running
+
+
+@every_maker
+def test_a_schedule_that_calls_apply_is_refused(make: Any) -> None:
+    class Applies(sgd_ref.schedules.LearningRateSchedule):
+        def __call__(self, step: int) -> Any:
+            optimizer.apply([np.ones(2)])
+            return np.float32(0.5)
+
+    optimizer = make(Applies())
+    optimizer.build([np.ones(2)])
+    with pytest.raises(RuntimeError, match=REFUSED):
+        optimizer.apply([np.ones(2)])
+    assert optimizer.calls == 0
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="Windows has no signals for users")
+@every_maker
+def test_a_handler_of_signals_that_calls_apply_is_refused(make: Any) -> None:
+    def rate() -> float:
+        signal.raise_signal(signal.SIGUSR1)
+        return 0.5
+
+    optimizer = make(rate)
+    optimizer.build([np.ones(2)])
+    before = signal.signal(signal.SIGUSR1, lambda *_: optimizer.apply([np.ones(2)]))
+    try:
+        with pytest.raises(RuntimeError, match=REFUSED):
+            optimizer.apply([np.ones(2)])
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert optimizer.calls == 0
+
+
+@every_maker
+def test_an_interrupt_in_a_call_leaves_the_optimizer_free(make: Any) -> None:
+    def rate() -> float:
+        if interrupts:
+            raise KeyboardInterrupt
+        return 0.5
+
+    optimizer, interrupts = make(rate), True
+    optimizer.build([np.ones(2)])
+    with pytest.raises(KeyboardInterrupt):
+        optimizer.apply([np.ones(2)])
+    interrupts = False
+    optimizer.apply([np.ones(2)])
+    assert optimizer.calls == 1

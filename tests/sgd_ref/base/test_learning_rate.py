@@ -141,6 +141,7 @@ def test_what_a_callable_raises_comes_out_and_leaves_no_trace() -> None:
         math.nextafter(MIDPOINT, 0),
     ],
 )
+@pytest.mark.filterwarnings("ignore:learning_rate=.* becomes 0 in float32")
 def test_a_rate_is_rounded_to_float32(value: Any) -> None:
     expected = np.array(float(value), np.float64).astype(np.float32)
     for rate in (value, lambda: value, Constant(value)):

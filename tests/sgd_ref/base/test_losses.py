@@ -177,3 +177,21 @@ def test_bits_are_those_of_the_rounded_settings() -> None:
             optimizer.apply([ones()], [w])
         outcomes.append(w.tobytes())
     assert outcomes == [np.full(3, -np.inf, np.float16).tobytes()] * 2
+
+
+@packages
+def test_a_rate_of_a_config_is_told(package: Any) -> None:
+    told(
+        lambda: package.SGD.from_config({"learning_rate": 1e-60}),
+        "learning_rate=1e-60 becomes 0 in float32",
+    )
+
+
+@packages
+def test_two_optimizers_are_told_each_for_itself(package: Any) -> None:
+    for _ in range(2):
+        optimizer = built(package, 0.5)
+        told(
+            lambda: setattr(optimizer, "learning_rate", HUGE),  # noqa: B023
+            "learning_rate=100000.0 becomes inf in float16",
+        )
