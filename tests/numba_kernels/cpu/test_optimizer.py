@@ -261,6 +261,7 @@ def test_a_rate_that_becomes_the_other_zero() -> None:
         pair.apply([np.abs(numbers(generator, 3, np.float32))])
 
 
+@pytest.mark.filterwarnings("ignore:learning_rate=.* becomes 0 in float32")
 def test_large_finite_float64_are_not_taken_for_infinities() -> None:
     pair = Pair([np.ones(5)], scaling=(4.0, 2), learning_rate=1e-300)
     for _ in range(3):

@@ -126,4 +126,4 @@ def test_the_versions(tmp_path: Path, contents: dict[str, bytes]) -> None:
     old, new = (written(tmp_path / name, documents) for name in ("old", "new"))
     index = json.loads((new / "index.json").read_bytes())
     (new / "index.json").write_text(json.dumps({**index, "data_version": "9.0.0"}))
-    assert list(differences(old, new)) == ['data_version: "1.0.0" became "9.0.0"']
+    assert list(differences(old, new)) == ['data_version: "2.0.0" became "9.0.0"']
