@@ -135,7 +135,7 @@ def test_too_few_records_and_wrong_dtypes_differ(script: Path) -> None:
 
 def test_the_script_is_small_and_says_what_it_is(script: Path) -> None:
     text = script.read_text()
-    assert text.startswith('"""mine 1.0 differs from what is documented: shrunk/float32/momentum')
+    assert text.startswith('"""mine 1.0 differs from what is documented: shrunk/axes/momentum')
     assert "import sgd_ref" not in text
     assert "from sgd_ref" not in text
     assert "ml_dtypes" not in text
