@@ -31,6 +31,7 @@ import numpy as np
 from sgd_ref.arithmetic.formats import Array
 from sgd_ref.base import learning_rate as rates
 from sgd_ref.base.copying import places
+from sgd_ref.base.exclusive import alone
 from sgd_ref.base.learning_rate import LearningRate
 from sgd_ref.base.matching import check_forms, order_of_names
 from sgd_ref.base.optimizer import BaseSGD
@@ -77,8 +78,8 @@ def save(
     Raises
     ------
     TypeError, ValueError, RuntimeError
-        If `optimizer` is of another class or not built, `variables` are not its variables, or a count is
-        beyond int64, which `load` would refuse.
+        If `optimizer` is of another class, not built or at work in another thread, `variables` are not its
+        variables, or a count is beyond int64, which `load` would refuse.
     OSError
         If the file cannot be written, or `path` leads to a folder, a named pipe, a socket or a device. What
         was at `path` is still there.
@@ -98,7 +99,15 @@ def save(
     """
     state = _checked_state(optimizer, variables)
     target, mode = destination(path)
-    manifest = json.dumps(_manifest(optimizer, state), allow_nan=False).encode()
+    inner = optimizer.inner_optimizer if isinstance(optimizer, LossScaleOptimizer) else optimizer
+    # A checkpoint that a step was written into would be half of each.
+    with alone(inner._running):
+        _replace(target, mode, _manifest(optimizer, state), state)
+
+
+def _replace(target: Path, mode: int | None, manifest_of_all: dict[str, Any], state: State) -> None:
+    """Write a checkpoint beside its target, and put it into its place in one step."""
+    manifest = json.dumps(manifest_of_all, allow_nan=False).encode()
     arrays: dict[str, Any] = {"manifest": np.frombuffer(manifest, np.uint8)}
     arrays |= {key: _bits(array) for key, array in _arrays(state).items()}
     # A name of its own, since that of the target may be as long as names can be.

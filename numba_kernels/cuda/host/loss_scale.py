@@ -15,6 +15,7 @@ from numba_kernels.cuda.host.optimizer import SGD
 from numba_kernels.cuda.toolkit import on_device
 from sgd_ref import loss_scale
 from sgd_ref.arithmetic.formats import Array
+from sgd_ref.base.exclusive import alone
 from sgd_ref.base.exported import Weights, meaning_of
 from sgd_ref.base.learning_rate import LearningRate
 from sgd_ref.base.optimizer import BaseSGD
@@ -68,7 +69,7 @@ class LossScaleOptimizer(loss_scale.LossScaleOptimizer):
     def apply(self, gradients: Sequence[Any], variables: Sequence[Any] | None = None) -> None:
         """Make one call with gradients of the scaled loss, without waiting for it; see ``SGD.apply``."""
         inner = self._inner
-        with on_device(inner._device_of(variables)):
+        with alone(inner._running), on_device(inner._device_of(variables)):
             placed = inner._quickly_placed(gradients, variables)
             if placed is None:
                 headers = headers_of_gradients(gradients, inner._device_of(variables))

@@ -28,6 +28,7 @@ from sgd_ref.base import finalization, weights
 from sgd_ref.base import learning_rate as learning_rates
 from sgd_ref.base.call import Call
 from sgd_ref.base.configuration import KEYS
+from sgd_ref.base.exclusive import alone
 from sgd_ref.base.exported import Weights, check_meaning, meaning_of
 from sgd_ref.base.learning_rate import LearningRate
 from sgd_ref.base.optimizer import BaseSGD
@@ -139,7 +140,7 @@ class SGD(BaseSGD):
             As for ``sgd_ref.SGD``; nothing has changed then.
         """
         # Not shared with LossScaleOptimizer: with a frame more, a warning would name this file.
-        with on_device(self._device_of(variables)):
+        with alone(self._running), on_device(self._device_of(variables)):
             placed = self._quickly_placed(gradients, variables)
             if placed is None:
                 headers = headers_of_gradients(gradients, self._device_of(variables))

@@ -7,6 +7,7 @@ import pickle
 import signal
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -224,3 +225,18 @@ def test_an_interrupt_in_a_call_leaves_the_optimizer_free(make: Any) -> None:
     interrupts = False
     optimizer.apply([np.ones(2)])
     assert optimizer.calls == 1
+
+
+@every_maker
+def test_no_checkpoint_is_made_of_half_a_step(make: Any, tmp_path: Path) -> None:
+    w, g = np.ones(3, np.float32), np.ones(3, np.float32)
+    optimizer = make(0.5)
+    optimizer.apply([g], [w])
+    sgd_ref.save(tmp_path / "a", optimizer, [w])
+    before = (tmp_path / "a").read_bytes()
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    with alone(inner._running), pytest.raises(RuntimeError, match=REFUSED):
+        sgd_ref.save(tmp_path / "a", optimizer, [w])
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    assert (tmp_path / "a").read_bytes() == before
+    sgd_ref.save(tmp_path / "a", optimizer, [w])

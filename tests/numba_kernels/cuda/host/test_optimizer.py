@@ -13,9 +13,11 @@ import scipy.sparse
 
 pytest.importorskip("numba_cuda", reason="numba_kernels.cuda needs numba-cuda")
 
+from numba_kernels import cuda
 from numba_kernels.cuda.device.storage import storage
 from numba_kernels.cuda.host.groups import CHUNK
 from sgd_ref import SparseRows
+from sgd_ref.base.exclusive import alone
 
 pairs = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "pairs.py")))
 DTYPES, EVERYTHING, Pair, numbers = pairs.DTYPES, pairs.EVERYTHING, pairs.Pair, pairs.numbers
@@ -214,3 +216,16 @@ def test_many_small_variables(sweep: Any) -> None:
             gradients: list[Any] = [numbers(sweep.generator, shape, np.float32) for shape in shapes]
             gradients[call] = None
             pair.apply(gradients)
+
+
+@pytest.mark.parametrize("wraps", [False, True])
+def test_a_second_user_of_an_optimizer_at_work_is_refused(wraps: bool) -> None:
+    inner = cuda.SGD(0.5, momentum=0.5)
+    optimizer = cuda.LossScaleOptimizer(inner, 1.0) if wraps else inner
+    w, g = pairs.to_device(np.ones(3, np.float32)), pairs.to_device(np.ones(3, np.float32))
+    optimizer.apply([g], [w])
+    with alone(inner._running), pytest.raises(RuntimeError, match="at work in another call"):
+        optimizer.apply([g])
+    assert optimizer.calls == 1
+    optimizer.apply([g])
+    assert optimizer.calls == 2
