@@ -131,9 +131,9 @@ def test_a_callable_that_makes_a_call_is_refused() -> None:
     for _ in range(2):
         optimizer.apply([g], [w])
     armed = True
-    with pytest.raises(RuntimeError, match=r"^the callable learning_rate must not call apply"):
+    with pytest.raises(RuntimeError, match="the callable learning_rate must not call apply"):
         optimizer.apply([g])
-    assert optimizer.calls == 3
+    assert optimizer.calls == 2
 
 
 def test_a_schedule_that_ends_fails_in_the_call_that_needs_it() -> None:
