@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,9 @@ import numpy as np
 from sgd_ref.conformance.catalogue.case import Case, Record, State
 from sgd_ref.loss_scale import LossScaleOptimizer
 from sgd_ref.optimizer import SGD
+
+IGNORED = ("ignore", None, Warning, None, 0)
+"""The filter of Python's that ignores every warning."""
 
 
 def run(
@@ -39,9 +43,8 @@ def run(
     True
     """
     variables = [np.array(variable) for variable in case.variables]
-    with warnings.catch_warnings():
-        # What a warning says about missing gradients and lost settings is what the case is about.
-        warnings.simplefilter("ignore")
+    # What a warning says about missing gradients and lost settings is what the case is about.
+    with _without_warnings():
         optimizer, rates = _constructed(case, optimizer_class, wrapper_class)
         optimizer.exclude_from_weight_decay(var_names=list(case.excluded_from_weight_decay))
         optimizer.build(variables, list(case.names))
@@ -60,6 +63,17 @@ def run(
             optimizer.finalize_variable_values(variables)
             trajectory.append(_record(optimizer, variables))
     return trajectory
+
+
+def _without_warnings() -> AbstractContextManager[Any]:
+    """Ignore all warnings, and leave the filters alone where they do so already.
+
+    Threads share the filters: while one of them puts a filter anew into its place, another one would be
+    without it for a moment.
+    """
+    if warnings.filters[:1] == [IGNORED]:
+        return nullcontext()
+    return warnings.catch_warnings(action="ignore")
 
 
 class _Constant:

@@ -221,3 +221,22 @@ def test_a_state_that_does_not_fit_is_refused(state: State, message: str) -> Non
     case = make_case(PLAINEST | {"update": "momentum"})
     with pytest.raises(ValueError, match=message):
         reference.run(replace(case, state=state))
+
+
+def test_filters_of_warnings_that_ignore_everything_are_left_alone() -> None:
+    """Threads share them, and one that changes them takes them from the others for a moment."""
+    case = next(case for case in cases() if any(g is None for g in case.gradients[0]))
+    expected = reference.run(case)
+    with warnings.catch_warnings(action="ignore"):
+        filters = warnings.filters
+        assert filters[0] == reference.IGNORED
+        seen: list[object] = []
+
+        class Watching(SGD):
+            def advance(self, *arguments: Any) -> Any:
+                seen.append(warnings.filters)
+                return super().advance(*arguments)
+
+        assert len(reference.run(case, Watching)) == len(expected)
+    assert seen
+    assert all(found is filters for found in seen)
