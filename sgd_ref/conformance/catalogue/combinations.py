@@ -127,5 +127,6 @@ def to_text(all_combinations: Iterable[Combination], smoke: Iterable[str]) -> st
     return f'{start},\n "smoke": [\n  {ids}\n ],\n "combinations": [\n  {lines}\n ]\n}}\n'
 
 
+@cache
 def _content() -> Any:
     return json.loads(DATA.read_text(encoding="utf-8"))

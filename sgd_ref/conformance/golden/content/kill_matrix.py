@@ -41,7 +41,7 @@ class Outcome:
 @cache
 def read() -> Mapping[str, Mapping[str, Outcome]]:
     """Return the matrix: "deviations" and "faithful", each by name."""
-    content = json.loads(DATA.read_text(encoding="utf-8"))
+    content = _content()
     ids = content["cases"]
 
     def outcome(name: str, row: dict[str, Any]) -> Outcome:
@@ -57,7 +57,7 @@ def read() -> Mapping[str, Mapping[str, Outcome]]:
 @cache
 def exposed_by_case() -> Mapping[str, tuple[str, ...]]:
     """Return for the id of each case that the audit has seen the deviations that it exposes."""
-    names: dict[str, list[str]] = {case_id: [] for case_id in _seen()}
+    names: dict[str, list[str]] = {case_id: [] for case_id in _content()["cases"]}
     for name, found in read()["deviations"].items():
         for case_id in found.exposing:
             names[case_id].append(name)
@@ -83,6 +83,6 @@ def to_text(case_ids: Sequence[str], deviations: Sequence[Outcome], faithful: Se
     return "{\n" + ",\n".join(parts) + "\n}\n"
 
 
-def _seen() -> list[str]:
-    ids: list[str] = json.loads(DATA.read_text(encoding="utf-8"))["cases"]
-    return ids
+@cache
+def _content() -> Any:
+    return json.loads(DATA.read_text(encoding="utf-8"))
