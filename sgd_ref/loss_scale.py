@@ -18,6 +18,7 @@ from sgd_ref.base.loss import scaled_loss
 from sgd_ref.base.optimizer import BaseSGD
 from sgd_ref.gradients import Gradient
 from sgd_ref.optimizer import SGD
+from sgd_ref.read_only import ReadOnlyList
 from sgd_ref.validation import integer_at_least, optimizer_name, reject_type, reject_value
 
 OWN_VARIABLES = ("iteration", "learning_rate", "step_counter", "dynamic_scale")
@@ -234,13 +235,10 @@ class LossScaleOptimizer(Declared):
         A count and a learning rate that Keras' wrapper has and never uses (always 0), the growth
         counter, the scale, then the variables of the inner optimizer.
         """
-        return [
-            np.array(0, np.int64),
-            np.array(0, np.float32),
-            np.array(weights.counter("the growth counter", self._growth_counter), np.int64),
-            np.array(self._scale),
-            *self.inner_optimizer.variables,
-        ]
+        growth = np.int64(weights.counter("the growth counter", self._growth_counter))
+        own = (np.int64(0), np.float32(0), growth, self._scale)
+        numbers = [weights.read_only(number) for number in own]
+        return ReadOnlyList([*numbers, *self.inner_optimizer.variables], "variables")
 
     @property
     def variable_names(self) -> list[str]:

@@ -31,6 +31,13 @@ def pytest_report_header(config: pytest.Config) -> str:
     return f"sweep seed: {config.getoption('--sweep-seed')} (set with --sweep-seed)"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Refuse names that hold an address: parallel workers would each know another test."""
+    for item in items:
+        if " object at 0x" in item.nodeid:
+            raise pytest.UsageError(f"ids of parameters must be the same in every process, got {item.nodeid}")
+
+
 @pytest.fixture
 def sweep(request: pytest.FixtureRequest) -> Sweep:
     """The size and the random numbers of a sweep, the same for a test whatever ran before it."""

@@ -39,6 +39,7 @@ from sgd_ref.base.variables import (
     warn_of_missing,
 )
 from sgd_ref.gradients import Gradient
+from sgd_ref.read_only import ReadOnlyList
 
 
 class BaseSGD(Configured, Counting, Exporting, Copying, ABC):
@@ -220,17 +221,17 @@ class BaseSGD(Configured, Counting, Exporting, Copying, ABC):
     @property
     def velocities(self) -> list[Array]:
         """The velocities, one for each variable; empty without momentum."""
-        return [] if self._state is None else list(self._state.velocities)
+        return ReadOnlyList(() if self._state is None else self._state.velocities, "velocities")
 
     @property
     def averages(self) -> list[Array]:
         """The averages of the variables; empty without ``use_ema``."""
-        return [] if self._state is None else list(self._state.averages)
+        return ReadOnlyList(() if self._state is None else self._state.averages, "averages")
 
     @property
     def accumulators(self) -> list[Array]:
         """The sums of gradients since the last update; empty without accumulation."""
-        return [] if self._state is None else list(self._state.accumulators)
+        return ReadOnlyList(() if self._state is None else self._state.accumulators, "accumulators")
 
     def finalize_variable_values(self, variables: Sequence[Array]) -> None:
         """Write the averages into the variables, once training has ended.

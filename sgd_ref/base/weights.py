@@ -12,6 +12,7 @@ from sgd_ref.arithmetic.rounded import convert, holds
 from sgd_ref.base.learning_rate import to_float32
 from sgd_ref.base.state import State
 from sgd_ref.base.variables import check_writable
+from sgd_ref.read_only import ReadOnlyList
 from sgd_ref.validation import integer_at_least, ndarray, reject_type, reject_value
 
 LARGEST_COUNT = 2**63 - 1
@@ -25,9 +26,16 @@ def variables(state: State, learning_rate: np.float32 | None) -> list[Array]:
     ValueError
         If the number of calls is beyond int64.
     """
-    calls = counter("the number of calls", state.calls)
-    rate = [] if learning_rate is None else [np.array(learning_rate)]
-    return [np.array(calls, np.int64), *rate, *(array for _, array in state.slots())]
+    calls = read_only(np.int64(counter("the number of calls", state.calls)))
+    rate = [] if learning_rate is None else [read_only(learning_rate)]
+    return ReadOnlyList([calls, *rate, *(array for _, array in state.slots())], "variables")
+
+
+def read_only(number: np.generic) -> Array:
+    """Return a number as an array that refuses to be written to, since nobody would read what is written."""
+    array = np.array(number)
+    array.setflags(write=False)
+    return array
 
 
 def names(state: State, optimizer: str, has_constant_rate: bool) -> list[str]:

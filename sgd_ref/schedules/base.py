@@ -13,6 +13,7 @@ import numpy as np
 from sgd_ref.arithmetic import exact, interval
 from sgd_ref.arithmetic.formats import FLOAT32, FORMATS
 from sgd_ref.arithmetic.rounded import nearest
+from sgd_ref.read_only import ReadOnlyDict
 from sgd_ref.validation import (
     finite_real,
     integer_at_least,
@@ -132,7 +133,7 @@ class FormulaSchedule(LearningRateSchedule):
     """
 
     def __init__(self, config: dict[str, Any]) -> None:
-        self.config = config
+        self.config = ReadOnlyDict(config, "config of a schedule", "give the optimizer another schedule")
         rounded = {
             name: float(nearest(Fraction(value), np.float32))
             for name, value in config.items()

@@ -34,6 +34,7 @@ from sgd_ref.base.learning_rate import LearningRate
 from sgd_ref.base.optimizer import BaseSGD
 from sgd_ref.base.state import State
 from sgd_ref.gradients import Gradient
+from sgd_ref.read_only import ReadOnlyList
 from sgd_ref.schedules import LearningRateSchedule
 from sgd_ref.validation import integer_at_least, reject_value
 
@@ -225,7 +226,7 @@ class SGD(BaseSGD):
         state.calls = self.calls
         leading = len(weights.variables(state, self.constant_rate())) - len(state.slots())
         scalars = weights.variables(state, self.constant_rate())[:leading]
-        return [*scalars, *self.averages, *self.accumulators, *self.velocities]
+        return ReadOnlyList([*scalars, *self.averages, *self.accumulators, *self.velocities], "variables")
 
     def get_weights(self) -> list[Array]:
         """Return a copy of ``variables`` in the memory of the host; waits for the device."""
@@ -274,7 +275,8 @@ class SGD(BaseSGD):
         )
 
     def _slots(self, kind: str) -> list[Any]:
-        return list(self._state.slot_arrays[kind]) if isinstance(self._state, DeviceState) else []
+        arrays = self._state.slot_arrays[kind] if isinstance(self._state, DeviceState) else ()
+        return ReadOnlyList(arrays, kind)
 
     def _device_state(self) -> DeviceState:
         state = self.built_state()

@@ -138,7 +138,9 @@ def test_from_a_config() -> None:
         cuda.LossScaleOptimizer.from_config({"inner_optimizer": {"class_name": "Adam", "config": {}}})
 
 
-@pytest.mark.parametrize("inner", [None, sgd_ref.SGD(), cuda.SGD, 3], ids=str)
+@pytest.mark.parametrize(
+    "inner", [None, sgd_ref.SGD(), cuda.SGD, 3], ids=["None", "reference", "class", "number"]
+)
 def test_other_inner_optimizers_are_refused(inner: Any) -> None:
     with pytest.raises(TypeError, match=r"^inner_optimizer must be a numba_kernels.cuda.SGD, got "):
         cuda.LossScaleOptimizer(inner)
