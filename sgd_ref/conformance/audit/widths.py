@@ -2,15 +2,17 @@
 
 The width of a bound is the largest distance of an allowed number from the result of the reference, in units
 in the last place. The cases are those of the standard tier, read along the trajectory of the reference
-itself.
+itself. All of them take minutes, so a row for each case is kept as well, by which a share can be checked.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
@@ -25,6 +27,7 @@ from sgd_ref.conformance.trajectories import reference
 from sgd_ref.conformance.trajectories.comparison import LISTS, units_apart
 
 PAGE = data_folder.folder() / "audit" / "bounds.md"
+DATA = PAGE.with_suffix(".json")
 
 READINGS = STEP_BY_STEP, FREE_RUNNING = "step by step", "free-running"
 OTHER, CANCELLATION = "ordinary", "cancellation"
@@ -40,7 +43,7 @@ HEADINGS = {
 INTRODUCTION = """\
 # Widths of the bounds
 
-Written by `python -m sgd_ref.conformance.audit.widths --update` and compared by the tests.
+Written by `python -m sgd_ref.conformance.audit.widths --update`; the tests compare a share of it.
 
 For each result of the reference over the standard tier: how far from it, in units in the last place, is the
 farthest number that some faithful evaluation of the documented formulas may give? All elements are counted
@@ -96,18 +99,69 @@ def widths(cases: Iterable[Case]) -> dict[Group, Width]:
     >>> widths([case])["step by step", "velocities", "float32", "ordinary"].largest
     0.0
     """
+    return _joined(units_of(case) for case in cases)
+
+
+def units_of(case: Case) -> dict[Group, Array]:
+    """Return the bound of every element of a case that has one, in units, by group."""
     parts: dict[Group, list[Array]] = defaultdict(list)
-    for case in cases:
-        trajectory = reference.run(case)
-        for reading in READINGS:
-            for found in _found(case, trajectory, reading):
-                units = _units(found)
-                cancels = _cancels(found)
-                for kind, chosen in ((CANCELLATION, cancels), (OTHER, ~cancels)):
-                    group = (reading, found.quantity, found.result.dtype.name, kind)
-                    parts[group].append(units[chosen & np.isfinite(found.result)])
+    trajectory = reference.run(case)
+    for reading in READINGS:
+        for found in _found(case, trajectory, reading):
+            units = _units(found)
+            cancels = _cancels(found)
+            for kind, chosen in ((CANCELLATION, cancels), (OTHER, ~cancels)):
+                group = (reading, found.quantity, found.result.dtype.name, kind)
+                parts[group].append(units[chosen & np.isfinite(found.result)])
+    return {group: np.concatenate(units) for group, units in parts.items()}
+
+
+def _joined(cases: Iterable[Mapping[Group, Array]]) -> dict[Group, Width]:
+    parts: dict[Group, list[Array]] = defaultdict(list)
+    for groups in cases:
+        for group, units in groups.items():
+            parts[group].append(units)
     joined = {group: np.concatenate(units) for group, units in parts.items()}
     return {group: _width(units) for group, units in joined.items() if units.size}
+
+
+def row_of(groups: Mapping[Group, Array]) -> dict[str, str]:
+    """Return for each reading of a case how many elements have a bound, the share of points, the largest."""
+    row = {}
+    for reading in READINGS:
+        parts = [units for group, units in groups.items() if group[0] == reading]
+        units = np.concatenate([np.zeros(0), *parts])
+        if units.size:
+            row[reading] = f"{units.size} {np.mean(units == 0):.2g} {units.max():.2g}"
+    return row
+
+
+def audit(cases: Iterable[Case]) -> dict[str, Any]:
+    """Return what is kept of the widths over the cases: the width of each group, and a row for each case."""
+    rows: dict[str, dict[str, str]] = {}
+
+    def remembered() -> Iterator[dict[Group, Array]]:
+        for case in cases:
+            groups = units_of(case)
+            rows[case.id] = row_of(groups)
+            yield groups
+
+    found = _joined(remembered())
+    return {
+        "groups": {"|".join(group): asdict(width) for group, width in found.items()},
+        "cases": rows,
+    }
+
+
+def kept() -> tuple[dict[Group, Width], dict[str, dict[str, str]]]:
+    """Return the widths of all groups, and the row of each case, as they were computed and kept."""
+    content = json.loads(DATA.read_text(encoding="utf-8"))
+    return {_group(name): Width(**width) for name, width in content["groups"].items()}, content["cases"]
+
+
+def _group(name: str) -> Group:
+    reading, quantity, dtype, kind = name.split("|")
+    return reading, quantity, dtype, kind
 
 
 @dataclass(frozen=True)
@@ -214,11 +268,14 @@ def _figures(width: Width) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the page, or write it where it is published."""
+    """Print the page, or write page and data where they are published."""
     parser = argparse.ArgumentParser(description="Compute the widths of the bounds over the standard tier.")
     parser.add_argument("--update", action="store_true", help=f"write {PAGE.name} instead of printing it")
-    text = page(widths(catalogue("standard")))
-    if parser.parse_args(arguments).update:
+    update = parser.parse_args(arguments).update
+    found = audit(catalogue("standard"))
+    text = page({_group(name): Width(**width) for name, width in found["groups"].items()})
+    if update:
+        DATA.write_text(json.dumps(found, indent=0) + "\n", encoding="utf-8")
         PAGE.write_text(text, encoding="utf-8")
     else:
         print(text, end="")

@@ -13,6 +13,7 @@ from sgd_ref.conformance.audit import widths
 from sgd_ref.conformance.bounds.enclosure import Enclosure, arithmetic_of
 from sgd_ref.conformance.catalogue.case import Case
 from sgd_ref.conformance.catalogue.named.building import PLAIN_CONFIG
+from tests.conftest import Sweep
 
 LARGEST_MEDIANS = {"variables": 2, "velocities": 3, "averages": 2}
 
@@ -22,17 +23,33 @@ def case_of(variable: float, *gradients: float, **settings: object) -> Case:
     return Case("widths", PLAIN_CONFIG | settings, ("w",), (np.array([variable], FLOAT32),), calls)
 
 
-@pytest.fixture(scope="module")
-def found() -> dict[widths.Group, widths.Width]:
-    return widths.widths(conformance.cases("standard"))
+HOW = "run python -m sgd_ref.conformance.audit.widths --update"
 
 
-def test_the_page_is_what_is_computed(found: dict[widths.Group, widths.Width]) -> None:
-    published = widths.PAGE.read_text(encoding="utf-8")
-    assert widths.page(found) == published, "run python -m sgd_ref.conformance.audit.widths --update"
+def test_the_page_is_that_of_the_data() -> None:
+    assert widths.page(widths.kept()[0]) == widths.PAGE.read_text(encoding="utf-8"), HOW
 
 
-def test_bounds_are_narrow_where_nothing_cancels(found: dict[widths.Group, widths.Width]) -> None:
+def test_the_data_is_what_is_computed(sweep: Sweep) -> None:
+    cases = conformance.cases("standard")
+    found, rows = widths.kept()
+    assert list(rows) == [case.id for case in cases], HOW
+    if sweep.complete:
+        assert widths.page(widths.widths(cases)) == widths.page(found), HOW
+    for index in sweep.generator.permutation(len(cases))[: sweep.count(len(cases))]:
+        case = cases[index]
+        assert widths.row_of(widths.units_of(case)) == rows[case.id], f"{case.id}: {HOW}"
+
+
+def test_rows_and_groups_count_the_same_elements() -> None:
+    found, rows = widths.kept()
+    for reading in widths.READINGS:
+        counts = [int(row[reading].split()[0]) for row in rows.values() if reading in row]
+        assert sum(counts) == sum(width.count for group, width in found.items() if group[0] == reading), HOW
+
+
+def test_bounds_are_narrow_where_nothing_cancels() -> None:
+    found = widths.kept()[0]
     for quantity, largest in LARGEST_MEDIANS.items():
         for dtype in FORMATS:
             width = found[widths.STEP_BY_STEP, quantity, dtype.name, widths.OTHER]
@@ -88,9 +105,13 @@ def test_the_page_is_printed_or_written(
     cases = (case_of(1.0, 1.1),)
     monkeypatch.setattr(widths, "catalogue", lambda tier: cases)
     monkeypatch.setattr(widths, "PAGE", tmp_path / "bounds.md")
+    monkeypatch.setattr(widths, "DATA", tmp_path / "bounds.json")
     widths.main([])
     printed = capsys.readouterr().out
     assert printed == widths.page(widths.widths(cases))
     assert "| variables | float32 | ordinary | 1 |" in printed
     widths.main(["--update"])
     assert (tmp_path / "bounds.md").read_text(encoding="utf-8") == printed
+    found, rows = widths.kept()
+    assert found == widths.widths(cases)
+    assert rows == {"widths": {widths.STEP_BY_STEP: "1 1 0", widths.FREE_RUNNING: "1 1 0"}}
