@@ -13,6 +13,7 @@ import pytest
 pytest.importorskip("numba_cuda", reason="numba_kernels.cuda needs numba-cuda")
 
 from numba_kernels import cuda
+from numba_kernels.cuda.host.buffers import Buffer
 from numba_kernels.cuda.host.device_state import DeviceState
 from sgd_ref.base.exclusive import alone
 from sgd_ref.schedules import ExponentialDecay
@@ -92,3 +93,15 @@ def test_all_weights_are_set_where_a_warning_is_an_error() -> None:
     with pytest.raises(UserWarning, match="becomes 0 in float16"):
         optimizer.set_weights(weights)
     assert [array.tolist() for array in optimizer.get_weights()] == [array.tolist() for array in weights]
+
+
+def test_a_rate_that_is_set_during_a_call_leaves_the_device_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the call has still to copy and to launch must not be mixed with it; the next call has the rate."""
+    inner, optimizer, w = made(0.5, is_scaled=False)
+    optimizer.build([w])
+    with monkeypatch.context() as patch:
+        patch.setattr(Buffer, "upload", lambda *arguments: pytest.fail("the device is at work"))
+        with alone(inner._running):
+            optimizer.learning_rate = 0.25
+    optimizer.apply([pairs.to_device(np.ones(3, np.float32))])
+    assert w.copy_to_host().tolist() == [0.75] * 3

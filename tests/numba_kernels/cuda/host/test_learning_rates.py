@@ -235,6 +235,28 @@ def test_a_callable_may_move_variables_in_memory(form: Any, calls_before: int) -
         pair.apply(one(), layout=form)
 
 
+@pytest.mark.skipif(not IS_SIMULATED, reason="replaces the memory of arrays of the simulator")
+def test_a_callable_may_move_gradients_of_an_ordinary_call() -> None:
+    pair = Pair(one(), learning_rate=0.5, momentum=0.5)
+    pair.apply(one())
+    wanted, given = one()[0], pairs.to_device(one()[0])
+
+    def of_reference() -> float:
+        wanted[:] *= 2
+        return 0.5
+
+    def of_device() -> float:
+        given._ary = given._ary * np.float32(2)
+        return 0.5
+
+    for optimizer, rate in zip(pair.inner, (of_reference, of_device), strict=True):
+        optimizer.learning_rate = rate
+    for _ in range(3):
+        pair.inner[0].apply([wanted])
+        pair.inner[1].apply([given])
+        pair.compare()
+
+
 def test_a_schedule_that_ends_fails_in_the_call_that_needs_it() -> None:
     pair = Pair(one(), learning_rate=0.5, momentum=0.5)
     for optimizer in pair.inner:
