@@ -61,7 +61,8 @@ class SGD(KnowingArrays, BaseSGD):
     Variables and gradients are arrays on one device, of Numba, CuPy or PyTorch, updated in place, without a
     copy, on the stream on which their library works. Counts, finiteness, norms and the loss scale stay on
     the device: a step waits for nothing, and can be captured in a CUDA graph. What reads a count, such as
-    ``iterations``, waits for the device.
+    ``iterations``, waits for the device. So a warning of a schedule's value may come early, by as many calls
+    as were skipped.
 
     The formulas are those of ``sgd_ref.rule``, from the documentation of ``optimizer_sgd`` of Keras.
 
