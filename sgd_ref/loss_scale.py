@@ -84,6 +84,7 @@ class LossScaleOptimizer(Declared):
     """
 
     settings: LossScaleSettings
+    _inner_class: type[BaseSGD] = SGD
 
     inner_optimizer = FixedSetting[BaseSGD]()
     initial_scale = FixedSetting[float]()
@@ -270,6 +271,8 @@ class LossScaleOptimizer(Declared):
         ValueError
             If the number of arrays, a shape, a counter or the scale does not fit, or the list knows that its
             arrays are others.
+        RuntimeError
+            If the optimizer has no variables yet, or is at work.
 
         Examples
         --------
@@ -282,7 +285,12 @@ class LossScaleOptimizer(Declared):
         """
         if not isinstance(values, (list, tuple)):
             reject_type("values", values, "a list of arrays")
-        check_meaning(values, meaning_of(self.inner_optimizer, OWN_VARIABLES))
+        with alone(self.inner_optimizer._running):
+            self._assign_weights(values)
+
+    def _assign_weights(self, values: Sequence[Any]) -> None:
+        inner = self.inner_optimizer
+        check_meaning(values, meaning_of(inner, OWN_VARIABLES))
         # Not those of `variables`, whose counts may be too large.
         count = len(self.variable_names)
         if len(values) != count:
@@ -291,7 +299,13 @@ class LossScaleOptimizer(Declared):
         to_float32("values[1], the unused learning rate,", values[1])
         growth_counter = weights.counter("values[2], the growth counter,", values[2])
         scale = _checked_scale("values[3], the loss scale,", values[3])
-        self.inner_optimizer.set_weights(list(values[4:]))
+        rate = inner.assign_weights(list(values[4:]))
+        self._assign_growth(growth_counter, scale)
+        if rate is not None:
+            # When all is set, since a warning may be an error.
+            inner._losses.tell_rate(rate, near_one=True)
+
+    def _assign_growth(self, growth_counter: int, scale: np.float32) -> None:
         self._growth_counter, self._scale = growth_counter, scale
 
     def __copy__(self) -> Self:
@@ -336,7 +350,8 @@ class LossScaleOptimizer(Declared):
         inner = arguments.get("inner_optimizer")
         if not isinstance(inner, Mapping) or inner.get("class_name") != "SGD" or "config" not in inner:
             reject_type("config['inner_optimizer']", inner, "a serialized SGD with class_name and config")
-        return cls(**{**arguments, "inner_optimizer": SGD.from_config(inner["config"], learning_rate)})
+        made = cls._inner_class.from_config(inner["config"], learning_rate)
+        return cls(**{**arguments, "inner_optimizer": made})
 
 
 def _checked_scale(name: str, value: Any) -> np.float32:

@@ -36,7 +36,9 @@ class SGD(BaseSGD):
     ----------
     learning_rate : float, schedule or callable, default 0.01
         Rounded to float32. A schedule is read at the number of calls made before; a callable takes no
-        arguments and is called once in each call of ``apply``.
+        arguments and is called once in each call of ``apply``, before anything is computed: the call sees
+        whatever values it writes into variables, state and gradients. A rate that it sets is for the next
+        call.
     momentum : float, default 0.0
         In [0, 1]. With 0 there is no velocity.
     nesterov : bool, default False

@@ -120,13 +120,10 @@ class SGD(BaseSGD):
         if not plan.accepts(accepted, variables):
             return None
         if not isinstance(self.rate_source, np.float32):
-            # What a callable changes must be seen.
-            before = state.calls
-            learning_rate = rates.read(self.rate_source, before, self._losses)
-            if self._state is not state or state.calls != before:
-                raise RuntimeError("the callable learning_rate must not call apply of its own optimizer")
+            learning_rate = self.rate_of_call(state)
+            # A callable may have changed them.
             if not plan.accepts(accepted, None):
-                raise RuntimeError("the callable learning_rate must not change what is being updated")
+                rates.refuse_changed_arrays()
         else:
             learning_rate = self.rate_source
         return Call(state, accepted, learning_rate)

@@ -47,12 +47,13 @@ def divide(a: Any, b: Any) -> Any:
 IN_THE_DTYPE = Operations(multiply, add, subtract, divide)
 
 
-def rounded_to(rounded: Any) -> Operations:
-    """Return the operations of a half type: computed in float32, then rounded by `rounded`.
+def rounded_to(rounded: Any, in_float32: Operations = IN_THE_DTYPE) -> Operations:
+    """Return the operations of a half type: computed by those of float32, then rounded by `rounded`.
 
     Rounding twice is rounding once here: float32 has more than twice the digits of either half type, and
     two more (S. A. Figueroa, "When is double rounding innocuous?", SIGNUM Newsletter 30, 1995).
     """
+    multiply, add, subtract, divide = in_float32
 
     @inlined
     def multiply_rounded(a: Any, b: Any) -> Any:

@@ -69,13 +69,24 @@ class Exporting(ABC):
             If the number of arrays, a shape, a dtype or a counter does not fit, or the list knows that its
             arrays are others.
         RuntimeError
-            If the optimizer has no variables yet.
+            If the optimizer has no variables yet, or is at work.
         """
         with alone(self._running):
-            state = self.built_state()
             check_meaning(values, meaning_of(self))
-            rate = weights.assign(state, values, self.constant_rate())
+            rate = self.assign_weights(values)
             if rate is not None:
-                self.rate_source = rate
                 # When all is set, since a warning may be an error.
                 self._losses.tell_rate(rate, near_one=True)
+
+    def assign_weights(self, values: Sequence[Any]) -> np.float32 | None:
+        """Set the state as ``set_weights`` does, for one who has seen to it that the optimizer is at no work.
+
+        Returns
+        -------
+        float32 or None
+            The learning rate among the values, where there is one; a loss of it is still to be told.
+        """
+        rate = weights.assign(self.built_state(), values, self.constant_rate())
+        if rate is not None:
+            self.rate_source = rate
+        return rate

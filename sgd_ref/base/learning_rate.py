@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -69,20 +69,33 @@ def read(
     """
     if isinstance(learning_rate, np.float32):
         return learning_rate
-    value: Any
-    value = (
-        learning_rate(calls) if isinstance(learning_rate, LearningRateSchedule) else _called(learning_rate)
-    )
+    value = given(learning_rate, calls)
     # What an error would call the value takes longer to write than most schedules to compute.
     if losses is not None and type(value) is np.float32 and losses.keep(float(value)):
         return value
-    name = "the value returned by the callable learning_rate"
-    if isinstance(learning_rate, LearningRateSchedule):
-        name = f"the value of learning_rate {learning_rate!r} at step {calls}"
-    rate = to_float32(name, value)
+    rate = rounded(learning_rate, calls, value)
     if losses is not None and not losses.keep(float(rate)):
         losses.tell_given_rate(value, rate)
     return rate
+
+
+def given(learning_rate: LearningRateSchedule | Callable[[], Any], calls: int) -> Any:
+    """Return the value of a schedule or a callable as it comes."""
+    return learning_rate(calls) if isinstance(learning_rate, LearningRateSchedule) else _called(learning_rate)
+
+
+def rounded(learning_rate: LearningRateSchedule | Callable[[], Any], calls: int, value: Any) -> np.float32:
+    """Return a value that a schedule or a callable has given, as float32.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for ``read``.
+    """
+    name = "the value returned by the callable learning_rate"
+    if isinstance(learning_rate, LearningRateSchedule):
+        name = f"the value of learning_rate {learning_rate!r} at step {calls}"
+    return to_float32(name, value)
 
 
 def _called(function: Callable[[], Any]) -> Any:
@@ -109,6 +122,14 @@ def _check_takes_nothing(function: Callable[[], Any]) -> None:
             f"learning_rate must be {ACCEPTED}, a schedule or a callable without arguments, "
             f"got {function!r}, which takes {signature}: {error}"
         ) from None
+
+
+def refuse_changed_arrays(error: Exception | None = None) -> NoReturn:
+    """Raise the error for a callable that has made other arrays of those of the call that asks it."""
+    raise RuntimeError(
+        "the callable learning_rate must not change the shape, dtype or layout of variables, state or "
+        "gradients, nor make them read-only, while a call asks for it; their values it may change"
+    ) from error
 
 
 def to_float32(name: str, value: Any, accepted: str = ACCEPTED) -> np.float32:

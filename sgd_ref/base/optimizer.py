@@ -24,7 +24,7 @@ from sgd_ref.base.counting import Counting
 from sgd_ref.base.exclusion import Exclusion
 from sgd_ref.base.exclusive import CALL, alone, refuse
 from sgd_ref.base.exporting import Exporting
-from sgd_ref.base.learning_rate import LearningRate
+from sgd_ref.base.learning_rate import LearningRate, refuse_changed_arrays
 from sgd_ref.base.loss import scaled_loss
 from sgd_ref.base.state import State
 from sgd_ref.base.variables import (
@@ -65,10 +65,13 @@ class BaseSGD(Configured, Counting, Exporting, Copying, ABC):
     - ``accepted(gradient, variable)`` returns a gradient that is checked, as ``perform`` takes it, or None;
     - ``all_finite(call, loss_scale)`` returns whether no gradient has an infinity or NaN;
     - ``fresh_state(variables, names)`` checks what an optimizer is built with and returns its ``State``;
-    - ``allocated_state(names, variables, decayed)`` returns a ``State`` for variables that are checked.
+    - ``allocated_state(names, variables, decayed)`` returns a ``State`` for variables that are checked;
+    - ``assign_weights(values)`` sets the state as ``set_weights`` does, also for a ``LossScaleOptimizer``,
+      and returns the learning rate among the values, or None.
 
     The public methods and properties may be overridden, too, where arrays are of another kind. To be called
     only: ``built_state()`` returns the state, ``constant_rate()`` the learning rate where it is a number,
+    ``build_again(state, variables, names)`` checks what ``build`` is given where there is a state already,
     and ``accumulates(call)`` and ``updates_before(call)`` say where a call stands.
 
     Attributes that a subclass may read and set: ``settings``; ``rate_source``, the learning rate as it was
@@ -115,12 +118,10 @@ class BaseSGD(Configured, Counting, Exporting, Copying, ABC):
         ['SGD/iteration', 'SGD/learning_rate', 'SGD/bias_momentum']
         """
         with alone(self._running):
-            if self._state is not None:
-                places(variables, self._state)
-                check_rebuilt(self._state.variables, self._state.names, variables, names)
-                self._state.has_copied_variables = False
-            else:
+            if self._state is None:
                 self._state = self.fresh_state(variables, names)
+            else:
+                self.build_again(self._state, variables, names)
 
     def exclude_from_weight_decay(
         self, var_list: Sequence[Array] | None = None, var_names: Sequence[str] | None = None
@@ -139,7 +140,7 @@ class BaseSGD(Configured, Counting, Exporting, Copying, ABC):
         TypeError
             If an argument is not a list of arrays or of strings.
         RuntimeError
-            If the optimizer is built already.
+            If the optimizer is built already, or at work.
 
         Examples
         --------
@@ -147,9 +148,10 @@ class BaseSGD(Configured, Counting, Exporting, Copying, ABC):
         >>> optimizer = sgd_ref.SGD(weight_decay=0.01)
         >>> optimizer.exclude_from_weight_decay(var_names=["bias"])
         """
-        if self._state is not None:
-            raise RuntimeError("exclude_from_weight_decay must be called before the optimizer is built")
-        self.exclusion = Exclusion.checked(var_list, var_names)
+        with alone(self._running):
+            if self._state is not None:
+                raise RuntimeError("exclude_from_weight_decay must be called before the optimizer is built")
+            self.exclusion = Exclusion.checked(var_list, var_names)
 
     def apply(self, gradients: Sequence[Gradient], variables: Sequence[Array] | None = None) -> None:
         """Make one call: update the variables, or accumulate the gradients for a later update.
@@ -298,6 +300,14 @@ class BaseSGD(Configured, Counting, Exporting, Copying, ABC):
         """Return the learning rate where it is a number."""
         return self.rate_source if isinstance(self.rate_source, np.float32) else None
 
+    def build_again(
+        self, state: State, variables: Sequence[Array], names: Sequence[str] | None = None
+    ) -> None:
+        """Check that an optimizer which is built is given its own variables, and names, once more."""
+        places(variables, state)
+        check_rebuilt(state.variables, state.names, variables, names)
+        state.has_copied_variables = False
+
     def fresh_state(self, variables: Sequence[Array], names: Sequence[str] | None) -> State:
         """Return the state before the first call, once variables, names and settings are checked."""
         checked = check_variables(variables)
@@ -335,12 +345,15 @@ class BaseSGD(Configured, Counting, Exporting, Copying, ABC):
             state = self.fresh_state(variables, None) if self._state is None else self._state
             order = places(variables, state)
         targets = [Target(state.names[index], state.variables[index]) for index in order]
-        check_gradients(gradients, targets)
-        check_no_alias(gradients, state.memory)
-        check_writable(state.named_arrays())
-        state.check_forms()
+        _check_arrays(state, gradients, targets)
         check_subnormals_are_kept()
+        source = self.rate_source
         learning_rate = self.rate_of_call(state)
+        if not isinstance(source, np.float32):
+            try:
+                _check_arrays(state, gradients, targets)
+            except (TypeError, ValueError) as error:
+                refuse_changed_arrays(error)
         warn_of_missing(gradients, targets)
         accepted: list[Any] = [None] * len(state.variables)
         for index, gradient in zip(order, gradients, strict=True):
@@ -349,12 +362,8 @@ class BaseSGD(Configured, Counting, Exporting, Copying, ABC):
         return Call(state, accepted, learning_rate)
 
     def rate_of_call(self, state: State) -> np.float32:
-        """Return the learning rate of the call that comes; a callable must not make one itself."""
-        before, calls = self._state, state.calls
-        learning_rate = rates.read(self.rate_source, calls, self._losses)
-        if self._state is not before or state.calls != calls:
-            raise RuntimeError("the callable learning_rate must not call apply of its own optimizer")
-        return learning_rate
+        """Return the learning rate of the call that comes."""
+        return rates.read(self.rate_source, state.calls, self._losses)
 
     def accepted(self, gradient: Gradient, variable: Array) -> Any:
         """Return a gradient that is checked in the form in which ``perform`` takes it."""
@@ -365,3 +374,10 @@ class BaseSGD(Configured, Counting, Exporting, Copying, ABC):
         # The signalling NaNs of bfloat16 raise the processor's flag for invalid operations.
         with np.errstate(invalid="ignore"):
             return all(gradient is None or bool(np.isfinite(gradient).all()) for gradient in call.gradients)
+
+
+def _check_arrays(state: State, gradients: Sequence[Gradient], targets: list[Target]) -> None:
+    check_gradients(gradients, targets)
+    check_no_alias(gradients, state.memory)
+    check_writable(state.named_arrays())
+    state.check_forms()

@@ -35,9 +35,9 @@ from numba_kernels.cuda.device.layout import (
     single,
     word,
 )
+from numba_kernels.cuda.device.operations import multiply
 from numba_kernels.cuda.toolkit import Kernel, cuda, kernel
 from numba_kernels.shared.inlining import inlined
-from numba_kernels.shared.operations import multiply
 from sgd_ref.arithmetic.formats import FLOAT32, FORMATS
 
 SMALLEST_NORMAL = np.float32(FORMATS[FLOAT32].smallest_normal)

@@ -57,6 +57,7 @@ from numba_kernels.cuda.device.layout import (
     single,
     word,
 )
+from numba_kernels.cuda.device.operations import multiply
 from numba_kernels.cuda.device.storage import Storage, storage
 from numba_kernels.cuda.device.tuples import each
 from numba_kernels.cuda.toolkit import Kernel, cuda, kernel
@@ -69,7 +70,6 @@ from numba_kernels.shared.element import (
     element_update,
 )
 from numba_kernels.shared.inlining import inlined
-from numba_kernels.shared.operations import multiply
 
 
 @functools.cache

@@ -52,9 +52,18 @@ def _store_float16(x: Any) -> Any:
 
 
 def _on_host(dtype: Any, load: Any, store: Any) -> tuple[Any, Any, Any]:
-    """Return load, store and rounding for the simulator, of which `store` refuses what it would change."""
+    """Return load, store and rounding for the simulator.
+
+    `store` refuses what it would change, and both it and the rounding what is no float32: on the device
+    Numba would make one of it without a word.
+    """
+
+    def check_single(name: str, x: Any) -> None:
+        if type(x) is not np.float32:
+            raise TypeError(f"{name} must be given float32, got {type(x).__name__}")
 
     def checked_store(x: Any) -> Any:
+        check_single("store", x)
         bits = store(x)
         stored = load(bits)
         if stored != x and not (np.isnan(stored) and np.isnan(x)):
@@ -62,7 +71,8 @@ def _on_host(dtype: Any, load: Any, store: Any) -> tuple[Any, Any, Any]:
         return bits
 
     def rounded(x: Any) -> Any:
-        return load(np.float32(x).astype(dtype).view(np.uint16))
+        check_single("rounding", x)
+        return load(x.astype(dtype).view(np.uint16))
 
     return load, checked_store, rounded
 

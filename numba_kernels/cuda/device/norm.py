@@ -32,11 +32,11 @@ from numba_kernels.cuda.device.norm_layout import (
     RESULTS,
     UNDECIDED,
 )
+from numba_kernels.cuda.device.operations import add, multiply, subtract
 from numba_kernels.cuda.device.storage import Storage, storage
 from numba_kernels.cuda.device.sums import THREADS, UNIT, add_block, add_pair
 from numba_kernels.cuda.toolkit import Kernel, cuda, kernel, types
 from numba_kernels.shared.inlining import inlined
-from numba_kernels.shared.operations import add, multiply, subtract
 from sgd_ref.arithmetic.formats import FLOAT64
 
 SAFE = 2.0**-900, 2.0**1000

@@ -4,14 +4,25 @@ Numba lets the device's compiler fuse a product and a sum, and has no switch aga
 NVIDIA's library that name their rounding are never fused. Importing this module makes them what
 ``numba_kernels.shared.operations`` compiles to on the device. Where Numba cannot compile what is here it
 takes the plain operation without a word, so that only the machine code shows what is fused.
+
+That happens where the two numbers are of different dtypes, and where it does NumPy need not agree: to Numba a
+float of Python is a float64, to NumPy it is as wide as its neighbour. So the simulator refuses such pairs.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from numba_kernels.cuda.toolkit import IS_SIMULATED, libdevice, overload, types
 from numba_kernels.shared import operations
+from numba_kernels.shared.operations import Operations
+
+PAIRS = frozenset(
+    [(np.float32, np.float32), *((a, b) for a in (float, np.float64) for b in (float, np.float64))]
+)
+"""The types of two numbers that Numba takes for two of one dtype."""
 
 
 def _choose(operation: Any, single: Any, double: Any) -> None:
@@ -21,6 +32,20 @@ def _choose(operation: Any, single: Any, double: Any) -> None:
         if a == b == types.float32:
             return single
         return double if a == b == types.float64 else None
+
+
+def _checked(operation: Any) -> Any:
+    """Return an operation for the simulator that takes what has an instruction on the device."""
+
+    def checked(a: Any, b: Any) -> Any:
+        if (type(a), type(b)) not in PAIRS:
+            raise TypeError(
+                f"{operation.__name__} must be given two float32 or two float64, "
+                f"got {type(a).__name__} and {type(b).__name__}"
+            )
+        return operation(a, b)
+
+    return checked
 
 
 if not IS_SIMULATED:
@@ -46,3 +71,8 @@ if not IS_SIMULATED:
         lambda a, b: libdevice.fdiv_rn(a, b),  # noqa: PLW0108
         lambda a, b: libdevice.ddiv_rn(a, b),  # noqa: PLW0108
     )
+
+IN_THE_DTYPE = (
+    Operations(*map(_checked, operations.IN_THE_DTYPE)) if IS_SIMULATED else operations.IN_THE_DTYPE
+)
+multiply, add, subtract, divide = IN_THE_DTYPE

@@ -7,13 +7,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-# Makes the operations what they are on the device.
-import numba_kernels.cuda.device.operations  # noqa: F401
 from numba_kernels.cuda.device import half
 from numba_kernels.cuda.device.access import DOUBLES, HALVES, PACKET_BYTES, SINGLES, Access
 from numba_kernels.cuda.device.exact_numbers import rounded_to_odd
+from numba_kernels.cuda.device.operations import IN_THE_DTYPE
 from numba_kernels.shared.inlining import inlined
-from numba_kernels.shared.operations import IN_THE_DTYPE, Operations, rounded_to
+from numba_kernels.shared.operations import Operations, rounded_to
 from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64
 
 
@@ -99,7 +98,7 @@ def storage(dtype: np.dtype[Any]) -> Storage:
     def narrowed(x: Any) -> Any:
         return rounded(rounded_to_odd(x))
 
-    operations = rounded_to(rounded)
+    operations = rounded_to(rounded, IN_THE_DTYPE)
     return Storage(
         dtype, FLOAT32, HALVES, SINGLES, load, store, rounded, _same, _float64, narrowed, operations
     )

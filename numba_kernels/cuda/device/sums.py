@@ -45,11 +45,11 @@ from numba_kernels.cuda.device.layout import (
     single,
     word,
 )
+from numba_kernels.cuda.device.operations import add, multiply, subtract
 from numba_kernels.cuda.device.storage import Storage, storage
 from numba_kernels.cuda.toolkit import IS_SIMULATED, Kernel, cuda, kernel, types, wait_for_block
 from numba_kernels.shared.element import ACCUMULATED, gradient_transformation
 from numba_kernels.shared.inlining import inlined
-from numba_kernels.shared.operations import add, multiply, subtract
 
 THREADS = 8 if IS_SIMULATED else 256
 """Of a block that adds; a power of two."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +17,6 @@ from sgd_ref import loss_scale
 from sgd_ref.arithmetic.formats import Array
 from sgd_ref.base.exclusive import alone
 from sgd_ref.base.exported import Weights, meaning_of
-from sgd_ref.base.learning_rate import LearningRate
 from sgd_ref.base.optimizer import BaseSGD
 from sgd_ref.validation import reject_type
 
@@ -54,6 +53,8 @@ class LossScaleOptimizer(loss_scale.LossScaleOptimizer):
     (array([0.5], dtype=float32), np.float32(2.0), 1)
     """
 
+    _inner_class = SGD
+
     def __init__(
         self,
         inner_optimizer: BaseSGD,
@@ -70,12 +71,13 @@ class LossScaleOptimizer(loss_scale.LossScaleOptimizer):
         """Make one call with gradients of the scaled loss, without waiting for it; see ``SGD.apply``."""
         inner = self._inner
         with alone(inner._running), on_device(inner._device_of(variables)):
+            source = inner.rate_source
             placed = inner._quickly_placed(gradients, variables)
             if placed is None:
                 headers = headers_of_gradients(gradients, inner._device_of(variables))
                 call = inner.validated(headers, inner._known_headers(variables))
                 placed = inner._placed(call, gradients)
-            inner._launch(placed, is_dynamic=True)
+            inner._launch(placed, source, is_dynamic=True)
 
     @property
     def loss_scale(self) -> np.float32:
@@ -97,13 +99,10 @@ class LossScaleOptimizer(loss_scale.LossScaleOptimizer):
 
     def get_weights(self) -> list[Array]:
         """Return a copy of ``variables`` in the memory of the host; waits for the device."""
-        own = [np.array(scalar) for scalar in self.variables[:4]]
-        return Weights([*own, *self._inner.get_weights()], meaning_of(self._inner, loss_scale.OWN_VARIABLES))
-
-    def set_weights(self, values: Sequence[Any]) -> None:
-        """Set the state from arrays of the host, all of it or nothing."""
-        super().set_weights(values)
-        self._tell()
+        inner = self._inner
+        with alone(inner._running):
+            own = [np.array(scalar) for scalar in self.variables[:4]]
+            return Weights([*own, *inner._exported()], meaning_of(inner, loss_scale.OWN_VARIABLES))
 
     def scale_loss(self, loss: Any) -> Any:
         """Return the loss times the present scale; a loss of PyTorch on the device without waiting for it."""
@@ -115,13 +114,6 @@ class LossScaleOptimizer(loss_scale.LossScaleOptimizer):
         self._learn()
         return super().scale_loss(loss)
 
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any], learning_rate: LearningRate | None = None) -> Self:
-        """Construct an optimizer from a config; see ``sgd_ref.LossScaleOptimizer.from_config``."""
-        plain = loss_scale.LossScaleOptimizer.from_config(config, learning_rate)
-        inner = SGD.from_config(plain.inner_optimizer.get_config(), learning_rate)
-        return cls(inner, plain.initial_scale, plain.dynamic_growth_steps, plain.name)
-
     @property
     def _inner(self) -> SGD:
         assert isinstance(self.inner_optimizer, SGD)
@@ -132,6 +124,10 @@ class LossScaleOptimizer(loss_scale.LossScaleOptimizer):
         if isinstance(state, DeviceState):
             with on_device(state.device):
                 self._scale, self._growth_counter = state.learn_growth()
+
+    def _assign_growth(self, growth_counter: int, scale: np.float32) -> None:
+        super()._assign_growth(growth_counter, scale)
+        self._tell()
 
     def _tell(self) -> None:
         self._inner._growth = self._scale, self._growth_counter, self.dynamic_growth_steps

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from numba_kernels.cuda.arrays.allocation import wait_for_device
-from numba_kernels.cuda.arrays.arrays import UNKNOWN_DEVICE, header, view
 from numba_kernels.cuda.arrays.headers import (
     headers_of,
     headers_of_gradients,
@@ -18,6 +17,7 @@ from numba_kernels.cuda.arrays.headers import (
 )
 from numba_kernels.cuda.arrays.streams import is_capturing, refuse_capture, stream_of
 from numba_kernels.cuda.host.device_state import DeviceState
+from numba_kernels.cuda.host.knowing_arrays import KnowingArrays
 from numba_kernels.cuda.host.placed import Placed
 from numba_kernels.cuda.host.program import Launch
 from numba_kernels.cuda.host.providing_rates import provide
@@ -29,7 +29,7 @@ from sgd_ref.base import learning_rate as learning_rates
 from sgd_ref.base.call import Call
 from sgd_ref.base.configuration import KEYS
 from sgd_ref.base.exclusive import alone
-from sgd_ref.base.exported import Weights, check_meaning, meaning_of
+from sgd_ref.base.exported import Weights, meaning_of
 from sgd_ref.base.learning_rate import LearningRate
 from sgd_ref.base.optimizer import BaseSGD
 from sgd_ref.base.state import State
@@ -39,7 +39,7 @@ from sgd_ref.schedules import LearningRateSchedule
 from sgd_ref.validation import integer_at_least, reject_value
 
 
-class SGD(BaseSGD):
+class SGD(KnowingArrays, BaseSGD):
     """Stochastic gradient descent with momentum on the device: the bits of ``sgd_ref.SGD``.
 
     Parameters
@@ -62,7 +62,8 @@ class SGD(BaseSGD):
     Variables and gradients are arrays on one device, of Numba, CuPy or PyTorch, updated in place, without a
     copy, on the stream on which their library works. Counts, finiteness, norms and the loss scale stay on
     the device: a step waits for nothing, and can be captured in a CUDA graph. What reads a count, such as
-    ``iterations``, waits for the device.
+    ``iterations``, waits for the device. So a warning of a schedule's value may come early, by as many calls
+    as were skipped.
 
     The formulas are those of ``sgd_ref.rule``, from the documentation of ``optimizer_sgd`` of Keras.
 
@@ -102,8 +103,6 @@ class SGD(BaseSGD):
         self._rates_ahead = integer_at_least("rates_ahead", rates_ahead, 2)
         if rates_ahead & (rates_ahead - 1):
             reject_value("rates_ahead", rates_ahead, "a power of two")
-        self._arrays_of_headers: list[Any] = []
-        self._excluded: list[tuple[Any, Array]] = []
         self._growth: tuple[np.float32, int, int] | None = None
 
     @property
@@ -113,20 +112,20 @@ class SGD(BaseSGD):
 
     def build(self, variables: Sequence[Any], names: Sequence[str] | None = None) -> None:
         """Create the state for a list of variables on the device; see ``sgd_ref.SGD.build``."""
-        with on_device(self._device_of(variables)):
+        # Not by the method of the base class: a warning names the caller of the one that does this.
+        with alone(self._running), on_device(self._device_of(variables)):
             if self._state is None:
-                # Not by the method of the base class: a warning names the caller of the one that does this.
                 self._state = self.fresh_state(self._headers("variables", variables), names)
             else:
-                super().build(self._known_headers(variables), names)
+                self.build_again(self._state, self._known_headers(variables), names)
 
     def exclude_from_weight_decay(
         self, var_list: Sequence[Any] | None = None, var_names: Sequence[str] | None = None
     ) -> None:
         """Exclude variables from weight decay; see ``sgd_ref.SGD.exclude_from_weight_decay``."""
-        headers = None if var_list is None else self._headers("var_list", var_list)
+        headers = None if var_list is None else headers_of("var_list", var_list, self._kept_headers())
         super().exclude_from_weight_decay(headers, var_names)
-        self._excluded = [] if headers is None else list(zip(self._arrays_of_headers, headers, strict=True))
+        self._excluded = [] if headers is None else list(zip(var_list or [], headers, strict=True))
 
     def apply(self, gradients: Sequence[Any], variables: Sequence[Any] | None = None) -> None:
         """Make one call on the stream of the arrays, without waiting for it; see ``sgd_ref.SGD.apply``.
@@ -142,12 +141,13 @@ class SGD(BaseSGD):
         """
         # Not shared with LossScaleOptimizer: with a frame more, a warning would name this file.
         with alone(self._running), on_device(self._device_of(variables)):
+            source = self.rate_source
             placed = self._quickly_placed(gradients, variables)
             if placed is None:
                 headers = headers_of_gradients(gradients, self._device_of(variables))
                 call = self.validated(headers, self._known_headers(variables))
                 placed = self._placed(call, gradients)
-            self._launch(placed, is_dynamic=False)
+            self._launch(placed, source, is_dynamic=False)
 
     def prepare_replays(self, calls: int) -> None:
         """Give the device the learning rates of the calls that come, for a captured graph; waits for it.
@@ -165,18 +165,27 @@ class SGD(BaseSGD):
         TypeError, ValueError
             If `calls` is not acceptable.
         RuntimeError
-            If the optimizer has no variables yet.
+            If the optimizer has no variables yet, or is at work.
+
+        Warns
+        -----
+        UserWarning
+            If the value of a schedule for one of these calls becomes 0 or infinite in the dtype of a
+            variable, unless the user was told before; a replay cannot tell.
         """
-        state = self._device_state()
         if integer_at_least("calls", calls, 1) > self._rates_ahead:
             reject_value("calls", calls, f"at most {self._rates_ahead}, the optimizer's rates_ahead")
-        if isinstance(self.rate_source, LearningRateSchedule):
+        with alone(self._running):
+            state, source = self._device_state(), self.rate_source
+            if not isinstance(source, LearningRateSchedule):
+                return
             with on_device(state.device):
                 state.learn_counts()
-                coming = state.calls, state.calls + calls - 1
-                state.provide_rates(self.rate_source, None, coming, state.last_stream)
+                first, last = state.calls, state.calls + calls - 1
+                state.provide_rates(source, None, (first, last), state.last_stream)
                 # Replays need not be on the stream of the capture.
                 wait_for_device()
+            state.rates.tell(self._losses, first, last)
 
     @property
     def calls(self) -> int:
@@ -194,15 +203,23 @@ class SGD(BaseSGD):
 
     @learning_rate.setter
     def learning_rate(self, value: LearningRate) -> None:
-        checked = learning_rates.checked(value)
+        checked = learning_rates.checked(value, self._losses)
+        if isinstance(checked, np.float32):
+            self._losses.tell_rate(checked, near_one=True)
+        # A call that is under way has its rate already, and the device needs that one first.
+        if not self._running:
+            self._provide(checked)
+        self.rate_source = checked
+
+    def _provide(self, rate: Any) -> None:
+        """Give the device a learning rate that needs no call of ``apply`` to be known."""
         state = self._state
-        if isinstance(state, DeviceState) and isinstance(checked, (np.float32, LearningRateSchedule)):
+        if isinstance(state, DeviceState) and isinstance(rate, (np.float32, LearningRateSchedule)):
             with on_device(state.device):
                 calls = self.calls
-                state.provide_rates(checked, None, (calls, calls), state.last_stream)
+                state.provide_rates(rate, None, (calls, calls), state.last_stream)
                 if state.has_graph:
                     wait_for_device()
-        self.rate_source = checked
 
     @property
     def velocities(self) -> list[Any]:
@@ -230,31 +247,36 @@ class SGD(BaseSGD):
 
     def get_weights(self) -> list[Array]:
         """Return a copy of ``variables`` in the memory of the host; waits for the device."""
+        with alone(self._running):
+            return Weights(self._exported(), meaning_of(self))
+
+    def _exported(self) -> list[Array]:
         state = self._device_state()
         scalars = self.variables[: -len(state.slots()) or None]
         with on_device(state.device):
-            arrays = [*(np.array(scalar) for scalar in scalars), *state.copies_to_host()]
-        return Weights(arrays, meaning_of(self))
+            return [*(np.array(scalar) for scalar in scalars), *state.copies_to_host()]
 
-    def set_weights(self, values: Sequence[Any]) -> None:
-        """Set the state from arrays of the host, all of it or nothing; see ``sgd_ref.SGD.set_weights``."""
+    def assign_weights(self, values: Sequence[Any]) -> np.float32 | None:
+        """Set the state from arrays of the host; see ``BaseSGD.assign_weights``."""
         state = self._device_state()
-        check_meaning(values, meaning_of(self))
         checked = state.on_host()
         rate = weights.assign(checked, values, self.constant_rate())
         with on_device(state.device):
             state.take(checked)
         if rate is not None:
-            self.learning_rate = float(rate)
+            self._provide(rate)
+            self.rate_source = rate
+        return rate
 
     def finalize_variable_values(self, variables: Sequence[Any]) -> None:
         """Write the averages into the variables; see ``sgd_ref.SGD.finalize_variable_values``."""
-        state = self._device_state()
-        state.follow()
-        headers = self._known_headers(variables)
-        if finalization.is_due(state, headers, self.settings.use_ema, self.iterations):
-            with on_device(state.device):
-                state.overwrite_by_averages()
+        with alone(self._running):
+            state = self._device_state()
+            state.follow()
+            headers = self._known_headers(variables)
+            if finalization.is_due(state, headers, self.settings.use_ema, self.iterations):
+                with on_device(state.device):
+                    state.overwrite_by_averages()
 
     def rebind(self, variables: Sequence[Any], names: Sequence[str] | None = None) -> None:
         """Refuse: what is kept of arrays on the device stays with them.
@@ -283,35 +305,6 @@ class SGD(BaseSGD):
         assert isinstance(state, DeviceState)
         return state
 
-    def _headers(self, argument: str, arrays: Any) -> Any:
-        """Return a header in front of each array; an argument that is no list is returned as it is."""
-        if isinstance(arrays, (list, tuple)):
-            self._arrays_of_headers = list(arrays)
-        # Without elements it has no address, so that only a header that is kept tells it from others.
-        kept = {id(array): header for array, header in self._excluded if header.size == 0}
-        return headers_of(argument, arrays, kept)
-
-    def _device_of(self, variables: Any) -> int:
-        """Return the device on which to work: that of the variables, or of the first that is given."""
-        if isinstance(self._state, DeviceState):
-            return self._state.device
-        if not isinstance(variables, (list, tuple)) or not variables:
-            return UNKNOWN_DEVICE
-        return view("variables[0]", variables[0]).device
-
-    def _known_headers(self, variables: Any) -> Any:
-        """Return the headers of variables, those of the state where they are its own."""
-        state = self._state
-        if not isinstance(variables, (list, tuple)) or not isinstance(state, DeviceState):
-            return None if variables is None else self._headers("variables", variables)
-        own = {id(array): index for index, array in enumerate(state.arrays)}
-        return [
-            state.variables[own[id(array)]]
-            if id(array) in own
-            else header(view(f"variables[{index}]", array))
-            for index, array in enumerate(variables)
-        ]
-
     def allocated_state(self, names: list[str], variables: list[Array], decayed: list[bool]) -> State:
         """Return a state on the device."""
         refuse_capture(self._arrays_of_headers[:1], "an optimizer without state")
@@ -326,10 +319,10 @@ class SGD(BaseSGD):
         """Return the learning rate; NaN for a schedule, whose rate the device finds in a table."""
         if isinstance(self.rate_source, LearningRateSchedule):
             return np.float32(np.nan)
-        before = state.possible_calls() if isinstance(state, DeviceState) else None
-        rate = learning_rates.read(self.rate_source, state.calls)
-        if isinstance(state, DeviceState) and state.possible_calls() != before:
-            raise RuntimeError("the callable learning_rate must not call apply of its own optimizer")
+        rate = super().rate_of_call(state)
+        if isinstance(state, DeviceState):
+            # A callable may have moved variables.
+            state.follow()
         return rate
 
     def accepted(self, gradient: Gradient, variable: Array) -> Any:
@@ -345,7 +338,13 @@ class SGD(BaseSGD):
         addresses = state.quick_addresses(gradients, variables)
         if addresses is None:
             return None
+        source = self.rate_source
         rate = self.rate_of_call(state)
+        if not isinstance(source, (np.float32, LearningRateSchedule)):
+            # A callable may have moved them.
+            addresses = state.quick_addresses(gradients, variables)
+            if addresses is None:
+                learning_rates.refuse_changed_arrays()
         return Placed(state, gradients, addresses, [True] * len(addresses), [], rate)
 
     def _placed(self, call: Call, gradients: Sequence[Any]) -> Placed:
@@ -360,19 +359,19 @@ class SGD(BaseSGD):
         on_device = [gradient for gradient in gradients if not is_sparse(gradient)]
         return Placed(state, on_device, addresses, has_gradient, before, call.learning_rate)
 
-    def _launch(self, placed: Placed, is_dynamic: bool) -> None:
+    def _launch(self, placed: Placed, source: Any, is_dynamic: bool) -> None:
         state = placed.state
         handle = stream_of([*placed.gradients, state.arrays[0]])
         is_captured = is_capturing(handle)
         if is_captured and not state.has_program(placed.has_gradient, is_dynamic):
             refuse_capture(state.arrays[:1], "gradients for other variables")
         with without_frees(is_captured):
-            self._enqueue(placed, handle, is_captured, is_dynamic)
+            self._enqueue(placed, source, handle, is_captured, is_dynamic)
 
-    def _enqueue(self, placed: Placed, handle: int, is_captured: bool, is_dynamic: bool) -> None:
+    def _enqueue(self, placed: Placed, source: Any, handle: int, is_captured: bool, is_dynamic: bool) -> None:
         state = placed.state
         program = state.program(placed.has_gradient, is_dynamic)
-        provide(state, self.rate_source, placed.learning_rate, handle, is_captured, self._rates_ahead)
+        provide(state, source, placed.learning_rate, handle, is_captured, self._losses)
         for group in state.groups:
             are_new = group.set_gradients(placed.addresses[group.positions])
             # A graph has to write its own ones, and does so unseen by the host whenever it is replayed.
@@ -381,6 +380,9 @@ class SGD(BaseSGD):
         state.launch(state.around([*placed.before, *program.launches]), handle, placed.gradients)
         state.count(is_captured, is_dynamic)
         self._state = state
+        # A callable may have set another rate, which replays of a graph must find.
+        if self.rate_source is not source and state.has_graph and not is_captured:
+            self._provide(self.constant_rate())
 
     def perform(self, call: Call, loss_scale: float | np.float32 | None) -> None:
         """Refuse: a step on the device is launched."""

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from numba_kernels.cuda.host.device_state import DeviceState
+from sgd_ref.base.losses import Losses
 from sgd_ref.schedules import LearningRateSchedule
 
 
@@ -16,7 +17,7 @@ def provide(
     learning_rate: np.float32,
     handle: int,
     is_captured: bool,
-    rates_ahead: int,
+    losses: Losses,
 ) -> None:
     """Make the device know the learning rate of a call.
 
@@ -32,8 +33,9 @@ def provide(
         The stream of the launch.
     is_captured : bool
         Whether the stream is being captured.
-    rates_ahead : int
-        How many rates of a schedule the table holds.
+    losses : Losses
+        To which a value of a schedule is told that is lost. Where the host does not know which calls were
+        skipped, that is the value for the case that none was.
 
     Raises
     ------
@@ -54,7 +56,9 @@ def provide(
             )
         return
     # Where calls were skipped or replayed unseen, so many may have been that only the device can tell.
-    if is_schedule and (state.has_graph or last - first >= rates_ahead // 2):
+    if is_schedule and (state.has_graph or last - first >= state.rates.capacity // 2):
         state.learn_counts()
         first, last = state.possible_calls()
     state.provide_rates(rate_source, learning_rate, (first, last), handle)
+    if is_schedule:
+        state.rates.tell(losses, last, last)

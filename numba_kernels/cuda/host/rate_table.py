@@ -8,6 +8,7 @@ import numpy as np
 
 from numba_kernels.cuda.host.buffers import Buffer
 from sgd_ref.base import learning_rate as rates
+from sgd_ref.base.losses import Losses
 from sgd_ref.schedules import LearningRateSchedule
 
 AHEAD = 32
@@ -32,6 +33,7 @@ class RateTable:
         self.capacity = capacity
         self.values = Buffer(np.zeros(capacity, np.float32))
         self.calls = Buffer(np.full(capacity, -1, np.int64))
+        self._given: list[Any] = [None] * capacity
         self._source: Any = None
         self._end = 0
 
@@ -80,13 +82,22 @@ class RateTable:
         found = []
         for call in range(begin, end):
             try:
-                found.append(rates.read(source, call))
+                value = rates.given(source, call)
+                found.append((value, rates.rounded(source, call, value)))
             except Exception:
                 # That of a later call may be needed never, or be there when it is.
                 if call <= last:
                     raise
                 break
-        for call, rate in enumerate(found, begin):
+        for call, (value, rate) in enumerate(found, begin):
             place = call % self.capacity
-            self.values.host[place], self.calls.host[place] = rate, call
+            self.values.host[place], self.calls.host[place], self._given[place] = rate, call, value
         self._source, self._end = source, begin + len(found)
+
+    def tell(self, losses: Losses, first: int, last: int) -> None:
+        """Tell of the rates of calls, which stand in the table and are a schedule's, those that are lost."""
+        for call in range(first, last + 1):
+            place = call % self.capacity
+            rate = self.values.host[place]
+            if not losses.keep(float(rate)):
+                losses.tell_given_rate(self._given[place], rate)

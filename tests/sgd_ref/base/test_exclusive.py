@@ -46,7 +46,16 @@ class Gate:
 
 @every_maker
 @pytest.mark.parametrize(
-    "method", ["apply", "get_weights", "set_weights", "finalize_variable_values", "build"]
+    "method",
+    [
+        "apply",
+        "get_weights",
+        "set_weights",
+        "finalize_variable_values",
+        "build",
+        "rebind",
+        "exclude_from_weight_decay",
+    ],
 )
 def test_a_second_thread_is_refused_while_one_is_in_apply(make: Any, method: str) -> None:
     gate = Gate()
@@ -60,6 +69,8 @@ def test_a_second_thread_is_refused_while_one_is_in_apply(make: Any, method: str
         "set_weights": (before,),
         "finalize_variable_values": ([w],),
         "build": ([w],),
+        "rebind": ([w.copy()],),
+        "exclude_from_weight_decay": (),
     }[method]
     gate.holds = True
     failures: list[Exception] = []
@@ -240,3 +251,70 @@ def test_no_checkpoint_is_made_of_half_a_step(make: Any, tmp_path: Path) -> None
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
     assert (tmp_path / "a").read_bytes() == before
     sgd_ref.save(tmp_path / "a", optimizer, [w])
+
+
+class Watched(sgd_ref.LossScaleOptimizer):
+    """One of which a second thread asks for the state whenever the scale or the counter is written."""
+
+    asked: int
+
+    def __setattr__(self, name: str, value: object) -> None:
+        super().__setattr__(name, value)
+        if name in ("_scale", "_growth_counter") and "asked" in vars(self):
+            self.asked += 1
+            refused_in_a_thread(self.get_weights)
+
+
+def refused_in_a_thread(method: Callable[[], Any]) -> None:
+    found: list[object] = []
+
+    def ask() -> None:
+        try:
+            found.append(method())
+        except RuntimeError as error:
+            found.append(error)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    thread.join()
+    (outcome,) = found
+    assert isinstance(outcome, RuntimeError), outcome
+    assert REFUSED in str(outcome)
+
+
+@pytest.mark.parametrize("package", [sgd_ref, numba_kernels])
+def test_scale_and_counter_are_set_while_nobody_else_can_come_in(package: Any) -> None:
+    optimizer = Watched(package.SGD(0.5), 4.0)
+    optimizer.apply([np.ones(2)], [np.ones(2)])
+    weights = optimizer.get_weights()
+    weights[2], weights[3] = np.array(7), np.array(16, np.float32)
+    optimizer.asked = 0
+    optimizer.set_weights(weights)
+    assert optimizer.asked == 2
+    assert (optimizer.growth_counter, optimizer.loss_scale) == (7, 16)
+
+
+@pytest.mark.parametrize("package", [sgd_ref, numba_kernels])
+def test_all_weights_are_set_where_a_warning_is_an_error(package: Any) -> None:
+    optimizer = sgd_ref.LossScaleOptimizer(package.SGD(0.5), 4.0)
+    optimizer.build([np.ones(2, np.float16)])
+    weights = optimizer.get_weights()
+    weights[2], weights[3], weights[5] = np.array(7), np.array(16, np.float32), np.array(1e-8, np.float32)
+    with pytest.raises(UserWarning, match="becomes 0 in float16"):
+        optimizer.set_weights(weights)
+    assert [array.tolist() for array in optimizer.get_weights()] == [array.tolist() for array in weights]
+
+
+@pytest.mark.parametrize("package", [sgd_ref, numba_kernels])
+def test_a_callable_rate_cannot_exclude_what_is_being_built(package: Any) -> None:
+    def rate() -> float:
+        optimizer.exclude_from_weight_decay(var_names=["variable"])
+        return 0.5
+
+    optimizer = package.SGD(rate, weight_decay=0.5)
+    with pytest.raises(RuntimeError, match=REFUSED):
+        optimizer.apply([np.zeros(2)], [np.ones(2)])
+    w = np.ones(2)
+    optimizer.learning_rate = 0.5
+    optimizer.apply([np.zeros(2)], [w])
+    assert w.tolist() == [0.75, 0.75]

@@ -18,11 +18,12 @@ class VelocitiesLost(SGD):
     Evidence: https://github.com/apache/mxnet/issues/4638.
     """
 
-    def set_weights(self, values: Sequence[Any]) -> None:
+    def assign_weights(self, values: Sequence[Any]) -> np.float32 | None:
         """Set the state, then reset the velocities."""
-        super().set_weights(values)
+        rate = super().assign_weights(values)
         for velocity in self.velocities:
             velocity[...] = 0
+        return rate
 
 
 class AveragesLost(SGD):
@@ -31,11 +32,12 @@ class AveragesLost(SGD):
     Evidence: no report is known.
     """
 
-    def set_weights(self, values: Sequence[Any]) -> None:
+    def assign_weights(self, values: Sequence[Any]) -> np.float32 | None:
         """Set the state, then reset the averages."""
-        super().set_weights(values)
+        rate = super().assign_weights(values)
         for average in self.averages:
             average[...] = 0
+        return rate
 
 
 class AccumulatorsLost(SGD):
@@ -44,11 +46,12 @@ class AccumulatorsLost(SGD):
     Evidence: found in a review, https://github.com/mflux-community/mflux/pull/447.
     """
 
-    def set_weights(self, values: Sequence[Any]) -> None:
+    def assign_weights(self, values: Sequence[Any]) -> np.float32 | None:
         """Set the state, then reset the accumulators."""
-        super().set_weights(values)
+        rate = super().assign_weights(values)
         for accumulator in self.accumulators:
             accumulator[...] = 0
+        return rate
 
 
 class CallsLost(SGD):
@@ -57,9 +60,9 @@ class CallsLost(SGD):
     Evidence: https://github.com/keras-team/keras/issues/13027.
     """
 
-    def set_weights(self, values: Sequence[Any]) -> None:
+    def assign_weights(self, values: Sequence[Any]) -> np.float32 | None:
         """Set the state, then reset the count."""
-        super().set_weights([np.array(0, np.int64), *values[1:]])
+        return super().assign_weights([np.array(0, np.int64), *values[1:]])
 
 
 class ScaleLost(LossScaleOptimizer):

@@ -34,7 +34,8 @@ class CountWraps(WithReplacedSchedule):
         super().perform(call, loss_scale)
         call.state.calls = int(np.array(call.state.calls).astype(np.int32))
 
-    def set_weights(self, values: Sequence[Any]) -> None:
+    def assign_weights(self, values: Sequence[Any]) -> np.float32 | None:
         """Take any count, as it may have got there by itself."""
-        super().set_weights([np.array(0, np.int64), *values[1:]])
+        rate = super().assign_weights([np.array(0, np.int64), *values[1:]])
         self.built_state().calls = int(np.asarray(values[0]))
+        return rate

@@ -14,7 +14,9 @@ import pytest
 pytest.importorskip("numba_cuda", reason="numba_kernels.cuda needs numba-cuda")
 
 from numba_kernels import cuda
+from numba_kernels.cuda.device import layout
 from numba_kernels.cuda.host import rate_table
+from numba_kernels.cuda.toolkit import IS_SIMULATED
 from numba_kernels.cuda.toolkit import cuda as numba_cuda
 from sgd_ref import schedules
 from sgd_ref.schedules import LearningRateSchedule
@@ -134,6 +136,125 @@ def test_a_callable_that_makes_a_call_is_refused() -> None:
     with pytest.raises(RuntimeError, match="the callable learning_rate must not call apply"):
         optimizer.apply([g])
     assert optimizer.calls == 2
+
+
+@pytest.mark.parametrize("scaling", [None, (2.0, 2)], ids=str)
+@pytest.mark.parametrize("form", [pairs.to_device, pairs.with_gaps], ids=["whole", "gaps"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"momentum": 0.5, "nesterov": True, "use_ema": True, "weight_decay": 0.25},
+        {"gradient_accumulation_steps": 2, "momentum": 0.5, "global_clipnorm": 0.5},
+        {"clipnorm": 0.5},
+    ],
+    ids=str,
+)
+def test_a_call_sees_all_that_its_callable_has_written(settings: Any, form: Any, scaling: Any) -> None:
+    """As in the reference, of which other tests say what it sees."""
+    gradients = [[np.full(3, 0.75, np.float32)], [pairs.to_device(np.full(3, 0.75, np.float32))]]
+    pair = Pair(one(), layout=form, scaling=scaling, learning_rate=0.5, **settings)
+    for optimizer, variables, own in zip(pair.inner, (pair.hosts, pair.devices), gradients, strict=True):
+
+        def rate(optimizer: Any = optimizer, variables: Any = variables, own: Any = own) -> float:
+            kept = [*optimizer.velocities, *optimizer.averages, *optimizer.accumulators]
+            for place, array in enumerate([*variables, *own, *kept]):
+                array[place % 3] = array[place % 3] + np.float32(0.125 * (place + 1))
+            return 0.5
+
+        optimizer.learning_rate = rate
+    for _ in range(5):
+        for optimizer, own in zip(pair.optimizers, gradients, strict=True):
+            optimizer.apply(own)
+        pair.compare()
+
+
+@pytest.mark.parametrize("next_rate", [0.25, DECAYS, lambda: 0.125], ids=["number", "schedule", "callable"])
+@pytest.mark.parametrize("has_graph", [False, True])
+def test_a_rate_that_a_callable_sets_is_for_the_next_call(next_rate: Any, has_graph: bool) -> None:
+    pair = Pair(one(), learning_rate=0.5)
+    pair.apply(one())
+    pair.inner[1]._state.has_graph = has_graph
+    for optimizer in pair.inner:
+
+        def rate(optimizer: Any = optimizer) -> float:
+            optimizer.learning_rate = next_rate
+            return 0.75
+
+        optimizer.learning_rate = rate
+    for _ in range(3):
+        pair.apply(one())
+
+
+def test_a_number_that_a_callable_sets_is_there_for_replays() -> None:
+    pair = Pair(one(), learning_rate=0.5)
+    pair.apply(one())
+    device = pair.inner[1]
+    device._state.has_graph = True
+
+    def rate() -> float:
+        device.learning_rate = 0.25
+        return 0.75
+
+    device.learning_rate = rate
+    device.apply([pairs.to_device(one()[0])])
+    assert device._state.numbers.download()[layout.RATE] == 0.25
+
+
+@pytest.mark.parametrize("scaling", [None, (2.0, 2)], ids=str)
+def test_a_callable_may_read_the_counts_and_the_scale(scaling: Any) -> None:
+    pair = Pair(one(), scaling=scaling, learning_rate=0.5)
+    for outer, optimizer in zip(pair.optimizers, pair.inner, strict=True):
+
+        def rate(outer: Any = outer, optimizer: Any = optimizer) -> float:
+            scale = float(getattr(outer, "loss_scale", 1.0))
+            return float(scale / 2 ** (4 + optimizer.iterations + outer.calls))
+
+        optimizer.learning_rate = rate
+    for value in (1.0, np.inf, 1.0, 1.0, np.nan, 1.0):
+        if scaling is None and not np.isfinite(value):
+            continue
+        pair.apply([np.full(3, value, np.float32)], is_compared=False)
+    pair.compare()
+
+
+@pytest.mark.skipif(not IS_SIMULATED, reason="replaces the memory of arrays of the simulator")
+@pytest.mark.parametrize("calls_before", [0, 1, 2])
+@pytest.mark.parametrize("form", [pairs.to_device, pairs.with_gaps], ids=["whole", "gaps"])
+def test_a_callable_may_move_variables_in_memory(form: Any, calls_before: int) -> None:
+    pair = Pair(one(), learning_rate=0.5, momentum=0.5)
+    for _ in range(calls_before):
+        pair.apply(one())
+    (device,) = pair.devices
+
+    def rate() -> float:
+        device._ary = device._ary.copy()
+        return 0.5
+
+    pair.inner[1].learning_rate = rate
+    for _ in range(3):
+        pair.apply(one(), layout=form)
+
+
+@pytest.mark.skipif(not IS_SIMULATED, reason="replaces the memory of arrays of the simulator")
+def test_a_callable_may_move_gradients_of_an_ordinary_call() -> None:
+    pair = Pair(one(), learning_rate=0.5, momentum=0.5)
+    pair.apply(one())
+    wanted, given = one()[0], pairs.to_device(one()[0])
+
+    def of_reference() -> float:
+        wanted[:] *= 2
+        return 0.5
+
+    def of_device() -> float:
+        given._ary = given._ary * np.float32(2)
+        return 0.5
+
+    for optimizer, rate in zip(pair.inner, (of_reference, of_device), strict=True):
+        optimizer.learning_rate = rate
+    for _ in range(3):
+        pair.inner[0].apply([wanted])
+        pair.inner[1].apply([given])
+        pair.compare()
 
 
 def test_a_schedule_that_ends_fails_in_the_call_that_needs_it() -> None:
