@@ -16,9 +16,11 @@ from sgd_ref.command.recipes.running import CONTENT, Outcome, copied, follow, wh
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the arguments of the subcommand to its parser."""
-    command.add_argument(
+    which = command.add_mutually_exclusive_group()
+    which.add_argument(
         "--only", nargs="+", metavar="NAME", help="only these parts of the data, as --list names them"
     )
+    which.add_argument("--without", nargs="+", metavar="NAME", default=(), help="all but these parts")
     what = command.add_mutually_exclusive_group()
     what.add_argument(
         "--list", action="store_true", help="say what each part writes, how long it takes, and if it can run"
@@ -32,7 +34,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Make the data that were chosen, say what came of it, and return the exit status."""
-    chosen = _chosen(list(recipes()), options.only)
+    chosen = _chosen(list(recipes()), options.only, options.without)
     absent = [name for name in CONTENT if not (PROJECT / name).exists()]
     if absent:
         what = f"data are written in a checkout only, and {PROJECT} has no {absent[0]}"
@@ -45,13 +47,15 @@ def run(options: argparse.Namespace) -> int:
     return _checked(chosen) if options.check else _written(chosen)
 
 
-def _chosen(known: Sequence[Recipe], only: Sequence[str] | None) -> list[Recipe]:
+def _chosen(known: Sequence[Recipe], only: Sequence[str] | None, without: Sequence[str]) -> list[Recipe]:
     """Return the recipes that are asked for, in the order in which they follow from each other."""
     names = [recipe.name for recipe in known]
-    for name in only or ():
-        if name not in names:
-            raise WrongUsage(f"--only must be among {', '.join(names)}, got {name!r}")
-    return [recipe for recipe in known if only is None or recipe.name in only]
+    for option, given in (("--only", only or ()), ("--without", without)):
+        for name in given:
+            if name not in names:
+                raise WrongUsage(f"{option} must be among {', '.join(names)}, got {name!r}")
+    wanted = set(names if only is None else only).difference(without)
+    return [recipe for recipe in known if recipe.name in wanted]
 
 
 def _listing(chosen: Sequence[Recipe], checkout: Path) -> Iterator[str]:

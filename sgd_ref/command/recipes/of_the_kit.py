@@ -13,20 +13,19 @@ KILL_MATRIX = "golden/audit/kill_matrix.json"
 GOLDEN_FOLDERS = ("resume", "schedules", "schema", "stages", "standard")
 GOLDEN = ("golden/*.json", *(f"golden/{name}/**/*.json" for name in GOLDEN_FOLDERS))
 TARGETS = {
-    "keras": (("keras", "torch"), "40 minutes"),
-    "torch": (("torch",), "15 minutes"),
-    "optax": (("optax",), "15 minutes"),
+    "keras": ("keras", "torch"),
+    "torch": ("torch",),
+    "optax": ("optax",),
 }
-"""For each family of targets the extras that all of its members need, and how long they take."""
+"""For each family of targets the extras that all of its members need."""
 
 
 def _of_targets(family: str) -> Recipe:
-    extras, duration = TARGETS[family]
     options = [argument for name in FAMILIES[family].options for argument in (f"--{name}", ALL)]
     command = ("-m", "sgd_ref.command.main", "conform", family, *options, "--update", "--page")
     # The page is of all targets: each family writes it anew from what is kept of the others.
     writes = (f"golden/targets/{family}-*/*.json", "golden/targets/README.md")
-    return Recipe(family, command, writes, duration, reads=(COMBINATIONS,), extras=extras)
+    return Recipe(family, command, writes, "minutes", reads=(COMBINATIONS,), extras=TARGETS[family])
 
 
 OWN = (
@@ -34,7 +33,7 @@ OWN = (
         "combinations",
         ("-m", "sgd_ref.conformance.audit.combinations", "--append"),
         writes=(COMBINATIONS,),
-        duration="a minute",
+        duration="seconds",
     ),
     Recipe(
         "kill-matrix",
@@ -47,7 +46,7 @@ OWN = (
         "bounds",
         ("-m", "sgd_ref.conformance.audit.widths", "--update"),
         writes=("golden/audit/bounds.md",),
-        duration="a minute",
+        duration="minutes",
         reads=(COMBINATIONS,),
     ),
     *map(_of_targets, FAMILIES),
@@ -55,7 +54,7 @@ OWN = (
         "golden",
         ("-m", "sgd_ref.command.main", "golden", "write"),
         writes=GOLDEN,
-        duration="10 minutes",
+        duration="a quarter of an hour",
         reads=(COMBINATIONS, KILL_MATRIX),
     ),
     Recipe(

@@ -65,12 +65,21 @@ def test_only_what_is_chosen_and_in_its_order(offer: Offer, capsys: pytest.Captu
     assert not (checkout / "golden/second.json").exists()
 
 
-def test_a_name_that_is_not_known_is_wrong_usage(offer: Offer, capsys: pytest.CaptureFixture[str]) -> None:
+def test_all_but_what_is_left_out(offer: Offer, capsys: pytest.CaptureFixture[str]) -> None:
+    offer(FIRST, SECOND, TIMED)
+    assert main.main(["regenerate", "--without", "timed", "first"]) == AS_EXPECTED
+    assert capsys.readouterr().err.splitlines() == ["second ..."]
+
+
+@pytest.mark.parametrize("option", ["--only", "--without"])
+def test_a_name_that_is_not_known_is_wrong_usage(
+    offer: Offer, capsys: pytest.CaptureFixture[str], option: str
+) -> None:
     checkout = offer(FIRST, SECOND)
     with pytest.raises(SystemExit) as stopped:
-        main.main(["regenerate", "--only", "second", "third"])
+        main.main(["regenerate", option, "first", "third"])
     assert stopped.value.code == WRONG_USAGE
-    assert "--only must be among first, second, got 'third'" in capsys.readouterr().err
+    assert f"{option} must be among first, second, got 'third'" in capsys.readouterr().err
     assert not (checkout / "golden/second.json").exists()
 
 

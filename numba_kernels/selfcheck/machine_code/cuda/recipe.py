@@ -8,6 +8,6 @@ RECIPE = Recipe(
     "machine-code",
     ("-m", "numba_kernels.selfcheck.machine_code.cuda", "--update"),
     writes=("numba_kernels/selfcheck/machine_code/cuda/pins.json",),
-    duration="5 minutes",
+    duration="minutes",
     extras=("cuda", "cuda-code"),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -88,6 +89,36 @@ def test_every_command_exists() -> None:
         elif rest[0].startswith("sgd_ref.conformance"):
             text = (ROOT / f"{rest[0].replace('.', '/')}.py").read_text(encoding="utf-8")
             assert f'"{rest[1]}"' in text, recipe.name
+
+
+OTHERS = {
+    "numba_kernels/benchmarks/device/worker.py": "answers over its standard streams",
+    "numba_kernels/benchmarks/worker.py": "answers over its standard streams",
+    "sgd_ref/command/main.py": "sgd-ref itself",
+    "sgd_ref/conformance/targets/keras/worker.py": "answers over its standard streams",
+    "sgd_ref/conformance/targets/optax/worker.py": "answers over its standard streams",
+    "sgd_ref/conformance/targets/torch/worker.py": "answers over its standard streams",
+    "tests/sgd_ref/keras_exchange_worker.py": "answers a test",
+    "tests/sgd_ref/reference_speed.py": "prints a speed",
+}
+"""The programs that write no data of the repository."""
+
+
+def is_program(path: Path) -> bool:
+    body = ast.parse(path.read_text(encoding="utf-8")).body
+    return "__name__ == '__main__'" in [ast.unparse(node.test) for node in body if isinstance(node, ast.If)]
+
+
+def test_every_program_is_that_of_a_recipe_or_writes_no_data() -> None:
+    files = (path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
+    programs = {path.relative_to(ROOT).as_posix() for path in files if is_program(path)}
+    of_recipes = set()
+    for recipe in all_recipes():
+        first, second = recipe.command[:2] if recipe.command[1:] else (recipe.command[0], "")
+        module = f"{second.replace('.', '/')}.py" if first == "-m" else first
+        package = module.removesuffix(".py") + "/__main__.py"
+        of_recipes.add(package if (ROOT / package).is_file() else module)
+    assert set(OTHERS) | of_recipes == programs
 
 
 def test_every_extra_is_declared() -> None:
