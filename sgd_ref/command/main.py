@@ -7,13 +7,14 @@ import sys
 from collections.abc import Mapping, Sequence
 from importlib.metadata import entry_points
 
-from sgd_ref.command import conform, explain, golden, reproduce
+from sgd_ref.command import conform, explain, golden, regenerate, reproduce
 from sgd_ref.command.options import GROUP, Command, WrongUsage
 
 OWN: Mapping[str, Command] = {
     "conform": conform.COMMAND,
     "explain": explain.COMMAND,
     "golden": golden.COMMAND,
+    "regenerate": regenerate.COMMAND,
     "reproduce": reproduce.COMMAND,
 }
 

@@ -39,17 +39,36 @@ def places(of: Path) -> Iterator[Place]:
     OSError
         If a file cannot be read.
     ValueError
-        If a file is not what the index says.
+        If a file is not what the index says, or not inside the folder.
     """
     try:
         index = json.loads((of / INDEX_PATH).read_bytes())
         for file in index["files"]:
             if not file["path"].startswith(SCHEMA_FOLDER):
-                content = json.loads((of / file["path"]).read_bytes())
+                content = json.loads(inside(of, file["path"]).read_bytes())
                 for entry in content["entries"]:
                     yield Place(file["path"], file["kind"], file["tier"], entry)
     except (KeyError, TypeError) as error:
         raise ValueError(f"{of} holds no golden data: {type(error).__name__}: {error}") from error
+
+
+def inside(of: Path, path: str) -> Path:
+    """Return where a path of an index lies, which may come from anybody.
+
+    Raises
+    ------
+    ValueError
+        If the path leads out of the folder.
+
+    Examples
+    --------
+    >>> inside(Path("golden"), "stages/average.json").as_posix()
+    'golden/stages/average.json'
+    """
+    place = of / path
+    if not place.resolve().is_relative_to(of.resolve()):
+        raise ValueError(f"the index of {of} must list files inside the folder, got {path!r}")
+    return place
 
 
 def id_of(entry: Json) -> str:

@@ -27,7 +27,7 @@ from sgd_ref.conformance.golden.format.document import (
     file_hash,
 )
 from sgd_ref.conformance.golden.format.entries import Entry, entry_to_json, made
-from sgd_ref.conformance.golden.format.location import FIRST_PATH, SCHEMA_FOLDER
+from sgd_ref.conformance.golden.format.location import FIRST_PATH, SCHEMA_FOLDER, inside
 from sgd_ref.conformance.golden.format.schemas import (
     DEVIATION,
     FIRST,
@@ -166,11 +166,17 @@ def write(folder: Path, progress: Callable[[str], None] | None = None) -> None:
         It need not exist.
     progress : callable, optional
         Called with the path of each file that was computed.
+
+    Raises
+    ------
+    ValueError
+        If the old index lists a file outside of the folder; before anything is computed.
     """
+    old = {path: inside(folder, path) for path in _listed(folder)}
     contents = files(progress)
-    for path in _listed(folder):
+    for path, place in old.items():
         if path not in contents:
-            (folder / path).unlink(missing_ok=True)
+            place.unlink(missing_ok=True)
     for path, text in contents.items():
         place = folder / path
         place.parent.mkdir(parents=True, exist_ok=True)

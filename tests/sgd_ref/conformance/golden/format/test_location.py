@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -22,3 +23,14 @@ def test_a_broken_index_is_an_error_that_says_so(tmp_path: Path, index: str) -> 
     (tmp_path / "a.json").write_text("{}")
     with pytest.raises(ValueError, match=r"golden data|Expecting value"):
         list(location.places(tmp_path))
+
+
+@pytest.mark.parametrize("path", ["../outside.json", "a/../../outside.json", "{tmp_path}/outside.json"])
+def test_an_index_that_leads_out_of_its_folder_is_refused(tmp_path: Path, path: str) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    (tmp_path / "outside.json").write_text('{"entries": []}')
+    file = {"path": path.format(tmp_path=tmp_path), "kind": "stage", "tier": "parts"}
+    (folder / "index.json").write_text(json.dumps({"files": [file]}))
+    with pytest.raises(ValueError, match="must list files inside the folder"):
+        list(location.places(folder))

@@ -95,6 +95,16 @@ def test_only_what_the_old_index_lists_is_removed(tmp_path: Path, monkeypatch: p
     assert found == ["README.md", "index.json", "mine.json", "stages/new.json"]
 
 
+def test_nothing_outside_of_the_folder_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writing, "files", lambda progress: {})
+    (tmp_path / "data").mkdir()
+    (tmp_path / "mine.json").write_text("{}")
+    (tmp_path / "data/index.json").write_text(json.dumps({"files": [{"path": "../mine.json"}]}))
+    with pytest.raises(ValueError, match=r"must list files inside the folder, got '\.\./mine\.json'"):
+        writing.write(tmp_path / "data")
+    assert (tmp_path / "mine.json").exists()
+
+
 def test_lines_end_alike_on_every_system(contents: dict[str, bytes]) -> None:
     assert not any(b"\r" in text for text in contents.values())
     attributes = (ROOT / ".gitattributes").read_text(encoding="utf-8")
