@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -167,6 +168,18 @@ def test_the_bar_is_seen_on_a_terminal_alone(
     assert "7/9" in terminal.getvalue()
 
 
+def test_processes_leave_ctrl_c_to_the_one_that_started_them() -> None:
+    outcome = Outcome([], [])
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        parts = [("a", partial(signal.raise_signal, signal.SIGINT))]
+        try:
+            runner.run_parts(parts, outcome, pool, lambda done: None)
+        except KeyboardInterrupt:
+            pytest.fail("the process was interrupted")
+    # What came back is no result, so that the part failed otherwise.
+    assert outcome.not_run[0].startswith("a: AttributeError")
+
+
 INTERRUPTED = """
 import sys, time
 from functools import partial
@@ -177,11 +190,12 @@ from sgd_ref.command.main import main
 
 if __name__ == "__main__":
     runner._parts_to_compile = lambda *given: []
-    runner._parts_to_check = lambda extent: [("a", partial(Path.touch, Path("ran")))] + [
-        ("b", partial(time.sleep, 600)) for _ in range(4)
+    runner._parts_to_check = lambda extent: [
+        *(("a", partial(Path.touch, Path(name))) for name in "123"), ("b", partial(time.sleep, 600))
     ]
-    sys.exit(main(["check", "--processes", "2"]))
+    sys.exit(main(["check", "--processes", "4"]))
 """
+"""Of its processes one works, and the others wait for work or still start."""
 
 
 @pytest.mark.skipif(not hasattr(os, "killpg"), reason="there are no groups of processes here")
@@ -190,11 +204,15 @@ def test_ctrl_c_ends_all_processes_quietly(tmp_path: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "script.py"], stderr=subprocess.PIPE, cwd=tmp_path, start_new_session=True
     ) as process:
-        while not (tmp_path / "ran").exists():
-            assert process.poll() is None
-            time.sleep(0.1)
-        # Of a terminal, every process of the command gets it.
-        os.killpg(process.pid, signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
+        try:
+            while not all((tmp_path / name).exists() for name in "123"):
+                assert process.poll() is None
+                time.sleep(0.1)
+            # Of a terminal, every process of the command gets it.
+            os.killpg(process.pid, signal.SIGINT)
+            _, errors = process.communicate(timeout=60)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
     assert errors == b""
     assert process.returncode == 130

@@ -330,11 +330,14 @@ def test_ctrl_c_ends_a_function_that_hangs(module: Path) -> None:
     )
     arguments = [*COMMAND, "conform", "hanging:run"]
     with subprocess.Popen(arguments, cwd=module, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        while not (module / "ran").exists():
-            assert process.poll() is None
-            time.sleep(0.1)
-        process.send_signal(signal.SIGINT)
-        assert process.communicate(timeout=60) == (b"", b"")
+        try:
+            while not (module / "ran").exists():
+                assert process.poll() is None
+                time.sleep(0.1)
+            process.send_signal(signal.SIGINT)
+            assert process.communicate(timeout=60) == (b"", b"")
+        finally:
+            process.kill()
     assert process.returncode == 130
 
 
