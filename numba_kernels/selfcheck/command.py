@@ -107,7 +107,7 @@ def _on_device(extent: Extent) -> tuple[list[str], Callable[[Extent, runner.Adva
 @contextmanager
 def _progress() -> Iterator[runner.Advance]:
     with progress_bar(error_console()) as bar:
-        task = bar.add_task("", total=None)
+        task = bar.add_task("choosing cases", total=None)
         yield lambda doing, done, parts: bar.update(task, description=doing, completed=done, total=parts)
 
 
