@@ -12,6 +12,9 @@ import pytest
 
 import numba_kernels
 import sgd_ref
+from numba_kernels.selfcheck.page import verdict
+from numba_kernels.selfcheck.result import Result
+from numba_kernels.selfcheck.runner import Outcome
 from sgd_ref.conformance import data_folder
 
 ROOT = Path(__file__).parent.parent
@@ -82,6 +85,16 @@ def test_example_prints_what_the_page_says(
     shown = capsys.readouterr().out
     assert printed.strip(), "no output is shown below the example"
     assert doctest.OutputChecker().check_output(printed, shown, doctest.ELLIPSIS), shown
+
+
+def test_the_last_line_of_the_first_command_is_the_one_shown() -> None:
+    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"^    (PASSED: .*)$", page, re.MULTILINE)
+    compared, cases, skipped = (
+        int(number.replace(",", "")) for number in re.findall(r"([\d,]+) (?:values|cases)", shown)
+    )
+    result = Result("all", cases=cases, compared=compared, skipped=skipped)
+    assert verdict(Outcome([result], [])) == shown
 
 
 def test_adapter_shows_its_mistake(capsys: pytest.CaptureFixture[str]) -> None:

@@ -103,7 +103,7 @@ def problems(command: list[str]) -> Iterator[str]:
 
 def problems_of_subcommand(arguments: list[str]) -> Iterator[str]:
     name, *others = arguments
-    known = main._commands(())
+    known = main.commands_for(())
     if name not in known:
         yield f"sgd-ref has no command {name}"
         return

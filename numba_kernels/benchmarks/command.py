@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import sys
 from pathlib import Path
 
-from rich.console import Console
-
+from sgd_ref.command.destinations import check_folder
 from sgd_ref.command.options import AS_EXPECTED, COULD_NOT_RUN, Command, WrongUsage, pattern
+from sgd_ref.command.printing import complain, error_console, write
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -44,12 +43,15 @@ def run(options: argparse.Namespace) -> int:
         raise WrongUsage(str(problem)) from problem
     reason = runner.why_not() if options.device == "cuda" else None
     if reason is not None:
-        print(f"sgd-ref: nothing was timed: {reason}", file=sys.stderr)
+        complain(f"nothing was timed: {reason}")
         return COULD_NOT_RUN
+    folder: Path | None = runner.PAGES if options.page else options.output
+    if folder is not None:
+        check_folder("--page" if options.page else "--output", folder)
     try:
-        print(runner.run(chosen, runner.PAGES if options.page else options.output, Console(stderr=True)))
+        write(runner.run(chosen, folder, error_console()) + "\n")
     except OSError as problem:
-        print(f"sgd-ref: {problem}", file=sys.stderr)
+        complain(problem)
         return COULD_NOT_RUN
     return AS_EXPECTED
 

@@ -36,7 +36,7 @@ def run(chosen: Suite, folder: Path | None, console: Console) -> str:
         If the folder cannot be written.
     """
     if folder is not None:
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
     found = _measure(chosen, console)
     if folder is None:
         return page.render(found)

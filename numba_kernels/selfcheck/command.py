@@ -3,56 +3,31 @@
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from llvmlite import binding
-from rich.console import Console
-from rich.progress import Progress
-from rich.table import Table
-
-from numba_kernels import machine
-from numba_kernels.cpu.target import converts_half_in_hardware, target
-from numba_kernels.selfcheck import runner
+from numba_kernels.selfcheck import page, runner
 from numba_kernels.selfcheck.device.availability import is_simulated, why_no_device
 from numba_kernels.selfcheck.extent import SEED, STANDARD, Extent, usable_processors
-from numba_kernels.selfcheck.result import Result
 from numba_kernels.selfcheck.runner import Outcome
-from numba_kernels.selfcheck.threads_check import COUNTS
 from sgd_ref.command.options import (
     AS_EXPECTED,
     COULD_NOT_RUN,
     DIVERGES,
-    WRONG_USAGE,
     Command,
+    WrongUsage,
     pattern,
     whole_number,
 )
-from sgd_ref.command.options import console as command_console
-
-SHOWN = ("processor", "system", "Python", "numba", "llvmlite", "numpy", "ml_dtypes")
-
-VECTORS = (
-    "sse2",
-    "avx",
-    "avx2",
-    "avx512f",
-    "fma",
-    "f16c",
-    "avx512fp16",
-    "neon",
-    "sve",
-    "fullfp16",
-    "fp-armv8",
-)
+from sgd_ref.command.printing import complain, console, error_console, say
+from sgd_ref.conformance.grading.progress import progress_bar
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the arguments of the subcommand to its parser."""
     tier = command.add_mutually_exclusive_group()
     for name, text in (
-        ("quick", "a minute's worth: a share of the kernels, every triple of features that they allow"),
+        ("quick", "a few minutes' worth: a share of the kernels, every triple of features that they allow"),
         ("full", "every combination of features, also of those that only change numbers; takes hours"),
     ):
         tier.add_argument(f"--{name}", dest="tier", action="store_const", const=name, help=text)
@@ -75,82 +50,36 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the checks, print their results, and return the exit status."""
-    console = command_console()
+    out = console()
     extent = _extent(options)
     if options.device == "cuda":
         reason = why_no_device()
         if reason is not None:
-            print(f"sgd-ref: nothing was checked: {reason}", file=sys.stderr)
+            complain(f"nothing was checked: {reason}")
             return COULD_NOT_RUN
         described, run_checks = _on_device(extent)
     else:
-        described, run_checks = description(extent), runner.run
-    for line in described:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        described, run_checks = page.description(extent), runner.run
+    for line in (page.PURPOSE, "", *described, ""):
+        say(out, line)
     with _progress() as advance:
         outcome = run_checks(extent, advance)
     if not outcome.not_run and not any(result.cases or result.skipped for result in outcome.results):
-        print(f"sgd-ref: -k must match the id of a case, got {options.pattern.pattern!r}", file=sys.stderr)
-        return WRONG_USAGE
-    for line in _details(outcome):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
-    console.print(table(outcome.results))
-    last = last_line(outcome)
+        raise WrongUsage(f"-k must match the id of a case, got {options.pattern.pattern!r}")
+    for line in page.details(outcome):
+        say(out, line)
+    out.print(page.table(outcome.results))
+    last = page.verdict(outcome)
     if options.device == "cuda" and is_simulated():
-        last = f"in the simulator, {last}"
-    console.print(last, markup=False, highlight=False, soft_wrap=True)
+        last = f"In the simulator: {last}"
+    say(out, last)
     return status(outcome)
-
-
-def description(extent: Extent) -> list[str]:
-    """Return the machine, the compiler and the versions for which the results hold, and the tier and seed."""
-    machine_and_versions = machine.description()
-    compiled_for = target()
-    vectors = " ".join(name for name in VECTORS if name in compiled_for.present())
-    shown = f"features set to {compiled_for.features!r}" if compiled_for.chosen else vectors
-    llvm = ".".join(map(str, binding.llvm_version_info))
-    half = "by the processor" if converts_half_in_hardware() else "by bits"
-    return [
-        *(f"{name}: {value}" for name, value in machine_and_versions.items() if name in SHOWN),
-        f"compiler: LLVM {llvm} for {compiled_for.name} ({shown}); float16 converted {half}",
-        f"processes: {extent.processes}; threads of an optimizer: {' and '.join(map(str, COUNTS))}",
-        f"tier: {extent.tier}; seed: {extent.seed}",
-    ]
-
-
-def table(results: Sequence[Result]) -> Table:
-    """Return the results as a table, a row for each check."""
-    rows = Table(title=None)
-    rows.add_column("check")
-    for name in ("cases", "values compared", "differing", "skipped", "seconds"):
-        rows.add_column(name, justify="right")
-    for result in results:
-        counts = (result.cases, result.compared, result.differing, result.skipped)
-        rows.add_row(result.name, *(f"{count:,}" for count in counts), f"{result.seconds:.1f}")
-    return rows
-
-
-def last_line(outcome: Outcome) -> str:
-    """Return the last line.
-
-    >>> last_line(Outcome([Result("sizes", cases=3, compared=12, skipped=1)], []))
-    'the same bits: 0 of 12 values differ in 3 cases, 1 case skipped'
-    """
-    results = outcome.results
-    cases, compared = sum(result.cases for result in results), sum(result.compared for result in results)
-    differing, skipped = sum(r.differing for r in results), sum(r.skipped for r in results)
-    start = "DIFFERENT BITS" if differing else "the same bits"
-    if outcome.not_run:
-        start = f"{start if differing else 'NOT ALL WAS RUN'}, {_counted(len(outcome.not_run), 'failure')}"
-    return (
-        f"{start}: {differing:,} of {compared:,} values differ in {_counted(cases, 'case')}, "
-        f"{_counted(skipped, 'case')} skipped"
-    )
 
 
 def status(outcome: Outcome) -> int:
     """Return the exit status.
 
+    >>> from numba_kernels.selfcheck.result import Result
     >>> status(Outcome([Result("sizes", cases=1, differing=1)], []))
     1
     """
@@ -175,27 +104,11 @@ def _on_device(extent: Extent) -> tuple[list[str], Callable[[Extent, runner.Adva
     return describing.description(extent), device_runner.run
 
 
-def _details(outcome: Outcome) -> Iterator[str]:
-    for result in outcome.results:
-        for text in result.differences:
-            yield f"DIFFERS: {text}"
-    for reason in outcome.not_run:
-        yield f"NOT RUN: {reason}"
-    for result in outcome.results:
-        for reason, count in result.reasons.items():
-            yield f"SKIPPED: {_counted(count, 'case')} of {result.name}: {reason}"
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
 @contextmanager
 def _progress() -> Iterator[runner.Advance]:
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("", total=None)
-        yield lambda done, parts: bar.update(task, completed=done, total=parts)
+    with progress_bar(error_console()) as bar:
+        task = bar.add_task("choosing cases", total=None)
+        yield lambda doing, done, parts: bar.update(task, description=doing, completed=done, total=parts)
 
 
 COMMAND = Command(

@@ -21,7 +21,7 @@ NAME = "golden data"
 START = "golden"
 
 NOT_THERE = "there is no golden data in this installation"
-NOT_COMPILED = "golden data for kernels that this tier does not compile"
+NOT_COMPILED = "they need kernels that this tier does not compile"
 
 
 def check(extent: Extent, optimizer_class: Any = numba_kernels.SGD) -> Result:

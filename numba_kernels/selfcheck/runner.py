@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Iterable
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from functools import partial
 from typing import NamedTuple
 
@@ -16,8 +19,10 @@ from numba_kernels.selfcheck.result import Result
 
 Part = Callable[[], Result]
 Parts = list[tuple[str, Part]]
-Advance = Callable[[int, int], None]
-"""Takes the number of parts that are done and the number of all parts."""
+Advance = Callable[[str, int, int], None]
+"""Takes what is being done, the number of parts that are done, and the number of all parts."""
+
+COMPILING, COMPARING = "compiling kernels", "comparing bits"
 
 CHECKS = {
     sizes.NAME: sizes.check,
@@ -45,7 +50,7 @@ class Outcome(NamedTuple):
     not_run: list[str]
 
 
-def run(extent: Extent, advance: Advance = lambda done, parts: None) -> Outcome:
+def run(extent: Extent, advance: Advance = lambda doing, done, parts: None) -> Outcome:
     """Compile all kernels of an extent, then check them.
 
     Parameters
@@ -57,38 +62,54 @@ def run(extent: Extent, advance: Advance = lambda done, parts: None) -> Outcome:
     """
     outcome = Outcome([], [])
     if extent.processes == 1:
-        _compile(extent, outcome, None, advance)
-        _check(extent, outcome, None, advance)
+        _run_all(extent, outcome, None, advance)
         return outcome
     try:
         # A process that is forked while threads run may hang.
         with ProcessPoolExecutor(extent.processes, multiprocessing.get_context("spawn")) as pool:
-            _compile(extent, outcome, pool, advance)
-            _check(extent, outcome, pool, advance)
+            try:
+                _run_all(extent, outcome, pool, advance)
+            except KeyboardInterrupt:
+                pool.shutdown(wait=False, cancel_futures=True)
+                for process in multiprocessing.active_children():
+                    process.terminate()
+                raise
     except BrokenExecutor as failure:
         outcome.not_run.append(f"what was left: {failure}")
     return outcome
 
 
-def _compile(extent: Extent, outcome: Outcome, pool: Executor | None, advance: Advance) -> None:
-    # Chosen cases need few kernels. Without a cache on disk, no process can use what another one compiled.
-    if extent.pattern is not None or (pool is not None and not compiling.is_kept()):
-        return
-    shares = compiling.shares(list(compiling.kernels_of(extent)), 8 * extent.processes)
-    parts: Parts = [(compiling.NAME, partial(compiling.compile_all, share)) for share in shares]
-    run_parts(parts, outcome, pool, advance)
-
-
-def _check(extent: Extent, outcome: Outcome, pool: Executor | None, advance: Advance) -> None:
-    parts: Parts = [(name, partial(check, extent)) for name, check in CHECKS.items()]
-    parts += [(product.NAME, partial(product.check_share, share, extent)) for share in product.shares(extent)]
-    run_parts(parts, outcome, pool, advance)
+def _run_all(extent: Extent, outcome: Outcome, pool: Executor | None, advance: Advance) -> None:
+    compiled, checked = _parts_to_compile(extent, pool is not None), _parts_to_check(extent)
+    total = len(compiled) + len(checked)
+    # Kernels first: otherwise several checks would compile the same one, each for itself.
+    for doing, parts, before in ((COMPILING, compiled, 0), (COMPARING, checked, len(compiled))):
+        run_parts(parts, outcome, pool, _counted_on(advance, doing, before, total))
     if extent.pattern is None and not outcome.not_run:
         empty = [result.name for result in outcome.results if not result.cases and not result.skipped]
         outcome.not_run.extend(f"{name}: it had no cases" for name in empty)
 
 
-def run_parts(parts: Parts, outcome: Outcome, pool: Executor | None, advance: Advance) -> None:
+def _counted_on(advance: Advance, doing: str, before: int, total: int) -> Callable[[int], None]:
+    return lambda done: advance(doing, before + done, total)
+
+
+def _parts_to_compile(extent: Extent, has_pool: bool) -> Parts:
+    # Chosen cases need few kernels. Without a cache on disk, no process can use what another one compiled.
+    if extent.pattern is not None or (has_pool and not compiling.is_kept()):
+        return []
+    shares = compiling.shares(list(compiling.kernels_of(extent)), 8 * extent.processes)
+    return [(compiling.NAME, partial(compiling.compile_all, share)) for share in shares]
+
+
+def _parts_to_check(extent: Extent) -> Parts:
+    parts: Parts = [(name, partial(check, extent)) for name, check in CHECKS.items()]
+    return parts + [
+        (product.NAME, partial(product.check_share, share, extent)) for share in product.shares(extent)
+    ]
+
+
+def run_parts(parts: Parts, outcome: Outcome, pool: Executor | None, advance: Callable[[int], None]) -> None:
     """Add the results of all parts to the outcome, one result for each name.
 
     Parameters
@@ -100,21 +121,36 @@ def run_parts(parts: Parts, outcome: Outcome, pool: Executor | None, advance: Ad
     pool : Executor or None
         Runs the parts; this process does, in their order, if None.
     advance : callable
-        Is told how far it is.
+        Takes the number of parts that are done; 0 at first.
     """
     by_name = {name: Result(name) for name, _ in parts}
+    advance(0)
     for number, (name, answer) in enumerate(_answers(parts, pool), start=1):
         try:
             by_name[name].include(answer())
         # A check may fail in any way; the others are still worth their while.
         except Exception as failure:  # noqa: BLE001
             outcome.not_run.append(f"{name}: {type(failure).__name__}: {failure}")
-        advance(number, len(parts))
+        advance(number)
     outcome.results.extend(by_name.values())
 
 
 def _answers(parts: Parts, pool: Executor | None) -> Iterable[tuple[str, Part]]:
     if pool is None:
         return parts
-    submitted: dict[Future[Result], str] = {pool.submit(part): name for name, part in parts}
+    with _ignoring_interrupts():
+        submitted: dict[Future[Result], str] = {pool.submit(part): name for name, part in parts}
     return ((submitted[future], future.result) for future in as_completed(submitted))
+
+
+@contextmanager
+def _ignoring_interrupts() -> Iterator[None]:
+    """Start processes that Ctrl-C leaves alone: this process ends them, and they print no traceback."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-
+from sgd_ref.command.destinations import check_distinct, check_file, check_folder
 from sgd_ref.command.options import (
     AS_EXPECTED,
     COULD_NOT_RUN,
     DIVERGES,
     Command,
     WrongUsage,
-    console,
     pattern,
     seconds,
 )
+from sgd_ref.command.printing import complain, console, error_console, say
+from sgd_ref.conformance import data_folder
 from sgd_ref.conformance.catalogue.tiers import TIERS
 from sgd_ref.conformance.grading.findings import Findings
 from sgd_ref.conformance.reports import files, tables
@@ -82,29 +81,32 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Run the targets that were chosen, print what was found, and return the exit status."""
     _check_target(options)
-    _check_files(options)
+    _check_extent(options)
     try:
         targets = _targets(options)
         cases = running.matching(options.tier, options.pattern)
+        _check_files(options, targets)
     except ValueError as problem:
         raise WrongUsage(str(problem)) from problem
-    except CannotRun as problem:
-        print(f"sgd-ref: {problem}", file=sys.stderr)
+    except (CannotRun, OSError) as problem:
+        complain(problem)
         return COULD_NOT_RUN
-    if options.ledger is not None and len(targets) > 1:
-        raise WrongUsage(f"--ledger must go with one implementation, got {len(targets)}")
-    findings, not_run = running.run_all(targets, cases, Console(stderr=True))
+    findings, not_run = running.run_all(targets, cases, error_console())
+    if not findings:
+        for reason in not_run:
+            complain(reason)
+        return COULD_NOT_RUN
     _print(findings, not_run)
     try:
         problems = _written(options, targets, findings)
     except (OSError, ValueError) as problem:
-        print(f"sgd-ref: {problem}", file=sys.stderr)
+        complain(problem)
         return COULD_NOT_RUN
     for line in problems:
-        print(f"NOT AS IN THE LEDGER: {line}")
+        say(console(), f"NOT AS IN THE LEDGER: {line}")
     if problems or not all(found.as_expected for found in findings):
         return DIVERGES
-    return COULD_NOT_RUN if not_run or not findings else AS_EXPECTED
+    return COULD_NOT_RUN if not_run else AS_EXPECTED
 
 
 def _check_target(options: argparse.Namespace) -> None:
@@ -137,16 +139,39 @@ def _targets(options: argparse.Namespace) -> list[Target]:
     return [registry.program(options.program, time_limit, start_limit)]
 
 
-def _check_files(options: argparse.Namespace) -> None:
-    for name in ("json", "junit"):
-        path: Path | None = getattr(options, name)
-        if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
-            raise WrongUsage(f"--{name} must be a file in a folder that exists, got {path}")
+def _check_extent(options: argparse.Namespace) -> None:
     for name in ("update", "page"):
         if getattr(options, name) and (options.tier != "standard" or options.pattern is not None):
             raise WrongUsage(f"--{name} must go with the whole standard tier, without --tier and -k")
     if options.page and options.target not in registry.FAMILIES:
         raise WrongUsage(f"--page must go with {', '.join(registry.FAMILIES)}, got {options.target}")
+
+
+def _check_files(options: argparse.Namespace, targets: Sequence[Target]) -> None:
+    """Check before the run what is read and written after it."""
+    if options.ledger is not None and len(targets) > 1:
+        raise WrongUsage(f"--ledger must go with one implementation, got {len(targets)}")
+    if options.ledger is not None and not options.update:
+        _check_ledger(options.ledger)
+    written = {name: getattr(options, name) for name in ("json", "junit")}
+    written["ledger"] = options.ledger if options.update else None
+    for name, path in written.items():
+        if path is not None:
+            check_file(f"--{name}", path)
+    check_distinct(**written)
+    if options.page or (options.update and options.ledger is None):
+        check_folder("--page" if options.page else "--update", data_folder.folder() / "targets")
+
+
+def _check_ledger(path: Path) -> None:
+    try:
+        ledger.read(path)
+    except OSError as problem:
+        raise WrongUsage(
+            f"--ledger must be a file that can be read, got {path}: {problem.strerror}"
+        ) from problem
+    except ValueError as problem:
+        raise WrongUsage(f"--ledger must be a file that --update wrote, got {path}: {problem}") from problem
 
 
 def _written(
@@ -175,7 +200,10 @@ def _update(findings: Sequence[Findings], targets: Sequence[Target], path: Path 
     evidence = {target.name: target.evidence for target in targets}
     for found in findings:
         text = ledger.to_json(found, evidence[found.report.name])
-        (path or ledger.path_of(found.report.name)).write_text(text, encoding="utf-8")
+        place = path or ledger.path_of(found.report.name)
+        # The folder of a target is made by its first run.
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text, encoding="utf-8")
 
 
 def _print(findings: Sequence[Findings], not_run: Sequence[str]) -> None:
@@ -183,18 +211,17 @@ def _print(findings: Sequence[Findings], not_run: Sequence[str]) -> None:
     for found in findings:
         out.rule(found.report.name, align="left")
         for line in tables.mismatch_lines(found):
-            out.print(line, markup=False, highlight=False, soft_wrap=True)
+            say(out, line)
     out.print(tables.feature_table(findings))
     out.print(tables.deviation_table(findings))
     for reason in not_run:
-        out.print(f"NOT RUN: {reason}", markup=False, highlight=False, soft_wrap=True)
+        say(out, f"NOT RUN: {reason}")
     for found in findings:
         for axis, value in found.report.unproven_claims():
-            out.print(f"NOT GRADED, though claimed: {axis} {value}", markup=False, highlight=False)
+            say(out, f"NOT GRADED, though claimed: {axis} {value}")
     for found in findings:
         versions = ", ".join(f"{name} {version}" for name, version in found.versions.items())
-        line = f"{tables.summary_line(found)} ({versions})" if versions else tables.summary_line(found)
-        out.print(line, markup=False, highlight=False, soft_wrap=True)
+        say(out, f"{tables.summary_line(found)} ({versions})" if versions else tables.summary_line(found))
 
 
 COMMAND = Command(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 from sgd_ref.arithmetic.formats import FLOAT32, FLOAT64, Array
-from sgd_ref.command.options import AS_EXPECTED, COULD_NOT_RUN, DIVERGES, Command, WrongUsage, console
+from sgd_ref.command.options import AS_EXPECTED, COULD_NOT_RUN, DIVERGES, Command, WrongUsage
+from sgd_ref.command.printing import complain, console, say
 from sgd_ref.conformance.catalogue.axes import from_labels
 from sgd_ref.conformance.catalogue.case import Case, Record, Trajectory
 from sgd_ref.conformance.catalogue.combinations import PREFIX
@@ -161,7 +161,7 @@ def run(options: argparse.Namespace) -> int:
             raise WrongUsage(str(problem)) from problem
         return show(options, case, target, console())
     except CannotRun as problem:
-        print(f"sgd-ref: {problem}", file=sys.stderr)
+        complain(problem)
         return COULD_NOT_RUN
 
 
@@ -179,52 +179,57 @@ def show(options: argparse.Namespace, case: Case, target: Target | None, console
     CannotRun
         If the target is not there to be run.
     """
-    _say(console, f"{case.id}: {case.notes}")
-    settings = {key: value for key, value in case.config.items() if value is not None}
-    _say(console, ", ".join(f"{key}={value!r}" for key, value in settings.items()))
     if target is None:
+        _introduce(console, case)
         told = Told(stages(case), reference.run(case))
         for call in _calls(case, options.call):
             console.print(_table_of_reference(console, case, told, call, options.element))
         return AS_EXPECTED
     with target.start() as implementation:
         verdict = grade(implementation, case)
+    _introduce(console, case)
     return _compared(options, console, target, verdict)
+
+
+def _introduce(console: Console, case: Case) -> None:
+    say(console, f"{case.id}: {case.notes}")
+    settings = {key: value for key, value in case.config.items() if value is not None}
+    say(console, ", ".join(f"{key}={value!r}" for key, value in settings.items()))
 
 
 def _compared(options: argparse.Namespace, console: Console, target: Target, verdict: Verdict) -> int:
     case, observed = verdict.case, verdict.trajectory
     if observed is None:
-        _say(console, f"{target.name}: {verdict.grade}: {verdict.message}")
+        say(console, f"{target.name}: {verdict.grade}: {verdict.message}")
         return COULD_NOT_RUN if verdict.grade == "unsupported" else DIVERGES
     told = Told(stages(case), reference.run(case))
     if options.from_observed:
         try:
             told = _from_observed(case, observed)
         except (TypeError, ValueError) as refusal:
-            _say(console, f"the reference starts from no state like the one that was observed: {refusal}")
+            say(console, f"the reference starts from no state like the one that was observed: {refusal}")
     place = options.element or _place(verdict)
     if place is not None:
         for call in _calls(case, options.call):
             console.print(_table_of_both(console, case, told, observed, call, place, target.name))
     first = parting(case, observed)
     if first is None:
-        _say(console, f"{target.name}: exact: the bits of the reference in all {len(observed)} records")
+        say(console, f"{target.name}: exact: the bits of the reference in all {len(observed)} records")
         return AS_EXPECTED
     own = {found.difference.call: found for found in partings(case, observed) if found is not None}
-    _say(console, f"{target.name}: {verdict.grade}; the first difference is at {first.difference}")
-    _say(console, f"its stage: {first.where}")
-    _say(console, f"calls that part by themselves, from what was observed before: {', '.join(map(str, own))}")
+    say(console, f"{target.name}: {verdict.grade}; the first difference is at {first.difference}")
+    say(console, f"its stage: {first.where}")
+    say(console, f"calls that part by themselves, from what was observed before: {', '.join(map(str, own))}")
     if verdict.violation is not None:
-        _say(console, f"the first value that no faithful evaluation gives: {verdict.violation}")
+        say(console, f"the first value that no faithful evaluation gives: {verdict.violation}")
         if verdict.violation.call in own:
-            _say(console, f"its stage: {own[verdict.violation.call].where}")
+            say(console, f"its stage: {own[verdict.violation.call].where}")
     names = equal_alone(case, observed) if target.explain is None else target.explain(verdict)
     for name in names:
         summary = f": {DEVIATIONS[name].summary}" if name in DEVIATIONS else ""
-        _say(console, f"known deviation: {name}{summary}")
+        say(console, f"known deviation: {name}{summary}")
     if not names and verdict.grade == "diverges":
-        _say(console, "no known deviation gives these bits")
+        say(console, "no known deviation gives these bits")
     is_known = bool(names) and target.explain is not None
     return AS_EXPECTED if is_known or verdict.grade == "rounding" else DIVERGES
 
@@ -360,10 +365,6 @@ def _distance(expected: Array | None, got: Array | None) -> str:
     if equal_bits(expected, got).all():
         return "0"
     return describe_units(float(units_apart(expected, got)))
-
-
-def _say(console: Console, line: str) -> None:
-    console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 COMMAND = Command(

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import Progress
 
+from sgd_ref.command.destinations import check_folder
 from sgd_ref.command.options import (
     AS_EXPECTED,
     COULD_NOT_RUN,
     DIVERGES,
-    WRONG_USAGE,
     Command,
-    console,
+    WrongUsage,
     pattern,
 )
+from sgd_ref.command.printing import complain, console, error_console, say
 from sgd_ref.conformance import data_folder
 from sgd_ref.conformance.golden.format import location
 from sgd_ref.conformance.golden.tools import diffing, listing, writing
 from sgd_ref.conformance.golden.tools.verifying import verify
+from sgd_ref.conformance.grading.progress import progress_bar
 
 EPILOG = "Exit status: 0 fine, 1 differs, 2 wrong usage, 3 could not run."
 
@@ -63,15 +63,16 @@ def run(options: argparse.Namespace) -> int:
     try:
         return actions[options.action](options, console())
     except (OSError, ValueError) as problem:
-        print(f"sgd-ref: {problem}", file=sys.stderr)
+        complain(problem)
         return COULD_NOT_RUN
 
 
 def _write(options: argparse.Namespace, console: Console) -> int:
     folder = options.folder or data_folder.folder()
-    with _progress() as advance:
+    check_folder("FOLDER", folder)
+    with _progress("computed") as advance:
         writing.write(folder, advance)
-    console.print(f"wrote {folder}", markup=False, highlight=False, soft_wrap=True)
+    say(console, f"wrote {folder}")
     return AS_EXPECTED
 
 
@@ -79,15 +80,15 @@ def _verify(options: argparse.Namespace, console: Console) -> int:
     folder = options.folder or data_folder.folder()
     if not folder.is_dir():
         raise FileNotFoundError(f"there is no folder {folder}")
-    with _progress() as advance:
+    with _progress("replayed") as advance:
         found = verify(folder, not options.no_replay, advance)
     for line in found.problems:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        say(console, line)
     for reason in found.not_run:
-        console.print(f"NOT CHECKED: {reason}", markup=False, highlight=False, soft_wrap=True)
+        say(console, f"NOT CHECKED: {reason}")
     count = len(found.problems)
     summary = f"{count} problem{'' if count == 1 else 's'}" if count else "as it should be"
-    console.print(f"{folder}: {summary}", markup=False, highlight=False, soft_wrap=True)
+    say(console, f"{folder}: {summary}")
     if found.problems:
         return DIVERGES
     return COULD_NOT_RUN if found.not_run else AS_EXPECTED
@@ -96,7 +97,7 @@ def _verify(options: argparse.Namespace, console: Console) -> int:
 def _diff(options: argparse.Namespace, console: Console) -> int:
     lines = list(diffing.differences(options.old, options.new))
     for line in lines:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        say(console, line)
     return DIVERGES if lines else AS_EXPECTED
 
 
@@ -107,8 +108,10 @@ def _list(options: argparse.Namespace, console: Console) -> int:
         for place in places
         if options.pattern is None or options.pattern.search(location.id_of(place.entry))
     ]
+    if not chosen and options.pattern is not None:
+        raise WrongUsage(f"-k must match the id of an entry, got {options.pattern.pattern!r}")
     console.print(listing.table(chosen))
-    console.print(f"{len(chosen)} entries", highlight=False)
+    say(console, f"{len(chosen)} entr{'y' if len(chosen) == 1 else 'ies'}")
     return AS_EXPECTED
 
 
@@ -116,19 +119,17 @@ def _show(options: argparse.Namespace, console: Console) -> int:
     for place in location.places(options.folder or data_folder.folder()):
         if location.id_of(place.entry) == options.id:
             for line in listing.description(place):
-                console.print(line, markup=False, highlight=False, soft_wrap=True)
+                say(console, line)
             return AS_EXPECTED
-    print(f"sgd-ref: there is no entry {options.id!r}; sgd-ref golden list shows all", file=sys.stderr)
-    return WRONG_USAGE
+    raise WrongUsage(f"ID must be that of an entry, as sgd-ref golden list shows them, got {options.id!r}")
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[str], None]]:
+def _progress(what: str) -> Iterator[Callable[[str], None]]:
     """Show the file that was done last, on a terminal only."""
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("", total=None)
-        yield lambda path: bar.update(task, advance=1, description=path)
+    with progress_bar(error_console()) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda path: bar.update(task, advance=1, description=f"{what}: {path}")
 
 
 COMMAND = Command(

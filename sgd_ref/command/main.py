@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
+import platform
 import sys
 from collections.abc import Mapping, Sequence
-from importlib.metadata import entry_points
+from importlib.metadata import PackageNotFoundError, entry_points
+from importlib.metadata import version as version_of
 
+from sgd_ref.base.installing import DISTRIBUTION
 from sgd_ref.command import conform, explain, golden, regenerate, reproduce
-from sgd_ref.command.options import GROUP, Command, WrongUsage
+from sgd_ref.command.options import GROUP, INTERRUPTED, PIPE_CLOSED, Command, WrongUsage
+from sgd_ref.command.parser import Parser, refuse
+from sgd_ref.command.printing import OutputClosed, abandon_standard_output, escape_what_cannot_be_encoded
 
 OWN: Mapping[str, Command] = {
     "conform": conform.COMMAND,
@@ -19,39 +23,83 @@ OWN: Mapping[str, Command] = {
 }
 
 
+VERSION = "--version"
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status.
 
     0: as expected. 1: something diverges, or fails, that is not known. 2: wrong usage. 3: something
-    could not be run.
+    could not be run. 130: interrupted by Ctrl-C. 141: nobody reads what is printed any more.
     """
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    own, program = _split(given)
-    parser = argparse.ArgumentParser(
+    escape_what_cannot_be_encoded()
+    try:
+        try:
+            return _run(list(sys.argv[1:] if arguments is None else arguments))
+        finally:
+            # Here, since a pipe that is closed when Python ends gives a traceback.
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except (OutputClosed, BrokenPipeError):
+        abandon_standard_output()
+        return PIPE_CLOSED
+
+
+def version() -> str:
+    """Return the version of this distribution, and those of what decides the bits, in one line.
+
+    >>> version().startswith("sgd-ref ")
+    True
+    """
+    packages = ", ".join(f"{name} {_version(name)}" for name in ("numpy", "numba"))
+    return f"sgd-ref {_version(DISTRIBUTION)} ({packages}, Python {platform.python_version()})"
+
+
+def _version(distribution: str) -> str:
+    try:
+        return version_of(distribution)
+    # The packages may lie somewhere on the path, without having been installed.
+    except PackageNotFoundError:
+        return "(not installed)"
+
+
+def parser_of(commands: Mapping[str, Command]) -> Parser:
+    """Return the parser of the command line, with a subparser for each subcommand."""
+    parser = Parser(
         prog="sgd-ref",
         description="What SGD is, to the last bit, and whether an implementation does it.",
         epilog="Exit status: 0 as expected, 1 diverges, 2 wrong usage, 3 could not run.",
     )
+    parser.add_argument(VERSION, action="version", version=version())
     subparsers = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", dest="command")
-    commands = _commands(given[:1])
-    parsers = {}
     for name, command in commands.items():
-        parsers[name] = subparsers.add_parser(
-            name, help=command.help, description=command.description, epilog=command.epilog
+        command.add_arguments(
+            subparsers.add_parser(
+                name, help=command.help, description=command.description, epilog=command.epilog
+            )
         )
-        command.add_arguments(parsers[name])
-    options = parser.parse_args(own)
+    return parser
+
+
+def _run(given: list[str]) -> int:
+    own, program = _split(given)
+    commands = commands_for(given[:1])
+    options = parser_of(commands).parse_args(own)
     options.program = program
     try:
         return commands[options.command].run(options)
     except WrongUsage as problem:
-        parsers[options.command].error(str(problem))
+        refuse(options, problem)
 
 
-def _commands(first: Sequence[str]) -> dict[str, Command]:
-    """Return the subcommands. The registered ones take a while to import; one's own is found without them."""
+def commands_for(first: Sequence[str]) -> dict[str, Command]:
+    """Return the subcommands that the first argument may name.
+
+    The registered ones take a while to import, and one of this package is found without them.
+    """
     commands = dict(OWN)
-    if not set(first) & OWN.keys():
+    if not set(first) & {VERSION, *OWN}:
         commands |= {entry.name: entry.load() for entry in entry_points(group=GROUP)}
     return commands
 

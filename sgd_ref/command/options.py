@@ -1,4 +1,4 @@
-"""What the subcommands share: exit statuses, the types of their arguments, and where they print."""
+"""What the subcommands share: exit statuses, and the types of their arguments."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from rich.console import Console
-
 from sgd_ref.validation import positive_real
 
 AS_EXPECTED, DIVERGES, WRONG_USAGE, COULD_NOT_RUN = 0, 1, 2, 3
 
-PIPE_WIDTH = 240
+INTERRUPTED, PIPE_CLOSED = 130, 141
+"""What a shell reports of a program that Ctrl-C ended, and of one whose reader left: 128 and the signal."""
 
 
 @dataclass(frozen=True)
@@ -83,9 +82,3 @@ def seconds(text: str) -> float:
         return positive_real("the limit", float(text))
     except ValueError as problem:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0") from problem
-
-
-def console() -> Console:
-    """Return where to print: as wide as the terminal, or as lines of one width in a pipe."""
-    terminal = Console()
-    return terminal if terminal.is_terminal else Console(width=PIPE_WIDTH)

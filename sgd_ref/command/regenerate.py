@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sgd_ref.base.installing import PROJECT
 from sgd_ref.command.options import AS_EXPECTED, COULD_NOT_RUN, DIVERGES, Command, WrongUsage
+from sgd_ref.command.printing import complain
 from sgd_ref.command.recipes.of_the_kit import recipes
 from sgd_ref.command.recipes.recipe import Recipe
 from sgd_ref.command.recipes.running import CONTENT, Outcome, copied, follow, why_not
@@ -37,8 +38,7 @@ def run(options: argparse.Namespace) -> int:
     chosen = _chosen(list(recipes()), options.only, options.without)
     absent = [name for name in CONTENT if not (PROJECT / name).exists()]
     if absent:
-        what = f"data are written in a checkout only, and {PROJECT} has no {absent[0]}"
-        print(f"sgd-ref: {what}", file=sys.stderr)
+        complain(f"data are written in a checkout only, and {PROJECT} has no {absent[0]}")
         return COULD_NOT_RUN
     if options.list:
         for line in _listing(chosen, PROJECT):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
 from sgd_ref.command.options import AS_EXPECTED, COULD_NOT_RUN, Command, WrongUsage
+from sgd_ref.command.printing import complain, write
 from sgd_ref.conformance.targets import registry
 from sgd_ref.conformance.targets.findings.storage import kept
 from sgd_ref.conformance.targets.scripts.of_finding import script_of
@@ -34,21 +34,21 @@ def run(options: argparse.Namespace) -> int:
     except ValueError as problem:
         raise WrongUsage(str(problem)) from problem
     except CannotRun as problem:
-        print(f"sgd-ref: {problem}", file=sys.stderr)
+        complain(problem)
         return COULD_NOT_RUN
     try:
         known = kept(name)
         if options.contradiction is None:
-            print("".join(f"{contradiction}\n" for contradiction in known), end="")
+            write("".join(f"{contradiction}\n" for contradiction in known))
         elif options.contradiction in known:
-            print(script_of(known[options.contradiction], name), end="")
+            write(script_of(known[options.contradiction], name))
         else:
             accepted = ", ".join(known) or "(none is known)"
             raise WrongUsage(
                 f"the contradiction of {name} must be one of {accepted}, got {options.contradiction!r}"
             )
     except (OSError, ValueError) as problem:
-        print(f"sgd-ref: {problem}", file=sys.stderr)
+        complain(problem)
         return COULD_NOT_RUN
     return AS_EXPECTED
 

@@ -47,7 +47,7 @@ def run(chosen: Suite, folder: Path | None, console: Console) -> str:
         If the folder cannot be written.
     """
     if folder is not None:
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
     found = Measurements(machine.description())
     with DeviceWorkers() as workers, progress_bar(console) as bar:
         task = bar.add_task("", total=len(chosen.races))

@@ -14,7 +14,7 @@ from numba_kernels.selfcheck.device.availability import why_no_device
 from numba_kernels.selfcheck.device.on_device import OnDevice
 from numba_kernels.selfcheck.extent import Extent
 from numba_kernels.selfcheck.result import Result
-from numba_kernels.selfcheck.runner import Advance, Outcome, Part, run_parts
+from numba_kernels.selfcheck.runner import COMPARING, Advance, Outcome, Part, run_parts
 
 EXACTLY = "norms, exactly"
 EXACT_PATTERN = "clipnorm"
@@ -28,7 +28,7 @@ def nothing_decided() -> Iterator[None]:
         yield
 
 
-def run(extent: Extent, advance: Advance = lambda done, parts: None) -> Outcome:
+def run(extent: Extent, advance: Advance = lambda doing, done, parts: None) -> Outcome:
     """Check all kernels of an extent on the device.
 
     Parameters
@@ -43,7 +43,8 @@ def run(extent: Extent, advance: Advance = lambda done, parts: None) -> Outcome:
     if reason is not None:
         outcome.not_run.append(reason)
         return outcome
-    run_parts(list(_parts(extent)), outcome, None, advance)
+    parts = list(_parts(extent))
+    run_parts(parts, outcome, None, lambda done: advance(COMPARING, done, len(parts)))
     return outcome
 
 

@@ -45,7 +45,10 @@ OWN = (
     Recipe(
         "bounds",
         ("-m", "sgd_ref.conformance.audit.widths", "--update"),
-        writes=("golden/audit/bounds.md",),
+        writes=(
+            "golden/audit/bounds.json",
+            "golden/audit/bounds.md",
+        ),
         duration="minutes",
         reads=(COMBINATIONS,),
     ),

@@ -9,6 +9,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 def progress_bar(console: Console) -> Progress:
     """Return a bar with what is being done, how many are done, and for how long.
 
+    It is drawn once a second, which a log of the terminal can hold, and removed at the end.
+
     Parameters
     ----------
     console : Console
@@ -23,5 +25,15 @@ def progress_bar(console: Console) -> Progress:
     ...     bar.tasks[0].completed
     1
     """
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    return Progress(*columns, console=console, disable=not console.is_terminal)
+    # What is being done has names that a user chose.
+    label = TextColumn("{task.description}", markup=False)
+    return Progress(
+        label,
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        disable=not console.is_terminal,
+        refresh_per_second=1,
+        transient=True,
+    )

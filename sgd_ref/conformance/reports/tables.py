@@ -1,11 +1,13 @@
-"""Reports for people: one line for each mismatch, tables of features and of known deviations."""
+"""Reports for people: one line for each mismatch, tables of features and of known deviations.
+
+The tables hold text as it is, for a console that reads no markup.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.table import Table
 
 from sgd_ref.conformance.catalogue.axes import AXES
@@ -100,7 +102,7 @@ def _heading(findings: Findings) -> str:
     """Return what was run, and below it as what it introduced itself, if it did."""
     versions = findings.versions
     itself = f"\n{versions['name']} {versions['version']}" if "name" in versions else ""
-    return escape(findings.report.name + itself)
+    return findings.report.name + itself
 
 
 def _has(verdict: Verdict, axis: str, value: str) -> bool:
@@ -122,4 +124,4 @@ def _cell(verdicts: Sequence[Verdict]) -> str:
     ):
         if count:
             parts.append(f"{count} {what}")
-    return escape(", ".join(parts))
+    return ", ".join(parts)

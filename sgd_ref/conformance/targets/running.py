@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 
 from rich.console import Console
 from rich.progress import Progress
@@ -44,6 +46,10 @@ def matching(tier: str, pattern: re.Pattern[str] | None) -> Sequence[Case]:
     return found
 
 
+class Stopped(Exception):
+    """Raised between two cases of a target where another thread was interrupted."""
+
+
 def run_all(
     chosen: Sequence[Target], cases: Sequence[Case], console: Console
 ) -> tuple[list[Findings], list[str]]:
@@ -56,25 +62,35 @@ def run_all(
     list of str
         Why others could not be run.
     """
-    findings: list[Findings] = []
-    not_run: list[str] = []
-    with (
-        warnings.catch_warnings(),
-        progress_bar(console) as progress,
-        ThreadPoolExecutor(min(os.cpu_count() or 1, len(chosen))) as pool,
-    ):
+    stopping = threading.Event()
+    with warnings.catch_warnings(), progress_bar(console) as progress:
         # Threads share the filters, so that what one of them silences by itself may reach another one.
         warnings.simplefilter("ignore")
-        futures = [pool.submit(_run, target, cases, progress) for target in chosen]
-        for future in futures:
+        runs = [partial(_run, target, cases, progress, stopping) for target in chosen]
+        if len(runs) == 1:
+            # In the main thread, where Ctrl-C ends even a function that never returns.
+            return _collected(runs)
+        with ThreadPoolExecutor(min(os.cpu_count() or 1, len(runs))) as pool:
             try:
-                findings.append(future.result())
-            except CannotRun as problem:
-                not_run.append(str(problem))
+                return _collected([pool.submit(run).result for run in runs])
+            # Where Ctrl-C ends the waiting, each run ends after its present case.
+            finally:
+                stopping.set()
+                pool.shutdown(cancel_futures=True)
+
+
+def _collected(outcomes: Sequence[Callable[[], Findings]]) -> tuple[list[Findings], list[str]]:
+    findings: list[Findings] = []
+    not_run: list[str] = []
+    for outcome in outcomes:
+        try:
+            findings.append(outcome())
+        except CannotRun as problem:
+            not_run.append(str(problem))
     return findings, not_run
 
 
-def _run(target: Target, cases: Iterable[Case], progress: Progress) -> Findings:
+def _run(target: Target, cases: Iterable[Case], progress: Progress, stopping: threading.Event) -> Findings:
     total = len(cases) if isinstance(cases, Sequence) else None
     task = progress.add_task(target.name, total=total)
     explained: dict[str, Future[tuple[str, ...]]] = {}
@@ -82,18 +98,24 @@ def _run(target: Target, cases: Iterable[Case], progress: Progress) -> Findings:
     with target.start() as run, ThreadPoolExecutor(1) as explaining:
 
         def note(verdict: Verdict) -> None:
+            if stopping.is_set():
+                raise Stopped
             if target.explain is not None and verdict.grade in ("diverges", "error"):
                 explained[verdict.case.id] = explaining.submit(target.explain, verdict)
             progress.advance(task)
 
-        report = check(run, cases, target.name, progress=note)
+        try:
+            report = check(run, cases, target.name, progress=note)
+            names = {case_id: future.result() for case_id, future in explained.items()}
+        finally:
+            # Nobody waits for explanations of a run that was interrupted.
+            explaining.shutdown(cancel_futures=True)
         handshake: Handshake | None = getattr(run, "handshake", None)
         versions = {} if handshake is None else {"version": handshake.version, **handshake.versions}
         if handshake is not None and target.introduces_itself:
             report = replace(report, profile=_claims(handshake, report))
             itself = {"name": handshake.name, "version": handshake.version, "language": handshake.language}
             versions = {key: text for key, text in {**itself, **versions, **itself}.items() if text}
-        names = {case_id: future.result() for case_id, future in explained.items()}
     return Findings(report, versions, names, target.contradictions)
 
 

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from numba_kernels import machine
-from numba_kernels.benchmarks import first_steps, suite
+from numba_kernels.benchmarks import first_steps, runner, suite
 from numba_kernels.benchmarks.suite import Race, Suite
 from numba_kernels.benchmarks.workload import Workload
 from sgd_ref.command import main as cli
-from sgd_ref.command.options import AS_EXPECTED, COULD_NOT_RUN, WRONG_USAGE
+from sgd_ref.command.options import AS_EXPECTED, WRONG_USAGE
 
 TINY = Suite([Race("steps", Workload("3 x 100", "everything"), ("numpy", "roof numpy"))], 2, 0.0, 0)
 
@@ -24,15 +24,27 @@ def test_the_page_is_printed_and_written(
 ) -> None:
     for name in ("quick", "full"):
         monkeypatch.setattr(suite, name, lambda: TINY)
-    folder = tmp_path / "found"
+    folder = tmp_path / "new" / "found"
     assert cli.main(["bench", "--quick", "--output", str(folder)]) == AS_EXPECTED
     text = (folder / "benchmarks.md").read_text()
     assert capsys.readouterr().out == text + "\n"
     assert re.search(r"\| 3 of 100 \| \S+ [mu]s, 1 thread \| \S+ [mu]s, \d threads? \|", text)
     document = json.loads((folder / "benchmarks.json").read_text())
     assert len(document["races"][0]["peers"]["numpy"]["seconds"]) == 2
-    assert cli.main(["bench", "--output", str(tmp_path / "no" / "such")]) == COULD_NOT_RUN
-    assert "No such file" in capsys.readouterr().err
+
+
+def test_the_folder_is_tried_before_anything_is_timed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(runner, "run", lambda *given: pytest.fail("it was timed"))
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(runner, "PAGES", tmp_path / "file")
+    for option in (["--output", str(tmp_path / "file")], ["--page"]):
+        with pytest.raises(SystemExit) as stopped:
+            cli.main(["bench", *option])
+        assert stopped.value.code == WRONG_USAGE
+        message = f"{option[0]} must be a folder that can be written, got {tmp_path / 'file'}: "
+        assert message in capsys.readouterr().err
 
 
 def test_workloads_are_chosen_by_name(capsys: pytest.CaptureFixture[str]) -> None:

@@ -111,12 +111,35 @@ def test_show_has_bits_decimals_and_bounds(copied: Path, capsys: pytest.CaptureF
 
 
 def test_wrong_usage(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["golden", "show", "nothing", "--folder", str(copied)]) == 2
-    assert "there is no entry 'nothing'" in capsys.readouterr().err
-    for arguments in (["golden"], ["golden", "burn"], ["golden", "list", "-k", "("], ["golden", "diff", "a"]):
+    for arguments, message in (
+        (["show", "nothing", "--folder", str(copied)], "ID must be that of an entry"),
+        (
+            ["list", "-k", "nothing", "--folder", str(copied)],
+            "-k must match the id of an entry",
+        ),
+        ([], "required: ACTION"),
+        (["burn"], "invalid choice: 'burn'"),
+        (["list", "-k", "("], "'(' is not a regular expression"),
+        (["diff", "a"], "required: new"),
+    ):
         with pytest.raises(SystemExit) as caught:
-            cli.main(arguments)
+            cli.main(["golden", *arguments])
         assert caught.value.code == 2
+        printed = capsys.readouterr()
+        assert message in printed.err
+        assert printed.out == ""
+
+
+def test_write_tries_the_folder_before_it_computes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(writing, "write", lambda folder, progress: pytest.fail("it was computed"))
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["golden", "write", str(tmp_path / "file/data")])
+    assert caught.value.code == 2
+    message = f"FOLDER must be a folder that can be written, got {tmp_path / 'file/data'}: "
+    assert message in capsys.readouterr().err
 
 
 def test_what_cannot_be_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

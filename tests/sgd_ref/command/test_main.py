@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
+import threading
+import time
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 from xml.etree import ElementTree
 
 import pytest
+from rich.console import Console
 
+from sgd_ref import conformance
 from sgd_ref.base.installing import how_to_install
 from sgd_ref.command import main as cli
 from sgd_ref.command.options import AS_EXPECTED, COULD_NOT_RUN, DIVERGES, WRONG_USAGE
+from sgd_ref.conformance import data_folder
+from sgd_ref.conformance.catalogue.case import Case, Implementation, Trajectory
+from sgd_ref.conformance.golden.format import location
 from sgd_ref.conformance.targets import registry, running
 from sgd_ref.conformance.targets.keras import launch as keras
+from sgd_ref.conformance.targets.target import CannotRun, Target
+from sgd_ref.conformance.trajectories import reference
 
 PERFECT = "from sgd_ref.conformance.trajectories import reference\nrun = reference.run\n"
 ONE_UNIT_OFF = """
@@ -36,7 +51,7 @@ PATTERN = "^exact/(?!missing).*/float32"
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    for name in ("perfect", "off", "lame", "leaving", "broken", "gone"):
+    for name in ("perfect", "off", "lame", "leaving", "broken", "gone", "marking"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     (tmp_path / "perfect.py").write_text(PERFECT)
     (tmp_path / "off.py").write_text(ONE_UNIT_OFF)
@@ -123,8 +138,11 @@ def test_json_of_a_perfect_run(module: Path) -> None:
         (["conform", "keras", "--tier", "huge"], "invalid choice: 'huge'"),
         (["conform", "perfect:run", "-k", "("], "'(' is not a regular expression"),
         (["conform", "perfect:run", "-k", "no such case"], "-k must match the id of a case"),
-        (["conform", "perfect:run", "--json", "no/such/folder/o.json"], "--json must be a file in a folder"),
-        (["conform", "perfect:run", "--junit", "."], "--junit must be a file in a folder"),
+        (
+            ["conform", "perfect:run", "--json", "no/such/folder/o.json"],
+            "--json must be a file that can be w",
+        ),
+        (["conform", "perfect:run", "--junit", "."], "--junit must be a file that can be written, got .: Is"),
     ],
 )
 def test_wrong_usage(
@@ -186,17 +204,179 @@ def test_what_is_not_installed_cannot_run(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    for target in ("torch", "optax"):
-        assert cli.main(["conform", target, "-k", "signed-zeros"]) == COULD_NOT_RUN
-        assert how_to_install(target) in capsys.readouterr().out
+    for target in ("torch", "optax", "keras"):
+        for arguments in (["conform", target], ["explain", "first/plain", target]):
+            assert cli.main(arguments) == COULD_NOT_RUN
+            printed = capsys.readouterr()
+            assert printed.out == ""
+            (line,) = printed.err.splitlines()
+            assert line.startswith(f"sgd-ref: {target} ")
+            assert line.endswith(f"is not installed; install it with: {how_to_install(target)}")
+
+
+def test_a_script_needs_no_target(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert cli.main(["reproduce", "torch"]) == AS_EXPECTED
+    assert capsys.readouterr().err == ""
 
 
 def test_absent_backend(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(keras, "available", lambda backend: False)
     assert cli.main(["conform", "keras", "--backend", "all", "-k", "signed-zeros"]) == COULD_NOT_RUN
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    expected = [
+        f"sgd-ref: keras {backend} eager: Keras 3 on {backend} is not installed; install it with: "
+        for backend in ("jax", "tensorflow", "torch")
+    ]
+    for line, start in zip(printed.err.splitlines(), expected, strict=True):
+        assert line.startswith(start)
+
+
+def test_a_part_that_cannot_be_run_is_told_beside_the_others(
+    module: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def absent() -> AbstractContextManager[Implementation]:
+        raise CannotRun("it is not there")
+
+    both = [Target("there", lambda: nullcontext(reference.run)), Target("absent", absent)]
+    monkeypatch.setattr(registry, "targets", lambda target, **options: both)
+    assert cli.main(["conform", "keras", "-k", "signed-zeros"]) == COULD_NOT_RUN
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    assert "NOT RUN: it is not there" in printed.out.splitlines()
+    assert printed.out.splitlines()[-1].startswith("there: 1 of 1 cases graded")
+
+
+@pytest.mark.parametrize("option", ["--json", "--junit", "--ledger"])
+def test_files_are_tried_before_the_run(
+    option: str, module: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (module / "marking.py").write_text("def run(case):\n    open('ran', 'w')\n")
+    (module / "file").write_text("as it was")
+    for path in ("nowhere/o", "file/o", "."):
+        with pytest.raises(SystemExit) as stopped:
+            cli.main(["conform", "marking:run", "-k", "signed-zeros", option, path])
+        assert stopped.value.code == WRONG_USAGE
+        assert f"{option} must be a file that can be " in capsys.readouterr().err
+    assert not (module / "ran").exists()
+    assert (module / "file").read_text() == "as it was"
+
+
+def test_a_file_stays_as_it_is_where_nothing_can_be_run(module: Path) -> None:
+    (module / "o.json").write_text("as it was")
+    assert cli.main(["conform", "--json", "o.json", "--junit", "o.xml", "--", "no-such-program"]) == 3
+    assert (module / "o.json").read_text() == "as it was"
+    assert not (module / "o.xml").exists()
+
+
+def test_two_reports_are_two_files(module: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["conform", "perfect:run", "--json", "o", "--junit", "./o"])
+    assert stopped.value.code == WRONG_USAGE
+    assert "--json and --junit must be different files, got o for both" in capsys.readouterr().err
+
+
+def test_what_is_no_ledger_is_refused_before_the_run(
+    module: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (module / "ledger").write_text("{}")
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["conform", "perfect:run", "-k", "signed-zeros", "--ledger", "ledger"])
+    assert stopped.value.code == WRONG_USAGE
+    assert "--ledger must be a file that --update wrote, got ledger: " in capsys.readouterr().err
+
+
+def test_the_folder_of_the_targets_is_tried_before_the_run(
+    module: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(running, "run_all", lambda *given: pytest.fail("it was run"))
+    (module / "targets").touch()
+    monkeypatch.setattr(data_folder, "folder", lambda: module)
+    for option in ("--page", "--update"):
+        with pytest.raises(SystemExit) as stopped:
+            cli.main(["conform", "torch", option])
+        assert stopped.value.code == WRONG_USAGE
+        assert f"{option} must be a folder that can be written" in capsys.readouterr().err
+
+
+def test_the_version_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["--version"])
+    assert stopped.value.code == 0
     out = capsys.readouterr().out
-    for backend in ("jax", "tensorflow", "torch"):
-        assert f"NOT RUN: keras {backend} eager: Keras 3 on {backend} is not installed; install it" in out
+    assert re.fullmatch(r"sgd-ref \S+ \(numpy \d\S+, numba \d\S+, Python 3\.\S+\)\n", out)
+
+
+def test_ctrl_c_gives_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(folder: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(location, "places", interrupted)
+    assert cli.main(["golden", "list"]) == 130
+    assert capsys.readouterr() == ("", "")
+
+
+COMMAND = [sys.executable, "-m", "sgd_ref.command.main"]
+
+
+def test_ctrl_c_ends_a_function_that_hangs(module: Path) -> None:
+    (module / "hanging.py").write_text(
+        "import time\ndef run(case):\n    open('ran', 'w').close()\n    time.sleep(600)\n"
+    )
+    arguments = [*COMMAND, "conform", "hanging:run"]
+    with subprocess.Popen(arguments, cwd=module, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        try:
+            while not (module / "ran").exists():
+                assert process.poll() is None
+                time.sleep(0.1)
+            process.send_signal(signal.SIGINT)
+            assert process.communicate(timeout=60) == (b"", b"")
+        finally:
+            process.kill()
+    assert process.returncode == 130
+
+
+def test_ctrl_c_ends_runs_in_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def run(case: Case) -> Trajectory:
+        asked.append(case.id)
+        if len(asked) > 3:
+            interrupting.set()
+        return reference.run(case)
+
+    interrupting = threading.Event()
+    endless = Target("endless", lambda: nullcontext(run))
+    cases = [replace(conformance.cases("first")[0], id=f"{number}") for number in range(10_000)]
+
+    def interrupted(outcomes: object) -> NoReturn:
+        interrupting.wait()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(running, "_collected", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        running.run_all([endless, endless], cases, Console(file=io.StringIO()))
+    assert 3 < len(asked) < 1000
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("arguments", [["golden", "list"], ["reproduce", "torch"], ["--version"], ["--help"]])
+def test_a_closed_pipe_gives_no_traceback(arguments: list[str], unbuffered: str) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    done = subprocess.run(
+        [*COMMAND, *arguments], stdout=writing, stderr=subprocess.PIPE, env=environment, check=False
+    )
+    os.close(writing)
+    assert done.stderr == b""
+    # What argparse prints at once, it prints without looking.
+    assert done.returncode == 141 or (unbuffered and arguments[0].startswith("--"))
 
 
 def test_no_escape_codes_and_no_progress_bar_in_a_pipe(module: Path) -> None:

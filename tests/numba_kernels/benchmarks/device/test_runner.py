@@ -78,7 +78,12 @@ def test_the_page_is_printed_and_written(
     assert document["races"][0]["peers"]["kernels"]["seconds"] == [[0.01], [0.01]]
     steps = [(peer, "steps") for peer in ("kernels", "torch fused", "roof torch")]
     assert fake.asked == steps * 2 + [(peer, "calls") for peer in ("kernels", "torch fused")] * 2
-    assert cli.main([*arguments, str(tmp_path / "no" / "such")]) == COULD_NOT_RUN
+    asked = len(fake.asked)
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemExit) as stopped:
+        cli.main([*arguments, str(tmp_path / "file" / "such")])
+    assert stopped.value.code == WRONG_USAGE
+    assert len(fake.asked) == asked
 
 
 def test_the_page_of_the_repository_has_everything(capsys: pytest.CaptureFixture[str]) -> None:

@@ -50,7 +50,9 @@ def test_the_command_says_that_nothing_ran_on_a_device() -> None:
     done = command("--quick", "-k", "^special/float32/no_momentum_plain/unclipped$")
     assert done.returncode == 0, done.stderr
     assert "device: none: the simulator" in done.stdout
-    assert done.stdout.splitlines()[-1].startswith("in the simulator, the same bits: 0 of ")
+    assert done.stdout.splitlines()[-1].startswith(
+        "In the simulator: PASSED: the same bits as the definition. 0 of "
+    )
 
 
 @simulated

@@ -85,7 +85,7 @@ def test_every_command_exists() -> None:
             continue
         assert importlib.util.find_spec(rest[0]) is not None, recipe.name
         if rest[0] == main.__name__:
-            assert rest[1] in main._commands(()), recipe.name
+            assert rest[1] in main.commands_for(()), recipe.name
         elif rest[0].startswith("sgd_ref.conformance"):
             text = (ROOT / f"{rest[0].replace('.', '/')}.py").read_text(encoding="utf-8")
             assert f'"{rest[1]}"' in text, recipe.name

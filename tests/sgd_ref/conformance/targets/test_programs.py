@@ -83,7 +83,7 @@ def test_options_after_the_dashes_belong_to_the_program(
 ) -> None:
     (programs / "echo.py").write_text("import sys\nprint(sys.argv[1:])\n")
     assert conform(sys.executable, "echo.py", "--tier", "--", "-k") == COULD_NOT_RUN
-    assert "['--tier', '--', '-k']" in capsys.readouterr().out
+    assert "['--tier', '--', '-k']" in capsys.readouterr().err
 
 
 def test_what_is_claimed_has_to_be_graded(programs: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -140,8 +140,8 @@ def test_programs_that_cannot_be_run(
 ) -> None:
     options = ("--start-limit", "0.5") if "sleep" in command[-1] else ()
     assert conform(*command, options=options) == COULD_NOT_RUN
-    out = " ".join(capsys.readouterr().out.split())
-    assert f"NOT RUN: -- {command[0]}" in out
+    out = " ".join(capsys.readouterr().err.split())
+    assert f"sgd-ref: -- {command[0]}" in out
     assert re.search(message, out)
 
 
