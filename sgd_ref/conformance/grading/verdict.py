@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from sgd_ref.conformance.bounds.walk import Violation
+from sgd_ref.conformance.bounds.violation import Violation
 from sgd_ref.conformance.catalogue.case import Case, Trajectory
 from sgd_ref.conformance.catalogue.named.optimizations import PREFIX
 from sgd_ref.conformance.diagnosis.matching import Diagnosis, diagnose
@@ -28,10 +29,13 @@ class Verdict:
         What was run.
     grade : str
         "exact": the bits of the reference. "rounding": other bits, which some faithful evaluation of the
-        documented rule gives. "diverges": bits that none gives. "unsupported": the implementation does
+        documented rule gives. "diverges": bits that none gives. Where the case depends on open questions,
+        the same of the rule with some answer to each of them. "unsupported": the implementation does
         not offer a feature. "error": it raised, or what it returned is no trajectory of the case.
     questions : tuple of str
         The open questions that the case depends on.
+    answers : dict of str to str
+        For each of them the answer by which the case was judged; empty for "unsupported" and "error".
     message : str
         The reason of "unsupported" and "error".
     difference : Difference or None
@@ -52,6 +56,7 @@ class Verdict:
     case: Case
     grade: str
     questions: tuple[str, ...] = ()
+    answers: Mapping[str, str] = field(default_factory=dict, hash=False)
     message: str = ""
     difference: Difference | None = None
     violation: Violation | None = None
@@ -86,7 +91,7 @@ class Verdict:
         """Whether the grade does not count against the implementation."""
         if self.shows_optimization and self.grade == "diverges":
             return True
-        return self.contested or self.grade in ("exact", "rounding", "unsupported")
+        return self.grade in ("exact", "rounding", "unsupported")
 
 
 @dataclass(frozen=True)
@@ -144,7 +149,10 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing uncontested diverges or fails and every claim was graded at least once."""
+        """Whether nothing diverges or fails and every claim was graded at least once.
+
+        An optimisation case that diverges counts against nobody.
+        """
         return (
             all(verdict.as_defined for verdict in self.verdicts.values())
             and not self.unproven_claims()
@@ -161,6 +169,16 @@ class Report:
         shown = {item for case in graded for item in (case.features or {}).items()}
         shown |= {("dtype", variable.dtype.name) for case in graded for variable in case.variables}
         return [claim for claim in self.profile.claims() if claim not in shown]
+
+    @property
+    def answers(self) -> dict[str, str]:
+        """The answers that the implementation gives to open questions, by the name of the question."""
+        return {
+            question: answer
+            for verdict in self.verdicts.values()
+            if verdict.grade in ("exact", "rounding")
+            for question, answer in verdict.answers.items()
+        }
 
     @property
     def optimizations(self) -> dict[str, str]:

@@ -20,7 +20,7 @@ def to_json(all_findings: Sequence[Findings]) -> str:
 def to_junit(all_findings: Sequence[Findings]) -> str:
     """Return all verdicts as JUnit XML.
 
-    A mismatch that is known or contested passes, with its line as output; an unexplained one fails; an
+    A mismatch that is known passes, with its line as output; an unexplained one fails; an
     unsupported case is skipped.
     """
     root = ElementTree.Element("testsuites")
@@ -60,6 +60,7 @@ def _run(findings: Findings) -> dict[str, Any]:
         "as_expected": findings.as_expected,
         "ok": report.ok,
         "contested_share": report.contested_share,
+        "answers": report.answers,
         "seconds": report.seconds,
         "found": {name: findings.cases_of(name) for name in findings.found},
         "verdicts": [_verdict(findings, verdict) for verdict in report.verdicts.values()],
@@ -71,6 +72,7 @@ def _verdict(findings: Findings, verdict: Verdict) -> dict[str, Any]:
         "case": verdict.case.id,
         "grade": verdict.grade,
         "contested": list(verdict.questions),
+        "answers": dict(verdict.answers),
         "names": list(findings.names.get(verdict.case.id, ())),
     }
     if verdict.allowances:

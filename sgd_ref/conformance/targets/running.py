@@ -81,19 +81,30 @@ def _run(target: Target, cases: Iterable[Case], progress: Progress) -> Findings:
     # Explaining one mismatch here goes on while the implementation answers the next case.
     with target.start() as run, ThreadPoolExecutor(1) as explaining:
 
-        def note(verdict: Verdict) -> None:
+        def explain(verdict: Verdict) -> None:
             if target.explain is not None and verdict.grade in ("diverges", "error"):
                 explained[verdict.case.id] = explaining.submit(target.explain, verdict)
+
+        def note(verdict: Verdict) -> None:
+            explain(verdict)
             progress.advance(task)
 
         report = check(run, cases, target.name, progress=note)
+        # One answer in all cases of an open question may make others diverge than each case by itself.
+        for case_id, verdict in report.verdicts.items():
+            if case_id not in explained:
+                explain(verdict)
         handshake: Handshake | None = getattr(run, "handshake", None)
         versions = {} if handshake is None else {"version": handshake.version, **handshake.versions}
         if handshake is not None and target.introduces_itself:
             report = replace(report, profile=_claims(handshake, report))
             itself = {"name": handshake.name, "version": handshake.version, "language": handshake.language}
             versions = {key: text for key, text in {**itself, **versions, **itself}.items() if text}
-        names = {case_id: future.result() for case_id, future in explained.items()}
+        names = {
+            case_id: future.result()
+            for case_id, future in explained.items()
+            if report.verdicts[case_id].grade in ("diverges", "error")
+        }
     return Findings(report, versions, names, target.contradictions)
 
 
