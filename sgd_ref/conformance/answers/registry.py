@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import product
 
-from sgd_ref.conformance.answers import gradients, norms, schedules, windows
+from sgd_ref.conformance.answers import gradients, norms, scales, schedules, windows
 from sgd_ref.conformance.answers.answer import Answer
 from sgd_ref.conformance.deviations.observed.accumulation import (
     AccumulatorKeptWithoutGradient,
@@ -102,6 +102,12 @@ _ALL = (
         "unlimited",
         "the loss scale doubles to infinity, and halves through the subnormal numbers to zero",
         wrapper=ScaleWithoutLimits,
+    ),
+    Answer(
+        "loss-scale-at-a-limit",
+        "limited-above",
+        "the loss scale does not double to infinity, and halves through the subnormal numbers to zero",
+        wrapper=scales.LimitedAbove,
     ),
 )
 

@@ -118,7 +118,12 @@ def consistent(graded: Mapping[str, Alternatives]) -> dict[str, Verdict]:
         for question, name in verdict.answers.items():
             if verdict.grade in RIGHT or question not in given:
                 given.setdefault(question, {})[name] = None
-    choices = [dict(zip(given, names, strict=True)) for names in product(*given.values())]
+    # Where cases by themselves suit several answers, the right one may be still another that suits all of them.
+    possible = [
+        tuple(names) if len(names) == 1 else tuple(answer.name for answer in ANSWERS[question])
+        for question, names in given.items()
+    ]
+    choices = [dict(zip(given, names, strict=True)) for names in product(*possible)]
     chosen = choices[0]
     if len(choices) > 1:
         chosen = max(

@@ -15,7 +15,10 @@ from sgd_ref.conformance.catalogue.case import Case, Implementation, Unsupported
 from sgd_ref.conformance.catalogue.contested import contested
 from sgd_ref.conformance.catalogue.tiers import cases as catalogue
 from sgd_ref.conformance.grading.answering import Alternatives, answers_of, consistent, names_of
+from sgd_ref.conformance.grading.copies import forgotten_copy
+from sgd_ref.conformance.grading.tracebacks import own_traceback
 from sgd_ref.conformance.grading.verdict import Profile, Report, Verdict
+from sgd_ref.conformance.protocol.failures import ImplementationError
 from sgd_ref.conformance.trajectories import reference
 from sgd_ref.conformance.trajectories.comparison import check_form, compare
 from sgd_ref.gradients import SparseRows
@@ -144,7 +147,7 @@ def _compared_by_answers(run: Implementation, case: Case) -> list[Verdict]:
         return [Verdict(case, "unsupported", questions, message=str(reason))]
     # Whatever an implementation raises is its answer to this case; the run goes on.
     except (Exception, SystemExit) as error:
-        return [Verdict(case, "error", questions, message=_described(error))]
+        return [Verdict(case, "error", questions, message=_described(error), traceback=own_traceback(error))]
     if not _same_gradients(case, given):
         return [Verdict(case, "error", questions, message="it changed the gradients that it was given")]
     try:
@@ -188,6 +191,7 @@ def _judged(verdict: Verdict, profile: Profile, is_state_hidden: bool) -> Verdic
         verdict,
         grade="rounding" if found.is_faithful else "diverges",
         violation=found.violation,
+        message="" if found.is_faithful else forgotten_copy(verdict.case, expected, observed),
         allowances=tuple(allowances) if found.is_faithful else (),
     )
 
@@ -199,7 +203,8 @@ def private_copy(case: Case) -> Case:
 
 def _described(error: BaseException) -> str:
     try:
-        return f"{type(error).__name__}: {error}"
+        # A program in another process has said itself what kind of error it was.
+        return str(error) if isinstance(error, ImplementationError) else f"{type(error).__name__}: {error}"
     # Its own description of itself may be what is broken.
     except Exception:
         return f"{type(error).__name__}, which cannot say why"

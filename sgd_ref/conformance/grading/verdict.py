@@ -37,7 +37,10 @@ class Verdict:
     answers : dict of str to str
         For each of them the answer by which the case was judged; empty for "unsupported" and "error".
     message : str
-        The reason of "unsupported" and "error".
+        The reason of "unsupported" and "error"; for "diverges", that a copy was forgotten, where it was.
+    traceback : str
+        For "error", where the implementation raised, without the frames of the kit; empty where it did not
+        raise, or did so in another process.
     difference : Difference or None
         For "rounding" and "diverges", the first element that differs from the reference.
     violation : Violation or None
@@ -58,6 +61,7 @@ class Verdict:
     questions: tuple[str, ...] = ()
     answers: Mapping[str, str] = field(default_factory=dict, hash=False)
     message: str = ""
+    traceback: str = ""
     difference: Difference | None = None
     violation: Violation | None = None
     allowances: tuple[str, ...] = ()

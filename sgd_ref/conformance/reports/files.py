@@ -81,6 +81,8 @@ def _verdict(findings: Findings, verdict: Verdict) -> dict[str, Any]:
         entry["violation"] = str(verdict.violation)
     if verdict.message:
         entry["message"] = verdict.message
+    if verdict.traceback:
+        entry["traceback"] = verdict.traceback
     if verdict.difference is not None:
         difference = verdict.difference
         entry |= {

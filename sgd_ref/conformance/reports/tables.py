@@ -13,22 +13,31 @@ from sgd_ref.conformance.catalogue.axes import AXES
 from sgd_ref.conformance.grading.findings import Findings
 from sgd_ref.conformance.grading.verdict import Verdict
 
-LONGEST_MESSAGE = 160
-
 
 def mismatch_lines(findings: Findings) -> Iterator[str]:
-    """Yield one line for each mismatch: case, call, variable, element, both bit patterns, distance."""
+    """Yield one line for each mismatch: case, call, variable, element, both bit patterns, distance.
+
+    Where the implementation raised, its traceback follows, the same one only once.
+    """
+    shown: dict[str, str] = {}
     for verdict in findings.mismatches():
         yield mismatch_line(findings, verdict)
+        if verdict.traceback:
+            if verdict.traceback in shown:
+                yield f"    the traceback is that of {shown[verdict.traceback]}"
+            else:
+                shown[verdict.traceback] = verdict.case.id
+                yield from (f"    {line}" for line in verdict.traceback.splitlines())
 
 
 def mismatch_line(findings: Findings, verdict: Verdict) -> str:
     """Return the line of one mismatch, with the names of what explains it."""
     if verdict.grade == "error":
-        what = " ".join(verdict.message.split())[:LONGEST_MESSAGE]
+        what = " ".join(verdict.message.split())
     else:
         what = f"{verdict.difference} ({verdict.differing} of {verdict.compared} elements)"
         what += "" if verdict.violation is None else f"; not faithful: {verdict.violation}"
+        what += f"; {verdict.message}" if verdict.message else ""
     names = findings.names.get(verdict.case.id, ())
     marks = [", ".join(names) if names else "unexplained"]
     marks += [f"contested: {_questions(verdict)}"] if verdict.contested else []

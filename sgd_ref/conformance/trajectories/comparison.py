@@ -208,7 +208,7 @@ def has_state(case: Case, quantity: str) -> bool:
     config = case.config
     return {
         "variables": True,
-        "velocities": config.get("momentum", 0.0) != 0,
+        "velocities": bool(config.get("momentum")),
         "averages": bool(config.get("use_ema")),
         "accumulators": config.get("gradient_accumulation_steps") is not None,
     }[quantity]

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from sgd_ref.conformance import Case, Profile, Report, Unsupported, Verdict, cases, check
+from sgd_ref.conformance.answers.scales import LimitedAbove
 from sgd_ref.conformance.catalogue.axes import PLAINEST
 from sgd_ref.conformance.catalogue.contested import contested
 from sgd_ref.conformance.catalogue.tiers import make_case
@@ -348,6 +349,14 @@ def test_the_answer_must_be_the_same_in_all_cases_of_a_question() -> None:
     assert [verdict.grade for verdict in report.verdicts.values()] == ["exact", "diverges", "exact"]
     assert {verdict.answers["missing-on-update-call"] for verdict in report.verdicts.values()} == {"used"}
     assert not report.ok
+
+
+def test_the_answer_may_be_one_that_no_case_shows_by_itself() -> None:
+    limits = [case for case in cases() if case.id.startswith("named/scale-stays-")]
+    assert len(limits) == 2
+    report = check(lambda case: reference.run(case, wrapper_class=LimitedAbove), limits)
+    assert report.answers == {"loss-scale-at-a-limit": "limited-above"}
+    assert report.ok
 
 
 def test_a_wider_state_is_granted_on_contested_ground_too() -> None:
