@@ -118,7 +118,7 @@ def consistent(graded: Mapping[str, Alternatives]) -> dict[str, Verdict]:
         for question, name in verdict.answers.items():
             if verdict.grade in RIGHT or question not in given:
                 given.setdefault(question, {})[name] = None
-    # Where cases by themselves suit several answers, the right one may be still another that suits all of them.
+    # Where cases by themselves suit several answers, the right one may be another that suits all of them.
     possible = [
         tuple(names) if len(names) == 1 else tuple(answer.name for answer in ANSWERS[question])
         for question, names in given.items()

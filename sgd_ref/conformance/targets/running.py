@@ -110,13 +110,11 @@ def _run(target: Target, cases: Iterable[Case], progress: Progress) -> Findings:
 
 def _claims(handshake: Handshake, report: Report) -> Profile:
     """Return what a handshake claims, without that of which no case was run."""
-    cases = [verdict.case for verdict in report.verdicts.values()]
-    dtypes = {variable.dtype.name for case in cases for variable in case.variables}
-    values = {item for case in cases for item in (case.features or {}).items()}
+    asked = report.coverage.asked
     return Profile(
-        dtypes=frozenset(dtypes.intersection(handshake.dtypes or ())),
+        dtypes=frozenset(dtype for dtype in handshake.dtypes or () if dtype in asked["dtype"]),
         features={
-            axis: frozenset(value for value in claimed if (axis, value) in values)
+            axis: frozenset(value for value in claimed if value in asked[axis])
             for axis, claimed in handshake.features.items()
         },
     )
