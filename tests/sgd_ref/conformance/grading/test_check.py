@@ -404,7 +404,8 @@ def test_grades_are_all_counted() -> None:
     report = check(one_after_another, [CASES[0], MOMENTUM, *CASES[1:4]])
     assert [report.count(name) for name in GRADES] == [1, 1, 1, 1, 1]
     counts = "1 exact, 1 rounding, 1 diverges, 1 unsupported, 1 error"
-    assert str(report).startswith(f"mine: 3 of 5 cases graded; {counts}; NEVER GRADED: dtype bfloat16, float64; ")
+    said = f"mine: 3 of 5 cases graded; {counts}; NEVER GRADED: dtype bfloat16, float64; "
+    assert str(report).startswith(said)
 
 
 def test_signalling_nans_in_an_answer_are_no_accident() -> None:
