@@ -158,11 +158,14 @@ def move(
     """The weight, its decay, and all that is added to it, in any order.
 
     With decay this is ``w - w * weight_decay * learning_rate`` or ``w * (1 - weight_decay *
-    learning_rate)``, and what is added may come before or after.
+    learning_rate)``, and what is added may come before or after. A decay of 0 takes nothing, but infinity
+    times 0 is NaN; the second form would leave an infinite weight, as would no decay at all.
     """
     if weight_decay is None:
         return sum_in_any_order([w, *terms])
     lost = product_in_any_order(w, [weight_decay, learning_rate])
+    if bool(np.asarray((weight_decay.lower == 0) & (weight_decay.upper == 0)).all()):
+        return sum_in_any_order([w, -lost, *terms])
     kept = w * (1 - learning_rate * weight_decay)
     return hull(sum_in_any_order([w, -lost, *terms]), sum_in_any_order([kept, *terms]))
 

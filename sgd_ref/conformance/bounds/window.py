@@ -57,6 +57,8 @@ class Window:
         some = present[0].gradient if total is None else total
         zero = some.arithmetic.point(np.zeros(some.lower.shape))
         running = running_mean(zero if total is None else total, calls_before, gradients)
+        # It subtracts infinity from itself where the sum is infinite, and gives way to the definition there.
+        running = replace(running, nan=running.nan & found.gradient.nan)
         return replace(found, gradient=hull(found.gradient, running))
 
     def clear(self, position: int) -> None:
