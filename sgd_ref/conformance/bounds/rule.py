@@ -204,9 +204,12 @@ def move_nesterov(
 def average(
     old_average: Enclosure, w: Enclosure, ema_momentum: Enclosure, complement: Enclosure
 ) -> Enclosure:
-    """`use_ema`: both products and their sum, or a step from one towards the other."""
+    """`use_ema`: both products and their sum, or a step from one towards the other.
+
+    The step back from the weights may be formed from the complement, as linear interpolation is.
+    """
     return hull(
         old_average * ema_momentum + w * complement,
         old_average + complement * (w - old_average),
-        w - ema_momentum * (w - old_average),
+        w - (1 - complement) * (w - old_average),
     )

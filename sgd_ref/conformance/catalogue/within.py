@@ -1,4 +1,4 @@
-"""The cases for an implementation that offers a part: what it can answer, with every pair of what it offers."""
+"""The cases for an implementation that offers a part: with them, every pair of what it offers occurs."""
 
 from __future__ import annotations
 

@@ -170,7 +170,7 @@ ABLATIONS: list[tuple[str, str, Bound, Form]] = [
         lambda n: n["average"] + (ONE - n["ema"]) * (n["w"] - n["average"]),
     ),
     (
-        "        w - ema_momentum * (w - old_average),\n",
+        "        w - (1 - complement) * (w - old_average),\n",
         "",
         averaged,
         lambda n: n["w"] - n["ema"] * (n["w"] - n["average"]),
