@@ -206,10 +206,11 @@ def average(
 ) -> Enclosure:
     """`use_ema`: both products and their sum, or a step from one towards the other.
 
-    The step back from the weights may be formed from the complement, as linear interpolation is.
+    The momentum may be the complement of the complement, where a function takes the latter.
     """
     return hull(
         old_average * ema_momentum + w * complement,
+        old_average * (1 - complement) + w * complement,
         old_average + complement * (w - old_average),
         w - (1 - complement) * (w - old_average),
     )

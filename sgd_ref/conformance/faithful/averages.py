@@ -56,6 +56,18 @@ class AverageFromWeights(SGD):
         return where_finite(w - ema_momentum * (w - average), definition, average, w)
 
 
+class AverageByComplements(SGD):
+    """``(1 - c) * average + c * w`` with ``c = 1 - ema_momentum``, each operation rounded.
+
+    As ``optax.incremental_update`` does it, which is given the complement as its step size.
+    """
+
+    def averaged(self, average: Numbers, w: Numbers, ema_momentum: Number) -> Numbers:
+        """Take the complement of the complement."""
+        complement = 1 - ema_momentum
+        return (1 - complement) * average + complement * w
+
+
 class AverageFromWeightsByComplement(SGD):
     """``w - (1 - c) * (w - average)`` with ``c = 1 - ema_momentum``, each operation rounded.
 
