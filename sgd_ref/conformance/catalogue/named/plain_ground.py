@@ -20,7 +20,7 @@ from sgd_ref.conformance.catalogue.numbers import NumberStream, readonly
 
 ALL = (FLOAT32, FLOAT64, FLOAT16, BFLOAT16)
 SHORT = (FLOAT32, FLOAT16, BFLOAT16)
-"""The dtypes to which a setting is rounded: float64 holds every number as it is given."""
+"""The dtypes to which a setting is rounded, and whose subnormal numbers a rate, a float32, can have."""
 
 SINGLE_AND_WIDER = (FLOAT32, FLOAT64)
 
@@ -81,8 +81,8 @@ def tie(value: float, units: int) -> Callable[[np.dtype[Any]], float]:
 
 
 def subnormal(dtype: np.dtype[Any]) -> float:
-    """Return a subnormal number of a dtype, of float64 one of float32, through which its rates pass."""
-    return 0.75 * float(FORMATS[FLOAT32 if dtype == FLOAT64 else dtype].smallest_normal)
+    """Return a subnormal number of a dtype."""
+    return 0.75 * _smallest(dtype)
 
 
 def fixed(**settings: Any) -> Callable[[np.dtype[Any]], Settings]:
@@ -167,6 +167,7 @@ ROWS: dict[str, Row] = {
         "The rate is a subnormal number.",
         lambda dtype: {"learning_rate": subnormal(dtype)},
         RATE,
+        SHORT,
         numbers=larger(_of_subnormal),
     ),
     "rate-negative": Row("A negative rate ascends.", fixed(learning_rate=-0.1), RATE),
@@ -187,6 +188,7 @@ ROWS: dict[str, Row] = {
         "Momentum is a subnormal number, and the first velocity large.",
         lambda dtype: {"momentum": subnormal(dtype), "learning_rate": 0.5},
         UPDATE,
+        SHORT,
         numbers=falling_into_place,
     ),
     "momentum-one": Row("A momentum of 1 keeps all of the velocity.", fixed(momentum=1.0), MOMENTUM),
