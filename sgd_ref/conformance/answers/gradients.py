@@ -48,7 +48,9 @@ class UnscaledBeforeWidenings(Walk):
         if loss_scale is None or arithmetic.dtype != FLOAT64 or gradient.dtype == FLOAT64:
             return super().prepared(gradient, arithmetic, loss_scale)
         own = arithmetic_of(gradient.dtype, arithmetic.flushes)
-        return Prepared(moved(prepared(gradient, own, loss_scale).gradient, arithmetic))
+        # The scale of float64 variables is a double; that of narrower gradients is rounded to float32.
+        scale = float(np.float32(loss_scale))
+        return Prepared(moved(prepared(gradient, own, scale).gradient, arithmetic))
 
 
 class RowsAddedBeforeWidening(SGD):

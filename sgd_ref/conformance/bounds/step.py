@@ -64,7 +64,7 @@ class Prepared:
 
 
 def prepared(gradient: Array | SparseRows, arithmetic: Arithmetic, loss_scale: float | None) -> Prepared:
-    """Return a gradient, flat and dense, divided by the loss scale if there is one.
+    """Return a gradient, flat and dense, divided by the loss scale, as it is held, if there is one.
 
     The quotient is computed in float32 at least, and then perhaps rounded. Rows that occur twice are added
     in any order, before or after.
@@ -80,7 +80,7 @@ def unscaled(layers: Sequence[Enclosure], arithmetic: Arithmetic, loss_scale: fl
         return Prepared(total, (), several)
     wide = [widened(layer) for layer in layers]
     single = wide[0].arithmetic
-    scale = single.point(np.float64(loss_scale if single.dtype == FLOAT64 else np.float32(loss_scale)))
+    scale = single.point(np.float64(loss_scale))
     ways = [rule.unscale(widened(total), scale)]
     if several:
         ways.append(sum_in_any_order([rule.unscale(layer, scale) for layer in wide]))

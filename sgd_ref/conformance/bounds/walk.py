@@ -12,7 +12,7 @@ from sgd_ref.conformance.bounds import rule
 from sgd_ref.conformance.bounds.enclosure import Arithmetic, Enclosure, arithmetic_of
 from sgd_ref.conformance.bounds.off import state_of_nothing
 from sgd_ref.conformance.bounds.rate import Rates
-from sgd_ref.conformance.bounds.settings import LEARNING_RATE, ROUNDED, Held, Reading, held
+from sgd_ref.conformance.bounds.settings import LEARNING_RATE, LOSS_SCALE, ROUNDED, Held, Reading, held
 from sgd_ref.conformance.bounds.step import Moment, Prepared, clipped, mean, prepared, updated
 from sgd_ref.conformance.bounds.violation import DIGITS, DIGITS_OF_SINGLE, Violation
 from sgd_ref.conformance.bounds.window import Window
@@ -301,11 +301,16 @@ class Walk:
         return [
             None
             if gradient is None or not (self._indices[position].size or self._has_norm)
-            else self.prepared(gradient, self._arithmetics[variable.dtype], scale)
+            else self.prepared(gradient, self._arithmetics[variable.dtype], self._held_scale(scale, variable))
             for position, (gradient, variable) in enumerate(
                 zip(self._case.gradients[call], self._case.variables, strict=True)
             )
         ]
+
+    def _held_scale(self, scale: float | None, variable: Array) -> float | None:
+        if scale is None or variable.dtype == FLOAT64 or self._reading.get(LOSS_SCALE, ROUNDED) != ROUNDED:
+            return scale
+        return float(np.float32(scale))
 
     def _mean(self, position: int, gradient: Prepared | None) -> Prepared:
         steps = self._settings(position).steps
