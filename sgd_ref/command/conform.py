@@ -212,6 +212,8 @@ def _print(findings: Sequence[Findings], not_run: Sequence[str]) -> None:
         out.rule(found.report.name, align="left")
         for line in tables.mismatch_lines(found):
             say(out, line)
+        for line in tables.answer_lines(found):
+            say(out, line)
     out.print(tables.feature_table(findings))
     out.print(tables.deviation_table(findings))
     for reason in not_run:
@@ -227,7 +229,7 @@ def _print(findings: Sequence[Findings], not_run: Sequence[str]) -> None:
 COMMAND = Command(
     help="run an implementation over the cases and compare it with the definition",
     description="Run an implementation over the cases and compare it with the definition, bit by bit.",
-    epilog="Exit status: 0 as expected (every mismatch is known by name or contested), 1 diverges, "
+    epilog="Exit status: 0 as expected (every mismatch is known by name), 1 diverges, "
     "2 wrong usage, 3 could not run.",
     add_arguments=add_arguments,
     run=run,

@@ -201,6 +201,8 @@ def _compared(options: argparse.Namespace, console: Console, target: Target, ver
     case, observed = verdict.case, verdict.trajectory
     if observed is None:
         say(console, f"{target.name}: {verdict.grade}: {verdict.message}")
+        if verdict.traceback:
+            say(console, verdict.traceback.rstrip())
         return COULD_NOT_RUN if verdict.grade == "unsupported" else DIVERGES
     told = Told(stages(case), reference.run(case))
     if options.from_observed:

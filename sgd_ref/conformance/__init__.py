@@ -2,6 +2,7 @@
 
 from sgd_ref.conformance.catalogue.case import Case, LossScaling, State, Unsupported
 from sgd_ref.conformance.catalogue.tiers import cases
+from sgd_ref.conformance.catalogue.within import cases_within
 from sgd_ref.conformance.golden.tools.recording import compare_recorded, record
 from sgd_ref.conformance.grading.check import check
 from sgd_ref.conformance.grading.verdict import Profile, Report, Verdict
@@ -15,6 +16,7 @@ __all__ = [
     "Unsupported",
     "Verdict",
     "cases",
+    "cases_within",
     "check",
     "compare_recorded",
     "record",

@@ -154,7 +154,7 @@ class CosineDecayRestarts(FormulaSchedule):
     def formula(self, step: int, settings: SimpleNamespace, arithmetic: Arithmetic) -> Any:
         """Return the value; see the notes of the class."""
         exactly = self.exact_settings
-        restarts, completed_fraction = _period(step / exactly.first_decay_steps, exactly.t_mul)
+        restarts, completed_fraction = period(step / exactly.first_decay_steps, exactly.t_mul)
         m_factor = arithmetic.power(settings.m_mul, arithmetic.number(restarts))
         return settings.initial_learning_rate * _decayed(
             completed_fraction, settings.alpha, arithmetic, m_factor
@@ -167,7 +167,7 @@ def _decayed(completed_fraction: Fraction, alpha: Any, arithmetic: Arithmetic, m
     return (1 - alpha) * cosine_decay + alpha
 
 
-def _period(completed: Fraction, t_mul: Fraction) -> tuple[int, Fraction]:
+def period(completed: Fraction, t_mul: Fraction) -> tuple[int, Fraction]:
     """Return the number of restarts before a time, and the fraction of its period that is over then.
 
     Times are in lengths of the first period. The i-th period, from 0, has the length t_mul**i and starts at

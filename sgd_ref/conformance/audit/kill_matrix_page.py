@@ -23,21 +23,18 @@ def page() -> str:
     open_ground = {case.id for case in standard if contested(case)}
     return "\n".join(
         [
-            *_introduction(content, standard, open_ground),
-            *_deviations(content["deviations"], smoke, open_ground),
+            *_introduction(content, standard),
+            *_deviations(content["deviations"], smoke),
             *_faithful(content["faithful"]),
             *_cases(standard, open_ground),
         ]
     )
 
 
-def _introduction(
-    content: Mapping[str, Mapping[str, Outcome]], standard: Sequence[Case], open_ground: set[str]
-) -> list[str]:
+def _introduction(content: Mapping[str, Mapping[str, Outcome]], standard: Sequence[Case]) -> list[str]:
     wrong, faithful = content["deviations"], content["faithful"]
-    killed = {name: _kills(entry, open_ground) for name, entry in wrong.items()}
-    on_open_ground = [name for name, kills in killed.items() if not kills]
-    rest = [len(kills) for kills in killed.values() if kills]
+    on_open_ground = [name for name, entry in wrong.items() if not entry.exposing]
+    rest = [len(entry.exposing) for entry in wrong.values() if entry.exposing]
     lines = [
         "# The kill matrix",
         "",
@@ -47,7 +44,7 @@ def _introduction(
         "computed. The matrix itself, case by case, is `kill_matrix.json` in the folder above.",
         "",
         f"- Rejected: {sum(entry.is_rejected for entry in wrong.values())} of {len(wrong)} deviations, in at "
-        f"least {min(rest)} cases each. The others concern contested ground alone: "
+        f"least {min(rest)} cases each. The others are answers to open questions: "
         f"{', '.join(on_open_ground)}.",
         f"- Rejected: {sum(entry.is_rejected for entry in faithful.values())} of {len(faithful)} faithful "
         "variants.",
@@ -61,18 +58,18 @@ def _introduction(
     return [*lines, ""]
 
 
-def _deviations(entries: Mapping[str, Outcome], smoke: set[str], open_ground: set[str]) -> list[str]:
+def _deviations(entries: Mapping[str, Outcome], smoke: set[str]) -> list[str]:
     lines = [
         "## Deviations",
         "",
-        "Number of cases that reject each, of uncontested ones: in all, of those in which nothing is "
+        "Number of cases that reject each: in all, of those in which nothing is "
         "rounded, and of the smoke tier; then in how many cases a tolerance rejects it.",
         "",
         f"| deviation | cases | exact | smoke | {' | '.join(TOLERANCES)} | reported |",
         f"|---|---|---|---|{'---|' * len(TOLERANCES)}---|",
     ]
     for name, entry in entries.items():
-        kills = _kills(entry, open_ground)
+        kills = entry.exposing
         address = DEVIATIONS[name].address
         lines.append(
             f"| {name} | {len(kills)} | {sum(kill.startswith('exact/') for kill in kills)} | "
@@ -106,7 +103,3 @@ def _cases(standard: Sequence[Case], open_ground: set[str]) -> list[str]:
         mark = " (contested)" if case.id in open_ground else ""
         lines.append(f"| {case.id}{mark} | {len(exposed[case.id])} |")
     return [*lines, ""]
-
-
-def _kills(entry: Outcome, open_ground: set[str]) -> list[str]:
-    return [case_id for case_id in entry.exposing if case_id not in open_ground]

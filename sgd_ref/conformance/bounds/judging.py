@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from sgd_ref.conformance.bounds.settings import Reading, readings, relevant
-from sgd_ref.conformance.bounds.walk import Violation, Walk
+from sgd_ref.conformance.bounds.violation import Violation
+from sgd_ref.conformance.bounds.walk import Walk
 from sgd_ref.conformance.catalogue.case import Case, Trajectory
 
 
@@ -39,6 +40,7 @@ def judge(
     observed: Trajectory,
     is_state_hidden: bool = False,
     flushes: bool = False,
+    walk: type[Walk] = Walk,
 ) -> Judgement:
     """Judge a trajectory.
 
@@ -47,7 +49,7 @@ def judge(
     case : Case
         The case.
     expected : trajectory
-        That of the reference.
+        That of the reference, or of the optimizer that `walk` is for.
     observed : trajectory
         That of an implementation, of the form that ``check_form`` checks.
     is_state_hidden : bool, default False
@@ -55,6 +57,8 @@ def judge(
         from the start, with a state that may be wider than what is reported.
     flushes : bool, default False
         Whether subnormal numbers may become zero.
+    walk : subclass of Walk, optional
+        What has the bounds.
 
     Examples
     --------
@@ -67,7 +71,7 @@ def judge(
     """
     dtypes = list(dict.fromkeys(variable.dtype for variable in case.variables))
     judged = [
-        _judged(case, expected, observed, is_state_hidden, flushes, dtype if len(dtypes) > 1 else None)
+        _judged(case, expected, observed, is_state_hidden, flushes, walk, dtype if len(dtypes) > 1 else None)
         for dtype in dtypes
     ]
     violating = [found for found in judged if not found.is_faithful]
@@ -80,6 +84,7 @@ def _judged(
     observed: Trajectory,
     is_state_hidden: bool,
     flushes: bool,
+    walk: type[Walk],
     dtype: np.dtype[Any] | None,
 ) -> Judgement:
     """Return the reading under which the variables of one dtype are possible, or go farthest."""
@@ -88,8 +93,10 @@ def _judged(
     for reading in readings(case):
         if any(parts.items() <= reading.items() for parts in failed):
             continue
-        walk = Walk(case, expected, observed, reading, is_state_hidden, flushes, dtype=dtype)
-        found = Judgement(walk.first_violation(), reading)
+        violation = walk(
+            case, expected, observed, reading, is_state_hidden, flushes, dtype=dtype
+        ).first_violation()
+        found = Judgement(violation, reading)
         if found.violation is None:
             return found
         names = relevant(found.violation.quantity, case, is_state_hidden)

@@ -31,13 +31,15 @@ class Rates:
     ----------
     case : Case
         Its `learning_rate_units` bound an evaluation of its schedule.
+    optimizer : subclass of SGD, optional
+        Whose schedule it is that the config of the case names.
     """
 
-    def __init__(self, case: Case) -> None:
+    def __init__(self, case: Case, optimizer: type[SGD] = SGD) -> None:
         self._case = case
         self._units = case.learning_rate_units
         given = case.config["learning_rate"]
-        self._schedule = SGD.from_config(case.config).rate_source if isinstance(given, dict) else None
+        self._schedule = optimizer.from_config(case.config).rate_source if isinstance(given, dict) else None
 
     @property
     def is_constant(self) -> bool:

@@ -158,11 +158,14 @@ def move(
     """The weight, its decay, and all that is added to it, in any order.
 
     With decay this is ``w - w * weight_decay * learning_rate`` or ``w * (1 - weight_decay *
-    learning_rate)``, and what is added may come before or after.
+    learning_rate)``, and what is added may come before or after. A decay of 0 takes nothing, but infinity
+    times 0 is NaN; the second form would leave an infinite weight, as would no decay at all.
     """
     if weight_decay is None:
         return sum_in_any_order([w, *terms])
     lost = product_in_any_order(w, [weight_decay, learning_rate])
+    if bool(np.asarray((weight_decay.lower == 0) & (weight_decay.upper == 0)).all()):
+        return sum_in_any_order([w, -lost, *terms])
     kept = w * (1 - learning_rate * weight_decay)
     return hull(sum_in_any_order([w, -lost, *terms]), sum_in_any_order([kept, *terms]))
 
@@ -201,9 +204,13 @@ def move_nesterov(
 def average(
     old_average: Enclosure, w: Enclosure, ema_momentum: Enclosure, complement: Enclosure
 ) -> Enclosure:
-    """`use_ema`: both products and their sum, or a step from one towards the other."""
+    """`use_ema`: both products and their sum, or a step from one towards the other.
+
+    The momentum may be the complement of the complement, where a function takes the latter.
+    """
     return hull(
         old_average * ema_momentum + w * complement,
+        old_average * (1 - complement) + w * complement,
         old_average + complement * (w - old_average),
-        w - ema_momentum * (w - old_average),
+        w - (1 - complement) * (w - old_average),
     )

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from sgd_ref.arithmetic.formats import FLOAT32, FLOAT64
-from sgd_ref.arithmetic.rounded import setting
+from sgd_ref.arithmetic.rounded import promoted, setting
 from sgd_ref.base.settings import CLIPPINGS
 from sgd_ref.conformance.bounds.enclosure import Arithmetic, Enclosure, hull
 from sgd_ref.conformance.catalogue.case import Case
@@ -21,6 +21,7 @@ next to the same there; and for the momentum of averages, with its complement ro
 
 LEARNING_RATE = "learning_rate"
 AVERAGING = "ema_momentum"
+LOSS_SCALE = "loss_scale_factor"
 _PLAIN = ("momentum", "weight_decay", *CLIPPINGS)
 
 Reading = Mapping[str, str]
@@ -47,7 +48,7 @@ def readings(case: Case) -> list[Reading]:
 
     Only one where every setting is a number of every dtype, as in most cases.
     """
-    kinds = {name: _kinds(case, name) for name in (LEARNING_RATE, AVERAGING, *_PLAIN)}
+    kinds = {name: _kinds(case, name) for name in (LEARNING_RATE, AVERAGING, LOSS_SCALE, *_PLAIN)}
     open_kinds = {name: found for name, found in kinds.items() if len(found) > 1}
     mixed = (dict(zip(open_kinds, chosen, strict=True)) for chosen in product(*open_kinds.values()))
     return sorted(mixed, key=lambda reading: len(set(reading.values())))
@@ -55,12 +56,14 @@ def readings(case: Case) -> list[Reading]:
 
 def relevant(quantity: str, case: Case, is_state_hidden: bool) -> tuple[str, ...]:
     """Return the settings on whose reading a value depends, given what was observed before it."""
+    if quantity == "accumulators":
+        return (LOSS_SCALE,)
     if quantity not in ("velocities", "variables", "averages"):
         return ()
     overwrites = case.config["ema_overwrite_frequency"] is not None
     if quantity == "averages" and not (is_state_hidden or overwrites):
         return (AVERAGING,)
-    names: tuple[str, ...] = (LEARNING_RATE, "momentum", *CLIPPINGS)
+    names: tuple[str, ...] = (LEARNING_RATE, LOSS_SCALE, "momentum", *CLIPPINGS)
     if quantity == "velocities":
         return names
     names = (*names, "weight_decay")
@@ -113,6 +116,9 @@ def _kinds(case: Case, name: str) -> list[str]:
     else:
         value = case.config.get(name)
         values = [] if value is None or (name == AVERAGING and not case.config["use_ema"]) else [value]
+        if name == LOSS_SCALE:
+            # Half gradients are unscaled in float32 at least.
+            dtypes = {promoted([dtype, FLOAT32]) for dtype in dtypes}
     kinds = [ROUNDED]
     if values is None or any(float(setting(value, dtype)) != value for value in values for dtype in dtypes):
         kinds.append(KEPT)

@@ -64,25 +64,34 @@ class Prepared:
 
 
 def prepared(gradient: Array | SparseRows, arithmetic: Arithmetic, loss_scale: float | None) -> Prepared:
-    """Return a gradient, flat and dense, divided by the loss scale if there is one.
+    """Return a gradient, flat and dense, divided by the loss scale, as it is held, if there is one.
 
     The quotient is computed in float32 at least, and then perhaps rounded. Rows that occur twice are added
     in any order, before or after.
     """
-    layers = [arithmetic.point(layer.reshape(-1)) for layer in _layers(gradient)]
+    return unscaled(layers_of(gradient, arithmetic), arithmetic, loss_scale)
+
+
+def unscaled(layers: Sequence[Enclosure], arithmetic: Arithmetic, loss_scale: float | None) -> Prepared:
+    """Return the sum of the layers of a gradient, divided by the loss scale if there is one."""
     total = sum_in_any_order(layers)
     several = tuple(layers) if len(layers) > 1 else ()
     if loss_scale is None:
         return Prepared(total, (), several)
     wide = [widened(layer) for layer in layers]
     single = wide[0].arithmetic
-    scale = single.point(np.float64(loss_scale if single.dtype == FLOAT64 else np.float32(loss_scale)))
+    scale = single.point(np.float64(loss_scale))
     ways = [rule.unscale(widened(total), scale)]
     if several:
         ways.append(sum_in_any_order([rule.unscale(layer, scale) for layer in wide]))
     rounded = _rounded(hull(*ways), arithmetic)
     late = Late((sum_in_any_order(wide),), rule.Factors((), (scale,)))
     return Prepared(rounded, (late,), tuple(wide) if several else (), scale)
+
+
+def layers_of(gradient: Array | SparseRows, arithmetic: Arithmetic) -> list[Enclosure]:
+    """Return flat and dense parts of a gradient whose sum it is, none of which needs a row twice."""
+    return [arithmetic.point(layer.reshape(-1)) for layer in _layers(gradient)]
 
 
 def _layers(gradient: Array | SparseRows) -> list[Array]:
@@ -125,21 +134,30 @@ def clipped(
     indices: Sequence[Array],
     held: Sequence[Held],
     held_in: Callable[[np.dtype[Any]], Held],
+    is_norm_in_own_dtype: bool = False,
 ) -> list[Prepared | None]:
     """Return the chosen elements of all gradients, clipped by the one clipping that is set.
 
-    `held` are the settings for each variable, `held_in` gives those for a dtype.
+    `held` are the settings for each variable, `held_in` gives those for a dtype. The common norm is that of
+    the dtype which holds all gradients; or it is rounded to the dtype of each, in which that one is clipped.
     """
-    common: list[rule.Factors] = []
+    common: dict[np.dtype[Any], list[rule.Factors]] = {}
     if held[0].global_clipnorm is not None:
         present = [part.gradient for part in gradients if part is not None]
-        dtype = promoted([gradient.arithmetic.dtype for gradient in present])
-        limit, reciprocal = held_in(dtype).global_clipnorm, held_in(dtype).reciprocal_of_global_clipnorm
-        assert limit is not None
-        assert reciprocal is not None
-        common = rule.global_clipping(norm(present, dtype), limit, reciprocal)
+        dtypes = {gradient.arithmetic.dtype: gradient.arithmetic for gradient in present}
+        wide = promoted(list(dtypes))
+        size = norm(present, wide)
+        for dtype, arithmetic in dtypes.items():
+            own = _rounded(size, arithmetic) if is_norm_in_own_dtype else size
+            settings = held_in(own.arithmetic.dtype)
+            limit, reciprocal = settings.global_clipnorm, settings.reciprocal_of_global_clipnorm
+            assert limit is not None
+            assert reciprocal is not None
+            common[dtype] = rule.global_clipping(own, limit, reciprocal)
     return [
-        None if part is None else _clipped(part, index, settings, common)
+        None
+        if part is None
+        else _clipped(part, index, settings, common.get(part.gradient.arithmetic.dtype, ()))
         for part, index, settings in zip(gradients, indices, held, strict=True)
     ]
 

@@ -3,58 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from sgd_ref.arithmetic.formats import Array
+from sgd_ref.arithmetic.formats import FLOAT64, Array
 from sgd_ref.conformance.bounds import rule
 from sgd_ref.conformance.bounds.enclosure import Arithmetic, Enclosure, arithmetic_of
+from sgd_ref.conformance.bounds.off import state_of_nothing
 from sgd_ref.conformance.bounds.rate import Rates
-from sgd_ref.conformance.bounds.settings import LEARNING_RATE, ROUNDED, Held, Reading, held
+from sgd_ref.conformance.bounds.settings import LEARNING_RATE, LOSS_SCALE, ROUNDED, Held, Reading, held
 from sgd_ref.conformance.bounds.step import Moment, Prepared, clipped, mean, prepared, updated
+from sgd_ref.conformance.bounds.violation import DIGITS, DIGITS_OF_SINGLE, Violation
 from sgd_ref.conformance.bounds.window import Window
 from sgd_ref.conformance.catalogue.case import Case, Record, Trajectory
-from sgd_ref.conformance.trajectories.comparison import COUNTERS, LISTS, equal_bits
+from sgd_ref.conformance.trajectories.comparison import COUNTERS, LISTS, equal_bits, has_state
+from sgd_ref.gradients import SparseRows
+from sgd_ref.optimizer import SGD
 
 Slot = Array | Enclosure | None
 """What is known of one array of state: its bits, an enclosure of its elements, or that there is none."""
-
-
-@dataclass(frozen=True)
-class Violation:
-    """A value that no faithful evaluation gives.
-
-    Attributes
-    ----------
-    call : int
-        Counted from 0; the number of calls stands for the record after finalisation.
-    quantity : str
-        Such as "variables" or "learning_rate".
-    variable : str
-        Name of the variable; empty for a scalar.
-    element : tuple of int
-        Index of the element.
-    observed : float
-        Its value.
-    lower, upper : float
-        The least and the greatest value that would be possible.
-    """
-
-    call: int
-    quantity: str
-    variable: str
-    element: tuple[int, ...]
-    observed: float
-    lower: float
-    upper: float
-
-    def __str__(self) -> str:
-        where = f"call {self.call}, {self.quantity}"
-        if self.variable:
-            where += f" of {self.variable}{list(self.element)}"
-        return f"{where}: {self.observed:.9g} is outside of [{self.lower:.9g}, {self.upper:.9g}]"
 
 
 class Walk:
@@ -80,7 +48,19 @@ class Walk:
     dtype : dtype or None
         The dtype of the variables that are looked at; None for all. Settings may be held otherwise in
         each dtype.
+
+    Extending
+    ---------
+    A subclass that has other bounds, for another answer to an open question, sets ``optimizer``, whose
+    trajectory `expected` is, and overrides ``prepared``, ``mean_of_window``, ``reset`` or ``clipped``. If its
+    bounds may be others in calls that give the bits of the reference, it sets ``has_bounds_of_its_own``.
     """
+
+    optimizer: type[SGD] = SGD
+    """Whose schedules the configs of cases name."""
+
+    has_bounds_of_its_own = False
+    """Whether bounds may be others before the first call that has other bits than the reference."""
 
     def __init__(
         self,
@@ -95,7 +75,7 @@ class Walk:
     ) -> None:
         self._case, self._expected, self._observed = case, expected, observed
         self._reading, self._is_state_hidden, self._flushes = reading, is_state_hidden, flushes
-        self._rates = Rates(case)
+        self._rates = Rates(case, self.optimizer)
         dtypes = {variable.dtype for variable in case.variables}
         self._arithmetics = {dtype: arithmetic_of(dtype, flushes) for dtype in dtypes}
         self._held = {dtype: held(case, of, reading) for dtype, of in self._arithmetics.items()}
@@ -116,6 +96,7 @@ class Walk:
     def _violations(self) -> Iterator[Violation]:
         for call, (wanted, given) in enumerate(zip(self._expected, self._observed, strict=True)):
             yield from self._scalars(call, wanted, given)
+            yield from state_of_nothing(call, self._case, given)
             if call == len(self._case.gradients):
                 yield from self._finalized(call, given)
             elif self._calls_before(call) == wanted["calls"]:
@@ -143,14 +124,35 @@ class Walk:
             yield from self._unchanged(call, given, ("variables", "velocities", "averages"))
             return
         if steps is not None:
-            gradients = [self._mean(position, gradient) for position, gradient in enumerate(gradients)]
-            self._window.clear()
-            zeros = [np.zeros_like(variable) for variable in self._case.variables]
-            for position, zero in enumerate(zeros):
-                yield from self._copied(call, "accumulators", position, zero, given)
+            gradients = [
+                self.mean_of_window(position, gradient) for position, gradient in enumerate(gradients)
+            ]
+            for position in range(len(gradients)):
+                yield from self._copied(call, "accumulators", position, self.reset(call, position), given)
         settings = [self._held[variable.dtype] for variable in self._case.variables]
-        for position, gradient in enumerate(clipped(gradients, self._indices, settings, self._held_in)):
+        for position, gradient in enumerate(self.clipped(gradients, settings)):
             yield from self._updated(call, position, gradient, wanted, given)
+
+    def prepared(
+        self, gradient: Array | SparseRows, arithmetic: Arithmetic, loss_scale: float | None
+    ) -> Prepared:
+        """Return a gradient in the arithmetic of its variable, unscaled; see ``step.prepared``."""
+        return prepared(gradient, arithmetic, loss_scale)
+
+    def mean_of_window(self, position: int, gradient: Prepared | None) -> Prepared | None:
+        """Return the mean for a variable whose window ends with a gradient, or with None."""
+        return None if gradient is None else self._mean(position, gradient)
+
+    def reset(self, call: int, position: int) -> Slot:
+        """Forget the window of a variable, and return what its accumulator holds after the update."""
+        self._window.clear(position)
+        return np.zeros_like(self._case.variables[position])
+
+    def clipped(
+        self, gradients: Sequence[Prepared | None], settings: Sequence[Held]
+    ) -> list[Prepared | None]:
+        """Return the elements that are looked at, clipped; see ``step.clipped``."""
+        return clipped(gradients, self._indices, settings, self._held_in)
 
     def _accumulated(
         self, call: int, position: int, gradient: Prepared | None, given: Record
@@ -288,6 +290,8 @@ class Walk:
                 float(elements[place]),
                 float(stored.lower[place]),
                 float(stored.upper[place]),
+                bool(np.broadcast_to(stored.nan, stored.lower.shape)[place]),
+                DIGITS if elements.dtype == FLOAT64 else DIGITS_OF_SINGLE,
             )
 
     def _unscaled(self, call: int) -> list[Prepared | None]:
@@ -297,34 +301,31 @@ class Walk:
         return [
             None
             if gradient is None or not (self._indices[position].size or self._has_norm)
-            else prepared(gradient, self._arithmetics[variable.dtype], scale)
+            else self.prepared(gradient, self._arithmetics[variable.dtype], self._held_scale(scale, variable))
             for position, (gradient, variable) in enumerate(
                 zip(self._case.gradients[call], self._case.variables, strict=True)
             )
         ]
 
-    def _mean(self, position: int, gradient: Prepared | None) -> Prepared | None:
-        if gradient is None:
-            return None
+    def _held_scale(self, scale: float | None, variable: Array) -> float | None:
+        if scale is None or variable.dtype == FLOAT64 or self._reading.get(LOSS_SCALE, ROUNDED) != ROUNDED:
+            return scale
+        return float(np.float32(scale))
+
+    def _mean(self, position: int, gradient: Prepared | None) -> Prepared:
         steps = self._settings(position).steps
         assert steps is not None
         accumulator = self._slots["accumulators"][position]
         if isinstance(accumulator, np.ndarray) and self._observed[0].get("accumulators"):
             known = self._arithmetics[accumulator.dtype].point(accumulator.reshape(-1))
-            return mean([gradient, Prepared(known)], steps)
+            return mean([*([] if gradient is None else [gradient]), Prepared(known)], steps)
         return self._window.mean(position, gradient, steps)
 
     def _initial(self, quantity: str) -> list[Slot]:
         variables = self._case.variables
         if quantity == "variables":
             return list(variables)
-        config = self._case.config
-        is_on = {
-            "velocities": config["momentum"] != 0,
-            "averages": config["use_ema"],
-            "accumulators": config["gradient_accumulation_steps"] is not None,
-        }
-        if not is_on[quantity]:
+        if not has_state(self._case, quantity):
             return [None] * len(variables)
         state = self._case.state
         given = () if state is None else getattr(state, quantity)

@@ -26,10 +26,11 @@ class Window:
 
     def __init__(self, case: Case, arithmetics: Mapping[np.dtype[Any], Arithmetic]) -> None:
         self._gradients: list[list[Prepared | None]] = [[] for _ in case.variables]
-        self._calls_before = 0
-        self._totals: list[Enclosure] = []
+        self._calls_before = [0] * len(case.variables)
+        self._totals: list[Enclosure | None] = [None] * len(case.variables)
+        self._steps = case.config["gradient_accumulation_steps"]
         if case.state is not None and case.state.accumulators:
-            self._calls_before = case.state.calls % case.config["gradient_accumulation_steps"]
+            self._calls_before = [case.state.calls % self._steps] * len(case.variables)
             self._totals = [
                 arithmetics[array.dtype].point(array.reshape(-1)) for array in case.state.accumulators
             ]
@@ -38,17 +39,29 @@ class Window:
         """Note the gradient of a variable in a call that accumulates; None if it is missing."""
         self._gradients[position].append(gradient)
 
-    def mean(self, position: int, last: Prepared, steps: Enclosure) -> Prepared:
-        """Return the mean of the window that ends with a gradient."""
+    def has_some(self, position: int) -> bool:
+        """Whether anything of a variable was accumulated."""
+        has_gradient = any(gradient is not None for gradient in self._gradients[position])
+        return has_gradient or self._totals[position] is not None
+
+    def mean(self, position: int, last: Prepared | None, steps: Enclosure) -> Prepared:
+        """Return the mean of the window that ends with a gradient, or without one where it has others."""
         gradients = [*self._gradients[position], last]
-        total = self._totals[position] if self._totals else None
+        total = self._totals[position]
         present = [gradient for gradient in gradients if gradient is not None]
         found = mean(present if total is None else [Prepared(total), *present], steps)
-        zero = last.gradient.arithmetic.point(np.zeros(last.gradient.lower.shape))
-        running = running_mean(zero if total is None else total, self._calls_before, gradients)
+        calls_before = self._calls_before[position]
+        if calls_before + len(gradients) != self._steps:
+            # What was kept from a window before has no place in a mean that runs over one window.
+            return found
+        some = present[0].gradient if total is None else total
+        zero = some.arithmetic.point(np.zeros(some.lower.shape))
+        running = running_mean(zero if total is None else total, calls_before, gradients)
+        # It subtracts infinity from itself where the sum is infinite, and gives way to the definition there.
+        running = replace(running, nan=running.nan & found.gradient.nan)
         return replace(found, gradient=hull(found.gradient, running))
 
-    def clear(self) -> None:
-        """Begin with a window that has nothing before it."""
-        self._gradients = [[] for _ in self._gradients]
-        self._calls_before, self._totals = 0, []
+    def clear(self, position: int) -> None:
+        """Begin with a window of a variable that has nothing before it."""
+        self._gradients[position] = []
+        self._calls_before[position], self._totals[position] = 0, None

@@ -223,7 +223,9 @@ def combination(index: int) -> dict[str, str]:
     return {axis: features[axis] for axis in AXES}
 
 
-def every_pair(covered: Iterable[Features] = ()) -> list[dict[str, str]]:
+def every_pair(
+    covered: Iterable[Features] = (), axes: Mapping[str, tuple[str, ...]] = AXES
+) -> list[dict[str, str]]:
     """Return few combinations in which each pair of values of any two axes occurs that is not yet covered.
 
     Each new combination starts from the first pair not yet covered and takes, axis by axis, the value
@@ -233,11 +235,13 @@ def every_pair(covered: Iterable[Features] = ()) -> list[dict[str, str]]:
     ----------
     covered : iterable of features, optional
         Combinations that there are already.
+    axes : mapping of str to tuple of str, optional
+        All axes, with the values that may occur.
     """
-    order = {axis: position for position, axis in enumerate(AXES)}
+    order = {axis: position for position, axis in enumerate(axes)}
     open_pairs = {
         ((first, a), (second, b))
-        for (first, first_values), (second, second_values) in itertools.combinations(AXES.items(), 2)
+        for (first, first_values), (second, second_values) in itertools.combinations(axes.items(), 2)
         for a in first_values
         for b in second_values
     }
@@ -248,9 +252,9 @@ def every_pair(covered: Iterable[Features] = ()) -> list[dict[str, str]]:
             uses[item] = uses.get(item, 0) + 1
     combinations = []
     while open_pairs:
-        start = min(open_pairs, key=lambda pair: [(order[axis], AXES[axis].index(v)) for axis, v in pair])
+        start = min(open_pairs, key=lambda pair: [(order[axis], axes[axis].index(v)) for axis, v in pair])
         features = dict(start)
-        for axis, values in AXES.items():
+        for axis, values in axes.items():
             if axis not in features:
                 gains = {
                     value: (
@@ -260,7 +264,7 @@ def every_pair(covered: Iterable[Features] = ()) -> list[dict[str, str]]:
                     for value in values
                 }
                 features[axis] = max(gains, key=gains.__getitem__)
-        combinations.append({axis: features[axis] for axis in AXES})
+        combinations.append({axis: features[axis] for axis in axes})
         for item in features.items():
             uses[item] = uses.get(item, 0) + 1
         open_pairs -= pairs(features)

@@ -1,6 +1,6 @@
 """Contested ground: the closed list of questions that the documentation and the code of Keras leave open.
 
-Cases that depend on an answer are graded and shown like any other, but never decide the verdict.
+Here is which cases depend on a question; ``conformance/answers`` has the answers that are right.
 """
 
 from __future__ import annotations
@@ -17,10 +17,9 @@ from sgd_ref.gradients import SparseRows
 
 
 class Question(NamedTuple):
-    """A question left open, the answer chosen here, and whether a case depends on it."""
+    """A question left open, and whether a case depends on its answer."""
 
     name: str
-    answer: str
     concerns: Callable[[Case], bool]
 
 
@@ -111,42 +110,13 @@ def loss_scale_at_a_limit(case: Case) -> bool:
 
 
 QUESTIONS = (
-    Question(
-        "missing-on-update-call",
-        "a variable whose gradient is missing when its window ends is not updated, and what it has "
-        "accumulated is dropped",
-        missing_on_update_call,
-    ),
-    Question(
-        "polynomial-cycle-at-multiple",
-        "at an exact multiple of decay_steps a cyclic PolynomialDecay has its end value",
-        polynomial_cycle_at_multiple,
-    ),
-    Question(
-        "restarts-lowered-to-a-minimum",
-        "m_mul lowers the part of the cosine above the minimum alpha, not the minimum",
-        restarts_lowered_to_a_minimum,
-    ),
-    Question(
-        "wide-global-norm",
-        "over mixed dtypes the global norm and its factor are formed in the narrowest dtype that holds all",
-        wide_global_norm,
-    ),
-    Question(
-        "narrow-gradient-of-float64",
-        "a gradient is widened to the dtype of its variable before it is unscaled",
-        narrow_gradient_of_float64,
-    ),
-    Question(
-        "narrow-duplicate-rows",
-        "rows that occur twice are added in the dtype of the variable",
-        narrow_duplicate_rows,
-    ),
-    Question(
-        "loss-scale-at-a-limit",
-        "the loss scale neither doubles to infinity nor halves below the smallest normal float32",
-        loss_scale_at_a_limit,
-    ),
+    Question("missing-on-update-call", missing_on_update_call),
+    Question("polynomial-cycle-at-multiple", polynomial_cycle_at_multiple),
+    Question("restarts-lowered-to-a-minimum", restarts_lowered_to_a_minimum),
+    Question("wide-global-norm", wide_global_norm),
+    Question("narrow-gradient-of-float64", narrow_gradient_of_float64),
+    Question("narrow-duplicate-rows", narrow_duplicate_rows),
+    Question("loss-scale-at-a-limit", loss_scale_at_a_limit),
 )
 
 

@@ -84,7 +84,7 @@ _ALL = (
     Deviation("norm-of-half-norms", "rounding", clipping.NormOfHalfNorms),
     Deviation("norm-of-rounded-squares", "contradiction", clipping.NormOfRoundedSquares),
     Deviation("exclusion-by-pattern", "contradiction", decay.ExclusionByPattern),
-    Deviation("zero-decay-skipped", "rounding", decay.ZeroDecaySkipped),
+    Deviation("zero-decay-skipped", "contradiction", decay.ZeroDecaySkipped),
     Deviation("decay-by-one-factor", "rounding", decay.DecayByOneFactor),
     Deviation("decay-factor-in-single", "contradiction", decay.DecayFactorInSingle),
     Deviation("decay-fused", "rounding", decay.DecayFused),

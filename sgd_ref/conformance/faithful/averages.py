@@ -56,6 +56,31 @@ class AverageFromWeights(SGD):
         return where_finite(w - ema_momentum * (w - average), definition, average, w)
 
 
+class AverageByComplements(SGD):
+    """``(1 - c) * average + c * w`` with ``c = 1 - ema_momentum``, each operation rounded.
+
+    As ``optax.incremental_update`` does it, which is given the complement as its step size.
+    """
+
+    def averaged(self, average: Numbers, w: Numbers, ema_momentum: Number) -> Numbers:
+        """Take the complement of the complement."""
+        complement = 1 - ema_momentum
+        return (1 - complement) * average + complement * w
+
+
+class AverageFromWeightsByComplement(SGD):
+    """``w - (1 - c) * (w - average)`` with ``c = 1 - ema_momentum``, each operation rounded.
+
+    Linear interpolation is given the complement, and takes its complement in turn:
+    ``torch._foreach_lerp_(averages, variables, 1 - decay)``, from a weight of one half on.
+    """
+
+    def averaged(self, average: Numbers, w: Numbers, ema_momentum: Number) -> Numbers:
+        """Interpolate from the weights by the complement of the complement."""
+        definition = super().averaged(average, w, ema_momentum)
+        return where_finite(w - (1 - (1 - ema_momentum)) * (w - average), definition, average, w)
+
+
 class AverageFromWeightsFused(SGD):
     """``fma(-ema_momentum, w - average, w)``: a step back from the weights, with one rounding less."""
 

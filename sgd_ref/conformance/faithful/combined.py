@@ -46,11 +46,12 @@ class ChainOfTransformations(
     accumulation.RunningMean,
     velocity.RateFactoredDecay,
     averages.AverageTowardsWeights,
+    clipping.ClipNormalised,
     clipping.GlobalClipNormalised,
 ):
     """What a user of Optax writes: a chain of transformations in ``MultiSteps``.
 
-    ``mean + (g - mean) / k``, ``(g / norm) * clipnorm`` above a global norm, ``momentum * t + g``,
+    ``mean + (g - mean) / k``, ``(g / norm) * clipnorm`` above a norm, ``momentum * t + g``,
     ``w - learning_rate * (t + weight_decay * w)``, ``average + (1 - ema_momentum) * (w - average)``.
     """
 

@@ -85,6 +85,8 @@ _ALL = (
     Faithful("average-towards-weights", averages.AverageTowardsWeights),
     Faithful("average-towards-weights-fused", averages.AverageTowardsWeightsFused),
     Faithful("average-from-weights", averages.AverageFromWeights),
+    Faithful("average-by-complements", averages.AverageByComplements),
+    Faithful("average-from-weights-by-complement", averages.AverageFromWeightsByComplement),
     Faithful("average-from-weights-fused", averages.AverageFromWeightsFused),
     Faithful("average-less-difference", averages.AverageLessDifference),
     Faithful("average-with-complement-of-double", averages.AverageWithComplementOfDouble),

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from sgd_ref.arithmetic.formats import Array
+from sgd_ref.conformance.answers import Answer, combinations, composed
 from sgd_ref.conformance.bounds.judging import judge
-from sgd_ref.conformance.catalogue.case import Case, Implementation, Trajectory, Unsupported
+from sgd_ref.conformance.catalogue.case import Case, Implementation, Unsupported
 from sgd_ref.conformance.catalogue.contested import contested
 from sgd_ref.conformance.catalogue.tiers import cases as catalogue
+from sgd_ref.conformance.grading.answering import Alternatives, answers_of, consistent, names_of
+from sgd_ref.conformance.grading.copies import forgotten_copy
+from sgd_ref.conformance.grading.tracebacks import own_traceback
 from sgd_ref.conformance.grading.verdict import Profile, Report, Verdict
+from sgd_ref.conformance.protocol.failures import ImplementationError
 from sgd_ref.conformance.trajectories import reference
 from sgd_ref.conformance.trajectories.comparison import check_form, compare
 from sgd_ref.gradients import SparseRows
@@ -38,7 +44,8 @@ def check(
     profile : Profile, optional
         What the implementation claims to support.
     progress : callable, optional
-        Called with each verdict.
+        Called with the verdict on each case by itself. In the report, all cases of an open question are
+        judged by one answer, and all cases by one reading of the state.
 
     Returns
     -------
@@ -62,95 +69,129 @@ def check(
     if not callable(run):
         raise TypeError(f"run must be a function from a case to a trajectory, got {run!r}")
     started = time.perf_counter()
-    verdicts: dict[str, Verdict] = {}
+    graded: dict[str, Alternatives] = {}
     profile = profile or Profile()
-    for verdict in grade_all(run, catalogue() if cases is None else cases, profile):
-        if verdict.case.id in verdicts:
-            raise ValueError(f"cases must have distinct ids, got {verdict.case.id!r} twice")
-        verdicts[verdict.case.id] = verdict
+    for case in catalogue() if cases is None else cases:
+        if case.id in graded:
+            raise ValueError(f"cases must have distinct ids, got {case.id!r} twice")
+        graded[case.id] = grade_by_answers(run, case, profile)
         if progress is not None:
-            progress(verdict)
-    if not verdicts:
+            progress(graded[case.id].best())
+    if not graded:
         raise ValueError("cases must hold at least one case, got none")
+    verdicts = consistent(graded)
     if profile.hidden_wider_state is None:
-        verdicts |= free_running(verdicts, profile)
+        verdicts |= free_running(graded, profile)
     return Report(name, verdicts, profile, time.perf_counter() - started)
 
 
-def grade_all(run: Implementation, cases: Iterable[Case], profile: Profile) -> Iterator[Verdict]:
-    """Yield the verdict on each case."""
-    for case in cases:
-        yield grade(run, case, profile)
-
-
-def free_running(verdicts: Mapping[str, Verdict], profile: Profile) -> dict[str, Verdict]:
+def free_running(graded: Mapping[str, Alternatives], profile: Profile) -> dict[str, Verdict]:
     """Return the verdicts that change if the state is wider than what is reported.
 
     None unless all uncontested ones that diverge step by step are faithful in that reading: the state of an
     implementation does not get wider from case to case.
     """
-    changed = {}
-    for case_id, verdict in verdicts.items():
-        if verdict.grade != "diverges" or verdict.trajectory is None:
-            continue
-        expected = reference.run(verdict.case)
-        judged = _judged(verdict, expected, verdict.trajectory, profile, is_state_hidden=True)
-        if judged.grade == "rounding":
-            changed[case_id] = judged
-        elif not verdict.contested:
-            return {}
-    return changed
+    step_by_step = consistent(graded)
+    diverging = [case_id for case_id, verdict in step_by_step.items() if verdict.grade == "diverges"]
+    if not diverging:
+        return {}
+
+    def in_that_reading(verdict: Verdict) -> Verdict:
+        return _judged(verdict, profile, is_state_hidden=True)
+
+    hidden: dict[str, Alternatives] = {}
+    for case_id in diverging:
+        if not graded[case_id].is_contested:
+            hidden[case_id] = graded[case_id].judged_by(in_that_reading)
+            if hidden[case_id].best().grade == "diverges":
+                return {}
+    for case_id, alternatives in graded.items():
+        if alternatives.is_contested:
+            hidden[case_id] = alternatives.judged_by(in_that_reading)
+    chosen = consistent(hidden)
+    return {case_id: verdict for case_id, verdict in chosen.items() if verdict != step_by_step[case_id]}
 
 
 def grade(run: Implementation, case: Case, profile: Profile | None = None) -> Verdict:
-    """Run one case and grade the answer."""
-    profile = profile or Profile()
-    expected = reference.run(case)
+    """Run one case and grade the answer; where the case is contested, by the answer that suits it best."""
+    return grade_by_answers(run, case, profile or Profile()).best()
+
+
+def grade_by_answers(run: Implementation, case: Case, profile: Profile) -> Alternatives:
+    """Run one case, and be ready to grade what comes back under each choice of answers to its questions."""
+
+    def step_by_step(verdict: Verdict) -> Verdict:
+        return _judged(verdict, profile, bool(profile.hidden_wider_state))
+
+    compared = _compared_by_answers(run, case)
+    parting = [_parting(case, verdict) for verdict in compared] if len(compared) > 1 else [0]
+    return Alternatives(compared, step_by_step, parting)
+
+
+def _parting(case: Case, verdict: Verdict) -> int:
+    """Return the first call in which the answers of a verdict may be told from those of the reference."""
+    optimizer, wrapper, walk = answers_of(verdict)
+    if walk.has_bounds_of_its_own:
+        return 0
+    difference = compare(case, reference.run(case), reference.run(case, optimizer, wrapper)).first
+    return len(case.gradients) + 1 if difference is None else difference.call
+
+
+def _compared_by_answers(run: Implementation, case: Case) -> list[Verdict]:
+    """Run one case and compare the bits that come back; those that differ stand as "diverges"."""
     given = private_copy(case)
     questions = contested(case)
     try:
         trajectory = run(given)
     except Unsupported as reason:
-        return Verdict(case, "unsupported", questions, str(reason))
+        return [Verdict(case, "unsupported", questions, message=str(reason))]
     # Whatever an implementation raises is its answer to this case; the run goes on.
     except (Exception, SystemExit) as error:
-        return Verdict(case, "error", questions, _described(error))
+        return [Verdict(case, "error", questions, message=_described(error), traceback=own_traceback(error))]
     if not _same_gradients(case, given):
-        return Verdict(case, "error", questions, "it changed the gradients that it was given")
+        return [Verdict(case, "error", questions, message="it changed the gradients that it was given")]
     try:
-        check_form(case, expected, trajectory)
-        comparison = compare(case, expected, trajectory)
+        return [_compared(case, trajectory, answers) for answers in combinations(questions)]
     # What it returned may be anything, even objects that raise when they are looked at.
     except Exception as error:
-        return Verdict(case, "error", questions, f"it returned no trajectory: {_described(error)}")
-    verdict = Verdict(
+        message = f"it returned no trajectory: {_described(error)}"
+        return [Verdict(case, "error", questions, message=message)]
+
+
+def _compared(case: Case, trajectory: Any, answers: Sequence[Answer]) -> Verdict:
+    """Compare what came back with the reference that gives some answers."""
+    answering = composed(answers)
+    expected = reference.run(case, answering.optimizer, answering.wrapper)
+    check_form(case, expected, trajectory)
+    comparison = compare(case, expected, trajectory)
+    return Verdict(
         case,
-        "exact",
-        questions,
+        "exact" if comparison.equal else "diverges",
+        contested(case),
+        names_of(answers),
         difference=comparison.first,
         differing=comparison.differing,
         compared=comparison.compared,
         units=comparison.units,
         trajectory=trajectory,
     )
-    if comparison.equal:
-        return verdict
-    return _judged(verdict, expected, trajectory, profile, bool(profile.hidden_wider_state))
 
 
-def _judged(
-    verdict: Verdict, expected: Trajectory, observed: Trajectory, profile: Profile, is_state_hidden: bool
-) -> Verdict:
-    """Return the verdict as "rounding" or as "diverges"."""
-    found = judge(verdict.case, expected, observed, is_state_hidden)
+def _judged(verdict: Verdict, profile: Profile, is_state_hidden: bool) -> Verdict:
+    """Return the verdict on other bits, as "rounding" or as "diverges"."""
+    optimizer, wrapper, walk = answers_of(verdict)
+    expected, observed = reference.run(verdict.case, optimizer, wrapper), verdict.trajectory
+    assert observed is not None
+    found = judge(verdict.case, expected, observed, is_state_hidden, walk=walk)
     allowances = ["hidden wider state"] if is_state_hidden else []
     if profile.flush_to_zero and not found.is_faithful:
-        found = judge(verdict.case, expected, observed, is_state_hidden, flushes=True)
+        found = judge(verdict.case, expected, observed, is_state_hidden, flushes=True, walk=walk)
         allowances.append("flush to zero")
     return replace(
         verdict,
         grade="rounding" if found.is_faithful else "diverges",
         violation=found.violation,
+        message="" if found.is_faithful else forgotten_copy(verdict.case, expected, observed),
         allowances=tuple(allowances) if found.is_faithful else (),
     )
 
@@ -162,7 +203,8 @@ def private_copy(case: Case) -> Case:
 
 def _described(error: BaseException) -> str:
     try:
-        return f"{type(error).__name__}: {error}"
+        # A program in another process has said itself what kind of error it was.
+        return str(error) if isinstance(error, ImplementationError) else f"{type(error).__name__}: {error}"
     # Its own description of itself may be what is broken.
     except Exception:
         return f"{type(error).__name__}, which cannot say why"

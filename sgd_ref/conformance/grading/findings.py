@@ -31,13 +31,13 @@ class Findings:
     contradictions: frozenset[str] = frozenset()
 
     def mismatches(self) -> Iterator[Verdict]:
-        """Yield the verdicts that diverge or fail, contested ones included."""
+        """Yield the verdicts that diverge or fail."""
         for verdict in self.report.verdicts.values():
             if verdict.grade in ("diverges", "error"):
                 yield verdict
 
     def unexplained(self) -> list[Verdict]:
-        """Return the uncontested mismatches for which nothing known gives the same result."""
+        """Return the mismatches that count and for which nothing known gives the same result."""
         return [v for v in self.mismatches() if not v.as_defined and not self.names.get(v.case.id)]
 
     def cases_of(self, name: str) -> list[str]:
@@ -54,6 +54,6 @@ class Findings:
 
     @property
     def as_expected(self) -> bool:
-        """Whether something was graded, every claim was, and each uncontested mismatch has a known name."""
+        """Whether something was graded, every claim was, and each mismatch that counts has a known name."""
         graded = sum(self.report.count(grade) for grade in GRADED)
         return graded > 0 and not self.report.unproven_claims() and not self.unexplained()

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from sgd_ref.conformance.bounds.walk import Violation
+from sgd_ref.conformance.bounds.violation import Violation
 from sgd_ref.conformance.catalogue.case import Case, Trajectory
 from sgd_ref.conformance.catalogue.named.optimizations import PREFIX
+from sgd_ref.conformance.catalogue.qualities import qualities
 from sgd_ref.conformance.diagnosis.matching import Diagnosis, diagnose
 from sgd_ref.conformance.diagnosis.optimizations import optimizations
+from sgd_ref.conformance.grading.coverage import Coverage, coverage, discriminates
 from sgd_ref.conformance.trajectories.comparison import Difference
 
 GRADES = ("exact", "rounding", "diverges", "unsupported", "error")
@@ -28,12 +31,18 @@ class Verdict:
         What was run.
     grade : str
         "exact": the bits of the reference. "rounding": other bits, which some faithful evaluation of the
-        documented rule gives. "diverges": bits that none gives. "unsupported": the implementation does
+        documented rule gives. "diverges": bits that none gives. Where the case depends on open questions,
+        the same of the rule with some answer to each of them. "unsupported": the implementation does
         not offer a feature. "error": it raised, or what it returned is no trajectory of the case.
     questions : tuple of str
         The open questions that the case depends on.
+    answers : dict of str to str
+        For each of them the answer by which the case was judged; empty for "unsupported" and "error".
     message : str
-        The reason of "unsupported" and "error".
+        The reason of "unsupported" and "error"; for "diverges", that a copy was forgotten, where it was.
+    traceback : str
+        For "error", where the implementation raised, without the frames of the kit; empty where it did not
+        raise, or did so in another process.
     difference : Difference or None
         For "rounding" and "diverges", the first element that differs from the reference.
     violation : Violation or None
@@ -52,7 +61,9 @@ class Verdict:
     case: Case
     grade: str
     questions: tuple[str, ...] = ()
+    answers: Mapping[str, str] = field(default_factory=dict, hash=False)
     message: str = ""
+    traceback: str = ""
     difference: Difference | None = None
     violation: Violation | None = None
     allowances: tuple[str, ...] = ()
@@ -86,7 +97,7 @@ class Verdict:
         """Whether the grade does not count against the implementation."""
         if self.shows_optimization and self.grade == "diverges":
             return True
-        return self.contested or self.grade in ("exact", "rounding", "unsupported")
+        return self.grade in ("exact", "rounding", "unsupported")
 
 
 @dataclass(frozen=True)
@@ -96,9 +107,12 @@ class Profile:
     Attributes
     ----------
     dtypes : frozenset of str or None
-        Names of dtypes, each of which must be graded at least once.
+        Names of dtypes, each of which must be graded at least once, with numbers that no narrower dtype
+        holds.
     features : dict of str to frozenset of str, or None
-        For feature axes the values, each of which must be graded at least once.
+        For feature axes the values, each of which must be graded at least once where it matters: in a case
+        whose variables the feature changes, with a setting that no narrower dtype holds. Of several cases
+        that were run, that is; where no case is of that kind, any will do.
     hidden_wider_state : bool or None
         Whether its state is wider than what it reports, so that its trajectories are read free-running
         from the start. False: they are read step by step, which is much tighter. None, for those who do
@@ -144,7 +158,10 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing uncontested diverges or fails and every claim was graded at least once."""
+        """Whether nothing diverges or fails and every claim was graded at least once.
+
+        An optimisation case that diverges counts against nobody.
+        """
         return (
             all(verdict.as_defined for verdict in self.verdicts.values())
             and not self.unproven_claims()
@@ -156,11 +173,47 @@ class Report:
         return sum(verdict.grade == grade for verdict in self.verdicts.values())
 
     def unproven_claims(self) -> list[tuple[str, str]]:
-        """Return the claims that no graded case shows, as pairs of axis and value."""
-        graded = [v.case for v in self.verdicts.values() if v.grade in GRADED]
-        shown = {item for case in graded for item in (case.features or {}).items()}
-        shown |= {("dtype", variable.dtype.name) for case in graded for variable in case.variables}
-        return [claim for claim in self.profile.claims() if claim not in shown]
+        """Return the claims that no graded case shows, as pairs of axis and value.
+
+        Among the cases that were run it takes one in which the claim matters, if there is such a case.
+        """
+        return [claim for claim in self.profile.claims() if not self._is_proven(*claim)]
+
+    def _is_proven(self, axis: str, value: str) -> bool:
+        having = [v for v in self.verdicts.values() if value in qualities(v.case).get(axis, ())]
+        graded = [v.case for v in having if v.grade in GRADED]
+        if any(discriminates(case, axis, value) for case in graded):
+            return True
+        others = [v.case for v in having if v.grade not in GRADED]
+        return bool(graded) and not any(discriminates(case, axis, value) for case in others)
+
+    @cached_property
+    def coverage(self) -> Coverage:
+        """What was graded, and what never was, by dtype and feature.
+
+        Examples
+        --------
+        >>> from sgd_ref import conformance
+        >>> from sgd_ref.conformance.trajectories import reference
+        >>> def run(case):
+        ...     if case.config["momentum"]:
+        ...         raise conformance.Unsupported("momentum")
+        ...     return reference.run(case)
+        >>> conformance.check(run, conformance.cases("smoke")).coverage.never_graded["update"]
+        ('momentum', 'nesterov')
+        """
+        verdicts = self.verdicts.values()
+        return coverage((v.case for v in verdicts), (v.case for v in verdicts if v.grade in GRADED))
+
+    @property
+    def answers(self) -> dict[str, str]:
+        """The answers that the implementation gives to open questions, by the name of the question."""
+        return {
+            question: answer
+            for verdict in self.verdicts.values()
+            if verdict.grade in ("exact", "rounding")
+            for question, answer in verdict.answers.items()
+        }
 
     @property
     def optimizations(self) -> dict[str, str]:
@@ -181,4 +234,6 @@ class Report:
     def __str__(self) -> str:
         graded = sum(self.count(grade) for grade in GRADED)
         counts = ", ".join(f"{self.count(grade)} {grade}" for grade in GRADES)
-        return f"{self.name}: {graded} of {len(self.verdicts)} cases graded; {counts}"
+        never = self.coverage.in_words
+        warning = f"; NEVER GRADED: {never}" if never else ""
+        return f"{self.name}: {graded} of {len(self.verdicts)} cases graded; {counts}{warning}"

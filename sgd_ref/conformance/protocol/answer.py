@@ -53,7 +53,7 @@ def trajectory_of(case: Case, line: bytes) -> list[Record]:
             raise _error(content)
         raise ValueError(f"{outcome!r} must be one of {', '.join(OUTCOMES)}")
     except (TypeError, ValueError) as error:
-        raise InvalidAnswer(f"the answer to case {case.id}: {showable(str(error))}") from error
+        raise InvalidAnswer(f"it is no answer to the case: {showable(str(error))}") from error
 
 
 def _error(content: Any) -> ImplementationError:

@@ -21,6 +21,7 @@ import numpy as np
 
 from sgd_ref.arithmetic.formats import BY_NAME, Array, is_supported
 from sgd_ref.conformance.catalogue.case import Case, LossScaling, Record, State, Trajectory
+from sgd_ref.conformance.catalogue.records import RECORD_ARRAYS, RECORD_NUMBERS, STATE_ARRAYS, check_keys
 from sgd_ref.conformance.protocol.json_lines import Json, from_line, to_line
 from sgd_ref.gradients import SparseRows
 from sgd_ref.validation import boolean, finite_real, integer_at_least, reject_type, reject_value, text
@@ -36,12 +37,6 @@ __all__ = [
     "trajectory_from_json",
     "trajectory_to_json",
 ]
-
-STATE_ARRAYS = ("velocities", "averages", "accumulators")
-RECORD_ARRAYS = ("variables", *STATE_ARRAYS)
-RECORD_INTEGERS = ("iterations", "calls", "growth_counter")
-RECORD_NUMBERS = ("loss_scale", "learning_rate")
-RECORD_KEYS = (*RECORD_ARRAYS, *RECORD_INTEGERS, *RECORD_NUMBERS)
 
 
 def array_to_json(array: Any, name: str = "array") -> Json:
@@ -344,11 +339,7 @@ def _setting(name: str, value: Any) -> Any:
 
 
 def _check_record_keys(name: str, record: Any) -> None:
-    missing = {"variables"} - set(_object(name, record))
-    if missing or not set(record) <= set(RECORD_KEYS):
-        reject_value(
-            f"the keys of {name}", sorted(record), f"variables, and maybe of {list(RECORD_KEYS[1:])}"
-        )
+    check_keys(name, _object(name, record))
 
 
 def _check_keys(name: str, document: Any, keys: Any) -> None:

@@ -20,7 +20,7 @@ def to_json(all_findings: Sequence[Findings]) -> str:
 def to_junit(all_findings: Sequence[Findings]) -> str:
     """Return all verdicts as JUnit XML.
 
-    A mismatch that is known or contested passes, with its line as output; an unexplained one fails; an
+    A mismatch that is known passes, with its line as output; an unexplained one fails; an
     unsupported case is skipped.
     """
     root = ElementTree.Element("testsuites")
@@ -60,6 +60,10 @@ def _run(findings: Findings) -> dict[str, Any]:
         "as_expected": findings.as_expected,
         "ok": report.ok,
         "contested_share": report.contested_share,
+        "answers": report.answers,
+        "graded": {axis: dict(values) for axis, values in report.coverage.graded.items()},
+        "never_graded": {axis: list(values) for axis, values in report.coverage.never_graded.items()},
+        "unproven_claims": [list(claim) for claim in report.unproven_claims()],
         "seconds": report.seconds,
         "found": {name: findings.cases_of(name) for name in findings.found},
         "verdicts": [_verdict(findings, verdict) for verdict in report.verdicts.values()],
@@ -71,6 +75,7 @@ def _verdict(findings: Findings, verdict: Verdict) -> dict[str, Any]:
         "case": verdict.case.id,
         "grade": verdict.grade,
         "contested": list(verdict.questions),
+        "answers": dict(verdict.answers),
         "names": list(findings.names.get(verdict.case.id, ())),
     }
     if verdict.allowances:
@@ -79,6 +84,8 @@ def _verdict(findings: Findings, verdict: Verdict) -> dict[str, Any]:
         entry["violation"] = str(verdict.violation)
     if verdict.message:
         entry["message"] = verdict.message
+    if verdict.traceback:
+        entry["traceback"] = verdict.traceback
     if verdict.difference is not None:
         difference = verdict.difference
         entry |= {

@@ -10,30 +10,56 @@ from collections.abc import Iterator, Sequence
 from rich.console import Group, RenderableType
 from rich.table import Table
 
+from sgd_ref.conformance.answers import ANSWERS
 from sgd_ref.conformance.catalogue.axes import AXES
 from sgd_ref.conformance.grading.findings import Findings
 from sgd_ref.conformance.grading.verdict import Verdict
 
-LONGEST_MESSAGE = 160
-
 
 def mismatch_lines(findings: Findings) -> Iterator[str]:
-    """Yield one line for each mismatch: case, call, variable, element, both bit patterns, distance."""
+    """Yield one line for each mismatch: case, call, variable, element, both bit patterns, distance.
+
+    Where the implementation raised, its traceback follows, the same one only once.
+    """
+    shown: dict[str, str] = {}
     for verdict in findings.mismatches():
         yield mismatch_line(findings, verdict)
+        if verdict.traceback:
+            if verdict.traceback in shown:
+                yield f"    the traceback is that of {shown[verdict.traceback]}"
+            else:
+                shown[verdict.traceback] = verdict.case.id
+                yield from (f"    {line}" for line in verdict.traceback.splitlines())
 
 
 def mismatch_line(findings: Findings, verdict: Verdict) -> str:
     """Return the line of one mismatch, with the names of what explains it."""
     if verdict.grade == "error":
-        what = " ".join(verdict.message.split())[:LONGEST_MESSAGE]
+        what = " ".join(verdict.message.split())
     else:
         what = f"{verdict.difference} ({verdict.differing} of {verdict.compared} elements)"
         what += "" if verdict.violation is None else f"; not faithful: {verdict.violation}"
+        what += f"; {verdict.message}" if verdict.message else ""
     names = findings.names.get(verdict.case.id, ())
     marks = [", ".join(names) if names else "unexplained"]
-    marks += [f"contested: {', '.join(verdict.questions)}"] if verdict.contested else []
+    marks += [f"contested: {_questions(verdict)}"] if verdict.contested else []
     return f"{verdict.case.id}: {what} [{'; '.join(marks)}]"
+
+
+def _questions(verdict: Verdict) -> str:
+    """Return the open questions of a case, each with the answer by which it was judged."""
+    answers = verdict.answers
+    return ", ".join(
+        f"{question} (judged by the answer {answers[question]!r})" if question in answers else question
+        for question in verdict.questions
+    )
+
+
+def answer_lines(findings: Findings) -> Iterator[str]:
+    """Yield one line for each open question that the implementation answers, with its answer."""
+    for question, name in findings.report.answers.items():
+        answer = next(answer for answer in ANSWERS[question] if answer.name == name)
+        yield f"answer to {question}: {name}, {answer.what}"
 
 
 def summary_line(findings: Findings) -> str:
@@ -42,7 +68,7 @@ def summary_line(findings: Findings) -> str:
     explained = len(list(findings.mismatches())) - len(findings.unexplained())
     verdict = "as expected" if findings.as_expected else "NOT as expected"
     return (
-        f"{report}; {explained} of the mismatches known or contested, {len(findings.unexplained())} "
+        f"{report}; {explained} of the mismatches known, {len(findings.unexplained())} "
         f"unexplained; {report.contested_share:.0%} of the cases contested; "
         f"{report.seconds:.0f} s: {verdict}"
     )

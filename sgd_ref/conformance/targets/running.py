@@ -97,16 +97,27 @@ def _run(target: Target, cases: Iterable[Case], progress: Progress, stopping: th
     # Explaining one mismatch here goes on while the implementation answers the next case.
     with target.start() as run, ThreadPoolExecutor(1) as explaining:
 
+        def explain(verdict: Verdict) -> None:
+            if target.explain is not None and verdict.grade in ("diverges", "error"):
+                explained[verdict.case.id] = explaining.submit(target.explain, verdict)
+
         def note(verdict: Verdict) -> None:
             if stopping.is_set():
                 raise Stopped
-            if target.explain is not None and verdict.grade in ("diverges", "error"):
-                explained[verdict.case.id] = explaining.submit(target.explain, verdict)
+            explain(verdict)
             progress.advance(task)
 
         try:
             report = check(run, cases, target.name, progress=note)
-            names = {case_id: future.result() for case_id, future in explained.items()}
+            # One answer in all cases of an open question may make others diverge than each case by itself.
+            for case_id, verdict in report.verdicts.items():
+                if case_id not in explained:
+                    explain(verdict)
+            names = {
+                case_id: future.result()
+                for case_id, future in explained.items()
+                if report.verdicts[case_id].grade in ("diverges", "error")
+            }
         finally:
             # Nobody waits for explanations of a run that was interrupted.
             explaining.shutdown(cancel_futures=True)
@@ -121,13 +132,11 @@ def _run(target: Target, cases: Iterable[Case], progress: Progress, stopping: th
 
 def _claims(handshake: Handshake, report: Report) -> Profile:
     """Return what a handshake claims, without that of which no case was run."""
-    cases = [verdict.case for verdict in report.verdicts.values()]
-    dtypes = {variable.dtype.name for case in cases for variable in case.variables}
-    values = {item for case in cases for item in (case.features or {}).items()}
+    asked = report.coverage.asked
     return Profile(
-        dtypes=frozenset(dtypes.intersection(handshake.dtypes or ())),
+        dtypes=frozenset(dtype for dtype in handshake.dtypes or () if dtype in asked["dtype"]),
         features={
-            axis: frozenset(value for value in claimed if (axis, value) in values)
+            axis: frozenset(value for value in claimed if value in asked[axis])
             for axis, claimed in handshake.features.items()
         },
     )

@@ -11,6 +11,7 @@ import numpy as np
 
 from sgd_ref.arithmetic.formats import FLOAT32, FORMATS, Array
 from sgd_ref.conformance.catalogue.case import Case, Record, Trajectory
+from sgd_ref.conformance.catalogue.records import check_keys
 
 LISTS = ("variables", "velocities", "averages", "accumulators")
 SCALARS = ("learning_rate", "loss_scale")
@@ -53,9 +54,11 @@ class Difference:
         if self.variable:
             where += f" of {self.variable}{list(self.element)}"
         expected, observed = self.values
+        # As many as tell any two numbers of the dtype apart: 17 for float64, 9 for float32.
+        digits = 17 if len(self.observed) > len("0x00000000") else 9
         return (
-            f"{where}: expected {self.expected} ({expected:.9g}), "
-            f"got {self.observed} ({observed:.9g}), {describe_units(self.units)}"
+            f"{where}: expected {self.expected} ({expected:.{digits}g}), "
+            f"got {self.observed} ({observed:.{digits}g}), {describe_units(self.units)}"
         )
 
 
@@ -175,21 +178,40 @@ def check_form(case: Case, expected: Trajectory, observed: Any) -> None:
     Raises
     ------
     ValueError
-        If records or variables are missing, or a shape or dtype is wrong; the message says where.
+        If records or variables are missing, a key is unknown, or a shape or dtype is wrong; the message says
+        where.
     """
     if not isinstance(observed, (list, tuple)):
         raise ValueError(f"the trajectory must be a list of records, got {type(observed).__name__}")
     if len(observed) != len(expected):
         raise ValueError(f"the trajectory must have {len(expected)} records, got {len(observed)}")
-    for call, (wanted, given) in enumerate(zip(expected, observed, strict=True)):
+    for call, given in enumerate(observed):
         if not isinstance(given, dict) or "variables" not in given:
             raise ValueError(f"record {call} must be a dict with the key 'variables'")
+        check_keys(f"record {call}", given)
         for quantity in LISTS:
-            if quantity == "variables" or (wanted[quantity] and given.get(quantity) is not None):
-                _check_arrays(f"record {call}", quantity, case, wanted[quantity], given[quantity])
+            if quantity == "variables" or not _is_nothing(given.get(quantity)):
+                _check_arrays(f"record {call}", quantity, case, case.variables, given[quantity])
         for quantity in (*SCALARS, *COUNTERS):
             if given.get(quantity) is not None:
                 _check_number(f"{quantity} of record {call}", quantity in COUNTERS, given[quantity])
+
+
+def has_state(case: Case, quantity: str) -> bool:
+    """Whether there is such a state in a case: the feature that it belongs to is on.
+
+    >>> from sgd_ref import conformance
+    >>> plain = conformance.cases("smoke")[0]
+    >>> has_state(plain, "variables"), has_state(plain, "velocities")
+    (True, False)
+    """
+    config = case.config
+    return {
+        "variables": True,
+        "velocities": bool(config.get("momentum")),
+        "averages": bool(config.get("use_ema")),
+        "accumulators": config.get("gradient_accumulation_steps") is not None,
+    }[quantity]
 
 
 def hexadecimal(value: Any) -> str:
@@ -216,6 +238,11 @@ def _pairs(case: Case, wanted: Record, given: Record) -> Iterator[tuple[str, str
         if wanted.get(quantity) and given.get(quantity):
             for name, want, got in zip(case.names, wanted[quantity], given[quantity], strict=True):
                 yield quantity, name, want, np.asarray(got)
+        elif given.get(quantity) and not has_state(case, quantity):
+            # The state of a feature that is off may be left out, or be zeros of either sign.
+            for name, array in zip(case.names, given[quantity], strict=True):
+                zeros = np.zeros_like(array)
+                yield quantity, name, zeros, np.where(np.asarray(array) == 0, zeros, array)
     for quantity in COUNTERS:
         if wanted.get(quantity) is not None and given.get(quantity) is not None:
             yield quantity, "", np.asarray(int(wanted[quantity])), np.asarray(int(given[quantity]))

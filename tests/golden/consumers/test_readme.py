@@ -11,8 +11,8 @@ from sgd_ref import SGD
 from sgd_ref.conformance.catalogue.axes import AXES
 from sgd_ref.conformance.catalogue.case import Case, LossScaling, State
 from sgd_ref.conformance.catalogue.contested import QUESTIONS
+from sgd_ref.conformance.catalogue.records import RECORD_KEYS
 from sgd_ref.conformance.protocol.answer import OUTCOMES
-from sgd_ref.conformance.protocol.encoding import RECORD_KEYS
 from sgd_ref.conformance.protocol.handshake import Handshake
 from sgd_ref.schedules import serialization
 

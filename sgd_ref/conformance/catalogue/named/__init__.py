@@ -14,12 +14,16 @@ from sgd_ref.conformance.catalogue.named import (
     events,
     exact,
     optimizations,
+    plain_ground,
     scaling,
     schedules,
     update,
 )
 
 GROUPS = (decay, update, clipping, averages, accumulation, scaling, schedules, events, exact, optimizations)
+
+DELIBERATE = (plain_ground,)
+"""Groups with values that are trivial on purpose."""
 
 
 @cache
@@ -32,4 +36,4 @@ def named_cases() -> tuple[Case, ...]:
     made = tuple(case for group in GROUPS for case in group.cases())
     for case in made:
         refuse_degenerate(case)
-    return made
+    return made + tuple(case for group in DELIBERATE for case in group.cases())

@@ -24,7 +24,7 @@ def cases() -> Iterator[Case]:
         floats(0.0, 1.0),
         lambda call: None if call in (3, 7) else floats(-1.0, 0.5 + call),
         gradient_accumulation_steps=2,
-        exposes=("accumulator-kept-without-gradient",),
+        exposes=("missing-as-before",),
     )
     yield named_case(
         "non-finite-in-one-window",

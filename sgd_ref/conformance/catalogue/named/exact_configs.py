@@ -294,7 +294,7 @@ CONFIGS: dict[str, tuple[Features, tuple[np.dtype[Any], ...]]] = {
     "missing-in-windows": (
         MOMENTUM
         | {"gradients": "missing", "gradient_accumulation_steps": 2}
-        | {"exposes": ("accumulator-kept-without-gradient",)},
+        | {"exposes": ("accumulator-not-reset",)},
         ALL,
     ),
     "resumed": (

@@ -86,7 +86,7 @@ def cases() -> Iterator[Case]:
         lambda call: floats(2.0**124, -(2.0**120)),
         loss_scaling=LossScaling(2.0**124, 1),
         companion_magnitude=2.0**124,
-        exposes=("scale-without-limits",),
+        exposes=("scale-never-grows",),
     )
     yield named_case(
         "scale-stays-normal",
@@ -95,5 +95,5 @@ def cases() -> Iterator[Case]:
         lambda call: floats(math.inf if call < 6 else 2.0**-124, 2.0**-125),
         loss_scaling=LossScaling(2.0**-123, 4),
         companion_magnitude=2.0**-123,
-        exposes=("scale-without-limits",),
+        exposes=("scale-at-least-one",),
     )

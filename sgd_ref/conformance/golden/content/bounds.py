@@ -18,7 +18,8 @@ from sgd_ref.arithmetic.rounded import convert
 from sgd_ref.conformance.bounds.enclosure import Enclosure, hull
 from sgd_ref.conformance.bounds.rate import Rates
 from sgd_ref.conformance.bounds.settings import readings
-from sgd_ref.conformance.bounds.walk import Slot, Violation, Walk
+from sgd_ref.conformance.bounds.violation import Violation
+from sgd_ref.conformance.bounds.walk import Slot, Walk
 from sgd_ref.conformance.catalogue.case import Case, Record, Trajectory
 from sgd_ref.conformance.protocol.encoding import Json, array_from_json, array_to_json
 from sgd_ref.conformance.trajectories.comparison import LISTS, equal_bits

@@ -22,9 +22,9 @@ class Outcome:
     name : str
         Of a deviation or of a faithful variant.
     is_rejected : bool
-        Whether it diverges or fails in an uncontested case, also if its state may be wider than reported.
+        Whether it diverges or fails in any case, also if its state may be wider than reported.
     exposing : tuple of str
-        Ids of the cases in which it diverges or fails, contested ones included.
+        Ids of the cases in which it diverges or fails.
     rounding : tuple of str
         Ids of the cases in which its bits differ, but faithfully.
     noticing : dict of str to int
@@ -81,6 +81,12 @@ def to_text(case_ids: Sequence[str], deviations: Sequence[Outcome], faithful: Se
     for name, all_found in (("deviations", deviations), ("faithful", faithful)):
         parts.append(f' "{name}": {{\n' + ",\n".join(entry(found) for found in all_found) + "\n }")
     return "{\n" + ",\n".join(parts) + "\n}\n"
+
+
+def forget() -> None:
+    """Let the data be read anew, after they were written."""
+    for cached in (read, exposed_by_case, _content):
+        cached.cache_clear()
 
 
 @cache

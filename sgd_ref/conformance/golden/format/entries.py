@@ -12,6 +12,7 @@ from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT64, Array
 from sgd_ref.arithmetic.rounded import convert
 from sgd_ref.conformance.catalogue.case import Case, Record
 from sgd_ref.conformance.catalogue.contested import contested
+from sgd_ref.conformance.catalogue.records import RECORD_NUMBERS
 from sgd_ref.conformance.golden.content.bounds import (
     RecordBounds,
     bounds_from_json,
@@ -21,7 +22,6 @@ from sgd_ref.conformance.golden.content.bounds import (
 from sgd_ref.conformance.golden.format.document import hashed
 from sgd_ref.conformance.golden.format.provenance import provenance
 from sgd_ref.conformance.protocol.encoding import (
-    RECORD_NUMBERS,
     Json,
     case_from_json,
     case_to_json,

@@ -182,6 +182,12 @@ KNOWN_DEVIATIONS = (
         clips_by_infinite_norm,
     ),
     _everywhere(
+        "zero-decay-skipped",
+        "transforms/_adding.py, `add_decayed_weights`: a constant decay of 0 adds nothing, so that an "
+        "infinite weight is not made NaN",
+        lambda case: case.config["weight_decay"] == 0,
+    ),
+    _everywhere(
         "unscale-in-dtype-of-gradient",
         "JAX converts the Python number in `gradient / scale` to the dtype of the gradient",
         unscales_by_rounded_scale,

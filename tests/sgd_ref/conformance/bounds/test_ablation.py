@@ -28,7 +28,7 @@ def drawn(seed: int) -> Numbers:
     names = ("w", "g", "h", "i", "old", "v", "average")
     numbers = {name: generator.standard_normal(SIZE).astype(FLOAT32) for name in names}
     settings = {"rate": 0.0123, "mu": 0.9, "decay": 0.0437, "clip": 0.7, "norm": 1.9, "scale": 96.0}
-    settings |= {"steps": 3.0, "ema": 0.97, "divisor": 7.0, "inverse": 1 / 0.7}
+    settings |= {"steps": 3.0, "ema": 0.97, "low": 0.1, "apart": 0.9, "divisor": 7.0, "inverse": 1 / 0.7}
     return numbers | {name: np.array([value], FLOAT32) for name, value in settings.items()}
 
 
@@ -160,8 +160,14 @@ ABLATIONS: list[tuple[str, str, Bound, Form]] = [
     (
         "        old_average * ema_momentum + w * complement,\n",
         "",
-        averaged,
-        lambda n: n["ema"] * n["average"] + (ONE - n["ema"]) * n["w"],
+        lambda module, e: module.average(e["average"], e["w"], e["low"], e["apart"]),
+        lambda n: n["low"] * n["average"] + n["apart"] * n["w"],
+    ),
+    (
+        "        old_average * (1 - complement) + w * complement,\n",
+        "",
+        lambda module, e: module.average(e["average"], e["w"], e["low"], 1 - e["low"]),
+        lambda n: (ONE - (ONE - n["low"])) * n["average"] + (ONE - n["low"]) * n["w"],
     ),
     (
         "        old_average + complement * (w - old_average),\n",
@@ -170,7 +176,7 @@ ABLATIONS: list[tuple[str, str, Bound, Form]] = [
         lambda n: n["average"] + (ONE - n["ema"]) * (n["w"] - n["average"]),
     ),
     (
-        "        w - ema_momentum * (w - old_average),\n",
+        "        w - (1 - complement) * (w - old_average),\n",
         "",
         averaged,
         lambda n: n["w"] - n["ema"] * (n["w"] - n["average"]),

@@ -17,6 +17,7 @@ from sgd_ref.conformance.bounds.settings import (
     AVERAGING,
     KEPT,
     LEARNING_RATE,
+    LOSS_SCALE,
     ROUNDED,
     held,
     readings,
@@ -135,7 +136,8 @@ def test_what_is_off_is_not_held() -> None:
 
 def test_relevant_settings_are_those_that_a_value_depends_on() -> None:
     case = case_of(FLOAT32, use_ema=True)
-    assert relevant("accumulators", case, False) == relevant("calls", case, False) == ()
+    assert relevant("calls", case, False) == ()
+    assert relevant("accumulators", case, False) == (LOSS_SCALE,)
     assert relevant("averages", case, False) == (AVERAGING,)
     assert AVERAGING not in relevant("variables", case, False)
     assert "weight_decay" in relevant("variables", case, False)
@@ -148,3 +150,9 @@ def test_relevant_settings_are_those_that_a_value_depends_on() -> None:
 def test_few_standard_cases_have_several_readings() -> None:
     counts = [len(readings(case)) for case in conformance.cases()]
     assert np.median(counts) <= 2
+
+
+@pytest.mark.parametrize(("dtype", "kinds"), [(FLOAT16, 2), (FLOAT32, 2), (FLOAT64, 1)])
+def test_a_loss_scale_may_be_kept_in_double(dtype: np.dtype[Any], kinds: int) -> None:
+    assert len(readings(case_of(dtype, loss_scale_factor=3.3))) == kinds
+    assert len(readings(case_of(dtype, loss_scale_factor=96.0))) == 1

@@ -11,7 +11,8 @@ import pytest
 
 from sgd_ref import conformance
 from sgd_ref.arithmetic.formats import FLOAT16, FLOAT32, FORMATS, Array
-from sgd_ref.conformance.bounds.walk import Violation, Walk
+from sgd_ref.conformance.bounds.violation import Violation
+from sgd_ref.conformance.bounds.walk import Walk
 from sgd_ref.conformance.catalogue.case import Case, LossScaling, Record, State
 from sgd_ref.conformance.catalogue.named.building import PLAIN_CONFIG
 from sgd_ref.conformance.faithful import FAITHFUL
@@ -94,7 +95,7 @@ def test_a_violation_says_where_and_between_what() -> None:
     assert (found.call, found.quantity, found.variable, found.element) == (1, "variables", "w", (0,))
     assert found.observed == 5
     assert found.lower <= float(reference.run(case)[1]["variables"][0][0]) <= found.upper
-    assert str(found).startswith("call 1, variables of w[0]: 5 is outside of [1.2")
+    assert str(found) == "call 1, variables of w[0]: 5, where 1.2484374 is the only possible value"
 
 
 def test_each_call_goes_on_from_what_was_reported() -> None:

@@ -11,10 +11,13 @@ import numpy as np
 import pytest
 
 from sgd_ref.conformance import Case, Profile, Report, Unsupported, Verdict, cases, check
+from sgd_ref.conformance.answers.scales import LimitedAbove
 from sgd_ref.conformance.catalogue.axes import PLAINEST
 from sgd_ref.conformance.catalogue.contested import contested
 from sgd_ref.conformance.catalogue.tiers import make_case
 from sgd_ref.conformance.deviations import compose
+from sgd_ref.conformance.deviations.observed.accumulation import AccumulatorKeptWithoutGradient
+from sgd_ref.conformance.faithful.hidden import HiddenFloat64
 from sgd_ref.conformance.grading.check import grade
 from sgd_ref.conformance.grading.verdict import GRADES
 from sgd_ref.conformance.trajectories import reference
@@ -300,20 +303,69 @@ def test_nothing_is_claimed_by_default() -> None:
     assert Profile().claims() == []
 
 
-def test_contested_divergences_do_not_decide() -> None:
+def deviating(*names: str) -> Run:
+    return lambda case: reference.run(case, *compose(names))
+
+
+def test_a_contested_case_is_right_under_each_answer() -> None:
     assert contested(CONTESTED) == ("missing-on-update-call",)
+    for name, answer in (
+        ("accumulator-kept-without-gradient", "kept"),
+        ("accumulator-used-without-gradient", "used"),
+    ):
+        report = check(deviating(name), [*CASES, CONTESTED])
+        verdict = report.verdicts[CONTESTED.id]
+        assert (verdict.grade, verdict.contested, verdict.as_defined) == ("exact", True, True)
+        assert verdict.answers == report.answers == {"missing-on-update-call": answer}
+        assert (report.ok, report.contested_share) == (True, 1 / 6)
+        rounding = check(deviating(name, "mean-by-reciprocal", "update-fused"), [CONTESTED])
+        assert [v.grade for v in rounding.verdicts.values()] == ["rounding"]
+        assert rounding.answers == report.answers
 
-    def otherwise_there(case: Case) -> Records:
-        return always_ones(case) if contested(case) else perfect(case)
 
-    report = check(otherwise_there, [*CASES, CONTESTED])
+@pytest.mark.parametrize("wrong", [always_ones, raises(ValueError("here alone")), lambda case: []])
+def test_contested_ground_excuses_nothing_else(wrong: Run) -> None:
+    def wrong_there(case: Case) -> Any:
+        return wrong(case) if contested(case) else perfect(case)
+
+    report = check(wrong_there, [*CASES, CONTESTED])
     verdict = report.verdicts[CONTESTED.id]
-    assert (verdict.grade, verdict.contested, verdict.as_defined) == ("diverges", True, True)
+    assert (verdict.grade in ("diverges", "error"), verdict.contested) == (True, True)
+    assert (verdict.as_defined, report.ok, report.answers) == (False, False, {})
     assert verdict.questions == ("missing-on-update-call",)
+
+
+def test_the_answer_must_be_the_same_in_all_cases_of_a_question() -> None:
+    alike = [CONTESTED, *(replace(CONTESTED, id=name) for name in ("second", "third"))]
+
+    def whimsical(case: Case) -> Records:
+        kept = case.id == "second"
+        name = "accumulator-kept-without-gradient" if kept else "accumulator-used-without-gradient"
+        return reference.run(case, *compose([name]))
+
+    told: list[Verdict] = []
+    report = check(whimsical, alike, progress=told.append)
+    assert [verdict.grade for verdict in told] == ["exact"] * 3
+    assert [verdict.grade for verdict in report.verdicts.values()] == ["exact", "diverges", "exact"]
+    assert {verdict.answers["missing-on-update-call"] for verdict in report.verdicts.values()} == {"used"}
+    assert not report.ok
+
+
+def test_the_answer_may_be_one_that_no_case_shows_by_itself() -> None:
+    limits = [case for case in cases() if case.id.startswith("named/scale-stays-")]
+    assert len(limits) == 2
+    report = check(lambda case: reference.run(case, wrapper_class=LimitedAbove), limits)
+    assert report.answers == {"loss-scale-at-a-limit": "limited-above"}
     assert report.ok
-    assert report.contested_share == 1 / 6
-    # But neither do they prove anything.
-    assert not check(otherwise_there, [CONTESTED]).ok
+
+
+def test_a_wider_state_is_granted_on_contested_ground_too() -> None:
+    answering = type("Kept", (AccumulatorKeptWithoutGradient, HiddenFloat64), {})
+    case = make_case(PLAINEST | {"gradients": "missing", "accumulation": "2", "settings": "decimal"})
+    report = check(lambda given: reference.run(given, answering), [case])
+    [verdict] = report.verdicts.values()
+    assert (verdict.grade, verdict.allowances) == ("rounding", ("hidden wider state",))
+    assert report.answers == {"missing-on-update-call": "kept"}
 
 
 def test_an_empty_report_is_not_ok() -> None:
@@ -352,7 +404,8 @@ def test_grades_are_all_counted() -> None:
     report = check(one_after_another, [CASES[0], MOMENTUM, *CASES[1:4]])
     assert [report.count(name) for name in GRADES] == [1, 1, 1, 1, 1]
     counts = "1 exact, 1 rounding, 1 diverges, 1 unsupported, 1 error"
-    assert str(report) == f"mine: 3 of 5 cases graded; {counts}"
+    said = f"mine: 3 of 5 cases graded; {counts}; NEVER GRADED: dtype bfloat16, float64; "
+    assert str(report).startswith(said)
 
 
 def test_signalling_nans_in_an_answer_are_no_accident() -> None:

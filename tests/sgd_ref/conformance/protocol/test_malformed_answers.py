@@ -222,7 +222,7 @@ def test_spoilt_answers_are_read_without_harm(sweep: Any) -> None:
         case, answer = spoilt_answer(sweep.generator)
         verdict = grade(answering(answer), case)
         assert_no_false_pass(verdict, answer)
-        assert verdict.grade != "error" or re.search("the answer to case|no trajectory", verdict.message)
+        assert verdict.grade != "error" or re.search("no answer to the case|no trajectory", verdict.message)
         grades.append(verdict.grade)
     assert grades.count("error") > len(grades) / 2
 

@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 from sgd_ref.arithmetic.formats import FORMATS, Array
 from sgd_ref.arithmetic.rounded import convert, setting
 from sgd_ref.conformance import Case
+from sgd_ref.conformance.bounds.judging import judge
 from sgd_ref.conformance.catalogue.axes import PLAINEST
 from sgd_ref.conformance.catalogue.tiers import make_case
+from sgd_ref.conformance.protocol.encoding import trajectory_from_json
 from sgd_ref.conformance.trajectories import reference
 from sgd_ref.conformance.trajectories.comparison import (
     Difference,
@@ -199,10 +201,40 @@ def test_only_what_both_hold_is_compared(expected: Records, observed: Records) -
     none = [record | {"velocities": None, "calls": None, "learning_rate": None} for record in bare]
     check_form(CASE, expected, none)
     assert compare(CASE, expected, none).equal
-    # The reference has no accumulators in this case, so it says nothing about them.
-    more = [record | {"accumulators": [np.ones(3)], "remarks": "mine"} for record in observed]
-    check_form(CASE, expected, more)
-    assert compare(CASE, expected, more).equal
+
+
+def test_the_state_of_a_feature_that_is_off_may_be_zeros(expected: Records, observed: Records) -> None:
+    assert not expected[0]["accumulators"]
+    for nothing in (None, [], [-np.zeros_like(variable) for variable in CASE.variables]):
+        reported = [record | {"accumulators": nothing} for record in observed]
+        check_form(CASE, expected, reported)
+        assert compare(CASE, expected, reported).equal
+        assert judge(CASE, expected, reported).is_faithful
+    something = [np.ones_like(variable) for variable in CASE.variables]
+    observed[2] = observed[2] | {"accumulators": something}
+    first = compare(CASE, expected, observed).first
+    assert first is not None
+    assert (first.call, first.quantity) == (2, "accumulators")
+    violation = judge(CASE, expected, observed).violation
+    assert str(violation).startswith("call 2, accumulators of kernel[0, 0]: 1, where 0 is the only possible")
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("velocitys", "perhaps 'velocities' was meant"),
+        ("accumulator", "perhaps 'accumulators' was meant"),
+        ("lr", "accepted are variables, velocities, averages, accumulators, iterations, calls, "),
+    ],
+)
+def test_unknown_keys_are_refused_with_the_one_that_was_meant(
+    expected: Records, observed: Records, key: str, meant: str
+) -> None:
+    observed[1] = observed[1] | {key: []}
+    with pytest.raises(ValueError, match=f"the keys of record 1 must not hold '{key}'; {meant}"):
+        check_form(CASE, expected, observed)
+    with pytest.raises(ValueError, match=f"the keys of record 0 must not hold '{key}'; {meant}"):
+        trajectory_from_json([{"variables": [], key: []}])
 
 
 def test_the_first_difference_is_that_of_the_earliest_call(expected: Records, observed: Records) -> None:

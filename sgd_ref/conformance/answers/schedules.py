@@ -1,0 +1,67 @@
+"""Schedules as they may also be read where the documentation leaves two readings."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any, Self
+
+from sgd_ref.base.learning_rate import LearningRate
+from sgd_ref.optimizer import SGD
+from sgd_ref.schedules import CosineDecayRestarts, PolynomialDecay
+from sgd_ref.schedules.base import Arithmetic
+from sgd_ref.schedules.cosine import period
+
+
+class NextCycleAtMultiple(PolynomialDecay):
+    """At an exact multiple of `decay_steps` the cycle that ends there is over, and the next one begins."""
+
+    def formula(self, step: int, settings: SimpleNamespace, arithmetic: Arithmetic) -> Any:
+        """Take the number of cycles that have begun."""
+        if not self.config["cycle"]:
+            return super().formula(step, settings, arithmetic)
+        length = self.exact_settings.decay_steps
+        p = arithmetic.number(step / (length * (math.floor(step / length) + 1)))
+        difference = settings.initial_learning_rate - settings.end_learning_rate
+        return difference * arithmetic.power(1 - p, settings.power) + settings.end_learning_rate
+
+
+class MinimumLowered(CosineDecayRestarts):
+    """Each period is `m_mul` times the one before, its minimum `alpha` included."""
+
+    def formula(self, step: int, settings: SimpleNamespace, arithmetic: Arithmetic) -> Any:
+        """Multiply the whole period."""
+        exactly = self.exact_settings
+        restarts, completed = period(step / exactly.first_decay_steps, exactly.t_mul)
+        cosine = (1 + arithmetic.cosine_of_pi_times(arithmetic.number(completed))) / 2
+        height = settings.initial_learning_rate * arithmetic.power(
+            settings.m_mul, arithmetic.number(restarts)
+        )
+        return height * ((1 - settings.alpha) * cosine + settings.alpha)
+
+
+class BeginsNextCycle(SGD):
+    """Reads a cyclic polynomial as one that begins anew at each multiple of its period."""
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], learning_rate: LearningRate | None = None) -> Self:
+        """Replace a polynomial."""
+        optimizer = super().from_config(config, learning_rate)
+        schedule = optimizer.rate_source
+        if isinstance(schedule, PolynomialDecay):
+            optimizer.rate_source = NextCycleAtMultiple.from_config(schedule.get_config())
+        return optimizer
+
+
+class LowersMinimum(SGD):
+    """Reads `m_mul` as a factor of whole periods."""
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], learning_rate: LearningRate | None = None) -> Self:
+        """Replace a cosine with restarts."""
+        optimizer = super().from_config(config, learning_rate)
+        schedule = optimizer.rate_source
+        if isinstance(schedule, CosineDecayRestarts):
+            optimizer.rate_source = MinimumLowered.from_config(schedule.get_config())
+        return optimizer
