@@ -1,7 +1,8 @@
 """The kill matrix: which case rejects which deviation, and that no case rejects a faithful variant.
 
 It is computed over the standard tier and kept as data, in ``golden/audit``.
-``python -m sgd_ref.conformance.audit.kill_matrix --update`` writes the data and its page.
+``python -m sgd_ref.conformance.audit.kill_matrix --update`` writes the data and its page. With
+``--only-missing`` it trusts what is stored and adds what that lacks: cases, deviations and faithful variants.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from sgd_ref.conformance.catalogue.case import Case, Implementation, Trajectory
 from sgd_ref.conformance.catalogue.tiers import cases
 from sgd_ref.conformance.deviations import DEVIATIONS
 from sgd_ref.conformance.faithful import FAITHFUL
-from sgd_ref.conformance.golden.content.kill_matrix import DATA, Outcome, to_text
+from sgd_ref.conformance.golden.content.kill_matrix import DATA, Outcome, exposed_by_case, read, to_text
 from sgd_ref.conformance.grading.check import free_running, grade
 from sgd_ref.conformance.grading.verdict import Profile
 from sgd_ref.conformance.trajectories import reference
@@ -32,7 +33,7 @@ def outcome(
 ) -> Outcome:
     """Return what the judge makes of an implementation."""
     profile = profile or Profile()
-    verdicts = {case.id: grade(run, case, profile) for case in chosen}
+    verdicts = {case.id: grade(run, case, profile, _expected(case.id)) for case in chosen}
     noticing = dict.fromkeys(TOLERANCES, 0)
     for verdict in verdicts.values():
         if verdict.trajectory is not None and verdict.grade != "exact":
@@ -47,21 +48,62 @@ def outcome(
     return Outcome(name, is_rejected, exposing, rounding, noticing)
 
 
-def of_deviation(name: str) -> Outcome:
-    """Return the outcome of one deviation over the standard tier."""
+def of_deviation(name: str, chosen: Sequence[Case] | None = None) -> Outcome:
+    """Return the outcome of one deviation over some cases, by default the standard tier."""
     deviation = DEVIATIONS[name]
 
     def run(case: Case) -> Trajectory:
         return reference.run(case, deviation.optimizer, deviation.wrapper)
 
-    return outcome(name, run, cases())
+    return outcome(name, run, cases() if chosen is None else chosen)
 
 
-def of_faithful(name: str) -> Outcome:
-    """Return the outcome of one faithful variant over the standard tier, as it declares itself."""
+def of_faithful(name: str, chosen: Sequence[Case] | None = None) -> Outcome:
+    """Return the outcome of one faithful variant, as it declares itself, over the same cases."""
     variant = FAITHFUL[name]
     profile = Profile(hidden_wider_state=variant.hidden_wider_state, flush_to_zero=variant.flushes_subnormals)
-    return outcome(name, variant.run, cases(), profile)
+    return outcome(name, variant.run, cases() if chosen is None else chosen, profile)
+
+
+def completed_deviation(name: str) -> Outcome:
+    """Return the outcome of one deviation; what the data have of it is not computed."""
+    return _completed(name, "deviations", of_deviation)
+
+
+def completed_faithful(name: str) -> Outcome:
+    """Return the outcome of one faithful variant; what the data have of it is not computed."""
+    return _completed(name, "faithful", of_faithful)
+
+
+def joined(known: Outcome, added: Outcome) -> Outcome | None:
+    """Return the outcome over two sets of cases from those over each; None if they do not tell.
+
+    What diverges step by step may be faithful in the other reading of a wider state, but that reading is of
+    all cases or of none. So where one of the sets was excused in this way, the other may end the excuse.
+
+    >>> known = Outcome("ascends", True, ("a",), (), {"x": 1})
+    >>> joined(known, Outcome("ascends", False, (), ("b",), {"x": 2}))
+    Outcome(name='ascends', is_rejected=True, exposing=('a',), rounding=('b',), noticing={'x': 3})
+    """
+    is_rejected = known.is_rejected or added.is_rejected
+    if not is_rejected and (known.exposing or added.exposing):
+        return None
+    noticing = {judge: count + added.noticing[judge] for judge, count in known.noticing.items()}
+    exposing, rounding = known.exposing + added.exposing, known.rounding + added.rounding
+    return Outcome(known.name, is_rejected, _in_order(exposing), _in_order(rounding), noticing)
+
+
+def _in_order(case_ids: Iterable[str]) -> tuple[str, ...]:
+    order = {case.id: position for position, case in enumerate(cases())}
+    return tuple(sorted(case_ids, key=lambda case_id: order.get(case_id, len(order))))
+
+
+def _completed(name: str, part: str, find: Callable[..., Outcome]) -> Outcome:
+    known = read()[part].get(name)
+    seen = exposed_by_case()
+    if known is None:
+        return find(name)
+    return joined(known, find(name, [case for case in cases() if case.id not in seen])) or find(name)
 
 
 def wrong_names() -> list[str]:
@@ -82,21 +124,22 @@ def outcomes(
 
 
 @cache
-def _expected_of_all() -> dict[str, Trajectory]:
-    return {}
+def _by_id() -> dict[str, Case]:
+    return {case.id: case for case in cases()}
 
 
+@cache
 def _expected(case_id: str) -> Trajectory:
-    known = _expected_of_all()
-    if case_id not in known:
-        known[case_id] = reference.run(next(case for case in cases() if case.id == case_id))
-    return known[case_id]
+    return reference.run(_by_id()[case_id])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Compute the matrix and write it, or say whether the data are what is computed."""
     parser = argparse.ArgumentParser(prog="python -m sgd_ref.conformance.audit.kill_matrix")
     parser.add_argument("--update", action="store_true", help="write the data and their page")
+    parser.add_argument(
+        "--only-missing", action="store_true", help="compute what the data lack, and trust them"
+    )
     options = parser.parse_args(arguments)
 
     def note(found: Outcome) -> None:
@@ -104,8 +147,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             found.name, "rejected" if found.is_rejected else "accepted", len(found.exposing), file=sys.stderr
         )
 
-    deviations = outcomes(wrong_names(), of_deviation, note)
-    faithful = outcomes(FAITHFUL, of_faithful, note)
+    of_wrong: Callable[[str], Outcome] = of_deviation
+    of_right: Callable[[str], Outcome] = of_faithful
+    if options.only_missing:
+        of_wrong, of_right = completed_deviation, completed_faithful
+    deviations = outcomes(wrong_names(), of_wrong, note)
+    faithful = outcomes(FAITHFUL, of_right, note)
     text = to_text([case.id for case in cases()], deviations, faithful)
     if options.update:
         DATA.write_text(text, encoding="utf-8")

@@ -68,6 +68,25 @@ class State:
     growth_counter: int | None = None
 
 
+@dataclass(frozen=True)
+class Layouts:
+    """How the arrays of a case lie in memory: for each variable a layout of ``layouts.LAYOUTS``.
+
+    Attributes
+    ----------
+    variables, gradients : tuple of str
+        That of each variable, and that of its gradient in every call. What is sparse has none.
+
+    Examples
+    --------
+    >>> Layouts(variables=("contiguous",), gradients=("transposed",)).gradients
+    ('transposed',)
+    """
+
+    variables: tuple[str, ...]
+    gradients: tuple[str, ...]
+
+
 @dataclass(frozen=True, eq=False)
 class Case:
     """One run of an optimizer: settings, variables, and the gradients of every call.
@@ -108,6 +127,9 @@ class Case:
         What the case is for, with addresses where it stems from a known bug.
     kind : str
         ``"trajectory"``.
+    layouts : Layouts or None
+        How `variables` and `gradients` lie in memory; None where every array is contiguous. The layouts
+        change no value, and a program in another language may ignore them.
     """
 
     id: str
@@ -125,6 +147,7 @@ class Case:
     exposes: tuple[str, ...] = ()
     notes: str = ""
     kind: str = "trajectory"
+    layouts: Layouts | None = None
 
 
 Record = dict[str, Any]

@@ -11,6 +11,7 @@ from sgd_ref.arithmetic.formats import Array
 from sgd_ref.conformance.bounds.judging import judge
 from sgd_ref.conformance.catalogue.case import Case, Implementation, Trajectory, Unsupported
 from sgd_ref.conformance.catalogue.contested import contested
+from sgd_ref.conformance.catalogue.layouts import with_layouts
 from sgd_ref.conformance.catalogue.tiers import cases as catalogue
 from sgd_ref.conformance.grading.verdict import Profile, Report, Verdict
 from sgd_ref.conformance.trajectories import reference
@@ -102,10 +103,12 @@ def free_running(verdicts: Mapping[str, Verdict], profile: Profile) -> dict[str,
     return changed
 
 
-def grade(run: Implementation, case: Case, profile: Profile | None = None) -> Verdict:
-    """Run one case and grade the answer."""
+def grade(
+    run: Implementation, case: Case, profile: Profile | None = None, expected: Trajectory | None = None
+) -> Verdict:
+    """Run one case and grade the answer; `expected` is the trajectory of the reference, if it is known."""
     profile = profile or Profile()
-    expected = reference.run(case)
+    expected = reference.run(case) if expected is None else expected
     given = private_copy(case)
     questions = contested(case)
     try:
@@ -156,8 +159,11 @@ def _judged(
 
 
 def private_copy(case: Case) -> Case:
-    """Return a copy of a case whose arrays are writable and belong to nobody else."""
-    return copy.deepcopy(case)
+    """Return a copy of a case whose arrays belong to nobody else, with the layouts that it states.
+
+    They are writable, but for gradients that are broadcast.
+    """
+    return with_layouts(copy.deepcopy(case))
 
 
 def _described(error: BaseException) -> str:

@@ -6,6 +6,9 @@ digit first, one space between two of them. In C, ``strtoull(position, &position
 the other. A single number, such as a learning rate, is an array of shape ``[]``. Sparse rows are
 ``{"indices": [2, 0], "values": <array>, "shape": [4, 2]}``, a gradient that is missing is ``null``.
 
+A case whose arrays have memory layouts has one more key, ``layouts``: ``{"variables": [...], "gradients":
+[...]}``, a name for each variable. The elements stand in row-major order all the same.
+
 Settings are JSON numbers with as many digits as it takes to give the same float64 again, and finite.
 Every key is always there, ``null`` or empty where it has no meaning; in a record of a trajectory only
 ``variables`` has to be there. Nothing else is accepted.
@@ -20,7 +23,8 @@ from typing import Any
 import numpy as np
 
 from sgd_ref.arithmetic.formats import BY_NAME, Array, is_supported
-from sgd_ref.conformance.catalogue.case import Case, LossScaling, Record, State, Trajectory
+from sgd_ref.conformance.catalogue.case import Case, Layouts, LossScaling, Record, State, Trajectory
+from sgd_ref.conformance.catalogue.layouts import checked_layouts, with_layouts
 from sgd_ref.conformance.protocol.json_lines import Json, from_line, to_line
 from sgd_ref.gradients import SparseRows
 from sgd_ref.validation import boolean, finite_real, integer_at_least, reject_type, reject_value, text
@@ -41,6 +45,9 @@ STATE_ARRAYS = ("velocities", "averages", "accumulators")
 RECORD_ARRAYS = ("variables", *STATE_ARRAYS)
 RECORD_INTEGERS = ("iterations", "calls", "growth_counter")
 RECORD_NUMBERS = ("loss_scale", "learning_rate")
+CASE_KEYS = tuple(key for key in Case.__dataclass_fields__ if key != "layouts")
+"""The keys that every case has."""
+
 RECORD_KEYS = (*RECORD_ARRAYS, *RECORD_INTEGERS, *RECORD_NUMBERS)
 
 
@@ -120,7 +127,7 @@ def case_to_json(case: Case) -> Json:
     ValueError
         If a setting is not finite.
     """
-    return {
+    document: Json = {
         "id": case.id,
         "kind": case.kind,
         "config": _setting("config", case.config),
@@ -145,10 +152,16 @@ def case_to_json(case: Case) -> Json:
         "exposes": list(case.exposes),
         "notes": case.notes,
     }
+    if case.layouts is not None:
+        document["layouts"] = {
+            "variables": list(case.layouts.variables),
+            "gradients": list(case.layouts.gradients),
+        }
+    return document
 
 
 def case_from_json(document: Any) -> Case:
-    """Return the case that `case_to_json` wrote, bit by bit the same.
+    """Return the case that `case_to_json` wrote, bit by bit the same, with the layouts that it states.
 
     Tuples inside of the config come back as lists.
 
@@ -159,10 +172,11 @@ def case_from_json(document: Any) -> Case:
     ValueError
         If keys are missing or unknown, or a part of `document` has a value that is not accepted.
     """
-    _check_keys("case", document, Case.__dataclass_fields__)
+    has_layouts = "layouts" in _object("case", document)
+    _check_keys("case", document, Case.__dataclass_fields__ if has_layouts else CASE_KEYS)
     rates = document["learning_rate_calls"]
     features = document["features"]
-    return Case(
+    case = Case(
         id=text("id", document["id"]),
         kind=text("kind", document["kind"]),
         config=_object("config", _setting("config", document["config"])),
@@ -190,7 +204,9 @@ def case_from_json(document: Any) -> Case:
         learning_rate_units=integer_at_least("learning_rate_units", document["learning_rate_units"], 0),
         exposes=_texts("exposes", document["exposes"]),
         notes=_string("notes", document["notes"]),
+        layouts=_layouts_from_json(document["layouts"]) if has_layouts else None,
     )
+    return with_layouts(checked_layouts(case))
 
 
 def trajectory_to_json(trajectory: Trajectory) -> list[Json]:
@@ -290,6 +306,11 @@ def _state_from_json(document: Any) -> State:
         loss_scale=None if scale is None else _number_from_json("state.loss_scale", scale).item(),
         growth_counter=None if counter is None else integer_at_least("state.growth_counter", counter, 0),
     )
+
+
+def _layouts_from_json(document: Any) -> Layouts:
+    _check_keys("layouts", document, Layouts.__dataclass_fields__)
+    return Layouts(**{key: _texts(f"layouts.{key}", document[key]) for key in document})
 
 
 def _loss_scaling_to_json(loss_scaling: LossScaling) -> Json:
