@@ -121,12 +121,11 @@ def _transposed(array: Array) -> Array:
 
 def _strided(array: Array) -> Array:
     around = np.full([2 * length for length in array.shape], BETWEEN, array.dtype)
-    return _filled(around[(slice(None, None, 2),) * array.ndim], array)
+    return _filled(_stepped(around, 2), array)
 
 
 def _reversed(array: Array) -> Array:
-    turn = (slice(None, None, -1),) * array.ndim
-    return np.array(array[turn], order="C")[turn]
+    return _stepped(np.array(_stepped(array, -1), order="C"), -1)
 
 
 def _offset(array: Array) -> Array:
@@ -143,6 +142,13 @@ def _broadcast(array: Array) -> Array:
         if length > 1 and bool((once == once[tuple(first)]).all()):
             once = once[tuple(first)]
     return np.broadcast_to(np.array(once, order="C"), array.shape)
+
+
+def _stepped(array: Array, step: int) -> Array:
+    """Return a view of an array that goes in steps along each axis; an array also where there is no axis."""
+    index: tuple[Any, ...] = (..., *(slice(None, None, step) for _ in array.shape))
+    view: Array = array[index]
+    return view
 
 
 def _filled(view: Array, array: Array) -> Array:

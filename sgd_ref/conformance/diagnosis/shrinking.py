@@ -139,6 +139,7 @@ def _is_valid(case: Case) -> bool:
 
 
 def _turn_off_features(search: _Search) -> None:
+    search.accepts(reductions.without_layouts(search.best))
     for changes in reductions.PLAIN_CONFIGS:
         search.accepts(reductions.with_config(search.best, changes))
     search.accepts(reductions.without_loss_scaling(search.best))
@@ -266,7 +267,7 @@ def _with_plainer_elements(
         plainer = rule(number)
         if reductions.complexity(plainer) < reductions.complexity(number):
             if position not in changed:
-                values[position] = np.array(values[position])
+                values[position] = np.array(values[position], order="C")
                 changed.add(position)
             values[position].reshape(-1)[index] = plainer
     return reductions.with_arrays(case, values) if changed else None

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from sgd_ref.arithmetic.formats import FORMATS
+from sgd_ref.conformance.catalogue.layouts import LAYOUTS
 from sgd_ref.conformance.golden.format.document import DEFINITION_VERSION, FORMAT, GENERATOR, RECORDER
 from sgd_ref.conformance.protocol.encoding import Json
 from sgd_ref.conformance.trajectories.comparison import LISTS
@@ -206,7 +207,9 @@ def _trajectory_entry(unreported: tuple[str, ...]) -> Json:
             "learning_rate_units": COUNT,
             "exposes": _list(NAME),
             "notes": TEXT,
-        }
+            "layouts": _object({part: _list({"enum": list(LAYOUTS)}) for part in ("variables", "gradients")}),
+        },
+        optional=("layouts",),
     )
     record = _object(
         {
