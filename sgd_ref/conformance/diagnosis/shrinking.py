@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from sgd_ref.conformance.catalogue.case import Case
+from sgd_ref.conformance.catalogue.layouts import with_layouts
 from sgd_ref.conformance.diagnosis import reductions
 from sgd_ref.conformance.protocol.encoding import case_to_json, to_line
 from sgd_ref.conformance.trajectories import reference
@@ -93,6 +94,7 @@ class _Search:
         """Take a candidate for the best case if the failure is still there."""
         if self.is_exhausted:
             return False
+        candidate = with_layouts(candidate)
         text = to_line(case_to_json(candidate))
         if text in self._tried:
             return False

@@ -76,3 +76,36 @@ def test_the_page_is_that_of_the_data() -> None:
 
 def test_at_least_fifty_exact_cases() -> None:
     assert sum(case.id.startswith("exact/") for case in cases()) >= 50
+
+
+@pytest.mark.parametrize(
+    ("known", "added", "expected"),
+    [
+        ((True, ("a",), ()), (False, (), ("b",)), (True, ("a",), ("b",))),
+        ((False, (), ("a",)), (True, ("b",), ()), (True, ("b",), ("a",))),
+        ((False, (), ()), (False, (), ()), (False, (), ())),
+        # It was excused as a wider state that is not reported, and the others may end the excuse.
+        ((False, ("a",), ()), (False, (), ()), None),
+        ((False, (), ()), (False, ("b",), ()), None),
+    ],
+)
+def test_outcomes_over_two_sets_of_cases_are_joined(known: Any, added: Any, expected: Any) -> None:
+    one, other = Outcome("x", *known, {"judge": 1}), Outcome("x", *added, {"judge": 2})
+    wanted = None if expected is None else Outcome("x", *expected, {"judge": 3})
+    assert kill_matrix.joined(one, other) == wanted
+
+
+def test_what_is_completed_is_what_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    some = [*cases()[:2], *cases()[-2:]]
+    monkeypatch.setattr(kill_matrix, "cases", lambda: some)
+    monkeypatch.setattr(kill_matrix, "exposed_by_case", lambda: {some[0].id: (), some[2].id: ()})
+    seen = [some[0], some[2]]
+    parts = {"deviations": kill_matrix.of_deviation, "faithful": kill_matrix.of_faithful}
+    chosen = {"deviations": ("ascends", "velocity-by-shape"), "faithful": ("descent-fused",)}
+    stored = {part: {name: find(name, seen) for name in chosen[part]} for part, find in parts.items()}
+    monkeypatch.setattr(kill_matrix, "read", lambda: stored)
+    for name in chosen["deviations"]:
+        assert kill_matrix.completed_deviation(name) == kill_matrix.of_deviation(name)
+    assert kill_matrix.completed_faithful("descent-fused") == kill_matrix.of_faithful("descent-fused")
+    # What the data lack is computed over all cases.
+    assert kill_matrix.completed_deviation("updated-twice") == kill_matrix.of_deviation("updated-twice")

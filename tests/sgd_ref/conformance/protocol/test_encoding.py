@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sgd_ref.arithmetic.formats import BFLOAT16, FORMATS, Array
-from sgd_ref.conformance.catalogue.case import Case, LossScaling, State
+from sgd_ref.conformance.catalogue.case import Case, Layouts, LossScaling, State
 from sgd_ref.conformance.protocol.encoding import (
     array_from_json,
     array_to_json,
@@ -274,9 +274,9 @@ def test_tuples_in_settings_come_back_as_lists() -> None:
     assert case_to_json(example(config={"values": (1.0, 2.0)}))["config"] == {"values": [1.0, 2.0]}
 
 
-def test_every_field_of_a_case_is_written_and_required() -> None:
+def test_every_field_of_a_case_but_layouts_is_written_and_required() -> None:
     document = case_to_json(example())
-    assert set(document) == {field.name for field in fields(Case)}
+    assert set(document) == {field.name for field in fields(Case)} - {"layouts"}
     for key in document:
         shorter = {other: value for other, value in document.items() if other != key}
         with pytest.raises(ValueError, match="the keys of case"):
@@ -285,9 +285,29 @@ def test_every_field_of_a_case_is_written_and_required() -> None:
         case_from_json({**document, "momentun": 0.5})
 
 
+def test_layouts_are_written_where_there_are_some_and_applied() -> None:
+    matrix = np.arange(6.0).reshape(2, 3)
+    case = example(
+        variables=(matrix,), gradients=((matrix,),), layouts=Layouts(("transposed",), ("reversed",))
+    )
+    document = case_to_json(case)
+    assert document["layouts"] == {"variables": ["transposed"], "gradients": ["reversed"]}
+    found = case_from_json(from_line(to_line(document)))
+    assert found.layouts == case.layouts
+    assert found.variables[0].strides == (8, 16)
+    assert found.gradients[0][0].strides == (-24, -8)  # type: ignore[union-attr]
+    assert_same(case_to_json(found), document)
+
+
 @pytest.mark.parametrize(
     ("change", "error"),
     [
+        ({"layouts": None}, TypeError),
+        ({"layouts": {"variables": ["strided"]}}, ValueError),
+        ({"layouts": {"variables": "strided", "gradients": ["strided"]}}, TypeError),
+        ({"layouts": {"variables": ["strided"], "gradients": ["sideways"]}}, ValueError),
+        ({"layouts": {"variables": ["broadcast"], "gradients": ["strided"]}}, ValueError),
+        ({"layouts": {"variables": ["strided"], "gradients": []}}, ValueError),
         ({"id": ""}, ValueError),
         ({"names": "kernel"}, TypeError),
         ({"names": [1]}, TypeError),
