@@ -107,7 +107,13 @@ PAIRS = (
     ),
     Pair(
         _OF["layout-transposed"],
-        ((CLIPNORM, SINGLE), (DECAY, SINGLE), (BY_TWO, SINGLE), (AVERAGES, SINGLE), (DYNAMIC, SINGLE)),
+        ((CLIPNORM, SINGLE), (DECAY, SINGLE), (BY_TWO, SINGLE), (AVERAGES, SINGLE)),
+        ("layouts-taken-for-alike",),
+    ),
+    # The call with an infinity is not the first one.
+    Pair(
+        replace(_OF["layout-transposed"], calls=4),
+        ((DYNAMIC, SINGLE),),
         ("layouts-taken-for-alike",),
     ),
     Pair(

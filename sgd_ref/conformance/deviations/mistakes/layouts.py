@@ -93,7 +93,9 @@ class LayoutsTakenForAlike(GradientReadOtherwise):
     def read(self, gradient: Array, variable: Array) -> Array:
         """Put the elements where those of the variable lie."""
         by_columns = variable.flags.f_contiguous and not variable.flags.c_contiguous
-        return gradient.ravel(order="K").reshape(gradient.shape, order="F" if by_columns else "C")
+        # A copy of a broadcast gradient lies in memory as its strides say, and `ravel` reads it otherwise.
+        elements = np.array(gradient).ravel(order="K")
+        return elements.reshape(gradient.shape, order="F" if by_columns else "C")
 
 
 class CopyUpdated(VariablesSkipped):

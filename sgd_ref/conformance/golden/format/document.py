@@ -11,7 +11,7 @@ from sgd_ref.conformance.protocol.encoding import Json
 FORMAT = 2
 """The version of the layout of every file; see ``golden/VERSIONS.md``."""
 
-DATA_VERSION = "2.0.0"
+DATA_VERSION = "2.1.0"
 """The version of the data: format, coverage, correction; see ``golden/VERSIONS.md``."""
 
 DEFINITION_VERSION = "0.1.0"
