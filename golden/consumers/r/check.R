@@ -7,7 +7,7 @@ check_files <- function(paths) {
   counts <- setNames(numeric(4), GRADES)
   for (path in paths) {
     document <- fromJSON(path, simplifyVector = FALSE)
-    if (document$format != 2) stop(path, ": no golden file of format 2")
+    if (document$format != 3) stop(path, ": no golden file of format 3")
     for (entry in document$entries) {
       grade <- grade_of_entry(document$kind, entry)
       counts[grade] <- counts[grade] + 1
@@ -77,6 +77,10 @@ is_same <- function(a, b) (is.nan(a) & is.nan(b)) | (a == b & 1 / a == 1 / b) %i
 grade_of_array <- function(expected, bound, observed) {
   dtype <- expected$dtype
   if (dtype != observed$dtype) return("diverge")
+  if (!is.null(expected$hash)) {
+    is_same_digest <- expected$hash == hash_of(observed) && expected$window == window_of(observed)
+    return(if (is_same_digest) "exact" else "diverge")
+  }
   is_exact <- is_same(from_bits(dtype, expected$bits), observed$values)
   if (all(is_exact)) return("exact")
   if (is.null(bound)) return("diverge")

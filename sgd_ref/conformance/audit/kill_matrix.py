@@ -19,6 +19,10 @@ from sgd_ref.conformance.audit.tolerances import TOLERANCES, accepts
 from sgd_ref.conformance.catalogue.case import Case, Implementation, Trajectory
 from sgd_ref.conformance.catalogue.tiers import cases
 from sgd_ref.conformance.deviations import DEVIATIONS
+from sgd_ref.conformance.deviations.mistakes.layouts import LAYOUTS
+from sgd_ref.conformance.deviations.mistakes.long_runs import LONG_RUNS
+from sgd_ref.conformance.deviations.mistakes.reach import REACH
+from sgd_ref.conformance.deviations.mistakes.structure_of_state import STRUCTURE_OF_STATE
 from sgd_ref.conformance.faithful import FAITHFUL
 from sgd_ref.conformance.golden.content.kill_matrix import DATA, Outcome, exposed_by_case, read, to_text
 from sgd_ref.conformance.grading.check import free_running, grade
@@ -26,6 +30,10 @@ from sgd_ref.conformance.grading.verdict import Profile
 from sgd_ref.conformance.trajectories import reference
 
 PROCESSES = 2
+
+STRUCTURAL = frozenset(
+    deviation.name for group in (LAYOUTS, STRUCTURE_OF_STATE, REACH, LONG_RUNS) for deviation in group
+)
 
 
 def outcome(
@@ -48,6 +56,16 @@ def outcome(
     return Outcome(name, is_rejected, exposing, rounding, noticing)
 
 
+def is_structural(name: str) -> bool:
+    """Whether a deviation is about structure: big cases are run for these alone."""
+    return name in STRUCTURAL
+
+
+def cases_for(name: str) -> list[Case]:
+    """Return the cases of the standard tier that a deviation or a faithful variant is run over."""
+    return [case for case in cases() if case.made is None or is_structural(name)]
+
+
 def of_deviation(name: str, chosen: Sequence[Case] | None = None) -> Outcome:
     """Return the outcome of one deviation over some cases, by default the standard tier."""
     deviation = DEVIATIONS[name]
@@ -55,14 +73,14 @@ def of_deviation(name: str, chosen: Sequence[Case] | None = None) -> Outcome:
     def run(case: Case) -> Trajectory:
         return reference.run(case, deviation.optimizer, deviation.wrapper)
 
-    return outcome(name, run, cases() if chosen is None else chosen)
+    return outcome(name, run, cases_for(name) if chosen is None else chosen)
 
 
 def of_faithful(name: str, chosen: Sequence[Case] | None = None) -> Outcome:
     """Return the outcome of one faithful variant, as it declares itself, over the same cases."""
     variant = FAITHFUL[name]
     profile = Profile(hidden_wider_state=variant.hidden_wider_state, flush_to_zero=variant.flushes_subnormals)
-    return outcome(name, variant.run, cases() if chosen is None else chosen, profile)
+    return outcome(name, variant.run, cases_for(name) if chosen is None else chosen, profile)
 
 
 def completed_deviation(name: str) -> Outcome:
@@ -103,7 +121,7 @@ def _completed(name: str, part: str, find: Callable[..., Outcome]) -> Outcome:
     seen = exposed_by_case()
     if known is None:
         return find(name)
-    return joined(known, find(name, [case for case in cases() if case.id not in seen])) or find(name)
+    return joined(known, find(name, [case for case in cases_for(name) if case.id not in seen])) or find(name)
 
 
 def wrong_names() -> list[str]:

@@ -87,6 +87,26 @@ class Layouts:
     gradients: tuple[str, ...]
 
 
+MadeFrom = tuple[int, int]
+"""The two numbers from which ``made.made`` makes an array: multiplier and offset."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """What the arrays of a big case are made from.
+
+    Attributes
+    ----------
+    variables : tuple of (int, int)
+        For each variable.
+    gradients : tuple of tuple of (int, int)
+        For each call, for each variable.
+    """
+
+    variables: tuple[MadeFrom, ...]
+    gradients: tuple[tuple[MadeFrom, ...], ...]
+
+
 @dataclass(frozen=True, eq=False)
 class Case:
     """One run of an optimizer: settings, variables, and the gradients of every call.
@@ -130,6 +150,9 @@ class Case:
     layouts : Layouts or None
         How `variables` and `gradients` lie in memory; None where every array is contiguous. The layouts
         change no value, and a program in another language may ignore them.
+    made : Made or None
+        What all variables and gradients of a big case are made from; None where they are listed. Nothing is
+        rounded in such a case, so that hashes of its arrays are compared.
     """
 
     id: str
@@ -148,6 +171,7 @@ class Case:
     notes: str = ""
     kind: str = "trajectory"
     layouts: Layouts | None = None
+    made: Made | None = None
 
 
 Record = dict[str, Any]

@@ -9,13 +9,14 @@ from dataclasses import replace
 
 from sgd_ref.arithmetic.formats import Array
 from sgd_ref.conformance.bounds.judging import judge
+from sgd_ref.conformance.bounds.walk import Violation
 from sgd_ref.conformance.catalogue.case import Case, Implementation, Trajectory, Unsupported
 from sgd_ref.conformance.catalogue.contested import contested
 from sgd_ref.conformance.catalogue.layouts import with_layouts
 from sgd_ref.conformance.catalogue.tiers import cases as catalogue
 from sgd_ref.conformance.grading.verdict import Profile, Report, Verdict
 from sgd_ref.conformance.trajectories import reference
-from sgd_ref.conformance.trajectories.comparison import check_form, compare
+from sgd_ref.conformance.trajectories.comparison import Difference, check_form, compare
 from sgd_ref.gradients import SparseRows
 
 
@@ -145,6 +146,9 @@ def _judged(
     verdict: Verdict, expected: Trajectory, observed: Trajectory, profile: Profile, is_state_hidden: bool
 ) -> Verdict:
     """Return the verdict as "rounding" or as "diverges"."""
+    if verdict.case.made is not None:
+        # Nothing is rounded in it, so that only the bits of the reference are possible.
+        return replace(verdict, grade="diverges", violation=_other_bits(verdict.difference))
     found = judge(verdict.case, expected, observed, is_state_hidden)
     allowances = ["hidden wider state"] if is_state_hidden else []
     if profile.flush_to_zero and not found.is_faithful:
@@ -155,6 +159,21 @@ def _judged(
         grade="rounding" if found.is_faithful else "diverges",
         violation=found.violation,
         allowances=tuple(allowances) if found.is_faithful else (),
+    )
+
+
+def _other_bits(difference: Difference | None) -> Violation | None:
+    if difference is None:
+        return None
+    expected, observed = difference.values
+    return Violation(
+        difference.call,
+        difference.quantity,
+        difference.variable,
+        difference.element,
+        observed,
+        expected,
+        expected,
     )
 
 

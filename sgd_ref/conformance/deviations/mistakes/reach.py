@@ -201,6 +201,21 @@ class ElementsPastBlockSkipped(ElementsSkipped):
         return position >= THREADS
 
 
+class IndicesOf16Bits(SGD):
+    """Gradients are read at indices of 16 bits, so that element 65536 gets the gradient of element 0.
+
+    Evidence: no report is known.
+    """
+
+    def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
+        """Update with what such indices reach."""
+
+        def read(g: Array) -> Array:
+            return np.ravel(g)[np.arange(g.size) % 2**16].reshape(g.shape) if g.size > 2**16 else g
+
+        return super().update(values, [None if g is None else read(g) for g in gradients], call)
+
+
 class LastWholeBlockSkipped(ElementsSkipped):
     """Of a variable that consists of whole blocks of 32 elements the last block is not updated.
 
@@ -326,6 +341,7 @@ REACH = (
     mistake("later-launches-take-first-gradients", LaterLaunchesTakeFirstGradients),
     mistake("first-matrix-only", FirstMatrixOnly),
     mistake("elements-past-a-block-skipped", ElementsPastBlockSkipped),
+    mistake("indices-of-16-bits", IndicesOf16Bits),
     mistake("last-whole-block-skipped", LastWholeBlockSkipped),
     mistake("last-block-updated-twice", LastBlockTwice),
     mistake("three-axes-in-memory-order", ThreeAxesInMemoryOrder),

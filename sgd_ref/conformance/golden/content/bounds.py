@@ -20,7 +20,8 @@ from sgd_ref.conformance.bounds.rate import Rates
 from sgd_ref.conformance.bounds.settings import readings
 from sgd_ref.conformance.bounds.walk import Slot, Violation, Walk
 from sgd_ref.conformance.catalogue.case import Case, Record, Trajectory
-from sgd_ref.conformance.protocol.encoding import Json, array_from_json, array_to_json
+from sgd_ref.conformance.protocol.arrays import array_from_json, array_to_json
+from sgd_ref.conformance.protocol.encoding import Json
 from sgd_ref.conformance.trajectories.comparison import LISTS, equal_bits
 
 RATE = "learning_rate"

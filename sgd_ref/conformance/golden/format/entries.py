@@ -20,6 +20,7 @@ from sgd_ref.conformance.golden.content.bounds import (
 )
 from sgd_ref.conformance.golden.format.document import hashed
 from sgd_ref.conformance.golden.format.provenance import provenance
+from sgd_ref.conformance.protocol.digest import digested
 from sgd_ref.conformance.protocol.encoding import (
     RECORD_NUMBERS,
     Json,
@@ -71,6 +72,9 @@ def made(case: Case, source: str) -> Entry:
         The module that makes the case. The numbers of a case are seeded by its id.
     """
     expected = reference.run(case)
+    if case.made is not None:
+        # Nothing is rounded in a big case.
+        return Entry(case, digested(expected), None, contested(case), provenance(source, case.id))
     return Entry(case, expected, bounds_of(case, expected), contested(case), provenance(source, case.id))
 
 

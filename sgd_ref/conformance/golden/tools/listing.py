@@ -14,7 +14,8 @@ from sgd_ref.conformance.golden.content.bounds import RATE, Bound
 from sgd_ref.conformance.golden.format.entries import Entry, decimals, entry_from_json
 from sgd_ref.conformance.golden.format.location import Place, id_of
 from sgd_ref.conformance.golden.format.schemas import TRAJECTORY
-from sgd_ref.conformance.protocol.encoding import Json, array_to_json
+from sgd_ref.conformance.protocol.arrays import array_to_json
+from sgd_ref.conformance.protocol.encoding import Json
 from sgd_ref.conformance.trajectories.comparison import LISTS
 
 

@@ -35,7 +35,8 @@ from sgd_ref.conformance.golden.tools.writing import (
     text_of,
     trajectory_cases,
 )
-from sgd_ref.conformance.protocol.encoding import Json, array_from_json, array_to_json, case_to_json
+from sgd_ref.conformance.protocol.arrays import array_from_json, array_to_json
+from sgd_ref.conformance.protocol.encoding import Json, case_to_json
 from sgd_ref.conformance.trajectories import reference
 
 Contents = Mapping[str, bytes]

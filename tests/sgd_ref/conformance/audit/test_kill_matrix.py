@@ -24,6 +24,10 @@ ON_OPEN_GROUND = {
 """Deviations that answer a contested question otherwise, and do nothing else."""
 
 
+BEYOND_SMOKE = {"indices-of-16-bits"}
+"""Deviations that only big cases show, of which the smoke tier has none."""
+
+
 def kills(entry: Outcome) -> set[str]:
     open_ground = {case.id for case in cases() if contested(case)}
     return set(entry.exposing) - open_ground
@@ -42,7 +46,7 @@ def test_every_deviation_dies_in_several_cases_and_in_the_smoke_tier() -> None:
         if name not in ON_OPEN_GROUND:
             assert entry.is_rejected, name
             assert len(kills(entry)) >= FEWEST_KILLS, name
-            assert kills(entry) & smoke, name
+            assert (kills(entry) & smoke == set()) == (name in BEYOND_SMOKE), name
 
 
 def test_no_faithful_variant_is_rejected() -> None:
@@ -96,7 +100,8 @@ def test_outcomes_over_two_sets_of_cases_are_joined(known: Any, added: Any, expe
 
 
 def test_what_is_completed_is_what_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:
-    some = [*cases()[:2], *cases()[-2:]]
+    small = [case for case in cases() if case.made is None]
+    some = [*small[:2], *small[-2:]]
     monkeypatch.setattr(kill_matrix, "cases", lambda: some)
     monkeypatch.setattr(kill_matrix, "exposed_by_case", lambda: {some[0].id: (), some[2].id: ()})
     seen = [some[0], some[2]]

@@ -14,9 +14,8 @@ from hypothesis import strategies as st
 
 from sgd_ref.arithmetic.formats import BFLOAT16, FORMATS, Array
 from sgd_ref.conformance.catalogue.case import Case, Layouts, LossScaling, State
+from sgd_ref.conformance.protocol.arrays import array_from_json, array_to_json
 from sgd_ref.conformance.protocol.encoding import (
-    array_from_json,
-    array_to_json,
     case_from_json,
     case_to_json,
     from_line,
