@@ -41,6 +41,14 @@ static uint64_t next_pattern(const char **position) {
     return pattern;
 }
 
+/* The same in a bound, where leading digits are left out that are those of the expected pattern. */
+static uint64_t next_end(const char **position, uint64_t expected) {
+    const char *start = *position + strspn(*position, " ");
+    uint64_t digits = next_pattern(position);
+    int bits = 4 * (int)(*position - start);
+    return bits == 64 ? digits : (expected >> bits << bits) | digits;
+}
+
 static bool is_listed(const struct json *list, size_t index) {
     for (const struct json *item = list->first; item != NULL; item = item->next)
         if (item->number == (double)index) return true;
@@ -85,8 +93,8 @@ static void compare_array(struct comparison *comparison, const char *quantity, s
         double value = observed->values[i];
         uint64_t pattern = next_pattern(&bits);
         double wanted = from_pattern(observed->dtype, pattern);
-        double from = lower == NULL ? NAN : from_pattern(observed->dtype, next_pattern(&lower));
-        double to = upper == NULL ? NAN : from_pattern(observed->dtype, next_pattern(&upper));
+        double from = lower == NULL ? NAN : from_pattern(observed->dtype, next_end(&lower, pattern));
+        double to = upper == NULL ? NAN : from_pattern(observed->dtype, next_end(&upper, pattern));
         if (to_pattern(observed->dtype, value) == pattern || (isnan(value) && isnan(wanted))) continue;
         bool is_inside = isnan(value) ? lower != NULL && is_listed(json_get(bound, "nan"), i)
                                       : from <= value && value <= to;

@@ -98,8 +98,11 @@ function gradeOfArray(expected, bound, observed) {
   const numbers = (text) => (text ? text.split(" ").map((pattern) => fromPattern(dtype, pattern)) : []);
   if (dtype !== observed?.dtype) return "diverge";
   const wanted = numbers(bits);
-  const lower = numbers(bound?.lower);
-  const upper = numbers(bound?.upper);
+  // In a bound, leading digits are left out that are those of the expected pattern.
+  const patterns = bits.split(" ");
+  const end = (digits, i) => patterns[i].slice(0, patterns[i].length - digits.length) + digits;
+  const lower = numbers(bound?.lower.split(" ").map(end).join(" "));
+  const upper = numbers(bound?.upper.split(" ").map(end).join(" "));
   return worst(
     numbers(observed.bits).map((value, i) => {
       if (Object.is(value, wanted[i])) return "exact"; // it tells the zeros apart, and knows one NaN

@@ -86,7 +86,14 @@ grade_of_array <- function(expected, bound, observed) {
   if (is.null(bound)) return("diverge")
   is_nan_allowed <- (seq_along(observed$values) - 1) %in% unlist(bound$nan)
   values <- observed$values
-  is_between <- from_bits(dtype, bound$lower) <= values & values <= from_bits(dtype, bound$upper)
+  # Leading digits are left out that are those of the expected pattern.
+  patterns <- strsplit(expected$bits, " ", fixed = TRUE)[[1]]
+  end <- function(text) {
+    digits <- strsplit(text, " ", fixed = TRUE)[[1]]
+    same <- substr(patterns, 1, nchar(patterns) - nchar(digits))
+    from_bits(dtype, paste0(same, digits, collapse = " "))
+  }
+  is_between <- end(bound$lower) <= values & values <= end(bound$upper)
   is_inside <- ifelse(is.nan(observed$values), is_nan_allowed, is_between %in% TRUE)
   if (all(is_exact | is_inside)) "rounding" else "diverge"
 }

@@ -88,7 +88,7 @@ def entry_to_json(entry: Entry, with_decimals: bool = False) -> Json:
         {
             "case": case_to_json(entry.case),
             "expected": expected,
-            "bounds": bounds_to_json(entry.bounds),
+            "bounds": bounds_to_json(entry.bounds, entry.expected),
             "contested": list(entry.contested),
             "provenance": entry.provenance,
         }

@@ -222,7 +222,7 @@ def _trajectory_entry(unreported: tuple[str, ...]) -> Json:
         },
         optional=(*unreported, "growth_counter", "loss_scale", "learning_rate"),
     )
-    any_bits: Json = {"type": "string", "pattern": "^([0-9a-f]{4,16}( [0-9a-f]{4,16})*)?$"}
+    any_bits: Json = {"type": "string", "pattern": "^([0-9a-f]{1,16}( [0-9a-f]{1,16})*)?$"}
     bound = _or_null(_object({"lower": any_bits, "upper": any_bits, "nan": _list(COUNT)}))
     bounds = _object({**dict.fromkeys(LISTS, _list(bound)), "learning_rate": bound})
     return _entry(
