@@ -108,6 +108,17 @@ def equal_bits(expected: Array, observed: Array) -> Array:
     return np.asarray(same | (_is_nan(expected) & _is_nan(observed)))
 
 
+def same_bits(expected: Array | Digest, observed: Any) -> bool:
+    """Whether two arrays of one form, or digests of them, have the same bits everywhere.
+
+    >>> same_bits(np.zeros(2), np.zeros(2)), same_bits(np.zeros(2), digest_of(np.ones(2)))
+    (True, False)
+    """
+    if isinstance(expected, Digest) or isinstance(observed, Digest):
+        return _between_digests(0, "", "", expected, observed) is None
+    return bool(equal_bits(expected, np.asarray(observed)).all())
+
+
 def units_apart(expected: Array, observed: Array) -> Array:
     """Return the distance of two arrays of one dtype in units in the last place, as float64.
 

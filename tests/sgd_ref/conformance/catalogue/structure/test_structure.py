@@ -29,7 +29,7 @@ ALONE = {structure.name: structure for structure in structures()}
 
 
 def alone() -> list[Case]:
-    return [case for case in structure_cases() if case.id.count("/") == 3]
+    return [case for case in structure_cases() if case.id.count("/") == 3 and case.made is None]
 
 
 def of(name: str) -> Case:
