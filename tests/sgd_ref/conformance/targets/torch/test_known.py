@@ -251,7 +251,8 @@ def answers_of(variant: str) -> Answers:
         pytest.fail(missing) if os.environ.get("CI") else pytest.skip(missing)
     found: Answers = {}
     with Torch(variant) as run:
-        for case in cases():
+        # Of big cases there are digests only.
+        for case in (case for case in cases() if case.made is None):
             try:
                 found[case.id] = case, run(case)
             except ImplementationError as error:
