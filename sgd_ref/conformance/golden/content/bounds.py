@@ -21,8 +21,9 @@ from sgd_ref.conformance.bounds.settings import readings
 from sgd_ref.conformance.bounds.walk import Slot, Violation, Walk
 from sgd_ref.conformance.catalogue.case import Case, Record, Trajectory
 from sgd_ref.conformance.protocol.arrays import array_from_json, array_to_json
+from sgd_ref.conformance.protocol.digest import Digest
 from sgd_ref.conformance.protocol.encoding import Json
-from sgd_ref.conformance.trajectories.comparison import LISTS, equal_bits
+from sgd_ref.conformance.trajectories.comparison import LISTS, equal_bits, same_bits
 
 RATE = "learning_rate"
 
@@ -111,7 +112,7 @@ def first_outside(
     Returns
     -------
     tuple or None
-        Call, quantity, position of the variable (0 for a scalar), and element.
+        Call, quantity, position of the variable (0 for a scalar), and element; of a digest, no element.
     """
     for call, (wanted, given) in enumerate(zip(expected, observed, strict=True)):
         for quantity, value in wanted.items():
@@ -123,6 +124,10 @@ def first_outside(
             else:
                 pairs = [(_scalar(value), _scalar(given[quantity]), of_record)]
             for position, (want, got, bound) in enumerate(pairs):
+                if isinstance(want, Digest):
+                    if not same_bits(want, got):
+                        return call, quantity, position, ()
+                    continue
                 places = np.argwhere(~allowed(want, bound, np.asarray(got)))
                 if len(places):
                     return call, quantity, position, tuple(int(index) for index in places[0])
