@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from sgd_ref.conformance.protocol.encoding import array_from_json, array_to_json
+from sgd_ref.conformance.protocol.arrays import array_from_json, array_to_json
 
 Json = dict[str, Any]
 

@@ -18,7 +18,7 @@ import pytest
 
 import sgd_ref
 from sgd_ref import SGD, LossScaleOptimizer, schedules
-from sgd_ref.conformance.protocol.encoding import array_from_json, array_to_json
+from sgd_ref.conformance.protocol.arrays import array_from_json, array_to_json
 from sgd_ref.conformance.targets.keras.launch import BACKENDS, ENVIRONMENT, available
 
 Array = np.ndarray[Any, np.dtype[Any]]

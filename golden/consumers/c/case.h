@@ -13,6 +13,7 @@ struct run {
     struct array rates;           /* what a callable rate returns, call by call; missing without one */
     size_t call;
     bool is_finalization_due, has_rate;
+    bool is_big; /* its arrays are made by a rule, and digests stand for them in answers */
     double rate; /* of the last call */
     struct refusal refusal;
 };

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "case.h"
+#include "digest.h"
 #include "norm.h"
 #include "schedules.h"
 
@@ -40,21 +41,50 @@ static uint64_t next_pattern(const char **position) {
     return pattern;
 }
 
+/* The same in a bound, where leading digits are left out that are those of the expected pattern. */
+static uint64_t next_end(const char **position, uint64_t expected) {
+    const char *start = *position + strspn(*position, " ");
+    uint64_t digits = next_pattern(position);
+    int bits = 4 * (int)(*position - start);
+    return bits == 64 ? digits : (expected >> bits << bits) | digits;
+}
+
 static bool is_listed(const struct json *list, size_t index) {
     for (const struct json *item = list->first; item != NULL; item = item->next)
         if (item->number == (double)index) return true;
     return false;
 }
 
+/* A digest has no bound: only its window and its hash are right. */
+static void compare_digest(struct comparison *comparison, const char *quantity, size_t variable,
+                           const struct json *expected, const struct array *observed) {
+    const char *window = json_get(expected, "window")->string;
+    double hash = json_get(expected, "hash")->number;
+    for (size_t i = 0; i < observed->size; i++) {
+        if (!is_in_window(observed, i)) continue;
+        uint64_t pattern = next_pattern(&window);
+        if (to_pattern(observed->dtype, observed->values[i]) != pattern)
+            note(comparison, DIVERGES, quantity, variable, i, from_pattern(observed->dtype, pattern),
+                 observed->values[i]);
+    }
+    /* Where the window is right, only the hashes tell. */
+    if ((double)array_hash(observed) != hash)
+        note(comparison, DIVERGES, quantity, variable, observed->size, hash, (double)array_hash(observed));
+}
+
 /* The expected bits are exact, and NaN is one value; else the bound decides, if there is one. */
 static void compare_array(struct comparison *comparison, const char *quantity, size_t variable,
                           const struct json *expected, const struct json *bound,
                           const struct array *observed) {
-    const char *bits = json_get(expected, "bits")->string, *lower = NULL, *upper = NULL;
     if (dtype_named(json_get(expected, "dtype")->string) != observed->dtype) {
         note(comparison, DIVERGES, quantity, variable, 0, NAN, NAN);
         return;
     }
+    if (json_find(expected, "hash") != NULL) {
+        compare_digest(comparison, quantity, variable, expected, observed);
+        return;
+    }
+    const char *bits = json_get(expected, "bits")->string, *lower = NULL, *upper = NULL;
     if (!json_is_null(bound)) {
         lower = json_get(bound, "lower")->string;
         upper = json_get(bound, "upper")->string;
@@ -63,8 +93,8 @@ static void compare_array(struct comparison *comparison, const char *quantity, s
         double value = observed->values[i];
         uint64_t pattern = next_pattern(&bits);
         double wanted = from_pattern(observed->dtype, pattern);
-        double from = lower == NULL ? NAN : from_pattern(observed->dtype, next_pattern(&lower));
-        double to = upper == NULL ? NAN : from_pattern(observed->dtype, next_pattern(&upper));
+        double from = lower == NULL ? NAN : from_pattern(observed->dtype, next_end(&lower, pattern));
+        double to = upper == NULL ? NAN : from_pattern(observed->dtype, next_end(&upper, pattern));
         if (to_pattern(observed->dtype, value) == pattern || (isnan(value) && isnan(wanted))) continue;
         bool is_inside = isnan(value) ? lower != NULL && is_listed(json_get(bound, "nan"), i)
                                       : from <= value && value <= to;
@@ -200,8 +230,8 @@ static bool check_file(const char *path, struct tally *tally) {
     char *text = read_file(path);
     struct json *document = text == NULL ? NULL : json_parse(&arena, text);
     const struct json *format = json_find(document, "format");
-    bool is_golden = format != NULL && format->number == 2;
-    if (!is_golden) fprintf(stderr, "%s: no golden file of format 2\n", path);
+    bool is_golden = format != NULL && format->number == 3;
+    if (!is_golden) fprintf(stderr, "%s: no golden file of format 3\n", path);
     if (is_golden) {
         const char *kind = json_get(document, "kind")->string;
         const struct json *entry = json_get(document, "entries")->first;

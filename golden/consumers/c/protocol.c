@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "case.h"
+#include "digest.h"
 
 /* An answer is written when it is complete, since a case may be refused in its last call. */
 struct text {
@@ -44,27 +45,32 @@ static void write_string(struct text *text, const char *string) {
     write_text(text, "\"");
 }
 
-static void write_array(struct text *text, const struct array *array) {
+/* An array as all its bits, or as a digest: its hash, and the bits of a window. */
+static void write_array(struct text *text, const struct array *array, bool is_digest) {
     write_text(text, "{\"dtype\":\"%s\",\"shape\":[", dtype_name(array->dtype));
     for (size_t axis = 0; axis < array->rank; axis++)
         write_text(text, "%s%zu", axis > 0 ? "," : "", array->shape[axis]);
-    write_text(text, "],\"bits\":\"");
+    write_text(text, "],");
+    if (is_digest) write_text(text, "\"hash\":%" PRIu64 ",", array_hash(array));
+    write_text(text, "\"%s\":\"", is_digest ? "window" : "bits");
     for (size_t i = 0; i < array->size; i++)
-        write_text(text, "%s%0*" PRIx64, i > 0 ? " " : "", dtype_digits(array->dtype),
-                   to_pattern(array->dtype, array->values[i]));
+        if (!is_digest || is_in_window(array, i))
+            write_text(text, "%s%0*" PRIx64, i > 0 ? " " : "", dtype_digits(array->dtype),
+                       to_pattern(array->dtype, array->values[i]));
     write_text(text, "\"}");
 }
 
 static void write_number(struct text *text, const char *name, double value) {
     write_text(text, ",\"%s\":", name);
-    write_array(text, &(struct array){FLOAT32, 0, NULL, 1, &value});
+    write_array(text, &(struct array){FLOAT32, 0, NULL, 1, &value}, false);
 }
 
-static void write_arrays(struct text *text, const char *name, const struct array *arrays, size_t count) {
+static void write_arrays(struct text *text, const char *name, const struct array *arrays,
+                         const struct run *run) {
     write_text(text, "\"%s\":[", name);
-    for (size_t k = 0; arrays != NULL && k < count; k++) {
+    for (size_t k = 0; arrays != NULL && k < run->optimizer.count; k++) {
         if (k > 0) write_text(text, ",");
-        write_array(text, &arrays[k]);
+        write_array(text, &arrays[k], run->is_big);
     }
     write_text(text, "],");
 }
@@ -72,10 +78,10 @@ static void write_arrays(struct text *text, const char *name, const struct array
 static void write_record(struct text *text, const struct run *run) {
     const struct optimizer *optimizer = &run->optimizer;
     write_text(text, "{");
-    write_arrays(text, "variables", optimizer->variables, optimizer->count);
-    write_arrays(text, "velocities", optimizer->velocities, optimizer->count);
-    write_arrays(text, "averages", optimizer->averages, optimizer->count);
-    write_arrays(text, "accumulators", optimizer->accumulators, optimizer->count);
+    write_arrays(text, "variables", optimizer->variables, run);
+    write_arrays(text, "velocities", optimizer->velocities, run);
+    write_arrays(text, "averages", optimizer->averages, run);
+    write_arrays(text, "accumulators", optimizer->accumulators, run);
     write_text(text, "\"iterations\":%.0f,\"calls\":%.0f", iterations(optimizer), optimizer->calls);
     if (optimizer->settings.has_loss_scaling) {
         write_number(text, "loss_scale", optimizer->loss_scale);
@@ -133,7 +139,7 @@ static bool read_line(struct text *line) {
 int serve(void) {
     struct text line = {NULL, 0, 0}, text = {NULL, 0, 0};
     printf("{\"protocol\":1,\"name\":\"golden-c\",\"version\":\"1.0\",\"language\":\"C11\","
-           "\"dtypes\":[\"float16\",\"bfloat16\",\"float32\",\"float64\"]}\n");
+           "\"dtypes\":[\"float16\",\"bfloat16\",\"float32\",\"float64\"],\"digests\":true}\n");
     fflush(stdout);
     while (read_line(&line)) {
         struct arena arena = {NULL};

@@ -1,10 +1,12 @@
 // A case: read from JSON, and run call by call.
 
 import { fromPattern, promoted, toPattern } from "./bits.mjs";
+import { digest, madeValues } from "./digest.mjs";
 import { checkedSettings, Refusal } from "./settings.mjs";
 import { apply, dense, finalize, iterations, learningRate } from "./sgd.mjs";
 
-export function readArray({ dtype, shape, bits }) {
+export function readArray({ dtype, shape, bits, made }) {
+  if (made) return { dtype, shape, values: madeValues(made, shape) };
   const values = bits === "" ? [] : bits.split(" ").map((pattern) => fromPattern(dtype, pattern));
   return { dtype, shape, values };
 }
@@ -64,6 +66,7 @@ function begin(document) {
     calls: state.calls ?? 0,
     lossScale: Math.fround(scale),
     growthCounter: state.growth_counter ?? 0,
+    isBig: document.variables.some((variable) => "made" in variable),
     rates: document.learning_rate_calls && readArray(document.learning_rate_calls).values,
   };
 }
@@ -98,11 +101,12 @@ function readGradient(gradient, { dtype, shape }) {
 }
 
 function record(optimizer) {
+  const write = optimizer.isBig ? digest : writeArray;
   const written = {
-    variables: optimizer.variables.map(writeArray),
-    velocities: optimizer.velocities.map(writeArray),
-    averages: optimizer.averages.map(writeArray),
-    accumulators: optimizer.accumulators.map(writeArray),
+    variables: optimizer.variables.map(write),
+    velocities: optimizer.velocities.map(write),
+    averages: optimizer.averages.map(write),
+    accumulators: optimizer.accumulators.map(write),
     iterations: iterations(optimizer),
     calls: optimizer.calls,
   };

@@ -13,6 +13,7 @@ export async function serve() {
     version: "1.0",
     language: "JavaScript",
     dtypes: Object.keys(FORMATS),
+    digests: true,
     versions: { node: process.versions.node },
   });
   for await (const line of createInterface({ input: process.stdin, crlfDelay: Infinity })) {

@@ -1,11 +1,10 @@
 # A case: read from JSON, and run call by call. Settings are taken as they are; nothing is refused here.
 
 read_array <- function(document) {
-  list(
-    dtype = document$dtype,
-    shape = as.numeric(unlist(document$shape)),
-    values = from_bits(document$dtype, document$bits)
-  )
+  shape <- as.numeric(unlist(document$shape))
+  is_made <- !is.null(document$made)
+  values <- if (is_made) made_values(document$made, shape) else from_bits(document$dtype, document$bits)
+  list(dtype = document$dtype, shape = shape, values = values)
 }
 
 begin <- function(document) {
@@ -25,6 +24,7 @@ begin <- function(document) {
     config = config,
     loss_scaling = document$loss_scaling,
     variables = variables,
+    is_big = any(vapply(document$variables, function(variable) !is.null(variable$made), TRUE)),
     is_decayed = !vapply(document$names, is_excluded, TRUE),
     velocities = slots("velocities", config$momentum != 0),
     averages = slots("averages", config$use_ema),

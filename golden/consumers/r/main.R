@@ -1,7 +1,7 @@
 suppressPackageStartupMessages(library(jsonlite))
 
 folder <- dirname(sub("^--file=", "", grep("^--file=", commandArgs(FALSE), value = TRUE)))
-for (name in c("bits", "norm", "double_double", "schedules", "sgd", "case", "check", "protocol")) {
+for (name in c("bits", "digest", "norm", "double_double", "schedules", "sgd", "case", "check", "protocol")) {
   source(file.path(folder, paste0(name, ".R")))
 }
 

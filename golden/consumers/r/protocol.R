@@ -1,7 +1,7 @@
 # Cases on standard input, trajectories on standard output, one line of JSON each.
 
 serve <- function() {
-  answer('{"protocol":1,"name":"golden-r","version":"1.0","language":"R"}')
+  answer('{"protocol":1,"name":"golden-r","version":"1.0","language":"R","digests":true}')
   input <- file("stdin", "r")
   while (length(line <- readLines(input, 1)) > 0) {
     document <- fromJSON(line, simplifyVector = FALSE)
@@ -17,8 +17,12 @@ answer <- function(...) {
   flush(stdout())
 }
 
-array_to_json <- function(array) {
+array_to_json <- function(array, is_digest = FALSE) {
   shape <- paste(array$shape, collapse = ",")
+  if (is_digest) {
+    form <- '{"dtype":"%s","shape":[%s],"hash":%.0f,"window":"%s"}'
+    return(sprintf(form, array$dtype, shape, hash_of(array), window_of(array)))
+  }
   sprintf('{"dtype":"%s","shape":[%s],"bits":"%s"}', array$dtype, shape, to_bits(array$dtype, array$values))
 }
 
@@ -29,7 +33,7 @@ number_to_json <- function(name, value) {
 
 record_to_json <- function(optimizer) {
   arrays <- function(name) {
-    sprintf('"%s":[%s]', name, paste(vapply(optimizer[[name]], array_to_json, ""), collapse = ","))
+    sprintf('"%s":[%s]', name, paste(vapply(optimizer[[name]], array_to_json, "", optimizer$is_big), collapse = ","))
   }
   scaling <- if (!is.null(optimizer$loss_scaling)) {
     counter <- sprintf('"growth_counter":%.0f', optimizer$growth_counter)

@@ -1,8 +1,8 @@
 """The kill matrix: which case rejects which deviation, and that no case rejects a faithful variant.
 
 It is computed over the standard tier and kept as data, in ``golden/audit``.
-``python -m sgd_ref.conformance.audit.kill_matrix --update`` writes the data and its page; with ``--unseen``
-it computes only what is not in the data, such as a case that was added.
+``python -m sgd_ref.conformance.audit.kill_matrix --update`` writes the data and its page. With
+``--only-missing`` it trusts what is stored and adds what that lacks: cases, deviations and faithful variants.
 """
 
 from __future__ import annotations
@@ -19,6 +19,10 @@ from sgd_ref.conformance.audit.tolerances import TOLERANCES, accepts
 from sgd_ref.conformance.catalogue.case import Case, Implementation, Trajectory
 from sgd_ref.conformance.catalogue.tiers import cases
 from sgd_ref.conformance.deviations import DEVIATIONS
+from sgd_ref.conformance.deviations.mistakes.layouts import LAYOUTS
+from sgd_ref.conformance.deviations.mistakes.long_runs import LONG_RUNS
+from sgd_ref.conformance.deviations.mistakes.reach import REACH
+from sgd_ref.conformance.deviations.mistakes.structure_of_state import STRUCTURE_OF_STATE
 from sgd_ref.conformance.faithful import FAITHFUL
 from sgd_ref.conformance.golden.content.kill_matrix import (
     DATA,
@@ -34,6 +38,10 @@ from sgd_ref.conformance.grading.verdict import Profile
 from sgd_ref.conformance.trajectories import reference
 
 PROCESSES = 2
+
+STRUCTURAL = frozenset(
+    deviation.name for group in (LAYOUTS, STRUCTURE_OF_STATE, REACH, LONG_RUNS) for deviation in group
+)
 
 
 def outcome(
@@ -58,60 +66,72 @@ def outcome(
     return Outcome(name, is_rejected, exposing, rounding, noticing)
 
 
+def is_structural(name: str) -> bool:
+    """Whether a deviation is about structure: big cases are run for these alone."""
+    return name in STRUCTURAL
+
+
+def cases_for(name: str) -> list[Case]:
+    """Return the cases of the standard tier that a deviation or a faithful variant is run over."""
+    return [case for case in cases() if case.made is None or is_structural(name)]
+
+
 def of_deviation(name: str, chosen: Sequence[Case] | None = None) -> Outcome:
-    """Return the outcome of one deviation over some cases, those of the standard tier by default."""
+    """Return the outcome of one deviation over some cases, by default the standard tier."""
     deviation = DEVIATIONS[name]
 
     def run(case: Case) -> Trajectory:
         return reference.run(case, deviation.optimizer, deviation.wrapper)
 
-    return outcome(name, run, cases() if chosen is None else chosen)
+    return outcome(name, run, cases_for(name) if chosen is None else chosen)
 
 
 def of_faithful(name: str, chosen: Sequence[Case] | None = None) -> Outcome:
-    """Return the outcome of one faithful variant, as it declares itself; see ``of_deviation``."""
+    """Return the outcome of one faithful variant, as it declares itself, over the same cases."""
     variant = FAITHFUL[name]
     profile = Profile(hidden_wider_state=variant.hidden_wider_state, flush_to_zero=variant.flushes_subnormals)
-    return outcome(name, variant.run, cases() if chosen is None else chosen, profile)
+    return outcome(name, variant.run, cases_for(name) if chosen is None else chosen, profile)
 
 
-def unseen_cases() -> list[Case]:
-    """Return the cases of the standard tier that are not in the data."""
-    return [case for case in cases() if case.id not in exposed_by_case()]
+def completed_deviation(name: str) -> Outcome:
+    """Return the outcome of one deviation; what the data have of it is not computed."""
+    return _completed(name, "deviations", of_deviation)
 
 
-def with_unseen(known: Outcome, find: Callable[[str, Sequence[Case]], Outcome]) -> Outcome:
-    """Return an outcome of the data as it is with the cases that are not in them."""
-    unseen = unseen_cases()
-    found = find(known.name, unseen) if unseen else None
-    ids = [case.id for case in cases()]
-
-    def joined(of: Callable[[Outcome], Sequence[str]]) -> tuple[str, ...]:
-        names = {*of(known), *(() if found is None else of(found))}
-        return tuple(case_id for case_id in ids if case_id in names)
-
-    return Outcome(
-        known.name,
-        known.is_rejected or (found is not None and found.is_rejected),
-        joined(lambda one: one.exposing),
-        joined(lambda one: one.rounding),
-        {
-            judge: count + (0 if found is None else found.noticing[judge])
-            for judge, count in known.noticing.items()
-        },
-    )
+def completed_faithful(name: str) -> Outcome:
+    """Return the outcome of one faithful variant; what the data have of it is not computed."""
+    return _completed(name, "faithful", of_faithful)
 
 
-def of_deviation_where_unseen(name: str) -> Outcome:
-    """Return the outcome of one deviation, from the data where they have it."""
-    known = read()["deviations"].get(name)
-    return of_deviation(name) if known is None else with_unseen(known, of_deviation)
+def joined(known: Outcome, added: Outcome) -> Outcome | None:
+    """Return the outcome over two sets of cases from those over each; None if they do not tell.
+
+    What diverges step by step may be faithful in the other reading of a wider state, but that reading is of
+    all cases or of none. So where one of the sets was excused in this way, the other may end the excuse.
+
+    >>> known = Outcome("ascends", True, ("a",), (), {"x": 1})
+    >>> joined(known, Outcome("ascends", False, (), ("b",), {"x": 2}))
+    Outcome(name='ascends', is_rejected=True, exposing=('a',), rounding=('b',), noticing={'x': 3})
+    """
+    is_rejected = known.is_rejected or added.is_rejected
+    if not is_rejected and (known.exposing or added.exposing):
+        return None
+    noticing = {judge: count + added.noticing[judge] for judge, count in known.noticing.items()}
+    exposing, rounding = known.exposing + added.exposing, known.rounding + added.rounding
+    return Outcome(known.name, is_rejected, _in_order(exposing), _in_order(rounding), noticing)
 
 
-def of_faithful_where_unseen(name: str) -> Outcome:
-    """Return the outcome of one faithful variant, from the data where they have it."""
-    known = read()["faithful"].get(name)
-    return of_faithful(name) if known is None else with_unseen(known, of_faithful)
+def _in_order(case_ids: Iterable[str]) -> tuple[str, ...]:
+    order = {case.id: position for position, case in enumerate(cases())}
+    return tuple(sorted(case_ids, key=lambda case_id: order.get(case_id, len(order))))
+
+
+def _completed(name: str, part: str, find: Callable[..., Outcome]) -> Outcome:
+    known = read()[part].get(name)
+    seen = exposed_by_case()
+    if known is None:
+        return find(name)
+    return joined(known, find(name, [case for case in cases_for(name) if case.id not in seen])) or find(name)
 
 
 def wrong_names() -> list[str]:
@@ -132,15 +152,13 @@ def outcomes(
 
 
 @cache
-def _expected_of_all() -> dict[str, Trajectory]:
-    return {}
+def _by_id() -> dict[str, Case]:
+    return {case.id: case for case in cases()}
 
 
+@cache
 def _expected(case_id: str) -> Trajectory:
-    known = _expected_of_all()
-    if case_id not in known:
-        known[case_id] = reference.run(next(case for case in cases() if case.id == case_id))
-    return known[case_id]
+    return reference.run(_by_id()[case_id])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -148,7 +166,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m sgd_ref.conformance.audit.kill_matrix")
     parser.add_argument("--update", action="store_true", help="write the data and their page")
     parser.add_argument(
-        "--unseen", action="store_true", help="take from the data what is in them, and compute the rest"
+        "--only-missing", action="store_true", help="compute what the data lack, and trust them"
     )
     options = parser.parse_args(arguments)
 
@@ -157,11 +175,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             found.name, "rejected" if found.is_rejected else "accepted", len(found.exposing), file=sys.stderr
         )
 
-    of_wrong, of_right = (
-        (of_deviation_where_unseen, of_faithful_where_unseen)
-        if options.unseen
-        else (of_deviation, of_faithful)
-    )
+    of_wrong: Callable[[str], Outcome] = of_deviation
+    of_right: Callable[[str], Outcome] = of_faithful
+    if options.only_missing:
+        of_wrong, of_right = completed_deviation, completed_faithful
     deviations = outcomes(wrong_names(), of_wrong, note)
     faithful = outcomes(FAITHFUL, of_right, note)
     text = to_text([case.id for case in cases()], deviations, faithful)

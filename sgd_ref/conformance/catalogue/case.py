@@ -68,6 +68,45 @@ class State:
     growth_counter: int | None = None
 
 
+@dataclass(frozen=True)
+class Layouts:
+    """How the arrays of a case lie in memory: for each variable a layout of ``layouts.LAYOUTS``.
+
+    Attributes
+    ----------
+    variables, gradients : tuple of str
+        That of each variable, and that of its gradient in every call. What is sparse has none.
+
+    Examples
+    --------
+    >>> Layouts(variables=("contiguous",), gradients=("transposed",)).gradients
+    ('transposed',)
+    """
+
+    variables: tuple[str, ...]
+    gradients: tuple[str, ...]
+
+
+MadeFrom = tuple[int, int]
+"""The two numbers from which ``made.made`` makes an array: multiplier and offset."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """What the arrays of a big case are made from.
+
+    Attributes
+    ----------
+    variables : tuple of (int, int)
+        For each variable.
+    gradients : tuple of tuple of (int, int)
+        For each call, for each variable.
+    """
+
+    variables: tuple[MadeFrom, ...]
+    gradients: tuple[tuple[MadeFrom, ...], ...]
+
+
 @dataclass(frozen=True, eq=False)
 class Case:
     """One run of an optimizer: settings, variables, and the gradients of every call.
@@ -108,6 +147,12 @@ class Case:
         What the case is for, with addresses where it stems from a known bug.
     kind : str
         ``"trajectory"``.
+    layouts : Layouts or None
+        How `variables` and `gradients` lie in memory; None where every array is contiguous. The layouts
+        change no value, and a program in another language may ignore them.
+    made : Made or None
+        What all variables and gradients of a big case are made from; None where they are listed. Nothing is
+        rounded in such a case, so that hashes of its arrays are compared.
     """
 
     id: str
@@ -125,6 +170,8 @@ class Case:
     exposes: tuple[str, ...] = ()
     notes: str = ""
     kind: str = "trajectory"
+    layouts: Layouts | None = None
+    made: Made | None = None
 
 
 Record = dict[str, Any]

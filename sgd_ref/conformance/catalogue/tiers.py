@@ -34,6 +34,7 @@ from sgd_ref.conformance.catalogue.numbers import (
     with_special_weights,
     with_subnormals,
 )
+from sgd_ref.conformance.catalogue.structure import structure_cases
 from sgd_ref.gradients import SparseRows
 
 TIERS = ("first", "smoke", "standard", "full")
@@ -66,8 +67,8 @@ def cases(tier: str = "standard") -> Sequence[Case]:
         "first": small cases that a person can follow. "smoke": plain cases, and few others that together
         expose every known deviation, for seconds.
         "standard": each feature alone, every pair of values of any two feature axes, combinations on which
-        every evaluation in the documented order gives the same bits, and the named cases. "full": the
-        product of all axes, made one by one as they are asked for.
+        every evaluation in the documented order gives the same bits, the named cases, and those of structure.
+        "full": the product of all axes, made one by one as they are asked for.
 
     Returns
     -------
@@ -123,6 +124,7 @@ def _standard() -> tuple[Case, ...]:
             for combination in kept_combinations()
         ),
         *named_cases(),
+        *structure_cases(),
     )
 
 

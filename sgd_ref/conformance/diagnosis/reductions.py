@@ -12,7 +12,8 @@ import numpy as np
 from sgd_ref.arithmetic.formats import Array
 from sgd_ref.arithmetic.rounded import convert
 from sgd_ref.base.settings import CLIPPINGS
-from sgd_ref.conformance.catalogue.case import Case, State
+from sgd_ref.conformance.catalogue.case import Case, Layouts, State
+from sgd_ref.conformance.catalogue.layouts import CONTIGUOUS, with_layouts
 from sgd_ref.conformance.catalogue.numbers import readonly
 from sgd_ref.gradients import SparseRows
 
@@ -54,9 +55,10 @@ def with_variables(case: Case, kept: Sequence[int]) -> Case:
     def chosen(values: Sequence[Any]) -> tuple[Any, ...]:
         return tuple(values[position] for position in kept) if values else ()
 
-    state = case.state
+    state, layouts = case.state, case.layouts
     return replace(
         case,
+        layouts=layouts and Layouts(chosen(layouts.variables), chosen(layouts.gradients)),
         names=chosen(case.names),
         variables=chosen(case.variables),
         gradients=tuple(chosen(gradients) for gradients in case.gradients),
@@ -121,6 +123,21 @@ def with_wide_gradients(case: Case) -> Case:
     return _with_gradients(
         case, lambda gradient, variable: readonly(convert(gradient, variable.dtype)), np.ndarray
     )
+
+
+def without_layouts(case: Case) -> Case:
+    """Return the case with arrays that are all contiguous.
+
+    >>> layouts = Layouts(variables=("transposed",), gradients=("contiguous",))
+    >>> case = Case("a", {}, ("w",), (np.zeros((2, 3)),), (), layouts=layouts)
+    >>> without_layouts(with_layouts(case)).variables[0].flags.c_contiguous
+    True
+    """
+    if case.layouts is None:
+        return case
+    count = len(case.variables)
+    plain = with_layouts(replace(case, layouts=Layouts((CONTIGUOUS,) * count, (CONTIGUOUS,) * count)))
+    return replace(plain, layouts=None)
 
 
 def with_flat_variables(case: Case) -> Case:

@@ -20,7 +20,7 @@ from sgd_ref.conformance.deviations.registry import (
 )
 from sgd_ref.conformance.diagnosis.replayed_rates import Rate, Rates, Schedules
 from sgd_ref.conformance.trajectories import reference
-from sgd_ref.conformance.trajectories.comparison import COUNTERS, LISTS, Difference, compare, equal_bits
+from sgd_ref.conformance.trajectories.comparison import COUNTERS, LISTS, Difference, compare, same_bits
 from sgd_ref.gradients import Gradient
 from sgd_ref.loss_scale import SMALLEST_NORMAL, LossScaleOptimizer
 from sgd_ref.optimizer import SGD
@@ -143,9 +143,7 @@ class Step:
         for wanted, given in zip(expected, self.observed, strict=True):
             for quantity in LISTS:
                 arrays = zip(self.case.names, wanted[quantity], given.get(quantity) or (), strict=False)
-                differing |= {
-                    name for name, want, got in arrays if not equal_bits(want, np.asarray(got)).all()
-                }
+                differing |= {name for name, want, got in arrays if not same_bits(want, got)}
             for quantity in (*COUNTERS, "loss_scale"):
                 pair = wanted.get(quantity), given.get(quantity)
                 if None not in pair and pair[0] != pair[1]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from sgd_ref.conformance.catalogue.case import Case
+from sgd_ref.conformance.catalogue.layouts import with_layouts
 from sgd_ref.conformance.diagnosis import reductions
 from sgd_ref.conformance.protocol.encoding import case_to_json, to_line
 from sgd_ref.conformance.trajectories import reference
@@ -93,6 +94,7 @@ class _Search:
         """Take a candidate for the best case if the failure is still there."""
         if self.is_exhausted:
             return False
+        candidate = with_layouts(candidate)
         text = to_line(case_to_json(candidate))
         if text in self._tried:
             return False
@@ -139,6 +141,7 @@ def _is_valid(case: Case) -> bool:
 
 
 def _turn_off_features(search: _Search) -> None:
+    search.accepts(reductions.without_layouts(search.best))
     for changes in reductions.PLAIN_CONFIGS:
         search.accepts(reductions.with_config(search.best, changes))
     search.accepts(reductions.without_loss_scaling(search.best))
@@ -266,7 +269,7 @@ def _with_plainer_elements(
         plainer = rule(number)
         if reductions.complexity(plainer) < reductions.complexity(number):
             if position not in changed:
-                values[position] = np.array(values[position])
+                values[position] = np.array(values[position], order="C")
                 changed.add(position)
             values[position].reshape(-1)[index] = plainer
     return reductions.with_arrays(case, values) if changed else None

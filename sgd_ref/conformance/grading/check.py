@@ -11,8 +11,10 @@ from typing import Any
 from sgd_ref.arithmetic.formats import Array
 from sgd_ref.conformance.answers import Answer, combinations, composed
 from sgd_ref.conformance.bounds.judging import judge
+from sgd_ref.conformance.bounds.violation import Violation
 from sgd_ref.conformance.catalogue.case import Case, Implementation, Unsupported
 from sgd_ref.conformance.catalogue.contested import contested
+from sgd_ref.conformance.catalogue.layouts import with_layouts
 from sgd_ref.conformance.catalogue.tiers import cases as catalogue
 from sgd_ref.conformance.grading.answering import Alternatives, answers_of, consistent, names_of
 from sgd_ref.conformance.grading.copies import forgotten_copy
@@ -20,7 +22,7 @@ from sgd_ref.conformance.grading.tracebacks import own_traceback
 from sgd_ref.conformance.grading.verdict import Profile, Report, Verdict
 from sgd_ref.conformance.protocol.failures import ImplementationError
 from sgd_ref.conformance.trajectories import reference
-from sgd_ref.conformance.trajectories.comparison import check_form, compare
+from sgd_ref.conformance.trajectories.comparison import Difference, check_form, compare
 from sgd_ref.gradients import SparseRows
 
 
@@ -179,6 +181,9 @@ def _compared(case: Case, trajectory: Any, answers: Sequence[Answer]) -> Verdict
 
 def _judged(verdict: Verdict, profile: Profile, is_state_hidden: bool) -> Verdict:
     """Return the verdict on other bits, as "rounding" or as "diverges"."""
+    if verdict.case.made is not None:
+        # Nothing is rounded in it, so that only the bits of the reference are possible.
+        return replace(verdict, grade="diverges", violation=_other_bits(verdict.difference))
     optimizer, wrapper, walk = answers_of(verdict)
     expected, observed = reference.run(verdict.case, optimizer, wrapper), verdict.trajectory
     assert observed is not None
@@ -196,9 +201,27 @@ def _judged(verdict: Verdict, profile: Profile, is_state_hidden: bool) -> Verdic
     )
 
 
+def _other_bits(difference: Difference | None) -> Violation | None:
+    if difference is None:
+        return None
+    expected, observed = difference.values
+    return Violation(
+        difference.call,
+        difference.quantity,
+        difference.variable,
+        difference.element,
+        observed,
+        expected,
+        expected,
+    )
+
+
 def private_copy(case: Case) -> Case:
-    """Return a copy of a case whose arrays are writable and belong to nobody else."""
-    return copy.deepcopy(case)
+    """Return a copy of a case whose arrays belong to nobody else, with the layouts that it states.
+
+    They are writable, but for gradients that are broadcast.
+    """
+    return with_layouts(copy.deepcopy(case))
 
 
 def _described(error: BaseException) -> str:

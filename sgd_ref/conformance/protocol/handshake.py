@@ -10,7 +10,7 @@ from sgd_ref.arithmetic.formats import BY_NAME
 from sgd_ref.conformance.catalogue.axes import AXES
 from sgd_ref.conformance.protocol import encoding
 from sgd_ref.conformance.protocol.failures import InvalidAnswer
-from sgd_ref.validation import reject_type, reject_value, text
+from sgd_ref.validation import boolean, reject_type, reject_value, text
 
 PROTOCOL = 1
 
@@ -31,6 +31,8 @@ class Handshake:
         For axes such as ``"update"``, the values that it claims to offer.
     versions : dict of str to str
         What it is built on.
+    digests : bool
+        Whether it answers with digests to cases that are made by a rule; it is sent none otherwise.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Handshake:
     dtypes: list[str] | None = None
     features: dict[str, list[str]] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
+    digests: bool = False
 
 
 def handshake_from_line(line: bytes) -> Handshake:
@@ -85,6 +88,7 @@ def _from_json(document: encoding.Json) -> Handshake:
             _line("the keys of versions", package): _line(f"versions.{package}", version)
             for package, version in _object("versions", document.get("versions")).items()
         },
+        digests=boolean("digests", document.get("digests", False)),
     )
 
 

@@ -45,6 +45,7 @@ from typing import BinaryIO, Self
 from sgd_ref.conformance.catalogue.case import Case, Implementation, Record, Unsupported
 from sgd_ref.conformance.protocol import encoding
 from sgd_ref.conformance.protocol.answer import longest_answer, trajectory_of
+from sgd_ref.conformance.protocol.digest import digested
 from sgd_ref.conformance.protocol.failures import (
     ImplementationError,
     InvalidAnswer,
@@ -151,8 +152,10 @@ class Worker:
             If the process died, hung or wrote something else than an answer; it is started again for
             the next case.
         """
-        request = encoding.to_line(encoding.case_to_json(case))
         program = self._running()
+        if case.made is not None and not self.handshake.digests:
+            raise Unsupported("its handshake does not say that it answers to big cases, with digests")
+        request = encoding.to_line(encoding.case_to_json(case))
         try:
             return trajectory_of(case, program.exchange(request, self._time_limit, longest_answer(case)))
         except (Unsupported, ImplementationError):
@@ -205,7 +208,7 @@ def serve(prepare: Callable[[], tuple[Handshake, Implementation]]) -> None:
     # Frameworks print to standard output, also from C, and would print into the answers.
     os.dup2(2, 1)
     handshake, run = prepare()
-    _write(answers, {"protocol": PROTOCOL, **asdict(handshake)})
+    _write(answers, {"protocol": PROTOCOL, **asdict(handshake), "digests": True})
     for request in sys.stdin.buffer:
         case = encoding.case_from_json(encoding.from_line(request))
         _write(answers, {"id": case.id, **_outcome_to_json(run, case)})
@@ -218,7 +221,10 @@ def _write(answers: BinaryIO, message: encoding.Json) -> None:
 
 def _outcome_to_json(run: Implementation, case: Case) -> encoding.Json:
     try:
-        return {"trajectory": encoding.trajectory_to_json(run(case))}
+        trajectory = run(case)
+        if case.made is not None:
+            trajectory = digested(trajectory)
+        return {"trajectory": encoding.trajectory_to_json(trajectory)}
     except Unsupported as reason:
         return {"unsupported": str(reason)}
     except ImplementationError as error:

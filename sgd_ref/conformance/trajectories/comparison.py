@@ -12,6 +12,7 @@ import numpy as np
 from sgd_ref.arithmetic.formats import FLOAT32, FORMATS, Array
 from sgd_ref.conformance.catalogue.case import Case, Record, Trajectory
 from sgd_ref.conformance.catalogue.records import check_keys
+from sgd_ref.conformance.protocol.digest import Digest, digest_of, window_positions
 
 LISTS = ("variables", "velocities", "averages", "accumulators")
 SCALARS = ("learning_rate", "loss_scale")
@@ -110,6 +111,17 @@ def equal_bits(expected: Array, observed: Array) -> Array:
     return np.asarray(same | (_is_nan(expected) & _is_nan(observed)))
 
 
+def same_bits(expected: Array | Digest, observed: Any) -> bool:
+    """Whether two arrays of one form, or digests of them, have the same bits everywhere.
+
+    >>> same_bits(np.zeros(2), np.zeros(2)), same_bits(np.zeros(2), digest_of(np.ones(2)))
+    (True, False)
+    """
+    if isinstance(expected, Digest) or isinstance(observed, Digest):
+        return _between_digests(0, "", "", expected, observed) is None
+    return bool(equal_bits(expected, np.asarray(observed)).all())
+
+
 def units_apart(expected: Array, observed: Array) -> Array:
     """Return the distance of two arrays of one dtype in units in the last place, as float64.
 
@@ -119,7 +131,7 @@ def units_apart(expected: Array, observed: Array) -> Array:
     >>> units_apart(np.array([1.0, 0.0, 1.0], "f4"), np.array([1.0000001, -0.0, np.nan], "f4"))
     array([ 1.,  0., inf])
     """
-    steps = np.abs(_ordered(expected) - _ordered(observed))
+    steps = _steps(expected, observed)
     nan = _is_nan(expected) != _is_nan(observed)
     both = _is_nan(expected) & _is_nan(observed)
     return np.where(both, 0.0, np.where(nan, math.inf, steps)).astype(np.float64)
@@ -149,6 +161,13 @@ def compare(case: Case, expected: Trajectory, observed: Trajectory) -> Compariso
     largest = 0.0
     for call, (wanted, given) in enumerate(zip(expected, observed, strict=True)):
         for quantity, variable, want, got in _pairs(case, wanted, given):
+            if isinstance(want, Digest) or isinstance(got, Digest):
+                compared += want.size
+                difference = _between_digests(call, quantity, variable, want, got)
+                if difference is not None:
+                    differing, largest = differing + 1, max(largest, difference.units)
+                    first = first or difference
+                continue
             unequal = ~equal_bits(want, got)
             compared += want.size
             count = int(np.count_nonzero(unequal))
@@ -226,18 +245,44 @@ def hexadecimal(value: Any) -> str:
     return f"0x{int(_bits(array)):0{2 * array.itemsize}x}"
 
 
+def _between_digests(
+    call: int, quantity: str, variable: str, want: Array | Digest, got: Array | Digest
+) -> Difference | None:
+    """Return how two arrays differ, at least one of them a digest; with an element if windows differ."""
+    one, other = (each if isinstance(each, Digest) else digest_of(each) for each in (want, got))
+    unequal = np.flatnonzero(~equal_bits(one.window, other.window))
+    if len(unequal):
+        first = int(unequal[0])
+        element = np.unravel_index(window_positions(one.size)[first], one.shape)
+        numbers = one.window[first], other.window[first]
+        return Difference(
+            call,
+            quantity,
+            variable,
+            tuple(int(index) for index in element),
+            hexadecimal(numbers[0]),
+            hexadecimal(numbers[1]),
+            (float(numbers[0]), float(numbers[1])),
+            float(units_apart(one.window[first : first + 1], other.window[first : first + 1])[0]),
+        )
+    if one.hash == other.hash:
+        return None
+    hashes = f"hash {one.hash}", f"hash {other.hash}"
+    return Difference(call, quantity, variable, (), *hashes, (math.nan, math.nan), math.inf)
+
+
 def _is_nothing(value: Any) -> bool:
     return value is None or (isinstance(value, (list, tuple)) and not value)
 
 
-def _pairs(case: Case, wanted: Record, given: Record) -> Iterator[tuple[str, str, Array, Array]]:
+def _pairs(case: Case, wanted: Record, given: Record) -> Iterator[tuple[str, str, Any, Any]]:
     for quantity in SCALARS:
         if wanted.get(quantity) is not None and given.get(quantity) is not None:
             yield quantity, "", _in_float32(wanted[quantity]), _in_float32(given[quantity])
     for quantity in LISTS:
         if wanted.get(quantity) and given.get(quantity):
             for name, want, got in zip(case.names, wanted[quantity], given[quantity], strict=True):
-                yield quantity, name, want, np.asarray(got)
+                yield quantity, name, want, got if isinstance(got, Digest) else np.asarray(got)
         elif given.get(quantity) and not has_state(case, quantity):
             # The state of a feature that is off may be left out, or be zeros of either sign.
             for name, array in zip(case.names, given[quantity], strict=True):
@@ -255,7 +300,7 @@ def _check_arrays(record: str, quantity: str, case: Case, wanted: Sequence[Array
         raise ValueError(f"{quantity} of {record} must have {len(case.names)} arrays, got {len(given)}")
     for name, want, array in zip(case.names, wanted, given, strict=True):
         try:
-            got = np.asarray(array)
+            got = array if isinstance(array, Digest) else np.asarray(array)
         except Exception as error:
             raise ValueError(f"{quantity} of {name} in {record} is no array: {error}") from error
         if got.shape != want.shape or got.dtype != want.dtype:
@@ -287,12 +332,15 @@ def _bits(array: Array) -> Array:
     return np.ascontiguousarray(array).view(f"u{array.itemsize}").reshape(array.shape)
 
 
-def _ordered(array: Array) -> Array:
-    """Number the floats from the smallest to the largest, both zeros being 0."""
-    if array.dtype.kind in "iu":
-        return array
-    sign_bit = np.array(1, f"u{array.itemsize}") << np.array(8 * array.itemsize - 1, f"u{array.itemsize}")
-    bits = _bits(array)
-    # The distance of two numbers of float64 may pass the largest int64.
-    magnitude = (bits & ~sign_bit).astype(object if array.itemsize == 8 else np.int64)
-    return np.asarray(np.where(bits & sign_bit, -magnitude, magnitude))
+def _steps(one: Array, other: Array) -> Array:
+    """Return how many numbers of the dtype lie between two, both zeros being one number."""
+    if one.dtype.kind in "iu":
+        return np.asarray(np.abs(one - other))
+    sign = np.uint64(1) << np.uint64(8 * one.itemsize - 1)
+    first, second = (_bits(array).astype(np.uint64) for array in (one, other))
+    distances = first & ~sign, second & ~sign
+    # From zero; their sum is below 2**64 for all but NaN.
+    differ = (first ^ second) & sign != 0
+    return np.asarray(
+        np.where(differ, distances[0] + distances[1], np.maximum(*distances) - np.minimum(*distances))
+    )

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from sgd_ref.conformance.catalogue.case import Case, Record, State
+from sgd_ref.conformance.catalogue.layouts import own_variables
 from sgd_ref.loss_scale import LossScaleOptimizer
 from sgd_ref.optimizer import SGD
 
@@ -42,7 +43,7 @@ def run(
     >>> len(run(case)) == len(case.gradients) + case.finalize
     True
     """
-    variables = [np.array(variable) for variable in case.variables]
+    variables = own_variables(case)
     # What a warning says about missing gradients and lost settings is what the case is about.
     with _without_warnings():
         optimizer, rates = _constructed(case, optimizer_class, wrapper_class)

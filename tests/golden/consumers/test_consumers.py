@@ -140,7 +140,7 @@ def test_a_value_is_graded_by_its_bits_and_then_by_its_bound(
 
 def test_what_is_no_golden_file_is_no_success(command: list[str], checked: Check, tmp_path: Path) -> None:
     path = tmp_path / "other.json"
-    path.write_text('{"format": 3, "kind": "trajectory", "entries": []}', "utf-8")
+    path.write_text('{"format": 2, "kind": "trajectory", "entries": []}', "utf-8")
     assert checked(command, [path]).returncode not in (0,)
     path.write_text("{", "utf-8")
     assert checked(command, [path]).returncode not in (0,)

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from sgd_ref.conformance.protocol.encoding import array_to_json
+from sgd_ref.conformance.golden.format.document import FORMAT
+from sgd_ref.conformance.protocol.arrays import array_to_json
 
 Check = Callable[[Sequence[str], Sequence[Path]], "subprocess.CompletedProcess[str]"]
 
@@ -51,7 +52,7 @@ def assert_exact(
 ) -> None:
     path = folder / "entries.json"
     numbered = [{"id": str(index), **entry} for index, entry in enumerate(entries)]
-    document = {"format": 2, "kind": kind, "tier": "standard", "entries": numbered}
+    document = {"format": FORMAT, "kind": kind, "tier": "standard", "entries": numbered}
     path.write_text(json.dumps(document), "utf-8")
     result = checked(command, [path])
     assert f"{len(entries)} exact" in result.stdout.splitlines()[-1], result.stdout + result.stderr

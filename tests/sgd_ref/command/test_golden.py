@@ -106,8 +106,26 @@ def test_show_has_bits_decimals_and_bounds(copied: Path, capsys: pytest.CaptureF
     array = entry["expected"][1]["variables"][0]
     bound = entry["bounds"][1]["variables"][0]
     assert f"  variables of kernel: {array['decimal']}\n    bits   {array['bits']}\n" in out
-    assert f"    lower  {bound['lower']}\n    upper  {bound['upper']}\n" in out
+    # The file leaves out the digits that are expected; for people they are all there.
+    lower, upper = (
+        " ".join(
+            of[: len(of) - len(last)] + last
+            for of, last in zip(array["bits"].split(), end.split(), strict=True)
+        )
+        for end in (bound["lower"], bound["upper"])
+    )
+    assert f"    lower  {lower}\n    upper  {upper}\n" in out
     assert "learning_rate = 0.1\n" in out
+
+
+def test_show_has_the_window_of_a_big_array(places: list[Place]) -> None:
+    place = next(place for place in places if id_of(place.entry) == "structure/big-65536/plain/float32")
+    text = "\n".join(description(place))
+    assert (
+        "variables of size_65537: of 65537 elements those at [0, 1, 2, 3, 65533, 65534, 65535, 65536]" in text
+    )
+    assert f"hash   {place.entry['expected'][1]['variables'][2]['hash']}" in text
+    assert max(map(len, text.splitlines())) < 1000
 
 
 def test_wrong_usage(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,11 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from sgd_ref.arithmetic.formats import FLOAT16
+from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT16
 from sgd_ref.arithmetic.rounded import convert
 from sgd_ref.base.call import Call
+from sgd_ref.conformance.deviations.deviation import apart, has_dtype
 from sgd_ref.conformance.deviations.mistakes.mistake import each, mistake
 from sgd_ref.optimizer import SGD, Gradients, Values
+
+USUAL_SCALE = 128.0
 
 
 class LossScaleKept(SGD):
@@ -23,6 +26,22 @@ class LossScaleKept(SGD):
     def unscale(self, gradients: Gradients, loss_scale: float | np.float32 | None) -> Gradients:
         """Leave the gradients scaled."""
         return gradients
+
+
+class BfloatUnscaledUnasked(SGD):
+    """Gradients of bfloat16 are divided by a scale where there is none.
+
+    The documentation divides by `loss_scale_factor` if it is set. Evidence: bfloat16 gradients that nothing
+    had scaled, https://github.com/deepspeedai/DeepSpeed/pull/7839.
+    """
+
+    def unscale(self, gradients: Gradients, loss_scale: float | np.float32 | None) -> Gradients:
+        """Divide those of bfloat16 by a usual scale."""
+        if loss_scale is not None:
+            return super().unscale(gradients, loss_scale)
+        narrow, others = apart(gradients, has_dtype(BFLOAT16))
+        unscaled = super().unscale(narrow, USUAL_SCALE)
+        return [g if other is None else other for g, other in zip(unscaled, others, strict=True)]
 
 
 class UnscaledTwice(SGD):
@@ -130,6 +149,7 @@ class RateUnscaled(SGD):
 
 SCALING = (
     mistake("loss-scale-kept", LossScaleKept),
+    mistake("bfloat16-unscaled-unasked", BfloatUnscaledUnasked),
     mistake("unscaled-twice", UnscaledTwice),
     mistake("scaled-again", ScaledAgain),
     mistake("unscaled-after-accumulation", UnscaledAfterAccumulation),

@@ -21,8 +21,10 @@ from sgd_ref.conformance.bounds.settings import readings
 from sgd_ref.conformance.bounds.violation import Violation
 from sgd_ref.conformance.bounds.walk import Slot, Walk
 from sgd_ref.conformance.catalogue.case import Case, Record, Trajectory
-from sgd_ref.conformance.protocol.encoding import Json, array_from_json, array_to_json
-from sgd_ref.conformance.trajectories.comparison import LISTS, equal_bits
+from sgd_ref.conformance.protocol.arrays import array_from_json, array_to_json
+from sgd_ref.conformance.protocol.digest import Digest
+from sgd_ref.conformance.protocol.encoding import Json
+from sgd_ref.conformance.trajectories.comparison import LISTS, equal_bits, same_bits
 
 RATE = "learning_rate"
 
@@ -111,7 +113,7 @@ def first_outside(
     Returns
     -------
     tuple or None
-        Call, quantity, position of the variable (0 for a scalar), and element.
+        Call, quantity, position of the variable (0 for a scalar), and element; of a digest, no element.
     """
     for call, (wanted, given) in enumerate(zip(expected, observed, strict=True)):
         for quantity, value in wanted.items():
@@ -123,6 +125,10 @@ def first_outside(
             else:
                 pairs = [(_scalar(value), _scalar(given[quantity]), of_record)]
             for position, (want, got, bound) in enumerate(pairs):
+                if isinstance(want, Digest):
+                    if not same_bits(want, got):
+                        return call, quantity, position, ()
+                    continue
                 places = np.argwhere(~allowed(want, bound, np.asarray(got)))
                 if len(places):
                     return call, quantity, position, tuple(int(index) for index in places[0])
@@ -139,14 +145,24 @@ def allowed(expected: Array, bound: Bound | None, observed: Array) -> Array:
     return np.asarray(same if bound is None else same | bound.holds(observed))
 
 
-def bounds_to_json(bounds: Sequence[RecordBounds] | None) -> list[Json] | None:
-    """Return bounds as objects of JSON."""
+def bounds_to_json(bounds: Sequence[RecordBounds] | None, expected: Trajectory) -> list[Json] | None:
+    """Return the bounds of a trajectory as objects of JSON.
+
+    Of the pattern of each end only the digits from the first one on are written in which it differs from the
+    pattern that is expected, and at least the last one.
+    """
     if bounds is None:
         return None
     return [
-        {quantity: [_bound_to_json(bound) for bound in record[quantity]] for quantity in LISTS}
-        | {RATE: _bound_to_json(record[RATE])}
-        for record in bounds
+        {
+            quantity: [
+                _bound_to_json(bound, array)
+                for bound, array in zip(part[quantity], record.get(quantity, ()), strict=True)
+            ]
+            for quantity in LISTS
+        }
+        | {RATE: _bound_to_json(part[RATE], _scalar(record.get(RATE, 0.0)))}
+        for part, record in zip(bounds, expected, strict=True)
     ]
 
 
@@ -173,7 +189,7 @@ def bounds_from_json(document: Any, expected: Trajectory) -> list[RecordBounds] 
                 raise ValueError(f"bounds of {quantity} must have one part for each array")
             pairs = zip(part[quantity], arrays, strict=True)
             bounds[quantity] = [_bound_from_json(bound, array) for bound, array in pairs]
-        bounds[RATE] = _bound_from_json(part[RATE], np.zeros((), FLOAT32))
+        bounds[RATE] = _bound_from_json(part[RATE], _scalar(record.get(RATE, 0.0)))
         records.append(bounds)
     return records
 
@@ -255,24 +271,44 @@ def _scalar(value: Any) -> Array:
         return array.astype(np.int64) if array.dtype.kind in "iu" else array.astype(FLOAT32)
 
 
-def _bound_to_json(bound: Bound | None) -> Json | None:
+def _bound_to_json(bound: Bound | None, expected: Array) -> Json | None:
     if bound is None:
         return None
+    wanted = array_to_json(expected)["bits"].split()
+
+    def shortened(end: Array) -> str:
+        return " ".join(map(_differing, array_to_json(end)["bits"].split(), wanted))
+
     return {
-        "lower": array_to_json(bound.lower)["bits"],
-        "upper": array_to_json(bound.upper)["bits"],
+        "lower": shortened(bound.lower),
+        "upper": shortened(bound.upper),
         "nan": np.flatnonzero(bound.nan).tolist(),
     }
+
+
+def _differing(pattern: str, wanted: str) -> str:
+    """Return the digits of a pattern from the first one on that differs, and at least the last one.
+
+    >>> _differing("3f800001", "3f800010"), _differing("3f80", "3f80")
+    ('01', '0')
+    """
+    places = range(len(pattern) - 1)
+    return pattern[next((i for i in places if pattern[i] != wanted[i]), len(places)) :]
 
 
 def _bound_from_json(document: Any, expected: Array) -> Bound | None:
     if document is None:
         return None
-    form = {"dtype": expected.dtype.name, "shape": list(expected.shape)}
+    form = array_to_json(expected)
+    wanted = form["bits"].split()
+
+    def end(key: str) -> Array:
+        digits = document[key].split()
+        if len(digits) != len(wanted):
+            raise ValueError(f"{key} must have {len(wanted)} patterns, got {len(digits)}")
+        patterns = [of[: len(of) - len(last)] + last for of, last in zip(wanted, digits, strict=True)]
+        return array_from_json({**form, "bits": " ".join(patterns)}, key)
+
     nan = np.zeros(expected.size, bool)
     nan[document["nan"]] = True
-    return Bound(
-        array_from_json({**form, "bits": document["lower"]}, "lower"),
-        array_from_json({**form, "bits": document["upper"]}, "upper"),
-        nan.reshape(expected.shape),
-    )
+    return Bound(end("lower"), end("upper"), nan.reshape(expected.shape))

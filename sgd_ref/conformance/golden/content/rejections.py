@@ -12,7 +12,8 @@ from sgd_ref.conformance.catalogue.named.building import PLAIN_CONFIG
 from sgd_ref.conformance.golden.content.rejected import REJECTIONS, TYPE, VALUE, Rejection
 from sgd_ref.conformance.golden.format.document import hashed
 from sgd_ref.conformance.golden.format.provenance import provenance
-from sgd_ref.conformance.protocol.encoding import Json, array_from_json, array_to_json
+from sgd_ref.conformance.protocol.arrays import array_from_json, array_to_json
+from sgd_ref.conformance.protocol.encoding import Json
 from sgd_ref.gradients import SparseRows
 from sgd_ref.loss_scale import LossScaleOptimizer
 from sgd_ref.optimizer import SGD

@@ -9,7 +9,8 @@ import numpy as np
 
 from sgd_ref.conformance.golden.format.document import hashed
 from sgd_ref.conformance.golden.format.provenance import provenance
-from sgd_ref.conformance.protocol.encoding import Json, array_to_json
+from sgd_ref.conformance.protocol.arrays import array_to_json
+from sgd_ref.conformance.protocol.encoding import Json
 from sgd_ref.schedules.serialization import deserialize
 
 LARGE = (2**24 - 1, 2**24, 2**24 + 1, 2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**32 + 1)

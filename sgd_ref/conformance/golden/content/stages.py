@@ -17,7 +17,8 @@ from sgd_ref.conformance.catalogue.numbers import NumberStream
 from sgd_ref.conformance.golden.content.norms import NORM, norm_entries
 from sgd_ref.conformance.golden.format.document import hashed
 from sgd_ref.conformance.golden.format.provenance import provenance
-from sgd_ref.conformance.protocol.encoding import Json, array_from_json, array_to_json
+from sgd_ref.conformance.protocol.arrays import array_from_json, array_to_json
+from sgd_ref.conformance.protocol.encoding import Json
 
 ORDINARY_ELEMENTS = 24
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from sgd_ref.conformance.catalogue import named, tiers
+from sgd_ref.conformance.catalogue import named, structure, tiers
 from sgd_ref.conformance.catalogue.case import Case
 from sgd_ref.conformance.catalogue.named import exact
 from sgd_ref.conformance.golden.content import kill_matrix
@@ -34,5 +34,5 @@ def path_of(case: Case) -> str:
 
 def source_of(case: Case) -> str:
     """Return the module that makes a case."""
-    module = named if case.id.startswith("named/") else exact if case.id.startswith("exact/") else tiers
-    return module.__name__
+    modules = {"named": named, "exact": exact, "structure": structure}
+    return modules.get(case.id.partition("/")[0], tiers).__name__

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from sgd_ref.arithmetic.formats import FORMATS
+from sgd_ref.conformance.catalogue.layouts import LAYOUTS
 from sgd_ref.conformance.golden.format.document import DEFINITION_VERSION, FORMAT, GENERATOR, RECORDER
 from sgd_ref.conformance.protocol.encoding import Json
 from sgd_ref.conformance.trajectories.comparison import LISTS
@@ -206,7 +207,9 @@ def _trajectory_entry(unreported: tuple[str, ...]) -> Json:
             "learning_rate_units": COUNT,
             "exposes": _list(NAME),
             "notes": TEXT,
-        }
+            "layouts": _object({part: _list({"enum": list(LAYOUTS)}) for part in ("variables", "gradients")}),
+        },
+        optional=("layouts",),
     )
     record = _object(
         {
@@ -219,7 +222,7 @@ def _trajectory_entry(unreported: tuple[str, ...]) -> Json:
         },
         optional=(*unreported, "growth_counter", "loss_scale", "learning_rate"),
     )
-    any_bits: Json = {"type": "string", "pattern": "^([0-9a-f]{4,16}( [0-9a-f]{4,16})*)?$"}
+    any_bits: Json = {"type": "string", "pattern": "^([0-9a-f]{1,16}( [0-9a-f]{1,16})*)?$"}
     bound = _or_null(_object({"lower": any_bits, "upper": any_bits, "nan": _list(COUNT)}))
     bounds = _object({**dict.fromkeys(LISTS, _list(bound)), "learning_rate": bound})
     return _entry(

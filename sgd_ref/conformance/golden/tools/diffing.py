@@ -20,7 +20,8 @@ from sgd_ref.conformance.golden.format.location import (
     id_of,
     places,
 )
-from sgd_ref.conformance.protocol.encoding import Json, array_from_json
+from sgd_ref.conformance.protocol.arrays import array_from_json
+from sgd_ref.conformance.protocol.encoding import Json
 from sgd_ref.conformance.trajectories.comparison import LISTS, describe_units, units_apart
 
 ARRAY = {"dtype", "shape", "bits"}

@@ -14,7 +14,9 @@ from sgd_ref.conformance.golden.content.bounds import RATE, Bound
 from sgd_ref.conformance.golden.format.entries import Entry, decimals, entry_from_json
 from sgd_ref.conformance.golden.format.location import Place, id_of
 from sgd_ref.conformance.golden.format.schemas import TRAJECTORY
-from sgd_ref.conformance.protocol.encoding import Json, array_to_json
+from sgd_ref.conformance.protocol.arrays import array_to_json
+from sgd_ref.conformance.protocol.digest import Digest, digest_of, window_positions
+from sgd_ref.conformance.protocol.encoding import Json
 from sgd_ref.conformance.trajectories.comparison import LISTS
 
 
@@ -49,6 +51,10 @@ def description(place: Place) -> Iterator[str]:
         yield from _trajectory(entry_from_json(place.entry))
     else:
         yield json.dumps(place.entry, indent=2, ensure_ascii=False)
+
+
+LARGEST = 2000
+"""Elements of an array that is printed whole."""
 
 
 def _trajectory(entry: Entry) -> Iterator[str]:
@@ -104,6 +110,13 @@ def _call(entry: Entry, call: int, record: dict[str, Any]) -> Iterator[str]:
 
 def _array(quantity: str, name: str, array: Any, bound: Bound | None) -> Iterator[str]:
     label = f"  {quantity} of {name}" if name else f"  {quantity}"
+    if isinstance(array, Digest) or array.size > LARGEST:
+        digest = array if isinstance(array, Digest) else digest_of(array)
+        yield f"{label}: of {digest.size} elements those at {window_positions(digest.size)}"
+        yield f"    {decimals(digest.window)}"
+        yield f"    bits   {_bits(digest.window)}"
+        yield f"    hash   {digest.hash}"
+        return
     yield f"{label}: {decimals(array)}"
     yield f"    bits   {_bits(array)}"
     if bound is not None:

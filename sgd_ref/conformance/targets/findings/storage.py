@@ -17,10 +17,9 @@ import numpy as np
 from sgd_ref.arithmetic.formats import Array
 from sgd_ref.conformance import data_folder
 from sgd_ref.conformance.catalogue.case import Record, Trajectory
+from sgd_ref.conformance.protocol.arrays import array_from_json, array_to_json
 from sgd_ref.conformance.protocol.encoding import (
     Json,
-    array_from_json,
-    array_to_json,
     case_from_json,
     case_to_json,
     from_line,

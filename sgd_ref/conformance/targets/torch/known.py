@@ -119,6 +119,16 @@ def has_rows(case: Case) -> bool:
     return any(isinstance(gradient, SparseRows) for call in case.gradients for gradient in call)
 
 
+def has_arrays_by_columns(case: Case) -> bool:
+    """Whether the tensor of a variable or of a gradient does not lie in memory row by row.
+
+    A tensor is made from a copy of the array, in which the axis of the smallest stride stays the last one.
+    """
+    if case.layouts is None:
+        return False
+    return not {"transposed", "broadcast"}.isdisjoint((*case.layouts.variables, *case.layouts.gradients))
+
+
 def scales_dynamically(case: Case) -> bool:
     """Whether there is a GradScaler."""
     return case.loss_scaling is not None
@@ -181,6 +191,13 @@ KNOWN_DEVIATIONS = (
         "optim/sgd.py, `torch._fused_sgd_`: whole vectors of half types stay as they were, only the rest "
         "is updated; https://github.com/pytorch/pytorch/issues/191763",
         has_half_variables,
+        ("fused",),
+    ),
+    KnownDeviation(
+        "layouts-taken-for-alike",
+        "`torch._fused_sgd_` pairs the elements of a parameter with those of its gradient as they lie in "
+        "memory, without a word, where the two have other strides",
+        has_arrays_by_columns,
         ("fused",),
     ),
     KnownDeviation(

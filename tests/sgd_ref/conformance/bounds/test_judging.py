@@ -20,7 +20,8 @@ from sgd_ref.conformance.faithful import FAITHFUL
 from sgd_ref.conformance.trajectories import reference
 from sgd_ref.conformance.trajectories.comparison import compare
 
-STANDARD = {case.id: case for case in conformance.cases()}
+# Nothing is rounded in big cases, and no bounds are asked for.
+STANDARD = {case.id: case for case in conformance.cases() if case.made is None}
 SIZE = 200
 
 

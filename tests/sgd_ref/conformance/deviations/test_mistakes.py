@@ -48,6 +48,32 @@ TELLING = (
     "named/overflows-when-unscaled-by-0.5",
     "named/count-passes-32-bits-float32",
     "exact/momentum/float64",
+    "structure/axes-five/plain/float32",
+    "structure/layout-transposed/plain/float32",
+    "structure/layout-reversed/plain/float32",
+    "structure/layout-offset/plain/float32",
+    "structure/layout-broadcast/plain/float32",
+    "structure/equal-shapes-missing-first/exclusion/momentum/float32",
+    "structure/equal-sizes/momentum/float32",
+    "structure/empty-in-a-row/momentum/float32",
+    "structure/empty-last/plain/float32",
+    "structure/empty-between/global_clipnorm/momentum/float32",
+    "structure/scalars/momentum/float32",
+    "structure/one-element/accumulation-2/momentum/float32",
+    "structure/equal-shapes/clipnorm/plain/float32",
+    "structure/equal-shapes/averages/momentum/float32",
+    "structure/equal-values/plain/float32",
+    "structure/sizes-to-65/plain/float32",
+    "structure/sizes-around-256/plain/float32",
+    "structure/size-1025/plain/float32",
+    "structure/variables-112/plain/float32",
+    "structure/resumed/momentum/bfloat16",
+    "structure/resumed/averages/momentum/float32",
+    "structure/resumed/accumulation-2/momentum/float32",
+    "structure/calls-66/averages/momentum/float32",
+    "structure/calls-1002/plain/float32",
+    "structure/calls-260/momentum/float32",
+    "structure/big-65536/plain/float32",
 )
 """Cases that tell any two mistakes apart, chosen one after another by the pairs that each separates."""
 
@@ -182,7 +208,7 @@ def test_any_two_mistakes_differ() -> None:
 
 
 def test_mistakes_run_on_every_case(sweep: Any) -> None:
-    pairs = [(name, case_id) for name in NAMES for case_id in all_cases()]
+    pairs = [(name, case.id) for name in NAMES for case in all_cases().values() if case.made is None]
     count = len(pairs) if sweep.complete else QUICK
     for index in sweep.generator.choice(len(pairs), count, replace=False):
         answer(*pairs[index])

@@ -13,10 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sgd_ref.arithmetic.formats import BFLOAT16, FORMATS, Array
-from sgd_ref.conformance.catalogue.case import Case, LossScaling, State
+from sgd_ref.conformance.catalogue.case import Case, Layouts, LossScaling, Made, State
+from sgd_ref.conformance.catalogue.made import made
+from sgd_ref.conformance.protocol.arrays import array_from_json, array_to_json
+from sgd_ref.conformance.protocol.digest import Digest, digest_of
 from sgd_ref.conformance.protocol.encoding import (
-    array_from_json,
-    array_to_json,
     case_from_json,
     case_to_json,
     from_line,
@@ -274,9 +275,9 @@ def test_tuples_in_settings_come_back_as_lists() -> None:
     assert case_to_json(example(config={"values": (1.0, 2.0)}))["config"] == {"values": [1.0, 2.0]}
 
 
-def test_every_field_of_a_case_is_written_and_required() -> None:
+def test_every_field_of_a_case_but_those_of_arrays_is_written_and_required() -> None:
     document = case_to_json(example())
-    assert set(document) == {field.name for field in fields(Case)}
+    assert set(document) == {field.name for field in fields(Case)} - {"layouts", "made"}
     for key in document:
         shorter = {other: value for other, value in document.items() if other != key}
         with pytest.raises(ValueError, match="the keys of case"):
@@ -285,9 +286,83 @@ def test_every_field_of_a_case_is_written_and_required() -> None:
         case_from_json({**document, "momentun": 0.5})
 
 
+def big_example() -> Case:
+    rule = Made(((3, 5), (1, 2)), (((7, 11), (4, 6)),))
+    shapes = ((2, 3), (1,))
+    arrays = [
+        tuple(made(*pair, shape, BFLOAT16) for pair, shape in zip(pairs, shapes, strict=True))
+        for pairs in (rule.variables, *rule.gradients)
+    ]
+    return example(names=("v", "w"), variables=arrays[0], gradients=tuple(arrays[1:]), made=rule)
+
+
+def test_big_arrays_are_written_as_what_they_are_made_from() -> None:
+    case = big_example()
+    document = case_to_json(case)
+    assert document["variables"][0] == {"dtype": "bfloat16", "shape": [2, 3], "made": [3, 5]}
+    assert document["gradients"] == [
+        [
+            {"dtype": "bfloat16", "shape": [2, 3], "made": [7, 11]},
+            {"dtype": "bfloat16", "shape": [1], "made": [4, 6]},
+        ]
+    ]
+    found = case_from_json(from_line(to_line(document)))
+    assert found.made == case.made
+    assert_same(found.variables, case.variables)
+    assert_same(found.gradients, case.gradients)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"made": [3]},
+        {"made": [3, 5, 7]},
+        {"made": [-1, 5]},
+        {"made": [2**31 - 1, 5]},
+        {"made": [3, 5], "bits": "3f80"},
+        {"made": [3, 5], "shape": [2**22]},
+    ],
+)
+def test_malformed_made_arrays_are_refused(part: dict[str, Any]) -> None:
+    document = case_to_json(big_example())
+    document["variables"][0] |= part
+    with pytest.raises(ValueError, match=r"made|multiplier|shape|keys|variables\[0\]"):
+        case_from_json(document)
+
+
+def test_digests_come_back() -> None:
+    digest = digest_of(np.arange(70000, dtype=np.float32))
+    line = to_line({"trajectory": trajectory_to_json([{"variables": [digest]}])})
+    (record,) = trajectory_from_json(from_line(line)["trajectory"])
+    (found,) = record["variables"]
+    assert isinstance(found, Digest)
+    assert (found.dtype, found.shape, found.hash) == (digest.dtype, digest.shape, digest.hash)
+    assert_same(found.window, digest.window)
+
+
+def test_layouts_are_written_where_there_are_some_and_applied() -> None:
+    matrix = np.arange(6.0).reshape(2, 3)
+    case = example(
+        variables=(matrix,), gradients=((matrix,),), layouts=Layouts(("transposed",), ("reversed",))
+    )
+    document = case_to_json(case)
+    assert document["layouts"] == {"variables": ["transposed"], "gradients": ["reversed"]}
+    found = case_from_json(from_line(to_line(document)))
+    assert found.layouts == case.layouts
+    assert found.variables[0].strides == (8, 16)
+    assert found.gradients[0][0].strides == (-24, -8)  # type: ignore[union-attr]
+    assert_same(case_to_json(found), document)
+
+
 @pytest.mark.parametrize(
     ("change", "error"),
     [
+        ({"layouts": None}, TypeError),
+        ({"layouts": {"variables": ["strided"]}}, ValueError),
+        ({"layouts": {"variables": "strided", "gradients": ["strided"]}}, TypeError),
+        ({"layouts": {"variables": ["strided"], "gradients": ["sideways"]}}, ValueError),
+        ({"layouts": {"variables": ["broadcast"], "gradients": ["strided"]}}, ValueError),
+        ({"layouts": {"variables": ["strided"], "gradients": []}}, ValueError),
         ({"id": ""}, ValueError),
         ({"names": "kernel"}, TypeError),
         ({"names": [1]}, TypeError),

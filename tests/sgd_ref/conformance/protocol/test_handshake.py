@@ -28,6 +28,7 @@ def test_everything() -> None:
         "dtypes": ["float32", "bfloat16"],
         "features": {"update": ["plain", "nesterov"], "dtype": ["mixed"]},
         "versions": {"libm": "2.39"},
+        "digests": True,
     }
     assert read(**parts) == Handshake("my_sgd", "1.0", **parts)
 
@@ -57,6 +58,7 @@ def test_everything() -> None:
         ({"features": {"update": ["fast"]}}, r"features\.update must be a list of some of plain, .*'fast'"),
         ({"features": {"update": [["plain"]]}}, r"features\.update must be a string"),
         ({"versions": "2.39"}, "versions must be an object"),
+        ({"digests": 1}, "digests must be"),
         ({"versions": {"libm": 2.39}}, r"versions\.libm must be a string"),
         ({"versions": {"": "1"}}, "keys of versions must be a string that is not empty"),
         ({"time": 1, "more": 2}, r"the keys must be of \[.*\] alone, got \['more', 'time'\]"),

@@ -118,7 +118,7 @@ def test_skipped_call_has_no_more_than_its_gradient() -> None:
 
 
 def test_what_is_recorded_is_the_trajectory_of_the_reference() -> None:
-    for given in cases()[::6]:
+    for given in [case for case in cases() if case.made is None][::6]:
         for call, record in zip(stages(given), reference.run(given), strict=False):
             pairs = [(AVERAGE, "averages"), (VELOCITY, "velocities"), (ACCUMULATOR, "accumulators")]
             pairs.append((OVERWRITTEN if OVERWRITTEN in call else UPDATED, "variables"))
@@ -280,7 +280,7 @@ OF_ONE_STAGE = list(_of_one_stage())
 def test_the_stage_that_a_deviation_overrides_is_among_those_in_question(name: str) -> None:
     deviation = DEVIATIONS[name]
     (method,) = _overridden(deviation)
-    for given in cases():
+    for given in (case for case in cases() if case.made is None):
         observed = reference.run(given, deviation.optimizer, deviation.wrapper)
         if compare(given, reference.run(given), observed).equal:
             continue

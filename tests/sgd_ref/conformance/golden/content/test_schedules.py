@@ -15,7 +15,8 @@ from sgd_ref.conformance.catalogue.case import Case, State
 from sgd_ref.conformance.catalogue.contested import contested
 from sgd_ref.conformance.golden.format.location import Place
 from sgd_ref.conformance.golden.format.schemas import SCHEDULE
-from sgd_ref.conformance.protocol.encoding import Json, array_from_json
+from sgd_ref.conformance.protocol.arrays import array_from_json
+from sgd_ref.conformance.protocol.encoding import Json
 from sgd_ref.schedules.serialization import CLASSES
 
 

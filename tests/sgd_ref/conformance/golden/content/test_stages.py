@@ -17,7 +17,8 @@ from sgd_ref.conformance.golden.content.norms import NORM, replayed_norm
 from sgd_ref.conformance.golden.content.stages import STAGES, replayed
 from sgd_ref.conformance.golden.format.location import Place
 from sgd_ref.conformance.golden.format.schemas import STAGE
-from sgd_ref.conformance.protocol.encoding import Json, array_from_json
+from sgd_ref.conformance.protocol.arrays import array_from_json
+from sgd_ref.conformance.protocol.encoding import Json
 from sgd_ref.conformance.trajectories.comparison import equal_bits
 
 Round = Callable[[Fraction], Fraction]

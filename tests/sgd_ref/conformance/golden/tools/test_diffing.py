@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from sgd_ref.conformance.golden.format.document import DATA_VERSION
 from sgd_ref.conformance.golden.format.location import Place
 from sgd_ref.conformance.golden.tools.diffing import changes, differences
 from sgd_ref.conformance.golden.tools.writing import index_of, text_of
@@ -126,4 +127,4 @@ def test_the_versions(tmp_path: Path, contents: dict[str, bytes]) -> None:
     old, new = (written(tmp_path / name, documents) for name in ("old", "new"))
     index = json.loads((new / "index.json").read_bytes())
     (new / "index.json").write_text(json.dumps({**index, "data_version": "9.0.0"}))
-    assert list(differences(old, new)) == ['data_version: "2.0.0" became "9.0.0"']
+    assert list(differences(old, new)) == [f'data_version: "{DATA_VERSION}" became "9.0.0"']

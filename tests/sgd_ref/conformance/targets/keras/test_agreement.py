@@ -36,18 +36,22 @@ def findings(request: pytest.FixtureRequest) -> dict[str, Findings]:
     console = Console(quiet=True)
     found: dict[str, Findings] = {}
     for mode in SHARE:
-        chosen = cases() if request.config.getoption("--sweep") else share_of_cases(mode)
+        chosen = small_cases() if request.config.getoption("--sweep") else share_of_cases(mode)
         runs, _ = running.run_all(registry.targets("keras", backend="all", mode=mode), chosen, console)
         found |= {run.report.name: run for run in runs}
     return found
 
 
+def small_cases() -> list[Case]:
+    return [case for case in cases() if case.made is None]
+
+
 def share_of_cases(mode: str) -> list[Case]:
     """Return every few cases; of those on clear ground, which the tests of eager runs need, every second."""
-    chosen = {case.id for case in cases()[:: SHARE[mode]]}
+    chosen = {case.id for case in small_cases()[:: SHARE[mode]]}
     if mode == "eager":
-        chosen |= {case.id for case in [case for case in cases() if is_clear(case)][::2]}
-    return [case for case in cases() if case.id in chosen]
+        chosen |= {case.id for case in [case for case in small_cases() if is_clear(case)][::2]}
+    return [case for case in small_cases() if case.id in chosen]
 
 
 def is_clear(case: Case) -> bool:

@@ -95,6 +95,9 @@ class Formulas:
 
     def _call(self, index: int) -> Record:
         gradients = [None if g is None else _dense(g) for g in self.case.gradients[index]]
+        if "layouts-taken-for-alike" in self.names:
+            pairs = zip(gradients, self.case.variables, strict=True)
+            gradients = [None if g is None else _as_it_lies(g, w) for g, w in pairs]
         if self.case.loss_scaling is not None and not all(
             g is None or np.isfinite(g).all() for g in gradients
         ):
@@ -218,6 +221,20 @@ def _dense(gradient: Array | SparseRows) -> Array:
     return dense
 
 
+def _as_it_lies(gradient: Array, variable: Array) -> Array:
+    """Return the elements of a gradient where those of its variable lie in memory, both being tensors."""
+    of_gradient, of_variable = (_addresses(np.array(array)) for array in (gradient, variable))
+    moved = np.zeros(gradient.size)
+    moved[np.argsort(of_variable)] = gradient.reshape(-1)[np.argsort(of_gradient)]
+    return moved.reshape(gradient.shape)
+
+
+def _addresses(array: Array) -> Array:
+    """Return where in memory the elements of an array lie, in the order of its indices."""
+    indices = np.indices(array.shape).reshape(array.ndim, -1)
+    return np.asarray(array.strides) @ indices if array.ndim else np.zeros(1, int)
+
+
 @pytest.fixture
 def answers(variant: str, request: pytest.FixtureRequest) -> Answers:
     """What a variant answers to the standard cases."""
@@ -234,7 +251,8 @@ def answers_of(variant: str) -> Answers:
         pytest.fail(missing) if os.environ.get("CI") else pytest.skip(missing)
     found: Answers = {}
     with Torch(variant) as run:
-        for case in cases():
+        # Of big cases there are digests only.
+        for case in (case for case in cases() if case.made is None):
             try:
                 found[case.id] = case, run(case)
             except ImplementationError as error:

@@ -1,0 +1,38 @@
+"""Structure: how many variables there are, how large, of which shapes and layouts, in what order, how long.
+
+Each structure is a case with plain descent and with momentum, in float32 and float64, and has nothing exotic
+besides, so that the plainest implementation meets it; then it is paired with other features. What few
+frameworks take, variables without elements or without axes, is in the cases that are about it alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+
+from sgd_ref.conformance.catalogue.case import Case
+from sgd_ref.conformance.catalogue.structure import big, lengths, memory, paired, shapes, variables
+from sgd_ref.conformance.catalogue.structure.building import Structure, cases_of
+
+GROUPS = (variables, shapes, memory, lengths)
+
+
+def structures() -> Iterator[Structure]:
+    """Yield every structure.
+
+    >>> next(structures()).name
+    'one-variable'
+    """
+    for group in GROUPS:
+        yield from group.STRUCTURES
+
+
+@cache
+def structure_cases() -> tuple[Case, ...]:
+    """Return all cases of structure, always the same.
+
+    >>> structure_cases()[0].id
+    'structure/one-variable/plain/float32'
+    """
+    alone = (case for structure in structures() for case in cases_of(structure))
+    return (*alone, *paired.cases(), *big.cases())

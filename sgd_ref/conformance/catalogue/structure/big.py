@@ -1,0 +1,89 @@
+"""Structures of big variables, whose elements a rule makes from their indices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from sgd_ref.arithmetic.formats import FLOAT64, Array
+from sgd_ref.conformance.catalogue.case import Case, Made
+from sgd_ref.conformance.catalogue.made import MODULUS, made
+from sgd_ref.conformance.catalogue.named.building import PLAIN_CONFIG
+from sgd_ref.conformance.catalogue.numbers import NumberStream
+from sgd_ref.conformance.catalogue.structure.building import FORMS, PREFIX, RATE, UPDATES, Form, Shape
+
+CALLS = 2
+
+
+class BigStructure(NamedTuple):
+    """A name, notes, the shapes of the variables by name, and the known deviations that its cases are for."""
+
+    name: str
+    notes: str
+    shapes: Mapping[str, Shape]
+    exposes: tuple[str, ...]
+
+
+STRUCTURES = (
+    BigStructure(
+        "big-4096",
+        "Numbers of elements around 512, 1024 and 4096, the largest of them in a matrix.",
+        {
+            **{f"size_{size}": (size,) for size in (511, 512, 513, 1023, 1024, 4095, 4096, 4097)},
+            "matrix": (63, 66),
+        },
+        ("large-variables-skipped", "elements-past-a-block-skipped", "last-whole-block-skipped"),
+    ),
+    BigStructure(
+        "big-65536",
+        "Numbers of elements around 65536: a limit of "
+        "https://github.com/deepspeedai/DeepSpeed/issues/7640, and of indices of 16 bits.",
+        {"size_65535": (65535,), "size_65536": (65536,), "size_65537": (65537,), "table": (257, 256)},
+        ("indices-of-16-bits", "large-variables-skipped"),
+    ),
+    BigStructure(
+        "big-1048577",
+        "One element more than a million in binary, beside a small variable.",
+        {"size_1048577": (1048577,), "size_5": (5,)},
+        ("indices-of-16-bits", "large-variables-skipped"),
+    ),
+)
+
+
+def cases() -> Iterator[Case]:
+    """Yield the cases, one for each structure and form.
+
+    >>> next(cases()).id
+    'structure/big-4096/plain/float32'
+    """
+    for structure in STRUCTURES:
+        for form in FORMS:
+            yield _case(structure, form)
+
+
+def _case(structure: BigStructure, form: Form) -> Case:
+    numbers = NumberStream(structure.name)
+
+    def drawn() -> tuple[int, int]:
+        first, second = (int(abs(number) * (MODULUS - 2)) + 1 for number in numbers.array((2,), FLOAT64, 1.0))
+        return first, second
+
+    rule = Made(
+        tuple(drawn() for _ in structure.shapes),
+        tuple(tuple(drawn() for _ in structure.shapes) for _ in range(CALLS)),
+    )
+    shapes = list(structure.shapes.values())
+
+    def arrays(pairs: tuple[tuple[int, int], ...]) -> tuple[Array, ...]:
+        return tuple(made(*pair, shape, form.dtype) for pair, shape in zip(pairs, shapes, strict=True))
+
+    return Case(
+        id=f"{PREFIX}{structure.name}/{form.update}/{form.dtype.name}",
+        config=PLAIN_CONFIG | {"learning_rate": RATE} | UPDATES[form.update],
+        names=tuple(structure.shapes),
+        variables=arrays(rule.variables),
+        gradients=tuple(arrays(pairs) for pairs in rule.gradients),
+        exposes=structure.exposes,
+        notes=structure.notes,
+        made=rule,
+    )

@@ -1,0 +1,136 @@
+"""Structures of how many variables there are, and of which of them look alike."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sgd_ref.arithmetic.formats import Array
+from sgd_ref.conformance.catalogue.structure.building import WITH_MOMENTUM, Shape, Structure
+
+
+def numbered(count: int, *shapes: Shape) -> dict[str, Shape]:
+    """Return variables with numbers for names, and some shapes in turn.
+
+    >>> numbered(3, (2,), (1,))
+    {'variable_0': (2,), 'variable_1': (1,), 'variable_2': (2,)}
+    """
+    return {f"variable_{index}": shapes[index % len(shapes)] for index in range(count)}
+
+
+def _equal_first_values(values: Array) -> Array:
+    """Return 1/4 everywhere."""
+    return np.full_like(values, 0.25)
+
+
+ONE_VARIABLE = Structure(
+    "one-variable",
+    "There is one variable alone.",
+    {"weights": (7,)},
+    exposes=("last-variable-skipped", "ascends"),
+)
+
+ONE_ELEMENT = Structure(
+    "one-element",
+    "Shape (1,) is a shape like any other: variables of one element beside a longer one.",
+    {"gain": (1,), "weights": (5,), "shift": (1,), "corner": (1, 1)},
+    exposes=("one-element-skipped",),
+)
+
+EQUAL_SHAPES = Structure(
+    "equal-shapes",
+    "Variables of one shape and dtype have each a velocity of its own. Shared velocities: "
+    "https://github.com/ddbourgin/numpy-ml/pull/96.",
+    {
+        "dense_kernel": (4, 3),
+        "dense_bias": (3,),
+        "twin_kernel": (4, 3),
+        "other_kernel": (4, 3),
+        "twin_bias": (3,),
+    },
+    calls=4,
+    exposes=("last-gradient-of-each-shape", "gradients-in-order-of-names"),
+    exposes_with_momentum=("velocity-by-shape",),
+)
+
+MISSING_FIRST = Structure(
+    "equal-shapes-missing-first",
+    "A missing gradient does not shift the velocities of the variables after it. Velocities by position in "
+    "the map of gradients: https://github.com/tensorflow/tfjs/issues/8379.",
+    {"kernel_0": (3, 2), "kernel_1": (3, 2), "kernel_2": (3, 2), "bias": (2,)},
+    calls=5,
+    missing=lambda call, position: position == 0 and call in (1, 3),
+    exposes=("missing-ends-the-loop",),
+    exposes_with_momentum=("velocity-by-place-among-gradients",),
+)
+
+MISSING_IN_TURN = Structure(
+    "equal-shapes-missing-in-turn",
+    "In each call another variable of equal shape has no gradient.",
+    numbered(4, (3,)),
+    calls=6,
+    missing=lambda call, position: call % 4 == position,
+    exposes=("missing-ends-the-loop", "last-gradient-of-each-shape"),
+    exposes_with_momentum=("velocity-by-place-among-gradients", "velocity-by-shape"),
+)
+
+EQUAL_VALUES = Structure(
+    "equal-values",
+    "Variables that begin with equal values are two variables all the same.",
+    {"first": (3,), "second": (3,), "matrix": (2, 2), "another": (2, 2)},
+    calls=4,
+    weights=_equal_first_values,
+    exposes=("equal-values-taken-for-one", "last-variable-only"),
+    exposes_with_momentum=("velocity-by-shape",),
+)
+
+EQUAL_SIZES = Structure(
+    "equal-sizes",
+    "Variables of equal size have different shapes.",
+    {"wide": (2, 6), "tall": (6, 2), "flat": (12,), "deep": (2, 3, 2), "square": (3, 4)},
+    exposes=("gradient-in-other-layout",),
+    exposes_with_momentum=("velocity-by-size",),
+)
+
+MANY = tuple(
+    Structure(
+        f"variables-{count}",
+        f"There are {count} small variables, more than a launch for many tensors takes at once.",
+        numbered(count, (2,), (1,)),
+        calls=2,
+        exposes=exposes,
+        exposes_with_momentum=("velocity-by-shape",),
+    )
+    for count, exposes in (
+        (34, ("last-launch-lost", "gradients-in-order-of-names")),
+        (66, ("last-launch-lost", "later-launches-take-first-gradients")),
+        (112, ("variables-above-slots-skipped", "later-launches-take-first-gradients")),
+        (201, ("variables-above-slots-skipped", "last-launch-lost")),
+    )
+)
+
+RESUMED = Structure(
+    "resumed",
+    "A run resumes; each of many variables of equal shape gets back the velocity that it had.",
+    numbered(12, (3,)),
+    calls=2,
+    forms=WITH_MOMENTUM,
+    calls_before=5,
+    exposes=(
+        "velocities-lost-on-restore",
+        "restored-in-order-of-names",
+        "restored-by-shape",
+        "only-first-restored",
+    ),
+)
+
+STRUCTURES = (
+    ONE_VARIABLE,
+    ONE_ELEMENT,
+    EQUAL_SHAPES,
+    MISSING_FIRST,
+    MISSING_IN_TURN,
+    EQUAL_VALUES,
+    EQUAL_SIZES,
+    *MANY,
+    RESUMED,
+)

@@ -1,0 +1,257 @@
+"""Mistakes about which state belongs to which variable: it is looked up by what several variables share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from sgd_ref.arithmetic.formats import Array
+from sgd_ref.arithmetic.rounded import setting
+from sgd_ref.base.call import Call
+from sgd_ref.conformance.deviations.mistakes.mistake import mistake
+from sgd_ref.optimizer import SGD, Gradients, Values
+
+Owners = Callable[[list[Array]], list[int]]
+"""For each array the position of the array whose state is used for it."""
+
+
+def first_alike(arrays: list[Array], kind: Callable[[Array], Any]) -> list[int]:
+    """Return for each array the position of the first one of its kind.
+
+    >>> first_alike([np.zeros(2), np.zeros(3), np.ones(2)], lambda array: array.shape)
+    [0, 1, 0]
+    """
+    first: dict[Any, int] = {}
+    return [first.setdefault(kind(array), position) for position, array in enumerate(arrays)]
+
+
+def form(array: Array) -> Any:
+    """Return shape and dtype."""
+    return array.shape, array.dtype
+
+
+class VelocityOfAnother(SGD):
+    """Takes the velocity of another variable, which ``owners`` names, and leaves the new one there."""
+
+    def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
+        """Update one variable after the other."""
+        if self.settings.momentum == 0:
+            return super().update(values, gradients, call)
+        owners = self.owners(values.velocities, gradients)
+        variables, velocities = list(values.variables), list(values.velocities)
+        for position, g in enumerate(gradients):
+            if g is None:
+                continue
+            owner = owners[position]
+            taken = list(velocities)
+            taken[position] = velocities[owner].reshape(g.shape)
+            alone: Gradients = [None] * len(gradients)
+            alone[position] = g
+            updated = super().update(replace(values, variables=variables, velocities=taken), alone, call)
+            variables[position] = updated.variables[position]
+            velocities[owner] = updated.velocities[position].reshape(velocities[owner].shape)
+        return replace(values, variables=variables, velocities=self.reported(velocities, owners))
+
+    def owners(self, velocities: list[Array], gradients: Gradients) -> list[int]:
+        """Return for each variable the position of the velocity that is used for it."""
+        return list(range(len(velocities)))
+
+    def reported(self, velocities: list[Array], owners: list[int]) -> list[Array]:
+        """Return what is the velocity of each variable: the one that it used."""
+        return [
+            velocities[owner].reshape(velocity.shape)
+            for velocity, owner in zip(velocities, owners, strict=True)
+        ]
+
+
+class VelocityByShape(VelocityOfAnother):
+    """All variables of one shape and dtype have one velocity, which each of them changes in turn.
+
+    The documentation has a velocity of each variable. Evidence: velocities in a dictionary by what two
+    parameters can share, https://github.com/ddbourgin/numpy-ml/pull/96.
+    """
+
+    def owners(self, velocities: list[Array], gradients: Gradients) -> list[int]:
+        """Take that of the first one."""
+        return first_alike(velocities, form)
+
+
+class VelocityBySize(VelocityOfAnother):
+    """All variables of one size and dtype have one velocity, which each of them changes in turn.
+
+    The documentation has a velocity of each variable. Evidence: no report is known.
+    """
+
+    def owners(self, velocities: list[Array], gradients: Gradients) -> list[int]:
+        """Take that of the first one."""
+        return first_alike(velocities, lambda array: (array.size, array.dtype))
+
+
+class ScalarsShareVelocity(VelocityOfAnother):
+    """All variables without axes have one velocity, which each of them changes in turn.
+
+    The documentation has a velocity of each variable. Evidence: no report is known.
+    """
+
+    def owners(self, velocities: list[Array], gradients: Gradients) -> list[int]:
+        """Take that of the first scalar."""
+        alike = first_alike(velocities, form)
+        return [alike[i] if velocity.ndim == 0 else i for i, velocity in enumerate(velocities)]
+
+
+class VelocityByPlace(VelocityOfAnother):
+    """Velocities are counted along the gradients that are there, so that a missing one shifts the others.
+
+    A velocity of another shape is not taken. The core code has a velocity of each variable, whatever is
+    missing. Evidence: sums of gradients by the
+    order of the keys of the gradients, https://github.com/tensorflow/tfjs/issues/8379.
+    """
+
+    def owners(self, velocities: list[Array], gradients: Gradients) -> list[int]:
+        """Count those that are there."""
+        return _shifted(velocities, [gradient is not None for gradient in gradients])
+
+    def reported(self, velocities: list[Array], owners: list[int]) -> list[Array]:
+        """Return the list that the velocities are counted in."""
+        return velocities
+
+
+class EmptyShiftsVelocities(VelocityOfAnother):
+    """Velocities are counted along the variables that have elements, so that an empty one shifts the others.
+
+    A velocity of another shape is not taken. The documentation has a velocity of each variable. Evidence: no
+    report is known.
+    """
+
+    def owners(self, velocities: list[Array], gradients: Gradients) -> list[int]:
+        """Count those that have elements."""
+        return _shifted(velocities, [velocity.size > 0 for velocity in velocities])
+
+    def reported(self, velocities: list[Array], owners: list[int]) -> list[Array]:
+        """Return the list that the velocities are counted in."""
+        return velocities
+
+
+class AverageByShape(SGD):
+    """All variables of one shape and dtype have one average, that of the first of them.
+
+    The documentation has an average of each variable. Evidence: no report is known.
+    """
+
+    def average(self, values: Values, call: Call) -> Values:
+        """Average, and give all of a shape the average of the first one."""
+        averaged = super().average(values, call)
+        alike = first_alike(averaged.averages, form)
+        return replace(averaged, averages=[averaged.averages[owner] for owner in alike])
+
+
+class AccumulatorByShape(SGD):
+    """All variables of one shape and dtype have one accumulator, to which the gradients of all are added.
+
+    The documentation has an accumulator of each variable. Evidence: no report is known.
+    """
+
+    def accumulate(self, values: Values, gradients: Gradients) -> Values:
+        """Add everything to the accumulator of the first one."""
+        accumulators = list(values.accumulators)
+        alike = first_alike(accumulators, form)
+        for g, owner in zip(gradients, alike, strict=True):
+            if g is not None:
+                accumulators[owner] = g + accumulators[owner]
+        return replace(values, accumulators=[accumulators[owner] for owner in alike])
+
+
+class NormByShape(SGD):
+    """Under `clipnorm` all gradients of one shape and dtype are clipped by the norm of the first of them.
+
+    The documentation: "the gradient of each weight is individually clipped". Evidence: no report is known.
+    """
+
+    def clip_by_norm(self, gradients: Gradients, clipnorm: float) -> Gradients:
+        """Keep the norm of each shape."""
+        norms: dict[Any, Any] = {}
+        clipped: Gradients = []
+        for g in gradients:
+            if g is not None and form(g) not in norms:
+                norms[form(g)] = self.norm([g])
+            clipped.append(None if g is None else self.clipped(g, norms[form(g)], setting(clipnorm, g.dtype)))
+        return clipped
+
+
+class LastGradientOfShape(SGD):
+    """All variables of one shape and dtype get the last gradient of that shape, as if it lay in one buffer.
+
+    The documentation has a gradient of each variable. Evidence: no report is known.
+    """
+
+    def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
+        """Update with the last ones."""
+        last = {form(g): g for g in gradients if g is not None}
+        return super().update(values, [None if g is None else last[form(g)] for g in gradients], call)
+
+
+class GradientsInOrderOfNames(SGD):
+    """Gradients are sorted by the names of their variables, and variables are not.
+
+    So `variable_10` comes before `variable_2`. A gradient of another shape or dtype is not taken. Evidence:
+    no report is known.
+    """
+
+    def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
+        """Update with the sorted ones."""
+        names = call.state.names
+        order = sorted(range(len(names)), key=names.__getitem__)
+        return super().update(values, _taken(gradients, order), call)
+
+
+class EqualValuesTakenForOne(SGD):
+    """A variable whose first values equal those of one before it is taken for the same, and not updated.
+
+    Evidence: no report is known.
+    """
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self._alike: list[int] | None = None
+
+    def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
+        """Update the first of those that began alike."""
+        if self._alike is None:
+            self._alike = first_alike(call.state.variables, lambda w: (form(w), w.tobytes()))
+        first = [owner == position for position, owner in enumerate(self._alike)]
+        once: Gradients = [g if mine else None for g, mine in zip(gradients, first, strict=True)]
+        return super().update(values, once, call)
+
+
+def _shifted(velocities: list[Array], counts: list[bool]) -> list[int]:
+    """Return for each velocity its place among those that count; its own where the forms differ."""
+    owners, place = [], 0
+    for position, velocity in enumerate(velocities):
+        owners.append(place if form(velocities[place]) == form(velocity) else position)
+        place += counts[position]
+    return owners
+
+
+def _taken(gradients: Gradients, order: list[int]) -> Gradients:
+    taken: Gradients = []
+    for position, g in enumerate(gradients):
+        other = gradients[order[position]]
+        fits = g is not None and other is not None and form(other) == form(g)
+        taken.append(other if fits else g)
+    return taken
+
+
+STRUCTURE_OF_STATE = (
+    mistake("velocity-by-shape", VelocityByShape),
+    mistake("velocity-by-size", VelocityBySize),
+    mistake("scalars-share-a-velocity", ScalarsShareVelocity),
+    mistake("velocity-by-place-among-gradients", VelocityByPlace),
+    mistake("empty-shifts-velocities", EmptyShiftsVelocities),
+    mistake("average-by-shape", AverageByShape),
+    mistake("accumulator-by-shape", AccumulatorByShape),
+    mistake("norm-by-shape", NormByShape),
+    mistake("last-gradient-of-each-shape", LastGradientOfShape),
+    mistake("gradients-in-order-of-names", GradientsInOrderOfNames),
+    mistake("equal-values-taken-for-one", EqualValuesTakenForOne),
+)
