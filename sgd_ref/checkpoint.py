@@ -59,11 +59,11 @@ def save(
 
     The file at `path` is replaced in one step: whoever reads it, also after this process was killed or
     the power failed, finds the old checkpoint or the new one, complete. The new one has the permissions of
-    the old one. A process that is killed may leave a file behind whose name is ``.sgd-ref-``, random digits
+    the old one. A process that is killed may leave a file behind; its name is ``.sgd-ref-``, random digits
     and ``.tmp``.
 
-    Only a regular file is replaced. A symbolic link stays: what it leads to is replaced, or created where
-    nothing is there yet. Other hard links to a file keep the old checkpoint.
+    Only a regular file is replaced. A symbolic link stays, and the file that it leads to is replaced or
+    created. Other hard links to a file keep the old checkpoint.
 
     Parameters
     ----------

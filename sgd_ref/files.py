@@ -31,7 +31,7 @@ class Destination(NamedTuple):
 
 
 def check_regular(path: str | os.PathLike[str], mode: int) -> None:
-    """Check that what is at `path`, whose mode is given, is a regular file.
+    """Check by its mode that the file at `path` is a regular file.
 
     Raises
     ------

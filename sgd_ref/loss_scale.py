@@ -330,7 +330,7 @@ class LossScaleOptimizer(Declared):
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], learning_rate: LearningRate | None = None) -> Self:
-        """Construct an optimizer from what ``get_config`` returned, here or in Keras.
+        """Construct an optimizer from a config that ``get_config`` returned, here or in Keras.
 
         Parameters
         ----------

@@ -19,7 +19,7 @@ def _refused(method: str) -> Callable[..., NoReturn]:
 
 
 class ReadOnlyList(list[Item]):
-    """A list of arrays that belong to an optimizer; the arrays may be written to, the list may not.
+    """A list of arrays that belong to an optimizer: you may write into the arrays, but not change the list.
 
     It is a list in every other respect. Its slices, sums and copies are plain lists.
 

@@ -80,7 +80,7 @@ def fit(
     optimizer : SGD or LossScaleOptimizer
         It is built on the variables if it is not built yet.
     variables : list of ndarray
-        What is trained, updated in place: all variables of the optimizer, in the order in which it was
+        The arrays to train, updated in place: all variables of the optimizer, in the order in which it was
         built.
     loss_and_gradients : callable
         Called with ``(variables, batch, scale_loss)``; returns the loss, a real number that is not
@@ -93,7 +93,7 @@ def fit(
     epochs : int, default 1
         At least 1.
     callbacks : list of callable, optional
-        Each is called with a ``Progress`` after every batch; what it returns is ignored.
+        Each is called with a ``Progress`` after every batch; its result is ignored.
 
     Returns
     -------
@@ -179,7 +179,7 @@ def fit(
 
 
 def _with_a_batch(iterator: Iterator[Any], epoch: int) -> Iterator[Any]:
-    """Return an iterator over the same batches, of which there is at least one."""
+    """Return an iterator over the same batches; raise a ValueError if there is none."""
     try:
         first = next(iterator)
     except StopIteration:

@@ -65,7 +65,7 @@ def _set_mode_of_rounding(typing_context: Any, mode: Any) -> Any:
 
 @inlined
 def enter_default_mode() -> Any:
-    """Make this thread round to nearest without flushing subnormals; return what the mode was.
+    """Make this thread round to nearest without flushing subnormals; return the mode before.
 
     A thread keeps the mode of the thread that started it, and some libraries set flush-to-zero for all.
     """

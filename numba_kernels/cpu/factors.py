@@ -44,7 +44,7 @@ def factor_kernel(dtype: np.dtype[Any]) -> Any:
     def factor(clipnorm: float, reciprocal: float, norm: float) -> Any:
         mode = enter_default_mode()
         inverse = divide(number(1.0), number(norm))
-        # That of NaN is not smaller, and made NaN by what is added.
+        # The factor of a NaN norm is not smaller; the addition then makes it NaN.
         smaller = inverse if inverse < number(reciprocal) else number(reciprocal)
         # The difference is zero, or NaN where the norm is not finite.
         difference = subtract(number(norm), number(norm))

@@ -29,7 +29,7 @@ PACKAGES = ("sgd_ref", "numba_kernels")
 
 
 class Losses:
-    """What was told to the user of one optimizer, and which learning rates no dtype of its variables loses.
+    """The warnings that the user of one optimizer has had, and the range of learning rates that need none.
 
     Attributes
     ----------
@@ -49,11 +49,11 @@ class Losses:
         self._set_limits()
 
     def keep(self, rate: float) -> bool:
-        """Whether there is nothing to tell of a learning rate."""
+        """Whether a learning rate needs no warning."""
         return self.lowest < abs(rate) < self.highest
 
     def forget_rate(self) -> None:
-        """Take back that a learning rate was told, for one that comes in its place."""
+        """Forget the warnings about the learning rate, since another one takes its place."""
         self._told = {(name, dtype) for name, dtype in self._told if name != "learning_rate"}
         self._set_limits()
 

@@ -279,7 +279,7 @@ class BaseSGD(Configured, Counting, Exporting, Copying, ABC):
         call : Call
             What ``validated`` returned.
         loss_scale : float, float32 or None
-            What the gradients are to be divided by, once.
+            The scale by which the gradients are divided, once.
         """
 
     def built_state(self) -> State:
@@ -366,7 +366,7 @@ class BaseSGD(Configured, Counting, Exporting, Copying, ABC):
         return rates.read(self.rate_source, state.calls, self._losses)
 
     def accepted(self, gradient: Gradient, variable: Array) -> Any:
-        """Return a gradient that is checked in the form in which ``perform`` takes it."""
+        """Return a checked gradient in the form that ``perform`` takes."""
         return to_dense(gradient, variable)
 
     def all_finite(self, call: Call, loss_scale: float | np.float32 | None) -> bool:

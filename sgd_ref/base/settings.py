@@ -25,7 +25,7 @@ from sgd_ref.validation import (
 )
 
 CLIPPINGS = ("clipnorm", "clipvalue", "global_clipnorm")
-"""The settings of which at most one may be set."""
+"""Settings that exclude each other: at most one may be set."""
 
 
 def _at_least_one(name: str, value: Any) -> int:
@@ -162,7 +162,7 @@ class RoundedSettings:
     Parameters
     ----------
     settings : Settings
-        Only what is set in them can be read.
+        A setting that is None cannot be read.
     dtype : dtype
         The dtype of the arrays.
     """
@@ -177,7 +177,7 @@ class RoundedSettings:
 
     @property
     def weight_decay(self) -> Any:
-        """What weights are decayed by, before the learning rate."""
+        """The factor of weight decay, without the learning rate."""
         assert self._settings.weight_decay is not None
         return setting(self._settings.weight_decay, self._dtype)
 
@@ -188,7 +188,7 @@ class RoundedSettings:
 
     @property
     def gradient_accumulation_steps(self) -> Any:
-        """What a sum of gradients is divided by."""
+        """The divisor of a sum of gradients."""
         assert self._settings.gradient_accumulation_steps is not None
         return setting(self._settings.gradient_accumulation_steps, self._dtype)
 

@@ -10,7 +10,7 @@ from sgd_ref.command.options import WrongUsage
 
 
 def check_file(option: str, path: Path) -> None:
-    """Check that a file can be written, and leave what is there as it is.
+    """Check that a file can be written, and do not change it.
 
     Parameters
     ----------

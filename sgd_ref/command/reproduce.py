@@ -1,4 +1,4 @@
-"""``sgd-ref reproduce``: the script that shows what a known implementation does otherwise."""
+"""``sgd-ref reproduce``: print a script that shows one contradiction of a known implementation."""
 
 from __future__ import annotations
 

@@ -137,14 +137,14 @@ class _Memory:
 def header(view: View) -> Array:
     """Return an ndarray of the shape, strides, dtype, writability and address of an array on the device.
 
-    It is there for the checks of ``sgd_ref`` on dtypes, shapes, writability, identity and overlapping
-    memory, which look at nothing else. This is safe, since to make an array from an address, to view it as
-    another dtype, and to ask for shared memory are computations on addresses: NumPy reads an element only
-    for an operation on elements.
+    It serves the checks of ``sgd_ref`` on dtypes, shapes, writability, identity and overlapping memory, which
+    look at nothing else. This is safe. NumPy only computes with addresses when it makes an array from an
+    address, views it as another dtype, or looks for shared memory; it reads an element only for an operation
+    on elements.
 
-    The elements must never be touched: no indexing of one, copying, converting, pickling. What NumPy lets a
-    subclass refuse (printing, comparing, computing) is harmless here. An array without elements has an
-    address of NumPy's own.
+    The elements must never be touched: never index, copy, convert or pickle a header. Printing, comparing and
+    computing are harmless, because a subclass can refuse them, and this one does. An array without elements
+    has an address of NumPy's own.
 
     Examples
     --------
@@ -382,7 +382,7 @@ def _checked_device(name: str, device_type: Any, device: Any) -> int:
 
 
 def _device_of_memory(name: str, address: int) -> int:
-    """Return which device has the memory at an address; the driver knows it without waiting."""
+    """Return the device that has the memory at an address. The driver knows it and does not wait."""
     driver: Any = importlib.import_module("cuda.bindings.driver")
     ordinal = driver.CUpointer_attribute.CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
     error, device = driver.cuPointerGetAttribute(ordinal, address)

@@ -55,10 +55,10 @@ def stream_of(arrays: Sequence[Any]) -> int:
 
 
 def numba_stream(handle: int) -> Any:
-    """Return the stream of a handle as Numba takes it when it launches a kernel.
+    """Return the stream of a handle, in the form that Numba takes to launch a kernel.
 
-    Each time the same object: Numba keeps what it prepares for a launch by the identity of the stream.
-    The simulator knows one stream.
+    The same handle gives the same object every time, since Numba caches its preparations by the identity of
+    the stream. The simulator knows one stream.
     """
     return 0 if IS_SIMULATED or handle == DEFAULT else _external(handle)
 

@@ -41,7 +41,7 @@ def gather_kernel(source: np.dtype[Any], target: np.dtype[Any]) -> Kernel:
     given, wanted = storage(source), storage(target)
     read, load, store, write = given.access.read, given.load, wanted.store, wanted.access.write
     target_bytes, is_same = target.itemsize, source == target
-    # What is narrower than float32 is computed with as float32.
+    # Numbers narrower than float32 are widened to float32 for computing.
     widens = target == FLOAT64
     double = given.double
 

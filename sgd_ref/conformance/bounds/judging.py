@@ -14,7 +14,7 @@ from sgd_ref.conformance.catalogue.case import Case, Trajectory
 
 @dataclass(frozen=True)
 class Judgement:
-    """What the judge found.
+    """The result of the judge.
 
     Attributes
     ----------
@@ -52,7 +52,7 @@ def judge(
         That of an implementation, of the form that ``check_form`` checks.
     is_state_hidden : bool, default False
         False: step by step, each call from the state that was reported, where it is. True: free-running
-        from the start, with a state that may be wider than what is reported.
+        from the start, with a state that may be wider than the reported one.
     flushes : bool, default False
         Whether subnormal numbers may become zero.
 

@@ -72,7 +72,7 @@ class MeanClipAndRate(SGD):
         return limit / np.maximum(norm / divisor, limit) / divisor
 
     def divisor(self) -> float:
-        """Return what the gradients that are clipped are still to be divided by."""
+        """Return the number by which the clipped gradients have yet to be divided."""
         return float(self.settings.gradient_accumulation_steps or 1)
 
     def dtype_of_factor(self, gradients: list[Array]) -> np.dtype[Any]:

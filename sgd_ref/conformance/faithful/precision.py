@@ -19,7 +19,7 @@ EXTENDED: np.dtype[Any] = np.dtype(np.longdouble)
 
 
 class Wider(SGD):
-    """What variants that compute in a wider dtype share."""
+    """The common base of variants that compute in a wider dtype."""
 
     def wide_dtype(self, dtype: np.dtype[Any]) -> np.dtype[Any]:
         """Return the dtype to compute in for arrays of a dtype."""

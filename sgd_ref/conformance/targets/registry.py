@@ -28,7 +28,7 @@ FAMILIES: Mapping[str, Family] = {"keras": keras.FAMILY, "torch": torch.FAMILY, 
 
 
 def options_of(name: str) -> dict[str, str]:
-    """Return what stands for one implementation on the command line, from its name.
+    """Return the words for one implementation on the command line, from its name.
 
     >>> options_of("keras jax eager")
     {'target': 'keras', 'backend': 'jax', 'mode': 'eager'}
@@ -121,7 +121,7 @@ def how_to_run(case: Case, target: str, **chosen: str) -> str:
     Parameters
     ----------
     case : Case
-        What the code is for; it has no other features.
+        The case to run; the code covers no features but those of this case.
     target : str
         One of `FAMILIES`, or ``module:function``.
     **chosen : str
@@ -130,7 +130,7 @@ def how_to_run(case: Case, target: str, **chosen: str) -> str:
     Raises
     ------
     ValueError
-        If the target has no such thing as the case needs.
+        If the target lacks a feature that the case needs.
 
     Examples
     --------

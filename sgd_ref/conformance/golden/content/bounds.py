@@ -28,13 +28,13 @@ RATE = "learning_rate"
 
 @dataclass(frozen=True, eq=False)
 class Bound:
-    """For each element of an array what is allowed, instead of the expected bits alone.
+    """The values that each element of an array may have, besides the expected bits.
 
     Attributes
     ----------
     lower, upper : ndarray
-        Both included, of the dtype and shape of the array. Both zeros lie in an interval that has one. NaN
-        where no number is allowed.
+        The ends, both included, of the dtype and shape of the array. An interval that holds one zero holds
+        both. NaN where no number is allowed.
     nan : ndarray of bool
         Where NaN is allowed.
     """
@@ -103,7 +103,7 @@ def bounds_of(case: Case, expected: Trajectory) -> list[RecordBounds] | None:
 def first_outside(
     expected: Trajectory, bounds: Sequence[RecordBounds] | None, observed: Trajectory
 ) -> tuple[int, str, int, tuple[int, ...]] | None:
-    """Return where a trajectory is first neither what is expected nor allowed.
+    """Return the first place where a trajectory is neither expected nor allowed.
 
     Quantities that a record leaves out are not looked at. Counters and the loss scale are always exact.
 
@@ -210,7 +210,7 @@ class _RateBounds(Rates):
     """The bounds of the learning rates of one case."""
 
     def bound(self, call: int, calls: int, documented: Any) -> Bound | None:
-        """Return what a rate may be when it is rounded to float32; None for the documented one alone."""
+        """Return the float32 values that a rate may have; None for the documented one alone."""
         if self._units == 0:
             return None
         ends = np.array([*self._single(documented), *self._double(call, calls), documented], FLOAT64)
@@ -221,7 +221,7 @@ class _RateBounds(Rates):
 
 
 def _bound(slots: Sequence[Slot], expected: Array) -> Bound | None:
-    """Return the hull of what several readings allow; None where that is the expected bits alone."""
+    """Return the hull of the bounds of several readings; None where only the expected bits are allowed."""
     enclosures = [slot for slot in slots if isinstance(slot, Enclosure)]
     if not enclosures:
         return None

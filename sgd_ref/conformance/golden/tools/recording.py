@@ -85,7 +85,7 @@ def record(run: Implementation, path: str | os.PathLike[str], cases: Iterable[Ca
 
 
 def compare_recorded(run: Implementation, path: str | os.PathLike[str], exact: bool = True) -> Report:
-    """Compare what an implementation answers with what was recorded.
+    """Compare the answers of an implementation with the recorded ones.
 
     Parameters
     ----------
@@ -122,7 +122,7 @@ def _recorded(case: Case, answer: Any) -> Entry:
     expected = reference.run(case)
     try:
         check_form(case, expected, answer)
-        # What was written is what is compared later.
+        # The later comparison reads the written form.
         given = trajectory_from_json(trajectory_to_json(answer))
     except (TypeError, ValueError) as error:
         raise ValueError(f"run must answer with a trajectory of the case {case.id}: {error}") from error
@@ -133,7 +133,7 @@ def _recorded(case: Case, answer: Any) -> Entry:
 
 
 def _of_reported(bounds: Sequence[RecordBounds] | None, given: Trajectory) -> list[RecordBounds] | None:
-    """Return the bounds of what was reported."""
+    """Return the bounds of the reported values."""
     if bounds is None:
         return None
     return [

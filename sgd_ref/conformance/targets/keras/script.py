@@ -44,7 +44,7 @@ def how_to_run(case: Case, backend: str, mode: str) -> str:
     Parameters
     ----------
     case : Case
-        What the code is for; it has no other features.
+        The case to run; the code covers no features but those of this case.
     backend : {"jax", "tensorflow", "torch"}
     mode : {"eager", "compiled"}
         As for ``targets.keras.launch.Keras``.
