@@ -295,7 +295,7 @@ def _read(file: BinaryIO) -> tuple[dict[str, Any], dict[str, Array]]:
 def _ordered(
     manifest: dict[str, Any], arrays: dict[str, Array], names: Sequence[str]
 ) -> tuple[dict[str, Any], dict[str, Array]]:
-    """Return what was read with the variables in the order of `names`."""
+    """Return the read content with the variables in the order of `names`."""
     saved = manifest["variables"]
     order = order_of_names(names, [entry["name"] for entry in saved])
     place = {str(old): new for new, old in enumerate(order)}

@@ -64,7 +64,7 @@ def destination(path: str | os.PathLike[str]) -> Destination:
     ('target', None)
     """
     try:
-        # Not of the resolved path: links such as /dev/stdout lead to what no path names.
+        # Not of the resolved path: links such as /dev/stdout lead to a file without a path.
         found = Path(path).stat()
     except FileNotFoundError:
         return Destination(Path(path).resolve(), None)

@@ -1,4 +1,4 @@
-"""A list and a dict that refuse changes: where a change of the copy would say nothing and do nothing."""
+"""A list and a dict that refuse changes, since a change of a copy would silently do nothing."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class ReadOnlyList(list[Item]):
     Parameters
     ----------
     items : iterable
-        What the list holds.
+        The items of the list.
     owner : str
-        What the list is, as the error message calls it.
+        The name of the list in the error message.
 
     Examples
     --------
@@ -73,9 +73,9 @@ class ReadOnlyDict(dict[str, Value]):
     Parameters
     ----------
     items : mapping
-        What the dict holds.
+        The items of the dict.
     owner : str
-        What the dict is, as the error message calls it.
+        The name of the dict in the error message.
     way : str
         What to do instead of changing the dict.
 

@@ -188,7 +188,7 @@ def _rational_root(base: Fraction, degree: int) -> Fraction | None:
 
 
 def _integer_root(n: int, degree: int) -> int | None:
-    """Return the integer whose power of `degree` is `n`, a positive integer, if there is one."""
+    """Return the integer root of `degree` of `n`, a positive integer, if there is one."""
     if degree >= n.bit_length():
         return 1 if n == 1 else None
     low, high = 1, 1 << -(-n.bit_length() // degree)

@@ -1,4 +1,4 @@
-"""Which arrays share memory: an update in place must not change what it still has to read."""
+"""Arrays that share memory: an update in place must not change elements that it still has to read."""
 
 from __future__ import annotations
 

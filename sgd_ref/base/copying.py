@@ -88,7 +88,7 @@ class Copying(ABC):
             )
         twin = type(self).__new__(type(self))
         twin.__dict__.update(attributes)
-        # What an optimizer is doing, and what it has told, is its own.
+        # A copy does not share the work under way, nor the warnings already given.
         twin._running, twin._losses = Running(), copy.deepcopy(self._losses)
         return twin
 

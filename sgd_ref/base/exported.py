@@ -89,7 +89,7 @@ class Exporting(Protocol):
 
 
 def meaning_of(optimizer: Exporting, before: tuple[str, ...] = ()) -> Meaning:
-    """Return what the weights of an optimizer are; those named by `before` come first."""
+    """Return the meaning of the weights of an optimizer; those named by `before` come first."""
     state = optimizer.built_state()
     rate = () if optimizer.constant_rate() is None else ("learning_rate",)
     kinds = tuple(dict.fromkeys(kind for kind, _ in state.slots()))

@@ -102,7 +102,7 @@ def _called(function: Callable[[], Any]) -> Any:
     try:
         return function()
     except TypeError as error:
-        # Raised by the call itself, not inside of what is called: some callables have no signature to check.
+        # Raised by the call itself, not inside of the callable: some callables have no signature to check.
         traceback = error.__traceback__
         if traceback is not None and traceback.tb_next is None:
             error.add_note(f"learning_rate, {function!r}, is called without arguments")

@@ -133,7 +133,7 @@ class BaseSGD(Configured, Counting, Exporting, Copying, ABC):
         var_list : list of ndarray, optional
             Variables, recognised by identity.
         var_names : list of str, optional
-            A variable whose name contains one of these strings is excluded.
+            A variable is excluded if its name contains one of these strings.
 
         Raises
         ------

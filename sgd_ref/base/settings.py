@@ -37,7 +37,7 @@ def _at_least_two(name: str, value: Any) -> int:
 
 
 def _checked_by(check: Callable[[str, Any], Any], default: Any = None) -> Any:
-    """Return a field with the check of its values; one whose default is None accepts None, too."""
+    """Return a field with the check of its values; a field with the default None accepts None, too."""
     return field(default=default, metadata={"check": check})
 
 
@@ -123,7 +123,7 @@ class Settings:
         learning_rate : float32 or None
             The learning rate where it is a number.
         losses : Losses
-            What was told already.
+            The warnings already given.
 
         Raises
         ------

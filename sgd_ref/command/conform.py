@@ -58,13 +58,13 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         dest="pattern",
         metavar="PATTERN",
         type=pattern,
-        help="only cases whose id this regular expression matches somewhere",
+        help="only cases with an id that this regular expression matches somewhere",
     )
     command.add_argument(
         "--ledger",
         type=Path,
         metavar="FILE",
-        help="what is expected of each case; known for each target that a word stands for (strict both ways)",
+        help="expected results of the cases, compared both ways; targets known by a word have their own",
     )
     command.add_argument(
         "--update", action="store_true", help="write the ledger, with --ledger that one, from this run"

@@ -219,7 +219,7 @@ def _compared(options: argparse.Namespace, console: Console, target: Target, ver
     own = {found.difference.call: found for found in partings(case, observed) if found is not None}
     say(console, f"{target.name}: {verdict.grade}; the first difference is at {first.difference}")
     say(console, f"its stage: {first.where}")
-    say(console, f"calls that part by themselves, from what was observed before: {', '.join(map(str, own))}")
+    say(console, f"calls that part by themselves, from the state observed before: {', '.join(map(str, own))}")
     if verdict.violation is not None:
         say(console, f"the first value that no faithful evaluation gives: {verdict.violation}")
         if verdict.violation.call in own:
@@ -293,7 +293,7 @@ def _table_of_reference(console: Console, case: Case, told: Told, call: int, pla
 def _table_of_both(
     console: Console, case: Case, told: Told, observed: Trajectory, call: int, place: Element, name: str
 ) -> Table:
-    """Return the stages of one call for one element, with what was reported beside them."""
+    """Return the stages of one call for one element, with the reported values beside them."""
     table = _table(console, f"call {call}, {place[0]}{list(place[1])}")
     for column in ("stage", "reference", name, "units apart"):
         table.add_column(column)

@@ -1,4 +1,4 @@
-"""What all learning-rate schedules share: settings, and one correct rounding of their formula."""
+"""The base of all learning-rate schedules: settings, and one correct rounding of a formula."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ class FormulaSchedule(LearningRateSchedule):
         self.exact_settings = _settings_in(exact, rounded)
 
     def __setattr__(self, name: str, value: object) -> None:
-        # The values come from what the constructor rounded, so that this would change nothing.
+        # The values come from settings rounded by the constructor: a change here would have no effect.
         if name in vars(self) or name in vars(self).get("config", ()):
             raise AttributeError(
                 f"{name} is fixed when the schedule is constructed, got {value!r}; "

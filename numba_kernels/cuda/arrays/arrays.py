@@ -2,11 +2,11 @@
 
 No element is read or copied, and no stream is synchronised: the ``stream`` entry of
 ``__cuda_array_interface__`` asks for that, and is left alone. The work goes to the stream on which the
-library of the arrays works (`numba_kernels.cuda.arrays.streams`), which is in order with what was done
-before.
+library of the arrays works (`numba_kernels.cuda.arrays.streams`), so that it comes after the library's
+earlier work.
 
-Real arrays on a device were not at hand where this was written. CuPy's own arrays over memory that is not
-there, Numba's with a pointer that is made up, and PyTorch's on the host stood in for them.
+This was written without real arrays on a device. In their place were CuPy's own arrays over memory that is
+not there, Numba's with an invented pointer, and PyTorch's on the host.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ class Header(np.ndarray[Any, Any]):
 
 
 class _Memory:
-    """What NumPy asks for to make an array of it."""
+    """Memory in the form that NumPy needs to make an array of it."""
 
     def __init__(self, interface: dict[str, Any]) -> None:
         self.__array_interface__ = interface
@@ -364,7 +364,7 @@ def _of_interface(name: str, array: Any) -> View:
 
 
 def _of_dlpack(name: str, array: Any) -> View:
-    # Asked first: a library may copy, or refuse, to export what is on no device.
+    # Asked first: to export an array that is on no device, a library may copy it or refuse.
     _checked_device(name, *array.__dlpack_device__())
     try:
         export = dlpack.exported(array)

@@ -1,4 +1,4 @@
-"""What lies where in device memory: the tables that kernels are given by one address each.
+"""The layout of the tables in device memory; kernels get one address for each table.
 
 Nothing of it depends on the call, so that a captured graph of launches stays right when the learning rate,
 the loss scale and the counts move on.

@@ -1,4 +1,4 @@
-"""Device memory of an optimizer's own: tables that the host writes, by copies that wait for nobody."""
+"""Device memory that an optimizer owns: tables that the host writes, by copies for which nobody waits."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ def instructions(text: str, dtype: np.dtype[Any], family: str | None = None) -> 
     text : str
         As LLVM writes it.
     dtype : dtype
-        In which is computed.
+        The dtype of the computation.
     family : str, optional
         "x86" or "arm"; that of this machine by default.
 

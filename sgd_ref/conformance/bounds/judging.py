@@ -1,4 +1,4 @@
-"""The judge: whether a trajectory is one that some faithful evaluation of the documented rule gives."""
+"""The judge: it decides whether a faithful evaluation of the documented rule can give a trajectory."""
 
 from __future__ import annotations
 

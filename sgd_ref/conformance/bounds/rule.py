@@ -1,4 +1,4 @@
-"""One bound beside each formula of ``sgd_ref.rule``: what any faithful evaluation of it may give.
+"""One bound for each formula of ``sgd_ref.rule``: all values that a faithful evaluation may give.
 
 The functions stand in the order of ``sgd_ref/rule.py``, and those that bound one of its formulas have the
 name of the formula. ``move`` bounds ``decay_weights`` and ``descend``, too, since decay may meet the update.

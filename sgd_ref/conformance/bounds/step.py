@@ -1,4 +1,4 @@
-"""What one call may make of one variable: the stages of the optimizer on enclosures."""
+"""The possible results of one call for one variable: the stages of the optimizer on enclosures."""
 
 from __future__ import annotations
 

@@ -202,7 +202,7 @@ class Walk:
         if not overwrites:
             yield from self._seen_or_copied(call, "variables", position, result, given)
         if averages:
-            # The new value, where it is known; else what it may be.
+            # The new value, where it is known; else its enclosure.
             w = self._slots["variables"][position] if not overwrites else result
             if isinstance(w, np.ndarray) and isinstance(result, Enclosure):
                 enclosed: Enclosure | None = result.rounded_to(w.reshape(-1)[self._indices[position]])

@@ -39,7 +39,7 @@ def shrink(case: Case, still: Callable[[Case], bool], most_runs: int = 400) -> C
     -------
     Case
         One for which `still` was true and which the reference can run. Its id is ``shrunk/`` and the old
-        one; `features` and `exposes` are empty, since what the catalogue says holds no longer.
+        one; `features` and `exposes` are empty, since those of the catalogue hold no longer.
 
     Raises
     ------
@@ -74,7 +74,7 @@ def shrink(case: Case, still: Callable[[Case], bool], most_runs: int = 400) -> C
 
 
 class _Search:
-    """The best case so far, and what was tried."""
+    """The best case so far, and the cases already tried."""
 
     def __init__(self, case: Case, still: Callable[[Case], bool], most_runs: int) -> None:
         self.best = case

@@ -14,7 +14,7 @@ from sgd_ref.optimizer import Values
 
 
 class HiddenFloat64(Wider):
-    """Weights, velocities, averages and accumulators are kept in float64; what is reported is rounded.
+    """Weights, velocities, averages and accumulators are kept in float64, and reported after rounding.
 
     Everything is computed in float64 with the settings as given. A step starts from the kept values, not from
     the reported ones. An implementation does this if it converts the parameters when it takes them over and
@@ -39,7 +39,7 @@ class HiddenFloat64(Wider):
 
 
 class HiddenFloat32(HiddenFloat64):
-    """Of half variables, weights and all state are kept in float32; what is reported is rounded.
+    """Weights and all state of half variables are kept in float32, and reported after rounding.
 
     Mixed precision training with float32 "master weights": after each step the half copies are made from
     them. Source: Micikevicius et al., "Mixed Precision Training", 2018.
@@ -51,7 +51,7 @@ class HiddenFloat32(HiddenFloat64):
 
 
 class HiddenMasterWeights(HiddenFloat32):
-    """Of half variables, only the weights are kept in float32; the other state is what is reported.
+    """Only the weights of half variables are kept in float32; the other state is kept as it is reported.
 
     Each step is computed in float32 and rounded once where it is stored.
     """

@@ -1,4 +1,4 @@
-"""What implementations in frameworks share: one is imported in a process of its own, by a module of ours."""
+"""The base of implementations in frameworks: each framework is imported in a process of its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ledgers: what known implementations are expected to show, as data, strict both ways.
+"""Ledgers: the expected results of known implementations, as data, compared with runs in both directions.
 
 A ledger lists every case of the standard tier that diverges, fails or is not supported, under the known
 deviations that it shows there, the failure, or the reason. Cases that are exact or within rounding are not

@@ -27,7 +27,7 @@ from sgd_ref.conformance.targets.target import CannotRun, Target
 
 
 def matching(tier: str, pattern: re.Pattern[str] | None) -> Sequence[Case]:
-    """Return the cases of a tier whose id a pattern matches somewhere.
+    """Return the cases of a tier with an id that a pattern matches somewhere.
 
     Raises
     ------
@@ -120,7 +120,7 @@ def _run(target: Target, cases: Iterable[Case], progress: Progress, stopping: th
 
 
 def _claims(handshake: Handshake, report: Report) -> Profile:
-    """Return what a handshake claims, without that of which no case was run."""
+    """Return the claims of a handshake, without those that no case of the run is about."""
     cases = [verdict.case for verdict in report.verdicts.values()]
     dtypes = {variable.dtype.name for case in cases for variable in case.variables}
     values = {item for case in cases for item in (case.features or {}).items()}

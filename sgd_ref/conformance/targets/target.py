@@ -32,7 +32,7 @@ class Target:
     evidence : mapping of str to str
         Where each name was seen, or was reported.
     introduces_itself : bool
-        Whether its handshake says what it is, and what it claims to offer.
+        Whether it sends a handshake with its name and its claims.
     runs_to_shrink : int
         How often it may be run to shrink one case.
     """

@@ -1,4 +1,4 @@
-"""The counts that are no rule's but have to stay as they are: kept in a file, compared exactly.
+"""Counts that no requirement fixes but that have to stay as they are: kept in a file, compared exactly.
 
 A division and a norm consist of fused operations, so that no rule shows one more that was let through. Loads
 and stores are in several loops, each unrolled, so that no rule shows one loop that reads elements one by one.

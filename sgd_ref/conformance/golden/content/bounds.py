@@ -1,4 +1,4 @@
-"""Bounds that are stored: what any faithful evaluation of a whole trajectory may give, from its start.
+"""Stored bounds: all values that a faithful evaluation of a whole trajectory may give, from its start.
 
 A consumer needs no judge with them. They are free-running, that is, no call goes on from a state that was
 reported, and they are the hull over all readings of the settings; so they are wider than those of the
@@ -73,7 +73,7 @@ def bounds_of(case: Case, expected: Trajectory) -> list[RecordBounds] | None:
     >>> len(bounds_of(case, reference.run(case))) == len(case.gradients)
     True
     """
-    # What is reported narrows what is possible afterwards, and here nothing may.
+    # Reported state narrows the possible values afterwards, and here nothing may narrow them.
     observed = [{"variables": record["variables"]} for record in expected]
     walks = [_Following(case, expected, observed, reading) for reading in readings(case)]
     for walk in walks:
@@ -193,7 +193,7 @@ class _Following(Walk):
         del self.possible[0]
 
     def _scalars(self, call: int, wanted: Record, given: Record) -> Iterator[Violation]:
-        # It comes first in every call, so that what is known here is how the call before it ended.
+        # This comes first in every call, so that the state is still that after the call before.
         self._note()
         return super()._scalars(call, wanted, given)
 

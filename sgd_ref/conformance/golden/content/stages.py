@@ -92,7 +92,7 @@ def stage_entries() -> Iterator[tuple[str, list[Json]]]:
 def evaluated(stage: str, arguments: dict[str, Array], dtype: np.dtype[Any]) -> Array:
     """Return the result of the reference for the arguments of a stage, as an array.
 
-    Every argument has the dtype in which is computed, which is that of the result but for ``unscale``.
+    Every argument has the dtype of the computation. Except for ``unscale`` the result has it, too.
     """
     function = next(known.function for known in STAGES if known.name == stage)
     with np.errstate(all="ignore"):

@@ -1,4 +1,4 @@
-"""A project records what its own optimizer does, once, and compares with that ever after."""
+"""A project records the trajectories of its own optimizer once, and compares later versions with them."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ def record(run: Implementation, path: str | os.PathLike[str], cases: Iterable[Ca
 
     Notes
     -----
-    Beside a trajectory that is a faithful evaluation of the documented rule stand the bounds of what any
-    such evaluation may give. Another one, on purpose or by mistake, has none: it can be compared bit by bit.
+    If a trajectory is a faithful evaluation of the documented rule, it is recorded with the bounds of all
+    such evaluations. Any other trajectory has no bounds and can only be compared bit by bit.
 
     Examples
     --------

@@ -25,9 +25,10 @@ class Finding:
     case : Case
         A shrunk one.
     expected, observed : trajectory
-        What the reference and the target gave, both without the quantities that the target did not report.
+        The trajectories of the reference and of the target, both without the quantities that the target did
+        not report.
     versions : mapping of str to str
-        What was run; "version" is that of the target itself.
+        The versions of the packages; "version" is that of the target itself.
     processor : str or None
         The processor on which it was seen; None where that was not recorded.
     """

@@ -206,7 +206,7 @@ KNOWN_DEVIATIONS = (
         has_rows,
     ),
 )
-"""Contradictions in the order of a step, then what is but another evaluation, or is NaN in its own way."""
+"""Contradictions in the order of a step, then mere other evaluations and other ways to NaN."""
 
 
 def starts_a_buffer_late(case: Case) -> bool:
