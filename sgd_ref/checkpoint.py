@@ -146,16 +146,16 @@ def load(
     Parameters
     ----------
     path : str or path
-        What `save` was given.
+        The path that `save` was given.
     variables : list of ndarray
         One for each saved variable, of the same shape and dtype. They are overwritten. Without `names` they
-        must be in the order in which they were saved: two of the same shape and dtype that are exchanged
-        cannot be told apart, and get each other's values.
+        must be in the order in which they were saved: if you exchange two variables of one shape and dtype,
+        each gets the values of the other.
     learning_rate : optional
         Replaces the saved one; needed where that was a callable or a schedule of your own class.
     names : list of str, optional
-        The name of each of `variables`. The saved values are found by these names, in whatever order they
-        are; each saved name must be given once.
+        The name of each of `variables`, in any order; each saved name must be given once. The saved values
+        are found by these names.
 
     Returns
     -------

@@ -15,8 +15,8 @@ from sgd_ref.validation import ndarray, reject_type, reject_value
 class SparseRows:
     """The gradient of a variable, such as an embedding, in which only some rows took part.
 
-    It means its dense equivalent: zero everywhere, except that the first occurrence of a row is copied
-    there and later occurrences of the same row are added to it in order of appearance.
+    It stands for a dense gradient that starts as zeros. The first occurrence of a row is copied into it,
+    and later occurrences of the same row are added in order of appearance.
 
     Parameters
     ----------

@@ -93,7 +93,7 @@ def full() -> Suite:
 
 
 def quick() -> Suite:
-    """Return a small part of it, of about a minute."""
+    """Return a small part of the suite, of about a minute."""
     races = [*_steps(QUICK, ("float32",), ()), *_norms(NORM_SIZES[:1])]
     return Suite(races, rounds=2, seconds=0.05, first_steps=1)
 

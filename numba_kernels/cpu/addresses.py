@@ -23,7 +23,7 @@ FLUSH_BITS = 0x8040 if IS_X86 else 1 << 24
 
 @intrinsic
 def _mode_of_rounding(typing_context: Any) -> Any:
-    """Return the control register of floating-point arithmetic; 0 where it is not known how to."""
+    """Return the control register of floating-point arithmetic; 0 on processors where it cannot be read."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         if IS_X86:

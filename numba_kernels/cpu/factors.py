@@ -35,7 +35,7 @@ def global_factor(clipnorm: float, dtype: np.dtype[Any]) -> Callable[[float], fl
 
 @functools.cache
 def factor_kernel(dtype: np.dtype[Any]) -> Any:
-    """Return the kernel of ``sgd_ref.rule.global_clip_factor``, the norm being its last argument."""
+    """Return the kernel of ``sgd_ref.rule.global_clip_factor``; its last argument is the norm."""
     stored = storage(dtype)
     number = stored.number
     multiply, add, subtract, divide = stored.operations

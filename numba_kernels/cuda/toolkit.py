@@ -1,6 +1,6 @@
 """The one place that knows which package compiles and launches for CUDA: numba-cuda.
 
-Its successor will have other names for the same few things, and only this file to change.
+A successor of numba-cuda will have other names for the same few things. Then only this file has to change.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ def check_file(option: str, path: Path) -> None:
     Parameters
     ----------
     option : str
-        What names the file on the command line, for the error.
+        The option that names the file, for the error message.
     path : Path
         The file. If there is none yet, there is none afterwards either.
 

@@ -219,7 +219,7 @@ def _compared(options: argparse.Namespace, console: Console, target: Target, ver
     own = {found.difference.call: found for found in partings(case, observed) if found is not None}
     say(console, f"{target.name}: {verdict.grade}; the first difference is at {first.difference}")
     say(console, f"its stage: {first.where}")
-    say(console, f"calls that part by themselves, from the state observed before: {', '.join(map(str, own))}")
+    say(console, f"calls that part by themselves, from what was observed before: {', '.join(map(str, own))}")
     if verdict.violation is not None:
         say(console, f"the first value that no faithful evaluation gives: {verdict.violation}")
         if verdict.violation.call in own:

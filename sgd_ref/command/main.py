@@ -96,7 +96,8 @@ def _run(given: list[str]) -> int:
 def commands_for(first: Sequence[str]) -> dict[str, Command]:
     """Return the subcommands that the first argument may name.
 
-    The registered ones take a while to import, and one of this package is found without them.
+    Registered subcommands take a while to import. They are not imported if the argument names a subcommand of
+    this package.
     """
     commands = dict(OWN)
     if not set(first) & {VERSION, *OWN}:

@@ -47,7 +47,7 @@ def error_console() -> Console:
 
 
 def visible(text: str) -> str:
-    r"""Return a text in which control characters are written out, save tabs and ends of lines.
+    r"""Return a text with its control characters written out, except tabs and ends of lines.
 
     >>> print(visible("\x1b[31mred"))
     \x1b[31mred

@@ -63,7 +63,7 @@ def gather_kernel(source: np.dtype[Any], target: np.dtype[Any]) -> Kernel:
 
 @functools.cache
 def scatter_kernel(dtype: np.dtype[Any]) -> Kernel:
-    """Return the kernel that copies one piece of memory to an array of any strides; arguments likewise."""
+    """Return the kernel that copies one piece of memory to an array of any strides, the way back."""
     stored = storage(dtype)
     read, write, itemsize = stored.access.read, stored.access.write, dtype.itemsize
 

@@ -27,8 +27,8 @@ class Explanation:
     Attributes
     ----------
     names : tuple of str
-        In the order of the candidates, as few as possible. Where the explanation is not complete, those
-        that explain all calls that can be explained.
+        As few deviations as possible, in the order of the candidates. If the explanation is not complete,
+        they explain all calls that can be explained.
     residual_units : float
         The remaining error of norms, or of the learning rate of a schedule, in units in the last place.
     complete : bool

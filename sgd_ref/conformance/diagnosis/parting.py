@@ -127,7 +127,7 @@ def partings(case: Case, observed: Trajectory) -> list[Parting | None]:
 
 
 def seeded(step: Step) -> Case:
-    """Return the case of a step, with the learning rate of the definition at the count that was observed."""
+    """Return the case of a step, with the learning rate of the definition at the observed count."""
     if step.rates is None:
         return step.case
     return replace(step.case, learning_rate_calls=(float(step.rates.documented),))

@@ -110,7 +110,7 @@ class _Search:
         return any(self.accepts(candidate) for candidate in candidates)
 
     def keep_fewest(self, count: int, with_kept: Callable[[Case, Sequence[int]], Case]) -> None:
-        """Leave out of things that are numbered as many as possible, but not all of them."""
+        """Leave out as many of the numbered things as possible, but not all of them."""
         whole = self.best
         kept = list(range(count))
         size = count // 2
@@ -258,7 +258,7 @@ def _always(plain: float) -> Callable[[float], float]:
 def _with_plainer_elements(
     case: Case, group: Sequence[tuple[int, int]], rule: Callable[[float], float]
 ) -> Case | None:
-    """Return the case with the elements that the rule makes plainer replaced, or None if there are none."""
+    """Return the case with plainer elements by the rule; None if the rule makes no element plainer."""
     values: list[Any] = list(reductions.arrays(case))
     changed: set[int] = set()
     for position, index in group:

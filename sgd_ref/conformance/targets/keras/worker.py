@@ -32,7 +32,7 @@ CASES_TO_KEEP = 8
 
 
 class Backend(ABC):
-    """What differs from backend to backend, beside the bits."""
+    """The differences between the backends, apart from the bits."""
 
     packages: tuple[str, ...]
 

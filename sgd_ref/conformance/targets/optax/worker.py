@@ -169,7 +169,7 @@ def trace(velocities: Sequence[Array], rate: Any) -> list[Array]:
 
 
 def running_means(accumulators: Sequence[Array], accumulated: int) -> list[Array]:
-    """Return what MultiSteps keeps, in float32, for the sums of some gradients.
+    """Return the means that MultiSteps keeps, in float32, from the sums of some gradients.
 
     Examples
     --------
