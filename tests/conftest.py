@@ -9,6 +9,14 @@ import pytest
 
 SHARE = 20
 
+LONGEST = (
+    "targets/keras/test_agreement.py",
+    "audit/test_kill_matrix.py",
+    "golden/content/test_bounds.py",
+    "bounds/test_random_evaluation.py",
+)
+"""Ends of the paths of the files whose tests take longest."""
+
 
 @dataclass
 class Sweep:
@@ -17,9 +25,9 @@ class Sweep:
     complete: bool
     generator: np.random.Generator
 
-    def count(self, number: int) -> int:
-        """Return `number` under ``--sweep``, a seeded share of it otherwise."""
-        return number if self.complete else max(number // SHARE, 1)
+    def count(self, number: int, share: int = SHARE) -> int:
+        """Return `number` under ``--sweep``, one in `share` of it otherwise."""
+        return number if self.complete else max(number // share, 1)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -31,11 +39,22 @@ def pytest_report_header(config: pytest.Config) -> str:
     return f"sweep seed: {config.getoption('--sweep-seed')} (set with --sweep-seed)"
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    # The tests of a file share what its fixtures compute, some of it for minutes.
+    if config.getoption("numprocesses", None) and config.option.dist == "load":
+        config.option.dist = "loadfile"
+        config.option.loadscope_reorder = False
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Refuse names that hold an address: parallel workers would each know another test."""
+    """Refuse names that differ between parallel processes, and begin with the files that take longest.
+
+    A long file that came last would keep one process busy, and the others waiting.
+    """
     for item in items:
         if " object at 0x" in item.nodeid:
             raise pytest.UsageError(f"ids of parameters must be the same in every process, got {item.nodeid}")
+    items.sort(key=lambda item: not item.path.as_posix().endswith(LONGEST))
 
 
 @pytest.fixture

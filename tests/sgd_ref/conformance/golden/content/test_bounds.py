@@ -123,10 +123,13 @@ def test_an_infinite_result_may_be_nan_where_infinities_may_meet() -> None:
     assert bound.holds(np.array([np.inf], np.float32)).all()
 
 
-def test_the_stored_bounds_of_small_cases_are_those_that_are_derived(entries: list[Entry]) -> None:
+def test_the_stored_bounds_of_small_cases_are_those_that_are_derived(
+    entries: list[Entry], sweep: Sweep
+) -> None:
     small = [entry for entry in entries if entry.case.id.startswith("first/")]
     assert any(record["learning_rate"] for entry in small for record in entry.bounds or ())
-    for entry in small:
+    for index in sweep.generator.permutation(len(small))[: sweep.count(len(small), 4)]:
+        entry = small[index]
         derived = bounds_to_json(bounds_of(entry.case, entry.expected))
         assert derived == bounds_to_json(entry.bounds), "run sgd-ref golden write"
 
