@@ -158,7 +158,7 @@ def move(
     """The weight, its decay, and all that is added to it, in any order.
 
     With decay this is ``w - w * weight_decay * learning_rate`` or ``w * (1 - weight_decay *
-    learning_rate)``, and the terms may be added before or after.
+    learning_rate)``, and what is added may come before or after.
     """
     if weight_decay is None:
         return sum_in_any_order([w, *terms])

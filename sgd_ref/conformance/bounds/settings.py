@@ -54,7 +54,7 @@ def readings(case: Case) -> list[Reading]:
 
 
 def relevant(quantity: str, case: Case, is_state_hidden: bool) -> tuple[str, ...]:
-    """Return the settings on which a value depends, given the values that were observed before it."""
+    """Return the settings on whose reading a value depends, given what was observed before it."""
     if quantity not in ("velocities", "variables", "averages"):
         return ()
     overwrites = case.config["ema_overwrite_frequency"] is not None

@@ -120,7 +120,7 @@ def _run(target: Target, cases: Iterable[Case], progress: Progress, stopping: th
 
 
 def _claims(handshake: Handshake, report: Report) -> Profile:
-    """Return the claims of a handshake, without those that no case of the run is about."""
+    """Return what a handshake claims, without that of which no case was run."""
     cases = [verdict.case for verdict in report.verdicts.values()]
     dtypes = {variable.dtype.name for case in cases for variable in case.variables}
     values = {item for case in cases for item in (case.features or {}).items()}
