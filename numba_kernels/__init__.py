@@ -1,4 +1,4 @@
-"""The bits of ``sgd_ref`` at the speed of memory, by kernels that Numba compiles.
+"""The optimizers of ``sgd_ref`` at the speed of memory: kernels that Numba compiles, with the same bits.
 
 >>> import numpy as np
 >>> w = np.array([1.0, 2.0], "float32")

@@ -13,7 +13,7 @@ PACKAGES = ("numpy", "numba", "llvmlite", "torch", "jax", "optax", "keras", "ten
 
 
 def description() -> dict[str, str]:
-    """Return what a reader has to know of the machine, by name."""
+    """Return the facts about the machine that a reader needs, by name."""
     return {
         "processor": _processor(),
         "processors that may be used": str(_usable_processors()),

@@ -1,4 +1,4 @@
-"""sgd-ref: what SGD is, to the last bit."""
+"""sgd-ref: the Keras SGD optimizer, defined to the last bit."""
 
 from sgd_ref import schedules
 from sgd_ref.checkpoint import load, save

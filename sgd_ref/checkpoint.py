@@ -59,11 +59,11 @@ def save(
 
     The file at `path` is replaced in one step: whoever reads it, also after this process was killed or
     the power failed, finds the old checkpoint or the new one, complete. The new one has the permissions of
-    the old one. A process that is killed may leave a file behind whose name is ``.sgd-ref-``, random digits
+    the old one. A process that is killed may leave a file behind; its name is ``.sgd-ref-``, random digits
     and ``.tmp``.
 
-    Only a regular file is replaced. A symbolic link stays: what it leads to is replaced, or created where
-    nothing is there yet. Other hard links to a file keep the old checkpoint.
+    Only a regular file is replaced. A symbolic link stays, and the file that it leads to is replaced or
+    created. Other hard links to a file keep the old checkpoint.
 
     Parameters
     ----------
@@ -146,16 +146,16 @@ def load(
     Parameters
     ----------
     path : str or path
-        What `save` was given.
+        The path that `save` was given.
     variables : list of ndarray
         One for each saved variable, of the same shape and dtype. They are overwritten. Without `names` they
-        must be in the order in which they were saved: two of the same shape and dtype that are exchanged
-        cannot be told apart, and get each other's values.
+        must be in the order in which they were saved: if you exchange two variables of one shape and dtype,
+        each gets the values of the other.
     learning_rate : optional
         Replaces the saved one; needed where that was a callable or a schedule of your own class.
     names : list of str, optional
-        The name of each of `variables`. The saved values are found by these names, in whatever order they
-        are; each saved name must be given once.
+        The name of each of `variables`, in any order; each saved name must be given once. The saved values
+        are found by these names.
 
     Returns
     -------
@@ -295,7 +295,7 @@ def _read(file: BinaryIO) -> tuple[dict[str, Any], dict[str, Array]]:
 def _ordered(
     manifest: dict[str, Any], arrays: dict[str, Array], names: Sequence[str]
 ) -> tuple[dict[str, Any], dict[str, Array]]:
-    """Return what was read with the variables in the order of `names`."""
+    """Return the read content with the variables in the order of `names`."""
     saved = manifest["variables"]
     order = order_of_names(names, [entry["name"] for entry in saved])
     place = {str(old): new for new, old in enumerate(order)}

@@ -31,7 +31,7 @@ class Destination(NamedTuple):
 
 
 def check_regular(path: str | os.PathLike[str], mode: int) -> None:
-    """Check that what is at `path`, whose mode is given, is a regular file.
+    """Check by its mode that the file at `path` is a regular file.
 
     Raises
     ------
@@ -64,7 +64,7 @@ def destination(path: str | os.PathLike[str]) -> Destination:
     ('target', None)
     """
     try:
-        # Not of the resolved path: links such as /dev/stdout lead to what no path names.
+        # Not of the resolved path: links such as /dev/stdout lead to a file without a path.
         found = Path(path).stat()
     except FileNotFoundError:
         return Destination(Path(path).resolve(), None)

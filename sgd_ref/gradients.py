@@ -13,10 +13,10 @@ from sgd_ref.validation import ndarray, reject_type, reject_value
 
 
 class SparseRows:
-    """The gradient of a variable of which only some rows took part, such as an embedding.
+    """The gradient of a variable, such as an embedding, in which only some rows took part.
 
-    It means its dense equivalent: zero everywhere, except that the first occurrence of a row is copied
-    there and later occurrences of the same row are added to it in order of appearance.
+    It stands for a dense gradient that starts as zeros. The first occurrence of a row is copied into it,
+    and later occurrences of the same row are added in order of appearance.
 
     Parameters
     ----------
@@ -86,9 +86,9 @@ class SparseRows:
         Notes
         -----
         ``dense[i] = values[j1] + values[j2] + ...``, over the positions of i among the indices. Sources: the
-        documentation of ``tf.IndexedSlices`` for the places of the rows, that of
-        ``tf.math.unsorted_segment_sum``, which converts them, for the sum. The order, from the left and
-        with no zero to start from, is set here, so that a single row of -0.0 stays what it is.
+        documentation of ``tf.IndexedSlices`` for the places of the rows, and that of
+        ``tf.math.unsorted_segment_sum``, which converts them, for the sum. `sgd_ref` itself fixes the order:
+        from the left, without a zero to start from, so that a single row of -0.0 stays -0.0.
 
         Examples
         --------

@@ -37,9 +37,9 @@ class LossScaleSettings(NamedTuple):
 class LossScaleOptimizer(Declared):
     """An optimizer that scales the loss by a factor which it adapts to the gradients.
 
-    A call with a gradient that is not finite halves the scale and touches nothing else. Other calls are
-    those of the inner optimizer with the gradients divided by the scale; after `dynamic_growth_steps`
-    of them without interruption the scale doubles. It never doubles to infinity, nor halves below the
+    A call with a gradient that is not finite halves the scale and changes nothing else. Any other call is a
+    call of the inner optimizer, with the gradients divided by the scale. After `dynamic_growth_steps` such
+    calls in a row the scale doubles. It never doubles to infinity, nor halves below the
     smallest normal float32.
 
     Parameters
@@ -60,16 +60,16 @@ class LossScaleOptimizer(Declared):
 
     Notes
     -----
-    Halving, skipping and doubling are those of the documentation of ``keras.optimizers.LossScaleOptimizer``;
-    that the scale divides the gradients, and that a change of the scale resets the counter, is in its code
+    The documentation of ``keras.optimizers.LossScaleOptimizer`` has the halving, skipping and doubling. Its
+    code has two more rules: the scale divides the gradients, and a change of the scale resets the counter
     (``loss_scale_optimizer.py``, ``_stateful_handle_finite_grads`` and ``_stateful_handle_non_finite_grads``,
-    Keras 3.15.1). The two limits of the scale are added here: past them it would be infinite, or in
+    Keras 3.15.1). This class adds the two limits of the scale: without them it would become infinite, or in
     the end zero, and stay so. The scale is a float32 without a unit.
 
     Extending
     ---------
     A subclass may override ``grow``, which is called after each finite call, and ``shrink``, which is called
-    after each other one. Both change the protected attributes ``_scale`` (float32) and ``_growth_counter``
+    after every other call. Both change the protected attributes ``_scale`` (float32) and ``_growth_counter``
     (int) and return nothing. It declares public attributes of its own as a subclass of ``BaseSGD`` does.
 
     Examples
@@ -129,7 +129,7 @@ class LossScaleOptimizer(Declared):
         self.inner_optimizer.build(variables, names)
 
     def rebind(self, variables: Sequence[Array], names: Sequence[str] | None = None) -> None:
-        """Let the inner optimizer go on with other arrays, which a copy needs; see ``SGD.rebind``."""
+        """Let the inner optimizer go on with other arrays; see ``SGD.rebind``."""
         self.inner_optimizer.rebind(variables, names)
 
     def exclude_from_weight_decay(
@@ -141,7 +141,7 @@ class LossScaleOptimizer(Declared):
     def apply(self, gradients: Sequence[Gradient], variables: Sequence[Array] | None = None) -> None:
         """Make one call with gradients of the scaled loss; see ``SGD.apply``.
 
-        The learning rate is read, and a callable called, also where the call is then skipped.
+        The learning rate is read, and a callable is called, even if the call is then skipped.
         """
         inner = self.inner_optimizer
         token: list[None] | None = []
@@ -247,7 +247,7 @@ class LossScaleOptimizer(Declared):
         return [*(f"{self.name}/{kind}" for kind in OWN_VARIABLES), *self.inner_optimizer.variable_names]
 
     def get_weights(self) -> list[Array]:
-        """Return a copy of ``variables``, a list that knows what its arrays are; refused during a step."""
+        """Return a copy of ``variables``, a list with the meaning of its arrays; refused during a step."""
         inner = self.inner_optimizer
         with alone(inner._running):
             return Weights([np.array(array) for array in self.variables], meaning_of(inner, OWN_VARIABLES))
@@ -258,11 +258,11 @@ class LossScaleOptimizer(Declared):
         Parameters
         ----------
         values : list or tuple of ndarray
-            As ``get_weights`` returns it. Its first four are numbers: an integer of at least 0 (unused), a
-            real number (unused), the growth counter (an integer of at least 0) and the scale (positive and
-            normal in float32). The others have the shapes of ``inner_optimizer.variables``, and dtypes
-            that those hold exactly. What ``get_weights`` returned must come from an optimizer of the same
-            kind, as for ``SGD.set_weights``; a plain list goes by position.
+            As ``get_weights`` returns it. The first four items are numbers: an integer of at least 0
+            (unused), a real number (unused), the growth counter (an integer of at least 0) and the scale
+            (positive and normal in float32). The others have the shapes of ``inner_optimizer.variables``, and
+            dtypes that those hold exactly. A list from ``get_weights`` must come from an optimizer of the
+            same kind, as for ``SGD.set_weights``; a plain list goes by position.
 
         Raises
         ------
@@ -330,7 +330,7 @@ class LossScaleOptimizer(Declared):
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], learning_rate: LearningRate | None = None) -> Self:
-        """Construct an optimizer from what ``get_config`` returned, here or in Keras.
+        """Construct an optimizer from a config that ``get_config`` returned, here or in Keras.
 
         Parameters
         ----------

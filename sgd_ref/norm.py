@@ -48,15 +48,15 @@ def euclidean_norm(arrays: Sequence[Array], dtype: DTypeLike) -> Any:
 
     Notes
     -----
-    ``math.sqrt(math.fsum(x * x))`` is something else. It rounds each square (float64 squares have 106
-    bits, and may overflow or underflow), the sum, the root, and the conversion to `dtype`, and two
+    ``math.sqrt(math.fsum(x * x))`` is not this norm. It rounds each square (float64 squares have 106
+    bits, and may overflow or underflow), then the sum, the root, and the conversion to `dtype`. Two
     roundings in a row may differ from one. In the first example the exact sum is ``(2**24 + 1)**2 +
     2**-40``, so the norm lies just above the midpoint of the neighbours 16777216 and 16777218; fsum
-    drops the ``2**-40``, and the tie that is left goes to the wrong one.
+    drops the ``2**-40``, and the remaining tie goes to the wrong neighbour.
 
     The formula is that of the documentation of ``clipnorm`` and ``global_clipnorm``. IEEE 754-2019,
-    section 9.4, leaves the rounding of such sums to the implementation; a single one at the end is chosen
-    here because no order of summation, and so no number of threads, can change it.
+    section 9.4, leaves the rounding of such sums to the implementation. `sgd_ref` rounds once, at the end,
+    so that no order of summation and no number of threads can change the result.
 
     Examples
     --------

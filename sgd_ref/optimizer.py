@@ -36,15 +36,15 @@ class SGD(BaseSGD):
     ----------
     learning_rate : float, schedule or callable, default 0.01
         Rounded to float32. A schedule is read at the number of calls made before; a callable takes no
-        arguments and is called once in each call of ``apply``, before anything is computed: the call sees
-        whatever values it writes into variables, state and gradients. A rate that it sets is for the next
-        call.
+        arguments and is called once in each call of ``apply``, before anything is computed. If the callable
+        writes into variables, state or gradients, the call of ``apply`` sees the new values. If it sets the
+        learning rate, the new rate holds from the next call on.
     momentum : float, default 0.0
         In [0, 1]. With 0 there is no velocity.
     nesterov : bool, default False
         Whether to apply Nesterov momentum; without effect where `momentum` is 0.
     weight_decay : float, optional
-        If set, also to 0.0, weights are decayed by ``w * weight_decay * learning_rate`` in each update.
+        If set, even to 0.0, each update subtracts ``w * weight_decay * learning_rate`` from the weights.
     clipnorm, clipvalue, global_clipnorm : float, optional
         At most one of them: the highest norm of each gradient, the highest absolute value of each
         element, or the highest norm of all gradients together.
@@ -53,13 +53,13 @@ class SGD(BaseSGD):
     ema_momentum : float, default 0.99
         In [0, 1]; ``new_average = ema_momentum * old_average + (1 - ema_momentum) * variable``.
     ema_overwrite_frequency : int, optional
-        Overwrite the variables by their averages each time this many updates were made.
+        Every time this many updates were made, overwrite the variables with their averages.
     name : str, default "SGD"
         The first part of the names of the arrays of state.
     loss_scale_factor : float, optional
         Gradients are divided by it, since ``scale_loss`` multiplied the loss by it.
     gradient_accumulation_steps : int, optional
-        At least 2: update in every call of this number only, with the mean of the gradients since.
+        N, at least 2: update in every N-th call only, with the mean of the gradients since the last update.
 
     Raises
     ------
@@ -69,10 +69,10 @@ class SGD(BaseSGD):
 
     Notes
     -----
-    An optimizer does one thing at a time. A second thread that calls a method which changes it, while another
-    thread is in one, gets a RuntimeError at once, and so does a callable learning rate that calls such a
-    method. What is under way is not disturbed, and nothing is left half done. There is no lock to wait for.
-    Each thread may have optimizers of its own, on variables of its own.
+    An optimizer does one thing at a time. While a thread is in a method that changes the optimizer, a second
+    thread that calls such a method gets a RuntimeError at once. So does a callable learning rate that calls
+    such a method. The method under way is not disturbed, and nothing is left half done. There is no lock to
+    wait for. Each thread may have optimizers of its own, on variables of its own.
 
     Variables and gradients of a subclass of ndarray, such as ``np.memmap`` or ``np.matrix``, are read and
     written as the plain arrays in their memory; methods of the subclass are not called. Masked arrays are
@@ -80,11 +80,11 @@ class SGD(BaseSGD):
 
     A public attribute that the class does not declare, such as ``lr``, cannot be set.
 
-    A setting that the dtype of a variable does not have, because it becomes 0 or infinite there, is used as
-    it then is, with one warning for each setting and dtype at the first such value, whichever way it comes
-    in; a clipping or scale is refused. ``sgd_ref/base/losses.py`` has the whole policy.
+    A setting may become 0 or infinite in the dtype of a variable. Then it is used as 0 or infinity, and the
+    first such value of each setting and dtype gives a warning. A clipping or scale is refused instead.
+    ``sgd_ref/base/losses.py`` has the whole policy.
 
-    Update rule for parameter w with gradient g, as the documentation of Keras has it::
+    Update rule for parameter w with gradient g, from the documentation of Keras::
 
         w <- w - learning_rate * g                                    momentum is 0
         velocity <- momentum * velocity - learning_rate * g           otherwise
@@ -99,10 +99,9 @@ class SGD(BaseSGD):
     The step, ``advance``: return the ``Values`` after a call.
 
     Stages, in their order: ``unscale`` returns gradients; ``accumulate`` returns values; ``mean`` returns
-    both; ``clip``, and the one of ``clip_by_norm``, ``clip_by_value`` and ``clip_by_global_norm`` that it
-    chooses, return gradients, and ``norm`` one number; ``decay``, ``update``, ``average`` and ``overwrite``
-    return values. A stage leaves a variable whose gradient is None alone, ``average`` and ``overwrite``
-    excepted.
+    both. ``clip`` calls one of ``clip_by_norm``, ``clip_by_value`` and ``clip_by_global_norm``; all four
+    return gradients, and ``norm`` returns one number. ``decay``, ``update``, ``average`` and ``overwrite``
+    return values. Only ``average`` and ``overwrite`` change a variable without a gradient (None).
 
     Formulas, each for one variable ``w`` and its gradient ``g``: ``unscaled``, ``mean_of``, ``clipped``,
     ``globally_clipped``, ``decayed``, ``descended``, ``accelerated``, ``moved``, ``moved_by_nesterov`` and

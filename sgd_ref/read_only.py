@@ -1,4 +1,4 @@
-"""A list and a dict that refuse changes: where a change of the copy would say nothing and do nothing."""
+"""A list and a dict that refuse changes, since a change of a copy would silently do nothing."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ def _refused(method: str) -> Callable[..., NoReturn]:
 
 
 class ReadOnlyList(list[Item]):
-    """A list of arrays that belong to an optimizer; the arrays may be written to, the list may not.
+    """A list of arrays that belong to an optimizer: you may write into the arrays, but not change the list.
 
     It is a list in every other respect. Its slices, sums and copies are plain lists.
 
     Parameters
     ----------
     items : iterable
-        What the list holds.
+        The items of the list.
     owner : str
-        What the list is, as the error message calls it.
+        The name of the list in the error message.
 
     Examples
     --------
@@ -73,9 +73,9 @@ class ReadOnlyDict(dict[str, Value]):
     Parameters
     ----------
     items : mapping
-        What the dict holds.
+        The items of the dict.
     owner : str
-        What the dict is, as the error message calls it.
+        The name of the dict in the error message.
     way : str
         What to do instead of changing the dict.
 

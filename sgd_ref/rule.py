@@ -1,23 +1,23 @@
 """The rule: the formulas of stochastic gradient descent, one function each, in the order of a step.
 
-The text runs unchanged on NumPy arrays of floats, where every operation rounds once to the dtype and
-the result *is* the definition to the last bit, and on arrays of exact fractions, where it says what the
-formula means. Sums and products that could be swapped without changing a bit stand as the documentation
-writes them.
+The same functions run on two kinds of NumPy arrays. On floats every operation rounds once to the dtype, and
+the result *is* the definition to the last bit. On exact fractions nothing is rounded, and the result is the
+meaning of the formula. Where swapping the terms of a sum or product would change no bit, they stand in the
+order of the documentation.
 
 Arguments of one call share one dtype: float16, bfloat16, float32, float64, or fractions. Arrays share one
 shape, any; settings, norms and factors are single numbers, already rounded to the dtype. Results have the
 shape and dtype of the arrays (of the numbers, where only these are given), without units; nothing is
-written in place. Arguments were checked before: no error is raised here but for a fraction divided by
-zero, since floats overflow and divide by zero as in IEEE 754.
+written in place. The callers check the arguments. The only error here is a fraction divided by zero;
+floats overflow and divide by zero as in IEEE 754.
 
 ``w`` is one variable and ``g`` its gradient, as in the documentation; up to clipping it is spelled out as
 ``gradient``. These names are keys of the published vectors (``golden/stages``), and so they stay.
 
-Sources. The documentation of ``optimizer_sgd`` (Keras) says what is computed. It writes out the update and
-the average, and describes the rest in words. What it leaves open is read from the core code of Keras 3.15.1
-(``base_optimizer.py``, ``sgd.py``): the order of operations, which parentheses show; the formulas of decay
-and clipping; and the order of the stages, which the documentation does not have at all. In
+Sources. The documentation of ``optimizer_sgd`` (Keras) has the formulas of the update and the average, and
+describes the rest in words. The core code of Keras 3.15.1 (``base_optimizer.py``, ``sgd.py``) decides the
+points that the documentation leaves open: the order of operations, which parentheses show here; the formulas
+of decay and clipping; and the order of the stages. In
 ``base_optimizer.py``, ``apply`` unscales, and ``_backend_apply_gradients`` accumulates or takes the mean,
 then clips, decays, updates, averages and overwrites. Each function names its part of either source.
 """

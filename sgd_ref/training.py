@@ -22,7 +22,7 @@ LossAndGradients = Callable[[list[Array], Any, Callable[[Any], Any]], tuple[Any,
 
 @dataclass(frozen=True)
 class Progress:
-    """Where training stands after one batch; what callbacks are given.
+    """The progress of training after one batch, as callbacks get it.
 
     Attributes
     ----------
@@ -80,7 +80,7 @@ def fit(
     optimizer : SGD or LossScaleOptimizer
         It is built on the variables if it is not built yet.
     variables : list of ndarray
-        What is trained, updated in place: all variables of the optimizer, in the order in which it was
+        The arrays to train, updated in place: all variables of the optimizer, in the order in which it was
         built.
     loss_and_gradients : callable
         Called with ``(variables, batch, scale_loss)``; returns the loss, a real number that is not
@@ -89,11 +89,11 @@ def fit(
         ``scale_loss(1.0)`` as the derivative by the loss.
     batches : iterable
         Whatever `loss_and_gradients` takes, at least one in each epoch. With more than one epoch it
-        must be iterable again and again, so no iterator or generator.
+        must be iterable more than once, as a list is and a generator is not.
     epochs : int, default 1
         At least 1.
     callbacks : list of callable, optional
-        Each is called with a ``Progress`` after every batch; what it returns is ignored.
+        Each is called with a ``Progress`` after every batch; its result is ignored.
 
     Returns
     -------
@@ -108,10 +108,10 @@ def fit(
 
     Notes
     -----
-    What `batches`, `loss_and_gradients` or a callback raises is passed on, and the variables are as the
-    last call of ``apply`` left them, without the averages.
+    An error that `batches`, `loss_and_gradients` or a callback raises is passed on. The variables are then as
+    the last call of ``apply`` left them, without the averages.
 
-    When it finalizes follows ``Trainer.fit`` of Keras 3.15.1.
+    The time of finalisation is that of ``Trainer.fit`` of Keras 3.15.1.
 
     Examples
     --------
@@ -179,7 +179,7 @@ def fit(
 
 
 def _with_a_batch(iterator: Iterator[Any], epoch: int) -> Iterator[Any]:
-    """Return an iterator over the same batches, of which there is at least one."""
+    """Return an iterator over the same batches; raise a ValueError if there is none."""
     try:
         first = next(iterator)
     except StopIteration:

@@ -104,7 +104,7 @@ def ndarray(name: str, value: Any) -> Array:
 
 
 def optimizer_name(name: str, value: Any) -> str:
-    """Return `value`, which must be a name that Keras accepts: a slash separates it from its variables."""
+    """Return `value`, which must be a name that Keras accepts: not empty, and without a slash."""
     checked = text(name, value)
     if "/" in checked:
         reject_value(name, value, "a string without '/'")

@@ -1,1 +1,1 @@
-"""``sgd-ref bench``: the kernels beside other optimizers and beside the speed of memory, on this machine."""
+"""``sgd-ref bench``: time the kernels and other optimizers, and compare them with the speed of memory."""

@@ -19,7 +19,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         dest="pattern",
         metavar="PATTERN",
         type=pattern,
-        help="only workloads whose name, such as 'ResNet-50, momentum, float32', this matches somewhere",
+        help="only workloads with a name that this matches somewhere, as 'ResNet-50, momentum, float32'",
     )
     where = command.add_mutually_exclusive_group()
     where.add_argument("--page", action="store_true", help="write the page of the repository")
@@ -59,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
 COMMAND = Command(
     help="time the kernels beside other libraries and beside the speed of memory",
     description="Time the kernels beside other libraries and beside the speed of memory, a "
-    "quarter of an hour on an idle machine, and print what was found as a page of Markdown.",
+    "quarter of an hour on an idle machine, and print the results as a page of Markdown.",
     epilog="Exit status: 0 measured, 2 wrong usage, 3 no device, or the page could not be written.",
     add_arguments=add_arguments,
     run=run,

@@ -123,7 +123,7 @@ def contest(
     rounds : int
         How many turns each peer has. The first one settles with how many threads it goes on.
     seconds : float
-        How long a turn lasts at least, without what is prepared; three steps are made in any case.
+        The shortest duration of a turn, preparations excluded; a turn has at least three steps.
     threads : sequence of int
         The numbers of threads to choose from.
 

@@ -68,8 +68,8 @@ def first_steps(peer: str, times: int) -> dict[str, list[float] | str]:
     Returns
     -------
     dict
-        Seconds as ``"cold"`` and ``"warm"``, or why there are none as ``"absent"``. What a library keeps
-        elsewhere than Numba does is never emptied.
+        Seconds as ``"cold"`` and ``"warm"``, or the reason as ``"absent"`` if there are none. Only Numba's
+        cache is emptied; a library may keep others.
     """
     with tempfile.TemporaryDirectory() as cache:
         durations = []

@@ -21,7 +21,7 @@ class Goal:
     Attributes
     ----------
     words : str
-        What is asked for.
+        The goal in words.
     bound : float
         The number to be reached.
     value : float or None

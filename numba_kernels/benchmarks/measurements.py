@@ -20,14 +20,14 @@ FirstSteps = Mapping[str, Mapping[str, Any]]
 
 @dataclass
 class Measurements:
-    """What one run found.
+    """The results of one run.
 
     Attributes
     ----------
     machine : mapping of str to str
-        What it holds for.
+        The machine and the versions that the results hold for.
     races : list of (Race, ByPeer)
-        Every workload with what was measured of each peer.
+        Every workload, with the measurements of each peer.
     first_steps : mapping
         Seconds from the start of a process to the end of its first step.
     """

@@ -45,7 +45,7 @@ def _convolution(outputs: int, inputs: int, size: int) -> Iterator[Shape]:
 
 
 def gpt2_small() -> list[Shape]:
-    """Return the shapes of GPT-2 small, whose output layer is its embedding: 148 tensors.
+    """Return the shapes of GPT-2 small, where the output layer is the embedding: 148 tensors.
 
     Language Models are Unsupervised Multitask Learners (Radford and others, 2019), table 2.
 
@@ -87,7 +87,7 @@ FOR_DEVICES: Mapping[str, Callable[[], list[Shape]]] = {
     "one of 1 G": lambda: [(2**30,)],
     "GPT-2 XL": gpt2_xl,
 }
-"""Models whose steps take a processor seconds."""
+"""Models with steps that take a processor seconds."""
 
 EMBEDDING = "embedding"
 ROWS = 1000

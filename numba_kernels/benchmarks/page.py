@@ -38,7 +38,7 @@ def render(found: Measurements, plots: Sequence[str] = ()) -> str:
     Parameters
     ----------
     found : Measurements
-        What was measured.
+        The measurements.
     plots : sequence of str
         Names of the files of plots, beside the page.
     """

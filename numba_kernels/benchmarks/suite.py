@@ -33,7 +33,7 @@ class Race:
     section : str
         "steps", "norm", "size" or "count".
     workload : Workload
-        What is timed.
+        The workload to time.
     peers : tuple of str
         In the order of their turns.
     """
@@ -50,7 +50,7 @@ class Suite:
     Attributes
     ----------
     races : sequence of Race
-        What is timed in turns.
+        The races; the peers of a race take turns.
     rounds : int
         Turns of each peer on each workload.
     seconds : float
@@ -65,7 +65,7 @@ class Suite:
     first_steps: int
 
     def only(self, pattern: re.Pattern[str] | None) -> Self:
-        """Return the races whose workload has a name that a pattern matches somewhere; all, if it is None.
+        """Return the races with a workload name that the pattern matches somewhere; all without a pattern.
 
         Raises
         ------
@@ -93,7 +93,7 @@ def full() -> Suite:
 
 
 def quick() -> Suite:
-    """Return a small part of it, of about a minute."""
+    """Return a small part of the suite, of about a minute."""
     races = [*_steps(QUICK, ("float32",), ()), *_norms(NORM_SIZES[:1])]
     return Suite(races, rounds=2, seconds=0.05, first_steps=1)
 

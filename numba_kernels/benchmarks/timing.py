@@ -1,4 +1,4 @@
-"""Time steps of one peer in this process, and measure what a step allocates."""
+"""Time the steps of one peer in this process, and measure the memory that a step allocates."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ RESET_OF_THE_PEAK = "5"
 
 
 def time_steps(step: Step, seconds: float, clock: Callable[[], float] = time.perf_counter) -> list[float]:
-    """Return the durations of steps, as many as fit into so many seconds, after two that do not count.
+    """Return the durations of as many steps as fit into some seconds; two steps before them do not count.
 
-    The clock tells the time in seconds, from any moment on.
+    The clock counts seconds from any moment.
 
     >>> len(time_steps(lambda: None, 0.0))
     3

@@ -1,8 +1,8 @@
-"""Memory whose elements lie on the same lines of the cache as those of a variable.
+"""Memory with its elements on the same lines of the cache as those of a variable.
 
-A vector register holds as much as a line. Where an array begins in the midst of one, as large arrays of NumPy
-do, every access touches two lines: momentum over 2 M float32, which fit into the cache, takes 1.4 times as
-long.
+A vector register is as wide as a line of the cache. Large arrays of NumPy begin in the middle of a line, so
+that every access touches two lines. Then momentum over 2 M float32, which fit into the cache, takes 1.4 times
+as long.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def zeros_beside(variable: Array) -> Array:
     """
     memory = np.zeros(variable.nbytes + LINE, np.uint8)
     first = (variable.ctypes.data - memory.ctypes.data) % LINE
-    # A variable may lie between two places for its dtype; what is allocated for it need not.
+    # A variable may lie between two places for its dtype; memory allocated for it need not.
     first -= first % variable.itemsize
     return memory[first : first + variable.nbytes].view(variable.dtype).reshape(variable.shape)
 

@@ -1,9 +1,9 @@
 """Compiled kernels on disk: never stale, on read-only installations, in many processes at once.
 
-Numba's own cache watches the one file in which a function is written. A kernel here is made of several
-files, so what is kept is filed under the contents of all of them, the versions of the compiler and the
-processor that it compiles for, with its features: whatever changes leads to another folder. A folder holds
-one signature of each kernel, so that two processes that write it at once write the same.
+Numba's own cache watches only the file in which a function is written. A kernel here is made of several
+files. So the name of the cache's folder depends on the contents of all of them, the versions of the compiler,
+and the processor with its features. A change of any of these leads to another folder. A folder holds one
+signature of each kernel, so that two processes that write it at once write the same.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class _Implementation(CompileResultCacheImpl):  # type: ignore[misc]
 
 
 class _CheckedFile(IndexDataCacheFile):  # type: ignore[misc]
-    """One kernel in one file, behind the checksum of the rest: damaged machine code would end the process."""
+    """One kernel in one file, after a checksum of it: damaged machine code would end the process."""
 
     def load(self, key: Any) -> Any:
         content = Path(self._index_path).read_bytes()

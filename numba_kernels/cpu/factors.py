@@ -35,7 +35,7 @@ def global_factor(clipnorm: float, dtype: np.dtype[Any]) -> Callable[[float], fl
 
 @functools.cache
 def factor_kernel(dtype: np.dtype[Any]) -> Any:
-    """Return the kernel of ``sgd_ref.rule.global_clip_factor``, the norm being its last argument."""
+    """Return the kernel of ``sgd_ref.rule.global_clip_factor``; its last argument is the norm."""
     stored = storage(dtype)
     number = stored.number
     multiply, add, subtract, divide = stored.operations
@@ -44,7 +44,7 @@ def factor_kernel(dtype: np.dtype[Any]) -> Any:
     def factor(clipnorm: float, reciprocal: float, norm: float) -> Any:
         mode = enter_default_mode()
         inverse = divide(number(1.0), number(norm))
-        # That of NaN is not smaller, and made NaN by what is added.
+        # The factor of a NaN norm is not smaller; the addition then makes it NaN.
         smaller = inverse if inverse < number(reciprocal) else number(reciprocal)
         # The difference is zero, or NaN where the norm is not finite.
         difference = subtract(number(norm), number(norm))

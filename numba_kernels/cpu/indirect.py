@@ -78,7 +78,7 @@ def update_of_touched(group: Group, row: int, gradient: Rows, kernel: Any) -> Ta
 def update_row_widely(
     group: Group, row: int, gradient: Any, kernel: Any, factor: np.float64, has_loss_scale: bool
 ) -> None:
-    """Update one variable whose gradient is multiplied with a factor of float64.
+    """Update one variable, with its gradient multiplied by a factor of float64.
 
     NumPy unscales, accumulates and clips the gradient, in the operations and roundings of the kernels. The
     kernel does the rest, with the clipped gradient as its gradient.

@@ -155,7 +155,7 @@ def _update_of_chunk(stored: Storage, variant: Variant, is_bare: bool) -> Any:
         factors: Any,
         decays: bool,
     ) -> None:
-        # Read once: the compiler must suppose that what the loop writes may be the settings.
+        # Read once: the compiler must suppose that the loop may write into the settings.
         loss_scale = number(settings[LOSS_SCALE])
         call = (
             (loss_scale, number(settings[STEPS])),

@@ -1,4 +1,4 @@
-"""Checkpoints into optimizers with kernels."""
+"""Load checkpoints into optimizers with kernels."""
 
 from __future__ import annotations
 

@@ -106,7 +106,7 @@ class SGD(BaseSGD):
         return {**self.__dict__, "_plan": None, "_works": [], "_measured": []}
 
     def allocated_state(self, names: list[str], variables: list[Array], decayed: list[bool]) -> State:
-        """Return a state whose memory is aligned."""
+        """Return a state with aligned memory."""
         return AlignedState.fresh(self.settings, names, variables, decayed)
 
     def quickly_validated(

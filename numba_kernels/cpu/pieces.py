@@ -36,7 +36,7 @@ class Piece:
     arrays : dict of int to ndarray
         For each column of the table the elements, of one axis.
     table, chunks : ndarray of int64
-        What the kernel takes.
+        The argument of the kernel.
     """
 
     def __init__(self, group: Group, row: int, start: int, stop: int, gradient: Any) -> None:

@@ -226,7 +226,7 @@ class Plan:
 def chunks_of(sizes: Sequence[int], heads: Sequence[int] | None = None) -> Array:
     """Return the chunks of arrays of these sizes: row, first element and number of elements of each.
 
-    Of an array that has a head, so many elements come first, as a chunk of their own.
+    `heads` has for each array the number of elements that are a chunk of their own, at the front.
 
     >>> chunks_of([CHUNK + 1, 5], [0, 2]).tolist()
     [[0, 0, 65536], [0, 65536, 1], [1, 0, 2], [1, 2, 3]]

@@ -34,7 +34,7 @@ def decided_norms(sums: Array, dtype: np.dtype[Any]) -> tuple[Array, Array]:
     Parameters
     ----------
     sums : ndarray of float64, shape (n,)
-        Sums of squares whose relative error is below ``ERROR_OF_PLAIN_SUM``; NaN if an element is NaN.
+        Sums of squares with a relative error below ``ERROR_OF_PLAIN_SUM``; NaN if an element is NaN.
     dtype : dtype
         float16, bfloat16 or float32.
 
@@ -64,7 +64,7 @@ def decided_narrow_norm(total: float, dtype: np.dtype[Any]) -> float | None:
 
 def _error() -> float:
     """Return the relative half width of the interval in which the square of a norm lies."""
-    # Four roundings more: of the factor, of the product, and of the root, whose square has two.
+    # Four roundings more: of the factor, of the product, and of the root, which counts twice in its square.
     return ERROR_OF_PLAIN_SUM + 4 * UNIT
 
 
@@ -165,7 +165,7 @@ def wide_decision() -> Any:
 
 @inlined
 def _excess(high: float, low: float, root: float) -> Any:
-    """Return by how much the sum of two numbers is more than the square of its approximate root."""
+    """Return the sum of two numbers minus the square of the sum's approximate root."""
     square = root * root
     # Dekker's product: halves of 26 digits have exact products ("A floating-point technique for extending
     # the available precision", Numerische Mathematik 18, 1971).

@@ -1,8 +1,8 @@
 """Sums of squares of gradients: fast ones with a rigorous bound on their error, and the exact one.
 
 Only the order in which a gradient's squares are added is free here, since `norm` returns the correctly
-rounded norm whatever the order was. What is squared is the gradient as it would be clipped: divided by the
-loss scale, and averaged over the window, element by element, with the roundings of the update.
+rounded norm whatever the order was. The squares are those of the gradient as it would be clipped: divided by
+the loss scale, and averaged over the window, element by element, with the roundings of the update.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ ERROR_OF_PLAIN_SUM = (BLOCK + BLOCKS_OF_A_GROUP + LONGEST_CHUNK // (BLOCK * BLOC
 255 additions of a block in any order, those of a group, those of a chunk, and a few afterwards."""
 
 ERROR_OF_COMPENSATED_SUM = (2 * ROWS + 4 * LANES + LONGEST_CHUNK // (ROWS * LANES) + 32) * UNIT * 2.0**-24
-"""Relative, of a chunk: the squares of the leading 26 digits are added without error, and what is left,
+"""Relative, of a chunk: the squares of the leading 26 digits are added without error. The remainder,
 at most 2**-24 of the squares, is added in float64: ROWS deep in a lane, then block by block in a lane, then
 two additions for each lane. The factors of two are to spare."""
 

@@ -85,7 +85,7 @@ def target() -> Target:
 
 
 def check() -> None:
-    """Check that LLVM can compile for the target, and this processor run what it compiles.
+    """Check that LLVM can compile for the target, and that this processor can run the compiled code.
 
     Raises
     ------

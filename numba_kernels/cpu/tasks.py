@@ -1,4 +1,4 @@
-"""What a step does to the variables of one dtype: kernels that are chosen, and given their tables, once."""
+"""The work of a step on the variables of one dtype: kernels are chosen, and given their tables, once."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Work:
     update : kernel
         Does all of an update.
     update_plainly : kernel or None
-        Takes gradients that are clipped already, where that needs a float64 and they are narrower.
+        Takes gradients that are clipped already: narrow ones with a clipping factor of float64.
     accumulate : kernel or None
         Adds to the accumulators, where there are some.
     threads : int

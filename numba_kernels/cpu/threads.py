@@ -25,7 +25,7 @@ COORDINATORS = 256
 def run_as_one(tasks: Sequence[Task]) -> None:
     """Run tasks that are not written in Python, one after the other, with no interrupt between them.
 
-    An interrupt is raised between two instructions of Python, and here there are none.
+    Python raises an interrupt between two of its own instructions, and there are none between these tasks.
     """
     deque(map(operator.call, tasks), maxlen=0)
 
@@ -41,7 +41,7 @@ def run_uninterrupted(tasks: Sequence[Task], threads: int, afterwards: Sequence[
     Raises
     ------
     BaseException
-        What the first task that failed has raised, else the interrupt.
+        The error of the first task that failed, else the interrupt.
     """
     coordinators = _pool(os.getpid(), COORDINATORS)
     begun, ended = threading.Lock(), threading.Event()

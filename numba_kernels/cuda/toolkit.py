@@ -1,6 +1,6 @@
 """The one place that knows which package compiles and launches for CUDA: numba-cuda.
 
-Its successor will have other names for the same few things, and only this file to change.
+A successor of numba-cuda will have other names for the same few things. Then only this file has to change.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sgd_ref.base.installing import how_to_install
 REMEDY = f"install it with: {how_to_install('cuda')}"
 
 if importlib.util.find_spec("numba_cuda") is None:
-    # What Numba itself still ships is older, and is not what the machine code was checked with.
+    # Numba itself still ships an older version, with which the machine code was not checked.
     raise ImportError(f"numba_kernels.cuda needs the package numba-cuda; {REMEDY}", name="numba_cuda")
 
 # The package puts itself in the place of the module that Numba ships.
@@ -81,8 +81,8 @@ def on_device(number: int) -> AbstractContextManager[Any]:
 def without_frees(is_captured: bool) -> AbstractContextManager[Any]:
     """Return a context in which Numba frees no memory on the device where a graph is captured.
 
-    Numba collects what is to be freed, and frees it when that is much: at any time, since Python's collector
-    runs at any time, and then a capture would be lost.
+    Numba collects memory to be freed, and frees it when there is much of it. This may happen at any time,
+    since Python's collector runs at any time. During a capture it would lose the capture.
     """
     return cast("AbstractContextManager[Any]", cuda.defer_cleanup()) if is_captured else nullcontext()
 
@@ -141,7 +141,7 @@ class Kernel(NamedTuple):
 
 
 def kernel(name: str) -> Callable[[Callable[..., None]], Kernel]:
-    """Return a decorator that makes a kernel of a function whose parameters are all int64."""
+    """Return a decorator that makes a kernel of a function with parameters of int64 only."""
 
     def made(function: Callable[..., None]) -> Kernel:
         function.__qualname__ = name

@@ -1,1 +1,1 @@
-"""``sgd-ref check``: the kernels of this machine against the reference, bit by bit."""
+"""``sgd-ref check``: compare the kernels on this machine with the reference, bit by bit."""

@@ -37,7 +37,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         dest="pattern",
         metavar="PATTERN",
         type=pattern,
-        help="only cases whose id this regular expression matches somewhere",
+        help="only cases with an id that this regular expression matches somewhere",
     )
     command.add_argument(
         "--processes",

@@ -18,7 +18,7 @@ from sgd_ref.conformance.trajectories.comparison import COUNTERS, LISTS, SCALARS
 from sgd_ref.loss_scale import LossScaleOptimizer
 
 BATCH = 200
-"""Cases at most whose answers are in memory at once; the guard is set up once for so many."""
+"""The most cases with their answers in memory at once; the guard is set up once for so many."""
 
 ELEMENTS = 2**20
 """Of the variables of a batch, unless its last case goes beyond."""
@@ -29,7 +29,7 @@ Run = Callable[[Case], Sequence[Record]]
 def by_kernels(optimizer_class: Any = numba_kernels.SGD) -> Run:
     """Return the implementation that runs cases by kernels.
 
-    A class whose loss is scaled by another wrapper than ``sgd_ref.LossScaleOptimizer`` names it as
+    A class that needs another wrapper for loss scaling than ``sgd_ref.LossScaleOptimizer`` names it in
     ``wrapper_class``.
     """
     wrapper_class = getattr(optimizer_class, "wrapper_class", LossScaleOptimizer)

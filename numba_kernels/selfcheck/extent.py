@@ -35,7 +35,7 @@ class Extent:
     seed : int
         Of everything that is random.
     pattern : pattern or None
-        Only cases whose id it matches somewhere.
+        Only cases with an id that it matches somewhere.
     processes : int
         How many work at once, at least 1.
     device : str

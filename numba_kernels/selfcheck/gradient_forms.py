@@ -24,7 +24,7 @@ from sgd_ref.conformance.catalogue.case import Case
 NAME = "forms"
 
 SHAPES = (40, 3), (17, 5), (CHUNK // 3 + 50, 3)
-"""The last one is longer than a chunk, whose end is in the middle of a row."""
+"""The last one is longer than a chunk, and the chunk ends in the middle of a row."""
 
 CLIPPINGS: tuple[dict[str, float], ...] = {}, {"clipnorm": 1.7}, {"global_clipnorm": 3.1}
 """None stands for clipping by value."""
@@ -51,7 +51,7 @@ def narrow(dtype: np.dtype[Any]) -> Form:
 
 
 def rows(generator: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype[Any]) -> SparseRows:
-    """Return rows of which some occur up to three times, and most not at all."""
+    """Return rows: some occur up to three times, and most not at all."""
     count = shape[0] // 3
     indices = generator.integers(0, shape[0], count)
     indices[count // 2 :: 3] = indices[0]
@@ -104,7 +104,7 @@ def _one_form(extent: Extent) -> Iterator[Case]:
 
 
 def _all_dtypes(extent: Extent) -> Iterator[Case]:
-    """Give models with variables of all dtypes, whose common norm is a float64, and of two of them."""
+    """Give models with variables of all dtypes, so that their common norm is a float64, or of two dtypes."""
     for variant in VARIANTS:
         if not all(variant in extent.variants(dtype) for dtype in FORMATS):
             continue

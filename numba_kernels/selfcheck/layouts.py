@@ -70,7 +70,7 @@ def backwards(array: Array) -> Placed:
 
 
 def transposed(array: Array) -> Placed:
-    """Use a buffer whose axes are in the opposite order."""
+    """Use a buffer with its axes in the opposite order."""
     memory = _filled(array.nbytes)
     inner = memory.view(array.dtype).reshape(array.shape[::-1]).T
     inner[...] = array
@@ -96,7 +96,7 @@ LAYOUTS: dict[str, Layout] = {
 
 
 def run(case: Case, optimizer_class: Any, variables_in: Layout, gradients_in: Layout) -> list[Record]:
-    """Return the trajectory of a case whose arrays lie in memory in certain ways.
+    """Return the trajectory of a case with its arrays in certain layouts.
 
     Parameters
     ----------

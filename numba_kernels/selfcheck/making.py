@@ -65,7 +65,7 @@ def numbers(generator: np.random.Generator, shape: tuple[int, ...], dtype: np.dt
 
 
 def calls_for(variant: Variant) -> int:
-    """Return how many calls make three updates, one of which overwrites."""
+    """Return the number of calls for three updates, including one that overwrites."""
     return 3 * (STEPS if variant.gradient == ACCUMULATED else 1)
 
 
@@ -76,7 +76,7 @@ def case_of(
     gradients: Sequence[Sequence[Any]],
     **others: Any,
 ) -> Case:
-    """Return a case whose variables are called ``v0``, ``v1``, ...; the last one's weights do not decay."""
+    """Return a case with variables ``v0``, ``v1``, ...; the weights of the last one do not decay."""
     names = tuple(f"v{index}" for index in range(len(variables)))
     return Case(
         identifier,

@@ -38,7 +38,7 @@ Norm = Callable[[list[Array], np.dtype[Any]], float]
 
 
 class Question(NamedTuple):
-    """Arrays whose norm is asked for, rounded to a dtype."""
+    """Arrays to compute a norm of, and the dtype to round it to."""
 
     identifier: str
     arrays: list[Array]
@@ -110,10 +110,10 @@ def questions(extent: Extent) -> Iterator[Question]:
 
 
 def near_tie(dtype: np.dtype[Any], generator: np.random.Generator) -> dict[str, Array]:
-    """Return arrays whose norms lie below and above the middle of two numbers, as close as can be.
+    """Return arrays with norms below and above the middle of two numbers, as close as can be.
 
-    The square of the middle is taken apart from the largest element down: each one is the largest number
-    whose square is left.
+    The square of the middle is split into squares, the largest first: each element is the largest number
+    with a square that still fits into the rest.
     """
     precision = FORMATS[dtype].precision
     odd = 2 * int(generator.integers(2 ** (precision - 1), 2**precision)) + 1

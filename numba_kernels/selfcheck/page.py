@@ -1,4 +1,4 @@
-"""The page that ``sgd-ref check`` prints: where and how it ran, a table of what was compared, a verdict."""
+"""The page that ``sgd-ref check`` prints: where and how it ran, a table of the checks, a verdict."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ TITLES = {
     golden_data.NAME: "golden data",
     product.NAME: "feature combinations",
 }
-"""What a reader sees of the checks, by the names that ids of cases begin with; others have their names."""
+"""Titles of checks, by the names that ids of cases begin with; other checks are shown by their names."""
 
 COUNTED = ("cases", "values", "differing", "skipped")
 """Columns of the table."""
@@ -71,7 +71,7 @@ def description(extent: Extent) -> list[str]:
 
 
 def details(outcome: Outcome) -> Iterator[str]:
-    """Yield what a reader must know besides the counts: differences, failures, and what was skipped."""
+    """Yield the lines below the counts: differences, failures, and skipped parts."""
     for result in outcome.results:
         for text in result.differences:
             yield f"DIFFERS: {text}"
@@ -116,7 +116,7 @@ def verdict(outcome: Outcome) -> str:
 
 
 def title(name: str) -> str:
-    """Return what a reader sees of a check.
+    """Return the title of a check for the reader.
 
     >>> title("forms"), title("memory checker")
     ('forms of gradients', 'memory checker')

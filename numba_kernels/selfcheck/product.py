@@ -38,9 +38,9 @@ def check(extent: Extent, optimizer_class: Any = numba_kernels.SGD) -> Result:
     Parameters
     ----------
     extent : Extent
-        In the quick tier, every triple of values occurs that its kernels allow.
+        The quick tier has every triple of values that its kernels allow.
     optimizer_class : type, optional
-        Whose bits are checked.
+        The optimizer to check.
     """
     result = Result(NAME)
     for share in shares(extent):

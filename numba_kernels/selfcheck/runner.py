@@ -20,7 +20,7 @@ from numba_kernels.selfcheck.result import Result
 Part = Callable[[], Result]
 Parts = list[tuple[str, Part]]
 Advance = Callable[[str, int, int], None]
-"""Takes what is being done, the number of parts that are done, and the number of all parts."""
+"""Takes the name of the present part, the number of finished parts, and the number of all parts."""
 
 COMPILING, COMPARING = "compiling kernels", "comparing bits"
 

@@ -104,7 +104,7 @@ def _same_everywhere(extent: Extent) -> Iterator[Case]:
 
 
 def _one_for_all(case: Case) -> list[Record]:
-    """Return what the first element becomes, at every index."""
+    """Return an array with the result of the first element at every index."""
     trajectory = reference.run(_with_length(case, lambda array: array[:1]))
     return [
         {

@@ -177,7 +177,7 @@ def _rounded(given: Array, dtype: np.dtype[Any], in_hardware: bool) -> Array:
     @numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
     def convert_all(numbers: Any, results: Any) -> None:
         for i in range(numbers.shape[0]):
-            # A product with one is the number itself, rounded; what is stored must be read as the same.
+            # A product with one is the number itself, rounded; a number must be read as it was stored.
             results[i] = store(load(store(multiply(numbers[i], np.float32(1)))))
 
     results = np.zeros(len(given), np.uint16)

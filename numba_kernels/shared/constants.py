@@ -38,7 +38,7 @@ class Constants:
     Attributes
     ----------
     values : ndarray of float64, shape (SETTINGS,)
-        What a kernel takes; `set_call` writes what differs from call to call.
+        The argument of a kernel; `set_call` writes the numbers that differ from call to call.
     """
 
     def __init__(self, settings: Settings, dtype: np.dtype[Any]) -> None:

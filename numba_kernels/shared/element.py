@@ -1,9 +1,10 @@
-"""The update of one element, all stages in one go: the rule once more, as kernels need it.
+"""The update of one element, all stages in one go: the rule once more, in the form that kernels need.
 
-Stages that are off are on with settings that change no bit: a gradient times one, divided by one, clipped to
-infinity. In float32 that costs nothing beside the memory traffic (measured: below 1 % for 32 M elements), and
-keeps the number of kernels small. In the half types each operation needs a rounding, so their kernels have a
-second loop, without clipping and decay, which is taken where neither is on (2 times as fast).
+A stage that is off runs all the same, with settings that change no bit: a gradient is multiplied by one,
+divided by one, clipped to infinity. In float32 that costs nothing beside the memory traffic (measured: below
+1 % for 32 M elements), and keeps the number of kernels small. In the half types each operation needs a
+rounding, so their kernels have a second loop, without clipping and decay, which is taken where neither is on
+(2 times as fast).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ PLAIN, DIVIDED, ACCUMULATED = range(3)
 
 
 class Variant(NamedTuple):
-    """What a kernel is compiled for: what changes the memory traffic, or costs more than a flag.
+    """The features that separate kernels have: they change memory traffic, or cost more than a flag.
 
     Attributes
     ----------

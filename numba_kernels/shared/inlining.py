@@ -15,4 +15,4 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 inlined: Callable[[Function], Function] = register_jitable(forceinline=True)
 reordered: Callable[[Function], Function] = register_jitable(forceinline=True, fastmath={"reassoc"})
-"""For sums whose order is free, and for nothing else."""
+"""For sums in any order, and for nothing else."""

@@ -1,1 +1,1 @@
-"""The two arithmetics on which the rule runs: rounded numbers and exact numbers."""
+"""The arithmetics on which formulas run: rounded numbers, exact numbers, and intervals."""

@@ -1,9 +1,8 @@
-"""Exact numbers: fractions, on which a formula says what it means.
+"""Exact numbers: fractions, on which a formula gives its value without rounding.
 
 Sums, products and quotients of fractions are exact. Square roots, powers and cosines are exact where they
-are rational, and otherwise rationals so close to the true value (`BITS`) that whatever is computed from
-them can be rounded to any of the four dtypes as if they were exact. Values that are not finite do not exist
-here.
+are rational. Otherwise they are rationals very close to the true value (`BITS`): results computed from them
+round to any of the four dtypes as exact results would. There are no infinities and no NaN here.
 """
 
 from __future__ import annotations
@@ -150,7 +149,7 @@ def cosine_of_pi_times(x: Fraction) -> Fraction:
 
 
 class Norm(Fraction):
-    """A norm as a fraction, whose reciprocal is infinite at zero, as it is for floats.
+    """A norm as a fraction; the reciprocal of zero is infinite, as it is for floats.
 
     So ``c * min(1 / norm, 1 / c)``, the documented formula of global clipping, holds for it too.
     """
@@ -189,7 +188,7 @@ def _rational_root(base: Fraction, degree: int) -> Fraction | None:
 
 
 def _integer_root(n: int, degree: int) -> int | None:
-    """Return the integer whose power of `degree` is `n`, a positive integer, if there is one."""
+    """Return the integer root of `degree` of `n`, a positive integer, if there is one."""
     if degree >= n.bit_length():
         return 1 if n == 1 else None
     low, high = 1, 1 << -(-n.bit_length() // degree)

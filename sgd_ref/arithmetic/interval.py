@@ -1,9 +1,9 @@
 """Intervals of doubles: fast arithmetic that knows how wrong it may be.
 
-An interval contains the true value of the formula that it stands for. Every operation on two intervals
-gives one that contains the result for any two numbers in them: the ends are computed in float64 and moved
-outward by at least the error of that computation. What has no such interval (overflow, division by an
-interval around zero) raises an ArithmeticError.
+An interval contains the true value of a formula. An operation on two intervals gives a third one, which
+contains the result for any number of the first and any number of the second. Its ends are computed in float64
+and moved outward by at least the error of that computation. Where there is no such interval (overflow,
+division by an interval around zero), the operation raises an ArithmeticError.
 """
 
 from __future__ import annotations

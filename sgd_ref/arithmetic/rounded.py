@@ -1,8 +1,8 @@
 """Rounded numbers: float16, bfloat16, float32 and float64, every operation rounded once.
 
-NumPy and ml_dtypes round each ``+ - * /`` to nearest, ties to even, in the dtype of the arrays. What is
-missing there, and is defined here, is the rounding of numbers that are *not* yet in the dtype: exact
-rationals, Python floats (settings), and arrays of a wider dtype.
+NumPy and ml_dtypes round each ``+ - * /`` to nearest, ties to even, in the dtype of the arrays. This module
+adds the rounding of numbers that are *not* yet in the dtype: exact rationals, Python floats (settings), and
+arrays of a wider dtype.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ def _power_of_two(exponent: int) -> Fraction:
 
 
 def _to_odd_float32(array: Array) -> Array:
-    """Round float64 to float32 such that rounding once more to bfloat16 equals rounding once.
+    """Round float64 to float32 so that a second rounding, to bfloat16, gives the same as one rounding would.
 
     Rounding to odd keeps, in the last bit, whether anything was cut off; ml_dtypes by itself converts
     float64 to bfloat16 through a float32 rounded to nearest, and so rounds twice.

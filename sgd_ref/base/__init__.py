@@ -1,1 +1,1 @@
-"""All of an optimizer that is not arithmetic: settings, state, variables, counting, configuration."""
+"""The parts of an optimizer that do no arithmetic: settings, state, variables, counting, configuration."""

@@ -1,4 +1,4 @@
-"""Which arrays share memory: an update in place must not change what it still has to read."""
+"""Arrays that share memory: an update in place must not change elements that it still has to read."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ EFFORT = 1_000_000
 def memory_of(arrays: Iterable[Array]) -> list[Array]:
     """Return arrays of the class ndarray itself in the memory of arrays, which may be of subclasses.
 
-    What a subclass does when it is read, computed with or written has no part in the rule.
+    A subclass may do other things when it is read, computed with or written; the rule has no place for them.
 
     >>> matrix = np.zeros((2, 2)).view(np.matrix)
     >>> (plain,) = memory_of([matrix])

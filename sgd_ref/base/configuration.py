@@ -1,4 +1,4 @@
-"""Configs with the keys of Keras: what it exports loads here, and the other way round."""
+"""Configs with the keys of Keras: a config of Keras loads here, and one from here loads in Keras."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def arguments_of_sgd(config: Mapping[str, Any], learning_rate: Any) -> dict[str,
 
 
 def known(config: Mapping[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
-    """Return a copy of `config`, whose keys must all be among `keys`."""
+    """Return a copy of `config`; all of its keys must be among `keys`."""
     if not isinstance(config, Mapping):
         raise TypeError(f"config must be a mapping, got {config!r} of type {type(config).__name__}")
     unknown = [key for key in config if key not in keys]

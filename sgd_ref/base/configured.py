@@ -19,10 +19,10 @@ from sgd_ref.schedules import LearningRateSchedule
 
 
 class Configured(Declared):
-    """What has the settings of SGD: a constructor that checks them, and attributes that cannot be set.
+    """The settings of SGD on an optimizer: a constructor that checks them, and attributes that cannot be set.
 
-    A signature has to be written out for readers, type checkers and editors. The settings that it lists are
-    those of ``Settings``, where their checks stand.
+    The signature is written out for readers, type checkers and editors. It lists the settings of
+    ``Settings``, which has their checks.
 
     Attributes
     ----------
@@ -79,7 +79,7 @@ class Configured(Declared):
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], learning_rate: LearningRate | None = None) -> Self:
-        """Construct an optimizer from what ``get_config`` returned, here or in Keras.
+        """Construct an optimizer from a config that ``get_config`` returned, here or in Keras.
 
         Parameters
         ----------

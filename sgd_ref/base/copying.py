@@ -1,4 +1,4 @@
-"""Copies of optimizers: they have copies of the variables, which nobody else may know."""
+"""Copies of optimizers: each has copies of the variables, to which nobody else may have a reference."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ class Copying(ABC):
         """Return the state before the first call, for variables that are checked."""
 
     def rebind(self, variables: Sequence[Array], names: Sequence[str] | None = None) -> None:
-        """Let the optimizer go on with other arrays; a copy needs this, to train those that you have.
+        """Let the optimizer go on with other arrays. A copy of an optimizer needs this to train your arrays.
 
-        All that is remembered of the old variables is kept for the new ones: velocities, averages,
-        accumulators, names, whether weight decay applies, and the count. The arrays of state are then other
-        ones. The values of the variables are not touched: to go on as the original would, they must be equal.
+        The new variables take over the state of the old ones: velocities, averages, accumulators, names,
+        exclusion from weight decay, and the count. The arrays of state are then other arrays. The values of
+        the new variables are not touched: to go on as the original would, they must equal the old ones.
 
-        A copy by ``copy.deepcopy``, pickle or ``torch.save`` has copies of the variables. Where it was copied
-        together with them, as in ``copy.deepcopy((variables, optimizer))``, the copied list has these very
-        arrays; but the optimizer cannot know that. So ``apply`` without variables is refused on a copy until
-        its variables were given, to ``apply``, `build` or this method.
+        A copy by ``copy.deepcopy``, pickle or ``torch.save`` has copies of the variables. You may have copied
+        variables and optimizer together, as in ``copy.deepcopy((variables, optimizer))``; then your copied
+        list has these very arrays, but the optimizer cannot know that. So a copy refuses ``apply`` without
+        variables until its variables were given to ``apply``, `build` or this method.
 
         Parameters
         ----------
@@ -53,8 +53,8 @@ class Copying(ABC):
             One for each variable of the optimizer, of the same shape and dtype. Without `names` they must be
             in the same order.
         names : list of str, optional
-            The name of each of `variables`. What is remembered is found by these names, in whatever order
-            they are; each must be given once.
+            The name of each of `variables`, in any order; each must be given once. The state of each variable
+            is found by its name.
 
         Raises
         ------
@@ -88,13 +88,13 @@ class Copying(ABC):
             )
         twin = type(self).__new__(type(self))
         twin.__dict__.update(attributes)
-        # What an optimizer is doing, and what it has told, is its own.
+        # A copy does not share the work under way, nor the warnings already given.
         twin._running, twin._losses = Running(), copy.deepcopy(self._losses)
         return twin
 
 
 def _moved(optimizer: Copying, variables: Sequence[Array], names: Sequence[str] | None) -> State:
-    """Return a state for other variables that remembers what the present one does."""
+    """Return a state for other variables, with the values of the present one."""
     old = optimizer.built_state()
     checked = check_variables(variables)
     if len(checked) != len(old.variables):

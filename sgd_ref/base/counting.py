@@ -20,7 +20,7 @@ class Counting:
 
     @property
     def iterations(self) -> int:
-        """Number of updates made: of calls, or of full windows of accumulated calls."""
+        """Number of updates made: the calls, or with accumulation the full windows of calls."""
         return self.calls // (self.settings.gradient_accumulation_steps or 1)
 
     def accumulates(self, call: Call) -> bool:

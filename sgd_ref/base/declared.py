@@ -1,4 +1,4 @@
-"""Attributes that a class does not declare are refused: to set one would change nothing, and say nothing."""
+"""Refuse attributes that a class does not declare: to set one would silently change nothing."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MEANT = {
 
 
 class Declared:
-    """What can be given values only for names that its class declares.
+    """A base class: only attributes that the class declares can be set.
 
     A class declares a public name by an annotation, a class attribute, a property or another descriptor.
     Names that begin with an underscore need no declaration.

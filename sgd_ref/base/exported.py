@@ -14,16 +14,16 @@ from sgd_ref.base.variables import check_names
 
 
 class Meaning(NamedTuple):
-    """What the arrays of a state are.
+    """The meaning of the arrays of a state.
 
     Attributes
     ----------
     arrays : tuple of str
         The numbers at the front, then the kinds of slots, in order.
     names : tuple of str
-        The names of the variables that each kind of slot has an array for; empty without slots.
+        The names of the variables; each kind of slot has an array for each. Empty without slots.
     gradient_accumulation_steps : int or None
-        What the number of calls and the accumulators count to.
+        The number of calls of a window of accumulation.
     """
 
     arrays: tuple[str, ...]
@@ -31,7 +31,7 @@ class Meaning(NamedTuple):
     gradient_accumulation_steps: int | None
 
     def differences(self, other: Meaning) -> list[str]:
-        """Return what `self` has and `other` has not, as an error message tells it."""
+        """Return the features that `self` has and `other` lacks, in the words of an error message."""
         found = []
         if self.arrays != other.arrays:
             found.append(f"the arrays {', '.join(self.arrays)}")
@@ -47,17 +47,17 @@ class Meaning(NamedTuple):
 
 
 class Weights(list[Array]):
-    """What ``get_weights`` returns: a list of arrays, with what they are.
+    """The list of arrays that ``get_weights`` returns; it also knows the meaning of each array.
 
-    It is a list in every other respect. Copies and pickles of it know what it knows; slices and sums of it
-    are plain lists. Single arrays in it may be replaced.
+    It is a list in every other respect. Copies and pickles of the list keep the meaning; slices and sums are
+    plain lists. You may replace single arrays in it.
 
     Parameters
     ----------
     arrays : iterable of ndarray
         In the order of ``variables``.
     meaning : Meaning, optional
-        Without it the list is as good as a plain one.
+        Without a meaning the list counts as a plain one.
 
     Examples
     --------
@@ -89,7 +89,7 @@ class Exporting(Protocol):
 
 
 def meaning_of(optimizer: Exporting, before: tuple[str, ...] = ()) -> Meaning:
-    """Return what the weights of an optimizer are; those named by `before` come first."""
+    """Return the meaning of the weights of an optimizer; those named by `before` come first."""
     state = optimizer.built_state()
     rate = () if optimizer.constant_rate() is None else ("learning_rate",)
     kinds = tuple(dict.fromkeys(kind for kind, _ in state.slots()))

@@ -49,7 +49,7 @@ class Exporting(ABC):
         return weights.names(self.built_state(), self.settings.name, self.constant_rate() is not None)
 
     def get_weights(self) -> list[Array]:
-        """Return a copy of ``variables``, a list that knows what its arrays are; refused during a step."""
+        """Return a copy of ``variables``, a list with the meaning of its arrays; refused during a step."""
         with alone(self._running):
             return Weights([np.array(array) for array in self.variables], meaning_of(self))
 

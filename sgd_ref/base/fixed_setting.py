@@ -8,7 +8,7 @@ Value = TypeVar("Value")
 
 
 class FixedSetting(Generic[Value]):
-    """An item of an optimizer's settings that can be read on the optimizer and not be changed."""
+    """A setting that can be read on the optimizer, but not changed."""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name

@@ -1,4 +1,4 @@
-"""How to install what an optional part of this distribution needs."""
+"""How to install the requirements of an optional part of this distribution."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def how_to_install(*extras: str) -> str:
 
 
 def _requirements(extras: Sequence[str]) -> Iterator[str]:
-    """Yield what the extras need, as the installed distribution declares it."""
+    """Yield the requirements of the extras, as the installed distribution declares them."""
     try:
         declared = importlib.metadata.requires(DISTRIBUTION) or []
     # The packages may lie somewhere on the path, without having been installed.

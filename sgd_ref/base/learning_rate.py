@@ -1,4 +1,4 @@
-"""The learning rate: a number, a schedule of the calls made, or a callable without arguments."""
+"""The learning rate: a number, a schedule, or a callable without arguments."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def checked(
 ) -> np.float32 | LearningRateSchedule | Callable[[], Any]:
     """Return a number as float32, a schedule or a callable as it is.
 
-    A number that becomes 0 is told to `losses`.
+    `losses` warns of a number that becomes 0.
 
     Raises
     ------
@@ -58,7 +58,7 @@ def read(
 ) -> np.float32:
     """Return the learning rate of the call that follows after `calls` calls.
 
-    A value of a schedule or a callable that is lost is told to `losses`.
+    `losses` warns of a lost value of a schedule or a callable.
 
     Raises
     ------
@@ -102,7 +102,7 @@ def _called(function: Callable[[], Any]) -> Any:
     try:
         return function()
     except TypeError as error:
-        # Raised by the call itself, not inside of what is called: some callables have no signature to check.
+        # Raised by the call itself, not inside of the callable: some callables have no signature to check.
         traceback = error.__traceback__
         if traceback is not None and traceback.tb_next is None:
             error.add_note(f"learning_rate, {function!r}, is called without arguments")
@@ -125,7 +125,7 @@ def _check_takes_nothing(function: Callable[[], Any]) -> None:
 
 
 def refuse_changed_arrays(error: Exception | None = None) -> NoReturn:
-    """Raise the error for a callable that has made other arrays of those of the call that asks it."""
+    """Raise the error for a callable that has replaced arrays of the call that reads it."""
     raise RuntimeError(
         "the callable learning_rate must not change the shape, dtype or layout of variables, state or "
         "gradients, nor make them read-only, while a call asks for it; their values it may change"

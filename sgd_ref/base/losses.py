@@ -1,15 +1,16 @@
-"""Settings that a dtype does not have: one policy for all of them, and for all ways in.
+"""Settings that a dtype does not have: one policy for all of them, whichever way they come in.
 
-A setting is lost in a dtype where it becomes 0 although it is not, or infinite, or 1 although it is strictly
-between 0 and 1. Clippings and scales are refused there, since they would undo every gradient. The others,
-which are the learning rate, ``momentum``, ``weight_decay`` and ``ema_momentum``, are used as they then are,
-with a warning. There is one warning for each optimizer, setting and dtype, at the first value that is lost,
-whether it came by the constructor, ``build``, the setter, a schedule, a callable, ``set_weights`` or
-``load``; the settings in a checkpoint were told when its optimizer was built.
+A dtype loses a setting if the rounded setting is infinite, or 0 although the setting is not, or 1 although
+the setting is strictly between 0 and 1. Lost clippings and scales are refused, since they would undo every
+gradient. The other settings (learning rate, ``momentum``, ``weight_decay`` and ``ema_momentum``) are used as
+rounded, with a warning. There is one warning for each optimizer, setting and dtype, at the first value that
+is lost. The value may come from the constructor, ``build``, the setter, a schedule, a callable,
+``set_weights`` or ``load``. The settings in a checkpoint give no warning: the user had it when the optimizer
+was built.
 
-The learning rate is lost in float32, through which it passes, or in the dtype of a variable. A value of a
-schedule or a callable that becomes 1 is not told, since it is off by no more than any rounding. A schedule's
-own rounding is not told either, so that one that ends at 0, or so near to it that its value is 0, is silent.
+The learning rate can be lost in float32, to which it is rounded first, or in the dtype of a variable. There
+is no warning if a value of a schedule or a callable becomes 1, since its error is that of any rounding. There
+is none for a schedule's own rounding either, so that a schedule may end at 0, or at a value that rounds to 0.
 """
 
 from __future__ import annotations
@@ -29,13 +30,13 @@ PACKAGES = ("sgd_ref", "numba_kernels")
 
 
 class Losses:
-    """What was told to the user of one optimizer, and which learning rates no dtype of its variables loses.
+    """The warnings that the user of one optimizer has had, and the range of learning rates that need none.
 
     Attributes
     ----------
     lowest, highest : float
-        A rate whose absolute value is strictly between them is kept in every dtype for which there is no
-        warning yet.
+        If the absolute value of a rate is strictly between them, every dtype without a warning so far keeps
+        the rate.
     """
 
     def __init__(self) -> None:
@@ -49,11 +50,11 @@ class Losses:
         self._set_limits()
 
     def keep(self, rate: float) -> bool:
-        """Whether there is nothing to tell of a learning rate."""
+        """Whether a learning rate needs no warning."""
         return self.lowest < abs(rate) < self.highest
 
     def forget_rate(self) -> None:
-        """Take back that a learning rate was told, for one that comes in its place."""
+        """Forget the warnings about the learning rate, since another one takes its place."""
         self._told = {(name, dtype) for name, dtype in self._told if name != "learning_rate"}
         self._set_limits()
 
@@ -79,7 +80,7 @@ class Losses:
         dtype : dtype
             Where it is used.
         near_one : bool
-            Whether it is lost, too, where it is strictly between 0 and 1 and becomes 1.
+            Whether a setting strictly between 0 and 1 that becomes 1 is lost, too.
         """
         if value is None or value == 0 or (name, dtype) in self._told:
             return

@@ -1,4 +1,4 @@
-"""Variables found by their names, and checked to be those that a state was kept for."""
+"""Find variables by their names, and check that a state was kept for them."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""What an SGD optimizer is besides its arithmetic: settings, state, checks and counting.
+"""The base of SGD optimizers, without arithmetic: settings, state, checks and counting.
 
 The reference and the fast kernels are built on this class. The reference adds the step, ``perform``. The
-kernels also replace how memory is had, gradients are kept and a call is checked, by the interface that the
-class documents under "Extending".
+kernels also replace the methods that allocate memory, keep gradients and check a call. The class documents
+this interface under "Extending".
 """
 
 from __future__ import annotations
@@ -53,34 +53,35 @@ class BaseSGD(Configured, Counting, Exporting, Copying, ABC):
 
     Extending
     ---------
-    A subclass must override ``perform``, which makes a call that is checked: it advances the arrays of
+    A subclass must override ``perform``, which makes a checked call: it advances the arrays of
     ``call.state``, counts the call and keeps the state. It returns nothing.
 
     It may override these methods, or call them:
 
     - ``validated(gradients, variables)`` checks a call of ``apply`` and returns a ``Call``;
-    - ``quickly_validated(gradients, variables)`` returns the ``Call`` where a shorter look is enough to check
-      it, and None elsewhere;
-    - ``rate_of_call(state)`` returns the learning rate of the call that comes, as float32;
-    - ``accepted(gradient, variable)`` returns a gradient that is checked, as ``perform`` takes it, or None;
+    - ``quickly_validated(gradients, variables)`` returns the ``Call`` where a shorter check is enough,
+      and None elsewhere;
+    - ``rate_of_call(state)`` returns the learning rate of the next call, as float32;
+    - ``accepted(gradient, variable)`` returns a checked gradient in the form that ``perform`` takes, or None;
     - ``all_finite(call, loss_scale)`` returns whether no gradient has an infinity or NaN;
-    - ``fresh_state(variables, names)`` checks what an optimizer is built with and returns its ``State``;
+    - ``fresh_state(variables, names)`` checks the arguments of ``build`` and returns the ``State``;
     - ``allocated_state(names, variables, decayed)`` returns a ``State`` for variables that are checked;
     - ``assign_weights(values)`` sets the state as ``set_weights`` does, also for a ``LossScaleOptimizer``,
       and returns the learning rate among the values, or None.
 
-    The public methods and properties may be overridden, too, where arrays are of another kind. To be called
-    only: ``built_state()`` returns the state, ``constant_rate()`` the learning rate where it is a number,
-    ``build_again(state, variables, names)`` checks what ``build`` is given where there is a state already,
-    and ``accumulates(call)`` and ``updates_before(call)`` say where a call stands.
+    The public methods and properties may be overridden, too, where arrays are of another kind. Other methods
+    may be called but not overridden. ``built_state()`` returns the state, and ``constant_rate()`` the
+    learning rate if it is a number. ``build_again(state, variables, names)`` checks the arguments of a second
+    ``build``. ``accumulates(call)`` says whether a call only accumulates, and ``updates_before(call)`` how
+    many updates were made before it.
 
     Attributes that a subclass may read and set: ``settings``; ``rate_source``, the learning rate as it was
     given (a float32, a schedule or a callable); ``exclusion``; and ``_state``, the ``State``, None before the
-    optimizer is built. It has besides ``_running``, which tells whether it is at
-    work, and ``_losses``, which tells of settings that a dtype does not have.
+    optimizer is built. There are also ``_running``, which tells whether the optimizer is at work, and
+    ``_losses``, which warns of settings that a dtype does not have.
 
-    Public attributes of its own are declared by a subclass, as ``Declared`` says, by an annotation in the
-    class or a value there; others cannot be set. Names that begin with an underscore need no declaration.
+    A subclass declares its own public attributes by an annotation or a value in the class (see ``Declared``).
+    Other attributes cannot be set. Names that begin with an underscore need no declaration.
     """
 
     _state: State | None = None
@@ -133,7 +134,7 @@ class BaseSGD(Configured, Counting, Exporting, Copying, ABC):
         var_list : list of ndarray, optional
             Variables, recognised by identity.
         var_names : list of str, optional
-            A variable whose name contains one of these strings is excluded.
+            A variable is excluded if its name contains one of these strings.
 
         Raises
         ------
@@ -178,7 +179,7 @@ class BaseSGD(Configured, Counting, Exporting, Copying, ABC):
         -----
         UserWarning
             If a gradient is None, or the value of a schedule or a callable becomes 0 or infinite in the dtype
-            of a variable; in the call that builds the optimizer also what `build` warns of.
+            of a variable; in the call that builds the optimizer also where `build` warns.
 
         Examples
         --------
@@ -277,13 +278,13 @@ class BaseSGD(Configured, Counting, Exporting, Copying, ABC):
         Parameters
         ----------
         call : Call
-            What ``validated`` returned.
+            The result of ``validated``.
         loss_scale : float, float32 or None
-            What the gradients are to be divided by, once.
+            The scale by which the gradients are divided, once.
         """
 
     def built_state(self) -> State:
-        """Return the state, which must be there.
+        """Return the state, or raise an error if there is none.
 
         Raises
         ------
@@ -303,7 +304,7 @@ class BaseSGD(Configured, Counting, Exporting, Copying, ABC):
     def build_again(
         self, state: State, variables: Sequence[Array], names: Sequence[str] | None = None
     ) -> None:
-        """Check that an optimizer which is built is given its own variables, and names, once more."""
+        """Check that a second ``build`` has the variables and names of the first one."""
         places(variables, state)
         check_rebuilt(state.variables, state.names, variables, names)
         state.has_copied_variables = False
@@ -362,15 +363,15 @@ class BaseSGD(Configured, Counting, Exporting, Copying, ABC):
         return Call(state, accepted, learning_rate)
 
     def rate_of_call(self, state: State) -> np.float32:
-        """Return the learning rate of the call that comes."""
+        """Return the learning rate of the next call."""
         return rates.read(self.rate_source, state.calls, self._losses)
 
     def accepted(self, gradient: Gradient, variable: Array) -> Any:
-        """Return a gradient that is checked in the form in which ``perform`` takes it."""
+        """Return a checked gradient in the form that ``perform`` takes."""
         return to_dense(gradient, variable)
 
     def all_finite(self, call: Call, loss_scale: float | np.float32 | None) -> bool:
-        """Whether no gradient of a call has an infinity or NaN, as it came, before the scale is undone."""
+        """Whether no gradient of a call has an infinity or NaN, before the loss scale is undone."""
         # The signalling NaNs of bfloat16 raise the processor's flag for invalid operations.
         with np.errstate(invalid="ignore"):
             return all(gradient is None or bool(np.isfinite(gradient).all()) for gradient in call.gradients)

@@ -25,7 +25,7 @@ from sgd_ref.validation import (
 )
 
 CLIPPINGS = ("clipnorm", "clipvalue", "global_clipnorm")
-"""The settings of which at most one may be set."""
+"""Settings that exclude each other: at most one may be set."""
 
 
 def _at_least_one(name: str, value: Any) -> int:
@@ -37,7 +37,7 @@ def _at_least_two(name: str, value: Any) -> int:
 
 
 def _checked_by(check: Callable[[str, Any], Any], default: Any = None) -> Any:
-    """Return a field with the check of its values; one whose default is None accepts None, too."""
+    """Return a field with the check of its values; a field with the default None accepts None, too."""
     return field(default=default, metadata={"check": check})
 
 
@@ -123,7 +123,7 @@ class Settings:
         learning_rate : float32 or None
             The learning rate where it is a number.
         losses : Losses
-            What was told already.
+            The warnings already given.
 
         Raises
         ------
@@ -162,7 +162,7 @@ class RoundedSettings:
     Parameters
     ----------
     settings : Settings
-        Only what is set in them can be read.
+        A setting that is None cannot be read.
     dtype : dtype
         The dtype of the arrays.
     """
@@ -177,7 +177,7 @@ class RoundedSettings:
 
     @property
     def weight_decay(self) -> Any:
-        """What weights are decayed by, before the learning rate."""
+        """The factor of weight decay, without the learning rate."""
         assert self._settings.weight_decay is not None
         return setting(self._settings.weight_decay, self._dtype)
 
@@ -188,7 +188,7 @@ class RoundedSettings:
 
     @property
     def gradient_accumulation_steps(self) -> Any:
-        """What a sum of gradients is divided by."""
+        """The divisor of a sum of gradients."""
         assert self._settings.gradient_accumulation_steps is not None
         return setting(self._settings.gradient_accumulation_steps, self._dtype)
 

@@ -1,4 +1,4 @@
-"""The state of an optimizer: its variables, what it remembers of them, and the calls made."""
+"""The state of an optimizer: its variables, the arrays that it keeps for them, and the number of calls."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class State:
 
     @staticmethod
     def zeros(variable: Array) -> Array:
-        """Return memory for what is remembered of a variable."""
+        """Return memory for one array of state of a variable."""
         return np.zeros(variable.shape, variable.dtype)
 
     @classmethod

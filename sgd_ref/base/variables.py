@@ -96,7 +96,7 @@ def check_names(names: Any, count: int) -> list[str]:
 def check_rebuilt(
     built: Sequence[Array], built_names: list[str], variables: Any, names: Sequence[str] | None
 ) -> None:
-    """Check that a second build asks for what the first one did.
+    """Check that a second build has the same variables and names as the first one.
 
     Raises
     ------

@@ -32,7 +32,7 @@ def variables(state: State, learning_rate: np.float32 | None) -> list[Array]:
 
 
 def read_only(number: np.generic) -> Array:
-    """Return a number as an array that refuses to be written to, since nobody would read what is written."""
+    """Return a number as a read-only array, since nobody would read a value written into it."""
     array = np.array(number)
     array.setflags(write=False)
     return array

@@ -58,13 +58,13 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         dest="pattern",
         metavar="PATTERN",
         type=pattern,
-        help="only cases whose id this regular expression matches somewhere",
+        help="only cases with an id that this regular expression matches somewhere",
     )
     command.add_argument(
         "--ledger",
         type=Path,
         metavar="FILE",
-        help="what is expected of each case; known for each target that a word stands for (strict both ways)",
+        help="expected results of the cases, compared both ways; targets known by a word have their own",
     )
     command.add_argument(
         "--update", action="store_true", help="write the ledger, with --ledger that one, from this run"
@@ -79,7 +79,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run the targets that were chosen, print what was found, and return the exit status."""
+    """Run the chosen targets, print the results, and return the exit status."""
     _check_target(options)
     _check_extent(options)
     try:
@@ -148,7 +148,7 @@ def _check_extent(options: argparse.Namespace) -> None:
 
 
 def _check_files(options: argparse.Namespace, targets: Sequence[Target]) -> None:
-    """Check before the run what is read and written after it."""
+    """Check before the run the files that are read and written after it."""
     if options.ledger is not None and len(targets) > 1:
         raise WrongUsage(f"--ledger must go with one implementation, got {len(targets)}")
     if options.ledger is not None and not options.update:
@@ -177,7 +177,7 @@ def _check_ledger(path: Path) -> None:
 def _written(
     options: argparse.Namespace, targets: Sequence[Target], findings: Sequence[Findings]
 ) -> list[str]:
-    """Write what is asked for, and return what is not as in the ledgers."""
+    """Write the files that are asked for, and return the differences from the ledgers."""
     if options.update:
         _update(findings, targets, options.ledger)
     if options.page:

@@ -10,12 +10,12 @@ from sgd_ref.command.options import WrongUsage
 
 
 def check_file(option: str, path: Path) -> None:
-    """Check that a file can be written, and leave what is there as it is.
+    """Check that a file can be written, and do not change it.
 
     Parameters
     ----------
     option : str
-        What names the file on the command line, for the error.
+        The option that names the file, for the error message.
     path : Path
         The file. If there is none yet, there is none afterwards either.
 

@@ -57,7 +57,7 @@ Element = tuple[str, tuple[int, ...]]
 
 @dataclass(frozen=True)
 class Told:
-    """What the reference says of a case: the stages of each call, and the record after it."""
+    """The reference on one case: the stages of each call, and the record after it."""
 
     stages: list[dict[str, Stage]]
     records: list[Record]
@@ -87,7 +87,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def find_case(text: str) -> Case:
-    """Return the case whose id is, begins with or contains a text.
+    """Return the case with an id that is, begins with or contains a text.
 
     Parameters
     ----------
@@ -153,7 +153,7 @@ def chosen(options: argparse.Namespace) -> tuple[Case, Target | None]:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print what the subcommand is asked for and return its exit status."""
+    """Print the case, or where a trajectory parts, and return the exit status."""
     try:
         try:
             case, target = chosen(options)
@@ -295,7 +295,7 @@ def _table_of_reference(console: Console, case: Case, told: Told, call: int, pla
 def _table_of_both(
     console: Console, case: Case, told: Told, observed: Trajectory, call: int, place: Element, name: str
 ) -> Table:
-    """Return the stages of one call for one element, with what was reported beside them."""
+    """Return the stages of one call for one element, with the reported values beside them."""
     table = _table(console, f"call {call}, {place[0]}{list(place[1])}")
     for column in ("stage", "reference", name, "units apart"):
         table.add_column(column)
@@ -309,7 +309,7 @@ def _pairs(
 ) -> Iterator[tuple[str, Array | None, Array | None]]:
     """Yield each stage and reported quantity of a call, as the reference gives it and as observed."""
     taken, record = told.stages[call], observed[call]
-    # What the averages overwrite is not seen any more when the call returns.
+    # When the call returns, the values that the averages overwrote are gone.
     reported = {OVERWRITTEN if OVERWRITTEN in taken else UPDATED: "variables"}
     reported |= {VELOCITY: "velocities", AVERAGE: "averages", ACCUMULATOR: "accumulators"}
     for stage, arrays in taken.items():

@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     write = action("write", "write all golden data, the same bytes on every machine; this takes some minutes")
     write.add_argument("folder", nargs="?", type=Path, help="default: that of this installation")
-    verify_ = action("verify", "check that the golden data is whole and what the reference answers")
+    verify_ = action("verify", "check that the golden data is whole and has the answers of the reference")
     verify_.add_argument("folder", nargs="?", type=Path, help="default: that of this installation")
     verify_.add_argument("--no-replay", action="store_true", help="do not run the reference")
     diff = action("diff", "say what changed from one folder to another, by case and field")

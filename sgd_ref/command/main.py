@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status.
 
     0: as expected. 1: something diverges, or fails, that is not known. 2: wrong usage. 3: something
-    could not be run. 130: interrupted by Ctrl-C. 141: nobody reads what is printed any more.
+    could not be run. 130: interrupted by Ctrl-C. 141: the reader of the output has gone.
     """
     escape_what_cannot_be_encoded()
     try:
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def version() -> str:
-    """Return the version of this distribution, and those of what decides the bits, in one line.
+    """Return the versions of this distribution and of the packages that decide the bits, in one line.
 
     >>> version().startswith("sgd-ref ")
     True
@@ -96,7 +96,8 @@ def _run(given: list[str]) -> int:
 def commands_for(first: Sequence[str]) -> dict[str, Command]:
     """Return the subcommands that the first argument may name.
 
-    The registered ones take a while to import, and one of this package is found without them.
+    Registered subcommands take a while to import. They are not imported if the argument names a subcommand of
+    this package.
     """
     commands = dict(OWN)
     if not set(first) & {VERSION, *OWN}:

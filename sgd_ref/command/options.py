@@ -1,4 +1,4 @@
-"""What the subcommands share: exit statuses, and the types of their arguments."""
+"""Shared by the subcommands: exit statuses, and the types of their arguments."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sgd_ref.validation import positive_real
 AS_EXPECTED, DIVERGES, WRONG_USAGE, COULD_NOT_RUN = 0, 1, 2, 3
 
 INTERRUPTED, PIPE_CLOSED = 130, 141
-"""What a shell reports of a program that Ctrl-C ended, and of one whose reader left: 128 and the signal."""
+"""The statuses after Ctrl-C and after the reader of the output left, as in a shell: 128 and the signal."""
 
 
 @dataclass(frozen=True)

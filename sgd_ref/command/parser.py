@@ -1,4 +1,4 @@
-"""A parser whose subparsers report their own errors, with their own usage."""
+"""A parser of arguments; an error of a subcommand shows the usage of this subcommand."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from sgd_ref.command.options import WrongUsage
 class Parser(argparse.ArgumentParser):
     """A parser of arguments, and of those of its subcommands.
 
-    What is parsed has the innermost parser as ``parser``, so that `refuse` finds its usage. The class of
-    the standard library leaves arguments that a subcommand does not know to the outermost parser, whose
-    usage does not help. Nor does it find a positional argument behind an option.
+    The parsed namespace has the innermost parser as ``parser``, so that `refuse` finds its usage. With the
+    class of the standard library, the outermost parser reports an unknown argument of a subcommand, and its
+    usage does not help. Nor does that class find a positional argument behind an option.
 
     Examples
     --------

@@ -17,7 +17,7 @@ CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if
 
 
 class OutputClosed(Exception):
-    """Raised where nobody reads the output any more; no OSError, which a command may report as its own."""
+    """Raised where nobody reads the output any more; not an OSError, which a command would report."""
 
 
 class PlainConsole(Console):
@@ -47,7 +47,7 @@ def error_console() -> Console:
 
 
 def visible(text: str) -> str:
-    r"""Return a text in which control characters are written out, save tabs and ends of lines.
+    r"""Return a text with its control characters written out, except tabs and ends of lines.
 
     >>> print(visible("\x1b[31mred"))
     \x1b[31mred
@@ -82,7 +82,7 @@ def escape_what_cannot_be_encoded() -> None:
 
 
 def abandon_standard_output() -> None:
-    """Send to nowhere what is still buffered, once nobody reads standard output any more."""
+    """Discard the buffered output, once nobody reads standard output any more."""
     with contextlib.suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())

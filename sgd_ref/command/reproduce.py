@@ -1,4 +1,4 @@
-"""``sgd-ref reproduce``: the script that shows what a known implementation does otherwise."""
+"""``sgd-ref reproduce``: print a script that shows one contradiction of a known implementation."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 COMMAND = Command(
-    help="print a script that shows what a known implementation does otherwise than is documented",
+    help="print a script that shows where a known implementation contradicts the documentation",
     description="Print a self-contained script that runs one small case with a known implementation, and "
     "says whether its bits still differ from those that are documented.",
     epilog="Exit status: 0 printed, 2 wrong usage, 3 could not run. The script exits with 1 as long as the "

@@ -1,4 +1,4 @@
-"""Where the published data lies: golden data, what targets show, and the kit's audit of itself."""
+"""The folder of the published data: golden data, findings about targets, and the kit's audit of itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Learning-rate schedules: the value is the float32 nearest to the documented formula.
+"""Learning-rate schedules: each value is the float32 nearest to the documented formula.
 
 Constructors, defaults and configs are those of ``keras.optimizers.schedules``, Keras 3.15.1.
 """

@@ -1,4 +1,4 @@
-"""What all learning-rate schedules share: settings, and one correct rounding of their formula."""
+"""The base of all learning-rate schedules: settings, and one correct rounding of a formula."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class LearningRateSchedule:
 
 
 class Arithmetic(Protocol):
-    """What a formula is evaluated on: the module `interval`, fast, or the module `exact`, exact."""
+    """The numbers that a formula computes with: the module `interval` (fast) or the module `exact`."""
 
     def number(self, value: Fraction | float, /) -> Any:
         """Return a number of this arithmetic."""
@@ -110,14 +110,14 @@ class Arithmetic(Protocol):
 
 
 class FormulaSchedule(LearningRateSchedule):
-    """A schedule given by a formula in its settings, which is evaluated as if in real numbers.
+    """A schedule with a formula, which is evaluated as if in real numbers.
 
     The value is the float32 nearest to the formula, ties to even, for the settings rounded to float32 and
     the exact step. The formula runs on intervals first; if both ends round to the same float32, so does
     all between them. Otherwise it runs on exact numbers (Ziv's strategy). A value halfway between two
-    floats is rational, and rational values are exact there, save for powers far too long to be halfway.
-    An irrational value would have to come closer than about 2**-400 to halfway, relative, to be misjudged;
-    among the 2**224 combinations of five settings and a step of 64 bits not one is expected to.
+    floats is rational. Rational values are exact numbers, except powers far too long to be halfway.
+    An irrational value is rounded wrongly only if its relative distance to halfway is below about 2**-400.
+    Among the 2**224 combinations of five settings and a step of 64 bits, not one is expected to be so near.
 
     Parameters
     ----------
@@ -127,9 +127,9 @@ class FormulaSchedule(LearningRateSchedule):
     Extending
     ---------
     A subclass gives its checked settings to this constructor, and overrides ``formula(step, settings,
-    arithmetic)``, which returns the value as a number of the arithmetic that it is given. Where it has to
-    decide something, such as a period, it reads the settings themselves: ``exact_settings`` are the numbers
-    among them, rounded to float32, as fractions; ``config`` is the dict.
+    arithmetic)``, which returns the value as a number of this arithmetic. A formula that has to decide
+    something, such as a period, reads the settings of the schedule. ``exact_settings`` has those that are
+    numbers, rounded to float32, as fractions; ``config`` is the dict of all settings.
     """
 
     def __init__(self, config: dict[str, Any]) -> None:
@@ -143,7 +143,7 @@ class FormulaSchedule(LearningRateSchedule):
         self.exact_settings = _settings_in(exact, rounded)
 
     def __setattr__(self, name: str, value: object) -> None:
-        # The values come from what the constructor rounded, so that this would change nothing.
+        # The values come from settings rounded by the constructor: a change here would have no effect.
         if name in vars(self) or name in vars(self).get("config", ()):
             raise AttributeError(
                 f"{name} is fixed when the schedule is constructed, got {value!r}; "
@@ -184,7 +184,7 @@ class FormulaSchedule(LearningRateSchedule):
         return value
 
     def formula(self, step: int, settings: SimpleNamespace, arithmetic: Arithmetic) -> Any:
-        """Return the value in `arithmetic`, of which `settings` are numbers.
+        """Return the value as a number of `arithmetic`.
 
         Parameters
         ----------
@@ -193,7 +193,7 @@ class FormulaSchedule(LearningRateSchedule):
         settings : namespace
             The numbers among the settings, rounded to float32, as numbers of `arithmetic`.
         arithmetic : Arithmetic
-            What the formula may compute with, besides ``+ - * /``.
+            The functions that the formula may use besides ``+ - * /``.
         """
         raise NotImplementedError(
             f"{type(self).__name__} must override formula(self, step, settings, arithmetic)"

@@ -120,9 +120,10 @@ class CosineDecayRestarts(FormulaSchedule):
     Notes
     -----
     ``initial_learning_rate * ((1 - alpha) * cosine_decay + alpha)`` with ``cosine_decay = 0.5 * m_mul **
-    i * (1 + cos(pi * completed_fraction))``, in the i-th period, from 0, of which `completed_fraction` is
-    over; a period contains its first step and not its last. Source: documentation and, for the place of
-    `m_mul`, code of ``keras.optimizers.schedules.CosineDecayRestarts``, Keras 3.15.1.
+    i * (1 + cos(pi * completed_fraction))``. Here i is the number of the period, from 0, and
+    `completed_fraction` is the part of it that is over. A period contains its first step and not its last.
+    Source: documentation and, for the place of `m_mul`, code of
+    ``keras.optimizers.schedules.CosineDecayRestarts``, Keras 3.15.1.
 
     Examples
     --------

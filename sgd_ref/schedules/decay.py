@@ -23,7 +23,7 @@ from sgd_ref.validation import boolean, integer_at_least, non_negative_real, rej
 
 
 class StaircaseDecay(FormulaSchedule):
-    """A decay that depends on the number of periods of `decay_steps` that are over, whole ones or not."""
+    """A decay by the number of periods of `decay_steps` that are over: with fractions, or whole ones only."""
 
     def __init__(
         self, initial_learning_rate: float, decay_steps: float, decay_rate: float, staircase: bool, name: str

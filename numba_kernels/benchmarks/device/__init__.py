@@ -1,1 +1,1 @@
-"""``sgd-ref bench --device cuda``: the kernels on a device beside PyTorch, Optax and the speed of a copy."""
+"""``sgd-ref bench --device cuda``: time the kernels, PyTorch, Optax and a plain copy on a device."""

@@ -21,7 +21,7 @@ DRIVER = Path("/proc/driver/nvidia/version")
 
 
 def description() -> dict[str, str]:
-    """Return what a reader has to know of the device and of its host, by name."""
+    """Return the facts about the device and its host that a reader needs, by name."""
     # It needs numba-cuda, which is an extra.
     from numba_kernels.selfcheck.device import describing
 
@@ -34,7 +34,7 @@ def description() -> dict[str, str]:
 
 
 def driver(path: Path) -> str:
-    """Return the first line of what the driver says of itself in a file.
+    """Return the first line of the file in which the driver describes itself.
 
     >>> driver(Path("/no/such/file"))
     'unknown'

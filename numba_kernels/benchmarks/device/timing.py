@@ -20,7 +20,7 @@ Clock = Callable[[], float]
 """Tells the time in seconds, from any moment on."""
 
 CALLS = 10
-"""Calls in a row whose start is timed: so few that no queue is full."""
+"""The number of calls in a row with timed starts: so few that no queue is full."""
 
 
 def time_steps(prepared: Prepared, seconds: float, clock: Clock = time.perf_counter) -> list[float]:
@@ -39,7 +39,7 @@ def time_steps(prepared: Prepared, seconds: float, clock: Clock = time.perf_coun
 
 
 def time_calls(prepared: Prepared, seconds: float, clock: Clock = time.perf_counter) -> list[float]:
-    """Return how long the host is busy with a call, in batches of which none waits for the device."""
+    """Return how long the host is busy with a call, in batches that do not wait for the device."""
     _warm_up(prepared)
     with without_collection():
         samples: list[float] = []

@@ -20,7 +20,7 @@ TURN_LIMIT = 300.0
 """Seconds; to compile a step over hundreds of tensors takes minutes."""
 
 MARGIN = 2**30
-"""Bytes for what a library allocates besides the arrays."""
+"""Bytes that a library may allocate besides the arrays."""
 
 ENVIRONMENT = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
 """Otherwise JAX takes three quarters of the memory at once."""

@@ -36,7 +36,7 @@ ROOFS = ("roof torch", "roof numpy", "roof numba")
 
 
 class NotOffered(Exception):
-    """Raised where a peer has nothing for a workload, with the reason."""
+    """Raised where a peer cannot run a workload, with the reason."""
 
 
 def prepare(peer: str, workload: Workload, threads: int) -> Step:
@@ -45,7 +45,7 @@ def prepare(peer: str, workload: Workload, threads: int) -> Step:
     Raises
     ------
     NotOffered
-        If the peer, or what it needs, has nothing for the workload.
+        If the peer, or a library that it needs, cannot run the workload.
     """
     family = FAMILIES[peer].partition("_")[0]
     module = importlib.import_module(f"numba_kernels.benchmarks.peers.{family}_peer")

@@ -11,7 +11,7 @@ from numba_kernels.benchmarks.workload import NORM, SETTINGS, Workload
 
 
 def on_jax(workload: Workload, threads: int) -> Step:
-    """Return a jitted ``stateless_apply`` whose buffers are donated."""
+    """Return a jitted ``stateless_apply`` that lets XLA reuse its buffers."""
     keras, optimizer, variables, gradients = _built(workload, "jax")
     import jax
 

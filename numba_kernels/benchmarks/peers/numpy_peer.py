@@ -1,4 +1,4 @@
-"""NumPy, everything in place and in one scratch array, and its roof."""
+"""A step in NumPy, in place and with one scratch array; and the roof of NumPy, its speed of memory."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from numba_kernels.benchmarks.workload import (
 
 
 def jitted(workload: Workload, threads: int) -> Step:
-    """Return a step whose buffers XLA may reuse; the number of threads is that of the process."""
+    """Return a step that lets XLA reuse its buffers; the number of threads is that of the process."""
     import jax
     import jax.numpy as jnp
 

@@ -41,7 +41,7 @@ def moved_arrays(workload: Workload) -> Moved:
     Raises
     ------
     NotOffered
-        If the work of a step is not in proportion to the size of the model, or it writes nothing.
+        If a step writes nothing, or its work is not in proportion to the size of the model.
     """
     if workload.has_sparse_gradients or workload.settings == NORM:
         raise NotOffered("no roof of this traffic")

@@ -1,1 +1,1 @@
-"""Device arrays of Numba, CuPy and PyTorch: where they lie, and on which stream."""
+"""Device arrays of Numba, CuPy and PyTorch: their addresses, layouts and streams."""

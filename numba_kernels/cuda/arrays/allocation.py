@@ -29,16 +29,16 @@ def to_numba(values: Array) -> Any:
 
 
 def wait_for_device() -> None:
-    """Wait for all streams, so that kernels on any of them find what was made on the device.
+    """Wait for all streams, so that kernels on any of them find the arrays made on the device.
 
-    Zeros are written on the stream on which a library works, and a copy from ordinary memory on the legacy
-    default stream, maybe after the host has gone on. No other stream waits for either.
+    A library writes zeros on its own stream. A copy from ordinary memory runs on the legacy default stream,
+    perhaps after the host has gone on. No other stream waits for either.
     """
     cuda.synchronize()
 
 
 def _as_buffer(array: Any) -> Any:
-    """Return an array as Numba can copy it: it takes memory as a buffer, and those know no bfloat16."""
+    """Return an array in a form that Numba can copy: it takes a buffer, and buffers know no bfloat16."""
     return _viewed(array, np.uint16) if array.dtype == BFLOAT16 else array
 
 

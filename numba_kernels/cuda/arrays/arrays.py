@@ -2,11 +2,11 @@
 
 No element is read or copied, and no stream is synchronised: the ``stream`` entry of
 ``__cuda_array_interface__`` asks for that, and is left alone. The work goes to the stream on which the
-library of the arrays works (`numba_kernels.cuda.arrays.streams`), which is in order with what was done
-before.
+library of the arrays works (`numba_kernels.cuda.arrays.streams`), so that it comes after the library's
+earlier work.
 
-Real arrays on a device were not at hand where this was written. CuPy's own arrays over memory that is not
-there, Numba's with a pointer that is made up, and PyTorch's on the host stood in for them.
+This was written without real arrays on a device. In their place were CuPy's own arrays over memory that is
+not there, Numba's with an invented pointer, and PyTorch's on the host.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ class Header(np.ndarray[Any, Any]):
 
 
 class _Memory:
-    """What NumPy asks for to make an array of it."""
+    """Memory in the form that NumPy needs to make an array of it."""
 
     def __init__(self, interface: dict[str, Any]) -> None:
         self.__array_interface__ = interface
@@ -137,14 +137,14 @@ class _Memory:
 def header(view: View) -> Array:
     """Return an ndarray of the shape, strides, dtype, writability and address of an array on the device.
 
-    It is there for the checks of ``sgd_ref`` on dtypes, shapes, writability, identity and overlapping
-    memory, which look at nothing else. This is safe, since to make an array from an address, to view it as
-    another dtype, and to ask for shared memory are computations on addresses: NumPy reads an element only
-    for an operation on elements.
+    It serves the checks of ``sgd_ref`` on dtypes, shapes, writability, identity and overlapping memory, which
+    look at nothing else. This is safe. NumPy only computes with addresses when it makes an array from an
+    address, views it as another dtype, or looks for shared memory; it reads an element only for an operation
+    on elements.
 
-    The elements must never be touched: no indexing of one, copying, converting, pickling. What NumPy lets a
-    subclass refuse (printing, comparing, computing) is harmless here. An array without elements has an
-    address of NumPy's own.
+    The elements must never be touched: never index, copy, convert or pickle a header. Printing, comparing and
+    computing are harmless, because a subclass can refuse them, and this one does. An array without elements
+    has an address of NumPy's own.
 
     Examples
     --------
@@ -364,7 +364,7 @@ def _of_interface(name: str, array: Any) -> View:
 
 
 def _of_dlpack(name: str, array: Any) -> View:
-    # Asked first: a library may copy, or refuse, to export what is on no device.
+    # Asked first: to export an array that is on no device, a library may copy it or refuse.
     _checked_device(name, *array.__dlpack_device__())
     try:
         export = dlpack.exported(array)
@@ -382,7 +382,7 @@ def _checked_device(name: str, device_type: Any, device: Any) -> int:
 
 
 def _device_of_memory(name: str, address: int) -> int:
-    """Return which device has the memory at an address; the driver knows it without waiting."""
+    """Return the device that has the memory at an address. The driver knows it and does not wait."""
     driver: Any = importlib.import_module("cuda.bindings.driver")
     ordinal = driver.CUpointer_attribute.CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
     error, device = driver.cuPointerGetAttribute(ordinal, address)

@@ -1,4 +1,4 @@
-"""Arrays by DLPack: where they lie, one from its capsule, or hundreds by their library's own function in C.
+"""Addresses of arrays by DLPack: of one from its capsule, or of hundreds by their library's function in C.
 
 The structures are those of ``dlpack.h``, version 1.3 (https://github.com/dmlc/dlpack). Nothing here waits
 for a device or looks at an element.
@@ -39,7 +39,7 @@ VERSIONED_CAPSULE, USED_VERSIONED_CAPSULE = b"dltensor_versioned", b"used_dltens
 EXCHANGE_CAPSULE = b"dlpack_exchange_api"
 
 NUMBERS = {0: "int", 1: "uint", 2: "float", 5: "complex"}
-"""What the codes of types mean that exist in several sizes."""
+"""The meaning of the codes of types that exist in several sizes."""
 
 SMALL_FLOATS = (
     "float8_e3m4",
@@ -51,7 +51,7 @@ SMALL_FLOATS = (
     "float8_e5m2fnuz",
     "float8_e8m0fnu",
 )
-"""What the codes from 7 on mean, of types of one byte."""
+"""The meaning of the codes from 7 on, for types of one byte."""
 
 
 class Tensor(ctypes.Structure):
@@ -72,13 +72,13 @@ class Tensor(ctypes.Structure):
 
 
 class Managed(ctypes.Structure):
-    """What a capsule of DLPack 0 holds."""
+    """The content of a capsule of DLPack 0."""
 
     _fields_ = (("tensor", Tensor), ("context", ctypes.c_void_p), ("deleter", ctypes.c_void_p))
 
 
 class VersionedManaged(ctypes.Structure):
-    """What a capsule of DLPack 1 holds."""
+    """The content of a capsule of DLPack 1."""
 
     _fields_ = (
         ("major", ctypes.c_uint32),

@@ -17,12 +17,12 @@ MOST_BLOCKS = 3 if IS_SIMULATED else 1024
 
 
 class Copy:
-    """An array on the device that is not as kernels read it, and the memory that stands for it.
+    """An array on the device that kernels cannot read, and memory with a copy that they can read.
 
     Parameters
     ----------
     like : object
-        A device array, whose library makes the memory.
+        A device array; its library makes the memory.
     found : View
         The array.
     dtype : dtype
@@ -38,7 +38,7 @@ class Copy:
         self._layout = Buffer(words(found.shape, found.strides))
 
     def regions(self) -> list[tuple[int, int]]:
-        """Return address and size of all memory that the launches touch, but for the array itself."""
+        """Return address and size of all memory that the launches touch, except the array itself."""
         return [(self.address, self._count * self.dtype.itemsize), self._layout.region]
 
     @property

@@ -1,4 +1,4 @@
-"""Streams: the one on which the libraries of the caller's arrays work, and whether it is being captured.
+"""Streams: find the stream on which the libraries of the caller's arrays work, and see if it is captured.
 
 A step goes where the caller's own work goes. There it comes after whatever made the gradients, before
 whatever uses the variables, and nobody waits.
@@ -33,7 +33,7 @@ def stream_of(arrays: Sequence[Any]) -> int:
     Parameters
     ----------
     arrays : sequence
-        All arrays of a call; what is neither PyTorch's nor CuPy's nor Numba's, such as None, has no say.
+        All arrays of a call; items of no such library, such as None, have no say.
 
     Raises
     ------
@@ -55,10 +55,10 @@ def stream_of(arrays: Sequence[Any]) -> int:
 
 
 def numba_stream(handle: int) -> Any:
-    """Return the stream of a handle as Numba takes it when it launches a kernel.
+    """Return the stream of a handle, in the form that Numba takes to launch a kernel.
 
-    Each time the same object: Numba keeps what it prepares for a launch by the identity of the stream.
-    The simulator knows one stream.
+    The same handle gives the same object every time, since Numba caches its preparations by the identity of
+    the stream. The simulator knows one stream.
     """
     return 0 if IS_SIMULATED or handle == DEFAULT else _external(handle)
 

@@ -1,1 +1,1 @@
-"""What runs on the device: one kernel for everything elementwise, and those for the norms."""
+"""The kernels on the device: one does everything elementwise, and others compute the norms."""

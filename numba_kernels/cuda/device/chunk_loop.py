@@ -73,15 +73,15 @@ def chunk_fold(stored: Storage, step: Any, reads: Sequence[int]) -> Any:
     stored : Storage
         Of all arrays.
     step : function of kernels
-        From what was folded before, a tuple of numbers, one of each array, and whatever else it needs, to
-        what is folded then.
+        Takes the value folded so far, a tuple with a number of each array, and any other arguments; returns
+        the new folded value.
     reads : sequence of int
         Places in the tuple of addresses.
 
     Returns
     -------
     function of kernels
-        Takes what was folded before, and then the same as that of `chunk_loop`.
+        Takes the value folded so far, and then the same arguments as the function of `chunk_loop`.
     """
     width, itemsize = stored.width, stored.dtype.itemsize
     read_packets = each(len(reads), lambda place: _reading(stored.access.read_packet, reads[place]))

@@ -128,4 +128,4 @@ def _preparation() -> Kernel:
 
 
 PREPARATION = _preparation()
-"""For what the host has changed: the counts, the rates or the loss scale."""
+"""To run after the host has changed the counts, the rates or the loss scale."""

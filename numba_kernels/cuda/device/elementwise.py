@@ -199,7 +199,7 @@ def _update_loop(stored: Storage, variant: Variant, clipped: Any, has_decay: boo
     updated = element_update(stored.operations, variant, clipped, has_decay)
     writes = _arrays(variant)
     reads = [*writes, GRADIENT]
-    # What a variant has not is never used, so any number will do.
+    # A variant never uses the settings that it lacks, so any number will do.
     gradient, velocity, average, accumulator = (
         reads.index(column) if column in reads else 0 for column in (GRADIENT, VELOCITY, AVERAGE, ACCUMULATOR)
     )

@@ -195,7 +195,7 @@ def _root(precision: int, lowest: int) -> Any:
         exponent = top + LOWEST_EXPONENT // 2
         unit = max(exponent, lowest) - precision + 1
         root, remainder, place = 0, 0, top
-        # Digit by digit as by hand, one digit further than what is kept.
+        # Digit by digit as by hand, one digit more than is kept.
         while place + LOWEST_EXPONENT // 2 >= unit - 1:
             remainder = 4 * remainder + _digit_pair(total, place)
             trial = 4 * root + 1

@@ -41,7 +41,7 @@ def gather_kernel(source: np.dtype[Any], target: np.dtype[Any]) -> Kernel:
     given, wanted = storage(source), storage(target)
     read, load, store, write = given.access.read, given.load, wanted.store, wanted.access.write
     target_bytes, is_same = target.itemsize, source == target
-    # What is narrower than float32 is computed with as float32.
+    # Numbers narrower than float32 are widened to float32 for computing.
     widens = target == FLOAT64
     double = given.double
 
@@ -63,7 +63,7 @@ def gather_kernel(source: np.dtype[Any], target: np.dtype[Any]) -> Kernel:
 
 @functools.cache
 def scatter_kernel(dtype: np.dtype[Any]) -> Kernel:
-    """Return the kernel that copies one piece of memory to an array of any strides; arguments likewise."""
+    """Return the kernel that copies one piece of memory to an array of any strides, the way back."""
     stored = storage(dtype)
     read, write, itemsize = stored.access.read, stored.access.write, dtype.itemsize
 

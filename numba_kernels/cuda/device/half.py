@@ -54,8 +54,8 @@ def _store_float16(x: Any) -> Any:
 def _on_host(dtype: Any, load: Any, store: Any) -> tuple[Any, Any, Any]:
     """Return load, store and rounding for the simulator.
 
-    `store` refuses what it would change, and both it and the rounding what is no float32: on the device
-    Numba would make one of it without a word.
+    `store` refuses a number that it would change. Both `store` and the rounding refuse other types than
+    float32, which Numba would convert silently on the device.
     """
 
     def check_single(name: str, x: Any) -> None:

@@ -1,4 +1,4 @@
-"""The kernels that an optimizer on the device may launch, as its machine code is checked."""
+"""The list of all kernels that an optimizer on the device may launch, for the check of machine code."""
 
 from __future__ import annotations
 

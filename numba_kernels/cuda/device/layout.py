@@ -1,4 +1,4 @@
-"""What lies where in device memory: the tables that kernels are given by one address each.
+"""The layout of the tables in device memory; kernels get one address for each table.
 
 Nothing of it depends on the call, so that a captured graph of launches stays right when the learning rate,
 the loss scale and the counts move on.
@@ -33,12 +33,12 @@ ROW, START, COUNT = range(3)
 CHUNK_WORDS = 3
 """Of a chunk: which variable, the first element, the number of elements."""
 
-# Of the settings, in the dtype in which is computed.
+# Of the settings, in the dtype of the computation.
 LOSS_SCALE, STEPS, HIGHEST, WEIGHT_DECAY, MOMENTUM, EMA_MOMENTUM, EMA_COMPLEMENT = range(7)
 SETTING_COUNT = 7
 
 FACTOR, DIVISOR = range(2)
-"""Of the factors, in the dtype in which is computed: what a gradient is multiplied with and divided by."""
+"""The places of a gradient's factor and divisor, which are in the dtype of the computation."""
 
 # Of the counts, in words; all dtypes share them. The first five are state, the next ones are for the call
 # that comes, and the last is the address of the limits.
@@ -47,7 +47,7 @@ ACCUMULATES, IS_FIRST_AVERAGE, OVERWRITES, NOT_FINITE, IS_EXHAUSTED, IS_UNDECIDE
 LIMITS = 12
 COUNT_WORDS = 13
 
-# Of the limits, in words: what the host sets, and the device never changes.
+# Of the limits, in words: the host sets them, and the device never changes them.
 ACCUMULATION_STEPS, OVERWRITE_FREQUENCY, GROWTH_STEPS, RATES, CALLS_OF_RATES, RATE_COUNT = range(6)
 LIMIT_WORDS = 6
 

@@ -168,7 +168,7 @@ def _is_nearest_root(candidate: Any, high: Any, low: Any, error: Any) -> Any:
     below = multiply(0.5, subtract(candidate, _next_below(candidate)))
     to_above = add(multiply(multiply(2.0, candidate), above), multiply(above, above))
     to_below = subtract(multiply(multiply(2.0, candidate), below), multiply(below, below))
-    # What is rounded here is below 16 units of what is compared.
+    # The roundings here are below 16 units of the compared numbers.
     margin = add(multiply(high, error), multiply(16 * UNIT, add(to_above, math.fabs(difference))))
     return difference < subtract(to_above, margin) and difference > subtract(margin, to_below)
 

@@ -1,4 +1,4 @@
-"""What lies where in device memory for the norms: one of all gradients, or one of each."""
+"""The layout of the tables for norms in device memory: one norm of all gradients, or one of each."""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
 """The operations of the update on the device: instructions that the compiler may not fuse.
 
-Numba lets the device's compiler fuse a product and a sum, and has no switch against it. The functions of
-NVIDIA's library that name their rounding are never fused. Importing this module makes them what
-``numba_kernels.shared.operations`` compiles to on the device. Where Numba cannot compile what is here it
-takes the plain operation without a word, so that only the machine code shows what is fused.
+Numba lets the device's compiler fuse a product and a sum, and has no switch against it. NVIDIA's library has
+functions that name their rounding, and these are never fused. After this module is imported,
+``numba_kernels.shared.operations`` compiles to these functions on the device.
 
-That happens where the two numbers are of different dtypes, and where it does NumPy need not agree: to Numba a
-float of Python is a float64, to NumPy it is as wide as its neighbour. So the simulator refuses such pairs.
+If the two numbers are of different dtypes, Numba silently takes the plain operation instead, and only the
+machine code shows it. For such pairs NumPy need not agree with Numba either: a float of Python is a float64
+to Numba, and as wide as its neighbour to NumPy. So the simulator refuses them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from numba_kernels.shared.operations import Operations
 PAIRS = frozenset(
     [(np.float32, np.float32), *((a, b) for a in (float, np.float64) for b in (float, np.float64))]
 )
-"""The types of two numbers that Numba takes for two of one dtype."""
+"""Pairs of types that are of one dtype to Numba."""
 
 
 def _choose(operation: Any, single: Any, double: Any) -> None:
@@ -35,7 +35,7 @@ def _choose(operation: Any, single: Any, double: Any) -> None:
 
 
 def _checked(operation: Any) -> Any:
-    """Return an operation for the simulator that takes what has an instruction on the device."""
+    """Return an operation for the simulator that takes only pairs with an instruction on the device."""
 
     def checked(a: Any, b: Any) -> Any:
         if (type(a), type(b)) not in PAIRS:

@@ -61,9 +61,10 @@ UNIT = 2.0**-53
 def error_of_sum(elements: int, chunks: int, compensated: bool) -> float:
     """Return a bound on the relative error of the sum of all chunks.
 
-    Each addition loses at most one unit of what it adds up, squares of 24 digits are exact in float64, and an
-    element passes through the additions of its thread, of its block, of the results of all chunks by one
-    thread, and of a block again. Where what is lost is kept, the additions of that lose a unit of it again.
+    Each addition has an error of at most one unit of its result. Squares of 24 digits are exact in float64.
+    An element passes through the additions of its thread, of its block, of the results of all chunks by one
+    thread, and of a block again. In a compensated sum the errors are added up too, and each addition of
+    errors loses at most one unit of their sum.
 
     Parameters
     ----------
@@ -72,7 +73,7 @@ def error_of_sum(elements: int, chunks: int, compensated: bool) -> float:
     chunks : int
         Number of them.
     compensated : bool
-        Whether what is lost is kept.
+        Whether the errors of the additions are added up.
     """
     additions = -(-elements // THREADS) + -(-chunks // THREADS) + 4 * THREADS.bit_length()
     return 4 * (additions * UNIT) ** 2 if compensated else additions * UNIT
@@ -93,7 +94,7 @@ def add_pair(high: Any, low: Any, more: Any, lost: Any) -> Any:
 
 @inlined
 def add_block(highs: Any, lows: Any, thread: int) -> None:
-    """Add up what the threads of a block have; the first one has the sum then."""
+    """Add up the sums of the threads of a block; the first thread gets the total."""
     wait_for_block()
     half = THREADS // 2
     while half > 0:
@@ -132,7 +133,7 @@ def _step(stored: Storage, gradient: int, compensated: bool) -> Any:
 def sum_kernel(dtype: np.dtype[Any], gradient: int, compensated: bool) -> Kernel:
     """Return the kernel that adds the squares of gradients of one dtype, and looks whether all are finite.
 
-    Its argument is the address of the descriptor. What is squared is the gradient as it would be clipped.
+    Its argument is the address of the descriptor. It squares the gradients as they would be clipped.
     """
     stored = storage(dtype)
     itemsize = dtype.itemsize

@@ -44,7 +44,7 @@ def each(count: int, function_of: Callable[[int], Any], place: int = 0) -> Any:
 
 
 def across(count: int, function: Any) -> Any:
-    """Return the function of kernels that makes a tuple of what one function makes of each item of another.
+    """Return the function of kernels that applies a function to each item of a tuple.
 
     Parameters
     ----------

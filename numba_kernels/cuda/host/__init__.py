@@ -1,1 +1,1 @@
-"""What the host does in a step: the optimizer, its state, its groups and its launches."""
+"""The host's part of a step: the optimizer, its state, its groups of variables and its launches."""

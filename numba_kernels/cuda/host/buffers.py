@@ -1,4 +1,4 @@
-"""Device memory of an optimizer's own: tables that the host writes, by copies that wait for nobody."""
+"""Device memory that an optimizer owns: tables that the host writes, by copies for which nobody waits."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SLOTS = 8
 
 
 def copying_stream(handle: int) -> Any:
-    """Return a stream as Numba takes it to copy; its own default would make the host wait."""
+    """Return a stream in the form that Numba takes for copies; its default would make the host wait."""
     if IS_SIMULATED:
         return 0
     return cuda.legacy_default_stream() if handle == DEFAULT else numba_stream(handle)
@@ -28,7 +28,7 @@ class Buffer:
     Parameters
     ----------
     array : ndarray
-        Not empty, C-contiguous; what the copy begins with.
+        Not empty, C-contiguous; the first content of the copy.
 
     Attributes
     ----------

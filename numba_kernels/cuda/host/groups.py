@@ -27,7 +27,7 @@ class Group:
     settings : Settings
         Checked.
     state : State
-        Of headers, whose addresses are those on the device.
+        Of headers, which have the addresses on the device.
     positions : list of int
         Where the variables stand among those of the optimizer.
     addresses : list of int

@@ -279,7 +279,7 @@ class SGD(KnowingArrays, BaseSGD):
                     state.overwrite_by_averages()
 
     def rebind(self, variables: Sequence[Any], names: Sequence[str] | None = None) -> None:
-        """Refuse: what is kept of arrays on the device stays with them.
+        """Refuse: the state of arrays on the device stays with these arrays.
 
         Raises
         ------
@@ -316,7 +316,7 @@ class SGD(KnowingArrays, BaseSGD):
         return state
 
     def rate_of_call(self, state: State) -> np.float32:
-        """Return the learning rate; NaN for a schedule, whose rate the device finds in a table."""
+        """Return the learning rate; NaN for a schedule, since the device finds its rate in a table."""
         if isinstance(self.rate_source, LearningRateSchedule):
             return np.float32(np.nan)
         rate = super().rate_of_call(state)
@@ -390,10 +390,10 @@ class SGD(KnowingArrays, BaseSGD):
 
     def quickly_validated(self, gradients: Any, variables: Any) -> Call | None:
         """Return None, since ``_quickly_placed`` has the shorter way."""
-        # What is checked here are headers, but not where another wrapper passes on what it was given.
+        # Usually these are headers; another wrapper may pass on the gradients as they were given.
         refuse_arrays_on_device(gradients)
         return None
 
     def all_finite(self, call: Call, loss_scale: float | np.float32 | None) -> bool:
-        """Refuse: the device finds out what is finite."""
+        """Refuse: the device tests whether gradients are finite."""
         refuse_wrapper()

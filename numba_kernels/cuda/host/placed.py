@@ -13,7 +13,7 @@ from sgd_ref.arithmetic.formats import Array
 
 
 class Placed(NamedTuple):
-    """A call whose gradients have addresses.
+    """A call with the addresses of its gradients.
 
     Attributes
     ----------
@@ -22,7 +22,7 @@ class Placed(NamedTuple):
     gradients : list
         Those on the device, as they were given.
     addresses : ndarray of int64
-        Of the gradients, 0 where there is none.
+        The addresses of the gradients; 0 for a missing one.
     has_gradient : list of bool
         Which variables have one.
     before : list of Launch

@@ -24,7 +24,7 @@ def provide(
     Parameters
     ----------
     state : DeviceState
-        What the call changes.
+        The state that the call changes.
     rate_source : float32, schedule or callable
         The learning rate as it was given.
     learning_rate : float32
@@ -34,8 +34,8 @@ def provide(
     is_captured : bool
         Whether the stream is being captured.
     losses : Losses
-        To which a value of a schedule is told that is lost. Where the host does not know which calls were
-        skipped, that is the value for the case that none was.
+        Warns of values of a schedule that a dtype loses. Where the host does not know which calls were
+        skipped, it warns as if none was.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Learning rates of the next calls in device memory, where the device's own count finds that of each call."""
+"""Learning rates of the next calls, in device memory; the device's own count finds the right one."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class RateTable:
         return self.capacity if isinstance(self._source, LearningRateSchedule) else 1
 
     def forget(self) -> None:
-        """Let the rates be written again, whatever stands in the table."""
+        """Have the rates written again, even if the table has them."""
         self._source = None
 
     def is_current(self, source: Any, first: int, last: int) -> bool:
@@ -60,7 +60,7 @@ class RateTable:
         source : float32, schedule or callable
             The learning rate of the optimizer.
         value : float32 or None
-            What a callable has returned for the call that comes.
+            The value of a callable for the next call.
         first, last : int
             Calls that may come next; all rates of these, and of some more calls, are written.
 

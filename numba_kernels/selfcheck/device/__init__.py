@@ -1,1 +1,1 @@
-"""The command ``sgd-ref check --device cuda``: kernels on the device against the reference."""
+"""``sgd-ref check --device cuda``: compare the kernels on the device with the reference, bit by bit."""

@@ -119,7 +119,7 @@ class _Model:
 
 
 def _last_record(case: Case) -> list[Record]:
-    """Return what the reference has after the last call; the learning rate is that of the next one."""
+    """Return the record of the reference after the last call, with the learning rate of the next call."""
     last = dict(reference.run(case)[len(case.gradients) - 1])
     optimizer = cuda.SGD.from_config(case.config)
     last["learning_rate"] = learning_rate.read(optimizer.rate_source, last["calls"])

@@ -47,7 +47,7 @@ def by_torch(array: Array) -> Any:
 
 
 def by_torch_transposed(array: Array) -> Any:
-    """Copy to a tensor of PyTorch whose last axis is the first one in memory."""
+    """Copy to a tensor of PyTorch that has its last axis first in memory."""
     return by_torch(array.T.copy()).T if array.ndim else by_torch(array)
 
 
@@ -86,7 +86,7 @@ def why_not(library: str | None) -> str | None:
 
 
 def optimizer_class(variables: Move, gradients: Move) -> Any:
-    """Return an optimizer for arrays of the host whose copies on the device are made in certain ways."""
+    """Return an optimizer for arrays of the host that makes their copies on the device in certain ways."""
 
     class Moved(OnDevice):
         move = staticmethod(variables)

@@ -1,4 +1,4 @@
-"""Every library, every place in device memory, every size around the lengths of packets and chunks."""
+"""Cases for every library, every place in device memory, and every size around packets and chunks."""
 
 from __future__ import annotations
 

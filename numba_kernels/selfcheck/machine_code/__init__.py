@@ -1,1 +1,1 @@
-"""The compiled code, read: vectorised, without fused operations, without spills."""
+"""Checks of the compiled code: it is vectorised, fuses no operations and spills no registers."""

@@ -34,7 +34,7 @@ PACKED = {
 
 
 class Instructions(NamedTuple):
-    """What the machine code of a kernel has.
+    """The counted instructions in the machine code of a kernel.
 
     Attributes
     ----------
@@ -54,9 +54,9 @@ def check(extent: Extent, kernels: Iterable[Kernel] | None = None) -> Result:
     Parameters
     ----------
     extent : Extent
-        In full or not, every kernel that it compiles is looked at.
+        Every kernel that the extent compiles is checked.
     kernels : iterable of Kernel, optional
-        Others instead.
+        Kernels to check instead.
     """
     result = Result(NAME)
     with timed(result):
@@ -107,7 +107,7 @@ def instructions(text: str, dtype: np.dtype[Any], family: str | None = None) -> 
     text : str
         As LLVM writes it.
     dtype : dtype
-        In which is computed.
+        The dtype of the computation.
     family : str, optional
         "x86" or "arm"; that of this machine by default.
 

@@ -1,1 +1,1 @@
-"""How ``sgd-ref regenerate`` makes the kept data: a recipe for each part of them."""
+"""Recipes for ``sgd-ref regenerate``: one for each part of the data that the repository keeps."""

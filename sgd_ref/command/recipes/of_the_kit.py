@@ -23,7 +23,7 @@ TARGETS = {
 def _of_targets(family: str) -> Recipe:
     options = [argument for name in FAMILIES[family].options for argument in (f"--{name}", ALL)]
     command = ("-m", "sgd_ref.command.main", "conform", family, *options, "--update", "--page")
-    # The page is of all targets: each family writes it anew from what is kept of the others.
+    # The page is of all targets: each family writes it anew, with the kept data of the others.
     writes = (f"golden/targets/{family}-*/*.json", "golden/targets/README.md")
     return Recipe(family, command, writes, "minutes", reads=(COMBINATIONS,), extras=TARGETS[family])
 

@@ -14,7 +14,7 @@ REQUIREMENT = re.compile(r"(?P<name>[\w.-]+)(?:\[[^\]]*\])?\s*(?:==\s*(?P<exact>
 
 
 def missing(checkout: Path, extras: Sequence[str]) -> str | None:
-    """Return what a checkout declares for some extras and this environment lacks; None if it has all of it.
+    """Return the requirements of some extras that this environment lacks; None if it lacks none.
 
     Only versions that are named exactly are compared: elsewhere any version will do.
 

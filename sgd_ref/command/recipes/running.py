@@ -18,21 +18,21 @@ from sgd_ref.command.recipes.recipe import Recipe, matching
 from sgd_ref.command.recipes.requirements import missing
 
 CONTENT = ("golden", "numba_kernels", "sgd_ref", "tests", "pyproject.toml")
-"""What a copy of a checkout has: the programs, and all data that these read and write."""
+"""The parts of a checkout that a copy has: the programs, and all data that these read and write."""
 
 CACHES = ("__pycache__", ".*")
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one recipe.
+    """The result of one recipe.
 
     Attributes
     ----------
     name : str
         Of the recipe.
     changed : tuple of str
-        Files whose content differs from before, or that came or went; paths from the folder of the checkout.
+        Files that changed, came or went; paths from the folder of the checkout.
     skipped : str or None
         Why it was not followed.
     failure : str or None
@@ -56,20 +56,21 @@ def follow(
     announce: Callable[[str], None] = lambda _: None,
     is_alone: bool = False,
 ) -> Iterator[Outcome]:
-    """Follow recipes in a folder, one after the other, and yield what came of each.
+    """Follow recipes in a folder, one after the other, and yield the result of each.
 
-    After a failure nothing that reads what was to be written is followed.
+    If a recipe fails, the recipes that read its files are not run.
 
     Parameters
     ----------
     recipes : iterable of Recipe
-        A recipe comes after those that write what it reads.
+        A recipe comes after those that write the files that it reads.
     checkout : Path
         The folder; files are written there.
     announce : callable, optional
         Called with the name of each recipe before its command is run.
     is_alone : bool, default False
-        Whether nobody else writes there. Then a recipe fails that changes a file it does not declare.
+        Whether nobody else writes there. Then a recipe fails if it changes a file that it does not
+        declare.
     """
     stale: dict[str, str] = {}
     for recipe in recipes:

@@ -1,1 +1,1 @@
-"""Derived bounds: what any faithful evaluation of the rule may give, and the judge that uses them."""
+"""The judge, and its derived bounds: the interval of all values that a faithful evaluation may give."""

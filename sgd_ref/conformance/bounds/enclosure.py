@@ -36,10 +36,10 @@ class Arithmetic:
     dtype : dtype
         One of ``FORMATS``.
     endpoints : Endpoints
-        What the intervals are made of.
+        The numbers at the ends of the intervals.
     flushes : bool
-        Whether subnormal operands and results may also become zero. It concerns no float16, of which
-        processors flush none.
+        Whether subnormal operands and results may also become zero; float16 is excepted, since processors
+        do not flush it.
     """
 
     dtype: np.dtype[Any]
@@ -58,7 +58,7 @@ class Arithmetic:
         return self.flushed(Enclosure(self, lower, upper, nan))
 
     def operation(self, lower: Array, upper: Array, nan: Array) -> Enclosure:
-        """Return what one operation may give whose exact results lie between two numbers."""
+        """Return the possible results of one operation, given the range of its exact results."""
         ends = self.endpoints
         enclosure = Enclosure(
             self,
@@ -86,13 +86,13 @@ class Arithmetic:
 class Enclosure:
     """For each element an interval of numbers, and whether NaN is possible.
 
-    The operators return what the operation may give in any faithful evaluation; their operands are
-    enclosures of the same arithmetic, or Python integers.
+    The operators return all results that a faithful evaluation may give. Their operands are enclosures of
+    the same arithmetic, or Python integers.
 
     Attributes
     ----------
     arithmetic : Arithmetic
-        Of the dtype in which is computed.
+        Of the dtype of the computation.
     lower, upper : ndarray
         The ends, both included; where `lower` is greater, no number is possible.
     nan : ndarray of bool
@@ -154,7 +154,7 @@ class Enclosure:
         return (self.lower,) if (self.lower == self.upper).all() else (self.lower, self.upper)
 
     def over(self, other: Enclosure) -> Enclosure:
-        """Return the quotient as a real number, to which no rounding is done, by what has one sign."""
+        """Return the quotient in real numbers, without rounding; all numbers of `other` have one sign."""
         if bool(np.asarray(other.upper < 0).all()):
             return (-self).over(-other)
         points = [self.arithmetic.endpoints.divide(x, y) for x in self._ends() for y in other._ends()]
@@ -170,7 +170,7 @@ class Enclosure:
         return replace(self, lower=ends.nearest(self.lower), upper=ends.nearest(self.upper))
 
     def kept(self) -> Enclosure:
-        """Return what may be kept: stored in the dtype, or in a wider format."""
+        """Return the values that may be kept: stored in the dtype, or in a wider format."""
         return self.arithmetic.operation(self.lower, self.upper, self.nan)
 
     def holds(self, observed: Array) -> Array:
@@ -203,7 +203,7 @@ class Enclosure:
     def rounded_to(self, observed: Array) -> Enclosure:
         """Return the part that rounds to numbers of the dtype that were observed.
 
-        Where these are infinite or NaN that part is not looked for.
+        Where the observed number is infinite or NaN, return the whole enclosure.
         """
         with np.errstate(invalid="ignore"):
             finite = np.isfinite(observed)
@@ -221,7 +221,7 @@ class Enclosure:
         return self.arithmetic.flushed(narrowed)
 
     def among(self, other: Enclosure) -> Enclosure:
-        """Return what lies in both enclosures, of which one is known to hold the number."""
+        """Return the numbers that lie in both enclosures; one of the two certainly holds the true number."""
         return replace(
             self,
             lower=_greatest(self.lower, other.lower),
@@ -252,7 +252,7 @@ def hull(*enclosures: Enclosure) -> Enclosure:
 
 
 def sum_in_any_order(terms: Sequence[Enclosure]) -> Enclosure:
-    """Return what a sum may give in any order of addition: every tree over the terms.
+    """Return the possible sums in any order of addition: every tree over the terms.
 
     Up to 6 terms each partial sum is enclosed; beyond that the error is at most (n - 1) u times the sum
     of the magnitudes, in any order, without terms of higher order.
@@ -280,11 +280,11 @@ def sum_in_any_order(terms: Sequence[Enclosure]) -> Enclosure:
 def product_in_any_order(
     values: Enclosure, factors: Sequence[Enclosure], divisors: Sequence[Enclosure] = ()
 ) -> Enclosure:
-    """Return what a product may give in any order.
+    """Return the possible products in any order.
 
-    A divisor divides, or its reciprocal multiplies; and what divides may be a product of divisors, or a
-    divisor over a factor: ``x * f / d`` may be ``x / (d / f)``. The product with a reciprocal, which need not
-    be rounded, encloses the quotient.
+    Either a divisor divides or its reciprocal multiplies. Several divisors may be multiplied first, or a
+    divisor may be divided by a factor: ``x * f / d`` may be ``x / (d / f)``. The product with a reciprocal
+    encloses the quotient, because the reciprocal need not be rounded.
     """
     items = (*factors, *divisors)
     whole = tuple(range(len(items)))
@@ -315,7 +315,7 @@ def _join(
     multipliers: dict[tuple[int, ...], Enclosure],
     dividers: dict[tuple[int, ...], Enclosure],
 ) -> None:
-    """Find what the chosen items multiply or divide by, from all that is smaller."""
+    """Find the factor and the divisor that the chosen items form together, from those of smaller choices."""
     multiplying, dividing = [], []
     for part_size in range(1, len(chosen)):
         for part in combinations(chosen, part_size):

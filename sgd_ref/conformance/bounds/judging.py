@@ -1,4 +1,4 @@
-"""The judge: whether a trajectory is one that some faithful evaluation of the documented rule gives."""
+"""The judge: it decides whether a faithful evaluation of the documented rule can give a trajectory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sgd_ref.conformance.catalogue.case import Case, Trajectory
 
 @dataclass(frozen=True)
 class Judgement:
-    """What the judge found.
+    """The result of the judge.
 
     Attributes
     ----------
@@ -54,7 +54,7 @@ def judge(
         That of an implementation, of the form that ``check_form`` checks.
     is_state_hidden : bool, default False
         False: step by step, each call from the state that was reported, where it is. True: free-running
-        from the start, with a state that may be wider than what is reported.
+        from the start, with a state that may be wider than the reported one.
     flushes : bool, default False
         Whether subnormal numbers may become zero.
     walk : subclass of Walk, optional

@@ -19,7 +19,7 @@ ROOT_BITS = 128
 
 
 def norm(gradients: Sequence[Enclosure], dtype: np.dtype[Any]) -> Enclosure:
-    r"""Return what the norm of all elements may be, in any faithful evaluation, as one element.
+    r"""Return the norm of all elements, as one element: an enclosure of every faithful evaluation.
 
     Computed is in float32, or in float64 where that is the dtype; never in a half type, in which squares
     of ordinary gradients overflow. The result may be rounded to the dtype.
@@ -86,7 +86,8 @@ def _plain(x: Enclosure) -> Enclosure:
 def _scaled(x: Enclosure) -> Enclosure:
     """The root of a sum of scaled squares, times the scale.
 
-    As no operation here must be rounded, that encloses the plain root, save for what subnormal squares lose.
+    Since no operation here must be rounded, this also encloses the plain root, except where squares are
+    subnormal.
     """
     magnitude = np.maximum(np.abs(x.lower), np.abs(x.upper))
     largest = x.arithmetic.endpoints.nearest(np.max(magnitude, keepdims=True))
@@ -139,7 +140,7 @@ def _root(x: Fraction, upwards: bool) -> Fraction:
 
 
 def _enclosure(arithmetic: Arithmetic, lower: Array, upper: Array, nan: Array) -> Enclosure:
-    """Return the enclosure whose exact ends are fractions."""
+    """Return the enclosure with fractions as its exact ends."""
     ends = arithmetic.endpoints
     return arithmetic.operation(ends.enclosing(lower)[0], ends.enclosing(upper)[1], nan)
 

@@ -1,4 +1,4 @@
-"""The learning rate of a call: what a faithful schedule may give, and how an implementation may hold it."""
+"""The learning rate of a call: the values of a faithful schedule, and the dtypes that may hold the rate."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Rates:
     """The learning rates of one case.
 
     A schedule may be evaluated in float32, off by the units that the case states, or in float64 from its
-    settings as they are given, off by as many units there. Where an implementation reports the rate of
-    a call, that is judged, and then taken as what it used.
+    settings as they are given, off by as many units there. If an implementation reports the rate
+    of a call, the reported rate is judged, and then taken as the rate that it used.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""One bound beside each formula of ``sgd_ref.rule``: what any faithful evaluation of it may give.
+"""One bound for each formula of ``sgd_ref.rule``: all values that a faithful evaluation may give.
 
 The functions stand in the order of ``sgd_ref/rule.py``, and those that bound one of its formulas have the
 name of the formula. ``move`` bounds ``decay_weights`` and ``descend``, too, since decay may meet the update.
@@ -25,7 +25,7 @@ from sgd_ref.conformance.bounds.enclosure import Enclosure, hull, product_in_any
 
 @dataclass(frozen=True, eq=False)
 class Factors:
-    """What a gradient is still to be multiplied and divided by: single numbers, formed in any order."""
+    """Single numbers by which a gradient has yet to be multiplied and divided, in any order."""
 
     multipliers: tuple[Enclosure, ...] = ()
     divisors: tuple[Enclosure, ...] = ()
@@ -45,10 +45,10 @@ def accumulate(gradient: Enclosure, accumulator: Enclosure) -> Enclosure:
 
 
 def mean_of_accumulated(terms: Sequence[Enclosure], steps: Enclosure) -> Enclosure:
-    """`gradient_accumulation_steps`: the sum of what was accumulated over the number of steps.
+    """`gradient_accumulation_steps`: the sum of the gradients of a window, divided by the number of steps.
 
-    `terms` are the last gradient and the accumulator where its value is known, and otherwise all gradients
-    of the window: they may be added in any order, or be divided first.
+    Where the value of the accumulator is known, `terms` are the last gradient and the accumulator; otherwise
+    they are all gradients of the window. They may be added in any order, or be divided first.
     """
     reciprocal = 1 / steps
     parts = [term * reciprocal for term in terms]
@@ -120,18 +120,18 @@ def descent(gradient: Enclosure, learning_rate: Enclosure) -> Enclosure:
 
 
 def late_gradient(gradients: Sequence[Enclosure], factors: Factors) -> Enclosure:
-    """The gradient from a sum, of which loss scale, number of steps and clipping are one factor.
+    """The gradient as a sum times one factor, which joins loss scale, number of steps and clipping.
 
-    Every factor may be rounded, or the product of any of them, which is formed before it meets the sum:
-    ``g * (clipnorm / (max(norm, clipnorm) * loss_scale))``.
+    Every factor may be rounded, and so may the product of any of them. This product is formed before it meets
+    the sum: ``g * (clipnorm / (max(norm, clipnorm) * loss_scale))``.
     """
     return product_in_any_order(sum_in_any_order(gradients), factors.multipliers, factors.divisors)
 
 
 def late_descent(gradients: Sequence[Enclosure], learning_rate: Enclosure, factors: Factors) -> Enclosure:
-    """The step from such a sum, of which the rate may be part of the factor: ``g * (factor * rate)``.
+    """The step from such a sum, where the factor may include the rate: ``g * (factor * rate)``.
 
-    So TensorFlow's Grappler clips by a common norm, and XLA unscales.
+    TensorFlow's Grappler clips by a common norm in this way, and XLA unscales in this way.
     """
     return -late_gradient(gradients, factors + Factors((learning_rate,)))
 
@@ -146,8 +146,8 @@ def accelerate_without_rate(
 ) -> Enclosure:
     """The velocity as PyTorch and Optax keep it, ``-velocity / learning_rate``: a sum of gradients.
 
-    `gradients` are one, or the parts of a sparse one. It is the same as long as the learning rate is. The
-    quotient is one of real numbers: nobody computes it.
+    `gradients` are one gradient, or the parts of a sparse one. The formula holds while the learning rate
+    stays the same. The quotient is one of real numbers: nobody computes it.
     """
     return sum_in_any_order([velocity.over(-learning_rate) * momentum, *gradients])
 

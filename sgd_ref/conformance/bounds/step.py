@@ -1,4 +1,4 @@
-"""What one call may make of one variable: the stages of the optimizer on enclosures."""
+"""The possible results of one call for one variable: the stages of the optimizer on enclosures."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from sgd_ref.gradients import SparseRows
 
 
 class Late(NamedTuple):
-    """Terms whose sum is still to be multiplied and divided."""
+    """Terms with factors and divisors that their sum has yet to meet."""
 
     terms: tuple[Enclosure, ...]
     factors: rule.Factors
@@ -39,13 +39,13 @@ class Prepared:
     gradient : Enclosure
         After every stage so far.
     late : tuple of Late
-        What the same gradient is before some factors, which the update may apply together with the rate;
-        empty where that is not open any more.
+        The same gradient before some factors, which the update may apply together with the rate. Empty
+        where it is too late for that.
     layers : tuple of Enclosure
-        Parts of a sparse gradient that has rows more than once, each part at most once; empty where their
-        sum was needed in between.
+        Parts of a sparse gradient with repeated rows; no part has a row twice. Empty where an earlier stage
+        needed their sum.
     scale : Enclosure or None
-        What the layers are still to be divided by.
+        The number by which the layers have yet to be divided.
     """
 
     gradient: Enclosure
@@ -95,7 +95,7 @@ def layers_of(gradient: Array | SparseRows, arithmetic: Arithmetic) -> list[Encl
 
 
 def _layers(gradient: Array | SparseRows) -> list[Array]:
-    """Return dense arrays of which no one needs a row twice: the first occurrences, the second, and so on."""
+    """Return dense arrays, none of which has a row twice: first occurrences, second ones, and so on."""
     if not isinstance(gradient, SparseRows):
         return [np.asarray(gradient)]
     layers = [np.zeros(gradient.shape, gradient.dtype)]
@@ -203,7 +203,7 @@ def _in_common(late: Late, factors: rule.Factors) -> Late:
 
 @dataclass(frozen=True)
 class Moment:
-    """A variable before a call, some elements of it, and what is known of its velocity afterwards.
+    """Some elements of a variable before a call, and its velocity afterwards as far as it is known.
 
     Attributes
     ----------
@@ -309,7 +309,7 @@ def _parts(prepared: Prepared, arithmetic: Arithmetic) -> list[Enclosure]:
 
 
 def _rounded(x: Enclosure, arithmetic: Arithmetic) -> Enclosure:
-    """Return what was computed in a wider dtype, perhaps, where it may be rounded to that of the variable."""
+    """Return a result, perhaps of a wider dtype, as it is or rounded to the dtype of the variable."""
     result = moved(x, arithmetic)
     return arithmetic.operation(result.lower, result.upper, result.nan)
 
@@ -321,7 +321,7 @@ def _moved_by_parts(
     learning_rate: Enclosure,
     held: Held,
 ) -> list[Enclosure]:
-    """Return the weight moved by the terms of a velocity, of which nobody sees the sum.
+    """Return the weight moved by the terms of a velocity one by one, without forming their sum.
 
     Sparse gradients are added to the weight row by row, also where a row occurs twice.
     """

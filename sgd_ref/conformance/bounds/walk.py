@@ -22,7 +22,7 @@ from sgd_ref.gradients import SparseRows
 from sgd_ref.optimizer import SGD
 
 Slot = Array | Enclosure | None
-"""What is known of one array of state: its bits, an enclosure of its elements, or that there is none."""
+"""One array of state as far as it is known: its bits, an enclosure of its elements, or None without any."""
 
 
 class Walk:
@@ -39,8 +39,8 @@ class Walk:
     reading : mapping
         How the implementation holds its settings.
     is_state_hidden : bool
-        Whether its state may be wider than what it reports, so that every call goes on from enclosures;
-        otherwise from what was reported, where that is.
+        Whether its state may be wider than the reported one, so that every call goes on from enclosures.
+        Otherwise a call goes on from the reported state, where there is one.
     flushes : bool
         Whether subnormal numbers may become zero.
     everywhere : bool
@@ -86,7 +86,7 @@ class Walk:
         self._slots = {quantity: self._initial(quantity) for quantity in LISTS}
         self._window = Window(case, self._arithmetics)
         self.enclosed: list[tuple[int, str, int, Enclosure]] = []
-        """What was found possible, stored, for each call, quantity and position of a variable."""
+        """The enclosures of stored values, with call, quantity and position of the variable."""
 
     def first_violation(self) -> Violation | None:
         """Return the first value that is not possible, in the order of the rule."""
@@ -204,7 +204,7 @@ class Walk:
         if not overwrites:
             yield from self._seen_or_copied(call, "variables", position, result, given)
         if averages:
-            # The new value, where it is known; else what it may be.
+            # The new value, where it is known; else its enclosure.
             w = self._slots["variables"][position] if not overwrites else result
             if isinstance(w, np.ndarray) and isinstance(result, Enclosure):
                 enclosed: Enclosure | None = result.rounded_to(w.reshape(-1)[self._indices[position]])
@@ -245,7 +245,7 @@ class Walk:
     def _seen(
         self, call: int, quantity: str, position: int, result: Enclosure, given: Record
     ) -> Iterator[Violation]:
-        """Compare what was computed with what is reported, and go on from there."""
+        """Compare an enclosure with the reported values, and go on from there."""
         index = self._indices[position]
         stored = result.stored()
         self.enclosed.append((call, quantity, position, stored))
@@ -259,7 +259,7 @@ class Walk:
     def _copied(
         self, call: int, quantity: str, position: int, source: Slot, given: Record
     ) -> Iterator[Violation]:
-        """Compare what was only stored, so that not even the sign of zero may change."""
+        """Compare values that were only copied: not even the sign of zero may change."""
         index = self._indices[position]
         array = _array(given, quantity, position)
         self._slots[quantity][position] = source

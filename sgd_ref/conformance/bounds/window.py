@@ -19,7 +19,7 @@ class Window:
     Parameters
     ----------
     case : Case
-        It may resume in the middle of a window, of which only the sum is known then.
+        It may resume in the middle of a window. Then only the sum of the earlier gradients is known.
     arithmetics : mapping
         For each dtype.
     """

@@ -1,8 +1,11 @@
-"""Known deviations: subclasses of the reference, each of which does one thing otherwise.
+"""Known deviations: subclasses of the reference, each of which does one thing differently.
 
-Where the evidence in a docstring is a file, it is of Keras 3.15.1 and was read. Where it is a compiler or
-a library, it is the bits: they equal these formulas in every standard case, on a CPU with fused
-multiply-add. What the compiler does to get there is then an inference.
+``mistakes`` holds the deviations that any implementation may have; ``observed`` holds those that a backend of
+Keras, PyTorch or Optax was seen to have.
+
+A docstring gives the evidence for its deviation. If the evidence is a file, the file is of Keras 3.15.1 and
+was read. If it is a compiler or a library, the evidence is the bits: they equal these formulas in every
+standard case, on a CPU with fused multiply-add. How the compiler arrives at these bits is then an inference.
 """
 
 from sgd_ref.conformance.deviations.deviation import Deviation

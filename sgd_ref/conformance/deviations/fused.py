@@ -1,4 +1,4 @@
-"""Fused multiply-add: a * b + c rounded once, as processors have it and compilers put it in."""
+"""Fused multiply-add: a * b + c rounded once, as by the instruction that compilers choose."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Explaining a divergence: which known deviations, replayed, give exactly the bits that were observed."""
+"""Explaining a divergence: which known deviations, when replayed, give exactly the observed bits."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ class Explanation:
     Attributes
     ----------
     names : tuple of str
-        In the order of the candidates, as few as possible. Where the explanation is not complete, those
-        that explain all calls that can be explained.
+        As few deviations as possible, in the order of the candidates. If the explanation is not complete,
+        they explain all calls that can be explained.
     residual_units : float
-        Units in the last place by which norms, or the learning rate of a schedule, are off beyond that.
+        The remaining error of norms, or of the learning rate of a schedule, in units in the last place.
     complete : bool
         Whether every bit is explained.
     left : Difference or None
-        Where it is not, the first element that differs from what these deviations give, if they give
-        any result from the state that was observed.
+        If the explanation is not complete: the first element that differs from the result of these
+        deviations, if they give a result from the observed state.
     """
 
     names: tuple[str, ...] = ()
@@ -45,7 +45,7 @@ class Explanation:
 
 
 def explain(case: Case, observed: Trajectory, candidates: Sequence[str]) -> Explanation:
-    """Find the known deviations that turn the reference into what was observed.
+    """Find the known deviations with which the reference gives the observed trajectory.
 
     Every call is replayed by itself, from the state observed before it and with the learning rate
     observed in it, and must give every observed bit. A rate that is not reported is looked for among
@@ -125,7 +125,7 @@ def explain_but_for_rounding(
     """
     sizes = range(1, len(candidates) + 1)
     choices = [names for size in sizes for names in combinations(candidates, size)]
-    # Near is near enough for roundings, so that they would also explain what a contradiction does.
+    # For deviations that only round, near is enough. So they come last, or they would explain contradictions.
     choices.sort(key=_are_roundings)
     leave_rounding_only = _rounding_judge(case, observed)
     evaluations: tuple[type[SGD], ...] = (SGD, *variants)
@@ -168,8 +168,8 @@ def _rounding_judge(case: Case, observed: Trajectory) -> Callable[[Sequence[str]
     """Return whether deviations of the reference, or of a variant of it, leave rounding only."""
     expected = reference.run(case)
     rates: Any = tuple(record.get("learning_rate") for record in observed[: len(case.gradients)])
-    # A rate that is kept in float64 is no mistake, but makes more of a difference than some mistakes. What is
-    # reported need not be what was used, though: a rate that a compiler froze is not the one that is read.
+    # A rate that is kept in float64 is no mistake, but makes more of a difference than some mistakes. But the
+    # reported rate need not be the used one: a compiler may have frozen the rate that it uses.
     is_given = None not in rates and not _are_documented(expected, rates)
     given = replace(case, learning_rate_calls=rates)
 
@@ -225,7 +225,7 @@ class _Replays:
 
 
 def _fewest(candidates: Sequence[str], succeed: Callable[[Sequence[str]], bool]) -> tuple[str, ...] | None:
-    """Return no name, one name, or a set of names of which none can be left out; None if nothing succeeds."""
+    """Return no name, one name, or several names if all are needed; None if nothing succeeds."""
     for names in ((), *((name,) for name in candidates)):
         if succeed(names):
             return names

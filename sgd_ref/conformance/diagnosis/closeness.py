@@ -1,7 +1,7 @@
-"""Whether a deviation explains what was observed but for rounding.
+"""Whether a deviation explains an observed trajectory except for rounding.
 
-An implementation that makes a mistake rounds in its own way besides, so that it seldom has the very bits of
-the mistake. No bound is derived around a deviation: this is a diagnosis and decides no grade.
+An implementation with a mistake also rounds in its own way, and so it seldom has the very bits of the
+mistake. No bound is derived around a deviation: this is a diagnosis and decides no grade.
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ from sgd_ref.conformance.protocol.digest import Digest
 from sgd_ref.conformance.trajectories.comparison import COUNTERS, LISTS, SCALARS, equal_bits
 
 UNITS = 16.0
-"""Units in the last place that roundings of a whole trajectory may make: of the largest number that an array
-had on its way, since what was cut off a large number stays when the number becomes small."""
+"""The largest error by roundings of a whole trajectory, in units in the last place.
+
+The units are those of the largest number that an array had on its way: an error made while a number is large
+stays when the number becomes small."""
 
 SHARE = 1 / 32
 """The share of a difference that roundings may make where the difference is large."""
@@ -32,14 +34,14 @@ NEARER = 0.75
 def leaves_rounding_only(
     expected: Trajectory, wrong: Trajectory, observed: Trajectory, is_rounding: bool = False
 ) -> bool:
-    """Whether what was observed is near a deviation, and nearer than to the reference.
+    """Whether an observed trajectory is near that of a deviation, and nearer to it than to the reference.
 
     Parameters
     ----------
     expected, wrong, observed : trajectory
         Of the reference, of the deviation, and of the implementation; of one form.
     is_rounding : bool, default False
-        Whether the deviation itself is but another rounding, so that near is near enough.
+        Whether the deviation itself only rounds differently; then it is enough to be near.
 
     Examples
     --------

@@ -18,7 +18,7 @@ from sgd_ref.conformance.trajectories.comparison import compare
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What is known of a divergence.
+    """The diagnosis of a divergence.
 
     Attributes
     ----------
@@ -26,7 +26,7 @@ class Diagnosis:
         Known deviations, alone or in pairs, that the trajectory equals; several where this case does not
         tell them apart.
     is_exact : bool
-        Whether it equals them to the bit; otherwise they explain it but for rounding.
+        Whether the trajectory equals them to the bit; otherwise they explain it except for rounding.
     parting : Parting or None
         Where the trajectory parts from that of the reference: call, stage, variable, element and bits.
     """
@@ -48,7 +48,7 @@ def diagnose(
     with_pairs: bool = False,
     candidates: Iterable[str] | None = None,
 ) -> Diagnosis:
-    """Find the known deviations whose trajectory equals the one that was observed.
+    """Find the known deviations with the same trajectory as the observed one.
 
     Parameters
     ----------
@@ -91,10 +91,11 @@ def diagnose(
 
 
 def equal_alone(case: Case, observed: Trajectory) -> tuple[str, ...]:
-    """Return the names of the known deviations each of which, alone, gives every observed bit.
+    """Return the names of the known deviations that alone give every observed bit.
 
-    From the beginning of the case, or in each call from the state observed before it: some deviations lie
-    in what is kept between calls, some implementations in what they round differently in each.
+    A deviation may give the bits from the beginning of the case, or in each call from the state observed
+    before it. The first way finds deviations in the state between calls. The second finds those in
+    implementations that also round differently in each call.
 
     >>> from sgd_ref import conformance
     >>> case = next(case for case in conformance.cases() if case.id == "named/exclusion-is-a-substring")
@@ -126,7 +127,7 @@ def _beginning(case: Case, calls: int) -> Case:
 
 
 def _explains(case: Case, observed: Trajectory, names: tuple[str, ...]) -> bool:
-    """Whether a deviation equals what was observed, or leaves next to nothing of the differences."""
+    """Whether deviations equal the observed trajectory, or leave next to nothing of the differences."""
     wrong = replayed(case, names)
     given = observed[: len(wrong)]
     return compare(case, wrong, given).equal or leaves_rounding_only(reference.run(case), wrong, given)

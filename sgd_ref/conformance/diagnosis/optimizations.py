@@ -25,7 +25,7 @@ def optimizations(graded: Mapping[str, tuple[Case, Trajectory]]) -> dict[str, st
     -------
     dict of str to str
         "not done": the bits are those of the reference. "done": they are those of one of its variants.
-        "evaluated in another way": they are neither. Optimisations whose case was not graded are absent.
+        "evaluated in another way": they are neither. An optimisation is absent if its case was not graded.
 
     Examples
     --------

@@ -60,9 +60,9 @@ class Parting:
 def parting(case: Case, observed: Trajectory) -> Parting | None:
     """Return where a trajectory parts from that of the reference, or None if it has the same bits.
 
-    The call is the first one that differs. Of what differs in it, that comes first which the rule computes
-    first: learning rate, accumulators, velocities, variables, averages, variables that averages
-    overwrite; then the loss scale and the counters.
+    The call is the first one that differs. In this call it is the first differing quantity in the order of
+    the rule: learning rate, accumulators, velocities, variables, averages, variables that averages overwrite;
+    then the loss scale and the counters.
 
     Parameters
     ----------
@@ -127,7 +127,7 @@ def partings(case: Case, observed: Trajectory) -> list[Parting | None]:
 
 
 def seeded(step: Step) -> Case:
-    """Return the case of a step, with the learning rate of the definition at the count that was observed."""
+    """Return the case of a step, with the learning rate of the definition at the observed count."""
     if step.rates is None:
         return step.case
     return replace(step.case, learning_rate_calls=(float(step.rates.documented),))
@@ -158,7 +158,7 @@ def _only(quantities: tuple[str, ...], record: Record) -> Record:
 
 
 def _groups(case: Case, call: int, taken: Collection[str]) -> Iterator[Group]:
-    """Yield what is reported after a call, in the order in which the rule computes it."""
+    """Yield the quantities reported after a call, in the order in which the rule computes them."""
 
     def of_this_call(*names: str) -> tuple[str, ...]:
         return tuple(name for name in names if name in taken)

@@ -1,4 +1,4 @@
-"""Replaying a trajectory with known deviations: from the beginning, or each call from what was observed."""
+"""Replaying a trajectory with known deviations: from the beginning, or each call from the observed state."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Step:
     observed : sequence of dict
         A record for each call.
     rates : Rates or None
-        What the learning rate of the call may be; None for that of the case.
+        The possible learning rates of the call; None for that of the case.
     """
 
     first: int
@@ -138,7 +138,7 @@ class Step:
         return (state.growth_counter or 0) < 0 or (not in_range and SCALE_WITHOUT_LIMITS not in names)
 
     def _differing(self, expected: list[Record]) -> set[str]:
-        """Return the names of the variables that differ, and of what differs besides."""
+        """Return the names of the variables that differ, and of other quantities that differ."""
         differing = set()
         for wanted, given in zip(expected, self.observed, strict=True):
             for quantity in LISTS:
@@ -177,7 +177,7 @@ def equals_call_by_call(made: Sequence[Step], names: Sequence[str]) -> bool:
     try:
         return all(step.match(names) is not None for step in made)
     except (TypeError, ValueError):
-        # What was observed is no state of an optimizer with these deviations.
+        # An optimizer with these deviations cannot have the observed state.
         return False
 
 
@@ -257,7 +257,7 @@ class _GivenRate(SGD):
 def with_given_rates(
     names: Sequence[str], base: type[SGD] = SGD
 ) -> tuple[type[SGD], type[LossScaleOptimizer]]:
-    """Return deviations whose callable learning rates are used as they are: float64, or NaN, too."""
+    """Return deviations that use callable learning rates as they are, also float64 or NaN."""
     return _replaying(frozenset(names), 0, base)
 
 

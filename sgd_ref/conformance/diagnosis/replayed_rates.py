@@ -1,4 +1,4 @@
-"""What the learning rate of a call may have been, for a set of deviations."""
+"""The possible learning rates of a call, for a set of deviations."""
 
 from __future__ import annotations
 

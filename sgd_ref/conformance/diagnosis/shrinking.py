@@ -40,7 +40,7 @@ def shrink(case: Case, still: Callable[[Case], bool], most_runs: int = 400) -> C
     -------
     Case
         One for which `still` was true and which the reference can run. Its id is ``shrunk/`` and the old
-        one; `features` and `exposes` are empty, since what the catalogue says holds no longer.
+        one; `features` and `exposes` are empty, since those of the catalogue hold no longer.
 
     Raises
     ------
@@ -75,7 +75,7 @@ def shrink(case: Case, still: Callable[[Case], bool], most_runs: int = 400) -> C
 
 
 class _Search:
-    """The best case so far, and what was tried."""
+    """The best case so far, and the cases already tried."""
 
     def __init__(self, case: Case, still: Callable[[Case], bool], most_runs: int) -> None:
         self.best = case
@@ -112,7 +112,7 @@ class _Search:
         return any(self.accepts(candidate) for candidate in candidates)
 
     def keep_fewest(self, count: int, with_kept: Callable[[Case, Sequence[int]], Case]) -> None:
-        """Leave out of things that are numbered as many as possible, but not all of them."""
+        """Leave out as many of the numbered things as possible, but not all of them."""
         whole = self.best
         kept = list(range(count))
         size = count // 2
@@ -261,7 +261,7 @@ def _always(plain: float) -> Callable[[float], float]:
 def _with_plainer_elements(
     case: Case, group: Sequence[tuple[int, int]], rule: Callable[[float], float]
 ) -> Case | None:
-    """Return the case with the elements that the rule makes plainer replaced, or None if there are none."""
+    """Return the case with plainer elements by the rule; None if the rule makes no element plainer."""
     values: list[Any] = list(reductions.arrays(case))
     changed: set[int] = set()
     for position, index in group:

@@ -1,9 +1,11 @@
-"""Faithful variants: evaluations of the documented formulas that the judge must never reject.
+"""Faithful variants: right ways to evaluate the documented formulas, which the judge must never reject.
 
-Each is equal to the reference in real arithmetic and differs from it in roundings alone. Where a formula of a
-variant would have other special values, as ``w * (1 - d)`` has for an infinite weight, it gives way to the
-definition. Signs of zeros that are computed may differ, and an intermediate result may overflow in one
-evaluation and not in another. What the definition copies is copied.
+Wrong answers of real frameworks are in ``deviations.observed``.
+
+Each variant equals the reference in real arithmetic and differs from it in roundings alone. Where the formula
+of a variant would give other special values, the variant returns those of the definition. An example is
+``w * (1 - d)`` with an infinite weight. Signs of computed zeros may differ. An intermediate result may
+overflow in one evaluation and not in another. A variant copies every value that the definition copies.
 """
 
 from sgd_ref.conformance.faithful.registry import FAITHFUL

@@ -92,14 +92,14 @@ class OwnAccumulators(SGD):
         return super().advance(values, call, loss_scale)
 
     def accumulate(self, values: Values, gradients: Gradients) -> Values:
-        """Add to what is kept."""
+        """Add to the kept values."""
         self._kept = [
             self.added(kept, gradient) for kept, gradient in zip(self._kept or [], gradients, strict=True)
         ]
         return values
 
     def mean(self, values: Values, gradients: Gradients) -> tuple[Gradients, Values]:
-        """Take the means of what is kept, and begin anew."""
+        """Take the means of the kept values, and begin anew."""
         if self.settings.gradient_accumulation_steps is None:
             return super().mean(values, gradients)
         means = [
@@ -112,11 +112,11 @@ class OwnAccumulators(SGD):
 
     @abstractmethod
     def begun(self, total: Array, calls: int) -> Any:
-        """Return what is kept where some calls of a window gave a total."""
+        """Return the kept values after some calls of a window gave a total."""
 
     @abstractmethod
     def added(self, kept: Any, gradient: Array | None) -> Any:
-        """Return what is kept after one more call."""
+        """Return the kept values after one more call."""
 
     @abstractmethod
     def mean_of_kept(self, kept: Any) -> Array:

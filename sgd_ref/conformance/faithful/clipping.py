@@ -102,7 +102,7 @@ class GlobalClipDivided(SGD):
 class GlobalClipNormalised(SGD):
     """``(g / norm) * clipnorm`` where the global norm is above clipnorm, elsewhere g itself.
 
-    NaN where the norm is not finite. ``optax.clip_by_global_norm`` selects between the two so.
+    The result is NaN where the norm is not finite. ``optax.clip_by_global_norm`` makes the same choice.
     """
 
     def globally_clipped(
@@ -113,7 +113,7 @@ class GlobalClipNormalised(SGD):
 
 
 class GlobalClipByReciprocal(SGD):
-    """``(g * clipnorm) * min(1 / norm, 1 / clipnorm)`` under a global norm; NaN unless that is finite.
+    """``(g * clipnorm) * min(1 / norm, 1 / clipnorm)`` with a global norm; NaN where the norm is not finite.
 
     The factors of the definition, multiplied from left to right.
     """

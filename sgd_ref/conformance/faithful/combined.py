@@ -34,7 +34,7 @@ class LoopOfTensors(
     clipping.GlobalClipByQuotient,
     decay.DecayByFactor,
 ):
-    """What a user of PyTorch writes: a scaler, a clamped clipping factor, decay by a factor, fused sums.
+    """A user's PyTorch: a scaler, a clamped clipping factor, decay by a factor, fused sums.
 
     ``g * (1 / loss_scale)``, ``g * (clipnorm / max(norm, clipnorm))``, ``w * (1 - weight_decay *
     learning_rate)``, ``fma(momentum, t, g)``, ``fma(-learning_rate, t, w)``, and for the averages
@@ -49,7 +49,7 @@ class ChainOfTransformations(
     clipping.ClipNormalised,
     clipping.GlobalClipNormalised,
 ):
-    """What a user of Optax writes: a chain of transformations in ``MultiSteps``.
+    """A user's Optax: a chain of transformations in ``MultiSteps``.
 
     ``mean + (g - mean) / k``, ``(g / norm) * clipnorm`` above a norm, ``momentum * t + g``,
     ``w - learning_rate * (t + weight_decay * w)``, ``average + (1 - ema_momentum) * (w - average)``.
@@ -57,7 +57,7 @@ class ChainOfTransformations(
 
 
 class EverythingInDouble(rates.RateInDouble, StepInFloat64):
-    """A step in float64 with all settings and the learning rate as given; what is stored is rounded once.
+    """A step in float64 with all settings and the learning rate as given; its results are rounded once.
 
     Variables of float64 differ by their learning rate alone.
     """

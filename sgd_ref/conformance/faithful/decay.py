@@ -97,9 +97,9 @@ class DecayInUpdate(SGD):
 
 
 class DecayInTheSum(DecayInUpdate):
-    """Decay and update are one sum: of w, of what it loses, and of one step, or two with `nesterov`.
+    """Decay and update are one sum: of w, of its loss by decay, and of one step, or two with `nesterov`.
 
-    What w loses is ``(w * weight_decay) * learning_rate``, of the weights before the update; the steps are
+    The loss is ``(w * weight_decay) * learning_rate``, of the weights before the update. The steps are
     ``-(learning_rate * g)``, the velocity, or ``momentum * velocity`` and ``-(learning_rate * g)``.
     """
 

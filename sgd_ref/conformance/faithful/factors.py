@@ -72,7 +72,7 @@ class MeanClipAndRate(SGD):
         return limit / np.maximum(norm / divisor, limit) / divisor
 
     def divisor(self) -> float:
-        """Return what the gradients that are clipped are still to be divided by."""
+        """Return the number by which the clipped gradients have yet to be divided."""
         return float(self.settings.gradient_accumulation_steps or 1)
 
     def dtype_of_factor(self, gradients: list[Array]) -> np.dtype[Any]:
@@ -83,9 +83,9 @@ class MeanClipAndRate(SGD):
 class ScaleClipAndRate(MeanClipAndRate):
     """``g * (clipnorm / max(norm / loss_scale, clipnorm) / loss_scale * learning_rate)``, of scaled g.
 
-    Formed in float32 or wider, and rounded to the dtype of the variable once. With accumulation gradients
-    are unscaled at once, and the number of calls takes the place of the scale. Under both norms; elsewhere
-    this is the definition.
+    The factor is formed in float32 or wider, and the product is rounded to the dtype of the variable once.
+    With accumulation, gradients are unscaled first, and the number of calls takes the place of the scale.
+    Without clipping by one of the two norms this is the definition.
     """
 
     _scale = 1.0

@@ -14,10 +14,10 @@ from sgd_ref.optimizer import Values
 
 
 class HiddenFloat64(Wider):
-    """Weights, velocities, averages and accumulators are kept in float64; what is reported is rounded.
+    """Weights, velocities, averages and accumulators are kept in float64, and reported after rounding.
 
-    Everything is computed in float64 with the settings as given, and a step starts from what is kept, not
-    from what was reported. As an implementation that converts the parameters when it takes them over and
+    Everything is computed in float64 with the settings as given. A step starts from the kept values, not from
+    the reported ones. An implementation does this if it converts the parameters when it takes them over and
     when it gives them back.
     """
 
@@ -29,7 +29,7 @@ class HiddenFloat64(Wider):
         return FLOAT64
 
     def advance(self, values: Values, call: Call, loss_scale: float | np.float32 | None) -> Values:
-        """Advance what is kept, and return it rounded."""
+        """Advance the kept values, and return them rounded."""
         wide = self.widened_values(values)
         if self._own is not None:
             wide = replace(wide, **{quantity: getattr(self._own, quantity) for quantity in self.kept})
@@ -39,10 +39,10 @@ class HiddenFloat64(Wider):
 
 
 class HiddenFloat32(HiddenFloat64):
-    """Of half variables, weights and all state are kept in float32; what is reported is rounded.
+    """Weights and all state of half variables are kept in float32, and reported after rounding.
 
-    Mixed precision training with float32 "master weights", as Micikevicius et al. describe it in "Mixed
-    Precision Training", 2018, which the half copies are made from after each step.
+    Mixed precision training with float32 "master weights": after each step the half copies are made from
+    them. Source: Micikevicius et al., "Mixed Precision Training", 2018.
     """
 
     def wide_dtype(self, dtype: np.dtype[Any]) -> np.dtype[Any]:
@@ -51,7 +51,7 @@ class HiddenFloat32(HiddenFloat64):
 
 
 class HiddenMasterWeights(HiddenFloat32):
-    """Of half variables, only the weights are kept in float32; the other state is what is reported.
+    """Only the weights of half variables are kept in float32; the other state is kept as it is reported.
 
     Each step is computed in float32 and rounded once where it is stored.
     """

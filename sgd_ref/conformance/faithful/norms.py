@@ -43,12 +43,12 @@ class SummedNorm(SGD):
         return promoted([dtype, FLOAT32])
 
     def length(self, elements: Array) -> Any:
-        """Return the norm of elements of which the largest is between 1/2 and 1."""
+        """Return the norm of elements; the largest is between 1/2 and 1."""
         return np.sqrt(self.sum_of_squares(elements))
 
     @abstractmethod
     def sum_of_squares(self, elements: Array) -> Any:
-        """Return the sum of the squares of elements of which the largest is between 1/2 and 1."""
+        """Return the sum of the squares of elements; the largest is between 1/2 and 1."""
 
 
 class NormFromLeft(SummedNorm):

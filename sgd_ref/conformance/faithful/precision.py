@@ -19,7 +19,7 @@ EXTENDED: np.dtype[Any] = np.dtype(np.longdouble)
 
 
 class Wider(SGD):
-    """What variants that compute in a wider dtype share."""
+    """The common base of variants that compute in a wider dtype."""
 
     def wide_dtype(self, dtype: np.dtype[Any]) -> np.dtype[Any]:
         """Return the dtype to compute in for arrays of a dtype."""
@@ -38,7 +38,7 @@ class Wider(SGD):
 
 
 class StepInFloat32(Wider):
-    """A whole step of half variables is computed in float32, and what is stored is rounded once.
+    """A whole step of half variables is computed in float32, and its results are rounded once.
 
     Settings are rounded to float32. A fused kernel loads bfloat16, computes in float32 and stores bfloat16:
     the fused optimizers of PyTorch, and XLA within one fusion.
@@ -55,10 +55,10 @@ class StepInFloat32(Wider):
 
 
 class StepInFloat64(StepInFloat32):
-    """A whole step is computed in float64, and what is stored is rounded once.
+    """A whole step is computed in float64, and its results are rounded once.
 
-    Settings are used as the doubles that they are. Not for float64 variables. As a naive loop in C does
-    whose constants and temporaries are double, or plain Python on ``tolist()``.
+    Settings are used as the doubles that they are. This variant is not for float64 variables. A naive loop in
+    C with constants and temporaries of type double does this, and so does plain Python on ``tolist()``.
     """
 
     def wide_dtype(self, dtype: np.dtype[Any]) -> np.dtype[Any]:

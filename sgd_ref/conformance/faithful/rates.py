@@ -50,8 +50,8 @@ class RateInDouble(OwnRate):
     """The learning rate is the float64 that was given, returned, or computed; it never is a float32.
 
     A schedule is evaluated in float64 at its settings as given. Variables of float64 are updated with 0.1,
-    not with 0.10000000149; others, with one rounding less where they are of a half type. As any
-    implementation in Python or C has it that keeps its settings in double, such as ``torch.optim``.
+    not with 0.10000000149. For variables of a half type the rate is rounded once less. Implementations in
+    Python or C that keep their settings in double do this, such as ``torch.optim``.
     """
 
     def rate(self, given: LearningRate, calls: int) -> Any:

@@ -1,4 +1,4 @@
-"""Loss scaling undone by multiplication, or together with what follows."""
+"""Loss scaling undone by multiplication, or together with the next operation."""
 
 from __future__ import annotations
 

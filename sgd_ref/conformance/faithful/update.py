@@ -49,7 +49,7 @@ class NesterovFusedWithMomentum(SGD):
 
 
 class NesterovFusedWithRate(SGD):
-    """``w + fma(-learning_rate, g, momentum * velocity)``: three roundings for four."""
+    """``w + fma(-learning_rate, g, momentum * velocity)``: three roundings instead of four."""
 
     def moved_by_nesterov(
         self, w: Numbers, old: Numbers, new: Numbers, g: Numbers, momentum: Number, rate: Number
@@ -82,7 +82,7 @@ class NesterovVelocityFirst(SGD):
 
 
 class NesterovVelocityFirstFused(SGD):
-    """``fma(-learning_rate, g, fma(momentum, velocity, w))``: two roundings for four."""
+    """``fma(-learning_rate, g, fma(momentum, velocity, w))``: two roundings instead of four."""
 
     def moved_by_nesterov(
         self, w: Numbers, old: Numbers, new: Numbers, g: Numbers, momentum: Number, rate: Number
@@ -126,7 +126,7 @@ class VelocityNegated(SGD):
     """The velocity has the other sign: ``u = momentum * u + learning_rate * g``, then ``w - u``.
 
     With `nesterov`, ``w - (momentum * u + learning_rate * g)``. Every rounding is the documented one, but
-    zeros come out with other signs. What is reported is ``-u``.
+    zeros come out with other signs. The reported velocity is ``-u``.
     """
 
     def accelerated(self, velocity: Numbers, g: Numbers, momentum: Number, rate: Number) -> Numbers:
@@ -151,8 +151,8 @@ class EveryProductFused(SGD):
 
     ``fma(-learning_rate, g, w)``; ``fma(momentum, velocity, -(learning_rate * g))`` and, with `nesterov`,
     ``fma(-learning_rate, g, fma(momentum, velocity, w))``; ``fma(-(w * weight_decay), learning_rate, w)``;
-    ``fma(ema_momentum, average, (1 - ema_momentum) * w)``. What a compiler may do that contracts whatever it
-    can, as NVCC and the fast mode of Clang do.
+    ``fma(ema_momentum, average, (1 - ema_momentum) * w)``. Compilers that contract whatever they can may do
+    this, such as NVCC and the fast mode of Clang.
     """
 
     def decayed(self, w: Numbers, weight_decay: Number, rate: Number) -> Numbers:
@@ -164,7 +164,7 @@ class EveryProductFused(SGD):
         return fused_multiply_add(-rate, g, w)
 
     def accelerated(self, velocity: Numbers, g: Numbers, momentum: Number, rate: Number) -> Numbers:
-        """Fuse one product; a sum of two has no place for the other."""
+        """Fuse one product: one fused operation has no place for a second product."""
         return fused_multiply_add(momentum, velocity, -(rate * g))
 
     def moved_by_nesterov(

@@ -30,7 +30,7 @@ class Faithful:
     flushes_subnormals : bool
         Whether subnormal numbers become zero, which is faithful only where it is declared.
     double_rates : bool
-        Whether what a callable learning rate returns is used, and reported, as a float64.
+        Whether the value of a callable learning rate is used, and reported, as a float64.
     unreported : frozenset of str
         Quantities that the records leave out, since the variant keeps another state in their place.
 
@@ -56,7 +56,7 @@ class Faithful:
         return inspect.getdoc(self.optimizer) or ""
 
     def run(self, case: Case) -> list[Record]:
-        """Return the trajectory of this variant, without what it cannot report.
+        """Return the trajectory of this variant, without the quantities that it cannot report.
 
         Parameters
         ----------

@@ -19,9 +19,9 @@ class RateFactoredVelocity(SGD):
 
     Nesterov: ``w - learning_rate * (g + momentum * t)``.
 
-    For a constant learning rate ``velocity = -learning_rate * t``; each operation is rounded. With a rate
-    that changes, or is 0, and where a case resumes with velocities, whose quotients by the rate would be
-    rounded, this is the definition. ``torch.optim.SGD`` and ``optax.trace`` keep such a velocity.
+    For a constant learning rate ``velocity = -learning_rate * t``; each operation is rounded. Where the rate
+    changes or is 0, this is the definition. So it is where a case resumes with velocities, since their
+    quotients by the rate would be rounded. ``torch.optim.SGD`` and ``optax.trace`` keep such a velocity.
     """
 
     _factored = False

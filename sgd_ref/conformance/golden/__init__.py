@@ -1,1 +1,1 @@
-"""Golden data: cases with the answers of the reference as text, for every language, kept true."""
+"""Golden data: cases with the answers of the reference as text, for programs in any language."""

@@ -198,7 +198,7 @@ def known_dtypes(dtypes: Collection[DTypeLike]) -> list[np.dtype[Any]]:
 
 
 def made(recipes: st.SearchStrategy[Recipe]) -> st.SearchStrategy[Any]:
-    """Draw a recipe and a stream of numbers, and return what the one makes of the other."""
+    """Draw a recipe and a stream of numbers, and return the result of the recipe on the stream."""
     return st.builds(
         lambda recipe, seed: recipe(NumberStream(f"drawn {seed}")), recipes, st.integers(0, 2**32 - 1)
     )

@@ -1,4 +1,4 @@
-"""Why a target diverges, by what is known of it."""
+"""Explanations of the divergences of a target, from the deviations and failures that it is known for."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sgd_ref.conformance.targets.target import Target
 from sgd_ref.optimizer import SGD
 
 FLUSHED = "subnormals-flushed"
-"""What XLA does on a CPU, whatever it runs."""
+"""The deviation of XLA on a CPU, in everything that it runs."""
 
 
 MOST_TOGETHER = 8
@@ -34,7 +34,7 @@ def known_target(
     failures: Sequence[KnownFailure],
     variants: Sequence[type[SGD]] = (),
 ) -> Target:
-    """Return a target whose mismatches are explained by what is known of it.
+    """Return a target that explains its mismatches by the deviations and failures that it is known for.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What implementations in frameworks share: one is imported in a process of its own, by a module of ours."""
+"""The base of implementations in frameworks: each framework is imported in a process of its own."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ class Framework:
     module : str
         Name of the module that the process runs.
     arguments : sequence of str
-        What the module gets on its command line.
+        The arguments of the module on its command line.
     environment : mapping of str to str
-        What the framework must find in its environment, before that of this process.
+        Variables for the environment of the framework; they come before those of this process.
     time_limit : float
         Seconds for one case.
     caches : bool, default False
-        Whether JAX keeps what it compiles, in a folder that is removed with this object.
+        Whether JAX keeps its compiled code in a folder, which is removed with this object.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""How it is written down what an implementation is known for: deviations and failures, with evidence."""
+"""The form in which known deviations and failures of an implementation are written down, with evidence."""
 
 from __future__ import annotations
 

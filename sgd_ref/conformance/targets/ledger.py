@@ -1,4 +1,4 @@
-"""Ledgers: what known implementations are expected to show, as data, strict both ways.
+"""Ledgers: the expected results of known implementations, as data, compared with runs in both directions.
 
 A ledger lists every case of the standard tier that diverges, fails or is not supported, under the known
 deviations that it shows there, the failure, or the reason. Cases that are exact or within rounding are not
@@ -23,7 +23,7 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Expected:
-    """What is expected of one case.
+    """The expected result of one case.
 
     Attributes
     ----------
@@ -41,7 +41,7 @@ class Expected:
 
 
 Ledger = Mapping[str, Expected]
-"""What is expected, by the id of a case; cases that are not listed are as the documentation has it."""
+"""Expected results, by the id of a case; for a case that is not listed, the documented result."""
 
 
 def path_of(target: str) -> Path:
@@ -54,7 +54,7 @@ def path_of(target: str) -> Path:
 
 
 def observed(findings: Findings) -> dict[str, Expected]:
-    """Return what a run found, as a ledger."""
+    """Return the results of a run, as a ledger."""
     return {
         case_id: Expected(verdict.grade, _names(findings, verdict))
         for case_id, verdict in findings.report.verdicts.items()
@@ -63,10 +63,10 @@ def observed(findings: Findings) -> dict[str, Expected]:
 
 
 def problems(ledger: Ledger, findings: Findings) -> list[str]:
-    """Return what a run shows otherwise than a ledger says, one line each.
+    """Return the differences of a run from a ledger, one line each.
 
-    Unexpected is what the ledger does not list, stale what it lists and the run does not show; only cases
-    that were run count.
+    A result that the ledger does not list is unexpected. An entry that the run does not show is stale. Only
+    cases that were run count.
     """
     found = observed(findings)
     lines = []

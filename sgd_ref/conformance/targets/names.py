@@ -1,4 +1,4 @@
-"""What a target is called in the name of a file, and what was run, in words."""
+"""The name of a target in a path, and its versions in words."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def file_name(target: str) -> str:
 
 
 def versions_text(target: str, versions: Mapping[str, str]) -> str:
-    """Return what was run, where "version" is that of the target itself; empty if nothing is known.
+    """Return the versions of a run in words; "version" is the target's own. Empty if none is known.
 
     >>> versions_text("keras jax eager", {"version": "3.15.1", "jax": "0.10.2"})
     'keras 3.15.1, jax 0.10.2'

@@ -28,7 +28,7 @@ FAMILIES: Mapping[str, Family] = {"keras": keras.FAMILY, "torch": torch.FAMILY, 
 
 
 def options_of(name: str) -> dict[str, str]:
-    """Return what stands for one implementation on the command line, from its name.
+    """Return the words for one implementation on the command line, from its name.
 
     >>> options_of("keras jax eager")
     {'target': 'keras', 'backend': 'jax', 'mode': 'eager'}
@@ -39,7 +39,7 @@ def options_of(name: str) -> dict[str, str]:
 
 
 def arguments_of(name: str, *others: str) -> str:
-    """Return what stands for one implementation on the command line, as text, with other arguments in it.
+    """Return the text for one implementation on the command line, with other arguments in it.
 
     >>> arguments_of("keras jax eager", "subnormals-flushed")
     'keras subnormals-flushed --backend jax --mode eager'
@@ -79,7 +79,7 @@ def options() -> dict[str, Option]:
 
 
 def targets(target: str, **given: str | None) -> list[Target]:
-    """Return what the arguments of the command name.
+    """Return the targets that the arguments of the command name.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def targets(target: str, **given: str | None) -> list[Target]:
     ValueError
         If the target is of neither form, or does not have the option or its value.
     CannotRun
-        If nothing of what is named is installed, or the function cannot be imported.
+        If none of the named targets is installed, or the function cannot be imported.
     """
     family = FAMILIES.get(target)
     if family is None and not re.fullmatch(r"[\w.]+:[\w.]+", target):
@@ -121,7 +121,7 @@ def how_to_run(case: Case, target: str, **chosen: str) -> str:
     Parameters
     ----------
     case : Case
-        What the code is for; it has no other features.
+        The case to run; the code covers no features but those of this case.
     target : str
         One of `FAMILIES`, or ``module:function``.
     **chosen : str
@@ -130,7 +130,7 @@ def how_to_run(case: Case, target: str, **chosen: str) -> str:
     Raises
     ------
     ValueError
-        If the target has no such thing as the case needs.
+        If the target lacks a feature that the case needs.
 
     Examples
     --------

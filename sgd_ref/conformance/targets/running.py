@@ -27,7 +27,7 @@ from sgd_ref.conformance.targets.target import CannotRun, Target
 
 
 def matching(tier: str, pattern: re.Pattern[str] | None) -> Sequence[Case]:
-    """Return the cases of a tier whose id a pattern matches somewhere.
+    """Return the cases of a tier with an id that a pattern matches somewhere.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""A target: an implementation that the kit can start, and what is known of it."""
+"""A target: an implementation that the kit can start, with the deviations that it is known for."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sgd_ref.conformance.grading.verdict import Verdict
 
 
 class CannotRun(Exception):
-    """Raised where an implementation is not there to be run."""
+    """Raised if an implementation cannot be run here, because something is not installed."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Target:
     evidence : mapping of str to str
         Where each name was seen, or was reported.
     introduces_itself : bool
-        Whether its handshake says what it is, and what it claims to offer.
+        Whether it sends a handshake with its name and its claims.
     runs_to_shrink : int
         How often it may be run to shrink one case.
     """
@@ -48,14 +48,14 @@ class Target:
 
 @dataclass(frozen=True)
 class Option:
-    """What can be chosen of a family on the command line.
+    """An option of a family on the command line.
 
     Attributes
     ----------
     values : tuple of str
         The default first.
     help : str
-        What is chosen, for the help of the command.
+        The text for the help of the command.
     """
 
     values: tuple[str, ...]

@@ -1,1 +1,1 @@
-"""What is answered: the trajectory of the reference, and comparisons with it."""
+"""Trajectories, the answers to cases: how the reference makes one, and how two are compared."""

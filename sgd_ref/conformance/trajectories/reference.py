@@ -1,4 +1,4 @@
-"""The reference as an implementation: what the definition answers to a case."""
+"""The reference as an implementation: it answers a case by the definition."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def run(
     >>> len(run(case)) == len(case.gradients) + case.finalize
     True
     """
-    variables = own_variables(case)
-    # What a warning says about missing gradients and lost settings is what the case is about.
+    variables = [np.array(variable) for variable in case.variables]
+    # Warnings about missing gradients and lost settings tell nothing: the case has them on purpose.
     with _without_warnings():
         optimizer, rates = _constructed(case, optimizer_class, wrapper_class)
         optimizer.exclude_from_weight_decay(var_names=list(case.excluded_from_weight_decay))

@@ -1,4 +1,4 @@
-"""What every stage of every call gives: the reference, with a record of its intermediate values."""
+"""The results of every stage of every call: the reference, with a record of its intermediate values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Optimizers to be timed on a device: each prepares a workload and returns a step that waits for nothing.
+"""Optimizers to be timed on a device: each prepares a workload and returns a step that does not wait.
 
 A peer is a function of a workload. Libraries are imported when a peer is prepared, in a process of its own.
 """
@@ -56,7 +56,7 @@ def prepare(peer: str, workload: Workload) -> Prepared:
     Raises
     ------
     NotOffered
-        If the peer, or what it needs, has nothing for the workload.
+        If the peer, or a library that it needs, cannot run the workload.
     """
     module = importlib.import_module(f"numba_kernels.benchmarks.device.peers.{FAMILIES[peer]}_peer")
     try:

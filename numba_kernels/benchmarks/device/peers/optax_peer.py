@@ -16,7 +16,7 @@ GPU = ("gpu", "cuda")
 
 
 def jitted(workload: Workload, platforms: tuple[str, ...] = GPU) -> Prepared:
-    """Return a step whose buffers XLA may reuse."""
+    """Return a step that lets XLA reuse its buffers."""
     import jax
 
     if jax.default_backend() not in platforms:

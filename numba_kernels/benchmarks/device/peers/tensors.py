@@ -67,14 +67,14 @@ def captured(step: Step, warm_up: int) -> Step:
     Parameters
     ----------
     step : function
-        What is captured. It works where it did before in every replay, so that its arrays must stay there.
+        The step to capture. Every replay uses the addresses of the capture, so its arrays must stay in place.
     warm_up : int
-        Steps to be made before, at least 1: what is compiled or allocated must be there.
+        Steps to make before, at least 1: they compile and allocate everything that the step needs.
     """
     import torch
 
     stream = torch.cuda.Stream()
-    # What was prepared before was prepared on another stream.
+    # The preparations before this ran on another stream.
     torch.cuda.synchronize()
     with torch.cuda.stream(stream):
         for _ in range(warm_up):
@@ -89,7 +89,7 @@ def captured(step: Step, warm_up: int) -> Step:
 
 
 class Replay:
-    """A captured step; keeps alive what the graph works on, of which the graph knows addresses only."""
+    """A captured step. It keeps the arrays of the graph alive, since the graph knows only addresses."""
 
     def __init__(self, graph: Any, step: Step) -> None:
         self.graph, self.step = graph, step

@@ -67,10 +67,7 @@ def _momentum(variables: Any, gradients: Any, velocities: Any, averages: Any) ->
 
 
 def _everything(variables: Any, gradients: Any, velocities: Any, averages: Any) -> None:
-    """Do what the step with ``foreach=True`` does, but leave the gradients as they were.
-
-    So that the compiler need not write them.
-    """
+    """Make the step of ``foreach=True``, but leave the gradients as they were: nothing writes them."""
     import torch
 
     norm = torch.nn.utils.get_total_norm(gradients, foreach=True)

@@ -149,7 +149,7 @@ def _printed(wheel: str, *arguments: str) -> str:
 
 
 def resources(text: str) -> dict[str, int]:
-    """Return the registers, stack, shared and local memory of what ``cuobjdump -res-usage`` was asked about.
+    """Return the registers, stack, shared and local memory in the output of ``cuobjdump -res-usage``.
 
     Raises
     ------

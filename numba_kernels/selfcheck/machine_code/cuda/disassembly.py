@@ -1,4 +1,4 @@
-"""What ``nvdisasm -c`` writes, as instructions, and how many there are of each kind that matters."""
+"""The output of ``nvdisasm -c`` as instructions, and the counts of the kinds that matter."""
 
 from __future__ import annotations
 

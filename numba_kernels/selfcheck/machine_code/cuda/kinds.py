@@ -1,4 +1,4 @@
-"""What a kernel is, by its name."""
+"""The kind of a kernel, from its name."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ class Kind(NamedTuple):
 
 
 def kind_of(name: str) -> Kind:
-    """Return what the kernel of this name is.
+    """Return the kind of the kernel with this name.
 
     Raises
     ------
     ValueError
-        If it begins as the elementwise ones do, but does not go on as they do.
+        If the name begins like that of an elementwise kernel, but goes on otherwise.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The counts that are no rule's but have to stay as they are: kept in a file, compared exactly.
+"""Counts that no requirement fixes but that have to stay as they are: kept in a file, compared exactly.
 
 A division and a norm consist of fused operations, so that no rule shows one more that was let through. Loads
 and stores are in several loops, each unrolled, so that no rule shows one loop that reads elements one by one.
@@ -29,7 +29,7 @@ def pinned(code: Code) -> dict[str, int]:
 
 
 def installed() -> dict[str, str]:
-    """Return the versions of what decides about the counts."""
+    """Return the versions of the compilers, which decide about the counts."""
     return {wheel: version(wheel) for wheel in COMPILERS}
 
 
@@ -51,7 +51,8 @@ def write(file: Path, codes: Iterable[Code], complete: Iterable[str]) -> None:
     codes : iterable of Code
         Their counts replace those in the file.
     complete : iterable of str
-        The capabilities of which all kernels are given; others in the file are no longer there.
+        The capabilities with all of their kernels among `codes`. Other kernels of these capabilities in
+        the file are removed.
     """
     _, counts = read(file)
     for capability in complete:

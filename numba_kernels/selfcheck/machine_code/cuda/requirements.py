@@ -1,4 +1,4 @@
-"""What the machine code of the kernels has to be like: one table."""
+"""The requirements on the machine code of the kernels: one table."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ REGISTERS = 65536
 """Of a multiprocessor, on all devices from compute capability 7.0 on."""
 
 BYTES_IN_FLIGHT = 32 * 1024
-"""What a multiprocessor must be waiting for at any time to use the whole bandwidth of the memory.
+"""The bytes that a multiprocessor must have requested at any time to use the whole bandwidth of the memory.
 
-That is bandwidth times latency. An H200 moves 4.8 TB/s to 132 multiprocessors, 36 bytes a nanosecond to each;
-a load is taken to last 0.9 microseconds while the memory is busy. Slower memory needs less.
+They are bandwidth times latency. An H200 moves 4.8 TB/s to 132 multiprocessors, 36 bytes a nanosecond to
+each; a load is taken to last 0.9 microseconds while the memory is busy. Slower memory needs less.
 """
 
 PACKET_BYTES = 16
@@ -25,7 +25,7 @@ MOST_REGISTERS = 128
 
 
 def registers_for_full_bandwidth(kind: Kind) -> int:
-    """Return how many registers a thread may have, if as many threads as are needed are to have room.
+    """Return how many registers a thread may have, so that there is room for as many threads as are needed.
 
     A thread waits for one packet of each array that it reads.
 
@@ -106,7 +106,7 @@ REQUIREMENTS = (
 
 
 def broken(code: Code) -> Iterator[str]:
-    """Yield what the machine code of a kernel is not like, and why it should be."""
+    """Yield the requirements that the machine code of a kernel breaks, with their reasons."""
     kind = kind_of(code.kernel)
     for requirement in REQUIREMENTS:
         if not requirement.holds_for(kind):

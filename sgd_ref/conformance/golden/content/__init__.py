@@ -1,1 +1,1 @@
-"""What the golden data holds, by kind of entry."""
+"""The content of the golden data, a module for each kind of entry."""

@@ -1,4 +1,4 @@
-"""Bounds that are stored: what any faithful evaluation of a whole trajectory may give, from its start.
+"""Stored bounds: all values that a faithful evaluation of a whole trajectory may give, from its start.
 
 A consumer needs no judge with them. They are free-running, that is, no call goes on from a state that was
 reported, and they are the hull over all readings of the settings; so they are wider than those of the
@@ -31,13 +31,13 @@ RATE = "learning_rate"
 
 @dataclass(frozen=True, eq=False)
 class Bound:
-    """For each element of an array what is allowed, instead of the expected bits alone.
+    """The values that each element of an array may have, besides the expected bits.
 
     Attributes
     ----------
     lower, upper : ndarray
-        Both included, of the dtype and shape of the array. Both zeros lie in an interval that has one. NaN
-        where no number is allowed.
+        The ends, both included, of the dtype and shape of the array. An interval that holds one zero holds
+        both. NaN where no number is allowed.
     nan : ndarray of bool
         Where NaN is allowed.
     """
@@ -76,7 +76,7 @@ def bounds_of(case: Case, expected: Trajectory) -> list[RecordBounds] | None:
     >>> len(bounds_of(case, reference.run(case))) == len(case.gradients)
     True
     """
-    # What is reported narrows what is possible afterwards, and here nothing may.
+    # Reported state narrows the possible values afterwards, and here nothing may narrow them.
     observed = [{"variables": record["variables"]} for record in expected]
     walks = [_Following(case, expected, observed, reading) for reading in readings(case)]
     for walk in walks:
@@ -106,7 +106,7 @@ def bounds_of(case: Case, expected: Trajectory) -> list[RecordBounds] | None:
 def first_outside(
     expected: Trajectory, bounds: Sequence[RecordBounds] | None, observed: Trajectory
 ) -> tuple[int, str, int, tuple[int, ...]] | None:
-    """Return where a trajectory is first neither what is expected nor allowed.
+    """Return the first place where a trajectory is neither expected nor allowed.
 
     Quantities that a record leaves out are not looked at. Counters and the loss scale are always exact.
 
@@ -210,7 +210,7 @@ class _Following(Walk):
         del self.possible[0]
 
     def _scalars(self, call: int, wanted: Record, given: Record) -> Iterator[Violation]:
-        # It comes first in every call, so that what is known here is how the call before it ended.
+        # This comes first in every call, so that the state is still that after the call before.
         self._note()
         return super()._scalars(call, wanted, given)
 
@@ -227,7 +227,7 @@ class _RateBounds(Rates):
     """The bounds of the learning rates of one case."""
 
     def bound(self, call: int, calls: int, documented: Any) -> Bound | None:
-        """Return what a rate may be when it is rounded to float32; None for the documented one alone."""
+        """Return the float32 values that a rate may have; None for the documented one alone."""
         if self._units == 0:
             return None
         ends = np.array([*self._single(documented), *self._double(call, calls), documented], FLOAT64)
@@ -238,7 +238,7 @@ class _RateBounds(Rates):
 
 
 def _bound(slots: Sequence[Slot], expected: Array) -> Bound | None:
-    """Return the hull of what several readings allow; None where that is the expected bits alone."""
+    """Return the hull of the bounds of several readings; None where only the expected bits are allowed."""
     enclosures = [slot for slot in slots if isinstance(slot, Enclosure)]
     if not enclosures:
         return None

@@ -16,7 +16,7 @@ from sgd_ref.conformance.trajectories import reference
 
 
 def deviation_entries() -> list[Json]:
-    """Return for each known deviation what it does, and where somebody reported it.
+    """Return for each known deviation a sentence on it, and the address where somebody reported it.
 
     >>> deviation_entries()[0]["id"]
     'deviation/subnormals-flushed'

@@ -15,7 +15,7 @@ DATA = data_folder.folder() / "audit" / "kill_matrix.json"
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the judge makes of one implementation over the standard tier.
+    """The judge's results for one implementation over the standard tier.
 
     Attributes
     ----------

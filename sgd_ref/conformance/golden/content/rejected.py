@@ -1,4 +1,4 @@
-"""The table of what must be refused."""
+"""The table of settings and gradients that must be refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cases that resume in mid-trajectory: one or two calls from a given state, so that nothing has added up."""
+"""Cases that resume in mid-trajectory: one or two calls from a given state, so that errors do not add up."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def schedule_entries() -> Iterator[tuple[str, list[Json]]]:
 
 
 def rates(schedule: Json, steps: Sequence[int]) -> Any:
-    """Return what the reference gives at each step, as float32.
+    """Return the rates of the reference at each step, as float32.
 
     >>> config = {"initial_learning_rate": 0.5, "decay_steps": 1, "decay_rate": 0.5}
     >>> rates({"class_name": "ExponentialDecay", "config": config}, [0, 1])

@@ -1,4 +1,4 @@
-"""Cases on which one sentence of the definition turns: a program that breaks it gives other bits there."""
+"""Cases that each test one sentence of the definition: a program that breaks it gives other bits."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def sentence_cases() -> Iterator[Case]:
 
 
 def above_tie(dtype: np.dtype[Any]) -> float:
-    """Return a number a little above the middle of two numbers of a half type, on which it lies in float32.
+    """Return a number a little above the middle of two numbers of a half type; in float32 it is that middle.
 
     >>> above_tie(BFLOAT16) == 0.5 * (1 + 2.0**-8 + 2.0**-40)
     True

@@ -91,9 +91,9 @@ def stage_entries() -> Iterator[tuple[str, list[Json]]]:
 
 
 def evaluated(stage: str, arguments: dict[str, Array], dtype: np.dtype[Any]) -> Array:
-    """Return what the reference makes of the arguments of a stage, as an array.
+    """Return the result of the reference for the arguments of a stage, as an array.
 
-    Every argument has the dtype in which is computed, which is that of the result but for ``unscale``.
+    Every argument has the dtype of the computation. Except for ``unscale`` the result has it, too.
     """
     function = next(known.function for known in STAGES if known.name == stage)
     with np.errstate(all="ignore"):
@@ -102,7 +102,7 @@ def evaluated(stage: str, arguments: dict[str, Array], dtype: np.dtype[Any]) -> 
 
 
 def replayed(entry: Json) -> Array:
-    """Return what the reference makes of an entry of a stage other than the norm."""
+    """Return the result of the reference for an entry of a stage other than the norm."""
     arguments = {name: array_from_json(array, name) for name, array in entry["arguments"].items()}
     return evaluated(entry["stage"], arguments, array_from_json(entry["expected"]).dtype)
 

@@ -1,4 +1,4 @@
-"""The trajectories of the standard tier: where each case is stored, and what it exposes."""
+"""The trajectories of the standard tier: the file of each case, and the deviations that it exposes."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""How the golden data is written down, and where it lies."""
+"""The format of the golden data, its schemas, and the folder of its files."""

@@ -15,7 +15,7 @@ DATA_VERSION = "3.0.0"
 """The version of the data: format, coverage, correction; see ``golden/VERSIONS.md``."""
 
 DEFINITION_VERSION = "0.1.0"
-"""The version of sgd-ref whose reference gave the answers: that of ``pyproject.toml``."""
+"""The version of sgd-ref that gave the answers: the one in ``pyproject.toml``."""
 
 GENERATOR = "sgd-ref golden write"
 

@@ -39,7 +39,7 @@ def places(of: Path) -> Iterator[Place]:
     OSError
         If a file cannot be read.
     ValueError
-        If a file is not what the index says, or not inside the folder.
+        If a file differs from its entry in the index, or is not inside the folder.
     """
     try:
         index = json.loads((of / INDEX_PATH).read_bytes())

@@ -1,4 +1,4 @@
-"""A project records what its own optimizer does, once, and compares with that ever after."""
+"""A project records the trajectories of its own optimizer once, and compares later versions with them."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ def record(run: Implementation, path: str | os.PathLike[str], cases: Iterable[Ca
 
     Notes
     -----
-    Beside a trajectory that is a faithful evaluation of the documented rule stand the bounds of what any
-    such evaluation may give. Another one, on purpose or by mistake, has none: it can be compared bit by bit.
+    If a trajectory is a faithful evaluation of the documented rule, it is recorded with the bounds of all
+    such evaluations. Any other trajectory has no bounds and can only be compared bit by bit.
 
     Examples
     --------
@@ -86,7 +86,7 @@ def record(run: Implementation, path: str | os.PathLike[str], cases: Iterable[Ca
 
 
 def compare_recorded(run: Implementation, path: str | os.PathLike[str], exact: bool = True) -> Report:
-    """Compare what an implementation answers with what was recorded.
+    """Compare the answers of an implementation with the recorded ones.
 
     Parameters
     ----------
@@ -123,7 +123,7 @@ def _recorded(case: Case, answer: Any) -> Entry:
     expected = reference.run(case)
     try:
         check_form(case, expected, answer)
-        # What was written is what is compared later.
+        # The later comparison reads the written form.
         answer = answer if case.made is None else digested(answer)
         given = trajectory_from_json(trajectory_to_json(answer))
     except (TypeError, ValueError) as error:
@@ -138,7 +138,7 @@ def _recorded(case: Case, answer: Any) -> Entry:
 
 
 def _of_reported(bounds: Sequence[RecordBounds] | None, given: Trajectory) -> list[RecordBounds] | None:
-    """Return the bounds of what was reported."""
+    """Return the bounds of the reported values."""
     if bounds is None:
         return None
     return [

@@ -1,4 +1,4 @@
-"""Whether golden data is whole, and still what the reference answers."""
+"""Check that golden data is whole, and that the reference still gives its answers."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ NO_JSONSCHEMA = "the schemas, for which the package jsonschema is needed"
 
 @dataclass
 class Verification:
-    """What was found.
+    """The problems that were found.
 
     Attributes
     ----------
@@ -125,7 +125,7 @@ def hash_problems(contents: Contents) -> list[str]:
 
 
 def content_problems(contents: Contents, documents: Mapping[str, Json]) -> Iterator[str]:
-    """Yield what is wrong within files whose hashes are right."""
+    """Yield the problems within files that have the right hashes."""
     others = {path: text for path, text in contents.items() if path != INDEX_PATH}
     if contents[INDEX_PATH] != text_of(INDEX_PATH, index_of(others, documents)):
         yield f"{INDEX_PATH}: it is not the index of these files by this version of sgd-ref"

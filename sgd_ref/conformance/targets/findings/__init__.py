@@ -1,1 +1,4 @@
-"""What targets do otherwise than is documented, each with the smallest case that shows it, as data."""
+"""Findings: kept data about the targets, each contradiction with the smallest case that shows it.
+
+``conformance.diagnosis`` is the code that explains a single answer; it keeps nothing.
+"""

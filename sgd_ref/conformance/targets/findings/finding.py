@@ -1,4 +1,4 @@
-"""One contradiction that a target showed: a small case, what is documented, and what was seen instead."""
+"""One contradiction that a target showed: a small case, the documented answer, and the observed one."""
 
 from __future__ import annotations
 
@@ -25,9 +25,10 @@ class Finding:
     case : Case
         A shrunk one.
     expected, observed : trajectory
-        What the reference and the target gave, both without the quantities that the target did not report.
+        The trajectories of the reference and of the target, both without the quantities that the target did
+        not report.
     versions : mapping of str to str
-        What was run; "version" is that of the target itself.
+        The versions of the packages; "version" is that of the target itself.
     processor : str or None
         The processor on which it was seen; None where that was not recorded.
     """
@@ -48,14 +49,14 @@ def finding(
     versions: Mapping[str, str],
     processor: str | None = None,
 ) -> Finding:
-    """Return the finding that two trajectories of a case make.
+    """Return the finding from a case and its two trajectories.
 
     Parameters
     ----------
     name, case, versions, processor
         As in `Finding`.
     expected, observed : trajectory
-        What the reference and the target gave, whole.
+        The whole trajectories of the reference and of the target.
 
     Raises
     ------

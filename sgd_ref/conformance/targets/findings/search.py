@@ -23,20 +23,21 @@ MOST_RUNS_IN_ALL = 900
 def search(findings: Findings, target: Target) -> list[Finding]:
     """Return a finding for each contradiction that a run showed and that a case can show.
 
-    The smallest case with the contradiction, one that has no other if there is any, is shrunk as far as the
-    implementation still diverges on it and the contradiction still explains that. Nothing is random.
+    The search starts from the smallest case with the contradiction, if possible one without others. It
+    shrinks this case while the implementation still diverges and the contradiction still explains why.
+    Nothing is random.
 
     Parameters
     ----------
     findings : Findings
-        What the run showed, with trajectories.
+        The results of the run, with trajectories.
     target : Target
         The implementation that was run, which is started again.
 
     Returns
     -------
     list of Finding
-        Contradictions that were seen in failures alone have none.
+        A contradiction that was seen in failures alone has no finding.
     """
     smallest = {
         name: min(diverging, key=lambda verdict: _size(findings, verdict))
@@ -67,7 +68,7 @@ def _diverging(findings: Findings, name: str) -> Iterator[Verdict]:
 
 
 def _size(findings: Findings, verdict: Verdict) -> tuple[int, bool, int, int, str]:
-    """Return what is least for the case that is best to begin with."""
+    """Return a key for sorting: the best case to begin with has the least one."""
     case = verdict.case
     elements = sum(array.size for array in reductions.arrays(case))
     # A case that counts against nobody makes a weak point.

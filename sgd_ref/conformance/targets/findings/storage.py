@@ -166,7 +166,7 @@ def _check_record(name: str, record: Record, variables: Sequence[Array]) -> None
 
 
 def _observed(name: str, expected: Trajectory, seen: list[Any]) -> list[Record]:
-    """Return the expected trajectory with what was seen in the place of what is documented."""
+    """Return the expected trajectory, with the observed values in the place of the documented ones."""
     if not seen:
         reject_value(name, seen, "at least one difference")
     observed = deepcopy(list(expected))

@@ -1,1 +1,1 @@
-"""Keras on JAX, TensorFlow and PyTorch."""
+"""Keras as a target, on JAX, TensorFlow and PyTorch."""

@@ -1,7 +1,7 @@
 """What Keras 3.15.1 is known for: for each backend and mode, the deviations and the errors to look for.
 
 Which of them a case shows is found by running it; see ``explain`` and ``known_failure``. The evidence is
-in the docstring of each deviation; here stands what is particular to a backend. Files are those of
+in the docstring of each deviation; this module has the particulars of each backend. Files are those of
 ``keras/src``. All of it was measured on a CPU with fused multiply-add, with JAX 0.10.2, TensorFlow 2.21.0
 and PyTorch 2.13.0.
 """

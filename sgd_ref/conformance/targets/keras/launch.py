@@ -15,8 +15,8 @@ MODES = ("eager", "compiled")
 CASES_PER_PROCESS = 400
 WORKER = "sgd_ref.conformance.targets.keras.worker"
 
-# Without a GPU, which the published facts about Keras are measured without and on which fit() compiles
-# differently; without what the user's keras.json may set; and quiet.
+# Without a GPU, as for the published facts about Keras, since fit() compiles differently there; without
+# settings in the user's keras.json; and quiet.
 ENVIRONMENT = {
     "CUDA_VISIBLE_DEVICES": "-1",
     "JAX_PLATFORMS": "cpu",

@@ -44,7 +44,7 @@ def how_to_run(case: Case, backend: str, mode: str) -> str:
     Parameters
     ----------
     case : Case
-        What the code is for; it has no other features.
+        The case to run; the code covers no features but those of this case.
     backend : {"jax", "tensorflow", "torch"}
     mode : {"eager", "compiled"}
         As for ``targets.keras.launch.Keras``.
@@ -68,7 +68,7 @@ def how_to_run(case: Case, backend: str, mode: str) -> str:
     body = [*_variables(case), *_optimizer(case), *_resumed(case)]
     body += _applied(case, backend, mode)
     if backend == "torch":
-        # What is applied in fit() is not recorded for differentiation, either.
+        # In fit(), too, the update is not recorded for differentiation.
         body = ["with torch.no_grad():", *(f"    {line}" if line else "" for line in body)]
     return "\n".join([*lines, *(f"    {line}" if line else "" for line in body), "    return trajectory"])
 
@@ -178,7 +178,7 @@ def _applied(case: Case, backend: str, mode: str) -> Iterator[str]:
     yield from ["    }", "", "trajectory = []"]
     if case.learning_rate_calls is None:
         yield "for gradients in case.gradients:"
-        # Compiled code reads a schedule where it uses it, and nobody sees what it has read.
+        # Compiled code reads a schedule where it uses it, and nobody sees the value that it has read.
         is_hidden = mode == "compiled" and isinstance(case.config.get("learning_rate"), dict)
         rate = None if is_hidden else "array(optimizer.learning_rate)"
     else:

@@ -32,7 +32,7 @@ CASES_TO_KEEP = 8
 
 
 class Backend(ABC):
-    """What differs from backend to backend, beside the bits."""
+    """The differences between the backends, apart from the bits."""
 
     packages: tuple[str, ...]
 
@@ -138,7 +138,7 @@ BACKENDS: dict[str, Callable[[], Backend]] = {"jax": Jax, "tensorflow": TensorFl
 
 
 class GivenRate:
-    """A callable learning rate that returns what it was told to return."""
+    """A callable learning rate that returns a given value."""
 
     def __init__(self) -> None:
         self.value = 0.0
@@ -211,7 +211,7 @@ class Training:
         return record
 
     def _variable(self, name: str, value: Array) -> Any:
-        # In a model, what stands before a slash is the layer, a scope of names.
+        # In a model, the part before a slash is the layer, a scope of names.
         *layers, last = name.split("/")
         with contextlib.ExitStack() as scopes:
             for layer in layers:
@@ -219,7 +219,7 @@ class Training:
             return self.keras.Variable(value, dtype=value.dtype.name, name=last)
 
     def _config(self, case: Case) -> dict[str, Any]:
-        # Keras changes what it is given.
+        # Keras changes its argument.
         config = copy.deepcopy(case.config)
         for name in ("learning_rate", "momentum"):
             # Keras refuses integers here.

@@ -1,1 +1,1 @@
-"""Optax, called as it is and jitted."""
+"""Optax as a target, called directly and under ``jax.jit``."""

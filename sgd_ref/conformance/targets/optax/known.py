@@ -54,18 +54,18 @@ def accumulates_float64(case: Case) -> bool:
 
 
 def accumulates_what_is_not_finite(case: Case) -> bool:
-    """Whether gradients are accumulated of which some element is infinite or NaN."""
+    """Whether gradients with an infinite or NaN element are accumulated."""
     return accumulates(case) and _not_finite(_gradients(case))
 
 
 def notices_zeros_added(case: Case) -> bool:
-    """Whether 0 times an update, added to a variable, can change it: there are -0.0, infinities or NaN."""
+    """Whether adding 0 times an update can change a variable, because of -0.0, infinities or NaN."""
     zeros = any((np.signbit(variable) & (variable == 0)).any() for variable in case.variables)
     return accumulates(case) and (zeros or _not_finite(case.variables) or _not_finite(_gradients(case)))
 
 
 def clips_by_rounded_squares(case: Case) -> bool:
-    """Whether a norm is taken in a half type, or of numbers whose squares leave the range of their dtype."""
+    """Whether a norm is taken in a half type, or of numbers with squares out of the range of their dtype."""
     if case.config["clipnorm"] is None and case.config["global_clipnorm"] is None:
         return False
     half = any(variable.dtype in HALF for variable in case.variables)
@@ -89,7 +89,7 @@ def unscales_by_rounded_scale(case: Case) -> bool:
 
 
 def unscales_float16_by_reciprocal(case: Case) -> bool:
-    """Whether a float16 gradient is divided by a scale whose reciprocal is no number of float16."""
+    """Whether a float16 gradient is divided by a scale with a reciprocal that is no number of float16."""
     scale = case.config["loss_scale_factor"]
     return scale is not None and any(
         variable.dtype == FLOAT16 and float(setting(1 / scale, FLOAT16)) * scale != 1
@@ -223,7 +223,7 @@ KNOWN_DEVIATIONS = (
         ("jitted",),
     ),
 )
-"""In the order in which they are tried: contradictions, then what is but another evaluation."""
+"""In the order in which they are tried: contradictions, then mere other evaluations."""
 
 FAILURES = (
     KnownFailure(
@@ -289,7 +289,7 @@ def _calls_before(case: Case) -> int:
 
 
 def _updates(case: Case) -> int:
-    """Return the number of updates before and in a case."""
+    """Return the number of updates by the end of a case, earlier ones included."""
     return (_calls_before(case) + len(case.gradients)) // (case.config["gradient_accumulation_steps"] or 1)
 
 

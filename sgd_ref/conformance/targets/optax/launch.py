@@ -11,8 +11,8 @@ from sgd_ref.validation import reject_value
 MODES = ("eager", "jitted")
 WORKER = "sgd_ref.conformance.targets.optax.worker"
 
-# Without a GPU, which the published facts about Optax are measured without, and without what a user's
-# environment may change in JAX.
+# Without a GPU, as for the published facts about Optax, and without settings of JAX in the user's
+# environment.
 ENVIRONMENT = {
     "CUDA_VISIBLE_DEVICES": "-1",
     "JAX_DEBUG_NANS": "0",

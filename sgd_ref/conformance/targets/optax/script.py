@@ -16,8 +16,8 @@ def how_to_run(case: Case, mode: str) -> str:
     Parameters
     ----------
     case : Case
-        What the code is for; it has no other features. With a schedule or a state to resume from, the
-        code uses this package.
+        The case to run; the code covers no features but those of this case. With a schedule or a state to
+        resume from, the code uses this package.
     mode : {"eager", "jitted"}
         As for ``targets.optax.launch.Optax``.
 

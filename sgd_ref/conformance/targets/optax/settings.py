@@ -1,7 +1,7 @@
-"""What the settings of a case are in Optax: the transformations and schedules that a user would write.
+"""The settings of a case in Optax: the transformations and schedules that a user would write.
 
-Where Optax has nothing of the same meaning, the answer is ``Unsupported``. Where what it has means
-something else in some situation, it is taken, and the contradiction is in `optax_known`. Only the worker
+Where Optax has no counterpart, the answer is ``Unsupported``. Where a counterpart means something else in
+some situations, it is used all the same, and the contradiction is in ``targets.optax.known``. Only the worker
 calls these functions: they import Optax and JAX.
 """
 
@@ -20,7 +20,7 @@ MOST_CYCLES = 50
 
 
 def refuse_unsupported(case: Case) -> None:
-    """Raise ``Unsupported`` for what has no place in Optax, with the reason."""
+    """Raise ``Unsupported``, with the reason, for a case with features that Optax lacks."""
     if case.kind != "trajectory":
         raise Unsupported(f"cases of kind {case.kind}")
     if case.loss_scaling is not None:
@@ -76,7 +76,7 @@ def learning_rate(case: Case) -> float | Schedule:
 
 
 def _descent(case: Case) -> Callable[[Any], Any]:
-    """Return the factory of everything behind the clipping."""
+    """Return the factory of the transformations that come after the clipping."""
     optax = importlib.import_module("optax")
     config = case.config
     momentum = config.get("momentum", 0.0) or None

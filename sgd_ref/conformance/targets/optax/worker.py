@@ -79,7 +79,7 @@ class Training:
         return self.record()
 
     def record(self) -> Record:
-        """Return a copy of what there is: Optax keeps a trace where Keras keeps velocities."""
+        """Return a copy of the state; Optax keeps a trace where Keras keeps velocities."""
         record: Record = {"variables": [np.array(variable) for variable in self.variables]}
         if self.averages:
             record["averages"] = [np.array(average) for average in self.averages]
@@ -169,7 +169,7 @@ def trace(velocities: Sequence[Array], rate: Any) -> list[Array]:
 
 
 def running_means(accumulators: Sequence[Array], accumulated: int) -> list[Array]:
-    """Return what MultiSteps keeps, in float32, for the sums of some gradients.
+    """Return the means that MultiSteps keeps, in float32, from the sums of some gradients.
 
     Examples
     --------

@@ -1,1 +1,1 @@
-"""Self-contained scripts that show what an implementation does otherwise than is documented."""
+"""Self-contained scripts: each shows how one implementation contradicts the documentation."""

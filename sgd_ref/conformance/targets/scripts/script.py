@@ -153,7 +153,8 @@ def script_text(
     case : Case
         Best a small one; see ``shrink``.
     expected, observed : trajectory
-        What the reference and the implementation gave. What the latter does not report is not compared.
+        The trajectories of the reference and of the implementation. Quantities that the implementation does
+        not report are not compared.
     how_to_run : str
         Python code that imports the implementation and defines ``run(case)``; see ``registry.how_to_run``.
     implementation : str, optional

@@ -1,1 +1,1 @@
-"""``torch.optim.SGD``, in each way that it goes through the parameters."""
+"""``torch.optim.SGD`` as a target, in each of its variants: loop, foreach, fused and compiled."""

@@ -108,7 +108,7 @@ def has_half_variables(case: Case) -> bool:
 def has_scalar_of_float64(case: Case) -> bool:
     """Whether a variable of float64 without axes has a momentum buffer, in a step that is compiled.
 
-    Sparse gradients are none that a graph takes, so that the step runs as it is.
+    A graph takes no sparse gradients: with them the step is not compiled.
     """
     has_scalar = any(variable.dtype == FLOAT64 and variable.ndim == 0 for variable in case.variables)
     return has_momentum(case) and has_scalar and not has_rows(case)
@@ -223,7 +223,7 @@ KNOWN_DEVIATIONS = (
         has_rows,
     ),
 )
-"""Contradictions in the order of a step, then what is but another evaluation, or is NaN in its own way."""
+"""Contradictions in the order of a step, then mere other evaluations and other ways to NaN."""
 
 
 def starts_a_buffer_late(case: Case) -> bool:

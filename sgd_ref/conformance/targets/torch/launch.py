@@ -70,7 +70,7 @@ class Torch(Framework):
     ValueError
         If `variant` is unknown or `time_limit` is not positive.
     ModuleNotFoundError
-        If PyTorch, or for "compiled" the C++ compiler, is not installed; the message says what is missing.
+        If PyTorch, or for "compiled" the C++ compiler, is not installed; the message names it.
 
     Examples
     --------

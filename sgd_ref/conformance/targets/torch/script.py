@@ -47,8 +47,8 @@ def how_to_run(case: Case, variant: str) -> str:
     Parameters
     ----------
     case : Case
-        What the code is for; it has no other features. With a schedule, a state to resume from or sparse
-        gradients, the code uses this package.
+        The case to run; the code covers no features but those of this case. With a schedule, a state to
+        resume from or sparse gradients, the code uses this package.
     variant : {"loop", "foreach", "fused", "compiled"}
         As for ``targets.torch.launch.Torch``.
 

@@ -1,6 +1,6 @@
 """The process in which PyTorch runs: ``python -m`` this module, with the variant.
 
-What stands here is the training loop that a user of PyTorch writes for the features of a case. Only the
+This module has the training loop that a user of PyTorch writes for the features of a case. Only the
 process imports this module, and nothing here imports PyTorch before standard output belongs to the answers.
 """
 
@@ -59,7 +59,7 @@ class Training:
             self.updates = self.calls // self.window
         schedule = self.config.get("learning_rate", 0.01)
         self.rate_is_constant = isinstance(schedule, (int, float)) and case.learning_rate_calls is None
-        # What is multiplied by a schedule, or replaced by what a callable gives.
+        # A schedule multiplies this rate; a callable replaces it.
         rate: Any = schedule if self.rate_is_constant else 1.0
         if variant == "compiled" and not self.rate_is_constant:
             # A rate that changes is a tensor, as the tutorial on compiled optimizers has it; for every
@@ -88,7 +88,7 @@ class Training:
         return self.config.get("gradient_accumulation_steps") or 1
 
     def step(self, gradients: Gradients, given_rate: float | None) -> Record:
-        """Do what a training loop does with the gradients of one batch, and return the record of it."""
+        """Use the gradients of one batch as a training loop does, and return the record of the call."""
         if given_rate is not None:
             for group in self.optimizer.param_groups:
                 self._set_rate(group, given_rate)
