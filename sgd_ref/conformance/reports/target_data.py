@@ -14,7 +14,7 @@ from sgd_ref.conformance.grading.verdict import GRADES
 
 FORMAT = 1
 
-GROUPS = ("named", "exact", "optimization")
+GROUPS = ("named", "exact", "optimization", "structure")
 """What the ids of cases that are no combination of the feature axes begin with."""
 
 Data = dict[str, Any]

@@ -86,12 +86,13 @@ def test_features_have_the_numbers_of_each_grade() -> None:
     assert row(text, "Features", "named cases", "") == ["1/2"]
     assert row(text, "Features", "exact cases", "") == ["1/1"]
     assert row(text, "Features", "optimization cases", "") == ["0+1/1"]
+    assert row(text, "Features", "structure cases", "") == ["-"]
 
 
 def test_every_value_of_every_axis_has_a_row() -> None:
     table = rows(page([findings()], {}), "Features")[1:]
     values = [value for values in AXES.values() for value in values]
-    assert [cells[1] for cells in table] == [*values, "", "", ""]
+    assert [cells[1] for cells in table] == [*values, "", "", "", ""]
 
 
 def test_every_case_of_the_standard_tier_is_counted() -> None:
