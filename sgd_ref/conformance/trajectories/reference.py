@@ -43,7 +43,7 @@ def run(
     >>> len(run(case)) == len(case.gradients) + case.finalize
     True
     """
-    variables = [np.array(variable) for variable in case.variables]
+    variables = own_variables(case)
     # Warnings about missing gradients and lost settings tell nothing: the case has them on purpose.
     with _without_warnings():
         optimizer, rates = _constructed(case, optimizer_class, wrapper_class)
