@@ -83,16 +83,6 @@ def test_it_is_what_is_computed(part: str, find: Any, sweep: Any) -> None:
         assert find(str(name)) == read()[part][str(name)]
 
 
-@pytest.mark.parametrize("name", ["ascends", "clipnorm-by-rows"])
-def test_what_the_data_lack_is_added_to_them(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    few = [case for case in cases() if case.id.startswith("exact/clip")]
-    known = kill_matrix.of_deviation(name, few[:-2])
-    monkeypatch.setattr(kill_matrix, "cases", lambda: few)
-    monkeypatch.setattr(kill_matrix, "exposed_by_case", lambda: {case.id: () for case in few[:-2]})
-    assert kill_matrix.unseen_cases() == few[-2:]
-    assert kill_matrix.with_unseen(known, kill_matrix.of_deviation) == kill_matrix.of_deviation(name, few)
-
-
 def test_the_page_is_that_of_the_data() -> None:
     assert kill_matrix_page.PAGE.read_text(encoding="utf-8") == kill_matrix_page.page()
 
