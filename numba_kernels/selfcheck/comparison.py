@@ -13,6 +13,7 @@ from numba_kernels.selfcheck.extent import Extent
 from numba_kernels.selfcheck.guard import only_kernels
 from numba_kernels.selfcheck.result import Result
 from sgd_ref.conformance.catalogue.case import Case, Record, Trajectory
+from sgd_ref.conformance.protocol.digest import Digest
 from sgd_ref.conformance.trajectories import reference
 from sgd_ref.conformance.trajectories.comparison import COUNTERS, LISTS, SCALARS, check_form, compare
 from sgd_ref.loss_scale import LossScaleOptimizer
@@ -131,7 +132,7 @@ def _values_if_same_bytes(expected: Trajectory, answer: Trajectory) -> int | Non
             if len(want[quantity]) != len(got[quantity]):
                 return None
             for a, b in zip(want[quantity], got[quantity], strict=True):
-                if a.dtype != b.dtype or a.shape != b.shape or a.tobytes() != b.tobytes():
+                if not _is_same(a, b):
                     return None
                 compared += a.size
         for quantity in (*SCALARS, *COUNTERS):
@@ -140,3 +141,10 @@ def _values_if_same_bytes(expected: Trajectory, answer: Trajectory) -> int | Non
                     return None
                 compared += 1
     return compared
+
+
+def _is_same(expected: Any, answer: Any) -> bool:
+    # A digest stands for a big array in the golden data, and has no bytes.
+    if isinstance(expected, Digest) or expected.dtype != answer.dtype or expected.shape != answer.shape:
+        return False
+    return bool(expected.tobytes() == answer.tobytes())

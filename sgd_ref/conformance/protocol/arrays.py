@@ -106,6 +106,7 @@ def made_from_json(document: Any, name: str) -> tuple[MadeFrom, Array]:
 def digest_to_json(digest: Digest) -> Json:
     """Return a digest as an object of JSON.
 
+    >>> from sgd_ref.conformance.protocol.digest import digest_of
     >>> digest_to_json(digest_of(np.ones(1, "float16")))
     {'dtype': 'float16', 'shape': [1], 'hash': 15360, 'window': '3c00'}
     """

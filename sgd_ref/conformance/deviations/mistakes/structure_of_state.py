@@ -19,6 +19,7 @@ Owners = Callable[[list[Array]], list[int]]
 def first_alike(arrays: list[Array], kind: Callable[[Array], Any]) -> list[int]:
     """Return for each array the position of the first one of its kind.
 
+    >>> import numpy as np
     >>> first_alike([np.zeros(2), np.zeros(3), np.ones(2)], lambda array: array.shape)
     [0, 1, 0]
     """
