@@ -39,8 +39,15 @@ COMBINATIONS: tuple[dict[str, str], ...] = (
     {"update": "nesterov", "clipping": "clipvalue", "learning_rate": "callable", "weight_decay": "decay"},
 )
 
-# They differ from the reference in other learning rates alone, or where subnormal numbers occur.
-ELSEWHERE = {"rate-in-double", "schedule-in-single", "schedule-in-double", "subnormals-flushed"}
+# They differ from the reference in other learning rates or in a low momentum of averages alone, or where
+# subnormal numbers occur.
+ELSEWHERE = {
+    "average-by-complements",
+    "rate-in-double",
+    "schedule-in-single",
+    "schedule-in-double",
+    "subnormals-flushed",
+}
 
 
 def with_rates_of_float32(case: Case) -> Case:

@@ -42,6 +42,7 @@ TELLING = (
     "axes/momentum/global_clipnorm",
     "axes/momentum/fixed-96",
     "axes/momentum/sparse",
+    "named/alone/averages-low/float64",
 )
 
 
