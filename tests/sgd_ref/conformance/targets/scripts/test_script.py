@@ -172,7 +172,8 @@ def special_case() -> Case:
     )
 
 
-SMALL = [case for case in cases() if case.made is None]
+# Each call is spoilt by itself, and compared with all others.
+SMALL = [case for case in cases() if case.made is None and len(case.gradients) <= 20]
 
 
 @on("case", [special_case(), *SMALL[::16]], ids=lambda case: case.id)
