@@ -29,7 +29,7 @@ for package in (sgd_ref, numba_kernels):
         optimizer.apply([np.sin(np.arange(100) + call).astype(np.float16)], [w])
     steps.append(w.tobytes())
 assert steps[0] == steps[1]
-from numba_kernels.selfcheck.command import description
+from numba_kernels.selfcheck.page import description
 from numba_kernels.selfcheck.extent import Extent
 print(*[line for line in description(Extent()) if line.startswith("compiler")])
 """

@@ -119,6 +119,8 @@ SHOWN: dict[str, tuple[Case, list[float]]] = {
         case((np.zeros(1),), (np.array([1 + 2**-40]),), (np.ones(1),), gradient_accumulation_steps=2),
         [-0.5],
     ),
+    # Zero times infinity would be NaN.
+    "zero-decay-skipped": (case((INFINITY,), (ONE,), weight_decay=0.0), [np.inf]),
     # A variable with an axis: XLA selects where there is none.
     "updates-times-zero": (
         case((single(0, -0.0),), (single(np.inf, 1),), gradient_accumulation_steps=2),
