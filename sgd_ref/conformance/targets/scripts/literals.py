@@ -80,6 +80,9 @@ def case_text(case: Case) -> str:
         f"    learning_rate_units={case.learning_rate_units!r},",
         "    exposes=(),",
         '    notes="",',
+        # The arrays are written out in full, one after another.
+        "    layouts=None,",
+        "    made=None,",
     ]
     return "Case(\n" + "\n".join(lines) + "\n)"
 
