@@ -181,7 +181,7 @@ def test_processes_leave_ctrl_c_to_the_one_that_started_them() -> None:
 
 
 INTERRUPTED = """
-import sys, time
+import signal, sys, time
 from functools import partial
 from pathlib import Path
 
@@ -189,6 +189,8 @@ from numba_kernels.selfcheck import runner
 from sgd_ref.command.main import main
 
 if __name__ == "__main__":
+    # What a shell starts in the background ignores Ctrl-C, and so does what that starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     runner._parts_to_compile = lambda *given: []
     runner._parts_to_check = lambda extent: [
         *(("a", partial(Path.touch, Path(name))) for name in "123"), ("b", partial(time.sleep, 600))

@@ -36,7 +36,7 @@ IN_LONG_SWEEPS = ("foreach", "compiled")
 
 Answers = dict[str, tuple[Case, list[Record] | str]]
 
-OTHER_EVALUATIONS = {"average-by-difference", "norm-of-half-norms", "zero-decay-skipped", "rows-merged-late"}
+OTHER_EVALUATIONS = {"average-by-difference", "norm-of-half-norms", "rows-merged-late"}
 """What is no contradiction, but differs more than roundings do."""
 
 NOT_SEEN_HERE = {"norm-of-half-norms", "rows-merged-late", "scale-without-limits"}
