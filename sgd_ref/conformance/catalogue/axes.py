@@ -224,7 +224,7 @@ def combination(index: int) -> dict[str, str]:
 
 
 def every_pair(
-    covered: Iterable[Features] = (), axes: Mapping[str, tuple[str, ...]] = AXES
+    covered: Iterable[Features] = (), axes: Mapping[str, tuple[str, ...]] | None = None
 ) -> list[dict[str, str]]:
     """Return few combinations in which each pair of values of any two axes occurs that is not yet covered.
 
@@ -236,8 +236,9 @@ def every_pair(
     covered : iterable of features, optional
         Combinations that there are already.
     axes : mapping of str to tuple of str, optional
-        All axes, with the values that may occur.
+        The axes, with the values that may occur; all of them by default.
     """
+    axes = AXES if axes is None else axes
     order = {axis: position for position, axis in enumerate(axes)}
     open_pairs = {
         ((first, a), (second, b))
