@@ -258,7 +258,7 @@ def test_no_random_evaluation_is_rejected(sweep: Any) -> None:
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        ("        w - ema_momentum * (w - old_average),\n", ""),
+        ("        w - (1 - complement) * (w - old_average),\n", ""),
         (", sum_in_any_order([kept, *terms]))", ")"),
         (", sum_in_any_order(parts))", ")"),
         ("return sum_in_any_order([velocity * momentum, *steps])", "return (velocity * momentum).kept()"),

@@ -31,6 +31,9 @@ from tests.conftest import Sweep
 SEEN_ONLY_BY_A_JUDGE = {"unscaled-in-place", "clipped-in-place", "summed-in-place", "decayed-in-place"}
 """They spoil the gradients of their caller, but nothing of their own."""
 
+ANSWERS = {"accumulator-kept-without-gradient", "accumulator-used-without-gradient", "scale-without-limits"}
+"""They answer an open question otherwise, so that no case is for them."""
+
 
 def one_call(w: float, g: float, rate: float) -> Case:
     arrays = [np.array([value], np.float32) for value in (w, g)]
@@ -159,7 +162,8 @@ def test_the_reference_is_inside_everywhere_and_its_neighbours_are_outside_of_po
     for entry in entries:
         assert first_outside(entry.expected, entry.bounds, entry.expected) is None
     for entry in entries:
-        if entry.bounds is None:
+        # Of big cases there are digests.
+        if entry.bounds is None and entry.case.made is None:
             for quantity in ("variables", "velocities", "averages"):
                 for array in entry.expected[0][quantity]:
                     numbers = np.array(array[~np.isnan(array)])
@@ -194,4 +198,4 @@ def test_every_contradiction_is_outside_somewhere(entries: list[Entry]) -> None:
             )
             if not any(is_outside(entry, name) for entry in exposing):
                 inside.add(name)
-    assert inside == SEEN_ONLY_BY_A_JUDGE
+    assert inside == SEEN_ONLY_BY_A_JUDGE | ANSWERS
