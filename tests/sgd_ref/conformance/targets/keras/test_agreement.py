@@ -21,7 +21,7 @@ from sgd_ref.conformance.trajectories.comparison import units_apart
 # A run of all cases takes minutes; every fourth case, and every twentieth compiled, show every stage.
 SHARE = {"eager": 4, "compiled": 20}
 # Of those shares; a run of all has twice as many.
-FEWEST_CLEAR, FEWEST_RATES, FEWEST_NAMES = 30, 40, 12
+FEWEST_CLEAR, FEWEST_RATES, FEWEST_NAMES = 30, 30, 12
 
 
 @pytest.fixture(scope="module")
