@@ -184,10 +184,13 @@ class SGD(BaseSGD):
             self._has_loss_scale = has_loss_scale
             self._plan = plan
         plan.load(call.gradients)
-        updates, frequency = self.updates_before(call), self.settings.ema_overwrite_frequency
-        overwrites = frequency is not None and (updates + 1) % frequency == 0
+        is_first = overwrites = False
+        # Asking which update it is takes 2 % of the step of a small variable, and averages alone ask.
+        if self.settings.use_ema:
+            updates, frequency = self.updates_before(call), self.settings.ema_overwrite_frequency
+            is_first, overwrites = updates == 0, frequency is not None and (updates + 1) % frequency == 0
         for group in plan.groups:
-            group.constants.set_call(call.learning_rate, loss_scale, updates == 0, overwrites)
+            group.constants.set_call(call.learning_rate, loss_scale, is_first, overwrites)
         return plan
 
     def _work(self, group: Group, has_loss_scale: bool, dtypes_of_norm: Sequence[np.dtype[Any]]) -> Work:
