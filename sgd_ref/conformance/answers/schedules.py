@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from types import SimpleNamespace
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from sgd_ref.base.learning_rate import LearningRate
 from sgd_ref.optimizer import SGD
 from sgd_ref.schedules import CosineDecayRestarts, PolynomialDecay
-from sgd_ref.schedules.base import Arithmetic
+from sgd_ref.schedules.base import Arithmetic, FormulaSchedule
 from sgd_ref.schedules.cosine import period
+
+Optimizer = TypeVar("Optimizer", bound=SGD)
 
 
 class NextCycleAtMultiple(PolynomialDecay):
@@ -47,11 +49,7 @@ class BeginsNextCycle(SGD):
     @classmethod
     def from_config(cls, config: Mapping[str, Any], learning_rate: LearningRate | None = None) -> Self:
         """Replace a polynomial."""
-        optimizer = super().from_config(config, learning_rate)
-        schedule = optimizer.rate_source
-        if isinstance(schedule, PolynomialDecay):
-            optimizer.rate_source = NextCycleAtMultiple.from_config(schedule.get_config())
-        return optimizer
+        return _reading(super().from_config(config, learning_rate), PolynomialDecay, NextCycleAtMultiple)
 
 
 class LowersMinimum(SGD):
@@ -60,8 +58,14 @@ class LowersMinimum(SGD):
     @classmethod
     def from_config(cls, config: Mapping[str, Any], learning_rate: LearningRate | None = None) -> Self:
         """Replace a cosine with restarts."""
-        optimizer = super().from_config(config, learning_rate)
-        schedule = optimizer.rate_source
-        if isinstance(schedule, CosineDecayRestarts):
-            optimizer.rate_source = MinimumLowered.from_config(schedule.get_config())
-        return optimizer
+        return _reading(super().from_config(config, learning_rate), CosineDecayRestarts, MinimumLowered)
+
+
+def _reading(
+    optimizer: Optimizer, documented: type[FormulaSchedule], otherwise: type[FormulaSchedule]
+) -> Optimizer:
+    """Return an optimizer that reads its schedule otherwise, if that is of the documented kind."""
+    schedule = optimizer.rate_source
+    if isinstance(schedule, documented):
+        optimizer.rate_source = otherwise.from_config(schedule.get_config())
+    return optimizer

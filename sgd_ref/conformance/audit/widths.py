@@ -12,7 +12,6 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 
@@ -24,7 +23,7 @@ from sgd_ref.conformance.bounds.walk import Walk
 from sgd_ref.conformance.catalogue.case import Case, Trajectory
 from sgd_ref.conformance.catalogue.tiers import cases as catalogue
 from sgd_ref.conformance.trajectories import reference
-from sgd_ref.conformance.trajectories.comparison import LISTS, units_apart
+from sgd_ref.conformance.trajectories.comparison import LISTS, before_first_call, units_apart
 
 PAGE = data_folder.folder() / "audit" / "bounds.md"
 DATA = PAGE.with_suffix(".json")
@@ -99,15 +98,15 @@ def widths(cases: Iterable[Case]) -> dict[Group, Width]:
     >>> widths([case])["step by step", "velocities", "float32", "ordinary"].largest
     0.0
     """
-    return _joined(units_of(case) for case in cases)
+    return audit(cases)[0]
 
 
 def units_of(case: Case) -> dict[Group, Array]:
     """Return the bound of every element of a case that has one, in units, by group."""
-    parts: dict[Group, list[Array]] = defaultdict(list)
     # Nothing is rounded in a big case.
     if case.made is not None:
         return {}
+    parts: dict[Group, list[Array]] = defaultdict(list)
     trajectory = reference.run(case)
     for reading in READINGS:
         for found in _found(case, trajectory, reading):
@@ -117,15 +116,6 @@ def units_of(case: Case) -> dict[Group, Array]:
                 group = (reading, found.quantity, found.result.dtype.name, kind)
                 parts[group].append(units[chosen & np.isfinite(found.result)])
     return {group: np.concatenate(units) for group, units in parts.items()}
-
-
-def _joined(cases: Iterable[Mapping[Group, Array]]) -> dict[Group, Width]:
-    parts: dict[Group, list[Array]] = defaultdict(list)
-    for groups in cases:
-        for group, units in groups.items():
-            parts[group].append(units)
-    joined = {group: np.concatenate(units) for group, units in parts.items()}
-    return {group: _width(units) for group, units in joined.items() if units.size}
 
 
 def row_of(groups: Mapping[Group, Array]) -> dict[str, str]:
@@ -139,32 +129,27 @@ def row_of(groups: Mapping[Group, Array]) -> dict[str, str]:
     return row
 
 
-def audit(cases: Iterable[Case]) -> dict[str, Any]:
-    """Return what is kept of the widths over the cases: the width of each group, and a row for each case."""
+def audit(cases: Iterable[Case]) -> tuple[dict[Group, Width], dict[str, dict[str, str]]]:
+    """Return the widths of all groups over the cases, and the row of each case by its id."""
     rows: dict[str, dict[str, str]] = {}
-
-    def remembered() -> Iterator[dict[Group, Array]]:
-        for case in cases:
-            groups = units_of(case)
-            rows[case.id] = row_of(groups)
-            yield groups
-
-    found = _joined(remembered())
-    return {
-        "groups": {"|".join(group): asdict(width) for group, width in found.items()},
-        "cases": rows,
-    }
+    parts: dict[Group, list[Array]] = defaultdict(list)
+    for case in cases:
+        groups = units_of(case)
+        rows[case.id] = row_of(groups)
+        for group, units in groups.items():
+            parts[group].append(units)
+    joined = {group: np.concatenate(units) for group, units in parts.items()}
+    return {group: _width(units) for group, units in joined.items() if units.size}, rows
 
 
 def kept() -> tuple[dict[Group, Width], dict[str, dict[str, str]]]:
-    """Return the widths of all groups, and the row of each case, as they were computed and kept."""
+    """Return what `audit` found over the standard tier, as it was written."""
     content = json.loads(DATA.read_text(encoding="utf-8"))
-    return {_group(name): Width(**width) for name, width in content["groups"].items()}, content["cases"]
-
-
-def _group(name: str) -> Group:
-    reading, quantity, dtype, kind = name.split("|")
-    return reading, quantity, dtype, kind
+    found: dict[Group, Width] = {}
+    for name, width in content["groups"].items():
+        reading, quantity, dtype, kind = name.split("|")
+        found[reading, quantity, dtype, kind] = Width(**width)
+    return found, content["cases"]
 
 
 @dataclass(frozen=True)
@@ -193,14 +178,9 @@ def _found(case: Case, trajectory: Trajectory, reading: str) -> Iterator[_Found]
 
 def _before(case: Case, trajectory: Trajectory, call: int, quantity: str, position: int) -> Array:
     """Return the array that one call replaced, flat."""
-    if call > 0:
-        arrays = trajectory[call - 1][quantity]
-    elif quantity == "variables":
-        arrays = case.variables
-    else:
-        arrays = () if case.state is None else getattr(case.state, quantity)
-    variable = case.variables[position]
-    return np.asarray(arrays[position] if arrays else np.zeros_like(variable)).reshape(-1)
+    if call == 0:
+        return before_first_call(case, quantity, position).reshape(-1)
+    return np.asarray(trajectory[call - 1][quantity][position]).reshape(-1)
 
 
 def _units(found: _Found) -> Array:
@@ -275,13 +255,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Compute the widths of the bounds over the standard tier.")
     parser.add_argument("--update", action="store_true", help=f"write {PAGE.name} instead of printing it")
     update = parser.parse_args(arguments).update
-    found = audit(catalogue("standard"))
-    text = page({_group(name): Width(**width) for name, width in found["groups"].items()})
+    found, rows = audit(catalogue("standard"))
     if update:
-        DATA.write_text(json.dumps(found, indent=0) + "\n", encoding="utf-8")
-        PAGE.write_text(text, encoding="utf-8")
+        groups = {"|".join(group): asdict(width) for group, width in found.items()}
+        DATA.write_text(json.dumps({"groups": groups, "cases": rows}, indent=0) + "\n", encoding="utf-8")
+        PAGE.write_text(page(found), encoding="utf-8")
     else:
-        print(text, end="")
+        print(page(found), end="")
 
 
 if __name__ == "__main__":

@@ -71,6 +71,16 @@ def readonly(array: Array) -> Array:
     return array
 
 
+def readonly_gradient(gradient: Array | SparseRows | None) -> Array | SparseRows | None:
+    """Return the gradient, dense, sparse or missing, which nobody can change any more."""
+    if isinstance(gradient, SparseRows):
+        readonly(gradient.indices)
+        readonly(gradient.values)
+    elif gradient is not None:
+        readonly(gradient)
+    return gradient
+
+
 def _placed(array: Array, values: Sequence[float]) -> Array:
     placed = np.array(array)
     # One element of a small array stays ordinary.

@@ -8,7 +8,7 @@ import numpy as np
 
 from sgd_ref.arithmetic.formats import Array
 from sgd_ref.conformance.catalogue.case import Case, Trajectory
-from sgd_ref.conformance.trajectories.comparison import LISTS, equal_bits, has_state
+from sgd_ref.conformance.trajectories.comparison import LISTS, before_first_call, has_state, same_bits
 
 
 def forgotten_copy(case: Case, expected: Trajectory, observed: Trajectory) -> str:
@@ -36,14 +36,16 @@ def forgotten_copy(case: Case, expected: Trajectory, observed: Trajectory) -> st
         for position, name in enumerate(case.names):
             wanted = [record[quantity][position] for record in expected]
             given = [np.asarray(record[quantity][position]) for record in observed]
-            changing = [call for call in range(1, len(wanted)) if not _same(wanted[call - 1], wanted[call])]
+            changing = [
+                call for call in range(1, len(wanted)) if not same_bits(wanted[call - 1], wanted[call])
+            ]
             for call in changing:
                 if np.shares_memory(given[call - 1], given[call]):
                     return (
                         f"{quantity} of {name} are the same memory in records {call - 1} and {call}: "
                         "a copy was forgotten"
                     )
-            if len(changing) > 1 and _hold_the_last(given, _before(case, quantity, position)):
+            if len(changing) > 1 and _hold_the_last(given, before_first_call(case, quantity, position)):
                 return (
                     f"{quantity} of {name} are the same in all records, and not those before the first call: "
                     "perhaps all records were written at the end, since a copy was forgotten"
@@ -52,15 +54,4 @@ def forgotten_copy(case: Case, expected: Trajectory, observed: Trajectory) -> st
 
 
 def _hold_the_last(given: Sequence[Array], before: Array) -> bool:
-    return all(_same(array, given[-1]) for array in given) and not _same(before, given[-1])
-
-
-def _before(case: Case, quantity: str, position: int) -> Array:
-    if quantity == "variables":
-        return case.variables[position]
-    arrays = () if case.state is None else getattr(case.state, quantity)
-    return np.asarray(arrays[position]) if arrays else np.zeros_like(case.variables[position])
-
-
-def _same(one: Array, other: Array) -> bool:
-    return bool(equal_bits(one, other).all())
+    return all(same_bits(array, given[-1]) for array in given) and not same_bits(before, given[-1])

@@ -11,11 +11,10 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import DTypeLike
 
-from sgd_ref.arithmetic.formats import Array
 from sgd_ref.conformance.catalogue.axes import AXES
 from sgd_ref.conformance.catalogue.case import Case, LossScaling
 from sgd_ref.conformance.catalogue.degenerate import FEWEST_CALLS
-from sgd_ref.conformance.catalogue.numbers import NumberStream, readonly
+from sgd_ref.conformance.catalogue.numbers import NumberStream, readonly, readonly_gradient
 from sgd_ref.conformance.protocol.encoding import case_to_json, to_line
 from sgd_ref.conformance.strategies.arrays import (
     DTYPES,
@@ -25,7 +24,6 @@ from sgd_ref.conformance.strategies.arrays import (
     shapes,
 )
 from sgd_ref.conformance.strategies.settings import SCALES, configs, learning_rates
-from sgd_ref.gradients import SparseRows
 from sgd_ref.validation import reject_value
 
 NAMES = ("kernel", "bias", "table", "scale")
@@ -159,7 +157,7 @@ def _case(
             )
             for index, (dtype, shape) in enumerate(layout)
         ]
-        calls.append(tuple(_readonly(draw(recipe)(stream)) for recipe in recipes))
+        calls.append(tuple(readonly_gradient(draw(recipe)(stream)) for recipe in recipes))
     rates = None
     if callable_rates and draw(st.booleans()):
         config = config | {"learning_rate": None}
@@ -178,12 +176,3 @@ def _case(
         notes="drawn by a strategy",
     )
     return replace(case, id=f"drawn/{hashlib.sha256(to_line(case_to_json(case))).hexdigest()[:16]}")
-
-
-def _readonly(gradient: Array | SparseRows | None) -> Array | SparseRows | None:
-    if isinstance(gradient, SparseRows):
-        readonly(gradient.indices)
-        readonly(gradient.values)
-    elif gradient is not None:
-        readonly(gradient)
-    return gradient

@@ -233,6 +233,19 @@ def has_state(case: Case, quantity: str) -> bool:
     }[quantity]
 
 
+def before_first_call(case: Case, quantity: str, position: int) -> Array:
+    """Return the array of a variable or of its state that a case begins with.
+
+    >>> from sgd_ref import conformance
+    >>> before_first_call(conformance.cases("smoke")[0], "velocities", 0).any()
+    np.False_
+    """
+    if quantity == "variables":
+        return case.variables[position]
+    arrays = () if case.state is None else getattr(case.state, quantity)
+    return np.asarray(arrays[position]) if arrays else np.zeros_like(case.variables[position])
+
+
 def hexadecimal(value: Any) -> str:
     """Return the bit pattern of a number.
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from sgd_ref.arithmetic.formats import FLOAT32, Array
 from sgd_ref.conformance.catalogue.case import Case, LossScaling, State
-from sgd_ref.conformance.catalogue.numbers import NumberStream, readonly
+from sgd_ref.conformance.catalogue.numbers import NumberStream, readonly, readonly_gradient
 from sgd_ref.gradients import SparseRows
 
 COMPANION = (17, 4)
@@ -64,7 +64,7 @@ def named_case(
         variables=(readonly(probe), readonly(companion)),
         gradients=tuple(
             (
-                _readonly(probe_gradient(call)),
+                readonly_gradient(probe_gradient(call)),
                 readonly(numbers.array(COMPANION, probe.dtype, companion_magnitude)),
             )
             for call in range(CALLS)
@@ -82,12 +82,3 @@ def named_case(
 def floats(*values: float, dtype: np.dtype[Any] = FLOAT32) -> Array:
     """Return an array of the values."""
     return np.array(values, dtype)
-
-
-def _readonly(gradient: Gradient) -> Gradient:
-    if isinstance(gradient, SparseRows):
-        readonly(gradient.indices)
-        readonly(gradient.values)
-    elif gradient is not None:
-        readonly(gradient)
-    return gradient

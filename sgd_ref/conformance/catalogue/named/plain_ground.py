@@ -16,7 +16,7 @@ from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, FORM
 from sgd_ref.arithmetic.rounded import convert
 from sgd_ref.conformance.catalogue.case import Case, State
 from sgd_ref.conformance.catalogue.named.building import PLAIN_CONFIG
-from sgd_ref.conformance.catalogue.numbers import NumberStream, readonly
+from sgd_ref.conformance.catalogue.numbers import NumberStream, readonly, readonly_gradient
 
 ALL = (FLOAT32, FLOAT64, FLOAT16, BFLOAT16)
 SHORT = (FLOAT32, FLOAT16, BFLOAT16)
@@ -319,7 +319,8 @@ def _case(name: str, row: Row, dtype: np.dtype[Any]) -> Case:
     made = [make(numbers, label, dtype, -1) for label in SHAPES]
     variables = tuple(readonly(variable) for variable in made if variable is not None)
     gradients = tuple(
-        tuple(_readonly(make(numbers, label, dtype, call)) for label in SHAPES) for call in range(CALLS)
+        tuple(readonly_gradient(make(numbers, label, dtype, call)) for label in SHAPES)
+        for call in range(CALLS)
     )
     rates = row.rates
     return Case(
@@ -336,7 +337,3 @@ def _case(name: str, row: Row, dtype: np.dtype[Any]) -> Case:
         exposes=row.exposes,
         notes=row.notes,
     )
-
-
-def _readonly(array: Array | None) -> Array | None:
-    return None if array is None else readonly(array)
