@@ -25,8 +25,6 @@ from sgd_ref.conformance.reports.publishing import publish
 from sgd_ref.conformance.targets import ledger, registry, running
 from sgd_ref.conformance.targets.target import CannotRun, Target
 
-TIME_LIMIT, START_LIMIT = 60.0, 120.0
-
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the arguments of the subcommand to its parser."""
@@ -40,13 +38,13 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "--time-limit",
         type=seconds,
         metavar="SECONDS",
-        help=f"how long the program may take for one case (default: {TIME_LIMIT:g})",
+        help=f"how long the program may take for one case (default: {registry.TIME_LIMIT:g})",
     )
     command.add_argument(
         "--start-limit",
         type=seconds,
         metavar="SECONDS",
-        help=f"how long the program may take until its handshake (default: {START_LIMIT:g})",
+        help=f"how long the program may take until its handshake (default: {registry.START_LIMIT:g})",
     )
     for name, option in registry.options().items():
         command.add_argument(f"--{name}", choices=option.values, help=option.help)
@@ -96,9 +94,11 @@ def run(options: argparse.Namespace) -> int:
         for reason in not_run:
             complain(reason)
         return COULD_NOT_RUN
-    _print(findings, not_run)
     try:
         problems = _written(options, targets, findings)
+        if options.ledger is not None:
+            findings = [ledger.listed(ledger.read(options.ledger), found) for found in findings]
+        _print(findings, not_run)
     except (OSError, ValueError) as problem:
         complain(problem)
         return COULD_NOT_RUN
@@ -135,7 +135,8 @@ def _targets(options: argparse.Namespace) -> list[Target]:
         return registry.targets(
             options.target, **{name: getattr(options, name) for name in registry.options()}
         )
-    time_limit, start_limit = options.time_limit or TIME_LIMIT, options.start_limit or START_LIMIT
+    time_limit = options.time_limit or registry.TIME_LIMIT
+    start_limit = options.start_limit or registry.START_LIMIT
     return [registry.program(options.program, time_limit, start_limit)]
 
 

@@ -21,7 +21,6 @@ from sgd_ref.conformance.catalogue.case import Case, Record, Trajectory
 from sgd_ref.conformance.catalogue.combinations import PREFIX
 from sgd_ref.conformance.catalogue.tiers import cases, make_case
 from sgd_ref.conformance.deviations import DEVIATIONS
-from sgd_ref.conformance.diagnosis.matching import equal_alone
 from sgd_ref.conformance.diagnosis.parting import parting, partings, seeded
 from sgd_ref.conformance.diagnosis.replay import steps
 from sgd_ref.conformance.grading.check import grade
@@ -146,10 +145,22 @@ def chosen(options: argparse.Namespace) -> tuple[Case, Target | None]:
     case = find_case(options.case)
     _check_call(case, options.call)
     _check_element(case, options.element)
+    if options.program is not None:
+        return case, _program(options)
     if options.target is None:
         return case, None
     given = {name: getattr(options, name) for name in registry.options()}
     return case, registry.targets(options.target, **given)[0]
+
+
+def _program(options: argparse.Namespace) -> Target:
+    if not options.program:
+        raise ValueError("-- must be followed by a program and its arguments")
+    for name in ("target", *registry.options()):
+        given = getattr(options, name)
+        if given is not None:
+            raise ValueError(f"{name} must be left out for a program after --, got {given!r}")
+    return registry.program(options.program, registry.TIME_LIMIT, registry.START_LIMIT)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -226,14 +237,29 @@ def _compared(options: argparse.Namespace, console: Console, target: Target, ver
         say(console, f"the first value that no faithful evaluation gives: {verdict.violation}")
         if verdict.violation.call in own:
             say(console, f"its stage: {own[verdict.violation.call].where}")
-    names = equal_alone(case, observed) if target.explain is None else target.explain(verdict)
+    if target.explain is None:
+        _say_own(console, verdict)
+        return AS_EXPECTED if verdict.grade == "rounding" else DIVERGES
+    names = target.explain(verdict)
+    _say_deviations(console, names)
+    if not names and verdict.grade == "diverges":
+        say(console, "no known deviation explains it")
+    return AS_EXPECTED if names or verdict.grade == "rounding" else DIVERGES
+
+
+def _say_own(console: Console, verdict: Verdict) -> None:
+    """Print what explains the answer of an implementation of which nothing is known."""
+    diagnosis = verdict.diagnosis
+    if diagnosis is None:
+        return
+    say(console, f"diagnosis: {diagnosis}")
+    _say_deviations(console, tuple(dict.fromkeys(name for names in diagnosis.names for name in names)))
+
+
+def _say_deviations(console: Console, names: Sequence[str]) -> None:
     for name in names:
         summary = f": {DEVIATIONS[name].summary}" if name in DEVIATIONS else ""
         say(console, f"known deviation: {name}{summary}")
-    if not names and verdict.grade == "diverges":
-        say(console, "no known deviation gives these bits")
-    is_known = bool(names) and target.explain is not None
-    return AS_EXPECTED if is_known or verdict.grade == "rounding" else DIVERGES
 
 
 def _place(verdict: Verdict) -> Element | None:

@@ -23,6 +23,9 @@ OWN: Mapping[str, Command] = {
 }
 
 
+WITH_PROGRAMS = {"conform", "explain"}
+"""Subcommands that a program may follow, after ``--``."""
+
 VERSION = "--version"
 
 
@@ -106,9 +109,9 @@ def commands_for(first: Sequence[str]) -> dict[str, Command]:
 
 
 def _split(arguments: Sequence[str]) -> tuple[list[str], list[str] | None]:
-    """Return the arguments of ``conform`` up to ``--``, and the program after it, which has its own."""
+    """Return the arguments up to ``--``, and the program after it, which has its own."""
     own = list(arguments)
-    if own[:1] != ["conform"] or "--" not in own:
+    if not set(own[:1]) & WITH_PROGRAMS or "--" not in own:
         return own, None
     position = own.index("--")
     return own[:position], own[position + 1 :]

@@ -9,6 +9,6 @@ standard case, on a CPU with fused multiply-add. How the compiler arrives at the
 """
 
 from sgd_ref.conformance.deviations.deviation import Deviation
-from sgd_ref.conformance.deviations.registry import DEVIATIONS, compose
+from sgd_ref.conformance.deviations.registry import DEVIATIONS, compose, is_contradiction
 
-__all__ = ["DEVIATIONS", "Deviation", "compose"]
+__all__ = ["DEVIATIONS", "Deviation", "compose", "is_contradiction"]

@@ -101,6 +101,15 @@ DEVIATIONS: dict[str, Deviation] = {deviation.name: deviation for deviation in _
 """Every known deviation, in the order in which `compose` lets them take effect."""
 
 
+def is_contradiction(name: str) -> bool:
+    """Whether a known deviation differs in meaning from the documentation; the others only round otherwise.
+
+    >>> is_contradiction("ascends"), is_contradiction("update-fused")
+    (True, False)
+    """
+    return DEVIATIONS[name].kind == "contradiction"
+
+
 def compose(names: Iterable[str], base: type[SGD] = SGD) -> tuple[type[SGD], type[LossScaleOptimizer]]:
     """Return the optimizer, and the wrapper for dynamic loss scaling, that have some deviations at once.
 

@@ -1,19 +1,27 @@
-"""The diagnosis of a divergence: which known deviation it equals, and where the two part."""
+"""The diagnosis of one divergence: the known deviations within whose bounds it lies."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 
+from sgd_ref.conformance.bounds.judging import judge
+from sgd_ref.conformance.bounds.running_error.judging import Fit, fit
+from sgd_ref.conformance.bounds.violation import Violation
 from sgd_ref.conformance.catalogue.case import Case, Trajectory
 from sgd_ref.conformance.deviations import DEVIATIONS
-from sgd_ref.conformance.diagnosis.closeness import leaves_rounding_only
+from sgd_ref.conformance.diagnosis.candidates import Acting, beginning
 from sgd_ref.conformance.diagnosis.parting import Parting, parting
-from sgd_ref.conformance.diagnosis.replay import equals, equals_call_by_call, replayed, steps
+from sgd_ref.conformance.diagnosis.replay import replayed
 from sgd_ref.conformance.trajectories import reference
 from sgd_ref.conformance.trajectories.comparison import compare
+
+Names = tuple[str, ...]
+
+MOST_PAIRS = 1500
+"""Pairs that are tried where no deviation alone explains a divergence."""
 
 
 @dataclass(frozen=True)
@@ -23,32 +31,48 @@ class Diagnosis:
     Attributes
     ----------
     names : tuple of tuple of str
-        Known deviations, alone or in pairs, that the trajectory equals; several where this case does not
-        tell them apart.
+        Known deviations, alone or several together, that explain the trajectory: it lies within the derived
+        bounds of the rule that has them. Several where this case does not tell them apart.
     is_exact : bool
-        Whether the trajectory equals them to the bit; otherwise they explain it except for rounding.
+        Whether the trajectory equals them to the bit.
     parting : Parting or None
         Where the trajectory parts from that of the reference: call, stage, variable, element and bits.
+    up_to : int or None
+        Where `names` explain the first violation, but not the whole trajectory: the first call that they do
+        not explain.
     """
 
-    names: tuple[tuple[str, ...], ...] = ()
+    names: tuple[Names, ...] = ()
     is_exact: bool = True
     parting: Parting | None = None
+    up_to: int | None = None
 
     def __str__(self) -> str:
         if not self.names:
             return "it equals no known deviation"
         alternatives = ", or ".join(" with ".join(names) for names in self.names)
-        return f"it equals {alternatives}" + ("" if self.is_exact else ", but for rounding")
+        equals = f"it equals {alternatives}" + ("" if self.is_exact else ", but for rounding")
+        if self.up_to is None:
+            return equals
+        return f"no known deviation explains all of it; before call {self.up_to} {equals}"
+
+
+@dataclass(frozen=True)
+class Explained:
+    """Deviations that explain a divergence, and whether to the bit."""
+
+    names: Names
+    is_exact: bool
 
 
 def diagnose(
     case: Case,
     observed: Trajectory,
-    with_pairs: bool = False,
     candidates: Iterable[str] | None = None,
+    is_state_hidden: bool = False,
+    with_pairs: bool = True,
 ) -> Diagnosis:
-    """Find the known deviations with the same trajectory as the observed one.
+    """Find the known deviations that explain a trajectory.
 
     Parameters
     ----------
@@ -56,78 +80,140 @@ def diagnose(
         The case.
     observed : trajectory
         Of the form that ``check_form`` checks.
-    with_pairs : bool, default False
-        Whether pairs are tried where no deviation alone does it, which takes seconds.
     candidates : iterable of str, optional
         Names of deviations; all by default.
+    is_state_hidden : bool, default False
+        Whether the state may be wider than the reported one.
+    with_pairs : bool, default True
+        Whether pairs are tried where no deviation alone explains it.
 
     Examples
     --------
     >>> from sgd_ref import conformance
     >>> case = conformance.cases("smoke")[0]
-    >>> wrong = replayed(case, ["ascends"])
-    >>> diagnose(case, wrong).names
-    (('ascends',),)
+    >>> print(diagnose(case, replayed(case, ["ascends"])))
+    it equals ascends
     """
     where = parting(case, observed)
     if where is None:
         return Diagnosis()
-    start = _beginning(case, where.difference.call + 1)
-    names: list[tuple[str, ...]] = [(name,) for name in (DEVIATIONS if candidates is None else candidates)]
-    expected = reference.run(start)
-    # One that does nothing explains nothing.
-    alone = [name for name in names if not compare(start, expected, replayed(start, name)).equal]
-    likely = [name for name in alone if _explains(start, observed, name)]
-    exact = tuple(name for name in likely if equals(case, observed, name))
-    if not exact and with_pairs:
-        right = reference.run(case)
-        acting = [name for name in names if not compare(case, right, replayed(case, name)).equal]
-        pairs = [(*first, *second) for first, second in combinations(acting, 2)]
-        likely_pairs = [pair for pair in pairs if equals(start, observed, pair)]
-        exact = tuple(pair for pair in likely_pairs if equals(case, observed, pair))
-    if exact:
-        return Diagnosis(exact, True, where)
-    return Diagnosis(tuple(name for name in likely if _explains(case, observed, name)), False, where)
+    if case.made is not None:
+        return _by_digests(case, observed, where, candidates)
+    search = Search(case, observed, candidates, is_state_hidden)
+    found = search.alone()
+    if not found and with_pairs:
+        found = search.pairs()
+    if found:
+        return as_diagnosis(found, where)
+    best = search.farthest
+    if best is None:
+        return Diagnosis(parting=where)
+    return Diagnosis((best[0],), best[1].is_exact, where, best[1].calls)
 
 
-def equal_alone(case: Case, observed: Trajectory) -> tuple[str, ...]:
-    """Return the names of the known deviations that alone give every observed bit.
+def as_diagnosis(found: Sequence[Explained], where: Parting | None) -> Diagnosis:
+    """Return the diagnosis of what explains a divergence: to the bit where anything does so.
 
-    A deviation may give the bits from the beginning of the case, or in each call from the state observed
-    before it. The first way finds deviations in the state between calls. The second finds those in
-    implementations that also round differently in each call.
-
-    >>> from sgd_ref import conformance
-    >>> case = next(case for case in conformance.cases() if case.id == "named/exclusion-is-a-substring")
-    >>> "exclusion-by-pattern" in equal_alone(case, replayed(case, ["exclusion-by-pattern"]))
-    True
+    Deviations that only round otherwise are named where nothing else explains it.
     """
-    made = steps(case, observed)
-    return tuple(
-        name for name in DEVIATIONS if equals(case, observed, (name,)) or equals_call_by_call(made, (name,))
-    )
+    contradicting = [one for one in found if not are_roundings(one.names)] or found
+    exact = [one for one in contradicting if one.is_exact]
+    return Diagnosis(tuple(one.names for one in exact or contradicting), bool(exact), where)
 
 
-def count(diagnoses: Iterable[Diagnosis]) -> Counter[tuple[str, ...]]:
+def are_roundings(names: Names) -> bool:
+    """Whether deviations only round otherwise.
+
+    >>> are_roundings(("update-fused",)), are_roundings(("update-fused", "ascends"))
+    (True, False)
+    """
+    return all(DEVIATIONS[name].kind == "rounding" for name in names)
+
+
+class Search:
+    """The search for deviations that explain one divergence.
+
+    Parameters
+    ----------
+    case, observed, candidates, is_state_hidden
+        As for `diagnose`.
+
+    Attributes
+    ----------
+    farthest : tuple of (tuple of str, Fit) or None
+        Of the deviations that explain the first violation but not everything, those that go farthest.
+    """
+
+    def __init__(
+        self,
+        case: Case,
+        observed: Trajectory,
+        candidates: Iterable[str] | None = None,
+        is_state_hidden: bool = False,
+    ) -> None:
+        self._case, self._observed, self._is_state_hidden = case, observed, is_state_hidden
+        self._reference = fit(case, (), observed, is_state_hidden)
+        self.farthest: tuple[Names, Fit] | None = None
+        self.violation = self._reference.violation or _violation(case, observed, is_state_hidden)
+        self.acting = None if self.violation is None else Acting(case, observed, self.violation, candidates)
+
+    def alone(self) -> list[Explained]:
+        """Return the deviations that explain it alone."""
+        if self.acting is None:
+            return []
+        return self.among((name,) for name in self.acting.likely())
+
+    def pairs(self, preferred: Collection[str] = ()) -> list[Explained]:
+        """Return the pairs that explain it, those with preferred names first."""
+        if self.acting is None:
+            return []
+        acting = self.acting
+        # The bounds allow for roundings already.
+        names = [name for name in acting.names if not are_roundings((name,))]
+        pairs = list(combinations(names, 2))
+        pairs.sort(key=lambda pair: -sum(name in preferred for name in pair))
+        return self.among(pair for pair in pairs[:MOST_PAIRS] if acting.are_likely(pair))
+
+    def among(self, choices: Iterable[Names]) -> list[Explained]:
+        """Return those of some choices of deviations that explain it."""
+        explained = (self.explained(names) for names in choices)
+        return [one for one in explained if one is not None]
+
+    def explained(self, names: Names) -> Explained | None:
+        """Return whether deviations explain it, and how."""
+        if self.violation is None:
+            return None
+        until = self.violation.call + 1
+        start = beginning(self._case, until)
+        first = fit(start, names, self._observed[:until], self._is_state_hidden)
+        # So near to the reference that bounds cannot tell the two apart, only bits can.
+        is_near = self._reference.violation is None
+        if not first.fits or (is_near and not first.is_exact):
+            return None
+        found = fit(self._case, names, self._observed, self._is_state_hidden)
+        if found.fits:
+            return Explained(names, found.is_exact)
+        if self.farthest is None or found.calls > self.farthest[1].calls:
+            self.farthest = names, found
+        return None
+
+
+def count(diagnoses: Iterable[Diagnosis]) -> Counter[Names]:
     """Return in how many of several divergences each deviation, or pair, was found."""
     return Counter(names for diagnosis in diagnoses for names in diagnosis.names)
 
 
-def _beginning(case: Case, calls: int) -> Case:
-    """Return the first calls of a case, in which most deviations can be ruled out."""
-    if calls >= len(case.gradients):
-        return case
-    rates = case.learning_rate_calls
-    return replace(
-        case,
-        gradients=case.gradients[:calls],
-        learning_rate_calls=None if rates is None else rates[:calls],
-        finalize=False,
-    )
+def _violation(case: Case, observed: Trajectory, is_state_hidden: bool) -> Violation | None:
+    return judge(case, reference.run(case), observed, is_state_hidden).violation
 
 
-def _explains(case: Case, observed: Trajectory, names: tuple[str, ...]) -> bool:
-    """Whether deviations equal the observed trajectory, or leave next to nothing of the differences."""
-    wrong = replayed(case, names)
-    given = observed[: len(wrong)]
-    return compare(case, wrong, given).equal or leaves_rounding_only(reference.run(case), wrong, given)
+def _by_digests(
+    case: Case, observed: Trajectory, where: Parting, candidates: Iterable[str] | None
+) -> Diagnosis:
+    """Return the deviations that give the digests of a big case, in which nothing is rounded."""
+    names = DEVIATIONS if candidates is None else candidates
+    start = beginning(case, where.difference.call + 1)
+    seen = observed[: len(start.gradients)]
+    likely = [name for name in names if compare(start, replayed(start, [name]), seen).equal]
+    found = [(name,) for name in likely if compare(case, replayed(case, [name]), observed).equal]
+    return Diagnosis(tuple(found), True, where)

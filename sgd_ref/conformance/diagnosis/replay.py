@@ -166,21 +166,6 @@ def replayed(case: Case, names: Sequence[str], base: type[SGD] = SGD) -> Traject
     return reference.run(case, *compose(names, base))
 
 
-def equals(case: Case, observed: Trajectory, names: Sequence[str]) -> bool:
-    """Whether deviations give every observed bit, from the beginning of a case."""
-    wrong = replayed(case, names)
-    return compare(case, wrong, observed[: len(wrong)]).equal
-
-
-def equals_call_by_call(made: Sequence[Step], names: Sequence[str]) -> bool:
-    """Whether deviations give every observed bit in each step, from the state observed before it."""
-    try:
-        return all(step.match(names) is not None for step in made)
-    except (TypeError, ValueError):
-        # An optimizer with these deviations cannot have the observed state.
-        return False
-
-
 def steps(case: Case, observed: Trajectory) -> list[Step]:
     """Return a step for every record, or one for the whole case where the state is not reported."""
     if not all(_reports_state(case, record) for record in observed[: len(case.gradients)]):

@@ -12,6 +12,7 @@ from sgd_ref.conformance.catalogue.named.optimizations import PREFIX
 from sgd_ref.conformance.catalogue.qualities import qualities
 from sgd_ref.conformance.diagnosis.matching import Diagnosis, diagnose
 from sgd_ref.conformance.diagnosis.optimizations import optimizations
+from sgd_ref.conformance.diagnosis.whole_run import diagnoses
 from sgd_ref.conformance.grading.coverage import Coverage, coverage, discriminates
 from sgd_ref.conformance.trajectories.comparison import Difference
 
@@ -74,9 +75,10 @@ class Verdict:
 
     @cached_property
     def diagnosis(self) -> Diagnosis | None:
-        """For "diverges": the known deviations that it equals, and where it parts; else None.
+        """For "diverges": the known deviations that explain it, and where it parts; else None.
 
-        Found when it is first asked for, which takes a second or two.
+        Found when it is first asked for, which takes a second or two. `Report.diagnoses` also knows the
+        other cases of a run.
         """
         if self.grade != "diverges" or self.trajectory is None:
             return None
@@ -204,6 +206,30 @@ class Report:
         """
         verdicts = self.verdicts.values()
         return coverage((v.case for v in verdicts), (v.case for v in verdicts if v.grade in GRADED))
+
+    @cached_property
+    def diagnoses(self) -> dict[str, Diagnosis]:
+        """For each case that diverges the known deviations that explain it, the fewest for the whole run.
+
+        Found when they are first asked for, which takes about a second for each case.
+
+        Examples
+        --------
+        >>> from sgd_ref import conformance
+        >>> from sgd_ref.conformance.deviations import DEVIATIONS
+        >>> from sgd_ref.conformance.trajectories import reference
+        >>> def run(case):
+        ...     return reference.run(case, DEVIATIONS["ascends"].optimizer)
+        >>> report = conformance.check(run, conformance.cases("smoke")[:2])
+        >>> [str(diagnosis) for diagnosis in report.diagnoses.values()]
+        ['it equals ascends', 'it equals ascends']
+        """
+        answered = {
+            v.case.id: (v.case, v.trajectory) for v in self.verdicts.values() if v.trajectory is not None
+        }
+        diverging = {i: one for i, one in answered.items() if self.verdicts[i].grade == "diverges"}
+        right = {i: one for i, one in answered.items() if self.verdicts[i].grade in ("exact", "rounding")}
+        return diagnoses(diverging, right, bool(self.profile.hidden_wider_state))
 
     @property
     def answers(self) -> dict[str, str]:

@@ -41,7 +41,7 @@ def mismatch_line(findings: Findings, verdict: Verdict) -> str:
         what += "" if verdict.violation is None else f"; not faithful: {verdict.violation}"
         what += f"; {verdict.message}" if verdict.message else ""
     names = findings.names.get(verdict.case.id, ())
-    marks = [", ".join(names) if names else "unexplained"]
+    marks = [", ".join(names) if names else findings.partly.get(verdict.case.id, "unexplained")]
     marks += [f"contested: {_questions(verdict)}"] if verdict.contested else []
     return f"{verdict.case.id}: {what} [{'; '.join(marks)}]"
 
@@ -67,9 +67,10 @@ def summary_line(findings: Findings) -> str:
     report = findings.report
     explained = len(list(findings.mismatches())) - len(findings.unexplained())
     verdict = "as expected" if findings.as_expected else "NOT as expected"
+    expected = f", {len(findings.listed)} in the ledger" if findings.listed else ""
     return (
         f"{report}; {explained} of the mismatches known, {len(findings.unexplained())} "
-        f"unexplained; {report.contested_share:.0%} of the cases contested; "
+        f"unexplained{expected}; {report.contested_share:.0%} of the cases contested; "
         f"{report.seconds:.0f} s: {verdict}"
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 
 from sgd_ref.conformance.catalogue.case import Case, Implementation
-from sgd_ref.conformance.deviations import DEVIATIONS
+from sgd_ref.conformance.deviations import is_contradiction
 from sgd_ref.conformance.diagnosis.attribution import (
     explain,
     explain_but_for_rounding,
@@ -74,11 +74,7 @@ def known_target(
         few = names if len(names) <= MOST_TOGETHER else ()
         return explain_but_for_rounding(verdict.case, verdict.trajectory, few, variants)
 
-    contradictions = {name for name in (*deviations, FLUSHED) if _is_contradiction(name)}
+    contradictions = {name for name in (*deviations, FLUSHED) if is_contradiction(name)}
     contradictions |= {failure.name for failure in failures}
     evidence = {**deviations, **{failure.name: failure.evidence for failure in failures}}
     return Target(name, start, explain_verdict, frozenset(contradictions), evidence)
-
-
-def _is_contradiction(name: str) -> bool:
-    return DEVIATIONS[name].kind == "contradiction"

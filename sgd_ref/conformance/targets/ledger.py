@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +82,13 @@ def problems(ledger: Ledger, findings: Findings) -> list[str]:
         else:
             lines.append(f"{case_id}: {wanted} is expected, got {got}")
     return lines
+
+
+def listed(ledger: Ledger, findings: Findings) -> Findings:
+    """Return findings that know which of their mismatches a ledger lists as they are."""
+    found = observed(findings)
+    ids = (case_id for case_id, got in found.items() if ledger.get(case_id) == got)
+    return replace(findings, listed=frozenset(ids) & {verdict.case.id for verdict in findings.mismatches()})
 
 
 def of_run(findings: Findings, path: Path | None) -> Ledger | None:

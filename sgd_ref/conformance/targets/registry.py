@@ -22,6 +22,9 @@ from sgd_ref.conformance.targets.torch import target as torch
 
 ALL = "all"
 
+TIME_LIMIT, START_LIMIT = 60.0, 120.0
+"""Seconds that a program may take for one case, and until its handshake, where nothing else is said."""
+
 
 FAMILIES: Mapping[str, Family] = {"keras": keras.FAMILY, "torch": torch.FAMILY, "optax": optax.FAMILY}
 """The targets that are known by a word: each is a folder beside this file, and one entry here."""

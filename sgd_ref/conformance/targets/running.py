@@ -18,6 +18,7 @@ from sgd_ref.conformance.catalogue.axes import full_product
 from sgd_ref.conformance.catalogue.case import Case
 from sgd_ref.conformance.catalogue.combinations import case_id
 from sgd_ref.conformance.catalogue.tiers import cases, make_case
+from sgd_ref.conformance.deviations import is_contradiction
 from sgd_ref.conformance.grading.check import check
 from sgd_ref.conformance.grading.findings import Findings
 from sgd_ref.conformance.grading.progress import progress_bar
@@ -118,6 +119,7 @@ def _run(target: Target, cases: Iterable[Case], progress: Progress, stopping: th
                 for case_id, future in explained.items()
                 if report.verdicts[case_id].grade in ("diverges", "error")
             }
+            found = report.diagnoses if target.explain is None else {}
         finally:
             # Nobody waits for explanations of a run that was interrupted.
             explaining.shutdown(cancel_futures=True)
@@ -127,7 +129,17 @@ def _run(target: Target, cases: Iterable[Case], progress: Progress, stopping: th
             report = replace(report, profile=_claims(handshake, report))
             itself = {"name": handshake.name, "version": handshake.version, "language": handshake.language}
             versions = {key: text for key, text in {**itself, **versions, **itself}.items() if text}
-    return Findings(report, versions, names, target.contradictions)
+    if target.explain is not None:
+        return Findings(report, versions, names, target.contradictions)
+    whole = {case_id: one.names[0] for case_id, one in found.items() if one.names and one.up_to is None}
+    return Findings(
+        report,
+        versions,
+        whole,
+        frozenset(name for names in whole.values() for name in names if is_contradiction(name)),
+        {case_id: str(one) for case_id, one in found.items() if one.names and one.up_to is not None},
+        excuses=False,
+    )
 
 
 def _claims(handshake: Handshake, report: Report) -> Profile:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -43,6 +44,32 @@ def run(
     >>> len(run(case)) == len(case.gradients) + case.finalize
     True
     """
+    return [record for _, _, record in records(case, optimizer_class, wrapper_class)]
+
+
+def records(
+    case: Case,
+    optimizer_class: type[SGD] = SGD,
+    wrapper_class: type[LossScaleOptimizer] = LossScaleOptimizer,
+) -> Iterator[tuple[Any, list[Any], Record]]:
+    """Yield the optimizer, its variables and the record after each call, and after finalisation.
+
+    Whoever goes on may change the numbers in between: the next call starts from them.
+
+    Parameters
+    ----------
+    case, optimizer_class, wrapper_class
+        As for `run`.
+
+    Yields
+    ------
+    SGD or LossScaleOptimizer
+        The optimizer.
+    list of ndarray
+        Its variables.
+    dict
+        The record.
+    """
     variables = own_variables(case)
     # Warnings about missing gradients and lost settings tell nothing: the case has them on purpose.
     with _without_warnings():
@@ -51,19 +78,19 @@ def run(
         optimizer.build(variables, list(case.names))
         if case.state is not None:
             _resume(optimizer, case.state)
-        trajectory = []
-        for index, gradients in enumerate(case.gradients):
+    for index, gradients in enumerate(case.gradients):
+        with _without_warnings():
             if rates is None:
                 rate = optimizer.learning_rate
             else:
                 rate = np.float32(rates[index])
                 optimizer.learning_rate = _Constant(rates[index])
             optimizer.apply(list(gradients))
-            trajectory.append({**_record(optimizer, variables), "learning_rate": rate})
-        if case.finalize:
+        yield optimizer, variables, {**_record(optimizer, variables), "learning_rate": rate}
+    if case.finalize:
+        with _without_warnings():
             optimizer.finalize_variable_values(variables)
-            trajectory.append(_record(optimizer, variables))
-    return trajectory
+        yield optimizer, variables, _record(optimizer, variables)
 
 
 def _without_warnings() -> AbstractContextManager[Any]:

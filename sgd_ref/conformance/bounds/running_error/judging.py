@@ -1,0 +1,248 @@
+"""Whether some evaluation of a deviating rule gives a trajectory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from sgd_ref.arithmetic.formats import FLOAT64, FORMATS, Array
+from sgd_ref.base.call import Call
+from sgd_ref.conformance.bounds.running_error.array import TermedArray, allowance
+from sgd_ref.conformance.bounds.running_error.optimizer import composed, known
+from sgd_ref.conformance.bounds.violation import DIGITS, DIGITS_OF_SINGLE, Violation
+from sgd_ref.conformance.catalogue.case import Case, Record, Trajectory
+from sgd_ref.conformance.deviations import compose
+from sgd_ref.conformance.trajectories import reference
+from sgd_ref.conformance.trajectories.comparison import COUNTERS, LISTS, equal_bits
+from sgd_ref.gradients import Gradient
+from sgd_ref.loss_scale import LossScaleOptimizer
+from sgd_ref.optimizer import SGD
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How far a trajectory is one of a rule.
+
+    Attributes
+    ----------
+    violation : Violation or None
+        The first value that no evaluation of the rule gives; None where all fit.
+    is_exact : bool
+        Whether all values before it have the very bits of the rule.
+    calls : int
+        Number of records before it.
+    """
+
+    violation: Violation | None
+    is_exact: bool
+    calls: int
+
+    @property
+    def fits(self) -> bool:
+        """Whether every value is possible."""
+        return self.violation is None
+
+
+def fit(
+    case: Case,
+    names: Collection[str],
+    observed: Trajectory,
+    is_state_hidden: bool = False,
+) -> Fit:
+    """Return how far a trajectory is one of the reference with some deviations.
+
+    Each call starts from the values that were reported after the one before, unless the state is hidden;
+    what is not reported is carried on. What a deviation keeps to itself is carried on, too. Where rates are
+    reported that are not those of the rule, and where a callable gives float64, the rates may also have been
+    used as they are.
+
+    Parameters
+    ----------
+    case : Case
+        The case; not one whose arrays are compared by their digests.
+    names : collection of str
+        Names of deviations; none for the reference itself, with bounds wider than those of ``judge``.
+    observed : trajectory
+        Of the form that ``check_form`` checks.
+    is_state_hidden : bool, default False
+        Whether the state may be wider than the reported one.
+
+    Raises
+    ------
+    ValueError
+        If there is no deviation of one of the names.
+
+    Examples
+    --------
+    >>> from sgd_ref import conformance
+    >>> case = conformance.cases("smoke")[0]
+    >>> fit(case, [], reference.run(case))
+    Fit(violation=None, is_exact=True, calls=9)
+    """
+    chosen = frozenset(names)
+    best = _fit(case, composed(chosen), observed, is_state_hidden)
+    if best.fits:
+        return best
+    # The rates of the rule itself, of which those that were reported are near.
+    own = _rates(case, chosen)
+    for other in _other_rates(case, observed):
+        if best.violation is None or best.violation.quantity == "learning_rate":
+            break
+        found = _fit(other, _with_given_rates(chosen), observed, is_state_hidden, own)
+        if found.calls > best.calls:
+            best = found
+    return best
+
+
+def _other_rates(case: Case, observed: Trajectory) -> Iterator[Case]:
+    """Yield the case with the rates that were reported, and with those that a callable gives as float64."""
+    reported: Any = tuple(record.get("learning_rate") for record in observed[: len(case.gradients)])
+    if None not in reported:
+        yield replace(case, learning_rate_calls=tuple(float(rate) for rate in reported))
+    has_double = any(variable.dtype == FLOAT64 for variable in case.variables)
+    given = case.learning_rate_calls
+    if given is None and isinstance(case.config["learning_rate"], float):
+        given = (case.config["learning_rate"],) * len(case.gradients)
+    if has_double and given is not None and any(rate != float(np.float32(rate)) for rate in given):
+        yield replace(case, learning_rate_calls=given)
+
+
+def _rates(case: Case, names: frozenset[str]) -> list[Any]:
+    try:
+        return [record.get("learning_rate") for record in reference.run(case, *compose(names))]
+    except (ArithmeticError, TypeError, ValueError):
+        return []
+
+
+def _fit(
+    case: Case,
+    rule: tuple[type[SGD], type[LossScaleOptimizer]],
+    observed: Trajectory,
+    is_state_hidden: bool,
+    own_rates: Sequence[Any] | None = None,
+) -> Fit:
+    is_exact = True
+    call = -1
+    try:
+        for call, (optimizer, variables, wanted) in enumerate(reference.records(case, *rule)):
+            given = observed[call]
+            if own_rates is not None:
+                wanted["learning_rate"] = own_rates[call] if call < len(own_rates) else None
+            for violation, is_equal in _compared(case, call, optimizer, wanted, given):
+                if violation is not None:
+                    return Fit(violation, is_exact, call)
+                is_exact &= is_equal
+            if not is_state_hidden:
+                _go_on_from(optimizer, variables, given)
+    # With these deviations there may be no such state, or no such rate.
+    except (ArithmeticError, TypeError, ValueError):
+        call += 1
+        return Fit(Violation(call, "calls", "", (), math.nan, math.nan, math.nan), is_exact, call)
+    return Fit(None, is_exact, len(observed))
+
+
+def _compared(
+    case: Case, call: int, optimizer: Any, wanted: Record, given: Record
+) -> Iterator[tuple[Violation | None, bool]]:
+    """Yield for each reported quantity its first value that is not possible, and whether all bits agree."""
+    for quantity in (*COUNTERS, "loss_scale"):
+        want, got = wanted.get(quantity), given.get(quantity)
+        if want is not None and got is not None and float(want) != float(got):
+            yield Violation(call, quantity, "", (), float(got), float(want), float(want)), False
+    rate, reported = wanted.get("learning_rate"), given.get("learning_rate")
+    if rate is not None and reported is not None and not _is_near_rate(case, float(rate), float(reported)):
+        yield Violation(call, "learning_rate", "", (), float(reported), float(rate), float(rate)), False
+    inner = optimizer.inner_optimizer if isinstance(optimizer, LossScaleOptimizer) else optimizer
+    for quantity in LISTS:
+        if not (wanted[quantity] and given.get(quantity)):
+            continue
+        for position, (want, got) in enumerate(zip(wanted[quantity], given[quantity], strict=True)):
+            yield _of_array(case, (call, quantity, position), _termed(inner, quantity, position, want), got)
+
+
+def _is_near_rate(case: Case, rate: float, reported: float) -> bool:
+    with np.errstate(all="ignore"):
+        single, seen = np.float32(rate), np.float32(reported)
+        if single == seen or (np.isnan(single) and np.isnan(seen)):
+            return True
+        return bool(abs(rate - reported) <= case.learning_rate_units * np.spacing(np.abs(single)))
+
+
+def _termed(optimizer: Any, quantity: str, position: int, array: Array) -> TermedArray:
+    values = optimizer.termed
+    if values is None:
+        return known(array, None)
+    kept = getattr(values, quantity)
+    found = known(array, kept[position] if kept else None)
+    # Averages that were written over the variables.
+    if quantity == "variables" and found.roundings == 0 and values.averages:
+        return known(array, values.averages[position])
+    return found
+
+
+def _of_array(
+    case: Case, place: tuple[int, str, int], want: TermedArray, got: Any
+) -> tuple[Violation | None, bool]:
+    call, quantity, position = place
+    plain, observed = np.asarray(want), np.asarray(got)
+    equal = equal_bits(plain, observed)
+    if equal.all():
+        return None, True
+    with np.errstate(all="ignore"):
+        center, value = plain.astype(FLOAT64), observed.astype(FLOAT64)
+        margin = allowance(want)
+        near = np.isfinite(center) & np.isfinite(value) & (np.abs(value - center) <= margin)
+        # Terms that together pass the largest number may have become infinite on the way, or not.
+        largest = float(FORMATS[plain.dtype].largest)
+        may_overflow = np.isfinite(want.terms) & ((want.terms > largest) | ~np.isfinite(center))
+        possible = equal | (near & (margin > 0)) | may_overflow
+    wrong = np.argwhere(~possible)
+    if not len(wrong):
+        return None, False
+    element = tuple(int(index) for index in wrong[0])
+    middle, side = float(center[element]), float(margin[element])
+    violation = Violation(
+        call,
+        quantity,
+        case.names[position],
+        element,
+        float(value[element]),
+        # An infinity is possible alone.
+        middle - side if math.isfinite(middle) else middle,
+        middle + side if math.isfinite(middle) else middle,
+        bool(np.isnan(center[element])),
+        DIGITS if plain.dtype == FLOAT64 else DIGITS_OF_SINGLE,
+    )
+    return violation, False
+
+
+def _go_on_from(optimizer: Any, variables: Sequence[Array], given: Record) -> None:
+    """Start the next call from what was reported."""
+    held = {"variables": variables, **{name: getattr(optimizer, name) for name in LISTS[1:]}}
+    for quantity, arrays in held.items():
+        for array, reported in zip(arrays, given.get(quantity) or (), strict=False):
+            array[...] = reported
+
+
+class _GivenRate(SGD):
+    """Uses what its callable learning rate returns as it is: float64, or NaN, too."""
+
+    def validated(self, gradients: Sequence[Gradient], variables: Sequence[Array] | None = None) -> Call:
+        given: Any = self.rate_source
+        self.rate_source = np.float32(0)
+        try:
+            rate: Any = np.float64(given())
+            return super().validated(gradients, variables)._replace(learning_rate=rate)
+        finally:
+            self.rate_source = given
+
+
+@cache
+def _with_given_rates(names: frozenset[str]) -> tuple[type[SGD], type[LossScaleOptimizer]]:
+    optimizer, wrapper = composed(names)
+    return type("TermedRule", (_GivenRate, optimizer), {}), wrapper

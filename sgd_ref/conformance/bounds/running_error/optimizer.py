@@ -1,0 +1,171 @@
+"""Any subclass of the reference, run on arrays that know their terms."""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from sgd_ref import rule
+from sgd_ref.arithmetic.formats import FLOAT32, FORMATS, HALF_FORMATS, Array
+from sgd_ref.base.aliasing import memory_of
+from sgd_ref.base.call import Call
+from sgd_ref.conformance.bounds.running_error.array import PER_OPERATION, TermedArray, termed
+from sgd_ref.conformance.deviations import compose
+from sgd_ref.loss_scale import LossScaleOptimizer
+from sgd_ref.optimizer import SGD, Gradients, Values
+from sgd_ref.rule import Number, Numbers
+
+UNKNOWN = 6 * PER_OPERATION
+"""Roundings of what a stage returns without its terms: as many as six operations make."""
+
+QUANTITIES = ("variables", "velocities", "averages", "accumulators")
+
+
+class Termed(SGD):
+    """The reference on arrays that know their terms; what deviates from it stands before it.
+
+    Attributes
+    ----------
+    termed : Values
+        What the last call gave. An array with other bits than the one of the optimizer is out of date.
+    """
+
+    termed: Values | None
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self.termed = None
+
+    def perform(self, call: Call, loss_scale: float | np.float32 | None) -> None:
+        """Make the call, and keep the terms."""
+        state = call.state
+        held = {
+            "variables": memory_of(state.variables),
+            "velocities": state.velocities,
+            "averages": state.averages,
+            "accumulators": state.accumulators,
+        }
+        values = Values(**{quantity: self._known(quantity, arrays) for quantity, arrays in held.items()})
+        gradients = [None if g is None else termed(g, roundings=1) for g in call.gradients]
+        with np.errstate(all="ignore"):
+            advanced = self.advance(values, call._replace(gradients=gradients), loss_scale)
+        for quantity, arrays in held.items():
+            for array, result in zip(arrays, getattr(advanced, quantity), strict=True):
+                array[...] = np.asarray(result)
+        self.termed = advanced
+        state.calls += 1
+        self._state = state
+
+    def _known(self, quantity: str, arrays: list[Array]) -> list[Array]:
+        kept = [None] * len(arrays) if self.termed is None else getattr(self.termed, quantity)
+        return [known(array, old) for array, old in zip(arrays, kept, strict=True)]
+
+    def norm(self, gradients: list[Array]) -> Any:
+        """Return the norm, rounded as often as a sum of its squares may be."""
+        norm = super().norm([np.asarray(g) for g in gradients])
+        number = sum(g.size for g in gradients)
+        # Half of the error of the sum is that of the root. Half types add in float32 at least.
+        roundings = number / 2
+        if norm.dtype in HALF_FORMATS:
+            roundings *= 2.0 ** (FORMATS[norm.dtype].precision - FORMATS[FLOAT32].precision)
+        before = max((g.roundings for g in gradients if isinstance(g, TermedArray)), default=0)
+        return termed(np.asarray(norm), roundings=math.ceil(roundings) + before + PER_OPERATION)
+
+    def moved_by_nesterov(
+        self, w: Numbers, old: Numbers, new: Numbers, g: Numbers, momentum: Number, rate: Number
+    ) -> Numbers:
+        """Allow for the form of the old and the new velocity, with up to twice the terms."""
+        moved = super().moved_by_nesterov(w, old, new, g, momentum, rate)
+        if isinstance(moved, TermedArray):
+            moved.roundings *= 2
+        return moved
+
+    def averaged(self, average: Numbers, w: Numbers, ema_momentum: Number) -> Numbers:
+        """Allow for a complement that is rounded apart from the momentum."""
+        return rule.average(average, w, termed(np.asarray(ema_momentum)))
+
+
+class Repairing(SGD):
+    """Gives terms to what a deviating stage returns without; stands before the deviations."""
+
+    def advance(self, values: Values, call: Call, loss_scale: float | np.float32 | None) -> Values:
+        """Make the step."""
+        return _repaired(values, super().advance(values, call, loss_scale))
+
+    def unscale(self, gradients: Gradients, loss_scale: float | np.float32 | None) -> Gradients:
+        """Unscale; scaled gradients are as large as the scale, unscaled ones are not."""
+        return _repaired_gradients(None, super().unscale(gradients, loss_scale))
+
+    def accumulate(self, values: Values, gradients: Gradients) -> Values:
+        """Accumulate."""
+        return _repaired(values, super().accumulate(values, gradients))
+
+    def mean(self, values: Values, gradients: Gradients) -> tuple[Gradients, Values]:
+        """Take the mean."""
+        means, reset = super().mean(values, gradients)
+        return _repaired_gradients(gradients, means), _repaired(values, reset)
+
+    def clip(self, gradients: Gradients) -> Gradients:
+        """Clip."""
+        return _repaired_gradients(None, super().clip(gradients))
+
+    def decay(self, values: Values, gradients: Gradients, call: Call) -> Values:
+        """Decay."""
+        return _repaired(values, super().decay(values, gradients, call))
+
+    def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
+        """Update."""
+        return _repaired(values, super().update(values, gradients, call))
+
+    def average(self, values: Values, call: Call) -> Values:
+        """Average."""
+        return _repaired(values, super().average(values, call))
+
+
+def known(array: Array, kept: Array | None) -> TermedArray:
+    """Return an array with the terms that are kept for it, if they are its own, else as one term."""
+    if isinstance(kept, TermedArray) and np.asarray(kept).tobytes() == array.tobytes():
+        return kept
+    return termed(array)
+
+
+@cache
+def composed(names: frozenset[str]) -> tuple[type[SGD], type[LossScaleOptimizer]]:
+    """Return the optimizer with some deviations on arrays that know their terms, and its wrapper.
+
+    >>> composed(frozenset(["ascends"]))[0].__name__
+    'TermedRule'
+    """
+    optimizer, wrapper = compose(names, Termed)
+    return type("TermedRule", (Repairing, optimizer), {}), wrapper
+
+
+def _repaired(before: Values, after: Values) -> Values:
+    def of(quantity: str) -> list[Array]:
+        pairs = zip(getattr(after, quantity), getattr(before, quantity), strict=True)
+        return [_with_terms(array, old) for array, old in pairs]
+
+    return Values(*map(of, QUANTITIES))
+
+
+def _repaired_gradients(before: Gradients | None, after: Gradients) -> Gradients:
+    olds = [None] * len(after) if before is None else before
+    return [
+        None if gradient is None else _with_terms(gradient, old)
+        for gradient, old in zip(after, olds, strict=True)
+    ]
+
+
+def _with_terms(array: Array, old: Array | None) -> TermedArray:
+    """Return an array with the terms that its change shows, where it has none."""
+    if isinstance(array, TermedArray):
+        return array
+    roundings = UNKNOWN + getattr(old, "roundings", 0)
+    if old is None or np.shape(old) != np.shape(array):
+        return termed(array, roundings=roundings)
+    new, kept = termed(array), termed(np.asarray(old))
+    with np.errstate(all="ignore"):
+        return termed(array, kept.terms + termed(np.asarray(new) - np.asarray(kept)).terms, roundings)

@@ -1,0 +1,181 @@
+"""Which known deviations may have made a violation: those that act there and lead nearer to what was seen."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from sgd_ref.conformance.bounds.violation import Violation
+from sgd_ref.conformance.catalogue.case import Case, Record, Trajectory
+from sgd_ref.conformance.deviations import DEVIATIONS, compose
+from sgd_ref.conformance.trajectories import reference
+from sgd_ref.conformance.trajectories.comparison import LISTS, compare
+from sgd_ref.loss_scale import LossScaleOptimizer
+from sgd_ref.optimizer import SGD
+
+NEEDS = {
+    "unscaled": ("loss_scale_factor", "loss_scaling"),
+    "unscale": ("loss_scale_factor", "loss_scaling"),
+    "mean_of": ("gradient_accumulation_steps",),
+    "accumulate": ("gradient_accumulation_steps",),
+    "clip_by_norm": ("clipnorm",),
+    "clipped": ("clipnorm",),
+    "clip_by_value": ("clipvalue",),
+    "clip_by_global_norm": ("global_clipnorm",),
+    "globally_clipped": ("global_clipnorm",),
+    "norm": ("clipnorm", "global_clipnorm"),
+    "decayed": ("weight_decay",),
+    "accelerated": ("momentum",),
+    "moved": ("momentum",),
+    "moved_by_nesterov": ("nesterov",),
+    "step": ("momentum",),
+    "averaged": ("use_ema",),
+}
+"""For each method of the reference the settings of which one must be on for it to be called."""
+
+
+def beginning(case: Case, calls: int) -> Case:
+    """Return the first calls of a case.
+
+    >>> from sgd_ref import conformance
+    >>> len(beginning(conformance.cases("smoke")[0], 2).gradients)
+    2
+    """
+    if calls > len(case.gradients):
+        return case
+    rates = case.learning_rate_calls
+    return replace(
+        case,
+        gradients=case.gradients[:calls],
+        learning_rate_calls=None if rates is None else rates[:calls],
+        finalize=False,
+    )
+
+
+def may_act(case: Case, name: str) -> bool:
+    """Whether something that a deviation replaces is ever called in a case.
+
+    >>> from sgd_ref import conformance
+    >>> plain = conformance.cases("smoke")[0]
+    >>> may_act(plain, "ascends"), may_act(plain, "clip-adds-epsilon")
+    (True, False)
+    """
+    replaced = _replaced(name)
+    if DEVIATIONS[name].optimizer is SGD:
+        return case.loss_scaling is not None
+    return not replaced or any(_is_called(case, method) for method in replaced)
+
+
+class Acting:
+    """The known deviations that change something up to a violation, and what they give there.
+
+    Parameters
+    ----------
+    case : Case
+        The case.
+    observed : trajectory
+        What was seen in it.
+    violation : Violation
+        The first value that is wrong.
+    names : iterable of str, optional
+        Names of deviations; all by default.
+    """
+
+    def __init__(
+        self,
+        case: Case,
+        observed: Trajectory,
+        violation: Violation,
+        names: Iterable[str] | None = None,
+    ) -> None:
+        self.start = beginning(case, violation.call + 1)
+        self.observed = observed[: violation.call + 1]
+        self._violation = violation
+        self._position = case.names.index(violation.variable) if violation.variable else 0
+        self._expected = reference.run(self.start)
+        considered = DEVIATIONS if names is None else names
+        self._results = dict(self._acting([name for name in considered if may_act(case, name)]))
+
+    def _acting(self, names: Iterable[str]) -> Iterator[tuple[str, Record]]:
+        for name in names:
+            wrong = self._run((name,))
+            if wrong is not None and not compare(self.start, self._expected, wrong).equal:
+                yield name, wrong[-1]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Those that act, in the order of the registry."""
+        return tuple(self._results)
+
+    def likely(self) -> list[str]:
+        """Return those that alone are no farther from the wrong value than the reference is."""
+        return [name for name, record in self._results.items() if self._is_nearer(record)]
+
+    def are_likely(self, names: tuple[str, ...]) -> bool:
+        """Whether several together are no farther from the wrong value than the reference is."""
+        wrong = self._run(names)
+        return wrong is not None and self._is_nearer(wrong[-1])
+
+    def _run(self, names: tuple[str, ...]) -> Trajectory | None:
+        try:
+            return reference.run(self.start, *compose(names))
+        # Together, or from such a state, deviations may make no step at all.
+        except (ArithmeticError, TypeError, ValueError):
+            return None
+
+    def _is_nearer(self, record: Record) -> bool:
+        seen, right, wrong = (self._value(of) for of in (self.observed[-1], self._expected[-1], record))
+        if None in (seen, right, wrong):
+            return True
+        if math.isnan(seen) or math.isnan(wrong):
+            return math.isnan(seen) and math.isnan(wrong)
+        if math.isinf(seen):
+            return bool(wrong == seen)
+        if math.isnan(right) or math.isinf(right):
+            return math.isfinite(wrong)
+        return bool(abs(wrong - seen) <= abs(right - seen))
+
+    def _value(self, record: Record) -> Any:
+        quantity = self._violation.quantity
+        found = record.get(quantity)
+        if found is None or (quantity in LISTS and not found):
+            return None
+        if quantity not in LISTS:
+            return float(found)
+        with np.errstate(invalid="ignore"):
+            return float(np.asarray(found[self._position])[self._violation.element])
+
+
+@cache
+def _replaced(name: str) -> frozenset[str]:
+    """Return the methods that a deviation replaces, if all of them are called for one setting each."""
+    deviation = DEVIATIONS[name]
+    known = {*_methods(SGD), *_methods(LossScaleOptimizer)}
+    replaced = {
+        method
+        for cls in deviation.optimizer.__mro__
+        if issubclass(cls, SGD) and cls is not SGD
+        for method in vars(cls)
+        if method in known
+    }
+    return frozenset(replaced) if replaced <= NEEDS.keys() else frozenset()
+
+
+def _methods(owner: type) -> Mapping[str, Any]:
+    return {
+        name: None for cls in owner.__mro__ if cls is not object for name in vars(cls) if name != "__doc__"
+    }
+
+
+def _is_called(case: Case, method: str) -> bool:
+    return any(
+        case.loss_scaling is not None
+        if name == "loss_scaling"
+        else case.config.get(name) not in (None, False, 0.0 if name == "momentum" else None)
+        for name in NEEDS[method]
+    )

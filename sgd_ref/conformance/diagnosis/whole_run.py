@@ -1,0 +1,182 @@
+"""The diagnoses of all divergences of one run: the fewest known deviations that explain the most of them."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import cache
+from itertools import combinations
+
+from sgd_ref.conformance.bounds.running_error.judging import fit
+from sgd_ref.conformance.catalogue.case import Case, Trajectory
+from sgd_ref.conformance.diagnosis.exposing import cases_that_expose
+from sgd_ref.conformance.diagnosis.matching import Diagnosis, Explained, Names, Search, as_diagnosis, diagnose
+from sgd_ref.conformance.diagnosis.parting import parting
+
+LEAST_SHARE = 0.75
+"""Of the graded cases that expose a deviation, the share in which it must be seen for it to be believed."""
+
+MOST_LOOKED_AT = 8
+"""Cases that did not diverge, and in which a name is looked for before it is believed."""
+
+MOST_FREQUENT = 6
+"""Names of other cases of the run that are tried together where nothing explains a case alone."""
+
+MOST_TOGETHER = 3
+"""How many of them are tried at once."""
+
+SECONDS_FOR_PAIRS = 20.0
+"""Processor seconds of a run in which any pairs are tried; pairs of the most frequent names always are."""
+
+
+def diagnoses(
+    diverging: Mapping[str, tuple[Case, Trajectory]],
+    right: Mapping[str, tuple[Case, Trajectory]],
+    is_state_hidden: bool = False,
+) -> dict[str, Diagnosis]:
+    """Return the diagnosis of each divergence of a run.
+
+    A name that would show in many cases of the run, and does not, is struck. Of those that explain a
+    case, the one that explains most cases of the run is taken.
+
+    Parameters
+    ----------
+    diverging : mapping of str to (Case, trajectory)
+        By the id of the case, what was answered in the cases that diverge.
+    right : mapping of str to (Case, trajectory)
+        The same of the cases that were graded and do not diverge.
+    is_state_hidden : bool, default False
+        Whether the state may be wider than the reported one.
+
+    Returns
+    -------
+    dict of str to Diagnosis
+        By the id of the case.
+
+    Examples
+    --------
+    >>> from sgd_ref import conformance
+    >>> from sgd_ref.conformance.diagnosis.replay import replayed
+    >>> case = conformance.cases("smoke")[0]
+    >>> found = diagnoses({case.id: (case, replayed(case, ["ascends"]))}, {})
+    >>> print(found[case.id])
+    it equals ascends
+    """
+    return _Run(diverging, right, is_state_hidden).diagnoses()
+
+
+class _Run:
+    def __init__(
+        self,
+        diverging: Mapping[str, tuple[Case, Trajectory]],
+        right: Mapping[str, tuple[Case, Trajectory]],
+        is_state_hidden: bool,
+    ) -> None:
+        self._diverging = diverging
+        self._right = {case_id: one for case_id, one in right.items() if one[0].made is None}
+        self._is_state_hidden = is_state_hidden
+        self._share_of = cache(self._share_of_one)
+        self._searches = {
+            case_id: Search(case, observed, is_state_hidden=is_state_hidden)
+            for case_id, (case, observed) in diverging.items()
+            if case.made is None
+        }
+        self._found: dict[str, Sequence[Explained]] = {}
+
+    def diagnoses(self) -> dict[str, Diagnosis]:
+        """Return them, alone before together."""
+        for case_id, search in self._searches.items():
+            self._keep(case_id, search.alone())
+        self._together()
+        self._any_pairs()
+        chosen = self._chosen()
+        return {case_id: self._diagnosis(case_id, chosen) for case_id in self._diverging}
+
+    def _keep(self, case_id: str, found: Sequence[Explained]) -> None:
+        believed = [one for one in found if self._share(one.names) >= LEAST_SHARE]
+        if believed:
+            self._found[case_id] = believed
+
+    def _share(self, names: Names) -> float:
+        return min(map(self._share_of, names), default=0.0)
+
+    def _share_of_one(self, name: str) -> float:
+        """Return in which share of the graded cases that expose a deviation it may be at work."""
+        exposing = cases_that_expose(name)
+        seen = len(exposing & self._diverging.keys())
+        others = sorted(exposing & self._right.keys())
+        looked_at = others[:: -(-len(others) // MOST_LOOKED_AT) or 1]
+        absent = sum(not fit(*self._with(case_id, name), self._is_state_hidden).fits for case_id in looked_at)
+        missing = len(others) * absent / max(len(looked_at), 1)
+        return 1 - missing / (seen + len(others)) if missing else 1.0
+
+    def _with(self, case_id: str, name: str) -> tuple[Case, Names, Trajectory]:
+        case, observed = self._right[case_id]
+        return case, (name,), observed
+
+    def _unexplained(self) -> list[str]:
+        return [case_id for case_id in self._searches if case_id not in self._found]
+
+    def _frequent(self) -> list[str]:
+        """Return the names that explain most cases, and next those that explain a part of others."""
+        counts = Counter(name for found in self._found.values() for one in found for name in one.names)
+        partly = Counter(
+            name
+            for case_id in self._unexplained()
+            if (farthest := self._searches[case_id].farthest) is not None
+            for name in farthest[0]
+        )
+        names = [name for name, _ in (counts + partly).most_common()]
+        return [name for name in names if self._share((name,)) >= LEAST_SHARE][:MOST_FREQUENT]
+
+    def _together(self) -> None:
+        """Try the most frequent names together."""
+        frequent = self._frequent()
+        for case_id in self._unexplained():
+            search = self._searches[case_id]
+            for size in range(2, MOST_TOGETHER + 1):
+                found = search.among(combinations(frequent, size))
+                if found:
+                    self._keep(case_id, found)
+                    break
+
+    def _any_pairs(self) -> None:
+        """Try any pairs, as long as there is time, and what is found in the other cases."""
+        until = time.process_time() + SECONDS_FOR_PAIRS
+        for case_id in self._unexplained():
+            if case_id in self._found:
+                continue
+            if time.process_time() > until:
+                return
+            found = self._searches[case_id].pairs(self._frequent())
+            self._keep(case_id, found)
+            pairs = [one.names for one in self._found.get(case_id, ())]
+            for other in self._unexplained() if pairs else ():
+                self._keep(other, self._searches[other].among(pairs))
+
+    def _chosen(self) -> dict[str, Names]:
+        """Return for each explained case the explanation that explains most cases."""
+        left = dict(self._found)
+        chosen: dict[str, Names] = {}
+        while left:
+            counts = Counter(one.names for found in left.values() for one in found)
+            exact = Counter(one.names for found in left.values() for one in found if one.is_exact)
+            best = max(counts, key=lambda one: (counts[one], self._share(one), exact[one], -len(one)))
+            covered = [case_id for case_id, found in left.items() if any(one.names == best for one in found)]
+            chosen |= dict.fromkeys(covered, best)
+            left = {case_id: found for case_id, found in left.items() if case_id not in chosen}
+        return chosen
+
+    def _diagnosis(self, case_id: str, chosen: Mapping[str, Names]) -> Diagnosis:
+        case, observed = self._diverging[case_id]
+        if case_id not in self._searches:
+            return diagnose(case, observed)
+        where = parting(case, observed)
+        if case_id in chosen:
+            found = [one for one in self._found[case_id] if one.names == chosen[case_id]]
+            return as_diagnosis(found, where)
+        farthest = self._searches[case_id].farthest
+        if farthest is None or self._share(farthest[0]) < LEAST_SHARE:
+            return Diagnosis(parting=where)
+        return Diagnosis((farthest[0],), farthest[1].is_exact, where, farthest[1].calls)
