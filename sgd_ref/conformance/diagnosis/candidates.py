@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -15,12 +15,10 @@ from sgd_ref.conformance.catalogue.case import Case, Record, Trajectory
 from sgd_ref.conformance.deviations import DEVIATIONS, compose
 from sgd_ref.conformance.trajectories import reference
 from sgd_ref.conformance.trajectories.comparison import LISTS, compare
-from sgd_ref.loss_scale import LossScaleOptimizer
 from sgd_ref.optimizer import SGD
 
 NEEDS = {
     "unscaled": ("loss_scale_factor", "loss_scaling"),
-    "unscale": ("loss_scale_factor", "loss_scaling"),
     "mean_of": ("gradient_accumulation_steps",),
     "accumulate": ("gradient_accumulation_steps",),
     "clip_by_norm": ("clipnorm",),
@@ -84,6 +82,8 @@ class Acting:
         The first value that is wrong.
     names : iterable of str, optional
         Names of deviations; all by default.
+    beside : tuple of str, optional
+        Deviations that are there already: others are looked for that act beside them.
     """
 
     def __init__(
@@ -92,14 +92,17 @@ class Acting:
         observed: Trajectory,
         violation: Violation,
         names: Iterable[str] | None = None,
+        beside: tuple[str, ...] = (),
     ) -> None:
+        self._beside = beside
         self.start = beginning(case, violation.call + 1)
         self.observed = observed[: violation.call + 1]
         self._violation = violation
         self._position = case.names.index(violation.variable) if violation.variable else 0
-        self._expected = reference.run(self.start)
+        self._expected = reference.run(self.start, *compose(beside))
         considered = DEVIATIONS if names is None else names
-        self._results = dict(self._acting([name for name in considered if may_act(case, name)]))
+        others = [name for name in considered if name not in beside and may_act(case, name)]
+        self._results = dict(self._acting(others))
 
     def _acting(self, names: Iterable[str]) -> Iterator[tuple[str, Record]]:
         for name in names:
@@ -123,7 +126,7 @@ class Acting:
 
     def _run(self, names: tuple[str, ...]) -> Trajectory | None:
         try:
-            return reference.run(self.start, *compose(names))
+            return reference.run(self.start, *compose((*self._beside, *names)))
         # Together, or from such a state, deviations may make no step at all.
         except (ArithmeticError, TypeError, ValueError):
             return None
@@ -154,22 +157,14 @@ class Acting:
 @cache
 def _replaced(name: str) -> frozenset[str]:
     """Return the methods that a deviation replaces, if all of them are called for one setting each."""
-    deviation = DEVIATIONS[name]
-    known = {*_methods(SGD), *_methods(LossScaleOptimizer)}
     replaced = {
         method
-        for cls in deviation.optimizer.__mro__
+        for cls in DEVIATIONS[name].optimizer.__mro__
         if issubclass(cls, SGD) and cls is not SGD
-        for method in vars(cls)
-        if method in known
+        for method, function in vars(cls).items()
+        if hasattr(SGD, method) and (callable(function) or isinstance(function, (classmethod, staticmethod)))
     }
     return frozenset(replaced) if replaced <= NEEDS.keys() else frozenset()
-
-
-def _methods(owner: type) -> Mapping[str, Any]:
-    return {
-        name: None for cls in owner.__mro__ if cls is not object for name in vars(cls) if name != "__doc__"
-    }
 
 
 def _is_called(case: Case, method: str) -> bool:

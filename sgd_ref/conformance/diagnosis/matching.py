@@ -20,6 +20,9 @@ from sgd_ref.conformance.trajectories.comparison import compare
 
 Names = tuple[str, ...]
 
+MOST_MORE = 2
+"""Deviations that are added to one that explains the first calls."""
+
 MOST_PAIRS = 1500
 """Pairs that are tried where no deviation alone explains a divergence."""
 
@@ -102,7 +105,7 @@ def diagnose(
     search = Search(case, observed, candidates, is_state_hidden)
     found = search.alone()
     if not found and with_pairs:
-        found = search.pairs()
+        found = search.extended() or search.pairs()
     if found:
         return as_diagnosis(found, where)
     best = search.farthest
@@ -152,16 +155,35 @@ class Search:
         is_state_hidden: bool = False,
     ) -> None:
         self._case, self._observed, self._is_state_hidden = case, observed, is_state_hidden
+        self._candidates = None if candidates is None else tuple(candidates)
         self._reference = fit(case, (), observed, is_state_hidden)
         self.farthest: tuple[Names, Fit] | None = None
         self.violation = self._reference.violation or _violation(case, observed, is_state_hidden)
-        self.acting = None if self.violation is None else Acting(case, observed, self.violation, candidates)
+        self.acting = (
+            None if self.violation is None else Acting(case, observed, self.violation, self._candidates)
+        )
 
     def alone(self) -> list[Explained]:
         """Return the deviations that explain it alone."""
         if self.acting is None:
             return []
         return self.among((name,) for name in self.acting.likely())
+
+    def extended(self) -> list[Explained]:
+        """Return what explains it with one deviation more than those that go farthest, or two."""
+        for _ in range(MOST_MORE):
+            if self.farthest is None or self.farthest[1].violation is None:
+                break
+            names, found = self.farthest
+            assert found.violation is not None
+            if found.violation.call >= len(self._observed):
+                break
+            acting = Acting(self._case, self._observed, found.violation, self._candidates, names)
+            likely = [name for name in acting.likely() if not are_roundings((name,))]
+            explained = self.among((*names, name) for name in likely)
+            if explained or self.farthest[0] == names:
+                return explained
+        return []
 
     def pairs(self, preferred: Collection[str] = ()) -> list[Explained]:
         """Return the pairs that explain it, those with preferred names first."""

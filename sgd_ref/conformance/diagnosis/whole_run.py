@@ -135,6 +135,9 @@ class _Run:
         frequent = self._frequent()
         for case_id in self._unexplained():
             search = self._searches[case_id]
+            self._keep(case_id, search.extended())
+            if case_id in self._found:
+                continue
             for size in range(2, MOST_TOGETHER + 1):
                 found = search.among(combinations(frequent, size))
                 if found:

@@ -63,6 +63,18 @@ class Termed(SGD):
         kept = [None] * len(arrays) if self.termed is None else getattr(self.termed, quantity)
         return [known(array, old) for array, old in zip(arrays, kept, strict=True)]
 
+    def unscale(self, gradients: Gradients, loss_scale: float | np.float32 | None) -> Gradients:
+        """Unscale, and keep the terms: a quotient that overflows in the dtype may be kept in a wider one."""
+        unscaled = super().unscale(gradients, loss_scale)
+        if loss_scale is None:
+            return unscaled
+        return [
+            termed(new, old.terms / float(loss_scale), old.roundings + 2 * PER_OPERATION)
+            if new is not None and isinstance(old, TermedArray)
+            else new
+            for new, old in zip(unscaled, gradients, strict=True)
+        ]
+
     def norm(self, gradients: list[Array]) -> Any:
         """Return the norm, rounded as often as a sum of its squares may be."""
         norm = super().norm([np.asarray(g) for g in gradients])

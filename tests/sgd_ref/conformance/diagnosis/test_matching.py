@@ -40,8 +40,8 @@ def test_a_deviation_that_rounds_otherwise_is_named() -> None:
 def test_pairs_are_found_where_they_are_looked_for() -> None:
     pair = ("callable-one-call-late", "nesterov-unasked")
     observed = wrong(*pair)
-    assert diagnose(CALLABLE, observed, candidates=pair).names == ()
-    assert diagnose(CALLABLE, observed, with_pairs=True, candidates=pair).names == (pair,)
+    assert diagnose(CALLABLE, observed, candidates=pair, with_pairs=False).up_to is not None
+    assert [set(names) for names in diagnose(CALLABLE, observed, candidates=pair).names] == [set(pair)]
 
 
 def test_what_equals_nothing_has_a_place_and_no_name() -> None:
