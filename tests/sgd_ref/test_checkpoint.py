@@ -113,11 +113,15 @@ def restored(path: Path, variables: Sequence[Array], rate: Any = None) -> tuple[
         return load(path, fresh, learning_rate=rate), fresh
 
 
+OFTEN = 12
+"""Without ``--sweep``, one call in so many is followed by a checkpoint."""
+
+
 def test_every_case_goes_on_from_checkpoints_in_its_midst(tmp_path: Path, sweep: Any) -> None:
     path = tmp_path / "checkpoint.npz"
 
     def interrupt(optimizer: Any, variables: list[Array], rate: Any) -> tuple[Any, list[Array]]:
-        if not sweep.complete and sweep.generator.integers(4):
+        if not sweep.complete and sweep.generator.integers(OFTEN):
             return optimizer, variables
         save(path, optimizer, variables)
         return restored(path, variables, rate)
@@ -130,7 +134,7 @@ def test_every_case_goes_on_from_checkpoints_in_its_midst(tmp_path: Path, sweep:
 def test_from_a_checkpoint_after_any_call_a_case_goes_on_to_its_end(tmp_path: Path, sweep: Any) -> None:
     path = tmp_path / "checkpoint.npz"
     cases = conformance.cases()
-    for index in sweep.generator.permutation(len(cases))[: sweep.count(len(cases))]:
+    for index in sweep.generator.permutation(len(cases))[: sweep.count(len(cases), 40)]:
         case = cases[index]
         uninterrupted = list(run(case, *constructed(case), 0))
         optimizer, variables, rate = constructed(case)

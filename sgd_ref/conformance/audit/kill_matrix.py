@@ -55,7 +55,7 @@ def outcome(
     for verdict in verdicts.values():
         # What is exact by another answer to an open question has not the bits of the reference.
         if verdict.trajectory is not None and (verdict.grade != "exact" or verdict.contested):
-            expected = _expected(verdict.case.id)
+            expected = _expected(verdict.case)
             for tolerance in TOLERANCES:
                 noticing[tolerance] += not accepts(tolerance, expected, verdict.trajectory)
     exposing = tuple(key for key, verdict in verdicts.items() if verdict.grade in ("diverges", "error"))
@@ -152,13 +152,8 @@ def outcomes(
 
 
 @cache
-def _by_id() -> dict[str, Case]:
-    return {case.id: case for case in cases()}
-
-
-@cache
-def _expected(case_id: str) -> Trajectory:
-    return reference.run(_by_id()[case_id])
+def _expected(case: Case) -> Trajectory:
+    return reference.run(case)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -177,4 +177,8 @@ def test_the_standard_tier_finds_all(
     if consumer.name == "r" and not sweep.complete:
         pytest.skip("R takes a minute for this, so that it runs under --sweep only")
     paths = sorted((golden / "standard").rglob("*.json"))
-    assert diverges(checked(mutants[name], paths))
+    # What some of the files find, all of them find.
+    some = sweep.generator.choice(len(paths), sweep.count(len(paths)), replace=False)
+    assert diverges(checked(mutants[name], [paths[index] for index in some])) or diverges(
+        checked(mutants[name], paths)
+    )

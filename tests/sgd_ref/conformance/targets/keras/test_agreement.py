@@ -18,10 +18,10 @@ from sgd_ref.conformance.targets.keras.launch import BACKENDS, available
 from sgd_ref.conformance.trajectories import reference
 from sgd_ref.conformance.trajectories.comparison import units_apart
 
-# A run of all cases takes minutes; every fourth case, and every twentieth compiled, show every stage.
-SHARE = {"eager": 4, "compiled": 20}
+# A run of all cases takes minutes; every eighth case, and every twentieth compiled, show every stage.
+SHARE = {"eager": 8, "compiled": 20}
 # Of those shares; a run of all has twice as many.
-FEWEST_CLEAR, FEWEST_RATES, FEWEST_NAMES = 30, 30, 12
+FEWEST_CLEAR, FEWEST_RATES, FEWEST_NAMES = 30, 20, 12
 
 
 @pytest.fixture(scope="module")
