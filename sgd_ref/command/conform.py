@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from sgd_ref.command.destinations import check_distinct, check_file, check_folder
@@ -15,15 +15,21 @@ from sgd_ref.command.options import (
     WrongUsage,
     pattern,
     seconds,
+    words,
 )
 from sgd_ref.command.printing import complain, console, error_console, say
 from sgd_ref.conformance import data_folder
 from sgd_ref.conformance.catalogue.tiers import TIERS
+from sgd_ref.conformance.catalogue.within import offered_by, offered_by_claims
 from sgd_ref.conformance.grading.findings import Findings
+from sgd_ref.conformance.protocol.handshake import Handshake
 from sgd_ref.conformance.reports import files, tables
 from sgd_ref.conformance.reports.publishing import publish
 from sgd_ref.conformance.targets import ledger, registry, running
 from sgd_ref.conformance.targets.target import CannotRun, Target
+
+CLAIMS = "claims"
+"""The word for what a program claims itself."""
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -50,6 +56,13 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         command.add_argument(f"--{name}", choices=option.values, help=option.help)
     command.add_argument(
         "--tier", choices=TIERS, default="standard", help="which cases (default: %(default)s)"
+    )
+    command.add_argument(
+        "--offers",
+        type=words,
+        metavar="WORDS",
+        help="what the implementation offers, such as float32,momentum,clipping: the cases that need nothing "
+        f"else, and more, so that every pair of it occurs; {CLAIMS}: what the handshake of a program says",
     )
     command.add_argument(
         "-k",
@@ -82,7 +95,8 @@ def run(options: argparse.Namespace) -> int:
     _check_extent(options)
     try:
         targets = _targets(options)
-        cases = running.matching(options.tier, options.pattern)
+        offered = None if options.offers is None else _offered(options.offers, targets)
+        cases = running.matching(options.tier, options.pattern, offered)
         _check_files(options, targets)
     except ValueError as problem:
         raise WrongUsage(str(problem)) from problem
@@ -140,8 +154,23 @@ def _targets(options: argparse.Namespace) -> list[Target]:
     return [registry.program(options.program, time_limit, start_limit)]
 
 
+def _offered(given: Sequence[str], targets: Sequence[Target]) -> Mapping[str, Collection[str]]:
+    """Return what is offered by words, or by the handshake of a program, which is started for it."""
+    if tuple(given) != (CLAIMS,):
+        return offered_by(given)
+    with targets[0].start() as run:
+        handshake: Handshake = getattr(run, "handshake")  # noqa: B009 - a program has one
+    return offered_by_claims(handshake.dtypes, handshake.features)
+
+
 def _check_extent(options: argparse.Namespace) -> None:
+    if options.offers is not None and options.tier == "full":
+        raise WrongUsage("--offers must go with another tier than full, which has every combination already")
+    if options.offers == (CLAIMS,) and options.program is None:
+        raise WrongUsage(f"--offers {CLAIMS} must go with a program after --")
     for name in ("update", "page"):
+        if getattr(options, name) and options.offers is not None:
+            raise WrongUsage(f"--{name} must go with the whole standard tier, without --offers")
         if getattr(options, name) and (options.tier != "standard" or options.pattern is not None):
             raise WrongUsage(f"--{name} must go with the whole standard tier, without --tier and -k")
     if options.page and options.target not in registry.FAMILIES:

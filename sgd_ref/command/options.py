@@ -72,6 +72,15 @@ def whole_number(text: str) -> int:
     return int(text)
 
 
+def words(text: str) -> tuple[str, ...]:
+    """Return words that stand between commas.
+
+    >>> words("float32, momentum")
+    ('float32', 'momentum')
+    """
+    return tuple(word.strip() for word in text.split(","))
+
+
 def seconds(text: str) -> float:
     """Return a number of seconds above 0.
 

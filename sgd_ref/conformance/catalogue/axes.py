@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 AXES: dict[str, tuple[str, ...]] = {
@@ -32,6 +33,9 @@ AXES: dict[str, tuple[str, ...]] = {
 
 Features = Mapping[str, str]
 """A value of each axis."""
+
+Pair = tuple[tuple[str, str], tuple[str, str]]
+"""Two axes, in their order, each with a value."""
 
 PLAINEST: dict[str, str] = {axis: values[0] for axis, values in AXES.items()}
 
@@ -224,7 +228,12 @@ def combination(index: int) -> dict[str, str]:
 
 
 def every_pair(
-    covered: Iterable[Features] = (), axes: Mapping[str, tuple[str, ...]] | None = None
+    covered: Iterable[Features] = (),
+    axes: Mapping[str, tuple[str, ...]] | None = None,
+    *,
+    apart: Collection[Pair] = (),
+    times: int = 1,
+    seen: Mapping[Pair, int] | None = None,
 ) -> list[dict[str, str]]:
     """Return few combinations in which each pair of values of any two axes occurs that is not yet covered.
 
@@ -237,56 +246,98 @@ def every_pair(
         Combinations that there are already.
     axes : mapping of str to tuple of str, optional
         The axes, with the values that may occur; all of them by default.
+    apart : collection of pairs, optional
+        Pairs that no new combination has, and that need not occur.
+    times : int, default 1
+        In how many combinations each pair occurs, if there are as many.
+    seen : mapping of pair to int, optional
+        How often pairs occur already; by default as often as in `covered`.
+
+    Examples
+    --------
+    >>> axes = {"update": ("plain", "momentum"), "averages": ("none", "averages")}
+    >>> [tuple(features.values()) for features in every_pair([], axes)]
+    [('plain', 'none'), ('plain', 'averages'), ('momentum', 'none'), ('momentum', 'averages')]
     """
     axes = AXES if axes is None else axes
-    order = {axis: position for position, axis in enumerate(axes)}
-    open_pairs = {
-        ((first, a), (second, b))
-        for (first, first_values), (second, second_values) in itertools.combinations(axes.items(), 2)
-        for a in first_values
-        for b in second_values
+    there = [dict(features) for features in covered]
+    counts = Counter(pair for features in there for pair in pairs(features))
+    if seen is not None:
+        counts = Counter(seen)
+    items = [(axis, value) for axis, values in axes.items() for value in values]
+    missing = {
+        pair: times - counts[pair]
+        for pair in itertools.combinations(items, 2)
+        if pair[0][0] != pair[1][0] and counts[pair] < times and pair not in apart
     }
-    uses: dict[tuple[str, str], int] = {}
-    for features in covered:
-        open_pairs -= pairs(features)
-        for item in features.items():
-            uses[item] = uses.get(item, 0) + 1
+    uses = Counter(item for features in there for item in features.items())
+    known = {tuple(features.get(axis) for axis in axes) for features in there}
     combinations = []
-    while open_pairs:
-        start = min(open_pairs, key=lambda pair: [(order[axis], axes[axis].index(v)) for axis, v in pair])
-        features = dict(start)
-        for axis, values in axes.items():
-            if axis not in features:
-                gains = {
-                    value: (
-                        _newly_covered(features, axis, value, order, open_pairs),
-                        -uses.get((axis, value), 0),
-                    )
-                    for value in values
-                }
-                features[axis] = max(gains, key=gains.__getitem__)
-        combinations.append({axis: features[axis] for axis in axes})
-        for item in features.items():
-            uses[item] = uses.get(item, 0) + 1
-        open_pairs -= pairs(features)
+    while missing:
+        start = next(iter(missing))
+        features = _combination_with(start, axes, set(apart), missing, uses)
+        if features is None or tuple(features.values()) in known:
+            features = _another_with(start, axes, set(apart), known)
+        if features is None:
+            # There is no other combination with this pair.
+            del missing[start]
+            continue
+        combinations.append(features)
+        known.add(tuple(features.values()))
+        uses.update(features.items())
+        for pair in pairs(features) & missing.keys():
+            missing[pair] -= 1
+            if not missing[pair]:
+                del missing[pair]
     return combinations
 
 
-def pairs(features: Features) -> set[tuple[tuple[str, str], tuple[str, str]]]:
+def _combination_with(
+    start: Pair,
+    axes: Mapping[str, tuple[str, ...]],
+    apart: Collection[Pair],
+    missing: Mapping[Pair, int],
+    uses: Mapping[tuple[str, str], int],
+) -> dict[str, str] | None:
+    """Return a combination with a pair and many other missing ones; None where no value fits the others."""
+    features = dict(start)
+    for axis, values in axes.items():
+        if axis in features:
+            continue
+        gains: dict[str, tuple[int, int]] = {}
+        for value in values:
+            new = [_in_order(axes, item, (axis, value)) for item in features.items()]
+            if not apart or not any(pair in apart for pair in new):
+                gains[value] = sum(pair in missing for pair in new), -uses.get((axis, value), 0)
+        if not gains:
+            return None
+        features[axis] = max(gains, key=gains.__getitem__)
+    return {axis: features[axis] for axis in axes}
+
+
+def _another_with(
+    start: Pair,
+    axes: Mapping[str, tuple[str, ...]],
+    apart: Collection[Pair],
+    known: Collection[tuple[str | None, ...]],
+) -> dict[str, str] | None:
+    """Return the first combination with a pair that is not known; None if there is none."""
+    chosen = dict(start)
+    for values in itertools.product(*((chosen[a],) if a in chosen else axes[a] for a in axes)):
+        features = dict(zip(axes, values, strict=True))
+        if values not in known and not any(pair in apart for pair in pairs(features)):
+            return features
+    return None
+
+
+def _in_order(axes: Iterable[str], one: tuple[str, str], other: tuple[str, str]) -> Pair:
+    """Return two items as a pair, in the order of the axes."""
+    return (
+        (one, other) if next(axis for axis in axes if axis in (one[0], other[0])) == one[0] else (other, one)
+    )
+
+
+def pairs(features: Features) -> set[Pair]:
     """Return all pairs of (axis, value) that a combination covers."""
     items = [(axis, features[axis]) for axis in AXES if axis in features]
     return {(items[i], items[j]) for i in range(len(items)) for j in range(i + 1, len(items))}
-
-
-def _newly_covered(
-    features: Features,
-    axis: str,
-    value: str,
-    order: Mapping[str, int],
-    open_pairs: set[tuple[tuple[str, str], tuple[str, str]]],
-) -> int:
-    return sum(
-        (((other, chosen), (axis, value)) if order[other] < order[axis] else ((axis, value), (other, chosen)))
-        in open_pairs
-        for other, chosen in features.items()
-    )

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sgd_ref.arithmetic.formats import Array
+from sgd_ref.conformance.catalogue.axes import Pair
 from sgd_ref.conformance.catalogue.case import Case
 from sgd_ref.gradients import SparseRows
 
@@ -118,6 +119,16 @@ QUESTIONS = (
     Question("narrow-duplicate-rows", narrow_duplicate_rows),
     Question("loss-scale-at-a-limit", loss_scale_at_a_limit),
 )
+
+
+CONTESTED_PAIRS: frozenset[Pair] = frozenset(
+    {
+        (("dtype", "mixed"), ("clipping", "global_clipnorm")),
+        (("accumulation", "2"), ("gradients", "missing")),
+        (("accumulation", "3"), ("gradients", "missing")),
+    }
+)
+"""The pairs of features that leave a question open in each combination that has them, and no others do."""
 
 
 def contested(case: Case) -> tuple[str, ...]:

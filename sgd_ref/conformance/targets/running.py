@@ -6,7 +6,7 @@ import os
 import re
 import threading
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -18,6 +18,7 @@ from sgd_ref.conformance.catalogue.axes import full_product
 from sgd_ref.conformance.catalogue.case import Case
 from sgd_ref.conformance.catalogue.combinations import case_id
 from sgd_ref.conformance.catalogue.tiers import cases, make_case
+from sgd_ref.conformance.catalogue.within import cases_within
 from sgd_ref.conformance.deviations import is_contradiction
 from sgd_ref.conformance.grading.check import check
 from sgd_ref.conformance.grading.findings import Findings
@@ -27,14 +28,33 @@ from sgd_ref.conformance.protocol.worker import Handshake
 from sgd_ref.conformance.targets.target import CannotRun, Target
 
 
-def matching(tier: str, pattern: re.Pattern[str] | None) -> Sequence[Case]:
+def matching(
+    tier: str, pattern: re.Pattern[str] | None, offered: Mapping[str, Collection[str]] | None = None
+) -> Sequence[Case]:
     """Return the cases of a tier with an id that a pattern matches somewhere.
+
+    Parameters
+    ----------
+    tier : str
+        Its name.
+    pattern : regular expression or None
+        None matches all.
+    offered : mapping of str to collection of str, optional
+        What the cases may need; see `within.cases_within`, which adds more. Not for the full tier.
 
     Raises
     ------
     ValueError
         If there is none.
     """
+    if offered is not None:
+        within = cases_within(offered, tier)
+        found = [case for case in within if pattern is None or pattern.search(case.id)]
+        if pattern is not None and not found:
+            raise ValueError(
+                f"-k must match the id of a case that needs what is offered, got {pattern.pattern!r}"
+            )
+        return found
     if pattern is None:
         return cases(tier)
     if tier == "full":

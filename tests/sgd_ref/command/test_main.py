@@ -404,3 +404,55 @@ def test_full_tier_is_filtered_before_cases_are_made() -> None:
         "^axes/mixed/nesterov/exclusion/global_clipnorm/overwrite/accumulation-3/dynamic/restarts/sparse/special"
     )
     assert [case.id.rsplit("/", 1)[1] for case in running.matching("full", pattern)] == ["special", "decimal"]
+
+
+def test_what_is_offered_is_all_that_is_run(module: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = "float64,momentum,clipnorm,dyadic,ordinary"
+    assert cli.main(["conform", "perfect:run", "--offers", words, "--json", "o.json"]) == AS_EXPECTED
+    verdicts = json.loads((module / "o.json").read_text())["runs"][0]["verdicts"]
+    ids = {verdict["case"] for verdict in verdicts}
+    assert {"axes/float64/momentum/clipnorm", "structure/equal-shapes/clipnorm/momentum/float64"} <= ids
+    of_axes = [case_id for case_id in ids if case_id.startswith("axes/")]
+    assert all("/float64" in case_id and "nesterov" not in case_id for case_id in of_axes)
+    assert "0 unsupported" in capsys.readouterr().out
+
+
+PROGRAM = """
+import sys
+print('{"protocol":1,"name":"few","version":"1","dtypes":["float16"],"features":FEATURES}', flush=True)
+for line in sys.stdin:
+    print('{"id":' + line.split('"id":')[1].split(',')[0] + ',"unsupported":"no"}', flush=True)
+"""
+
+
+def test_a_program_is_sent_what_it_claims(module: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    features = '{"update":["momentum"],"clipping":["none"],"averages":["none"],"accumulation":["none"]}'
+    (module / "few.py").write_text(PROGRAM.replace("FEATURES", features))
+    arguments = ["conform", "--offers", "claims", "--tier", "smoke", "--json", "o.json"]
+    cli.main([*arguments, "--", sys.executable, str(module / "few.py")])
+    verdicts = json.loads((module / "o.json").read_text())["runs"][0]["verdicts"]
+    ids = [verdict["case"] for verdict in verdicts]
+    assert "axes/float16" in ids
+    assert all("float16" in case_id and "nesterov" not in case_id for case_id in ids if "axes/" in case_id)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["perfect:run", "--offers", "adam"], "a word for what is offered must be one of float32, "),
+        (["perfect:run", "--offers", "claims"], "--offers claims must go with a program after --"),
+        (["perfect:run", "--offers", "momentum", "--tier", "full"], "--offers must go with another tier"),
+        (["torch", "--offers", "momentum", "--update"], "--update must go with the whole standard tier"),
+        (
+            ["perfect:run", "--offers", "momentum", "-k", "cosine"],
+            "-k must match the id of a case that needs",
+        ),
+    ],
+)
+def test_what_cannot_be_offered(
+    module: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["conform", *arguments])
+    assert stopped.value.code == WRONG_USAGE
+    assert words in capsys.readouterr().err

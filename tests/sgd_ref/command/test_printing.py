@@ -44,6 +44,7 @@ GIVEN: dict[str, list[list[str]]] = {
         ["good:boom", "--time-limit", "{}"],
         ["good:boom", "--start-limit", "{}"],
         ["good:boom", "--tier", "{}"],
+        ["good:boom", "--offers", "{}"],
         ["good:boom", "--backend", "{}"],
         ["good:boom", "--mode", "{}"],
         ["good:boom", "--variant", "{}"],

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from sgd_ref.arithmetic.formats import BFLOAT16, Array
-from sgd_ref.conformance.catalogue.case import Case, State
+from sgd_ref.conformance.catalogue.case import Case, Layouts, State
+from sgd_ref.conformance.catalogue.layouts import CONTIGUOUS
 from sgd_ref.gradients import SparseRows
 
 LONGEST_NUMBER = 10
@@ -54,18 +55,24 @@ def decimals(array: Array) -> str:
 
 
 def case_text(case: Case) -> str:
-    """Return a call of ``Case`` with keywords, such as ``Case(id='a', ...)`` over many lines."""
+    """Return a call of ``Case`` with keywords, such as ``Case(id='a', ...)`` over many lines.
+
+    Where the case states layouts, its arrays get them by a function ``laid_out(array, layout)``.
+    """
     scaling = case.loss_scaling
+    layouts = case.layouts or Layouts((), ())
     lines = [
         f"    id={case.id!r},",
         f"    kind={case.kind!r},",
         f"    config={_indented(pprint.pformat(case.config, width=WIDTH, sort_dicts=False))},",
         f"    names={case.names!r},",
-        f"    variables={_arrays(case.variables)},",
+        f"    variables={_arrays(case.variables, layouts.variables)},",
         "    gradients=(",
     ]
     for call in case.gradients:
-        lines += ["        (", *(f"            {_gradient(gradient)}," for gradient in call), "        ),"]
+        names = layouts.gradients or (CONTIGUOUS,) * len(call)
+        texts = [_gradient(gradient, name) for gradient, name in zip(call, names, strict=True)]
+        lines += ["        (", *(f"            {text}," for text in texts), "        ),"]
     lines += [
         "    ),",
         f"    state={_state(case.state)},",
@@ -80,8 +87,8 @@ def case_text(case: Case) -> str:
         f"    learning_rate_units={case.learning_rate_units!r},",
         "    exposes=(),",
         '    notes="",',
-        # The arrays are written out in full, one after another.
-        "    layouts=None,",
+        f"    layouts={_layouts(case.layouts)},",
+        # The arrays are written out in full.
         "    made=None,",
     ]
     return "Case(\n" + "\n".join(lines) + "\n)"
@@ -96,18 +103,29 @@ def _rates(case: Case) -> str:
     return repr(None if rates is None else tuple(float(rate) for rate in rates))
 
 
-def _arrays(arrays: Sequence[Array]) -> str:
-    return (
-        "(" + "".join(f"\n        {array_text(array)}," for array in arrays) + "\n    )" if arrays else "()"
-    )
+def _layouts(layouts: Layouts | None) -> str:
+    if layouts is None:
+        return "None"
+    return f"SimpleNamespace(variables={layouts.variables!r}, gradients={layouts.gradients!r})"
 
 
-def _gradient(gradient: Array | SparseRows | None) -> str:
+def _arrays(arrays: Sequence[Array], layouts: Sequence[str] = ()) -> str:
+    names = layouts or (CONTIGUOUS,) * len(arrays)
+    pairs = zip(arrays, names, strict=True)
+    lines = [f"\n        {_laid_out(array_text(array), name)}," for array, name in pairs]
+    return "(" + "".join(lines) + "\n    )" if arrays else "()"
+
+
+def _laid_out(text: str, layout: str) -> str:
+    return text if layout == CONTIGUOUS else f'laid_out({text}, "{layout}")'
+
+
+def _gradient(gradient: Array | SparseRows | None, layout: str) -> str:
     if gradient is None:
         return "None"
     if isinstance(gradient, SparseRows):
         return f"SparseRows({gradient.indices.tolist()}, {array_text(gradient.values)}, {gradient.shape!r})"
-    return array_text(gradient)
+    return _laid_out(array_text(gradient), layout)
 
 
 def _state(state: State | None) -> str:

@@ -79,6 +79,34 @@ class SparseRows:
         return dense
 '''
 
+LAYOUTS = '''
+
+def laid_out(array, layout):
+    """Return an array of the same elements that lies in memory as the layout says."""
+    # With an ellipsis, an array without axes stays an array.
+    every_second = (..., *(slice(None, None, 2) for _ in array.shape))
+    backwards = (..., *(slice(None, None, -1) for _ in array.shape))
+    if layout == "transposed":
+        return np.array(array.T, order="C").T
+    if layout == "strided":
+        larger = np.full([2 * length for length in array.shape], 7, array.dtype)
+        larger[every_second] = array
+        return larger[every_second]
+    if layout == "reversed":
+        return np.array(array[backwards], order="C")[backwards]
+    if layout == "offset":
+        larger = np.full(array.size + 6, 7, array.dtype)
+        larger[3 : 3 + array.size] = array.ravel()
+        return larger[3 : 3 + array.size].reshape(array.shape)
+    # Broadcast: equal elements along an axis are there once.
+    once = array
+    for axis, length in enumerate(array.shape):
+        first = tuple(slice(0, 1) if axis == other else slice(None) for other in range(array.ndim))
+        if length > 1 and (once == once[first]).all():
+            once = once[first]
+    return np.broadcast_to(np.array(once, order="C"), array.shape)
+'''
+
 CASE = '''
 
 class Case(SimpleNamespace):
@@ -202,6 +230,7 @@ def script_text(
         "\n" + how_to_run.strip() + "\n",
         HELPERS,
         SPARSE_ROWS if _has_sparse_rows(case) else "",
+        LAYOUTS if case.layouts is not None else "",
         CASE,
         "\n\nCASE = " + case_text(case) + "\n",
         f"\nNAMES = {list(case.names)!r}\n",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -9,8 +11,14 @@ import pytest
 from sgd_ref.conformance import Unsupported, cases, check
 from sgd_ref.conformance.catalogue.axes import AXES, every_pair, pairs
 from sgd_ref.conformance.catalogue.case import Case
+from sgd_ref.conformance.catalogue.contested import CONTESTED_PAIRS, contested
 from sgd_ref.conformance.catalogue.qualities import qualities
-from sgd_ref.conformance.catalogue.within import cases_within
+from sgd_ref.conformance.catalogue.within import (
+    AXES_OF_WORDS,
+    cases_within,
+    offered_by,
+    offered_by_claims,
+)
 from sgd_ref.conformance.trajectories import reference
 
 PLAIN_SGD = {
@@ -57,9 +65,24 @@ def test_nothing_else_is_needed() -> None:
     assert report.count("exact") == 12
 
 
-def test_all_of_it_is_the_standard_tier() -> None:
-    everything = {case.id for case in cases_within({})}
-    assert everything == {case.id for case in cases()}
+def test_all_of_it_begins_with_the_standard_tier() -> None:
+    everything = [case.id for case in cases_within({})]
+    assert everything[: len(cases())] == [case.id for case in cases()]
+    assert len(set(everything)) == len(everything)
+
+
+@pytest.mark.parametrize("offered", [PLAIN_SGD, offered_by(["float16", "nesterov", "sparse"]), {}])
+def test_every_pair_is_in_three_cases_without_an_open_question(offered: Any) -> None:
+    axes = {axis: tuple(offered.get(axis, values)) for axis, values in AXES.items()}
+    counts: Counter[Any] = Counter()
+    for case in cases_within(offered):
+        if not contested(case):
+            found = qualities(case)
+            for first, second in itertools.combinations(axes, 2):
+                counts.update(((first, a), (second, b)) for a in found[first] for b in found[second])
+    for first, second in itertools.combinations(axes, 2):
+        for pair in itertools.product(((first, a) for a in axes[first]), ((second, b) for b in axes[second])):
+            assert counts[pair] >= 3 or pair in CONTESTED_PAIRS, pair
 
 
 @pytest.mark.parametrize(
@@ -77,3 +100,41 @@ def test_all_of_it_is_the_standard_tier() -> None:
 def test_what_does_not_exist_cannot_be_offered(offered: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         cases_within(offered)
+
+
+def test_what_is_plainest_needs_no_word() -> None:
+    offered = offered_by(["nesterov", "callable"])
+    assert offered["update"] == ("plain", "nesterov")
+    assert offered["learning_rate"] == ("constant", "callable")
+    others = set(AXES) - {"update", "learning_rate", "values", "settings"}
+    assert {axis: offered[axis] for axis in others} == {axis: AXES[axis][:1] for axis in others}
+
+
+def test_a_dtype_with_a_word_is_alone_and_an_axis_stands_for_its_values() -> None:
+    offered = offered_by(["bfloat16", "weight-decay", "loss_scaling", "ordinary"])
+    assert offered["dtype"] == ("bfloat16",)
+    assert offered["weight_decay"] == AXES["weight_decay"]
+    assert offered["loss_scaling"] == AXES["loss_scaling"]
+    assert offered["values"] == ("ordinary",)
+
+
+def test_every_value_has_a_word_of_its_own() -> None:
+    counts = [value for values in AXES.values() for value in values if value != "none"]
+    assert len(AXES_OF_WORDS) == len(counts)
+    assert offered_by(AXES_OF_WORDS) == AXES
+
+
+def test_a_word_that_stands_for_nothing_is_refused() -> None:
+    with pytest.raises(
+        ValueError, match=r"a word for what is offered must be one of float32, .*, got 'adam'"
+    ):
+        offered_by(["momentum", "adam"])
+
+
+def test_claims_offer_what_is_plainest_besides() -> None:
+    assert offered_by_claims(None, {}) == {}
+    assert offered_by_claims(None, {"clipping": ["clipnorm"], "dtype": ["mixed"]}) == {
+        "clipping": ("none", "clipnorm"),
+        "dtype": ("mixed",),
+    }
+    assert offered_by_claims(["float64", "float16"], {})["dtype"] == ("float16", "float64")

@@ -18,6 +18,7 @@ import pytest
 from sgd_ref import SGD, SparseRows
 from sgd_ref.arithmetic.formats import BFLOAT16, Array
 from sgd_ref.conformance.catalogue.case import Case, LossScaling, State, Unsupported
+from sgd_ref.conformance.catalogue.layouts import LAYOUTS, laid_out, with_layouts
 from sgd_ref.conformance.catalogue.tiers import cases
 from sgd_ref.conformance.deviations import DEVIATIONS
 from sgd_ref.conformance.diagnosis.shrinking import shrink
@@ -26,6 +27,7 @@ from sgd_ref.conformance.targets.keras import script as keras
 from sgd_ref.conformance.targets.keras.launch import BACKENDS
 from sgd_ref.conformance.targets.keras.launch import available as keras_available
 from sgd_ref.conformance.targets.registry import how_to_run
+from sgd_ref.conformance.targets.scripts.script import LAYOUTS as LAYOUTS_OF_SCRIPTS
 from sgd_ref.conformance.targets.scripts.script import script_text
 from sgd_ref.conformance.targets.torch.launch import Torch
 from sgd_ref.conformance.trajectories import reference
@@ -385,3 +387,74 @@ def test_the_mapping_of_the_kit_runs_where_it_is_needed(name: str, monkeypatch: 
     assert isinstance(given, SparseRows)
     assert given.indices.tolist() == [1, 1]
     assert argument == {"torch": "loop", "optax": "eager"}[name]
+
+
+IN_ORDER_OF_MEMORY = """
+import numpy as np
+
+def run(case):
+    w = [np.array(array) for array in case.variables]
+    rate = np.float32(case.config["learning_rate"])
+    trajectory = []
+    for gradients in case.gradients:
+        for i, g in enumerate(gradients):
+            read = g.ravel("K").reshape(g.shape) if g.size == READ else g
+            w[i] = w[i] - rate * read
+        trajectory.append({"variables": [np.array(a) for a in w]})
+    return trajectory
+"""
+
+
+@on("layout", [layout for layout in LAYOUTS if layout != "contiguous"])
+def test_the_arrays_of_a_script_lie_in_memory_as_those_of_the_case(layout: str) -> None:
+    namespace: dict[str, Any] = {"np": np}
+    exec(LAYOUTS_OF_SCRIPTS, namespace)
+    for array in (np.arange(12.0).reshape(3, 4), np.ones((2, 3), np.float32), np.ones(5), np.float64(1)):
+        given = np.asarray(array)
+        found, wanted = namespace["laid_out"](given, layout), laid_out(given, layout)
+        assert (found.strides, found.dtype, found.flags.writeable) == (
+            wanted.strides,
+            wanted.dtype,
+            wanted.flags.writeable,
+        )
+        assert found.tobytes() == wanted.tobytes()
+        assert (found.base is None) == (wanted.base is None)
+
+
+@on("name", ["transposed", "strided", "reversed", "offset", "broadcast"])
+def test_a_script_shows_what_depends_on_layouts(name: str, tmp_path: Path) -> None:
+    case = next(case for case in cases() if case.id == f"structure/layout-{name}/plain/float32")
+    text = IN_ORDER_OF_MEMORY.replace("READ", "-1")
+    right = implementation(text)(case)
+    # Wrong for what is transposed, and by hand for the others, whose elements are in order.
+    wrong_text = (
+        text if name.startswith("transposed") else text.replace("rate * read", "rate * (read + (LOOK))")
+    )
+    wrong_text = wrong_text.replace("g.size == -1", "True").replace(
+        "LOOK", "0 if g.flags.c_contiguous and (g.base is None or g.base.size == g.size) else 1"
+    )
+    observed = implementation(wrong_text)(with_layouts(case))
+    assert compare(case, reference.run(case), _whole(right)).equal
+    expected = reference.run(case)
+    assert not compare(case, expected, _whole(observed)).equal
+    (tmp_path / "reproduce.py").write_text(script_text(case, expected, observed, "from mine import run"))
+    (tmp_path / "mine.py").write_text(wrong_text)
+    wrong = started(tmp_path / "reproduce.py")
+    assert wrong.returncode == 1, wrong.stderr
+    assert "as it was seen before" in wrong.stdout
+    (tmp_path / "mine.py").write_text(text)
+    assert started(tmp_path / "reproduce.py").returncode == 0
+
+
+def test_a_script_for_a_framework_keeps_the_layouts(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    case = next(case for case in cases() if case.id == "structure/layout-transposed/plain/float32")
+    with Torch("fused") as run:
+        observed = run(case)
+    expected = reference.run(case)
+    assert not compare(case, expected, observed).equal
+    path = tmp_path / "reproduce.py"
+    path.write_text(script_text(case, expected, observed, how_to_run(case, "torch", variant="fused")))
+    shown = started(path)
+    assert shown.returncode == 1, shown.stderr
+    assert "as it was seen before" in shown.stdout
