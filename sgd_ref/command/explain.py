@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,13 +13,12 @@ from rich.console import Console
 from rich.table import Table
 
 from sgd_ref.arithmetic.formats import FLOAT32, FLOAT64, Array
+from sgd_ref.command.lookup import Element, element, find_case
 from sgd_ref.command.options import AS_EXPECTED, COULD_NOT_RUN, DIVERGES, Command, WrongUsage
 from sgd_ref.command.printing import complain, console, say
-from sgd_ref.conformance.catalogue.axes import from_labels
 from sgd_ref.conformance.catalogue.case import Case, Record, Trajectory
-from sgd_ref.conformance.catalogue.combinations import PREFIX
-from sgd_ref.conformance.catalogue.tiers import cases, make_case
 from sgd_ref.conformance.deviations import DEVIATIONS
+from sgd_ref.conformance.diagnosis.matching import equal_alone
 from sgd_ref.conformance.diagnosis.parting import parting, partings, seeded
 from sgd_ref.conformance.diagnosis.replay import steps
 from sgd_ref.conformance.grading.check import grade
@@ -47,11 +45,7 @@ from sgd_ref.conformance.trajectories.stages import (
 )
 
 MOST_ELEMENTS = 3
-MOST_CANDIDATES = 20
 REPORTED = ("variables", "velocities", "averages", "accumulators")
-
-Element = tuple[str, tuple[int, ...]]
-"""The name of a variable, and the index of one of its elements."""
 
 
 @dataclass(frozen=True)
@@ -83,53 +77,6 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         action="store_true",
         help="start each call of the reference from the state that the implementation reported before it",
     )
-
-
-def find_case(text: str) -> Case:
-    """Return the case with an id that is, begins with or contains a text.
-
-    Parameters
-    ----------
-    text : str
-        An id of any tier, or a part of the id of one of the first or the standard cases.
-
-    Raises
-    ------
-    ValueError
-        If there is no such case or more than one; the message lists them.
-
-    Examples
-    --------
-    >>> find_case("nesterov-adds").id
-    'named/nesterov-adds-once'
-    """
-    known = {case.id: case for tier in ("standard", "first") for case in cases(tier)}
-    if text in known:
-        return known[text]
-    for found in ([i for i in known if i.startswith(text)], [i for i in known if text in i]):
-        if len(found) == 1:
-            return known[found[0]]
-        if found:
-            listed = "".join(f"\n  {case_id}" for case_id in found[:MOST_CANDIDATES])
-            more = len(found) - MOST_CANDIDATES
-            listed += f"\n  and {more} more" if more > 0 else ""
-            raise ValueError(f"CASE must be a part of one id, got {text!r}, a part of {len(found)}:{listed}")
-    features = from_labels(text.removeprefix(f"{PREFIX}/").split("/"))
-    if features is not None:
-        return make_case(features)
-    raise ValueError(f"CASE must be the id of a case or a part of one, got {text!r}, a part of none")
-
-
-def element(text: str) -> Element:
-    """Return the variable and the index that ``name[i,j]`` names.
-
-    >>> element("kernel[6,4]"), element("scale[]")
-    (('kernel', (6, 4)), ('scale', ()))
-    """
-    match = re.fullmatch(r"(.+)\[([\d,\s]*)\]", text)
-    if match is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is not of the form name[i,j]")
-    return match[1], tuple(int(number) for number in match[2].replace(",", " ").split())
 
 
 def chosen(options: argparse.Namespace) -> tuple[Case, Target | None]:
@@ -250,7 +197,8 @@ def _compared(options: argparse.Namespace, console: Console, target: Target, ver
 def _say_own(console: Console, verdict: Verdict) -> None:
     """Print what explains the answer of an implementation of which nothing is known."""
     diagnosis = verdict.diagnosis
-    if diagnosis is None:
+    if diagnosis is None or verdict.trajectory is None:
+        _say_deviations(console, equal_alone(verdict.case, verdict.trajectory or ()))
         return
     say(console, f"diagnosis: {diagnosis}")
     _say_deviations(console, tuple(dict.fromkeys(name for names in diagnosis.names for name in names)))

@@ -12,7 +12,7 @@ from sgd_ref.conformance.bounds.running_error.judging import Fit, fit
 from sgd_ref.conformance.bounds.violation import Violation
 from sgd_ref.conformance.catalogue.case import Case, Trajectory
 from sgd_ref.conformance.deviations import DEVIATIONS
-from sgd_ref.conformance.diagnosis.candidates import Acting, beginning
+from sgd_ref.conformance.diagnosis.candidates import Acting, beginning, may_act
 from sgd_ref.conformance.diagnosis.parting import Parting, parting
 from sgd_ref.conformance.diagnosis.replay import replayed
 from sgd_ref.conformance.trajectories import reference
@@ -218,6 +218,18 @@ class Search:
         if self.farthest is None or found.calls > self.farthest[1].calls:
             self.farthest = names, found
         return None
+
+
+def equal_alone(case: Case, observed: Trajectory) -> Names:
+    """Return the names of the known deviations that alone give every observed bit, from the beginning.
+
+    >>> from sgd_ref import conformance
+    >>> case = conformance.cases("smoke")[0]
+    >>> equal_alone(case, replayed(case, ["ascends"]))
+    ('ascends',)
+    """
+    names = (name for name in DEVIATIONS if may_act(case, name))
+    return tuple(name for name in names if compare(case, replayed(case, [name]), observed).equal)
 
 
 def count(diagnoses: Iterable[Diagnosis]) -> Counter[Names]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sgd_ref.command import main as cli
-from sgd_ref.command.explain import element, find_case
+from sgd_ref.command.lookup import element, find_case
 from sgd_ref.command.options import COULD_NOT_RUN, DIVERGES, WRONG_USAGE
 from sgd_ref.conformance.catalogue.tiers import cases
 from sgd_ref.conformance.deviations import DEVIATIONS
@@ -205,7 +205,7 @@ def test_unknown_difference_is_in_the_table_of_its_call(
     )
     assert "calls that part by themselves, from what was observed before: 3, 4" in out
     assert "its stage: updated variable" in out
-    assert out.splitlines()[-1] == "no known deviation gives these bits"
+    assert out.splitlines()[-1] == "diagnosis: it equals no known deviation"
 
 
 def test_reference_can_start_from_what_was_observed(wrong: None, capsys: pytest.CaptureFixture[str]) -> None:
@@ -239,6 +239,25 @@ def test_no_trajectory(
     # A traceback stands between the message and its last line.
     assert messages[0] in lines
     assert lines[-1] == messages[-1]
+
+
+PROGRAM = """
+import sys
+print('{"protocol":1,"name":"none","version":"1","dtypes":[],"features":{}}', flush=True)
+for line in sys.stdin:
+    print('{"id":' + line.split('"id":')[1].split(',')[0] + ',"unsupported":"nothing is"}', flush=True)
+"""
+
+
+def test_a_program_is_explained_as_a_function_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "none.py").write_text(PROGRAM)
+    program = (sys.executable, str(tmp_path / "none.py"))
+    out = explained(capsys, MOMENTUM, "--", *program, status=COULD_NOT_RUN)
+    assert out.rstrip().endswith("unsupported: nothing is")
+    assert "-- must be followed by a program" in refused(capsys, MOMENTUM, "--")
+    assert "target must be left out for a program after --" in refused(
+        capsys, MOMENTUM, "keras", "--", *program
+    )
 
 
 def test_real_divergence_of_keras(capsys: pytest.CaptureFixture[str]) -> None:

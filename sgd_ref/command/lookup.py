@@ -1,0 +1,64 @@
+"""What the command line names by a text: a case by a part of its id, and an element of a variable."""
+
+from __future__ import annotations
+
+import argparse
+import re
+
+from sgd_ref.conformance.catalogue.axes import from_labels
+from sgd_ref.conformance.catalogue.case import Case
+from sgd_ref.conformance.catalogue.combinations import PREFIX
+from sgd_ref.conformance.catalogue.tiers import cases, make_case
+
+MOST_CANDIDATES = 20
+"""Ids that are listed where a text is a part of several."""
+
+Element = tuple[str, tuple[int, ...]]
+"""The name of a variable, and the index of one of its elements."""
+
+
+def find_case(text: str) -> Case:
+    """Return the case with an id that is, begins with or contains a text.
+
+    Parameters
+    ----------
+    text : str
+        An id of any tier, or a part of the id of one of the first or the standard cases.
+
+    Raises
+    ------
+    ValueError
+        If there is no such case or more than one; the message lists them.
+
+    Examples
+    --------
+    >>> find_case("nesterov-adds").id
+    'named/nesterov-adds-once'
+    """
+    known = {case.id: case for tier in ("standard", "first") for case in cases(tier)}
+    if text in known:
+        return known[text]
+    for found in ([i for i in known if i.startswith(text)], [i for i in known if text in i]):
+        if len(found) == 1:
+            return known[found[0]]
+        if found:
+            listed = "".join(f"\n  {case_id}" for case_id in found[:MOST_CANDIDATES])
+            more = len(found) - MOST_CANDIDATES
+            listed += f"\n  and {more} more" if more > 0 else ""
+            raise ValueError(f"CASE must be a part of one id, got {text!r}, a part of {len(found)}:{listed}")
+    features = from_labels(text.removeprefix(f"{PREFIX}/").split("/"))
+    if features is not None:
+        return make_case(features)
+    raise ValueError(f"CASE must be the id of a case or a part of one, got {text!r}, a part of none")
+
+
+def element(text: str) -> Element:
+    """Return the variable and the index that ``name[i,j]`` names.
+
+    >>> element("kernel[6,4]"), element("scale[]")
+    (('kernel', (6, 4)), ('scale', ()))
+    """
+    match = re.fullmatch(r"(.+)\[([\d,\s]*)\]", text)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form name[i,j]")
+    return match[1], tuple(int(number) for number in match[2].replace(",", " ").split())
