@@ -279,6 +279,33 @@ def test_two_reports_are_two_files(module: Path, capsys: pytest.CaptureFixture[s
     assert "--json and --junit must be different files, got o for both" in capsys.readouterr().err
 
 
+OWN = """
+from sgd_ref.conformance.deviations import DEVIATIONS
+from sgd_ref.conformance.trajectories import reference
+
+def run(case):
+    return reference.run(case, DEVIATIONS["rate-outside-velocity"].optimizer)
+"""
+
+
+@pytest.mark.parametrize(
+    ("names", "status"), [(["rate-outside-velocity"], AS_EXPECTED), (["ascends"], DIVERGES), (None, DIVERGES)]
+)
+def test_what_ones_own_ledger_lists_is_expected_and_a_name_alone_excuses_nothing(
+    module: Path, monkeypatch: pytest.MonkeyPatch, names: list[str] | None, status: int
+) -> None:
+    monkeypatch.delitem(sys.modules, "own", raising=False)
+    (module / "own.py").write_text(OWN)
+    case_id = "exact/callable/float32"
+    arguments = ["conform", "own:run", "-k", f"^{case_id}$", "--json", "own.json"]
+    if names is not None:
+        entry = {"grade": "diverges", "names": names, "evidence": [], "cases": [case_id]}
+        (module / "ledger").write_text(json.dumps({"format": 1, "target": "own:run", "entries": [entry]}))
+        arguments += ["--ledger", "ledger"]
+    assert cli.main(arguments) == status
+    assert "rate-outside-velocity" in (module / "own.json").read_text()
+
+
 def test_what_is_no_ledger_is_refused_before_the_run(
     module: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
