@@ -116,11 +116,11 @@ class Acting:
         return tuple(self._results)
 
     def likely(self) -> list[str]:
-        """Return those that alone are no farther from the wrong value than the reference is."""
+        """Return those that alone are nearer to the wrong value than the reference is."""
         return [name for name, record in self._results.items() if self._is_nearer(record)]
 
     def are_likely(self, names: tuple[str, ...]) -> bool:
-        """Whether several together are no farther from the wrong value than the reference is."""
+        """Whether several together are nearer to the wrong value than the reference is."""
         wrong = self._run(names)
         return wrong is not None and self._is_nearer(wrong[-1])
 
@@ -141,7 +141,8 @@ class Acting:
             return bool(wrong == seen)
         if math.isnan(right) or math.isinf(right):
             return math.isfinite(wrong)
-        return bool(abs(wrong - seen) <= abs(right - seen))
+        # One that only rounds more often, and so has wider bounds, leads nowhere.
+        return bool(abs(wrong - seen) < abs(right - seen))
 
     def _value(self, record: Record) -> Any:
         quantity = self._violation.quantity
