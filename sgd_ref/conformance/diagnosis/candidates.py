@@ -141,6 +141,8 @@ class Acting:
             return bool(wrong == seen)
         if math.isnan(right) or math.isinf(right):
             return math.isfinite(wrong)
+        if seen == right == wrong == 0:
+            return math.copysign(1, seen) == math.copysign(1, wrong) != math.copysign(1, right)
         # One that only rounds more often, and so has wider bounds, leads nowhere.
         return bool(abs(wrong - seen) < abs(right - seen))
 

@@ -32,3 +32,9 @@ def test_what_has_wider_bounds_and_changes_nothing_is_no_name() -> None:
     kernel = observed[3]["variables"][0].reshape(-1)
     kernel[2] = np.nextafter(kernel[2], np.float32(9))
     assert diagnose(case, observed).names == ()
+
+
+def test_the_sign_of_a_zero_is_a_difference() -> None:
+    case = next(case for case in cases() if case.id == "named/first-average-is-stored")
+    observed = reference.run(case, *compose(["first-average-computed"]))
+    assert ("first-average-computed",) in diagnose(case, observed).names
