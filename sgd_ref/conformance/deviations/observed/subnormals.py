@@ -41,7 +41,7 @@ class FlushedArray(np.ndarray[Any, Any]):
     """
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **settings: Any) -> Any:
-        flushed = [flush(operand) if _is_float(operand) else operand for operand in inputs]
+        flushed = [_flushed(operand) for operand in inputs]
         result = np.asarray(getattr(ufunc, method)(*flushed, **settings))
         return flush(result).view(FlushedArray) if _is_float(result) else result
 
@@ -85,6 +85,12 @@ class LossScaleFlushed(LossScaleOptimizer):
 
 def _is_float(value: Any) -> bool:
     return isinstance(value, (np.ndarray, np.generic)) and value.dtype in FORMATS
+
+
+def _flushed(operand: Any) -> Any:
+    """Return an operand of a plain class, flushed if it is of floats."""
+    plain = operand.view(np.ndarray) if isinstance(operand, FlushedArray) else operand
+    return flush(plain) if _is_float(plain) else plain
 
 
 def _gradients(gradients: Gradients) -> Gradients:
