@@ -214,11 +214,14 @@ def test_two_lines_at_once_are_refused() -> None:
 
 @pytest.mark.parametrize("leaving", ["", "; sys.exit(0)"])
 def test_a_late_line_is_not_taken_for_the_next_answer(tmp_path: Path, leaving: str) -> None:
-    written = tmp_path / "written"
-    late = f"time.sleep(0.3); unchanged(case); open({str(written)!r}, 'w').close()"
-    with worker(f"unchanged(case); {late}{leaving}") as run:
+    answered, written = tmp_path / "answered", tmp_path / "written"
+    # However busy the machine is: the first answer was read before the second one is written.
+    waiting = f"while not os.path.exists({str(answered)!r}): time.sleep(0.01)"
+    late = f"unchanged(case); open({str(written)!r}, 'w').close()"
+    with worker(f"unchanged(case)\n{waiting}\n{late}{leaving}") as run:
         first = identity_of(run)
         run(case("twice"))
+        answered.touch()
         while not written.exists():
             time.sleep(0.01)
         if leaving:
