@@ -49,6 +49,39 @@ def array_to_json(array: Any, name: str = "array") -> Json:
     }
 
 
+def result_to_json(array: Any, name: str = "array") -> Json:
+    """Return an array that was computed as its bits, with one pattern for every NaN.
+
+    Any NaN is like any other, and which one an operation gives depends on the processor.
+
+    Raises
+    ------
+    TypeError
+        If its dtype is not in ``FORMATS``.
+
+    Examples
+    --------
+    >>> result_to_json(-np.array([np.nan, 1.0], "float32"))
+    {'dtype': 'float32', 'shape': [2], 'bits': '7fc00000 bf800000'}
+    """
+    return array_to_json(with_one_nan(array), name)
+
+
+def with_one_nan(array: Any) -> Array:
+    """Return an array, or a single number, with one pattern for every NaN.
+
+    >>> with_one_nan(-np.array(np.nan, "float32")).view(np.uint32) == 0x7FC00000
+    np.True_
+    """
+    array = np.asarray(array)
+    if not is_supported(array.dtype):
+        return array
+    # The signalling NaNs of bfloat16 raise the processor's flag for invalid operations.
+    with np.errstate(invalid="ignore"):
+        is_nan = np.isnan(array)
+    return np.asarray(np.where(is_nan, array.dtype.type(np.nan), array)) if is_nan.any() else array
+
+
 def array_from_json(document: Any, name: str = "array") -> Array:
     """Return the array whose bits `document` has, writable.
 

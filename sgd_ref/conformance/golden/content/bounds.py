@@ -21,7 +21,7 @@ from sgd_ref.conformance.bounds.settings import readings
 from sgd_ref.conformance.bounds.violation import Violation
 from sgd_ref.conformance.bounds.walk import Slot, Walk
 from sgd_ref.conformance.catalogue.case import Case, Record, Trajectory
-from sgd_ref.conformance.protocol.arrays import array_from_json, array_to_json
+from sgd_ref.conformance.protocol.arrays import array_from_json, result_to_json
 from sgd_ref.conformance.protocol.digest import Digest
 from sgd_ref.conformance.protocol.encoding import Json
 from sgd_ref.conformance.trajectories.comparison import LISTS, equal_bits, same_bits
@@ -274,10 +274,10 @@ def _scalar(value: Any) -> Array:
 def _bound_to_json(bound: Bound | None, expected: Array) -> Json | None:
     if bound is None:
         return None
-    wanted = array_to_json(expected)["bits"].split()
+    wanted = result_to_json(expected)["bits"].split()
 
     def shortened(end: Array) -> str:
-        return " ".join(map(_differing, array_to_json(end)["bits"].split(), wanted))
+        return " ".join(map(_differing, result_to_json(end)["bits"].split(), wanted))
 
     return {
         "lower": shortened(bound.lower),
@@ -299,7 +299,7 @@ def _differing(pattern: str, wanted: str) -> str:
 def _bound_from_json(document: Any, expected: Array) -> Bound | None:
     if document is None:
         return None
-    form = array_to_json(expected)
+    form = result_to_json(expected)
     wanted = form["bits"].split()
 
     def end(key: str) -> Array:

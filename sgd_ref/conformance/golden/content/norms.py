@@ -14,7 +14,7 @@ from sgd_ref.arithmetic.rounded import convert
 from sgd_ref.conformance.catalogue.numbers import NumberStream
 from sgd_ref.conformance.golden.format.document import hashed
 from sgd_ref.conformance.golden.format.provenance import provenance
-from sgd_ref.conformance.protocol.arrays import array_from_json, array_to_json
+from sgd_ref.conformance.protocol.arrays import array_from_json, array_to_json, result_to_json
 from sgd_ref.conformance.protocol.encoding import Json
 from sgd_ref.norm import euclidean_norm
 
@@ -85,7 +85,7 @@ def _entry(dtype: np.dtype[Any], name: str, arrays: Sequence[Array], seed: str |
             "stage": NORM,
             "dtype": dtype.name,
             "arguments": {"arrays": [array_to_json(array) for array in arrays]},
-            "expected": array_to_json(euclidean_norm(arrays, dtype)),
+            "expected": result_to_json(euclidean_norm(arrays, dtype)),
             "provenance": provenance(__name__, seed),
         }
     )

@@ -9,7 +9,7 @@ import numpy as np
 
 from sgd_ref.conformance.golden.format.document import hashed
 from sgd_ref.conformance.golden.format.provenance import provenance
-from sgd_ref.conformance.protocol.arrays import array_to_json
+from sgd_ref.conformance.protocol.arrays import result_to_json
 from sgd_ref.conformance.protocol.encoding import Json
 from sgd_ref.schedules.serialization import deserialize
 
@@ -57,7 +57,7 @@ def _entry(vector: Vector) -> Json:
             "id": f"schedule/{vector.class_name}/{vector.name}",
             "schedule": schedule,
             "steps": steps,
-            "expected": array_to_json(rates(schedule, steps)),
+            "expected": result_to_json(rates(schedule, steps)),
             "notes": vector.notes,
             "provenance": provenance(__name__),
         }

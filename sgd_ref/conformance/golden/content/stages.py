@@ -17,7 +17,7 @@ from sgd_ref.conformance.catalogue.numbers import NumberStream
 from sgd_ref.conformance.golden.content.norms import NORM, norm_entries
 from sgd_ref.conformance.golden.format.document import hashed
 from sgd_ref.conformance.golden.format.provenance import provenance
-from sgd_ref.conformance.protocol.arrays import array_from_json, array_to_json
+from sgd_ref.conformance.protocol.arrays import array_from_json, array_to_json, result_to_json
 from sgd_ref.conformance.protocol.encoding import Json
 
 ORDINARY_ELEMENTS = 24
@@ -185,7 +185,7 @@ def _entry(
             "stage": stage.name,
             "dtype": dtype.name,
             "arguments": {argument: array_to_json(array) for argument, array in arguments.items()},
-            "expected": array_to_json(evaluated(stage.name, arguments, dtype)),
+            "expected": result_to_json(evaluated(stage.name, arguments, dtype)),
             "provenance": provenance(__name__, identifier if name.startswith("ordinary") else None),
         }
     )

@@ -21,7 +21,8 @@ from sgd_ref.conformance.golden.content.bounds import (
 )
 from sgd_ref.conformance.golden.format.document import hashed
 from sgd_ref.conformance.golden.format.provenance import provenance
-from sgd_ref.conformance.protocol.digest import digested
+from sgd_ref.conformance.protocol.arrays import with_one_nan
+from sgd_ref.conformance.protocol.digest import Digest, digested
 from sgd_ref.conformance.protocol.encoding import (
     Json,
     case_from_json,
@@ -80,7 +81,7 @@ def made(case: Case, source: str) -> Entry:
 
 def entry_to_json(entry: Entry, with_decimals: bool = False) -> Json:
     """Return an entry as an object of JSON, with its hash, and with decimals for human readers if asked."""
-    expected = trajectory_to_json(entry.expected)
+    expected = trajectory_to_json([_with_one_nan(record) for record in entry.expected])
     if with_decimals:
         for array, record in zip(expected, entry.expected, strict=True):
             _add_decimals(array, record)
@@ -137,6 +138,17 @@ def _decimal(number: Any) -> str:
         if np.array_equal(convert(np.array(float(text), FLOAT64), BFLOAT16), number, equal_nan=True):
             return repr(float(text))
     return repr(wide)
+
+
+def _with_one_nan(record: Record) -> Record:
+    """Return a record as it is on any processor."""
+    plain = dict(record)
+    for quantity in LISTS:
+        if quantity in plain:
+            plain[quantity] = [
+                part if isinstance(part, Digest) else with_one_nan(part) for part in plain[quantity]
+            ]
+    return plain | {name: with_one_nan(plain[name]) for name in RECORD_NUMBERS if name in plain}
 
 
 def _add_decimals(document: Json, record: Record) -> None:

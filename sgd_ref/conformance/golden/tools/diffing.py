@@ -124,8 +124,9 @@ def _array_words(old: Json, new: Json) -> str:
     )
     former, present = before[place : place + 1], after[place : place + 1]
     with np.errstate(invalid="ignore"):
-        units = describe_units(float(units_apart(former, present)[0]))
-    return f"{words}; {decimals(former)} became {decimals(present)}, {units}"
+        is_nan = bool(np.isnan(former[0]) and np.isnan(present[0]))
+        apart = "both NaN" if is_nan else describe_units(float(units_apart(former, present)[0]))
+    return f"{words}; {decimals(former)} became {decimals(present)}, {apart}"
 
 
 def _bits_words(old: Sequence[str], new: Sequence[str]) -> str:

@@ -35,7 +35,7 @@ from sgd_ref.conformance.golden.tools.writing import (
     text_of,
     trajectory_cases,
 )
-from sgd_ref.conformance.protocol.arrays import array_from_json, array_to_json
+from sgd_ref.conformance.protocol.arrays import array_from_json, result_to_json
 from sgd_ref.conformance.protocol.digest import digested
 from sgd_ref.conformance.protocol.encoding import Json, case_to_json
 from sgd_ref.conformance.trajectories import reference
@@ -218,7 +218,7 @@ def _replayed(kind: str, stored: Json, has_decimals: bool) -> Iterator[str]:
         if line is not None:
             yield line
     elif kind in (STAGE, SCHEDULE):
-        yield from changes(stored, {**stored, "expected": array_to_json(_array(kind, stored))})
+        yield from changes(stored, {**stored, "expected": result_to_json(_array(kind, stored))})
 
 
 def _array(kind: str, stored: Json) -> Any:

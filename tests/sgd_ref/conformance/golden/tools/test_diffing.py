@@ -77,6 +77,8 @@ def test_an_element_is_shown_as_bits_and_decimal_with_the_distance() -> None:
     )
     (line,) = changes(of("00000000 00000000 00000000"), of("80000000 7fc00000 00000000"))
     assert line.endswith("0.0 became -0.0, apart in the sign of zero")
+    (line,) = changes(of("7fc00000 00000000 00000000"), of("ffc00000 00000000 00000000"))
+    assert line.endswith("nan became nan, both NaN")
 
 
 def test_bounds_are_compared_by_element() -> None:
