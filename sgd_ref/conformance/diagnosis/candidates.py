@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from sgd_ref.arithmetic.formats import FLOAT64, FORMATS
 from sgd_ref.conformance.bounds.violation import Violation
 from sgd_ref.conformance.catalogue.case import Case, Record, Trajectory
 from sgd_ref.conformance.deviations import DEVIATIONS, compose
+from sgd_ref.conformance.diagnosis.exposing import has_other_bits
 from sgd_ref.conformance.trajectories import reference
-from sgd_ref.conformance.trajectories.comparison import LISTS, compare
+from sgd_ref.conformance.trajectories.comparison import LISTS, are_equal, arrays_of_both
 from sgd_ref.optimizer import SGD
 
 NEEDS = {
@@ -69,6 +71,17 @@ def may_act(case: Case, name: str) -> bool:
     return not replaced or any(_is_called(case, method) for method in replaced)
 
 
+def suiting(case: Case, names: Iterable[str] | None = None) -> list[str]:
+    """Return the deviations that may change something in a case, of those that are named.
+
+    >>> from sgd_ref import conformance
+    >>> suiting(conformance.cases("smoke")[0], ["clip-adds-epsilon", "ascends"])
+    ['ascends']
+    """
+    considered = DEVIATIONS if names is None else names
+    return [name for name in considered if may_act(case, name) and has_other_bits(name, case)]
+
+
 class Acting:
     """The known deviations that change something up to a violation, and what they give there.
 
@@ -100,15 +113,13 @@ class Acting:
         self._violation = violation
         self._position = case.names.index(violation.variable) if violation.variable else 0
         self._expected = reference.run(self.start, *compose(beside))
-        considered = DEVIATIONS if names is None else names
-        others = [name for name in considered if name not in beside and may_act(case, name)]
-        self._results = dict(self._acting(others))
+        self._results = dict(self._acting(name for name in suiting(case, names) if name not in beside))
 
-    def _acting(self, names: Iterable[str]) -> Iterator[tuple[str, Record]]:
+    def _acting(self, names: Iterable[str]) -> Iterator[tuple[str, Trajectory]]:
         for name in names:
             wrong = self._run((name,))
-            if wrong is not None and not compare(self.start, self._expected, wrong).equal:
-                yield name, wrong[-1]
+            if wrong is not None and not are_equal(self.start, self._expected, wrong):
+                yield name, wrong
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -117,7 +128,26 @@ class Acting:
 
     def likely(self) -> list[str]:
         """Return those that alone are nearer to the wrong value than the reference is."""
-        return [name for name, record in self._results.items() if self._is_nearer(record)]
+        return [name for name, wrong in self._results.items() if self._is_nearer(wrong[-1])]
+
+    def alike(self) -> list[list[str]]:
+        """Return those that act, in groups that up to the violation give the same bits."""
+        groups: list[list[str]] = []
+        for name, wrong in self._results.items():
+            for group in groups:
+                if are_equal(self.start, self._results[group[0]], wrong):
+                    group.append(name)
+                    break
+            else:
+                groups.append([name])
+        return groups
+
+    def gain(self, name: str) -> int:
+        """Return how many elements more than the reference a deviation alone has near to what was seen."""
+        wrong = self._results.get(name)
+        if wrong is None:
+            return 0
+        return _near(self.start, wrong, self.observed) - _near(self.start, self._expected, self.observed)
 
     def are_likely(self, names: tuple[str, ...]) -> bool:
         """Whether several together are nearer to the wrong value than the reference is."""
@@ -155,6 +185,17 @@ class Acting:
             return float(found)
         with np.errstate(invalid="ignore"):
             return float(np.asarray(found[self._position])[self._violation.element])
+
+
+def _near(case: Case, trajectory: Trajectory, observed: Trajectory) -> int:
+    """Return how many elements of the last records agree to half of the digits of their dtype."""
+    near = 0
+    for want, got in arrays_of_both(case, trajectory[-1], observed[-1]):
+        precision = FORMATS[want.dtype].precision
+        with np.errstate(all="ignore"):
+            one, other = want.astype(FLOAT64), got.astype(FLOAT64)
+            near += int(np.isclose(one, other, 2.0 ** -(precision // 2), 0.0, equal_nan=True).sum())
+    return near
 
 
 @cache

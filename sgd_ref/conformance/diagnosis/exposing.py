@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 from functools import cache
+from typing import Any
 
 from sgd_ref.conformance import data_folder
+from sgd_ref.conformance.catalogue.case import Case
+from sgd_ref.conformance.catalogue.contested import contested
+from sgd_ref.conformance.catalogue.tiers import cases
 
 
 @cache
@@ -18,12 +22,48 @@ def cases_that_expose(name: str) -> frozenset[str]:
     return _matrix().get(name, frozenset())
 
 
+def has_other_bits(name: str, case: Case) -> bool:
+    """Whether a deviation alone may give other bits than the reference in a case.
+
+    False only for a standard case of which it is on record that it does not.
+
+    >>> from sgd_ref import conformance
+    >>> plain = conformance.cases("smoke")[0]
+    >>> has_other_bits("ascends", plain), has_other_bits("clip-adds-epsilon", plain)
+    (True, False)
+    """
+    # A case that was changed may have kept its id.
+    if name not in _matrix() or case is not _uncontested().get(case.id):
+        return True
+    return case.id in _matrix()[name] or case.id in _roundings()[name]
+
+
+@cache
+def _uncontested() -> dict[str, Case]:
+    """Return the cases on record, but for those in which other bits may be right by another answer."""
+    on_record = frozenset(_content()["cases"])
+    return {case.id: case for case in cases() if case.id in on_record and not contested(case)}
+
+
+@cache
+def _content() -> Any:
+    path = data_folder.folder() / "audit" / "kill_matrix.json"
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
 @cache
 def _matrix() -> dict[str, frozenset[str]]:
-    path = data_folder.folder() / "audit" / "kill_matrix.json"
-    content = json.loads(path.read_text(encoding="utf-8"))
-    ids = content["cases"]
+    return _ids("exposing")
+
+
+@cache
+def _roundings() -> dict[str, frozenset[str]]:
+    return _ids("rounding")
+
+
+def _ids(part: str) -> dict[str, frozenset[str]]:
+    ids = _content()["cases"]
     return {
-        name: frozenset(ids[position] for position in outcome["exposing"])
-        for name, outcome in content["deviations"].items()
+        name: frozenset(ids[position] for position in outcome[part])
+        for name, outcome in _content()["deviations"].items()
     }

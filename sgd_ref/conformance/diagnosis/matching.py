@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, product
 
 from sgd_ref.conformance.bounds.judging import judge
 from sgd_ref.conformance.bounds.running_error.judging import Fit, fit
 from sgd_ref.conformance.bounds.violation import Violation
 from sgd_ref.conformance.catalogue.case import Case, Trajectory
 from sgd_ref.conformance.deviations import DEVIATIONS
-from sgd_ref.conformance.diagnosis.candidates import Acting, beginning, may_act
+from sgd_ref.conformance.diagnosis.candidates import Acting, beginning, may_act, suiting
 from sgd_ref.conformance.diagnosis.parting import Parting, parting
 from sgd_ref.conformance.diagnosis.replay import replayed
 from sgd_ref.conformance.trajectories import reference
-from sgd_ref.conformance.trajectories.comparison import compare
+from sgd_ref.conformance.trajectories.comparison import are_equal, compare
 
 Names = tuple[str, ...]
 
 MOST_MORE = 2
 """Deviations that are added to one that explains the first calls."""
+
+MOST_ALIKE = 6
+"""Deviations that explain the same first calls, and to which one more is added."""
 
 MOST_PAIRS = 1500
 """Pairs that are tried where no deviation alone explains a divergence."""
@@ -104,6 +107,8 @@ def diagnose(
         return _by_digests(case, observed, where, candidates)
     search = Search(case, observed, candidates, is_state_hidden)
     found = search.alone()
+    if found and with_pairs:
+        found = search.to_the_bit(found) or found
     if not found and with_pairs:
         found = search.extended() or search.pairs()
     if found:
@@ -143,8 +148,8 @@ class Search:
 
     Attributes
     ----------
-    farthest : tuple of (tuple of str, Fit) or None
-        Of the deviations that explain the first violation but not everything, those that go farthest.
+    violation : Violation or None
+        What is to be explained: the first value that the definition does not allow.
     """
 
     def __init__(
@@ -155,46 +160,110 @@ class Search:
         is_state_hidden: bool = False,
     ) -> None:
         self._case, self._observed, self._is_state_hidden = case, observed, is_state_hidden
-        self._candidates = None if candidates is None else tuple(candidates)
+        names = suiting(case, candidates)
+        self._roundings = [name for name in names if are_roundings((name,))]
+        # The bounds allow for roundings already.
+        self._mistakes = [name for name in names if not are_roundings((name,))]
         self._reference = fit(case, (), observed, is_state_hidden)
-        self.farthest: tuple[Names, Fit] | None = None
+        self._partly: list[tuple[Names, Fit]] = []
         self.violation = self._reference.violation or _violation(case, observed, is_state_hidden)
-        self.acting = (
-            None if self.violation is None else Acting(case, observed, self.violation, self._candidates)
-        )
+        self._acting = None if self.violation is None else self._acting_at(self.violation, self._mistakes)
+
+    def _acting_at(self, violation: Violation, names: Iterable[str], beside: Names = ()) -> Acting:
+        return Acting(self._case, self._observed, violation, names, beside)
+
+    @property
+    def farthest(self) -> tuple[Names, Fit] | None:
+        """Of the deviations that explain the first violation but not everything, those that go farthest."""
+        return next(iter(self._all_farthest()), None)
+
+    def _all_farthest(self) -> list[tuple[Names, Fit]]:
+        most = max((found.calls for _, found in self._partly), default=0)
+        return [(names, found) for names, found in self._partly if found.calls == most][:MOST_ALIKE]
 
     def alone(self) -> list[Explained]:
         """Return the deviations that explain it alone."""
-        if self.acting is None:
+        if self._acting is None or self.violation is None:
             return []
-        return self.among((name,) for name in self.acting.likely())
+        found = self.among((name,) for name in self._acting.likely())
+        return found or self.among(
+            (name,) for name in self._acting_at(self.violation, self._roundings).likely()
+        )
 
     def extended(self) -> list[Explained]:
         """Return what explains it with one deviation more than those that go farthest, or two."""
         for _ in range(MOST_MORE):
-            if self.farthest is None or self.farthest[1].violation is None:
-                break
-            names, found = self.farthest
-            assert found.violation is not None
-            if found.violation.call >= len(self._observed):
-                break
-            acting = Acting(self._case, self._observed, found.violation, self._candidates, names)
-            likely = [name for name in acting.likely() if not are_roundings((name,))]
-            explained = self.among((*names, name) for name in likely)
-            if explained or self.farthest[0] == names:
+            alike = self._all_farthest()
+            explained: list[Explained] = []
+            for names, found in alike:
+                violation = found.violation
+                if violation is None or violation.call >= len(self._observed):
+                    continue
+                more = [one.names[-1] for one in explained]
+                likely = more or self._acting_at(violation, self._mistakes, names).likely()
+                explained += self.among((*names, name) for name in likely)
+            if explained or self._all_farthest()[:1] == alike[:1]:
                 return explained
         return []
 
-    def pairs(self, preferred: Collection[str] = ()) -> list[Explained]:
-        """Return the pairs that explain it, those with preferred names first."""
-        if self.acting is None:
+    def to_the_bit(self, found: Sequence[Explained]) -> list[Explained]:
+        """Return what gives all bits with one deviation more than what explains them but for rounding."""
+        if any(one.is_exact for one in found):
             return []
-        acting = self.acting
-        # The bounds allow for roundings already.
-        names = [name for name in acting.names if not are_roundings((name,))]
-        pairs = list(combinations(names, 2))
-        pairs.sort(key=lambda pair: -sum(name in preferred for name in pair))
-        return self.among(pair for pair in pairs[:MOST_PAIRS] if acting.are_likely(pair))
+        explained: list[Explained] = []
+        for one in found[:MOST_ALIKE]:
+            equal = [name for name in self._more_to_the_bit(one.names) if name not in one.names]
+            if any(are_roundings((name,)) for name in equal):
+                return []
+            explained += [Explained((*one.names, name), True) for name in equal]
+        return explained
+
+    def _more_to_the_bit(self, names: Names) -> Iterator[str]:
+        difference = compare(self._case, replayed(self._case, names), self._observed).first
+        if difference is None:
+            return
+        start = beginning(self._case, difference.call + 1)
+        seen = self._observed[: difference.call + 1]
+        for name in (*self._roundings, *self._mistakes):
+            try:
+                if are_equal(start, replayed(start, (*names, name)), seen) and are_equal(
+                    self._case, replayed(self._case, (*names, name)), self._observed
+                ):
+                    yield name
+            # Together, deviations may make no step at all.
+            except (ArithmeticError, TypeError, ValueError):
+                continue
+
+    def pairs(self, preferred: frozenset[str] = frozenset()) -> list[Explained]:
+        """Return the pairs that explain it, those with preferred names first."""
+        if self._acting is None:
+            return []
+        acting = self._acting
+        # One of those that give the same bits is tried, and the others where it explains the violation.
+        alike = {group[0]: group for group in acting.alike()}
+        alike |= {name: [name] for name in self._mistakes if name not in acting.names}
+        pairs = self._promising(acting, alike, preferred)
+        before = len(self._partly)
+        found = self.among(pair for pair in pairs if acting.are_likely(pair))
+        explaining = [one.names for one in found] + [names for names, _ in self._partly[before:]]
+        others = [other for names in explaining for other in product(*(alike[name] for name in names))]
+        return found + self.among(other for other in others if other not in explaining)
+
+    @staticmethod
+    def _promising(
+        acting: Acting, alike: Mapping[str, Sequence[str]], preferred: frozenset[str]
+    ) -> list[Names]:
+        """Return the pairs to try: of two that lead to the wrong value, and of two that bring most near."""
+        gains = {name: acting.gain(name) for name in alike}
+        likely = frozenset(acting.likely())
+
+        def preference(pair: Names) -> int:
+            return -sum(not preferred.isdisjoint(alike[name]) for name in pair)
+
+        pairs = list(combinations(alike, 2))
+        by_value = sorted(pairs, key=lambda pair: (preference(pair), -sum(name in likely for name in pair)))
+        by_gain = sorted(pairs, key=lambda pair: (preference(pair), -sum(gains[name] for name in pair)))
+        return list(dict.fromkeys(by_value[: MOST_PAIRS // 2] + by_gain[: MOST_PAIRS // 2]))
 
     def among(self, choices: Iterable[Names]) -> list[Explained]:
         """Return those of some choices of deviations that explain it."""
@@ -215,8 +284,7 @@ class Search:
         found = fit(self._case, names, self._observed, self._is_state_hidden)
         if found.fits:
             return Explained(names, found.is_exact)
-        if self.farthest is None or found.calls > self.farthest[1].calls:
-            self.farthest = names, found
+        self._partly.append((names, found))
         return None
 
 
@@ -229,7 +297,7 @@ def equal_alone(case: Case, observed: Trajectory) -> Names:
     ('ascends',)
     """
     names = (name for name in DEVIATIONS if may_act(case, name))
-    return tuple(name for name in names if compare(case, replayed(case, [name]), observed).equal)
+    return tuple(name for name in names if are_equal(case, replayed(case, [name]), observed))
 
 
 def count(diagnoses: Iterable[Diagnosis]) -> Counter[Names]:
@@ -248,6 +316,6 @@ def _by_digests(
     names = DEVIATIONS if candidates is None else candidates
     start = beginning(case, where.difference.call + 1)
     seen = observed[: len(start.gradients)]
-    likely = [name for name in names if compare(start, replayed(start, [name]), seen).equal]
-    found = [(name,) for name in likely if compare(case, replayed(case, [name]), observed).equal]
+    likely = [name for name in names if are_equal(start, replayed(start, [name]), seen)]
+    found = [(name,) for name in likely if are_equal(case, replayed(case, [name]), observed)]
     return Diagnosis(tuple(found), True, where)

@@ -152,7 +152,7 @@ class _Run:
                 continue
             if time.process_time() > until:
                 return
-            found = self._searches[case_id].pairs(self._frequent())
+            found = self._searches[case_id].pairs(frozenset(self._frequent()))
             self._keep(case_id, found)
             pairs = [one.names for one in self._found.get(case_id, ())]
             for other in self._unexplained() if pairs else ():

@@ -68,3 +68,47 @@ def test_a_report_counts_its_diagnoses() -> None:
     diagnoses = [verdict.diagnosis for verdict in report.verdicts.values()]
     found = count(diagnosis for diagnosis in diagnoses if diagnosis is not None)
     assert found["rate-outside-velocity",] == 2
+
+
+PAIRS = {
+    # Everything is within the bounds of one alone, and only both give every bit.
+    "both to the bit": (
+        ("first-element-for-all", "accumulator-reset-by-multiplication"),
+        "exact/nesterov-and-decay/float64",
+    ),
+    # Others explain the same first calls.
+    "one of several that begin alike": (
+        ("schedule-counts-updates", "velocity-never-decays"),
+        "axes/float64/momentum/clipvalue/accumulation-2/fixed-96/cosine/sparse/special/decimal",
+    ),
+    # Up to the violation, others give the same bits as one of them.
+    "one of several that are alike": (
+        ("bfloat16-not-clipped", "exclusion-ignored"),
+        "axes/bfloat16/exclusion/clipvalue/overwrite/accumulation-3/piecewise/special",
+    ),
+    # Alone, one of them changes nothing up to the violation.
+    "one acts beside the other alone": (
+        ("decay-skipped-without-momentum", "update-on-first-of-window"),
+        "axes/float16/decay/accumulation-2/callable/decimal",
+    ),
+    # There are thousands of pairs; one of them brings variables near to what was seen.
+    "one of thousands": (
+        ("ema-momentum-in-bfloat16", "norm-of-previous-call"),
+        "axes/decay/global_clipnorm/overwrite/dynamic/exponential/missing/subnormal/decimal",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", PAIRS)
+def test_a_pair_is_found(kind: str) -> None:
+    pair, case_id = PAIRS[kind]
+    found = diagnose(BY_ID[case_id], reference.run(BY_ID[case_id], *compose(pair)))
+    assert set(pair) in [set(names) for names in found.names]
+    assert found.is_exact
+
+
+def test_what_a_rounding_explains_to_the_bit_needs_no_second_mistake() -> None:
+    case = BY_ID["axes/float64/momentum/decay/clipnorm/averages/dynamic/missing/special/decimal"]
+    found = diagnose(case, reference.run(case, *compose(["ascends", "averages-fused"])))
+    assert found.names == (("ascends",),)
+    assert not found.is_exact
