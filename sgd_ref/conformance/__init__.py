@@ -5,6 +5,7 @@ from sgd_ref.conformance.catalogue.tiers import cases
 from sgd_ref.conformance.catalogue.within import cases_within
 from sgd_ref.conformance.golden.tools.recording import compare_recorded, record
 from sgd_ref.conformance.grading.check import check
+from sgd_ref.conformance.grading.velocities import Velocities
 from sgd_ref.conformance.grading.verdict import Profile, Report, Verdict
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "Report",
     "State",
     "Unsupported",
+    "Velocities",
     "Verdict",
     "cases",
     "cases_within",

@@ -23,6 +23,13 @@ SCHEDULES = {
 }
 """The values of the axis "learning_rate" for the names of schedules."""
 
+BESIDE_AXES: Mapping[str, tuple[str, ...]] = {
+    "shapes": ("filled", "empty", "scalar"),
+    "start": ("fresh", "resumed"),
+}
+"""What combinations do not vary: variables that have elements and axes, no elements, or no axes; and
+whether a case begins or resumes."""
+
 Values = set[str]
 
 
@@ -121,6 +128,25 @@ def _settings(case: Case) -> Values:
     return {"dyadic" if all(float(setting(value, FLOAT16)) == value for value in numbers) else "decimal"}
 
 
+def shape_of(variable: Array) -> str:
+    """Return what a variable has on the axis "shapes".
+
+    >>> shape_of(np.zeros((2, 0))), shape_of(np.zeros(())), shape_of(np.zeros(1))
+    ('empty', 'scalar', 'filled')
+    """
+    if variable.ndim == 0:
+        return "scalar"
+    return "filled" if variable.size else "empty"
+
+
+def _shapes(case: Case) -> Values:
+    return {shape_of(variable) for variable in case.variables}
+
+
+def _start(case: Case) -> Values:
+    return {"fresh" if case.state is None else "resumed"}
+
+
 FINDERS: Mapping[str, Callable[[Case], Values]] = {
     "dtype": _dtype,
     "update": _update,
@@ -133,6 +159,8 @@ FINDERS: Mapping[str, Callable[[Case], Values]] = {
     "gradients": _gradients,
     "values": _values,
     "settings": _settings,
+    "shapes": _shapes,
+    "start": _start,
 }
 """For each axis what finds its values; whatever is added here is counted in the coverage of a report."""
 
