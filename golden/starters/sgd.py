@@ -1,19 +1,26 @@
-"""An SGD optimizer for ``sgd-ref conform -- python sgd.py``: replace `step`, and say in OFFERS what it can do.
+"""An SGD optimizer for ``sgd-ref conform -- python sgd.py``: replace `step`, say in OFFERS what it can do.
 
 Needs nothing but Python. Every number is held as a Python float, and `rounded` rounds it to a dtype.
 """
+
+from __future__ import annotations
 
 import json
 import math
 import struct
 import sys
+from typing import Any
 
-OFFERS = "float32 float64 float16 bfloat16 mixed momentum piecewise callable missing sparse".split()
+Json = dict[str, Any]
+Numbers = list[float]
+
+DTYPES = ["float32", "float64", "float16", "bfloat16", "mixed"]
+OFFERS = [*DTYPES, "momentum", "piecewise", "callable", "missing", "sparse"]
 
 
 # YOURS. It updates the lists w (variable) and v (velocity) by the gradient g of one call. All numbers are
 # of `dtype`, but for `rate` and the settings in `config`. Raise an exception to refuse.
-def step(w, v, g, rate, config, dtype):
+def step(w: Numbers, v: Numbers, g: Numbers, rate: float, config: Json, dtype: str) -> None:
     learning_rate, momentum = rounded(dtype, rate), rounded(dtype, config["momentum"])
     for i in range(len(w)):
         descent = rounded(dtype, learning_rate * g[i])
@@ -35,7 +42,7 @@ FORMATS = {
 }
 
 
-def rounded(dtype, x):
+def rounded(dtype: str, x: float) -> float:
     """Return x rounded to nearest, ties to even."""
     _, precision, lowest = FORMATS[dtype]
     if dtype == "float64" or x == 0 or not math.isfinite(x):
@@ -46,9 +53,9 @@ def rounded(dtype, x):
     return math.copysign(nearest if nearest <= largest else math.inf, x)
 
 
-def from_bits(dtype, digits):
+def from_bits(dtype: str, digits: str) -> float:
     if dtype == "float64":
-        return struct.unpack(">d", bytes.fromhex(digits))[0]
+        return float(struct.unpack(">d", bytes.fromhex(digits))[0])
     width, precision, lowest = FORMATS[dtype]
     pattern, sign = int(digits, 16), 1 << (4 * width - 1)
     magnitude, infinity = pattern % sign, sign - (1 << (precision - 1))
@@ -61,7 +68,7 @@ def from_bits(dtype, digits):
     return -value if pattern >= sign else value
 
 
-def to_bits(dtype, value):
+def to_bits(dtype: str, value: float) -> str:
     if dtype == "float64":
         return struct.pack(">d", value).hex()
     width, precision, lowest = FORMATS[dtype]
@@ -76,20 +83,20 @@ def to_bits(dtype, value):
     return f"{pattern + sign * (math.copysign(1, value) < 0):0{width}x}"
 
 
-def values_of(array):
+def values_of(array: Json) -> Numbers:
     return [from_bits(array["dtype"], word) for word in array["bits"].split()]
 
 
-def array_of(dtype, shape, values):
+def array_of(dtype: str, shape: list[int], values: Numbers) -> Json:
     return {"dtype": dtype, "shape": shape, "bits": " ".join(to_bits(dtype, value) for value in values)}
 
 
-def dense(gradient, size, dtype):
+def dense(gradient: Json, size: int, dtype: str) -> Numbers:
     """Return the elements of a gradient; those of a narrower dtype are numbers of the wider one, too."""
     if "indices" not in gradient:
         return values_of(gradient)
     values, width = values_of(gradient["values"]), size // max(gradient["shape"][0], 1)
-    elements, seen = [0.0] * size, set()
+    elements, seen = [0.0] * size, set[int]()
     for j, row in enumerate(gradient["indices"]):
         for i in range(width):
             element = values[j * width + i]
@@ -99,8 +106,8 @@ def dense(gradient, size, dtype):
     return elements
 
 
-def rate_of(case, call, calls):
-    """Return the rate of a call: `call` counts from 0 in this case, `calls` from the start of the training."""
+def rate_of(case: Json, call: int, calls: int) -> float:
+    """Return the rate of a call: `call` counts from 0 in this case, `calls` from the start of training."""
     if case["learning_rate_calls"] is not None:
         return rounded("float32", values_of(case["learning_rate_calls"])[call])
     given = case["config"]["learning_rate"]
@@ -110,7 +117,7 @@ def rate_of(case, call, calls):
     return rounded("float32", given)
 
 
-def trajectory_of(case, place):
+def trajectory_of(case: Json, place: Json) -> list[Json]:
     config, state = case["config"], case["state"] or {}
     arrays = case["variables"]
     variables = [values_of(array) for array in arrays]
@@ -118,17 +125,17 @@ def trajectory_of(case, place):
     velocities = velocities or [[0.0] * len(values) for values in variables]
     calls, records = state.get("calls", 0), []
 
-    def written(lists):
-        return [array_of(a["dtype"], a["shape"], values) for a, values in zip(arrays, lists)]
+    def written(lists: list[Numbers]) -> list[Json]:
+        return [array_of(a["dtype"], a["shape"], values) for a, values in zip(arrays, lists, strict=True)]
 
-    def record():
+    def record() -> Json:
         kept = written(velocities) if config["momentum"] else []
         return {"variables": written(variables), "velocities": kept, "iterations": calls, "calls": calls}
 
     for call, gradients in enumerate(case["gradients"]):
         place["call"] = call
         rate = rate_of(case, call, calls)
-        for array, w, v, gradient in zip(arrays, variables, velocities, gradients):
+        for array, w, v, gradient in zip(arrays, variables, velocities, gradients, strict=True):
             if gradient is not None:
                 step(w, v, dense(gradient, len(w), array["dtype"]), rate, config, array["dtype"])
         calls += 1
@@ -136,11 +143,11 @@ def trajectory_of(case, place):
     return [*records, record()] if case["finalize"] else records
 
 
-def answer(line):
+def answer(line: str) -> Json:
     case, place = json.loads(line), {"call": None}
     try:
         return {"id": case["id"], "trajectory": trajectory_of(case, place)}
-    except Exception as error:
+    except Exception as error:  # whatever the optimizer raises is its answer
         told = {"type": type(error).__name__, "message": str(error), "call": place["call"]}
         return {"id": case["id"], "error": told}
 
