@@ -7,6 +7,7 @@ from sgd_ref.conformance.golden.tools.recording import compare_recorded, record
 from sgd_ref.conformance.grading.check import check
 from sgd_ref.conformance.grading.velocities import Velocities
 from sgd_ref.conformance.grading.verdict import Profile, Report, Verdict
+from sgd_ref.conformance.protocol.bits import from_bits, from_float32, to_bits, to_float32
 
 __all__ = [
     "Case",
@@ -21,5 +22,9 @@ __all__ = [
     "cases_within",
     "check",
     "compare_recorded",
+    "from_bits",
+    "from_float32",
     "record",
+    "to_bits",
+    "to_float32",
 ]
