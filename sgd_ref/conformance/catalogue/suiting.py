@@ -78,6 +78,21 @@ def suited(case: Case, offered: Offered) -> Case | None:
     return _with_shapes(case, offered["shapes"])
 
 
+def split_id(case_id: str) -> tuple[str, tuple[str, ...]]:
+    """Return the id of the whole case, and the words for the shapes of the variables that are left of it.
+
+    >>> split_id("axes/nesterov/filled/scalar")
+    ('axes/nesterov', ('filled', 'scalar'))
+    >>> split_id("axes/nesterov")
+    ('axes/nesterov', ())
+    """
+    parts = case_id.split("/")
+    count = len(parts)
+    while count and parts[count - 1] in BESIDE_AXES["shapes"]:
+        count -= 1
+    return "/".join(parts[:count]), tuple(parts[count:])
+
+
 def _with_shapes(case: Case, shapes: Collection[str]) -> Case | None:
     """Return a case without variables of other shapes; None if nothing is left to be computed in a call."""
     kept = [position for position, variable in enumerate(case.variables) if shape_of(variable) in shapes]

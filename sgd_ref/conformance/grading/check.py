@@ -140,7 +140,9 @@ def free_running(graded: Mapping[str, Alternatives], profile: Profile) -> dict[s
 
 def grade(run: Implementation, case: Case, profile: Profile | None = None) -> Verdict:
     """Run one case and grade the answer; where the case is contested, by the answer that suits it best."""
-    return grade_by_answers(run, case, profile_of(run, profile)).best()
+    profile = profile_of(run, profile)
+    (asked,) = chosen([case], profile)
+    return grade_by_answers(run, asked, profile).best()
 
 
 def grade_by_answers(run: Implementation, case: Case, profile: Profile) -> Alternatives:

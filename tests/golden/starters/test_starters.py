@@ -16,11 +16,17 @@ from sgd_ref.conformance.targets.program import Program
 
 CASES = {case.id: case for case in conformance.cases()}
 
+OFFERS = (
+    *("float32", "float64", "float16", "bfloat16", "mixed"),
+    *("momentum", "piecewise", "callable", "missing", "sparse"),
+)
+
 SHARE = 40
 """Cases that are claimed, and as many that are not, unless all are run."""
 
 WITH_ALL_THAT_IS_CLAIMED = (
     "axes/mixed/momentum",
+    "axes/momentum/piecewise",
     "axes/momentum/missing",
     "axes/momentum/sparse",
     "axes/momentum/special",
@@ -48,6 +54,7 @@ def share(claimed: list[str], others: list[str], sweep: Any) -> list[str]:
 
 def test_it_is_exact_in_what_it_claims_and_declines_the_rest(command: list[str], sweep: Any) -> None:
     with Program(command) as run:
+        assert run.profile.offers == OFFERS
         offered = run.profile.offered()
         claimed = [i for i, case in CASES.items() if not lacking(case, offered) and case.made is None]
         others = [i for i in CASES if i not in claimed]

@@ -206,6 +206,18 @@ def test_flushed_subnormals_are_granted_where_they_are_declared(programs: Path) 
     assert declaring(programs, pattern, flushed=True, flush_to_zero=True, **NEGATIVE)[0] == AS_EXPECTED
 
 
+def test_a_case_is_explained_as_it_was_asked(programs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    declared = {"offers": ["float32", "momentum", "filled"], **NEGATIVE}
+    declaring(programs, "^axes/momentum$", **declared)
+    capsys.readouterr()
+    command = [sys.executable, "declaring.py", json.dumps(declared)]
+    for case_id in ("axes/momentum", "axes/momentum/filled"):
+        assert cli.main(["explain", case_id, "--", *command]) == AS_EXPECTED
+        assert capsys.readouterr().out.startswith("axes/momentum/filled: ")
+    assert cli.main(["explain", "axes/nesterov", "--", *command]) == COULD_NOT_RUN
+    assert "unsupported: its profile does not offer nesterov" in " ".join(capsys.readouterr().out.split())
+
+
 @pytest.mark.parametrize("is_hidden", [True, False])
 def test_wider_state_is_read_as_it_is_declared(programs: Path, is_hidden: bool) -> None:
     program = programs / "wide.py"
