@@ -31,7 +31,7 @@ def to_bits(array: Any) -> Array:
 
 
 def from_bits(bits: Any, dtype: str) -> Array:
-    """Return the array that has certain bit patterns.
+    """Return the array that has certain bit patterns, in memory of its own.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def from_bits(bits: Any, dtype: str) -> Array:
     array, wanted = np.asarray(bits), _named(dtype)
     if array.dtype.kind not in "iu" or array.dtype.itemsize != wanted.itemsize:
         reject_type("bits", array.dtype, f"integers of {8 * wanted.itemsize} bits for {dtype}")
-    viewed: Array = np.ascontiguousarray(array).view(wanted)
+    viewed: Array = np.array(array, order="C").view(wanted)
     return viewed.reshape(array.shape)
 
 

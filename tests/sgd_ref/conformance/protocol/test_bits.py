@@ -96,3 +96,10 @@ def test_bits_of_a_strided_array_are_those_of_its_elements() -> None:
 def test_what_does_not_fit_is_refused(call: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         call()
+
+
+def test_what_is_made_from_bits_does_not_change_with_them() -> None:
+    bits = np.array([0x3F80], np.uint16)
+    array = from_bits(bits, "bfloat16")
+    bits[0] = 0
+    assert array[0] == 1
