@@ -44,11 +44,17 @@ def qualities(case: Case) -> dict[str, frozenset[str]]:
     >>> sorted(found["gradients"]), sorted(found["accumulation"])
     (['dense', 'missing'], ['2'])
     """
+    return {axis: qualities_on(axis, case) for axis in FINDERS}
+
+
+def qualities_on(axis: str, case: Case) -> frozenset[str]:
+    """Return the values that a case has on one axis.
+
+    >>> qualities_on("start", Case(id="", config={}, names=(), variables=(), gradients=()))
+    frozenset({'fresh'})
+    """
     given = case.features or {}
-    return {
-        axis: frozenset(find(case) | ({given[axis]} if axis in given else set()))
-        for axis, find in FINDERS.items()
-    }
+    return frozenset(FINDERS[axis](case) | ({given[axis]} if axis in given else set()))
 
 
 def _dtype(case: Case) -> Values:

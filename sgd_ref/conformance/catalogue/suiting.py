@@ -8,7 +8,7 @@ from typing import Any
 
 from sgd_ref.conformance.catalogue.axes import AXES, label
 from sgd_ref.conformance.catalogue.case import Case, Layouts
-from sgd_ref.conformance.catalogue.qualities import BESIDE_AXES, qualities, shape_of
+from sgd_ref.conformance.catalogue.qualities import BESIDE_AXES, qualities_on, shape_of
 from sgd_ref.validation import reject_value
 
 OFFERABLE: Mapping[str, tuple[str, ...]] = {**AXES, **BESIDE_AXES}
@@ -43,7 +43,7 @@ def lacking(case: Case, offered: Offered) -> tuple[str, ...]:
     >>> lacking(by_id["axes/nesterov"], {"update": ["plain"], "shapes": ["filled"]})
     ('nesterov', 'empty', 'scalar')
     """
-    found = qualities(case)
+    found = {axis: qualities_on(axis, case) for axis in offered}
     return tuple(
         label(axis, value)
         for axis, values in OFFERABLE.items()

@@ -15,6 +15,7 @@ from sgd_ref.conformance.bounds.violation import Violation
 from sgd_ref.conformance.catalogue.case import Case, Implementation, Unsupported
 from sgd_ref.conformance.catalogue.contested import contested
 from sgd_ref.conformance.catalogue.layouts import with_layouts
+from sgd_ref.conformance.catalogue.qualities import BESIDE_AXES
 from sgd_ref.conformance.catalogue.suiting import lacking, suited
 from sgd_ref.conformance.catalogue.tiers import cases as catalogue
 from sgd_ref.conformance.grading.answering import Alternatives, answers_of, consistent, names_of
@@ -153,7 +154,9 @@ def grade_by_answers(run: Implementation, case: Case, profile: Profile) -> Alter
 
     missing = lacking(case, profile.offered())
     if missing:
-        reason = f"its profile does not offer {', '.join(missing)}"
+        # Variables of shapes that are not offered would have been left out.
+        decisive = [word for word in missing if word not in BESIDE_AXES["shapes"]] or missing
+        reason = f"its profile does not offer {', '.join(decisive)}"
         return Alternatives([Verdict(case, "unsupported", contested(case), message=reason)], step_by_step)
     compared = _compared_by_answers(with_velocities(run, profile.velocities), case)
     parting = [_parting(case, verdict) for verdict in compared] if len(compared) > 1 else [0]

@@ -139,8 +139,8 @@ class Profile:
     >>> report = conformance.check(reference.run, conformance.cases("smoke"), profile=profile)
     >>> report.ok, report.verdicts["axes/momentum/filled"].grade
     (True, 'exact')
-    >>> report.verdicts["axes/float16"].message
-    'its profile does not offer float16'
+    >>> report.verdicts["axes/nesterov"].message
+    'its profile does not offer nesterov'
     """
 
     dtypes: frozenset[str] | None = None

@@ -122,7 +122,7 @@ def test_a_dtype_with_a_word_is_alone_and_an_axis_stands_for_its_values() -> Non
 def test_every_value_has_a_word_of_its_own() -> None:
     counts = [value for values in OFFERABLE.values() for value in values if value != "none"]
     assert len(AXES_OF_WORDS) == len(counts)
-    assert offered_by(AXES_OF_WORDS) == AXES
+    assert offered_by(AXES_OF_WORDS) == OFFERABLE
 
 
 def test_a_word_that_stands_for_nothing_is_refused() -> None:
