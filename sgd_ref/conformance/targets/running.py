@@ -145,8 +145,9 @@ def _run(target: Target, cases: Iterable[Case], progress: Progress, stopping: th
             explaining.shutdown(cancel_futures=True)
         handshake: Handshake | None = getattr(run, "handshake", None)
         versions = {} if handshake is None else {"version": handshake.version, **handshake.versions}
-        if handshake is not None and target.introduces_itself:
+        if target.explain is None:
             report = replace(report, profile=_claims(report))
+        if handshake is not None and target.introduces_itself:
             itself = {"name": handshake.name, "version": handshake.version, "language": handshake.language}
             versions = {key: text for key, text in {**itself, **versions, **itself}.items() if text}
     if target.explain is not None:
@@ -163,7 +164,7 @@ def _run(target: Target, cases: Iterable[Case], progress: Progress, stopping: th
 
 
 def _claims(report: Report) -> Profile:
-    """Return what a program declares, without the claims of which no case was run."""
+    """Return what an implementation declares, without the claims of which no case was run."""
     asked, profile = report.coverage.asked, report.profile
     return replace(
         profile,

@@ -206,6 +206,21 @@ def test_flushed_subnormals_are_granted_where_they_are_declared(programs: Path) 
     assert declaring(programs, pattern, flushed=True, flush_to_zero=True, **NEGATIVE)[0] == AS_EXPECTED
 
 
+def test_a_function_declares_by_its_profile(programs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (programs / "own_sgd.py").write_text("""
+from sgd_ref import conformance
+from sgd_ref.conformance.trajectories import reference
+def run(case):
+    return reference.run(case)
+run.profile = conformance.Profile(
+    dtypes=frozenset({"float64"}), features={"update": frozenset({"plain"})}, offers=("float32", "filled")
+)
+""")
+    pattern = "^axes/(plain|momentum)$"
+    assert cli.main(["conform", "own_sgd:run", "-k", pattern]) == AS_EXPECTED
+    assert "1 exact, 0 rounding, 0 diverges, 1 unsupported" in capsys.readouterr().out
+
+
 def test_a_case_is_explained_as_it_was_asked(programs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     declared = {"offers": ["float32", "momentum", "filled"], **NEGATIVE}
     declaring(programs, "^axes/momentum$", **declared)
