@@ -115,6 +115,12 @@ def test_nothing_is_exact_at_a_rate_that_changes_or_is_rounded_or_zero(rate: flo
     assert form.documented(array, rate) is None
 
 
+def test_a_rate_that_the_dtype_does_not_hold_is_not_relied_on() -> None:
+    form, array = Velocities(without_rate=True), np.array([1024.0], "float16")
+    assert form.documented(array, 2.0**-20) is not None
+    assert form.documented(array, 2.0**-30) is None
+
+
 @pytest.mark.parametrize(
     ("numbers", "factor", "dtype"),
     [
