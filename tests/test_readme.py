@@ -106,6 +106,9 @@ def test_adapter_shows_its_mistake(capsys: pytest.CaptureFixture[str]) -> None:
     # The cases with momentum and a rate that changes.
     assert diverging == {
         "axes/momentum/callable",
+        "axes/momentum/piecewise",
+        "exact/piecewise/float32",
+        "exact/piecewise/float64",
         "exact/callable/float32",
         "exact/callable/float64",
         "structure/calls-14/callable/momentum/float32",

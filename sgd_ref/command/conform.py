@@ -160,6 +160,8 @@ def _offered(given: Sequence[str], targets: Sequence[Target]) -> Mapping[str, Co
         return offered_by(given)
     with targets[0].start() as run:
         handshake: Handshake = getattr(run, "handshake")  # noqa: B009 - a program has one
+    if handshake.offers is not None:
+        return offered_by(handshake.offers)
     return offered_by_claims(handshake.dtypes, handshake.features)
 
 

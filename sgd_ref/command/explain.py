@@ -145,7 +145,7 @@ def show(options: argparse.Namespace, case: Case, target: Target | None, console
         return AS_EXPECTED
     with target.start() as implementation:
         verdict = grade(implementation, case)
-    _introduce(console, case)
+    _introduce(console, verdict.case)
     return _compared(options, console, target, verdict)
 
 

@@ -8,6 +8,7 @@ import re
 from sgd_ref.conformance.catalogue.axes import from_labels
 from sgd_ref.conformance.catalogue.case import Case
 from sgd_ref.conformance.catalogue.combinations import PREFIX
+from sgd_ref.conformance.catalogue.suiting import split_id, suited
 from sgd_ref.conformance.catalogue.tiers import cases, make_case
 
 MOST_CANDIDATES = 20
@@ -23,7 +24,8 @@ def find_case(text: str) -> Case:
     Parameters
     ----------
     text : str
-        An id of any tier, or a part of the id of one of the first or the standard cases.
+        An id of any tier, or a part of the id of one of the first or the standard cases. Behind the id, words
+        for shapes of variables, as in ``axes/momentum/filled``, stand for the case without the others.
 
     Raises
     ------
@@ -49,6 +51,10 @@ def find_case(text: str) -> Case:
     features = from_labels(text.removeprefix(f"{PREFIX}/").split("/"))
     if features is not None:
         return make_case(features)
+    whole, shapes = split_id(text)
+    case = suited(find_case(whole), {"shapes": shapes}) if whole and shapes else None
+    if case is not None:
+        return case
     raise ValueError(f"CASE must be the id of a case or a part of one, got {text!r}, a part of none")
 
 

@@ -5,7 +5,9 @@ from sgd_ref.conformance.catalogue.tiers import cases
 from sgd_ref.conformance.catalogue.within import cases_within
 from sgd_ref.conformance.golden.tools.recording import compare_recorded, record
 from sgd_ref.conformance.grading.check import check
+from sgd_ref.conformance.grading.velocities import Velocities
 from sgd_ref.conformance.grading.verdict import Profile, Report, Verdict
+from sgd_ref.conformance.protocol.bits import from_bits, from_float32, to_bits, to_float32
 
 __all__ = [
     "Case",
@@ -14,10 +16,15 @@ __all__ = [
     "Report",
     "State",
     "Unsupported",
+    "Velocities",
     "Verdict",
     "cases",
     "cases_within",
     "check",
     "compare_recorded",
+    "from_bits",
+    "from_float32",
     "record",
+    "to_bits",
+    "to_float32",
 ]

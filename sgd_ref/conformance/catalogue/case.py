@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sgd_ref.arithmetic.formats import Array
+from sgd_ref.conformance.catalogue.rates import rate_of_call
 from sgd_ref.gradients import SparseRows
 
 
@@ -172,6 +173,36 @@ class Case:
     kind: str = "trajectory"
     layouts: Layouts | None = None
     made: Made | None = None
+
+    def rate(self, call: int, skipped: int = 0) -> float:
+        """Return the learning rate of a call, whatever gives it: a number, a schedule or a callable.
+
+        Parameters
+        ----------
+        call : int
+            The call, counted from 0 within this case, also where the case resumes.
+        skipped : int, default 0
+            How many calls of this case dynamic loss scaling skipped before: a schedule does not count them.
+
+        Returns
+        -------
+        float
+            A float32 as a Python float: the rate passes through float32, for float64 variables too.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `call` or `skipped` is no such number.
+
+        Examples
+        --------
+        >>> from sgd_ref import conformance
+        >>> by_id = {case.id: case for case in conformance.cases()}
+        >>> [by_id["axes/momentum/piecewise"].rate(call) for call in range(4)]
+        [0.25, 0.25, 0.25, 0.03125]
+        """
+        first = 0 if self.state is None else self.state.calls
+        return rate_of_call(self.config, self.learning_rate_calls, first, call, skipped)
 
 
 Record = dict[str, Any]

@@ -23,6 +23,13 @@ SCHEDULES = {
 }
 """The values of the axis "learning_rate" for the names of schedules."""
 
+BESIDE_AXES: Mapping[str, tuple[str, ...]] = {
+    "shapes": ("filled", "empty", "scalar"),
+    "start": ("fresh", "resumed"),
+}
+"""What combinations do not vary: variables that have elements and axes, no elements, or no axes; and
+whether a case begins or resumes."""
+
 Values = set[str]
 
 
@@ -37,11 +44,17 @@ def qualities(case: Case) -> dict[str, frozenset[str]]:
     >>> sorted(found["gradients"]), sorted(found["accumulation"])
     (['dense', 'missing'], ['2'])
     """
+    return {axis: qualities_on(axis, case) for axis in FINDERS}
+
+
+def qualities_on(axis: str, case: Case) -> frozenset[str]:
+    """Return the values that a case has on one axis.
+
+    >>> qualities_on("start", Case(id="", config={}, names=(), variables=(), gradients=()))
+    frozenset({'fresh'})
+    """
     given = case.features or {}
-    return {
-        axis: frozenset(find(case) | ({given[axis]} if axis in given else set()))
-        for axis, find in FINDERS.items()
-    }
+    return frozenset(FINDERS[axis](case) | ({given[axis]} if axis in given else set()))
 
 
 def _dtype(case: Case) -> Values:
@@ -121,6 +134,25 @@ def _settings(case: Case) -> Values:
     return {"dyadic" if all(float(setting(value, FLOAT16)) == value for value in numbers) else "decimal"}
 
 
+def shape_of(variable: Array) -> str:
+    """Return what a variable has on the axis "shapes".
+
+    >>> shape_of(np.zeros((2, 0))), shape_of(np.zeros(())), shape_of(np.zeros(1))
+    ('empty', 'scalar', 'filled')
+    """
+    if variable.ndim == 0:
+        return "scalar"
+    return "filled" if variable.size else "empty"
+
+
+def _shapes(case: Case) -> Values:
+    return {shape_of(variable) for variable in case.variables}
+
+
+def _start(case: Case) -> Values:
+    return {"fresh" if case.state is None else "resumed"}
+
+
 FINDERS: Mapping[str, Callable[[Case], Values]] = {
     "dtype": _dtype,
     "update": _update,
@@ -133,6 +165,8 @@ FINDERS: Mapping[str, Callable[[Case], Values]] = {
     "gradients": _gradients,
     "values": _values,
     "settings": _settings,
+    "shapes": _shapes,
+    "start": _start,
 }
 """For each axis what finds its values; whatever is added here is counted in the coverage of a report."""
 

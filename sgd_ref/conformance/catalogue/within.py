@@ -4,28 +4,32 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from sgd_ref.conformance.catalogue.axes import AXES, Pair, every_pair, label
 from sgd_ref.conformance.catalogue.case import Case
 from sgd_ref.conformance.catalogue.contested import CONTESTED_PAIRS, contested
-from sgd_ref.conformance.catalogue.qualities import qualities
+from sgd_ref.conformance.catalogue.qualities import BESIDE_AXES, qualities
+from sgd_ref.conformance.catalogue.suiting import OFFERABLE, Offered, check_offered, suited
 from sgd_ref.conformance.catalogue.tiers import cases, make_case
-from sgd_ref.validation import reject_value
+from sgd_ref.validation import reject_type, reject_value
 
 TIMES = 3
 """In how many cases without an open question each pair of what is offered occurs."""
 
-NUMBERS = ("values", "settings")
-"""The axes that say which numbers there are, and not what an implementation offers."""
+NOT_DECLINED_BY_SILENCE = ("values", "settings", *BESIDE_AXES)
+"""The axes of which everything is offered unless one of their values has a word."""
 
 AXES_OF_WORDS = {
-    label(axis, value): (axis, value) for axis, values in AXES.items() for value in values if value != "none"
+    label(axis, value): (axis, value)
+    for axis, values in OFFERABLE.items()
+    for value in values
+    if value != "none"
 }
 """For each word that stands for a value, its axis and the value."""
 
 
-def cases_within(offered: Mapping[str, Collection[str]], tier: str = "standard") -> tuple[Case, ...]:
+def cases_within(offered: Offered, tier: str = "standard") -> tuple[Case, ...]:
     """Return the cases of a tier that need nothing else than what is offered, and more for missing pairs.
 
     The pairs of the standard tier are spread over combinations of many features, of which an implementation
@@ -35,7 +39,10 @@ def cases_within(offered: Mapping[str, Collection[str]], tier: str = "standard")
     Parameters
     ----------
     offered : mapping of str to collection of str
-        For axes of the catalogue the values that are offered; of an axis that is left out, all.
+        For axes of the catalogue the values that are offered; of an axis that is left out, all. The axis
+        "shapes" has "filled", "empty" (no elements) and "scalar" (no axes): variables of shapes that are not
+        offered are left out of a case, and its id gets the words of those that are. The axis "start" has
+        "fresh" and "resumed".
     tier : str, default "standard"
         "first", "smoke" or "standard".
 
@@ -54,18 +61,14 @@ def cases_within(offered: Mapping[str, Collection[str]], tier: str = "standard")
     >>> {case.config["momentum"] for case in plain}
     {0.0}
     """
-    for axis, values in offered.items():
-        if axis not in AXES:
-            reject_value("the axes of offered", axis, f"among {', '.join(AXES)}")
-        if isinstance(values, str) or not values or not set(values) <= set(AXES[axis]):
-            reject_value(f"offered[{axis!r}]", values, f"a collection of some of {', '.join(AXES[axis])}")
+    check_offered(offered)
     axes = {axis: tuple(v for v in values if v in offered.get(axis, values)) for axis, values in AXES.items()}
-    kept = tuple(case for case in cases(tier) if _is_within(case, offered))
+    kept = tuple(_all_suited(cases(tier), offered))
     seen = Counter(pair for case in kept if not contested(case) for pair in _pairs(case))
     covered = [case.features for case in kept if case.features is not None]
     added = every_pair(covered, axes, apart=CONTESTED_PAIRS, times=TIMES, seen=seen)
     added += every_pair([*covered, *added], axes)
-    return kept + tuple(make_case(features) for features in added)
+    return kept + tuple(_all_suited(map(make_case, added), offered))
 
 
 def _pairs(case: Case) -> set[Pair]:
@@ -88,7 +91,9 @@ def offered_by(words: Iterable[str]) -> dict[str, tuple[str, ...]]:
         Values of the axes, as in the ids of cases, or names of axes for all of their values. What is plainest
         needs no word: of an axis without one that alone is offered, and besides what has one. Only of dtypes
         nothing else is offered than what has a word, if any has. All numbers, special ones and subnormal
-        ones too, and all settings are offered, unless one of these has a word.
+        ones too, all settings, all shapes, and cases that resume are offered, unless one of their axis has a
+        word: "filled" alone declines variables without elements and without axes, and "fresh" alone
+        declines cases that resume.
 
     Returns
     -------
@@ -109,24 +114,45 @@ def offered_by(words: Iterable[str]) -> dict[str, tuple[str, ...]]:
     (('none',), False)
     """
     named: dict[str, set[str]] = {}
-    for word in words:
-        if word in AXES_OF_WORDS:
-            axis, value = AXES_OF_WORDS[word]
-            named.setdefault(axis, set()).add(value)
-        elif word.replace("-", "_") in AXES:
-            axis = word.replace("-", "_")
-            named.setdefault(axis, set()).update(AXES[axis])
-        else:
-            reject_value("a word for what is offered", word, f"one of {', '.join((*AXES_OF_WORDS, *AXES))}")
+    for axis, value in values_of(words):
+        named.setdefault(axis, set()).add(value)
     return {
         axis: tuple(
             value
             for position, value in enumerate(values)
             if value in named.get(axis, ()) or (position == 0 and not (axis == "dtype" and axis in named))
         )
-        for axis, values in AXES.items()
-        if axis not in NUMBERS or axis in named
+        for axis, values in OFFERABLE.items()
+        if axis not in NOT_DECLINED_BY_SILENCE or axis in named
     }
+
+
+def values_of(words: Iterable[str]) -> list[tuple[str, str]]:
+    """Return the values that words for what is offered name, each with its axis.
+
+    Raises
+    ------
+    ValueError
+        If a word is unknown.
+
+    Examples
+    --------
+    >>> values_of(["float64", "gradients"])
+    [('dtype', 'float64'), ('gradients', 'dense'), ('gradients', 'missing'), ('gradients', 'sparse')]
+    """
+    if isinstance(words, str):
+        reject_type("the words for what is offered", words, "a list of words")
+    found: list[tuple[str, str]] = []
+    for word in words:
+        axis = str(word).replace("-", "_")
+        if word in AXES_OF_WORDS:
+            found.append(AXES_OF_WORDS[word])
+        elif axis in OFFERABLE:
+            found += [(axis, value) for value in OFFERABLE[axis]]
+        else:
+            accepted = ", ".join((*AXES_OF_WORDS, *OFFERABLE))
+            reject_value("a word for what is offered", word, f"one of {accepted}")
+    return found
 
 
 def offered_by_claims(
@@ -152,9 +178,5 @@ def offered_by_claims(
     }
 
 
-def _is_within(case: Case, offered: Mapping[str, Collection[str]]) -> bool:
-    found = qualities(case)
-    return all(
-        found[axis] <= {*values, *(("dense",) if axis == "gradients" else ())}
-        for axis, values in offered.items()
-    )
+def _all_suited(asked: Iterable[Case], offered: Offered) -> Iterator[Case]:
+    return (found for case in asked if (found := suited(case, offered)) is not None)

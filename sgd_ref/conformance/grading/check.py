@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,15 +15,19 @@ from sgd_ref.conformance.bounds.violation import Violation
 from sgd_ref.conformance.catalogue.case import Case, Implementation, Unsupported
 from sgd_ref.conformance.catalogue.contested import contested
 from sgd_ref.conformance.catalogue.layouts import with_layouts
+from sgd_ref.conformance.catalogue.qualities import BESIDE_AXES
+from sgd_ref.conformance.catalogue.suiting import lacking, suited
 from sgd_ref.conformance.catalogue.tiers import cases as catalogue
 from sgd_ref.conformance.grading.answering import Alternatives, answers_of, consistent, names_of
 from sgd_ref.conformance.grading.copies import forgotten_copy
 from sgd_ref.conformance.grading.tracebacks import own_traceback
+from sgd_ref.conformance.grading.velocities import with_velocities
 from sgd_ref.conformance.grading.verdict import Profile, Report, Verdict
 from sgd_ref.conformance.protocol.failures import ImplementationError
 from sgd_ref.conformance.trajectories import reference
 from sgd_ref.conformance.trajectories.comparison import Difference, check_form, compare
 from sgd_ref.gradients import SparseRows
+from sgd_ref.validation import reject_type
 
 
 def check(
@@ -44,7 +48,7 @@ def check(
     name : str, default "mine"
         Name of the implementation in the report.
     profile : Profile, optional
-        What the implementation claims to support.
+        What the implementation declares of itself; by default its attribute ``profile``, if it has one.
     progress : callable, optional
         Called with the verdict on each case by itself. In the report, all cases of an open question are
         judged by one answer, and all cases by one reading of the state.
@@ -72,8 +76,8 @@ def check(
         raise TypeError(f"run must be a function from a case to a trajectory, got {run!r}")
     started = time.perf_counter()
     graded: dict[str, Alternatives] = {}
-    profile = profile or Profile()
-    for case in catalogue() if cases is None else cases:
+    profile = profile_of(run, profile)
+    for case in chosen(catalogue() if cases is None else cases, profile):
         if case.id in graded:
             raise ValueError(f"cases must have distinct ids, got {case.id!r} twice")
         graded[case.id] = grade_by_answers(run, case, profile)
@@ -85,6 +89,27 @@ def check(
     if profile.hidden_wider_state is None:
         verdicts |= free_running(graded, profile)
     return Report(name, verdicts, profile, time.perf_counter() - started)
+
+
+def profile_of(run: Implementation, given: Profile | None = None) -> Profile:
+    """Return the profile that is given, or what an implementation declares of itself in its ``profile``.
+
+    >>> def run(case): ...
+    >>> run.profile = Profile(flush_to_zero=True)
+    >>> profile_of(run).flush_to_zero
+    True
+    """
+    found = getattr(run, "profile", None) if given is None else given
+    if found is not None and not isinstance(found, Profile):
+        reject_type("profile", found, "a conformance.Profile")
+    return found or Profile()
+
+
+def chosen(cases: Iterable[Case], profile: Profile) -> Iterator[Case]:
+    """Yield the cases as they are asked: without variables of shapes that are not offered."""
+    offered = profile.offered()
+    for case in cases:
+        yield suited(case, offered) or case
 
 
 def free_running(graded: Mapping[str, Alternatives], profile: Profile) -> dict[str, Verdict]:
@@ -116,7 +141,9 @@ def free_running(graded: Mapping[str, Alternatives], profile: Profile) -> dict[s
 
 def grade(run: Implementation, case: Case, profile: Profile | None = None) -> Verdict:
     """Run one case and grade the answer; where the case is contested, by the answer that suits it best."""
-    return grade_by_answers(run, case, profile or Profile()).best()
+    profile = profile_of(run, profile)
+    (asked,) = chosen([case], profile)
+    return grade_by_answers(run, asked, profile).best()
 
 
 def grade_by_answers(run: Implementation, case: Case, profile: Profile) -> Alternatives:
@@ -125,7 +152,13 @@ def grade_by_answers(run: Implementation, case: Case, profile: Profile) -> Alter
     def step_by_step(verdict: Verdict) -> Verdict:
         return _judged(verdict, profile, bool(profile.hidden_wider_state))
 
-    compared = _compared_by_answers(run, case)
+    missing = lacking(case, profile.offered())
+    if missing:
+        # Variables of shapes that are not offered would have been left out.
+        decisive = [word for word in missing if word not in BESIDE_AXES["shapes"]] or missing
+        reason = f"its profile does not offer {', '.join(decisive)}"
+        return Alternatives([Verdict(case, "unsupported", contested(case), message=reason)], step_by_step)
+    compared = _compared_by_answers(with_velocities(run, profile.velocities), case)
     parting = [_parting(case, verdict) for verdict in compared] if len(compared) > 1 else [0]
     return Alternatives(compared, step_by_step, parting)
 

@@ -10,10 +10,13 @@ from sgd_ref.conformance.bounds.violation import Violation
 from sgd_ref.conformance.catalogue.case import Case, Trajectory
 from sgd_ref.conformance.catalogue.named.optimizations import PREFIX
 from sgd_ref.conformance.catalogue.qualities import qualities
+from sgd_ref.conformance.catalogue.suiting import Offered, lacking
+from sgd_ref.conformance.catalogue.within import offered_by, values_of
 from sgd_ref.conformance.diagnosis.matching import Diagnosis, diagnose
 from sgd_ref.conformance.diagnosis.optimizations import optimizations
 from sgd_ref.conformance.diagnosis.whole_run import diagnoses
 from sgd_ref.conformance.grading.coverage import Coverage, coverage, discriminates
+from sgd_ref.conformance.grading.velocities import DOCUMENTED, Velocities
 from sgd_ref.conformance.trajectories.comparison import Difference
 
 GRADES = ("exact", "rounding", "diverges", "unsupported", "error")
@@ -121,12 +124,39 @@ class Profile:
         not know: step by step, unless all that diverges in that reading is faithful in the other.
     flush_to_zero : bool
         Whether it computes with subnormal numbers as zeros. Cases for which that was needed are marked.
+    offers : tuple of str or None
+        Words for what it offers, as for ``sgd-ref conform --offers``. Every case that needs something else is
+        "unsupported" without being run, or is asked without the variables of shapes that are not offered.
+        Each value that a word names must be graded at least once, if a case has it.
+    velocities : Velocities
+        What it keeps for velocities: it gets those of a state in that form, and reports its own in it.
+
+    Examples
+    --------
+    >>> from sgd_ref import conformance
+    >>> from sgd_ref.conformance.trajectories import reference
+    >>> profile = Profile(offers=("float32", "momentum", "filled"))
+    >>> report = conformance.check(reference.run, conformance.cases("smoke"), profile=profile)
+    >>> report.ok, report.verdicts["axes/momentum/filled"].grade
+    (True, 'exact')
+    >>> report.verdicts["axes/nesterov"].message
+    'its profile does not offer nesterov'
     """
 
     dtypes: frozenset[str] | None = None
     features: dict[str, frozenset[str]] | None = None
     hidden_wider_state: bool | None = None
     flush_to_zero: bool = False
+    offers: tuple[str, ...] | None = None
+    velocities: Velocities = DOCUMENTED
+
+    def __post_init__(self) -> None:
+        """Check the words."""
+        self.offered()
+
+    def offered(self) -> Offered:
+        """Return what a case may need, by axes; nothing is declined where nothing is offered by words."""
+        return {} if self.offers is None else offered_by(self.offers)
 
     def claims(self) -> list[tuple[str, str]]:
         """Return all claims as pairs of axis and value."""
@@ -179,10 +209,21 @@ class Report:
 
         Among the cases that were run it takes one in which the claim matters, if there is such a case.
         """
-        return [claim for claim in self.profile.claims() if not self._is_proven(*claim)]
+        named = [claim for claim in values_of(self.profile.offers or ()) if self._having(*claim)]
+        claims = dict.fromkeys([*self.profile.claims(), *named])
+        return [claim for claim in claims if not self._is_proven(*claim)]
+
+    def _having(self, axis: str, value: str) -> list[Verdict]:
+        return [v for v in self._asked if value in qualities(v.case).get(axis, ())]
+
+    @cached_property
+    def _asked(self) -> list[Verdict]:
+        """The verdicts on cases that the profile does not decline."""
+        offered = self.profile.offered()
+        return [v for v in self.verdicts.values() if not lacking(v.case, offered)]
 
     def _is_proven(self, axis: str, value: str) -> bool:
-        having = [v for v in self.verdicts.values() if value in qualities(v.case).get(axis, ())]
+        having = self._having(axis, value)
         graded = [v.case for v in having if v.grade in GRADED]
         if any(discriminates(case, axis, value) for case in graded):
             return True

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from sgd_ref.arithmetic.formats import BY_NAME
 from sgd_ref.conformance.catalogue.axes import AXES
+from sgd_ref.conformance.catalogue.within import values_of
 from sgd_ref.conformance.protocol import encoding
 from sgd_ref.conformance.protocol.failures import InvalidAnswer
 from sgd_ref.validation import boolean, reject_type, reject_value, text
 
-PROTOCOL = 1
+PROTOCOL = 2
+"""The version of the protocol. A program says the lowest one that has all keys of its handshake."""
+
+VERSION_OF_KEYS = {"offers": 2, "velocities": 2, "hidden_wider_state": 2, "flush_to_zero": 2}
+"""The versions of the protocol that brought keys of the handshake; the others were there from the first."""
 
 LONGEST_HANDSHAKE = 2**16
 
@@ -33,6 +38,15 @@ class Handshake:
         What it is built on.
     digests : bool
         Whether it answers with digests to cases that are made by a rule; it is sent none otherwise.
+    offers : list of str or None
+        Words for what it offers, as for ``sgd-ref conform --offers``: no case is sent that needs something
+        else, and each value that a word names must be graded if a case has it.
+    velocities : dict
+        What it keeps for velocities: "sign" and "without_rate", as in ``grading.velocities``.
+    hidden_wider_state : bool or None
+        Whether its state is wider than what it reports; None if it does not say.
+    flush_to_zero : bool
+        Whether it computes with subnormal numbers as zeros.
     """
 
     name: str
@@ -42,6 +56,29 @@ class Handshake:
     features: dict[str, list[str]] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     digests: bool = False
+    offers: list[str] | None = None
+    velocities: dict[str, Any] = field(default_factory=dict)
+    hidden_wider_state: bool | None = None
+    flush_to_zero: bool = False
+
+
+def handshake_to_json(handshake: Handshake) -> encoding.Json:
+    """Return a handshake as an object of JSON, with the lowest version of the protocol that has its keys.
+
+    Examples
+    --------
+    >>> handshake_to_json(Handshake("my_sgd", "1.0"))
+    {'protocol': 1, 'name': 'my_sgd', 'version': '1.0'}
+    >>> handshake_to_json(Handshake("my_sgd", "1.0", flush_to_zero=True))["protocol"]
+    2
+    """
+    default = Handshake(handshake.name, handshake.version)
+    said = {
+        key: value
+        for key, value in asdict(handshake).items()
+        if key in ("name", "version") or value != getattr(default, key)
+    }
+    return {"protocol": max(VERSION_OF_KEYS.get(key, 1) for key in said), **said}
 
 
 def handshake_from_line(line: bytes) -> Handshake:
@@ -56,9 +93,9 @@ def handshake_from_line(line: bytes) -> Handshake:
     --------
     >>> handshake_from_line(b'{"protocol": 1, "name": "my_sgd", "version": "1.0"}\n').name
     'my_sgd'
-    >>> handshake_from_line(b'{"protocol": 2, "name": "my_sgd", "version": "1.0"}\n')
+    >>> handshake_from_line(b'{"protocol": 1.5, "name": "my_sgd", "version": "1.0"}\n')
     Traceback (most recent call last):
-    sgd_ref.conformance.protocol.failures.InvalidAnswer: the handshake: protocol must be 1, got 2
+    sgd_ref.conformance.protocol.failures.InvalidAnswer: the handshake: protocol must be 1 or 2, got 1.5
     """
     try:
         return _from_json(encoding.from_line(line))
@@ -67,13 +104,15 @@ def handshake_from_line(line: bytes) -> Handshake:
 
 
 def _from_json(document: encoding.Json) -> Handshake:
-    protocol = document.get("protocol")
-    if isinstance(protocol, bool) or protocol != PROTOCOL:
-        reject_value("protocol", protocol, f"{PROTOCOL}")
+    protocol = _protocol(document.get("protocol"))
     accepted = {"protocol", *(entry.name for entry in fields(Handshake))}
     unknown = sorted(set(document) - accepted)
     if unknown:
         reject_value("the keys", unknown, f"of {sorted(accepted)} alone")
+    later = [key for key in document if VERSION_OF_KEYS.get(key, 1) > protocol]
+    if later:
+        needed = max(VERSION_OF_KEYS[key] for key in later)
+        reject_value("protocol", protocol, f"{needed} for the keys {', '.join(sorted(later))}")
     dtypes, language = document.get("dtypes"), document.get("language")
     return Handshake(
         name=_line("name", document.get("name")),
@@ -89,7 +128,43 @@ def _from_json(document: encoding.Json) -> Handshake:
             for package, version in _object("versions", document.get("versions")).items()
         },
         digests=boolean("digests", document.get("digests", False)),
+        offers=_offers(document.get("offers")),
+        velocities=_velocities(_object("velocities", document.get("velocities"))),
+        hidden_wider_state=_boolean_or_none(document, "hidden_wider_state"),
+        flush_to_zero=boolean("flush_to_zero", document.get("flush_to_zero", False)),
     )
+
+
+def _protocol(version: Any) -> int:
+    known = " or ".join(str(number) for number in range(1, PROTOCOL + 1))
+    if type(version) is int and version > PROTOCOL:
+        reject_value("protocol", version, f"{known}; the program needs a newer sgd-ref")
+    if type(version) is not int or version < 1:
+        reject_value("protocol", version, known)
+    return version
+
+
+def _offers(words: Any) -> list[str] | None:
+    if words is None:
+        return None
+    if not isinstance(words, list):
+        reject_type("offers", words, "a list of strings")
+    values_of(text("offers", word) for word in words)
+    return list(words)
+
+
+def _velocities(document: encoding.Json) -> encoding.Json:
+    if not set(document) <= {"sign", "without_rate"}:
+        reject_value("the keys of velocities", sorted(document), "some of sign, without_rate")
+    if document.get("sign", 1) not in (1, -1) or isinstance(document.get("sign"), bool):
+        reject_value("velocities.sign", document["sign"], "1 or -1")
+    boolean("velocities.without_rate", document.get("without_rate", False))
+    return document
+
+
+def _boolean_or_none(document: encoding.Json, name: str) -> bool | None:
+    value = document.get(name)
+    return None if value is None else boolean(name, value)
 
 
 def _values_of(axis: str) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ It stays for many cases.
 "features": {"update": ["plain", "momentum"]}, "versions": {"libm": "2.39"}}``. The first three are
 required. ``dtypes`` (of the variables) and ``features`` (values of the axes of `axes`) are claims: each of
 them must be graded at least once, and what is left out claims nothing. ``versions`` says what the program
-is built on.
+is built on. `handshake` has all keys, and the versions of the protocol that brought them.
 
 **Run.** It reads a case, one line, as `encoding` says, and writes one line: the identity of the case and
 one of three outcomes.
@@ -39,7 +39,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import replace
 from typing import BinaryIO, Self
 
 from sgd_ref.conformance.catalogue.case import Case, Implementation, Record, Unsupported
@@ -53,7 +53,12 @@ from sgd_ref.conformance.protocol.failures import (
     WorkerFailed,
     WorkerHung,
 )
-from sgd_ref.conformance.protocol.handshake import LONGEST_HANDSHAKE, PROTOCOL, Handshake, handshake_from_line
+from sgd_ref.conformance.protocol.handshake import (
+    LONGEST_HANDSHAKE,
+    Handshake,
+    handshake_from_line,
+    handshake_to_json,
+)
 from sgd_ref.conformance.protocol.running_program import RunningProgram
 from sgd_ref.validation import positive_real, reject_type
 
@@ -208,7 +213,7 @@ def serve(prepare: Callable[[], tuple[Handshake, Implementation]]) -> None:
     # Frameworks print to standard output, also from C, and would print into the answers.
     os.dup2(2, 1)
     handshake, run = prepare()
-    _write(answers, {"protocol": PROTOCOL, **asdict(handshake), "digests": True})
+    _write(answers, handshake_to_json(replace(handshake, digests=True)))
     for request in sys.stdin.buffer:
         case = encoding.case_from_json(encoding.from_line(request))
         _write(answers, {"id": case.id, **_outcome_to_json(run, case)})

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from sgd_ref.conformance.catalogue.case import Case, Implementation
-from sgd_ref.conformance.protocol.worker import Worker, WorkerFailed
+from sgd_ref.conformance.protocol.failures import WorkerFailed
 from sgd_ref.conformance.targets.keras import target as keras
 from sgd_ref.conformance.targets.optax import target as optax
+from sgd_ref.conformance.targets.program import Program
 from sgd_ref.conformance.targets.scripts import function
 from sgd_ref.conformance.targets.target import CannotRun, Family, Option, Target
 from sgd_ref.conformance.targets.torch import target as torch
@@ -162,7 +163,7 @@ def program(command: Sequence[str], time_limit: float, start_limit: float) -> Ta
 
     @contextmanager
     def start() -> Iterator[Implementation]:
-        with Worker(command, time_limit=time_limit, start_limit=start_limit) as run:
+        with Program(command, time_limit=time_limit, start_limit=start_limit) as run:
             try:
                 _ = run.handshake
             except (OSError, WorkerFailed) as problem:

@@ -145,8 +145,9 @@ def _run(target: Target, cases: Iterable[Case], progress: Progress, stopping: th
             explaining.shutdown(cancel_futures=True)
         handshake: Handshake | None = getattr(run, "handshake", None)
         versions = {} if handshake is None else {"version": handshake.version, **handshake.versions}
+        if target.explain is None:
+            report = replace(report, profile=_claims(report))
         if handshake is not None and target.introduces_itself:
-            report = replace(report, profile=_claims(handshake, report))
             itself = {"name": handshake.name, "version": handshake.version, "language": handshake.language}
             versions = {key: text for key, text in {**itself, **versions, **itself}.items() if text}
     if target.explain is not None:
@@ -162,13 +163,14 @@ def _run(target: Target, cases: Iterable[Case], progress: Progress, stopping: th
     )
 
 
-def _claims(handshake: Handshake, report: Report) -> Profile:
-    """Return what a handshake claims, without that of which no case was run."""
-    asked = report.coverage.asked
-    return Profile(
-        dtypes=frozenset(dtype for dtype in handshake.dtypes or () if dtype in asked["dtype"]),
+def _claims(report: Report) -> Profile:
+    """Return what an implementation declares, without the claims of which no case was run."""
+    asked, profile = report.coverage.asked, report.profile
+    return replace(
+        profile,
+        dtypes=frozenset(dtype for dtype in profile.dtypes or () if dtype in asked["dtype"]),
         features={
             axis: frozenset(value for value in claimed if value in asked[axis])
-            for axis, claimed in handshake.features.items()
+            for axis, claimed in (profile.features or {}).items()
         },
     )

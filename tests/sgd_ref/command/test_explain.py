@@ -83,6 +83,13 @@ def test_id_beginning_or_part_of_an_id() -> None:
     assert find_case("adds-once").id == "named/nesterov-adds-once"
 
 
+def test_a_case_without_variables_of_some_shapes_is_found_by_its_id() -> None:
+    found = find_case("axes/momentum/filled/scalar")
+    assert (found.id, found.names) == ("axes/momentum/filled/scalar", ("kernel", "bias", "table", "scale"))
+    with pytest.raises(ValueError, match="CASE must be the id of a case or a part of one, got 'filled'"):
+        find_case("filled")
+
+
 def test_id_of_the_full_tier_alone() -> None:
     text = (
         "axes/float16/nesterov/decay/clipnorm/overwrite/accumulation-3/fixed/cosine/missing/special/decimal"

@@ -12,7 +12,7 @@ from sgd_ref.conformance.protocol.encoding import Json
 
 FIRST_PATH = "first.json"
 SCHEMA_FOLDER = "schema/"
-BESIDE = ("audit", "consumers", "targets")
+BESIDE = ("audit", "consumers", "starters", "targets")
 """Folders beside the golden data, which hold none of it."""
 
 

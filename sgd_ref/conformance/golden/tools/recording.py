@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sgd_ref.conformance.catalogue.case import Case, Implementation, Record, Trajectory, Unsupported
+from sgd_ref.conformance.catalogue.suiting import lacking
 from sgd_ref.conformance.catalogue.tiers import cases as catalogue
 from sgd_ref.conformance.golden.content.bounds import RecordBounds, bounds_of, first_outside
 from sgd_ref.conformance.golden.format.document import HASH, RECORDER, content_hash, document
@@ -18,7 +19,8 @@ from sgd_ref.conformance.golden.format.entries import Entry, entry_from_json, en
 from sgd_ref.conformance.golden.format.provenance import provenance
 from sgd_ref.conformance.golden.format.schemas import RECORDED, TRAJECTORY
 from sgd_ref.conformance.golden.tools.writing import LEVELS
-from sgd_ref.conformance.grading.check import private_copy
+from sgd_ref.conformance.grading.check import chosen, private_copy, profile_of
+from sgd_ref.conformance.grading.velocities import with_velocities
 from sgd_ref.conformance.grading.verdict import Report, Verdict
 from sgd_ref.conformance.protocol.digest import digested
 from sgd_ref.conformance.protocol.encoding import trajectory_from_json, trajectory_to_json
@@ -33,7 +35,8 @@ def record(run: Implementation, path: str | os.PathLike[str], cases: Iterable[Ca
     Parameters
     ----------
     run : callable
-        One function from a case to a trajectory. A case for which it raises ``Unsupported`` is left out.
+        One function from a case to a trajectory. A case for which it raises ``Unsupported``, or that its
+        attribute ``profile`` does not offer, is left out.
     path : path
         The file, which is written at once when all cases have run.
     cases : iterable of Case, optional
@@ -69,12 +72,16 @@ def record(run: Implementation, path: str | os.PathLike[str], cases: Iterable[Ca
     """
     if not callable(run):
         raise TypeError(f"run must be a function from a case to a trajectory, got {run!r}")
+    profile = profile_of(run)
+    answering = with_velocities(run, profile.velocities)
     entries: dict[str, Entry] = {}
-    for case in catalogue() if cases is None else cases:
+    for case in chosen(catalogue() if cases is None else cases, profile):
         if case.id in entries:
             raise ValueError(f"cases must have distinct ids, got {case.id!r} twice")
+        if lacking(case, profile.offered()):
+            continue
         try:
-            answer = run(private_copy(case))
+            answer = answering(private_copy(case))
         except Unsupported:
             continue
         entries[case.id] = _recorded(case, answer)
@@ -113,9 +120,10 @@ def compare_recorded(run: Implementation, path: str | os.PathLike[str], exact: b
     """
     if not callable(run):
         raise TypeError(f"run must be a function from a case to a trajectory, got {run!r}")
+    answering = with_velocities(run, profile_of(run).velocities)
     verdicts = {}
     for entry in _entries(Path(path)):
-        verdicts[entry.case.id] = _compared(run, entry, exact)
+        verdicts[entry.case.id] = _compared(answering, entry, exact)
     return Report(f"compared with {Path(path).name}", verdicts)
 
 

@@ -13,6 +13,7 @@ from sgd_ref.conformance.catalogue.axes import AXES, every_pair, pairs
 from sgd_ref.conformance.catalogue.case import Case
 from sgd_ref.conformance.catalogue.contested import CONTESTED_PAIRS, contested
 from sgd_ref.conformance.catalogue.qualities import qualities
+from sgd_ref.conformance.catalogue.suiting import OFFERABLE
 from sgd_ref.conformance.catalogue.within import (
     AXES_OF_WORDS,
     cases_within,
@@ -119,9 +120,9 @@ def test_a_dtype_with_a_word_is_alone_and_an_axis_stands_for_its_values() -> Non
 
 
 def test_every_value_has_a_word_of_its_own() -> None:
-    counts = [value for values in AXES.values() for value in values if value != "none"]
+    counts = [value for values in OFFERABLE.values() for value in values if value != "none"]
     assert len(AXES_OF_WORDS) == len(counts)
-    assert offered_by(AXES_OF_WORDS) == AXES
+    assert offered_by(AXES_OF_WORDS) == OFFERABLE
 
 
 def test_a_word_that_stands_for_nothing_is_refused() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from sgd_ref.conformance import Case, Profile, Unsupported, cases, check
 from sgd_ref.conformance.catalogue.axes import AXES, PLAINEST
-from sgd_ref.conformance.catalogue.qualities import FINDERS, qualities
+from sgd_ref.conformance.catalogue.qualities import BESIDE_AXES, FINDERS, qualities
 from sgd_ref.conformance.catalogue.tiers import make_case
 from sgd_ref.conformance.grading.coverage import discriminates
 from sgd_ref.conformance.grading.findings import Findings
@@ -30,7 +30,7 @@ def float32_without_momentum(case: Case) -> Any:
 
 
 def test_every_axis_is_found_in_the_settings_and_numbers_of_a_case() -> None:
-    assert list(FINDERS) == list(AXES)
+    assert list(FINDERS) == [*AXES, *BESIDE_AXES]
     for case in GRID:
         bare = qualities(replace(case, features=None))
         for axis, value in (case.features or {}).items():

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from sgd_ref.conformance.protocol import handshake
 from sgd_ref.conformance.protocol.failures import InvalidAnswer
-from sgd_ref.conformance.protocol.handshake import Handshake, handshake_from_line
+from sgd_ref.conformance.protocol.handshake import Handshake, handshake_from_line, handshake_to_json
 
 LEAST = {"protocol": 1, "name": "my_sgd", "version": "1.0"}
 
@@ -31,14 +32,58 @@ def test_everything() -> None:
         "digests": True,
     }
     assert read(**parts) == Handshake("my_sgd", "1.0", **parts)
+    later: dict[str, Any] = {
+        "offers": ["float32", "momentum", "filled"],
+        "velocities": {"sign": -1, "without_rate": True},
+        "hidden_wider_state": False,
+        "flush_to_zero": True,
+    }
+    assert read(protocol=2, **parts, **later) == Handshake("my_sgd", "1.0", **parts, **later)
+
+
+def test_what_is_written_is_read_again_and_says_the_lowest_version() -> None:
+    for parts in (
+        {},
+        {"digests": True},
+        {"offers": []},
+        {"velocities": {"sign": -1}},
+        {"flush_to_zero": True},
+    ):
+        given = Handshake("my_sgd", "1.0", **parts)
+        document = handshake_to_json(given)
+        assert handshake_from_line(json.dumps(document).encode()) == given
+        assert document["protocol"] == (1 if set(parts) <= {"digests"} else 2)
+
+
+@pytest.mark.parametrize("parts", [{}, {"flush_to_zero": True}])
+def test_an_older_kit_refuses_what_it_does_not_know_and_nothing_else(
+    parts: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = json.dumps(handshake_to_json(Handshake("my_sgd", "1.0", **parts))).encode()
+    monkeypatch.setattr(handshake, "PROTOCOL", 1)
+    if not parts:
+        assert handshake_from_line(line).name == "my_sgd"
+        return
+    with pytest.raises(InvalidAnswer, match="protocol must be 1; the program needs a newer sgd-ref, got 2"):
+        handshake_from_line(line)
 
 
 @pytest.mark.parametrize(
     ("parts", "message"),
     [
-        ({"protocol": 2}, "protocol must be 1, got 2"),
-        ({"protocol": "1"}, "protocol must be 1, got '1'"),
-        ({"protocol": True}, "protocol must be 1, got True"),
+        ({"protocol": 3}, "protocol must be 1 or 2; the program needs a newer sgd-ref, got 3"),
+        ({"protocol": 0}, "protocol must be 1 or 2, got 0"),
+        ({"protocol": "1"}, "protocol must be 1 or 2, got '1'"),
+        ({"protocol": True}, "protocol must be 1 or 2, got True"),
+        ({"offers": ["plain"]}, "protocol must be 2 for the keys offers, got 1"),
+        ({"protocol": 2, "offers": "plain"}, "offers must be a list of strings, got 'plain'"),
+        ({"protocol": 2, "offers": ["quick"]}, "a word for what is offered must be one of .*, got 'quick'"),
+        ({"protocol": 2, "offers": [1]}, "offers must be a string, got 1"),
+        ({"protocol": 2, "velocities": {"sign": 2}}, r"velocities\.sign must be 1 or -1, got 2"),
+        ({"protocol": 2, "velocities": {"scale": 2}}, r"keys of velocities must be some of .*'scale'"),
+        ({"protocol": 2, "velocities": {"without_rate": 1}}, r"velocities\.without_rate must be"),
+        ({"protocol": 2, "hidden_wider_state": 1}, "hidden_wider_state must be"),
+        ({"protocol": 2, "flush_to_zero": None}, "flush_to_zero must be"),
         ({"name": None}, "name must be a string, got None"),
         ({"name": ""}, "name must be a string that is not empty"),
         ({"name": "two\nlines"}, "name must be one line of printable characters"),

@@ -331,7 +331,7 @@ def test_flood_on_standard_error_neither_blocks_nor_fills_memory() -> None:
         ("print('hello')", process.InvalidAnswer, "the handshake: not a line of JSON"),
         ("print('{}')", process.InvalidAnswer, "protocol must be 1"),
         (
-            'print(\'{"protocol": 2, "name": "n", "version": "1"}\')',
+            'print(\'{"protocol": 3, "name": "n", "version": "1"}\')',
             process.InvalidAnswer,
             "protocol must be 1",
         ),

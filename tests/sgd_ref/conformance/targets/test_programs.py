@@ -7,6 +7,7 @@ import os
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -121,9 +122,157 @@ def test_each_failure_is_the_verdict_on_its_case_and_the_run_goes_on(
     assert "4 cases graded; 1 exact, 0 rounding, 0 diverges, 0 unsupported, 3 error" in out
 
 
+DECLARING = """
+import json, sys
+from dataclasses import replace
+import numpy as np
+from sgd_ref.conformance.trajectories import reference
+from sgd_ref.conformance.protocol.worker import Handshake, serve
+
+def run(case):
+    print(case.id, case.config["momentum"], file=open("asked", "a"))
+    if case.state is not None:
+        kept = tuple(-v for v in case.state.velocities)
+        case = replace(case, state=replace(case.state, velocities=kept))
+    found = [dict(record) for record in reference.run(case)]
+    for record in found:
+        record["velocities"] = [-v for v in record["velocities"]]
+        if "flushed" in sys.argv:
+            zero = np.float32(0)
+            record["variables"] = [np.where(abs(w) < 2.0**-126, zero, w) for w in record["variables"]]
+    return found
+
+serve(lambda: (Handshake("my_sgd", "2.5", **json.loads(sys.argv[1])), run))
+"""
+
+
+def declaring(
+    programs: Path, pattern: str, *options: str, flushed: bool = False, **declared: Any
+) -> tuple[int, list[str]]:
+    """Run the program that declares something; return the exit status and the ids that it was asked."""
+    (programs / "declaring.py").write_text(DECLARING)
+    command = [sys.executable, "declaring.py", json.dumps(declared), *(["flushed"] if flushed else [])]
+    status = cli.main(["conform", "-k", pattern, *options, "--", *command])
+    asked = programs / "asked"
+    return status, [line.split()[0] for line in asked.read_text().splitlines()] if asked.exists() else []
+
+
+NEGATIVE = {"velocities": {"sign": -1}}
+
+
+def test_what_is_not_offered_is_not_sent(programs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pattern = "^axes/(plain|momentum|nesterov|float16|momentum/clipnorm)$"
+    offers = ["float32", "momentum", "filled"]
+    status, asked = declaring(programs, pattern, offers=offers, **NEGATIVE)
+    assert asked == ["axes/plain/filled", "axes/momentum/filled"]
+    assert status == AS_EXPECTED
+    assert "2 exact, 0 rounding, 0 diverges, 3 unsupported, 0 error" in capsys.readouterr().out
+
+
+def test_claims_are_the_words_that_are_offered(programs: Path) -> None:
+    status, asked = declaring(
+        programs, "axes", "--offers", "claims", offers=["bfloat16", "callable", "filled", "fresh"], **NEGATIVE
+    )
+    assert status == AS_EXPECTED
+    assert {"axes/bfloat16/filled", "axes/bfloat16/callable/filled"} <= set(asked)
+    assert all(case_id.endswith("/filled") for case_id in asked)
+
+
+def test_what_is_offered_is_a_promise(programs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    program = """
+import json, sys
+print(json.dumps({"protocol": 2, "name": "n", "version": "1", "offers": ["float32", "momentum"]}), flush=True)
+for line in sys.stdin:
+    print(json.dumps({"id": json.loads(line)["id"], "unsupported": "all the same"}), flush=True)
+"""
+    assert conform(sys.executable, "-c", program) == DIVERGES
+    out = capsys.readouterr().out
+    assert "NOT GRADED, though claimed: dtype float32\n" in out
+    assert "NOT GRADED, though claimed: update momentum\n" in out
+
+
+def test_velocities_are_read_as_they_are_declared(programs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pattern = "^(axes/momentum|structure/resumed/momentum/float32)$"
+    assert declaring(programs, pattern)[0] == DIVERGES
+    assert declaring(programs, pattern, **NEGATIVE)[0] == AS_EXPECTED
+    assert "2 exact, 0 rounding, 0 diverges" in capsys.readouterr().out
+    command = [sys.executable, "declaring.py", json.dumps(NEGATIVE)]
+    assert cli.main(["explain", "axes/momentum", "--", *command]) == AS_EXPECTED
+
+
+def test_flushed_subnormals_are_granted_where_they_are_declared(programs: Path) -> None:
+    pattern = "^axes/momentum/subnormal$"
+    assert declaring(programs, pattern, flushed=True, **NEGATIVE)[0] == DIVERGES
+    assert declaring(programs, pattern, flushed=True, flush_to_zero=True, **NEGATIVE)[0] == AS_EXPECTED
+
+
+def test_a_function_declares_by_its_profile(programs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (programs / "own_sgd.py").write_text("""
+from sgd_ref import conformance
+from sgd_ref.conformance.trajectories import reference
+def run(case):
+    return reference.run(case)
+run.profile = conformance.Profile(
+    dtypes=frozenset({"float64"}), features={"update": frozenset({"plain"})}, offers=("float32", "filled")
+)
+""")
+    pattern = "^axes/(plain|momentum)$"
+    assert cli.main(["conform", "own_sgd:run", "-k", pattern]) == AS_EXPECTED
+    assert "1 exact, 0 rounding, 0 diverges, 1 unsupported" in capsys.readouterr().out
+
+
+def test_a_case_is_explained_as_it_was_asked(programs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    declared = {"offers": ["float32", "momentum", "filled"], **NEGATIVE}
+    declaring(programs, "^axes/momentum$", **declared)
+    capsys.readouterr()
+    command = [sys.executable, "declaring.py", json.dumps(declared)]
+    for case_id in ("axes/momentum", "axes/momentum/filled"):
+        assert cli.main(["explain", case_id, "--", *command]) == AS_EXPECTED
+        assert capsys.readouterr().out.startswith("axes/momentum/filled: ")
+    assert cli.main(["explain", "axes/nesterov", "--", *command]) == COULD_NOT_RUN
+    assert "unsupported: its profile does not offer nesterov" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize("is_hidden", [True, False])
+def test_wider_state_is_read_as_it_is_declared(programs: Path, is_hidden: bool) -> None:
+    program = programs / "wide.py"
+    program.write_text("""
+import json, sys
+from sgd_ref.conformance.faithful.hidden import HiddenFloat64
+from sgd_ref.conformance.trajectories import reference
+from sgd_ref.conformance.protocol.worker import Handshake, serve
+run = lambda case: reference.run(case, HiddenFloat64)
+serve(lambda: (Handshake("wide", "1", hidden_wider_state=json.loads(sys.argv[1])), run))
+""")
+    command = [sys.executable, "wide.py", json.dumps(is_hidden)]
+    found = cli.main(["conform", "-k", "^axes/momentum/decimal$", "--", *command])
+    assert found == (AS_EXPECTED if is_hidden else DIVERGES)
+
+
+def test_a_program_of_an_older_protocol_is_asked_as_ever(programs: Path) -> None:
+    program = """
+import json, sys
+print('{"protocol": 1, "name": "old", "version": "1", "features": {"update": ["plain"]}}', flush=True)
+for line in sys.stdin:
+    print(json.dumps({"id": json.loads(line)["id"], "unsupported": "all"}), flush=True)
+    print(sorted(json.loads(line)), file=open("keys", "a"))
+"""
+    assert conform(sys.executable, "-c", program) == DIVERGES
+    keys = {*(programs / "keys").read_text().splitlines()}
+    assert keys == {
+        "['config', 'excluded_from_weight_decay', 'exposes', 'features', 'finalize', 'gradients', 'id', "
+        "'kind', 'learning_rate_calls', 'learning_rate_units', 'loss_scaling', 'names', 'notes', 'state', "
+        "'variables']"
+    }
+
+
 @pytest.mark.parametrize(
     ("command", "message"),
     [
+        (
+            [sys.executable, "-c", """print('{"protocol": 3, "name": "n", "version": "1", "rays": true}')"""],
+            "the handshake: protocol must be 1 or 2; the program needs a newer sgd-ref, got 3",
+        ),
         (["./nothing"], "No such file or directory: './nothing'"),
         (["./text"], "Permission denied: './text'"),
         ([sys.executable, "-c", "raise SystemExit('no luck')"], "ended with status 1; .*no luck"),

@@ -11,7 +11,8 @@ from sgd_ref.conformance.golden.format import location
 
 
 def test_what_belongs_to_consumers_is_no_data(tmp_path: Path) -> None:
-    for path in ("a.json", "b/c.json", "consumers/js/package.json", "targets/a/ledger.json", "README.md"):
+    others = ("consumers/js/package.json", "starters/package.json", "targets/a/ledger.json", "README.md")
+    for path in ("a.json", "b/c.json", *others):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).touch()
     assert location.data_files(tmp_path) == ["a.json", "b/c.json"]

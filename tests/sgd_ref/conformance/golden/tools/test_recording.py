@@ -203,3 +203,18 @@ def test_a_recording_that_fails_leaves_the_old_one(recorded: Path, monkeypatch: 
         conformance.record(variables_only, recorded, CASES)
     assert recorded.read_bytes() == before
     assert list(recorded.parent.iterdir()) == [recorded]
+
+
+def test_what_a_function_declares_is_recorded_as_it_is_asked_and_read(tmp_path: Path) -> None:
+    def run(case: Case) -> list[Record]:
+        records = [dict(record) for record in reference.run(case)]
+        return [{**record, "velocities": [-v for v in record["velocities"]]} for record in records]
+
+    path = tmp_path / "mine.json"
+    chosen = [case for case in conformance.cases() if case.id in ("axes/momentum", "axes/nesterov")]
+    offers = ("float32", "momentum", "filled")
+    run.profile = conformance.Profile(offers=offers, velocities=conformance.Velocities(sign=-1))
+    assert conformance.record(run, path, chosen) == 1
+    assert list(conformance.compare_recorded(run, path).verdicts) == ["axes/momentum/filled"]
+    assert conformance.compare_recorded(run, path).ok
+    assert conformance.compare_recorded(reference.run, path).ok

@@ -1,0 +1,33 @@
+"""A program of a user's own: what its handshake declares is the profile by which it is graded."""
+
+from __future__ import annotations
+
+from sgd_ref.conformance.grading.velocities import Velocities
+from sgd_ref.conformance.grading.verdict import Profile
+from sgd_ref.conformance.protocol.handshake import Handshake
+from sgd_ref.conformance.protocol.worker import Worker
+
+
+class Program(Worker):
+    """A program that introduces itself."""
+
+    @property
+    def profile(self) -> Profile:
+        """What it declares of itself."""
+        return declared(self.handshake)
+
+
+def declared(handshake: Handshake) -> Profile:
+    """Return what a handshake declares.
+
+    >>> declared(Handshake("my_sgd", "1.0", velocities={"sign": -1})).velocities
+    Velocities(sign=-1, without_rate=False)
+    """
+    return Profile(
+        dtypes=frozenset(handshake.dtypes or ()),
+        features={axis: frozenset(claimed) for axis, claimed in handshake.features.items()},
+        hidden_wider_state=handshake.hidden_wider_state,
+        flush_to_zero=handshake.flush_to_zero,
+        offers=None if handshake.offers is None else tuple(handshake.offers),
+        velocities=Velocities(**handshake.velocities),
+    )
