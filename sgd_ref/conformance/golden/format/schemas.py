@@ -50,8 +50,9 @@ def schemas() -> dict[str, Json]:
     >>> sorted(schemas())
     ['deviation', 'index', 'recording', 'rejection', 'schedule', 'stage', 'trajectory']
     """
+    abridged = _file(TRAJECTORY, _trajectory_entry(LISTS[1:]), (FIRST, SMOKE, STANDARD, PARTS))
     return {
-        TRAJECTORY: _file(TRAJECTORY, _trajectory_entry(()), (FIRST, SMOKE, STANDARD, PARTS)),
+        TRAJECTORY: {**abridged, **_whole_but_in((SMOKE, STANDARD))},
         # An implementation that is recorded need not report all that the reference does.
         RECORDING: _file(TRAJECTORY, _trajectory_entry((*LISTS[1:], "iterations", "calls")), (RECORDED,)),
         STAGE: _file(STAGE, _stage_entry()),
@@ -88,6 +89,22 @@ def _all_of_one_kind(kind: str, other: str, least: int = 1) -> Json:
 
 def _or_null(schema: Json) -> Json:
     return {"anyOf": [{"type": "null"}, schema]}
+
+
+def _or_left_out(record: Json) -> Json:
+    """Return the schema of a record that may be without any key."""
+    return {"anyOf": [{"type": "object", "maxProperties": 0}, record]}
+
+
+def _whole_but_in(tiers: tuple[str, ...]) -> Json:
+    """Return what asks for all records and all of their lists outside of some tiers."""
+    record: Json = {"items": {"required": list(LISTS)}}
+    bounds: Json = {"items": {"minProperties": 1}}
+    entry: Json = {"properties": {"expected": record, "bounds": bounds}}
+    return {
+        "if": {"properties": {"tier": {"enum": list(tiers)}}},
+        "else": {"properties": {"entries": {"items": entry}}},
+    }
 
 
 def _defined(name: str) -> Json:
@@ -252,8 +269,8 @@ def _trajectory_entry(unreported: tuple[str, ...]) -> Json:
     return _entry(
         {
             "case": case,
-            "expected": _list(record, minItems=1),
-            "bounds": _or_null(_list(bounds, minItems=1)),
+            "expected": _list(_or_left_out(record), minItems=1),
+            "bounds": _or_null(_list(_or_left_out(bounds), minItems=1)),
             "contested": _list(NAME),
         }
     )

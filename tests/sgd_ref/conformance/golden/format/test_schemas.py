@@ -153,3 +153,22 @@ def test_a_big_case_is_valid_until_one_part_of_it_is_wrong(
         target = target[part]
     target[path[-1]] = value
     assert not valid(TRAJECTORY, document)
+
+
+def _abridge(document: Json) -> None:
+    entry = document["entries"][0]
+    entry["expected"][1], entry["bounds"][1] = {}, {}
+    for quantity in ("velocities", "averages", "accumulators"):
+        del entry["expected"][2][quantity]
+
+
+def test_trajectories_are_abridged_in_the_standard_tier_alone(contents: dict[str, bytes]) -> None:
+    document = json.loads(contents["first.json"])
+    document["format"] = FORMAT
+    document["entries"] = [entry for entry in document["entries"] if len(entry["expected"]) > 2]
+    assert valid(TRAJECTORY, document)
+    _abridge(document)
+    assert not valid(TRAJECTORY, document)
+    assert all(valid(TRAJECTORY, document | {"tier": tier}) for tier in ("smoke", "standard"))
+    document["entries"][0]["expected"][2].pop("calls")
+    assert not valid(TRAJECTORY, document | {"tier": "standard"})
