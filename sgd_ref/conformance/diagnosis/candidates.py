@@ -13,6 +13,7 @@ import numpy as np
 from sgd_ref.conformance.bounds.violation import Violation
 from sgd_ref.conformance.catalogue.case import Case, Record, Trajectory
 from sgd_ref.conformance.deviations import DEVIATIONS, compose
+from sgd_ref.conformance.deviations.mistakes import STRUCTURAL
 from sgd_ref.conformance.trajectories import reference
 from sgd_ref.conformance.trajectories.comparison import LISTS, compare
 from sgd_ref.optimizer import SGD
@@ -69,6 +70,20 @@ def may_act(case: Case, name: str) -> bool:
     return not replaced or any(_is_called(case, method) for method in replaced)
 
 
+def considered(case: Case, names: Iterable[str] | None = None) -> list[str]:
+    """Return the deviations that are tried in a case: those named, or all; in a big case structural ones alone.
+
+    Each takes its time where a variable has a million elements, and what is no matter of structure shows in
+    small cases too.
+
+    >>> from sgd_ref import conformance
+    >>> "ascends" in considered(conformance.cases("smoke")[0])
+    True
+    """
+    known = DEVIATIONS if case.made is None else [name for name in DEVIATIONS if name in STRUCTURAL]
+    return [name for name in (known if names is None else names) if may_act(case, name)]
+
+
 class Acting:
     """The known deviations that change something up to a violation, and what they give there.
 
@@ -100,8 +115,7 @@ class Acting:
         self._violation = violation
         self._position = case.names.index(violation.variable) if violation.variable else 0
         self._expected = reference.run(self.start, *compose(beside))
-        considered = DEVIATIONS if names is None else names
-        others = [name for name in considered if name not in beside and may_act(case, name)]
+        others = [name for name in considered(case, names) if name not in beside]
         self._results = dict(self._acting(others))
 
     def _acting(self, names: Iterable[str]) -> Iterator[tuple[str, Record]]:

@@ -12,7 +12,7 @@ from sgd_ref.conformance.bounds.running_error.judging import Fit, fit
 from sgd_ref.conformance.bounds.violation import Violation
 from sgd_ref.conformance.catalogue.case import Case, Trajectory
 from sgd_ref.conformance.deviations import DEVIATIONS
-from sgd_ref.conformance.diagnosis.candidates import Acting, beginning, may_act
+from sgd_ref.conformance.diagnosis.candidates import Acting, beginning, considered
 from sgd_ref.conformance.diagnosis.parting import Parting, parting
 from sgd_ref.conformance.diagnosis.replay import replayed
 from sgd_ref.conformance.trajectories import reference
@@ -228,8 +228,7 @@ def equal_alone(case: Case, observed: Trajectory) -> Names:
     >>> equal_alone(case, replayed(case, ["ascends"]))
     ('ascends',)
     """
-    names = (name for name in DEVIATIONS if may_act(case, name))
-    return tuple(name for name in names if compare(case, replayed(case, [name]), observed).equal)
+    return tuple(name for name in considered(case) if compare(case, replayed(case, [name]), observed).equal)
 
 
 def count(diagnoses: Iterable[Diagnosis]) -> Counter[Names]:
@@ -245,9 +244,9 @@ def _by_digests(
     case: Case, observed: Trajectory, where: Parting, candidates: Iterable[str] | None
 ) -> Diagnosis:
     """Return the deviations that give the digests of a big case, in which nothing is rounded."""
-    names = DEVIATIONS if candidates is None else candidates
     start = beginning(case, where.difference.call + 1)
     seen = observed[: len(start.gradients)]
+    names = considered(case, candidates)
     likely = [name for name in names if compare(start, replayed(start, [name]), seen).equal]
     found = [(name,) for name in likely if compare(case, replayed(case, [name]), observed).equal]
     return Diagnosis(tuple(found), True, where)
