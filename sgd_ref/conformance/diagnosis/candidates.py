@@ -71,7 +71,7 @@ def may_act(case: Case, name: str) -> bool:
 
 
 def considered(case: Case, names: Iterable[str] | None = None) -> list[str]:
-    """Return the deviations that are tried in a case: those named, or all; in a big case structural ones alone.
+    """Return the deviations that are tried in a case: those named, or all; in a big case structural ones.
 
     Each takes its time where a variable has a million elements, and what is no matter of structure shows in
     small cases too.

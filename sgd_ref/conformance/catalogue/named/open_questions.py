@@ -79,9 +79,7 @@ def _narrow_rows() -> Iterator[Case]:
     for dtype, wide in ((FLOAT32, FLOAT64), (FLOAT16, FLOAT32), (BFLOAT16, FLOAT32)):
         numbers = NumberStream(f"narrow-rows-{dtype}")
         gradients = [
-            SparseRows(
-                readonly(np.array(ROWS)), readonly(numbers.array((len(ROWS), 2), dtype, 2.0)), (4, 2)
-            )
+            SparseRows(readonly(np.array(ROWS)), readonly(numbers.array((len(ROWS), 2), dtype, 2.0)), (4, 2))
             for _ in range(CALLS)
         ]
         yield named_case(

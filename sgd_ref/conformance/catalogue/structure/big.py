@@ -19,8 +19,8 @@ CALLS = 2
 class BigStructure(NamedTuple):
     """What the cases of a structure share: the known deviations are those that they are for.
 
-    Where it has settings, all elements of a gradient are 1 or all are -1, and the numbers of elements are such
-    that norms are powers of two.
+    Where it has settings, all elements of a gradient are 1 or all are -1, and there are as many as make the
+    norms powers of two.
     """
 
     name: str

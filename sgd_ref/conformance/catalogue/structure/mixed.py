@@ -23,7 +23,7 @@ SHAPES = {"first": (3,), "single": (3,), "other": (3,), "double": (3,), "again":
 def _structure(name: str, words: str) -> Structure:
     return Structure(
         name,
-        f"A variable in {words} comes first, and others hold more bits than it does, or their bits otherwise.",
+        f"A variable in {words} comes first; others hold more bits than it does, or hold them otherwise.",
         SHAPES,
         fine={"single": 12, "double": 30},
     )

@@ -51,8 +51,9 @@ _OF_STRUCTURE: tuple[Deviation, ...] = (
 )
 
 STRUCTURAL = frozenset(deviation.name for deviation in _OF_STRUCTURE)
-"""The names of those about structure: layouts, several variables, large ones, and long runs. Big cases are run
-for these alone."""
+"""The names of those about structure: layouts, several variables, large ones, and long runs.
+
+Big cases are run for these alone."""
 
 MISTAKES: tuple[Deviation, ...] = (
     *DAMAGE,

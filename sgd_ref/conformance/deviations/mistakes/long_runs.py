@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from sgd_ref.arithmetic.formats import Array
 from sgd_ref.base.call import Call
 from sgd_ref.conformance.deviations.mistakes.mistake import each, mistake
 from sgd_ref.conformance.deviations.mistakes.structure_of_state import first_alike, form

@@ -1,4 +1,4 @@
-"""Mistakes about names that are alike, and about dtypes: of the first variable, of halves, of a checkpoint."""
+"""Mistakes about names that are alike, and about dtypes: that of another variable, or of a checkpoint."""
 
 from __future__ import annotations
 

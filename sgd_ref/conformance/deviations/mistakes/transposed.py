@@ -1,4 +1,4 @@
-"""Mistakes about axes of equal length and of length 1: no shape shows that an array is read along other axes."""
+"""Mistakes about axes of equal length and of length 1, along which an array is read otherwise."""
 
 from __future__ import annotations
 
