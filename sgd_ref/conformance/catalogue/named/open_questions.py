@@ -20,8 +20,10 @@ ROWS = (0, 2, 0, 1, 2, 0)
 def cases() -> Iterator[Case]:
     """Yield them."""
     yield from _schedules()
-    yield from _narrow_gradients()
-    yield from _narrow_rows()
+    for dtype, factor in ((FLOAT32, 3.0), (FLOAT16, 96.0), (BFLOAT16, 3.0)):
+        yield _narrow_gradient(dtype, factor)
+    for dtype, wide in ((FLOAT32, FLOAT64), (FLOAT16, FLOAT32), (BFLOAT16, FLOAT32)):
+        yield _narrow_rows(dtype, wide)
 
 
 def _schedules() -> Iterator[Case]:
@@ -61,34 +63,29 @@ def _scheduled(
     )
 
 
-def _narrow_gradients() -> Iterator[Case]:
-    for dtype, factor in ((FLOAT32, 3.0), (FLOAT16, 96.0), (BFLOAT16, 3.0)):
-        numbers = NumberStream(f"narrow-gradient-{dtype}")
-        gradients = [readonly(numbers.array((6,), dtype, 4.0)) for _ in range(CALLS)]
-        yield named_case(
-            f"{dtype}-gradient-of-a-float64-variable",
-            f"A {dtype} gradient of a float64 variable is unscaled by {factor:g} (contested).",
-            floats(0.5, -0.25, 1.0, -2.0, 3.0, -0.125, dtype=FLOAT64),
-            lambda call, given=gradients: given[call],
-            loss_scale_factor=factor,
-            exposes=NARROW_GRADIENTS,
-        )
+def _narrow_gradient(dtype: np.dtype[Any], factor: float) -> Case:
+    numbers = NumberStream(f"narrow-gradient-{dtype}")
+    gradients = [readonly(numbers.array((6,), dtype, 4.0)) for _ in range(CALLS)]
+    return named_case(
+        f"{dtype}-gradient-of-a-float64-variable",
+        f"A {dtype} gradient of a float64 variable is unscaled by {factor:g} (contested).",
+        floats(0.5, -0.25, 1.0, -2.0, 3.0, -0.125, dtype=FLOAT64),
+        lambda call: gradients[call],
+        loss_scale_factor=factor,
+        exposes=NARROW_GRADIENTS,
+    )
 
 
-def _narrow_rows() -> Iterator[Case]:
-    for dtype, wide in ((FLOAT32, FLOAT64), (FLOAT16, FLOAT32), (BFLOAT16, FLOAT32)):
-        numbers = NumberStream(f"narrow-rows-{dtype}")
-        gradients = [
-            SparseRows(readonly(np.array(ROWS)), readonly(numbers.array((len(ROWS), 2), dtype, 2.0)), (4, 2))
-            for _ in range(CALLS)
-        ]
-        yield named_case(
-            f"duplicate-rows-of-{dtype}-in-{wide}",
-            f"Rows of a {wide} variable occur twice and three times, in {dtype} (contested).",
-            np.arange(8, dtype=wide).reshape(4, 2) / 4,
-            lambda call, given=gradients: given[call],
-            exposes=NARROW_ROWS,
-        )
+def _narrow_rows(dtype: np.dtype[Any], wide: np.dtype[Any]) -> Case:
+    numbers = NumberStream(f"narrow-rows-{dtype}")
+    values = [readonly(numbers.array((len(ROWS), 2), dtype, 2.0)) for _ in range(CALLS)]
+    return named_case(
+        f"duplicate-rows-of-{dtype}-in-{wide}",
+        f"Rows of a {wide} variable occur twice and three times, in {dtype} (contested).",
+        floats(0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, dtype=wide).reshape(4, 2),
+        lambda call: SparseRows(readonly(np.array(ROWS)), values[call], (4, 2)),
+        exposes=NARROW_ROWS,
+    )
 
 
 POLYNOMIAL: tuple[str, ...] = ()
