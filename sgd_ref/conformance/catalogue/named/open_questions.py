@@ -13,6 +13,12 @@ from sgd_ref.conformance.catalogue.named.building import CALLS, floats, named_ca
 from sgd_ref.conformance.catalogue.numbers import NumberStream, readonly
 from sgd_ref.gradients import SparseRows
 
+POLYNOMIAL = ("schedule-ends-one-early", "schedule-one-ahead", "schedule-frozen")
+RESTARTS = ("restart-missed", "cosine-never-restarts", "schedule-one-behind")
+NARROW_GRADIENTS = ("scaled-gradients-in-float16", "loss-scale-kept", "scaled-again")
+NARROW_ROWS = ("last-duplicate-wins", "first-duplicate-wins", "duplicates-averaged")
+"""The known deviations that each kind is for."""
+
 ROWS = (0, 2, 0, 1, 2, 0)
 """Which row each row of a sparse gradient belongs to."""
 
@@ -86,10 +92,3 @@ def _narrow_rows(dtype: np.dtype[Any], wide: np.dtype[Any]) -> Case:
         lambda call: SparseRows(readonly(np.array(ROWS)), values[call], (4, 2)),
         exposes=NARROW_ROWS,
     )
-
-
-POLYNOMIAL: tuple[str, ...] = ()
-RESTARTS: tuple[str, ...] = ()
-NARROW_GRADIENTS: tuple[str, ...] = ()
-NARROW_ROWS: tuple[str, ...] = ()
-"""The known deviations that each kind is for."""
