@@ -15,7 +15,7 @@ export function checkFiles(paths) {
   const counts = Object.fromEntries(GRADES.map((grade) => [grade, 0]));
   for (const path of paths) {
     const { format, kind, entries } = JSON.parse(readFileSync(path, "utf8"));
-    if (format !== 3) throw new Error(`${path}: no golden file of format 3`);
+    if (format !== 4) throw new Error(`${path}: no golden file of format 4`);
     for (const entry of entries) counts[CHECKS[kind]?.(entry) ?? "skipped"] += 1;
   }
   console.log(GRADES.map((grade) => `${counts[grade]} ${grade}`).join(", "));
@@ -79,6 +79,7 @@ function worst(grades) {
   return GRADES[Math.max(0, ...grades.map((grade) => GRADES.indexOf(grade)))];
 }
 
+/** What a record leaves out is not compared; one that is left out has no keys. */
 function gradeOfRecord(expected, bounds, observed) {
   return worst(
     Object.entries(expected).map(([quantity, wanted]) => {

@@ -7,7 +7,7 @@ check_files <- function(paths) {
   counts <- setNames(numeric(4), GRADES)
   for (path in paths) {
     document <- fromJSON(path, simplifyVector = FALSE)
-    if (document$format != 3) stop(path, ": no golden file of format 3")
+    if (document$format != 4) stop(path, ": no golden file of format 4")
     for (entry in document$entries) {
       grade <- grade_of_entry(document$kind, entry)
       counts[grade] <- counts[grade] + 1
@@ -47,6 +47,7 @@ grade_of_trajectory <- function(entry) {
   worst(grades)
 }
 
+# What a record leaves out is not compared; one that is left out has no names.
 grade_of_record <- function(expected, bounds, observed) {
   number <- function(name, value) {
     if (is.null(expected[[name]])) return("exact")
@@ -57,6 +58,7 @@ grade_of_record <- function(expected, bounds, observed) {
   }
   arrays <- function(name) {
     wanted <- expected[[name]]
+    if (is.null(wanted)) return("exact")
     if (length(wanted) != length(observed[[name]])) return("diverge")
     worst(lapply(seq_along(wanted), function(k) {
       grade_of_array(wanted[[k]], bounds[[name]][[k]], observed[[name]][[k]])

@@ -58,7 +58,7 @@ OWN = (
         ("-m", "sgd_ref.command.main", "golden", "write"),
         writes=GOLDEN,
         duration="a quarter of an hour",
-        reads=(COMBINATIONS, KILL_MATRIX),
+        reads=(COMBINATIONS,),
     ),
     Recipe(
         "ids",

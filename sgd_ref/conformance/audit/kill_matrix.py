@@ -19,10 +19,7 @@ from sgd_ref.conformance.audit.tolerances import TOLERANCES, accepts
 from sgd_ref.conformance.catalogue.case import Case, Implementation, Trajectory
 from sgd_ref.conformance.catalogue.tiers import cases
 from sgd_ref.conformance.deviations import DEVIATIONS
-from sgd_ref.conformance.deviations.mistakes.layouts import LAYOUTS
-from sgd_ref.conformance.deviations.mistakes.long_runs import LONG_RUNS
-from sgd_ref.conformance.deviations.mistakes.reach import REACH
-from sgd_ref.conformance.deviations.mistakes.structure_of_state import STRUCTURE_OF_STATE
+from sgd_ref.conformance.deviations.mistakes import STRUCTURAL
 from sgd_ref.conformance.faithful import FAITHFUL
 from sgd_ref.conformance.golden.content.kill_matrix import (
     DATA,
@@ -38,10 +35,6 @@ from sgd_ref.conformance.grading.verdict import Profile
 from sgd_ref.conformance.trajectories import reference
 
 PROCESSES = 2
-
-STRUCTURAL = frozenset(
-    deviation.name for group in (LAYOUTS, STRUCTURE_OF_STATE, REACH, LONG_RUNS) for deviation in group
-)
 
 
 def outcome(

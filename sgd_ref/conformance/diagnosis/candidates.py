@@ -14,6 +14,7 @@ from sgd_ref.arithmetic.formats import FLOAT64, FORMATS
 from sgd_ref.conformance.bounds.violation import Violation
 from sgd_ref.conformance.catalogue.case import Case, Record, Trajectory
 from sgd_ref.conformance.deviations import DEVIATIONS, compose
+from sgd_ref.conformance.deviations.mistakes import STRUCTURAL
 from sgd_ref.conformance.diagnosis.exposing import has_other_bits
 from sgd_ref.conformance.trajectories import reference
 from sgd_ref.conformance.trajectories.comparison import LISTS, are_equal, arrays_of_both
@@ -72,13 +73,17 @@ def may_act(case: Case, name: str) -> bool:
 
 
 def suiting(case: Case, names: Iterable[str] | None = None) -> list[str]:
-    """Return the deviations that may change something in a case, of those that are named.
+    """Return the deviations that may change something in a case, of those named, or of all.
+
+    In a big case, these are structural ones: each takes its time where a variable has a million elements,
+    and what is no matter of structure shows in small cases too.
 
     >>> from sgd_ref import conformance
     >>> suiting(conformance.cases("smoke")[0], ["clip-adds-epsilon", "ascends"])
     ['ascends']
     """
-    considered = DEVIATIONS if names is None else names
+    known = DEVIATIONS if case.made is None else [name for name in DEVIATIONS if name in STRUCTURAL]
+    considered = known if names is None else names
     return [name for name in considered if may_act(case, name) and has_other_bits(name, case)]
 
 

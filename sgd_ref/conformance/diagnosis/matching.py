@@ -12,7 +12,7 @@ from sgd_ref.conformance.bounds.running_error.judging import Fit, fit
 from sgd_ref.conformance.bounds.violation import Violation
 from sgd_ref.conformance.catalogue.case import Case, Trajectory
 from sgd_ref.conformance.deviations import DEVIATIONS
-from sgd_ref.conformance.diagnosis.candidates import Acting, beginning, may_act, suiting
+from sgd_ref.conformance.diagnosis.candidates import Acting, beginning, suiting
 from sgd_ref.conformance.diagnosis.parting import Parting, parting
 from sgd_ref.conformance.diagnosis.replay import replayed
 from sgd_ref.conformance.trajectories import reference
@@ -296,7 +296,7 @@ def equal_alone(case: Case, observed: Trajectory) -> Names:
     >>> equal_alone(case, replayed(case, ["ascends"]))
     ('ascends',)
     """
-    names = (name for name in DEVIATIONS if may_act(case, name))
+    names = suiting(case)
     return tuple(name for name in names if are_equal(case, replayed(case, [name]), observed))
 
 
@@ -313,9 +313,9 @@ def _by_digests(
     case: Case, observed: Trajectory, where: Parting, candidates: Iterable[str] | None
 ) -> Diagnosis:
     """Return the deviations that give the digests of a big case, in which nothing is rounded."""
-    names = DEVIATIONS if candidates is None else candidates
     start = beginning(case, where.difference.call + 1)
     seen = observed[: len(start.gradients)]
+    names = suiting(case, candidates)
     likely = [name for name in names if are_equal(start, replayed(start, [name]), seen)]
     found = [(name,) for name in likely if are_equal(case, replayed(case, [name]), observed)]
     return Diagnosis(tuple(found), True, where)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from sgd_ref import conformance
+from sgd_ref.conformance.golden.format.document import FORMAT
 from sgd_ref.conformance.protocol.worker import Worker
 
 Check = Callable[[Sequence[str], Sequence[Path]], "subprocess.CompletedProcess[str]"]
@@ -132,15 +133,44 @@ def test_a_value_is_graded_by_its_bits_and_then_by_its_bound(
             "nan": nan,
         }
     path = tmp_path / "changed.json"
-    path.write_text(json.dumps({**document, "entries": [entry]}), "utf-8")
+    path.write_text(json.dumps({**document, "format": FORMAT, "entries": [entry]}), "utf-8")
     result = checked(command, [path])
     assert counts(result.stdout)[grade] == 1, result.stdout + result.stderr
     assert result.returncode == (grade == "diverge")
 
 
+@pytest.mark.parametrize(
+    ("change", "grade"),
+    [
+        (lambda record: record.clear(), "exact"),
+        (lambda record: record.pop("velocities"), "exact"),
+        (lambda record: record.update(calls=99), "diverge"),
+        (lambda record: record["velocities"].pop(), "diverge"),
+    ],
+    ids=["record-left-out", "state-left-out", "other-count", "velocity-missing"],
+)
+def test_what_a_record_leaves_out_is_not_compared(
+    command: list[str],
+    golden: Path,
+    checked: Check,
+    tmp_path: Path,
+    change: Callable[[dict[str, Any]], Any],
+    grade: str,
+) -> None:
+    document = json.loads((golden / "first.json").read_text("utf-8"))
+    entry = next(entry for entry in document["entries"] if entry["case"]["id"] == "first/momentum")
+    change(entry["expected"][1])
+    if not entry["expected"][1]:
+        entry["bounds"][1].clear()
+    path = tmp_path / "changed.json"
+    path.write_text(json.dumps({**document, "format": FORMAT, "entries": [entry]}), "utf-8")
+    result = checked(command, [path])
+    assert counts(result.stdout)[grade] == 1, result.stdout + result.stderr
+
+
 def test_what_is_no_golden_file_is_no_success(command: list[str], checked: Check, tmp_path: Path) -> None:
     path = tmp_path / "other.json"
-    path.write_text('{"format": 2, "kind": "trajectory", "entries": []}', "utf-8")
+    path.write_text('{"format": 3, "kind": "trajectory", "entries": []}', "utf-8")
     assert checked(command, [path]).returncode not in (0,)
     path.write_text("{", "utf-8")
     assert checked(command, [path]).returncode not in (0,)

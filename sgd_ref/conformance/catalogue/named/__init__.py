@@ -13,6 +13,7 @@ from sgd_ref.conformance.catalogue.named import (
     decay,
     events,
     exact,
+    open_questions,
     optimizations,
     plain_ground,
     scaling,
@@ -20,7 +21,19 @@ from sgd_ref.conformance.catalogue.named import (
     update,
 )
 
-GROUPS = (decay, update, clipping, averages, accumulation, scaling, schedules, events, exact, optimizations)
+GROUPS = (
+    decay,
+    update,
+    clipping,
+    averages,
+    accumulation,
+    scaling,
+    schedules,
+    events,
+    exact,
+    optimizations,
+    open_questions,
+)
 
 DELIBERATE = (plain_ground,)
 """Groups with values that are trivial on purpose."""

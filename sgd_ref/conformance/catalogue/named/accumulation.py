@@ -27,6 +27,14 @@ def cases() -> Iterator[Case]:
         exposes=("missing-as-before",),
     )
     yield named_case(
+        "missing-within-windows-of-two",
+        "A gradient is missing in calls that accumulate, and there in those that update.",
+        floats(1.0, -2.0, 0.5),
+        lambda call: None if call in (2, 6) else floats(2.5, 0.25 * call, 1.0),
+        gradient_accumulation_steps=2,
+        exposes=("last-gradient-only", "mean-of-those-present", "sum-instead-of-mean"),
+    )
+    yield named_case(
         "non-finite-in-one-window",
         "The accumulators are reset by storing zeros: NaN and infinity do not reach the next window.",
         floats(0.0, 1.0, 2.0),

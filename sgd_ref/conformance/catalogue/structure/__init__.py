@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from functools import cache
 
 from sgd_ref.conformance.catalogue.case import Case
-from sgd_ref.conformance.catalogue.structure import big, lengths, memory, paired, shapes, variables
+from sgd_ref.conformance.catalogue.structure import big, lengths, memory, mixed, paired, shapes, variables
 from sgd_ref.conformance.catalogue.structure.building import Structure, cases_of
 
 GROUPS = (variables, shapes, memory, lengths)
@@ -35,4 +35,4 @@ def structure_cases() -> tuple[Case, ...]:
     'structure/one-variable/plain/float32'
     """
     alone = (case for structure in structures() for case in cases_of(structure))
-    return (*alone, *paired.cases(), *big.cases())
+    return (*alone, *paired.cases(), *mixed.cases(), *big.cases())

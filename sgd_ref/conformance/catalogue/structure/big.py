@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
-from sgd_ref.arithmetic.formats import FLOAT64, Array
+from sgd_ref.arithmetic.formats import FLOAT32, FLOAT64, Array
 from sgd_ref.conformance.catalogue.case import Case, Made
 from sgd_ref.conformance.catalogue.made import MODULUS, made
 from sgd_ref.conformance.catalogue.named.building import PLAIN_CONFIG
@@ -16,12 +17,18 @@ CALLS = 2
 
 
 class BigStructure(NamedTuple):
-    """A name, notes, the shapes of the variables by name, and the known deviations that its cases are for."""
+    """What the cases of a structure share: the known deviations are those that they are for.
+
+    Where it has settings, all elements of a gradient are 1 or all are -1, and there are as many as make the
+    norms powers of two.
+    """
 
     name: str
     notes: str
     shapes: Mapping[str, Shape]
     exposes: tuple[str, ...]
+    settings: Mapping[str, Any] = MappingProxyType({})
+    forms: tuple[Form, ...] = FORMS
 
 
 STRUCTURES = (
@@ -47,7 +54,25 @@ STRUCTURES = (
         {"size_1048577": (1048577,), "size_5": (5,)},
         ("indices-of-16-bits", "large-variables-skipped"),
     ),
+    BigStructure(
+        "big-norm",
+        "The norm of 262144 elements is 512, and that of any part of them is another one.",
+        {"size_262144": (262144,), "matrix": (2, 2)},
+        ("norm-of-first-block", "large-variables-skipped"),
+        {"clipnorm": 128.0},
+    ),
+    BigStructure(
+        "big-global-norm",
+        "The norm of all elements of two gradients together is 512.",
+        {"size_196608": (196608,), "size_65536": (65536,)},
+        ("norm-of-first-block", "large-variables-skipped"),
+        {"global_clipnorm": 128.0},
+        (Form("momentum", FLOAT32), Form("momentum", FLOAT64), Form("plain", FLOAT32)),
+    ),
 )
+
+ONE, MINUS_ONE = (0, 4), (0, 3)
+"""From which arrays of ones are made, and of minus ones."""
 
 
 def cases() -> Iterator[Case]:
@@ -57,7 +82,7 @@ def cases() -> Iterator[Case]:
     'structure/big-4096/plain/float32'
     """
     for structure in STRUCTURES:
-        for form in FORMS:
+        for form in structure.forms:
             yield _case(structure, form)
 
 
@@ -68,9 +93,14 @@ def _case(structure: BigStructure, form: Form) -> Case:
         first, second = (int(abs(number) * (MODULUS - 2)) + 1 for number in numbers.array((2,), FLOAT64, 1.0))
         return first, second
 
+    def of_gradient(call: int, position: int) -> tuple[int, int]:
+        if structure.settings:
+            return MINUS_ONE if (call + position) % 2 else ONE
+        return drawn()
+
     rule = Made(
         tuple(drawn() for _ in structure.shapes),
-        tuple(tuple(drawn() for _ in structure.shapes) for _ in range(CALLS)),
+        tuple(tuple(of_gradient(call, i) for i in range(len(structure.shapes))) for call in range(CALLS)),
     )
     shapes = list(structure.shapes.values())
 
@@ -79,7 +109,7 @@ def _case(structure: BigStructure, form: Form) -> Case:
 
     return Case(
         id=f"{PREFIX}{structure.name}/{form.update}/{form.dtype.name}",
-        config=PLAIN_CONFIG | {"learning_rate": RATE} | UPDATES[form.update],
+        config=PLAIN_CONFIG | {"learning_rate": RATE} | UPDATES[form.update] | dict(structure.settings),
         names=tuple(structure.shapes),
         variables=arrays(rule.variables),
         gradients=tuple(arrays(pairs) for pairs in rule.gradients),

@@ -6,7 +6,7 @@ zero might have either sign. So every faithful evaluation gives the same bits, h
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -86,6 +86,9 @@ class Structure:
         Layouts of the variables that are not contiguous, by name.
     equal_along : dict of str to tuple of int
         For the name of a variable, the axes along which all elements of its gradient are equal.
+    fine : dict of str to int
+        For the name of a variable, how many bits its velocities have below one; none for the others. It takes
+        a dtype that holds them.
     weights : callable or None
         The first values of a variable in place of those that were drawn.
     calls_before : int
@@ -103,6 +106,7 @@ class Structure:
     variable_layouts: Mapping[str, str] = field(default_factory=dict)
     gradient_layouts: Mapping[str, str] = field(default_factory=dict)
     equal_along: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    fine: Mapping[str, int] = field(default_factory=dict)
     weights: Callable[[Array], Array] | None = None
     calls_before: int = 0
     exposes: tuple[str, ...] = ()
@@ -127,6 +131,8 @@ class Feature:
         Whether every second gradient of two axes comes as rows.
     rates : tuple of float
         What a callable learning rate returns, in turn; none for a constant one.
+    is_led : bool
+        Whether gradients allow for these rates, so that nothing is rounded in a long run with momentum.
     dtypes : tuple of dtype
         Dtypes of the variables in turn, in place of that of the form; none for the same of all.
     """
@@ -137,6 +143,7 @@ class Feature:
     loss_scaling: LossScaling | None = None
     sparse: bool = False
     rates: tuple[float, ...] = ()
+    is_led: bool = False
     dtypes: tuple[np.dtype[Any], ...] = ()
 
 
@@ -175,7 +182,10 @@ def made(structure: Structure, form: Form, feature: Feature = ALONE, exposes: tu
     if feature.rates:
         config["learning_rate"] = None
     scale = config["loss_scale_factor"] or (feature.loss_scaling.initial_scale if feature.loss_scaling else 1)
-    paths = [_path(numbers, structure, name, position) for position, name in enumerate(structure.shapes)]
+    rates = feature.rates if feature.is_led else (RATE,)
+    paths = [
+        _path(numbers, structure, name, position, rates) for position, name in enumerate(structure.shapes)
+    ]
     gradients = [
         tuple(
             _gradient(path.gradients[call], dtype, scale, feature, call)
@@ -216,7 +226,9 @@ class _Path(NamedTuple):
     gradients: list[Array | None]
 
 
-def _path(numbers: NumberStream, structure: Structure, name: str, position: int) -> _Path:
+def _path(
+    numbers: NumberStream, structure: Structure, name: str, position: int, rates: Sequence[float]
+) -> _Path:
     """Draw a velocity for each call, and take the gradient that leads to it under momentum.
 
     With whole velocities the gradients are whole numbers, and all variables are multiples of 1/4 that are no
@@ -228,6 +240,11 @@ def _path(numbers: NumberStream, structure: Structure, name: str, position: int)
     def choice() -> Array:
         values = np.ceil(np.abs(numbers.array(tuple(drawn), FLOAT64, 3.0)))
         signs = np.where(numbers.array(tuple(drawn), FLOAT64, 1.0) < 0, -1.0, 1.0)
+        if name in structure.fine:
+            steps = 2.0 ** structure.fine[name]
+            # An odd number of the smallest steps, up to one half.
+            odd = 2 * np.floor(np.abs(numbers.array(tuple(drawn), FLOAT64, 0.25)) * steps) + 1
+            values = values + odd / steps
         return np.asarray(np.broadcast_to(values * signs, shape))
 
     weights = np.asarray(np.floor(numbers.array(shape, FLOAT64, 2.0)) + 0.25)
@@ -242,7 +259,7 @@ def _path(numbers: NumberStream, structure: Structure, name: str, position: int)
             continue
         new = choice()
         new = np.where(np.abs(way + new) > FARTHEST, -new, new)
-        gradients.append((MOMENTUM * velocity - new) / RATE)
+        gradients.append((MOMENTUM * velocity - new) / rates[call % len(rates)])
         velocity, way = new, way + new
     return _Path(weights, start, gradients)
 

@@ -24,7 +24,9 @@ FIXED = Feature("fixed", {"loss_scale_factor": 64.0})
 DYNAMIC = Feature("dynamic", loss_scaling=LossScaling(16.0, 2))
 SPARSE = Feature("sparse", sparse=True)
 MIXED = Feature("mixed", dtypes=(FLOAT32, BFLOAT16, FLOAT32, FLOAT16))
+MIXED_GLOBAL = Feature("mixed-global_clipnorm", {"global_clipnorm": 16.0}, dtypes=(FLOAT32, BFLOAT16))
 CALLABLE = Feature("callable", rates=(0.25, 0.5, 0.125))
+LED = Feature("callable", rates=(0.25, 0.5, 0.125), is_led=True)
 
 PLAIN = Form("plain", FLOAT32)
 SINGLE = Form("momentum", FLOAT32)
@@ -157,6 +159,33 @@ PAIRS = (
         ("one-element-skipped",),
     ),
     Pair(_OF["calls-260"], ((CALLABLE, PLAIN),), ("every-hundredth-update-lost",)),
+    Pair(
+        _OF["calls-66"],
+        ((LED, SINGLE), (LED, DOUBLE), (LED, NESTEROV), (LED, BRAIN)),
+        ("rate-stays-after-sixteen-calls", "velocity-reset-every-twelve-updates"),
+    ),
+    Pair(
+        _OF["calls-260"],
+        ((LED, SINGLE), (LED, DOUBLE)),
+        ("rate-stays-after-sixteen-calls", "velocity-starts-anew-after-eight-bits"),
+    ),
+    Pair(
+        _OF["square-matrices"],
+        ((CLIPNORM, SINGLE), (DECAY, SINGLE), (AVERAGES, DOUBLE), (BY_TWO, SINGLE), (SPARSE, SINGLE)),
+        ("square-velocity-transposed",),
+    ),
+    Pair(
+        _OF["several-missing"],
+        ((DECAY, SINGLE), (GLOBAL_CLIPNORM, SINGLE), (AVERAGES, DOUBLE), (EXCLUSION, SINGLE)),
+        ("second-missing-counts-as-zeros",),
+    ),
+    Pair(_OF["resumed-fine"], ((DECAY, SINGLE), (CLIPVALUE, DOUBLE)), ("velocities-restored-through-half",)),
+    Pair(_OF["axes-of-one"], ((CLIPNORM, SINGLE), (AVERAGES, SINGLE)), ("axis-of-one-taken-for-broadcast",)),
+    Pair(
+        _OF["equal-shapes"],
+        ((MIXED_GLOBAL, SINGLE), (MIXED_GLOBAL, PLAIN)),
+        ("global-norm-of-each-dtype",),
+    ),
     Pair(
         replace(_OF["resumed"], shapes=variables.numbered(4, (3,)), calls=4),
         ((AVERAGES, SINGLE), (AVERAGES, DOUBLE), (OVERWRITE, PLAIN)),

@@ -80,6 +80,28 @@ AXES = (
     ),
 )
 
+EQUAL_LENGTHS = (
+    Structure(
+        "square-matrices",
+        "Square matrices, of which no shape shows that one is transposed.",
+        {"kernel": (4, 4), "twin": (4, 4), "large": (7, 7), "bias": (4,)},
+        exposes=("square-gradient-transposed",),
+        exposes_with_momentum=("square-velocity-transposed",),
+    ),
+    Structure(
+        "cubes",
+        "Arrays of three and four axes, all of one length.",
+        {"kernel": (3, 3, 3), "twin": (3, 3, 3), "deep": (2, 2, 2, 2), "bias": (3,)},
+        exposes=("cube-gradient-reversed", "three-axes-in-memory-order"),
+    ),
+    Structure(
+        "axes-of-one",
+        "Arrays of several axes, of which some have length 1, in every position.",
+        {"row": (1, 5), "column": (5, 1), "filter": (1, 3, 1, 2), "twin": (1, 5), "between": (2, 1, 3)},
+        exposes=("axis-of-one-taken-for-broadcast",),
+    ),
+)
+
 EMPTY = (
     Structure(
         "empty-first",
@@ -136,4 +158,4 @@ SCALARS = (
     ),
 )
 
-STRUCTURES = (*SIZES, *AXES, *EMPTY, *SCALARS)
+STRUCTURES = (*SIZES, *AXES, *EQUAL_LENGTHS, *EMPTY, *SCALARS)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from sgd_ref.arithmetic.formats import Array
-from sgd_ref.conformance.catalogue.structure.building import WITH_MOMENTUM, Shape, Structure
+from sgd_ref.arithmetic.formats import FLOAT32, FLOAT64, Array
+from sgd_ref.conformance.catalogue.structure.building import WITH_MOMENTUM, Form, Shape, Structure
 
 
 def numbered(count: int, *shapes: Shape) -> dict[str, Shape]:
@@ -108,6 +108,47 @@ MANY = tuple(
     )
 )
 
+FULL = tuple(
+    Structure(
+        f"variables-{count}",
+        f"There are {count} small variables, which fill launches for many tensors exactly.",
+        numbered(count, (2,), (1,)),
+        calls=2,
+        exposes=exposes,
+        exposes_with_momentum=("velocity-by-shape",),
+    )
+    for count, exposes in (
+        (32, ("last-full-launch-lost", "full-launch-made-twice")),
+        (64, ("last-full-launch-lost", "full-launch-made-twice")),
+        (110, ("last-launch-lost", "later-launches-take-first-gradients")),
+    )
+)
+
+SEVERAL_MISSING = Structure(
+    "several-missing",
+    "In each call several variables have no gradient, in every position.",
+    numbered(6, (3,)),
+    calls=6,
+    missing=lambda call, position: (call + position) % 3 != 0,
+    exposes=("second-missing-takes-the-last-gradient", "missing-ends-the-loop"),
+    exposes_with_momentum=("second-missing-counts-as-zeros",),
+)
+
+NAMES_ALIKE = Structure(
+    "names-alike",
+    "Names differ in the case of a letter, or after many equal letters.",
+    {
+        "Kernel": (3,),
+        "kernel": (3,),
+        "encoder_attention_projection_kernel": (2, 2),
+        "encoder_attention_projection_recurrent_kernel": (2, 2),
+        "encoder_attention_projection_kernel_1": (2, 2),
+    },
+    calls=4,
+    exposes=("last-gradient-of-each-shape", "gradients-in-order-of-names"),
+    exposes_with_momentum=("velocity-by-name-in-lower-case", "velocity-by-start-of-name"),
+)
+
 RESUMED = Structure(
     "resumed",
     "A run resumes; each of many variables of equal shape gets back the velocity that it had.",
@@ -123,6 +164,36 @@ RESUMED = Structure(
     ),
 )
 
+OF_SINGLE = (
+    Form("momentum", FLOAT32),
+    Form("momentum", FLOAT64),
+    Form("nesterov", FLOAT32),
+    Form("nesterov", FLOAT64),
+)
+"""Those that hold velocities of many bits."""
+
+RESUMED_FINE = Structure(
+    "resumed-fine",
+    "A run resumes with velocities that have more bits than a half type holds.",
+    numbered(3, (3,)),
+    calls=2,
+    forms=OF_SINGLE,
+    fine=dict.fromkeys(numbered(3, (3,)), 12),
+    calls_before=5,
+    exposes=("velocities-restored-through-half", "velocities-lost-on-restore"),
+)
+
+RESUMED_MISSING = Structure(
+    "resumed-missing",
+    "In the first call after a run resumes some variables have no gradient.",
+    numbered(4, (3,)),
+    calls=3,
+    forms=WITH_MOMENTUM,
+    missing=lambda call, position: call == 0 and position in (0, 2),
+    calls_before=5,
+    exposes=("missing-after-restore-counts-as-zeros", "velocities-lost-on-restore"),
+)
+
 STRUCTURES = (
     ONE_VARIABLE,
     ONE_ELEMENT,
@@ -132,5 +203,10 @@ STRUCTURES = (
     EQUAL_VALUES,
     EQUAL_SIZES,
     *MANY,
+    *FULL,
+    SEVERAL_MISSING,
+    NAMES_ALIKE,
     RESUMED,
+    RESUMED_FINE,
+    RESUMED_MISSING,
 )

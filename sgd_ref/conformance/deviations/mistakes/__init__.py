@@ -15,12 +15,15 @@ from sgd_ref.conformance.deviations.mistakes.decay import DECAY
 from sgd_ref.conformance.deviations.mistakes.dynamic_scale import DYNAMIC_SCALE
 from sgd_ref.conformance.deviations.mistakes.elements import ELEMENTS
 from sgd_ref.conformance.deviations.mistakes.exclusion import EXCLUSION
+from sgd_ref.conformance.deviations.mistakes.full_launches import FULL_LAUNCHES
 from sgd_ref.conformance.deviations.mistakes.layouts import LAYOUTS
 from sgd_ref.conformance.deviations.mistakes.long_runs import LONG_RUNS
 from sgd_ref.conformance.deviations.mistakes.missing import MISSING
+from sgd_ref.conformance.deviations.mistakes.names_and_dtypes import NAMES_AND_DTYPES
 from sgd_ref.conformance.deviations.mistakes.nesterov import NESTEROV
 from sgd_ref.conformance.deviations.mistakes.norm import NORM
 from sgd_ref.conformance.deviations.mistakes.overwriting import OVERWRITING
+from sgd_ref.conformance.deviations.mistakes.parts_of_norms import PARTS_OF_NORMS
 from sgd_ref.conformance.deviations.mistakes.precision import PRECISION
 from sgd_ref.conformance.deviations.mistakes.reach import REACH
 from sgd_ref.conformance.deviations.mistakes.restoring import RESTORING
@@ -28,10 +31,29 @@ from sgd_ref.conformance.deviations.mistakes.rows import ROWS
 from sgd_ref.conformance.deviations.mistakes.running_mean import RUNNING_MEAN
 from sgd_ref.conformance.deviations.mistakes.scaling import SCALING
 from sgd_ref.conformance.deviations.mistakes.schedules import SCHEDULES
+from sgd_ref.conformance.deviations.mistakes.several_missing import SEVERAL_MISSING
 from sgd_ref.conformance.deviations.mistakes.skipping import SKIPPING
 from sgd_ref.conformance.deviations.mistakes.structure_of_state import STRUCTURE_OF_STATE
+from sgd_ref.conformance.deviations.mistakes.transposed import TRANSPOSED
 from sgd_ref.conformance.deviations.mistakes.update import UPDATE
 from sgd_ref.conformance.deviations.mistakes.velocity import VELOCITY
+
+_OF_STRUCTURE: tuple[Deviation, ...] = (
+    *LAYOUTS,
+    *STRUCTURE_OF_STATE,
+    *REACH,
+    *LONG_RUNS,
+    *TRANSPOSED,
+    *SEVERAL_MISSING,
+    *FULL_LAUNCHES,
+    *NAMES_AND_DTYPES,
+    *PARTS_OF_NORMS,
+)
+
+STRUCTURAL = frozenset(deviation.name for deviation in _OF_STRUCTURE)
+"""The names of those about structure: layouts, several variables, large ones, and long runs.
+
+Big cases are run for these alone."""
 
 MISTAKES: tuple[Deviation, ...] = (
     *DAMAGE,
@@ -57,10 +79,7 @@ MISTAKES: tuple[Deviation, ...] = (
     *AVERAGES,
     *OVERWRITING,
     *PRECISION,
-    *LAYOUTS,
-    *STRUCTURE_OF_STATE,
-    *REACH,
-    *LONG_RUNS,
+    *_OF_STRUCTURE,
 )
 """All of them, in the order of a call: its preparation, its stages, and what concerns all stages. Then come
-those of structure: layouts, several variables, large ones, and long runs."""
+those of structure."""

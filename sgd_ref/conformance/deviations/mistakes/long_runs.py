@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from sgd_ref.arithmetic.formats import Array
 from sgd_ref.base.call import Call
 from sgd_ref.conformance.deviations.mistakes.mistake import each, mistake
 from sgd_ref.conformance.deviations.mistakes.structure_of_state import first_alike, form
+from sgd_ref.gradients import Gradient
 from sgd_ref.optimizer import SGD, Gradients, Values
 
 RESET_EVERY = 12
@@ -19,6 +21,7 @@ LOST_EVERY = 100
 LARGEST_COUNT = 100
 EIGHT_BITS = 256
 LAST_UPDATE = 1000
+LAST_RATE = 16
 
 
 class VelocityResetEveryTwelve(SGD):
@@ -96,6 +99,24 @@ class UpdatesEnd(SGD):
         """Update until then."""
         has_ended = self.updates_before(call) >= LAST_UPDATE
         return super().update(values, each(gradients, lambda g: None) if has_ended else gradients, call)
+
+
+class RateStays(SGD):
+    """After sixteen calls the learning rate stays what it is, whatever a callable or a schedule returns.
+
+    Evidence: no report is known.
+    """
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self._kept: np.float32 | None = None
+
+    def validated(self, gradients: Sequence[Gradient], variables: Sequence[Array] | None = None) -> Call:
+        """Keep the last rate of the first calls."""
+        call = super().validated(gradients, variables)
+        if self._kept is None or call.state.calls < LAST_RATE:
+            self._kept = call.learning_rate
+        return call._replace(learning_rate=self._kept)
 
 
 class Resuming(SGD):
@@ -198,6 +219,7 @@ LONG_RUNS = (
     mistake("every-hundredth-update-lost", EveryHundredthLost),
     mistake("count-stays-at-hundred", CountStays),
     mistake("updates-end-after-a-thousand", UpdatesEnd),
+    mistake("rate-stays-after-sixteen-calls", RateStays),
     mistake("averages-start-anew-on-restore", AveragesAnewOnRestore),
     mistake("window-starts-anew-on-restore", WindowAnewOnRestore),
     mistake("restored-in-order-of-names", RestoredInOrderOfNames),

@@ -162,6 +162,8 @@ def bounds_to_json(bounds: Sequence[RecordBounds] | None, expected: Trajectory) 
             for quantity in LISTS
         }
         | {RATE: _bound_to_json(part[RATE], _scalar(record.get(RATE, 0.0)))}
+        if record
+        else {}
         for part, record in zip(bounds, expected, strict=True)
     ]
 
@@ -178,8 +180,12 @@ def bounds_from_json(document: Any, expected: Trajectory) -> list[RecordBounds] 
         return None
     if len(document) != len(expected):
         raise ValueError(f"bounds must have {len(expected)} records, got {len(document)}")
-    records = []
+    records: list[RecordBounds] = []
     for part, record in zip(document, expected, strict=True):
+        if not record and not part:
+            # Both are left out.
+            records.append({})
+            continue
         if set(part) != {*LISTS, RATE}:
             raise ValueError(f"the keys of bounds must be {[*LISTS, RATE]}, got {sorted(part)}")
         bounds: RecordBounds = {}

@@ -1,25 +1,10 @@
-"""The trajectories of the standard tier: the file of each case, and the deviations that it exposes."""
+"""The trajectories of the standard tier: the file of each case, and the module that makes it."""
 
 from __future__ import annotations
-
-from collections.abc import Iterator
-from dataclasses import replace
 
 from sgd_ref.conformance.catalogue import named, structure, tiers
 from sgd_ref.conformance.catalogue.case import Case
 from sgd_ref.conformance.catalogue.named import exact
-from sgd_ref.conformance.golden.content import kill_matrix
-
-
-def standard_cases() -> Iterator[Case]:
-    """Yield the cases of the standard tier, each with all known deviations that the audit saw it expose.
-
-    >>> next(standard_cases()).id
-    'axes/plain'
-    """
-    exposed = kill_matrix.exposed_by_case()
-    for case in tiers.cases("standard"):
-        yield replace(case, exposes=exposed.get(case.id, case.exposes))
 
 
 def path_of(case: Case) -> str:

@@ -8,10 +8,10 @@ from typing import Any
 
 from sgd_ref.conformance.protocol.encoding import Json
 
-FORMAT = 3
+FORMAT = 4
 """The version of the layout of every file; see ``golden/VERSIONS.md``."""
 
-DATA_VERSION = "3.0.0"
+DATA_VERSION = "4.0.0"
 """The version of the data: format, coverage, correction; see ``golden/VERSIONS.md``."""
 
 DEFINITION_VERSION = "0.1.0"
@@ -61,6 +61,6 @@ def document(kind: str, tier: str, entries: list[Json]) -> Json:
     """Return a golden file as an object.
 
     >>> document("stage", "parts", [])
-    {'format': 3, 'kind': 'stage', 'tier': 'parts', 'entries': []}
+    {'format': 4, 'kind': 'stage', 'tier': 'parts', 'entries': []}
     """
     return {"format": FORMAT, "kind": kind, "tier": tier, "entries": entries}

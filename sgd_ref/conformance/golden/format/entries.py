@@ -45,7 +45,7 @@ class Entry:
     case : Case
         What an optimizer is given.
     expected : list of dict
-        The trajectory of the reference.
+        The trajectory of the reference, whole or as it is stored; see ``abridging.py``.
     bounds : list of dict or None
         For each record what any faithful evaluation may give; None where only the expected bits are
         allowed. See ``bounds.py``.
@@ -81,7 +81,7 @@ def made(case: Case, source: str) -> Entry:
 
 def entry_to_json(entry: Entry, with_decimals: bool = False) -> Json:
     """Return an entry as an object of JSON, with its hash, and with decimals for human readers if asked."""
-    expected = trajectory_to_json([_with_one_nan(record) for record in entry.expected])
+    expected = [trajectory_to_json([_with_one_nan(record)])[0] if record else {} for record in entry.expected]
     if with_decimals:
         for array, record in zip(expected, entry.expected, strict=True):
             _add_decimals(array, record)
@@ -109,7 +109,10 @@ def entry_from_json(document: Any) -> Entry:
     keys = {"case", "expected", "bounds", "contested", "provenance", "sha256"}
     if not isinstance(document, dict) or set(document) != keys:
         raise ValueError(f"the keys of an entry must be {sorted(keys)}")
-    expected = trajectory_from_json([_without_decimals(record) for record in document["expected"]])
+    expected = [
+        trajectory_from_json([_without_decimals(record)])[0] if record else {}
+        for record in document["expected"]
+    ]
     return Entry(
         case_from_json(document["case"]),
         expected,

@@ -10,6 +10,7 @@ from typing import Any
 
 from sgd_ref.arithmetic.formats import FORMATS
 from sgd_ref.conformance.catalogue.layouts import LAYOUTS
+from sgd_ref.conformance.catalogue.made import MODULUS
 from sgd_ref.conformance.golden.format.document import DEFINITION_VERSION, FORMAT, GENERATOR, RECORDER
 from sgd_ref.conformance.protocol.encoding import Json
 from sgd_ref.conformance.trajectories.comparison import LISTS
@@ -49,8 +50,9 @@ def schemas() -> dict[str, Json]:
     >>> sorted(schemas())
     ['deviation', 'index', 'recording', 'rejection', 'schedule', 'stage', 'trajectory']
     """
+    abridged = _file(TRAJECTORY, _trajectory_entry(LISTS[1:]), (FIRST, SMOKE, STANDARD, PARTS))
     return {
-        TRAJECTORY: _file(TRAJECTORY, _trajectory_entry(()), (FIRST, SMOKE, STANDARD, PARTS)),
+        TRAJECTORY: {**abridged, **_whole_but_in((SMOKE, STANDARD))},
         # An implementation that is recorded need not report all that the reference does.
         RECORDING: _file(TRAJECTORY, _trajectory_entry((*LISTS[1:], "iterations", "calls")), (RECORDED,)),
         STAGE: _file(STAGE, _stage_entry()),
@@ -80,8 +82,29 @@ def _list(items: Json, **limits: int) -> Json:
     return {"type": "array", "items": items, **limits}
 
 
+def _all_of_one_kind(kind: str, other: str, least: int = 1) -> Json:
+    """Return the schema of a list whose elements are all of one definition, or all of another one."""
+    return {"anyOf": [_list(_defined(name), minItems=least) for name in (kind, other)]}
+
+
 def _or_null(schema: Json) -> Json:
     return {"anyOf": [{"type": "null"}, schema]}
+
+
+def _or_left_out(record: Json) -> Json:
+    """Return the schema of a record that may be without any key."""
+    return {"anyOf": [{"type": "object", "maxProperties": 0}, record]}
+
+
+def _whole_but_in(tiers: tuple[str, ...]) -> Json:
+    """Return what asks for all records and all of their lists outside of some tiers."""
+    record: Json = {"items": {"required": list(LISTS)}}
+    bounds: Json = {"items": {"minProperties": 1}}
+    entry: Json = {"properties": {"expected": record, "bounds": bounds}}
+    return {
+        "if": {"properties": {"tier": {"enum": list(tiers)}}},
+        "else": {"properties": {"entries": {"items": entry}}},
+    }
 
 
 def _defined(name: str) -> Json:
@@ -114,6 +137,23 @@ def _array() -> Json:
     }
 
 
+def _big() -> dict[str, Json]:
+    """Return the schemas of an array of a big case, and of the digest that stands for one in a record."""
+    form: dict[str, Json] = {"dtype": {"enum": [dtype.name for dtype in FORMATS]}, "shape": _list(COUNT)}
+    below: Json = {"type": "integer", "minimum": 0, "exclusiveMaximum": MODULUS}
+    window = [
+        {
+            "if": {"properties": {"dtype": {"const": dtype.name}}},
+            "then": {"properties": {"window": _bits(2 * dtype.itemsize)}},
+        }
+        for dtype in FORMATS
+    ]
+    return {
+        "made": _object({**form, "made": _list(below, minItems=2, maxItems=2)}),
+        "digest": {**_object({**form, "hash": below, "window": TEXT}), "allOf": window},
+    }
+
+
 def _definitions() -> dict[str, Json]:
     sparse = _object({"indices": _list(COUNT), "values": _defined("array"), "shape": _list(COUNT)})
     return {
@@ -121,6 +161,7 @@ def _definitions() -> dict[str, Json]:
         "gradient": {
             "oneOf": [{"type": "null"}, _defined("array"), sparse],
         },
+        **_big(),
         "provenance": _object(
             {
                 "definition_version": {"const": DEFINITION_VERSION},
@@ -196,8 +237,8 @@ def _trajectory_entry(unreported: tuple[str, ...]) -> Json:
             "kind": {"const": TRAJECTORY},
             "config": _config(),
             "names": _list(NAME, minItems=1),
-            "variables": _list(_defined("array"), minItems=1),
-            "gradients": _list(_list(_defined("gradient"), minItems=1), minItems=1),
+            "variables": _all_of_one_kind("array", "made"),
+            "gradients": _list(_all_of_one_kind("gradient", "made"), minItems=1),
             "state": _or_null(state),
             "excluded_from_weight_decay": _list(NAME),
             "loss_scaling": _or_null(loss_scaling),
@@ -213,7 +254,7 @@ def _trajectory_entry(unreported: tuple[str, ...]) -> Json:
     )
     record = _object(
         {
-            **dict.fromkeys(LISTS, arrays),
+            **dict.fromkeys(LISTS, _all_of_one_kind("array", "digest", least=0)),
             "iterations": COUNT,
             "calls": COUNT,
             "growth_counter": COUNT,
@@ -228,8 +269,8 @@ def _trajectory_entry(unreported: tuple[str, ...]) -> Json:
     return _entry(
         {
             "case": case,
-            "expected": _list(record, minItems=1),
-            "bounds": _or_null(_list(bounds, minItems=1)),
+            "expected": _list(_or_left_out(record), minItems=1),
+            "bounds": _or_null(_list(_or_left_out(bounds), minItems=1)),
             "contested": _list(NAME),
         }
     )

@@ -96,6 +96,8 @@ def _call(entry: Entry, call: int, record: dict[str, Any]) -> Iterator[str]:
             yield from _array("gradient", name, gradient, None)
         else:
             yield from _array(f"gradient, rows {gradient.indices.tolist()}", name, gradient.values, None)
+    if not record:
+        yield "  the record is not stored"
     bounds = {} if entry.bounds is None else entry.bounds[call]
     for key, value in record.items():
         if key in LISTS:

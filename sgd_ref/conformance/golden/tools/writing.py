@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from sgd_ref.conformance.catalogue import first
+from sgd_ref.conformance.catalogue import first, tiers
 from sgd_ref.conformance.catalogue.axes import AXES
 from sgd_ref.conformance.catalogue.case import Case
 from sgd_ref.conformance.catalogue.combinations import smoke_ids
 from sgd_ref.conformance.data_folder import INDEX_PATH
 from sgd_ref.conformance.golden.content import resume, sentences, standard
+from sgd_ref.conformance.golden.content.abridging import abridged
 from sgd_ref.conformance.golden.content.deviations import deviation_entries, exposed
 from sgd_ref.conformance.golden.content.rejections import rejection_entries
 from sgd_ref.conformance.golden.content.schedules import schedule_entries
@@ -60,7 +61,7 @@ def trajectory_cases() -> dict[str, list[Case]]:
     plain = {FIRST_PATH: list(first.first_cases())}
     resumed = {f"resume/{group}.json": cases for group, cases in resume.grouped(plain[FIRST_PATH]).items()}
     resumed[SENTENCES_PATH] = list(sentences.sentence_cases())
-    return {**plain, **resumed, **{standard.path_of(case): [case] for case in standard.standard_cases()}}
+    return {**plain, **resumed, **{standard.path_of(case): [case] for case in tiers.cases("standard")}}
 
 
 def other_documents() -> Iterator[tuple[str, Json]]:
@@ -80,18 +81,25 @@ def trajectory_document(path: str, cases: Iterable[Case]) -> Json:
     return document(TRAJECTORY, _tier(path, entries), entries)
 
 
+def is_abridged(path: str) -> bool:
+    """Whether the trajectories of a file leave out records and state: those of the standard tier do."""
+    return path.startswith("standard/")
+
+
 def _tier(path: str, entries: Sequence[Json]) -> str:
     if path == FIRST_PATH:
         return FIRST
-    if not path.startswith("standard/"):
+    if not is_abridged(path):
         return PARTS
     is_smoke = all(entry["case"]["id"] in smoke_ids() for entry in entries)
     return SMOKE if is_smoke else STANDARD
 
 
 def _entry(path: str, case: Case) -> Entry:
-    if path.startswith("standard/"):
-        return made(case, standard.source_of(case))
+    if is_abridged(path):
+        entry = made(case, standard.source_of(case))
+        expected, bounds = abridged(entry.expected, entry.bounds)
+        return replace(entry, expected=expected, bounds=bounds)
     entry = made(case, (sentences if path == SENTENCES_PATH else first).__name__)
     # Small cases are not in the kill matrix: what their stored bounds reject is found here.
     return replace(entry, case=replace(case, exposes=exposed(entry)))

@@ -113,3 +113,13 @@ def test_bfloat16_is_unscaled_unasked(after: Any) -> None:
     assert after(name, [[0.0]], [[256.0]]).variables == [[-128.0]]
     scaled = after(name, [[0.0]], [[256.0]], dtype="bfloat16", loss_scale_factor=2.0)
     assert scaled.variables == [[-64.0]]
+
+
+def test_a_rate_stays_after_sixteen_calls(after: Any) -> None:
+    rates = iter([0.5] * 15 + [1.0] + [2.0] * 4)
+    outcome = after(
+        "rate-stays-after-sixteen-calls", [[0.0]], *[[[2.0]]] * 20, learning_rate=lambda: next(rates)
+    )
+    # Fifteen steps of -1, and five of -2.
+    assert outcome.variables == [[-25.0]]
+    assert after("rate-stays-after-sixteen-calls", [[0.0]], *[[[2.0]]] * 20).variables == [[-20.0]]

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
+from sgd_ref.conformance.golden.format.document import FORMAT
 from sgd_ref.conformance.golden.format.schemas import (
     DEVIATION,
     INDEX,
@@ -20,6 +21,8 @@ from sgd_ref.conformance.golden.format.schemas import (
     schemas,
 )
 from sgd_ref.conformance.protocol.encoding import Json
+
+BIG = "standard/structure/big-4096-momentum-float64.json"
 
 EXAMPLES = {
     TRAJECTORY: "first.json",
@@ -120,3 +123,52 @@ def test_wrong_values_are_refused(path: tuple[Any, ...], value: Any, contents: d
         target = target[part]
     target[path[-1]] = value
     assert not valid(TRAJECTORY, document)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("case", "variables", 0, "made"), [1]),
+        (("case", "variables", 0, "made"), [1, 2**31 - 1]),
+        (("case", "variables", 0, "made"), [1, -1]),
+        (("case", "variables", 0, "dtype"), "int32"),
+        (("case", "variables", 0), {"dtype": "float64", "shape": [1], "bits": "3ff0000000000000"}),
+        (("case", "gradients", 0, 0, "made"), [1.5, 2]),
+        (("case", "gradients", 1, 0, "bits"), ""),
+        (("expected", 0, "variables", 0, "hash"), 2**31 - 1),
+        (("expected", 0, "variables", 0, "hash"), "0"),
+        (("expected", 1, "variables", 0, "window"), "3f800000"),
+        (("expected", 1, "velocities", 0), {"dtype": "float64", "shape": [1], "bits": "3ff0000000000000"}),
+        (("expected", 1, "velocities", 0), {"dtype": "float64", "shape": [1], "hash": 1}),
+    ],
+)
+def test_a_big_case_is_valid_until_one_part_of_it_is_wrong(
+    path: tuple[Any, ...], value: Any, contents: dict[str, bytes]
+) -> None:
+    document = json.loads(contents[BIG])
+    document["format"] = FORMAT
+    assert valid(TRAJECTORY, document)
+    target: Any = document["entries"][0]
+    for part in path[:-1]:
+        target = target[part]
+    target[path[-1]] = value
+    assert not valid(TRAJECTORY, document)
+
+
+def _abridge(document: Json) -> None:
+    entry = document["entries"][0]
+    entry["expected"][1], entry["bounds"][1] = {}, {}
+    for quantity in ("velocities", "averages", "accumulators"):
+        del entry["expected"][2][quantity]
+
+
+def test_trajectories_are_abridged_in_the_standard_tier_alone(contents: dict[str, bytes]) -> None:
+    document = json.loads(contents["first.json"])
+    document["format"] = FORMAT
+    document["entries"] = [entry for entry in document["entries"] if len(entry["expected"]) > 2]
+    assert valid(TRAJECTORY, document)
+    _abridge(document)
+    assert not valid(TRAJECTORY, document)
+    assert all(valid(TRAJECTORY, document | {"tier": tier}) for tier in ("smoke", "standard"))
+    document["entries"][0]["expected"][2].pop("calls")
+    assert not valid(TRAJECTORY, document | {"tier": "standard"})

@@ -59,7 +59,7 @@ def test_the_index_lists_all_files_with_their_lengths_and_hashes(contents: dict[
     for file in index["files"]:
         assert file["bytes"] == len(contents[file["path"]])
         assert file["sha256"] == file_hash(contents[file["path"]])
-    assert sum(map(len, contents.values())) < 27_500_000
+    assert sum(map(len, contents.values())) < 20_000_000
     assert index["tiers"]["first"] == {"files": 1, "cases": 13, "bytes": len(contents["first.json"])}
     assert sum(file["cases"] for file in index["files"]) == sum(
         index["tiers"][tier]["cases"] for tier in ("first", "standard", "parts")

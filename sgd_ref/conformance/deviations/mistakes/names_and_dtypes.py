@@ -1,0 +1,114 @@
+"""Mistakes about names that are alike, and about dtypes: that of another variable, or of a checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT16, Array
+from sgd_ref.arithmetic.rounded import convert
+from sgd_ref.base.call import Call
+from sgd_ref.conformance.deviations.mistakes.mistake import each, mistake
+from sgd_ref.conformance.deviations.mistakes.structure_of_state import VelocityOfAnother, form
+from sgd_ref.optimizer import SGD, Gradients, Values
+
+SIGNIFICANT = 24
+"""Characters of a name that count."""
+
+
+class VelocityByKey(VelocityOfAnother):
+    """Variables of one form whose names have the same key have one velocity, which each changes in turn."""
+
+    def owners(self, velocities: list[Array], gradients: Gradients) -> list[int]:
+        """Take that of the first one."""
+        first: dict[Any, int] = {}
+        keys = [(self.key(name), *form(v)) for name, v in zip(self._names, velocities, strict=True)]
+        return [first.setdefault(key, position) for position, key in enumerate(keys)]
+
+    def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
+        """Update by the names of the variables."""
+        self._names = call.state.names
+        return super().update(values, gradients, call)
+
+    def key(self, name: str) -> str:
+        """Return what a velocity is looked up by."""
+        return name
+
+
+class VelocityByLowerCase(VelocityByKey):
+    """Velocities are looked up by names in lower case, so that `Kernel` and `kernel` have the same one.
+
+    The documentation has a velocity of each variable. Evidence: no report is known.
+    """
+
+    def key(self, name: str) -> str:
+        """Ignore the case."""
+        return name.lower()
+
+
+class VelocityByStartOfName(VelocityByKey):
+    """Velocities are looked up by the first 24 characters of a name.
+
+    The documentation has a velocity of each variable. Evidence: no report is known.
+    """
+
+    def key(self, name: str) -> str:
+        """Cut it off."""
+        return name[:SIGNIFICANT]
+
+
+class DtypeOfFirst(SGD):
+    """All gradients pass through the dtype of the first variable.
+
+    The core code computes in the dtype of each variable. Evidence: no report is known.
+    """
+
+    def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
+        """Round them to that dtype."""
+        first = values.variables[0].dtype
+
+        def passed(g: Array) -> Array:
+            return convert(convert(g, first), g.dtype)
+
+        return super().update(values, each(gradients, passed), call)
+
+
+class HalvesOfFirstHalf(SGD):
+    """Gradients of both half types are read in the one of the first such variable.
+
+    As from a buffer of 16-bit numbers that has one dtype. Evidence: no report is known.
+    """
+
+    def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
+        """Read the bits of the others otherwise."""
+        first = next((w.dtype for w in values.variables if w.dtype in (FLOAT16, BFLOAT16)), None)
+
+        def read(g: Array) -> Array:
+            if first is None or g.dtype not in (FLOAT16, BFLOAT16) or g.dtype == first:
+                return g
+            return convert(g.view("u2").view(first), g.dtype)
+
+        return super().update(values, each(gradients, read), call)
+
+
+class RestoredThroughHalf(SGD):
+    """Velocities are kept in float16 from a save to a restore, whatever their dtype.
+
+    The documentation has state in the dtype of the variable. Evidence: no report is known.
+    """
+
+    def assign_weights(self, values: Sequence[Any]) -> Any:
+        """Set the state, then round the velocities."""
+        rate = super().assign_weights(values)
+        for velocity in self.velocities:
+            velocity[...] = convert(convert(velocity, FLOAT16), velocity.dtype)
+        return rate
+
+
+NAMES_AND_DTYPES = (
+    mistake("velocity-by-name-in-lower-case", VelocityByLowerCase),
+    mistake("velocity-by-start-of-name", VelocityByStartOfName),
+    mistake("dtype-of-first-variable-for-all", DtypeOfFirst),
+    mistake("halves-read-as-the-first-half", HalvesOfFirstHalf),
+    mistake("velocities-restored-through-half", RestoredThroughHalf),
+)
