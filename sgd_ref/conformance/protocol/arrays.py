@@ -73,13 +73,13 @@ def with_one_nan(array: Any) -> Array:
     >>> with_one_nan(-np.array(np.nan, "float32")).view(np.uint32) == 0x7FC00000
     np.True_
     """
-    array = np.asarray(array)
-    if not is_supported(array.dtype):
-        return array
+    numbers: Array = np.asarray(array)
+    if not is_supported(numbers.dtype):
+        return numbers
     # The signalling NaNs of bfloat16 raise the processor's flag for invalid operations.
     with np.errstate(invalid="ignore"):
-        is_nan = np.isnan(array)
-    return np.asarray(np.where(is_nan, array.dtype.type(np.nan), array)) if is_nan.any() else array
+        is_nan = np.isnan(numbers)
+    return np.asarray(np.where(is_nan, numbers.dtype.type(np.nan), numbers)) if is_nan.any() else numbers
 
 
 def array_from_json(document: Any, name: str = "array") -> Array:

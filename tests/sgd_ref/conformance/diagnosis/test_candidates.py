@@ -7,7 +7,7 @@ import numpy as np
 from sgd_ref.conformance import cases
 from sgd_ref.conformance.deviations import DEVIATIONS, compose
 from sgd_ref.conformance.deviations.mistakes import STRUCTURAL
-from sgd_ref.conformance.diagnosis.candidates import considered, may_act
+from sgd_ref.conformance.diagnosis.candidates import may_act, suiting
 from sgd_ref.conformance.diagnosis.matching import diagnose
 from sgd_ref.conformance.trajectories import reference
 from sgd_ref.conformance.trajectories.comparison import compare
@@ -29,12 +29,12 @@ def test_what_may_not_act_changes_nothing() -> None:
 def test_big_cases_are_tried_with_structural_deviations_alone() -> None:
     big = next(case for case in cases() if case.id == "structure/big-1048577/plain/float32")
     small = next(case for case in cases() if case.id == "structure/one-variable/plain/float32")
-    tried = considered(big)
+    tried = suiting(big)
     assert "indices-of-16-bits" in tried
     assert set(tried) < STRUCTURAL < set(DEVIATIONS)
     assert "norm-of-first-block" not in tried
-    assert "ascends" in considered(small)
-    assert considered(big, ["ascends", "clip-adds-epsilon"]) == ["ascends"]
+    assert "ascends" in suiting(small)
+    assert suiting(big, ["ascends", "clip-adds-epsilon"]) == ["ascends"]
 
 
 def test_what_has_wider_bounds_and_changes_nothing_is_no_name() -> None:
