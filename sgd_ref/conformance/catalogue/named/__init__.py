@@ -13,6 +13,10 @@ from sgd_ref.conformance.catalogue.named import (
     decay,
     events,
     exact,
+    narrow_counts,
+    narrow_misses,
+    narrow_rates,
+    narrow_rows,
     optimizations,
     plain_ground,
     scaling,
@@ -22,8 +26,8 @@ from sgd_ref.conformance.catalogue.named import (
 
 GROUPS = (decay, update, clipping, averages, accumulation, scaling, schedules, events, exact, optimizations)
 
-DELIBERATE = (plain_ground,)
-"""Groups with values that are trivial on purpose."""
+DELIBERATE = (plain_ground, narrow_misses, narrow_rates, narrow_rows, narrow_counts)
+"""Groups with values that are trivial, or with few numbers, on purpose."""
 
 
 @cache
