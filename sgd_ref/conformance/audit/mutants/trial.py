@@ -27,7 +27,7 @@ KIT = "sgd_ref.conformance"
 MEMORY = 4 << 30
 """Of a process, in bytes: some mutants make numbers without end."""
 
-SECONDS = 10
+SECONDS = 2
 """Of processor time that an entry may take: some mutants never end."""
 
 
