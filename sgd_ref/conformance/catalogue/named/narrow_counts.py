@@ -77,3 +77,11 @@ def cases() -> Iterator[Case]:
             [[finite], [finite], [infinite], [finite], [infinite], [infinite], [finite], [finite], [finite]],
             loss_scaling=LossScaling(8.0, growth),
         )
+    yield narrow_case(
+        "growth-in-2000",
+        "The counter is compared as a number, however large.",
+        {"w": numbers(FLOAT32, 1.0, -2.0)},
+        [[numbers(FLOAT32, 4.0, -8.0)]] * 4,
+        state=State(calls=1998, loss_scale=8.0, growth_counter=1998),
+        loss_scaling=LossScaling(8.0, 2000),
+    )

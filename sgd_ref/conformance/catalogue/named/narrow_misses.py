@@ -117,6 +117,13 @@ def _zeros(dtype: np.dtype[Any]) -> Iterator[Case]:
             **{clipping: 0.5},
         )
     yield narrow_case(
+        f"global-norm-of-zeros/{dtype}",
+        "The inverse of a norm of 0 is infinite, and the other one is the smaller: zeros stay zeros.",
+        {"w": zeros},
+        [[signed], [numbers(dtype, 3.0, -4.0, 0.0, 0.0)]],
+        global_clipnorm=0.5,
+    )
+    yield narrow_case(
         f"zeros-by-nesterov-without-momentum/{dtype}",
         "With a momentum of 0, Nesterov's update is w - learning_rate * g, which leaves -0.0.",
         {"w": zeros},

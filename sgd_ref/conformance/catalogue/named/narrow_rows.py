@@ -53,6 +53,13 @@ def cases() -> Iterator[Case]:
             {"table": numbers(dtype, 1.0, 2.0, -3.0)},
             [[_rows(dtype, [2, 2, 0], [0.5, 0.25, -0.0], (3,))]] * 2,
         )
+    for shape in ((0,), (0, 2), (2, 0), (3, 0, 2)):
+        yield narrow_case(
+            f"rows-of-nothing-{'x'.join(map(str, shape))}",
+            "A sparse gradient of a variable without elements is one like any other.",
+            {"empty": np.zeros(shape, FLOAT32), "w": numbers(FLOAT32, 1.0)},
+            [[_rows(FLOAT32, [1, 1] if shape[0] else [], [], shape), numbers(FLOAT32, 0.5)]] * 2,
+        )
     yield narrow_case(
         "order-of-equal-rows",
         "Equal rows are added from the first to the last: here another order has another sum.",

@@ -10,6 +10,7 @@ from sgd_ref.conformance.golden.content.rejected import BUILD, CALL, CONSTRUCT, 
 
 _BEFORE = "Ranges hold for the number that is given, before it is rounded."
 _REQUIRED = "It has no default."
+_FINITE = "It must be finite in float32."
 _DIFFER = "A name stands for one variable; in files '/' is written as '_'."
 _DECAY = {"initial_learning_rate": 0.1, "decay_steps": 10, "decay_rate": 0.5}
 _POLYNOMIAL = {"initial_learning_rate": 0.1, "decay_steps": 10}
@@ -61,6 +62,14 @@ NEARLY_RIGHT = (
         "PolynomialDecay",
         _POLYNOMIAL | {"decay_steps": 1e-60},
         "It must be greater than 0 in float32, too.",
+    ),
+    _schedule("overflows", "decay_steps", "PolynomialDecay", _POLYNOMIAL | {"decay_steps": 1e39}, _FINITE),
+    _schedule(
+        "overflows",
+        "initial_learning_rate",
+        "PolynomialDecay",
+        _POLYNOMIAL | {"initial_learning_rate": 1e39},
+        _FINITE,
     ),
     _schedule("missing", "decay_rate", "ExponentialDecay", _without(_DECAY, "decay_rate"), _REQUIRED),
     _schedule("missing", "decay_steps", "InverseTimeDecay", _without(_DECAY, "decay_steps"), _REQUIRED),
