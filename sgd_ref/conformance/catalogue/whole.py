@@ -19,11 +19,13 @@ def whole(config: Mapping[str, Any]) -> dict[str, Any]:
     >>> whole({"learning_rate": given})["learning_rate"]["config"]
     {'initial_learning_rate': 1, 'decay_rate': 0.5, 'staircase': False, 'name': 'ExponentialDecay'}
     """
-    schedule = config.get("learning_rate")
+    schedule: Any = config.get("learning_rate")
     if not _is_known(schedule):
         return dict(config)
     settings = schedule["config"]
-    in_order = {name: settings.get(name, default) for name, default in _defaults(schedule["class_name"]).items()}
+    in_order = {
+        name: settings.get(name, default) for name, default in _defaults(schedule["class_name"]).items()
+    }
     completed = {
         name: value for name, value in in_order.items() if value is not inspect.Parameter.empty
     } | settings

@@ -27,7 +27,7 @@ def reach(asked: Sequence[Question], files: Collection[str]) -> Reach:
     for question in asked:
         lines: set[tuple[str, int]] = set()
 
-        def traced(frame: FrameType, event: str, argument: Any, lines: Any = lines) -> Any:
+        def traced(frame: FrameType, _event: str, _argument: Any, lines: Any = lines) -> Any:
             if frame.f_code.co_filename not in files:
                 return None
             lines.add((frame.f_code.co_filename, frame.f_lineno))
@@ -39,7 +39,7 @@ def reach(asked: Sequence[Question], files: Collection[str]) -> Reach:
         finally:
             sys.settrace(None)
         if not is_answered:
-            raise ArithmeticError(f"the golden files are stale: the reference answers {question.id} otherwise")
+            raise ArithmeticError(f"stale golden files: the reference answers {question.id} otherwise")
         for line in lines:
             found[line].add(question.id)
     return found
@@ -64,7 +64,8 @@ def _statement(source: str, line: int) -> ast.stmt | None:
         if isinstance(function, ast.FunctionDef):
             for part in function.body:
                 for node in ast.walk(part):
-                    if isinstance(node, ast.stmt) and node.lineno <= line <= (node.end_lineno or 0):
-                        if innermost is None or node.lineno >= innermost.lineno:
-                            innermost = node
+                    if not isinstance(node, ast.stmt) or not node.lineno <= line <= (node.end_lineno or 0):
+                        continue
+                    if innermost is None or node.lineno >= innermost.lineno:
+                        innermost = node
     return innermost

@@ -53,7 +53,7 @@ def questions(folder: Path) -> Iterator[Question]:
         for entry in _entries(path):
             yield _of_trajectory(entry)
     for entry in _entries(folder / "rejections.json"):
-        yield Question(entry["id"], lambda entry=entry: rejections.problem(entry) is None)
+        yield _of_rejection(entry)
     for path in sorted(folder.glob("schedules/*.json")):
         for entry in _entries(path):
             yield _of_schedule(entry)
@@ -68,11 +68,15 @@ def _of_trajectory(entry: Any) -> Question:
     case, expected = case_from_json(entry["case"]), trajectory_from_json(entry["expected"])
 
     def is_answered() -> bool:
-        found = reference.run(_with_own_rows(case), reference.SGD, reference.LossScaleOptimizer)
+        found = reference.run(_with_own_rows(case), *_own("SGD", "LossScaleOptimizer"))
         check_form(case, expected, found)
         return compare(case, expected, found).equal
 
     return Question(case.id, is_answered)
+
+
+def _of_rejection(entry: Any) -> Question:
+    return Question(entry["id"], lambda: rejections.problem(entry) is None)
 
 
 def _of_schedule(entry: Any) -> Question:
@@ -108,7 +112,7 @@ def _answer(mutant: Mutant, asked: Sequence[Question], writing: int) -> None:
     try:
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
         signal.signal(signal.SIGPROF, signal.SIG_DFL)
-        with open(os.devnull, "w", encoding="utf-8") as nothing:
+        with Path(os.devnull).open("w", encoding="utf-8") as nothing:
             os.dup2(nothing.fileno(), 1)
             os.dup2(nothing.fileno(), 2)
         signal.setitimer(signal.ITIMER_PROF, SECONDS)
@@ -145,9 +149,14 @@ def _replace_reference(mutant: Mutant) -> None:
         vars(module).update({name: value for name, value in own.items() if name in vars(module)})
 
 
+def _own(*names: str) -> tuple[Any, ...]:
+    """Return classes of the reference, or of the mutant in its place."""
+    return tuple(vars(rejections)[name] for name in names)
+
+
 def _with_own_rows(case: Any) -> Any:
     """Return a case whose sparse rows are those of the mutant."""
-    rows = vars(rejections)["SparseRows"]
+    (rows,) = _own("SparseRows")
     if rows is SparseRows:
         return case
     own = tuple(
@@ -174,4 +183,5 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         return spec
 
     def exec_module(self, module: Any) -> None:
-        exec(compile(self._mutant.source, f"<mutant of {self._mutant.module}>", "exec"), vars(module))
+        # A mutant is the reference's own source but for one token.
+        exec(compile(self._mutant.source, f"<mutant of {self._mutant.module}>", "exec"), vars(module))  # noqa: S102

@@ -109,12 +109,13 @@ def _zeros(dtype: np.dtype[Any]) -> Iterator[Case]:
     zeros = numbers(dtype, -0.0, -0.0, 0.0, 0.0)
     signed = numbers(dtype, -0.0, 0.0, -0.0, 0.0)
     for clipping in ("clipnorm", "clipvalue", "global_clipnorm"):
+        settings: dict[str, Any] = {clipping: 0.5}
         yield narrow_case(
             f"signed-zeros-{clipping}/{dtype}",
             "Clipping leaves the sign of a zero.",
             {"w": zeros, "other": numbers(dtype, 1.0)},
             [[signed, numbers(dtype, 3.0)]],
-            **{clipping: 0.5},
+            **settings,
         )
     yield narrow_case(
         f"global-norm-of-zeros/{dtype}",
@@ -203,7 +204,7 @@ def _wider_of_two() -> Iterator[Case]:
     )
     yield narrow_case(
         "global-product-rounded-twice",
-        "A globally clipped gradient is rounded to the wider dtype, then to that of its variable (contested).",
+        "A globally clipped gradient is rounded to the wider dtype, then to that of the variable (contested)",
         {"half": np.zeros(1, FLOAT16), "single": np.zeros(1, FLOAT32)},
         [[numbers(FLOAT16, 1 + 2.0**-10), numbers(FLOAT32, math.sqrt(4 - (1 + 2.0**-10) ** 2))]],
         global_clipnorm=float.fromhex("0x1.001ff8p+0"),

@@ -93,7 +93,12 @@ ROWS = (
         3,
     ),
     Row(
-        "warmup-tie-up", TIE, "CosineDecay", _cosine(1.0, 4, 0.0, warmup_target=1 + 6 * UNIT, warmup_steps=2), 0, 3
+        "warmup-tie-up",
+        TIE,
+        "CosineDecay",
+        _cosine(1.0, 4, 0.0, warmup_target=1 + 6 * UNIT, warmup_steps=2),
+        0,
+        3,
     ),
     Row("restarts-tie-down", TIE, "CosineDecayRestarts", _restarts(1.0, 2, 1.0, 1.0, UNIT), 1, 3),
     Row("restarts-tie-up", TIE, "CosineDecayRestarts", _restarts(1.0, 2, 2.0, 1.0, 3 * UNIT), 1, 4),
@@ -101,7 +106,12 @@ ROWS = (
     Row("staircase-fraction", FRACTION, "ExponentialDecay", _inverse(0.1, 2.5, 0.9, staircase=True), 0, 9),
     Row("inverse-fraction", FRACTION, "InverseTimeDecay", _inverse(0.1, 2.5, 0.3), 0, 6),
     Row(
-        "inverse-staircase-fraction", FRACTION, "InverseTimeDecay", _inverse(0.1, 2.5, 0.3, staircase=True), 0, 9
+        "inverse-staircase-fraction",
+        FRACTION,
+        "InverseTimeDecay",
+        _inverse(0.1, 2.5, 0.3, staircase=True),
+        0,
+        9,
     ),
     Row("linear-fraction", FRACTION, "PolynomialDecay", _polynomial(0.1, 2.5, 0.01, 1.0), 0, 5),
     Row("cycle-fraction", FRACTION, "PolynomialDecay", _polynomial(0.1, 2.5, 0.01, 1.0, cycle=True), 0, 5),

@@ -27,7 +27,7 @@ def cases() -> Iterator[Case]:
         )
         yield narrow_case(
             f"no-rows/{dtype}",
-            "A sparse gradient without rows is a gradient of zeros, not a missing one: velocity and decay go on.",
+            "A sparse gradient without rows is one of zeros, not a missing one: velocity and decay go on.",
             {"table": numbers(dtype, 1.0, -2.0, 0.5, -0.0).reshape(2, 2)},
             [
                 [_rows(dtype, [1], [3.0, -1.0], (2, 2))],

@@ -44,9 +44,7 @@ NEARLY_RIGHT = (
     _setting("just-below-zero", "momentum", -1e-300, _BEFORE),
     _setting("just-above-one", "ema_momentum", 1 + 2.0**-52, _BEFORE, use_ema=True),
     _setting("just-below-zero", "ema_momentum", -1e-300, _BEFORE, use_ema=True),
-    _schedule(
-        "just-below-one", "t_mul", "CosineDecayRestarts", _RESTARTS | {"t_mul": 1 - 2.0**-40}, _BEFORE
-    ),
+    _schedule("just-below-one", "t_mul", "CosineDecayRestarts", _RESTARTS | {"t_mul": 1 - 2.0**-40}, _BEFORE),
     _schedule("just-below-zero", "power", "PolynomialDecay", _POLYNOMIAL | {"power": -1e-60}, _BEFORE),
     _schedule("just-below-zero", "decay_rate", "ExponentialDecay", _DECAY | {"decay_rate": -1e-60}, _BEFORE),
     _schedule(
@@ -82,9 +80,7 @@ NEARLY_RIGHT = (
         _REQUIRED,
     ),
     _schedule("missing", "values", "PiecewiseConstantDecay", {"boundaries": [3]}, _REQUIRED),
-    _schedule(
-        "unknown", "rate", "ExponentialDecay", _DECAY | {"rate": 0.5}, "There is no such setting."
-    ),
+    _schedule("unknown", "rate", "ExponentialDecay", _DECAY | {"rate": 0.5}, "There is no such setting."),
     Rejection("missing", CONSTRUCT, "learning_rate", VALUE, "No callable is given.", {"learning_rate": None}),
     _names("equal", "w", "w"),
     _names("equal-in-files", "a/b", "a_b"),

@@ -59,4 +59,18 @@ EDGES_OF_FLOATS = (
         (0, 3, 200, 222, 300, 1000, 3000),
         "However low a restart is, it keeps its sign.",
     ),
+    Vector(
+        "restart-that-a-logarithm-misses",
+        "CosineDecayRestarts",
+        {"initial_learning_rate": 0.1, "first_decay_steps": 1, "t_mul": 3.0, "m_mul": 1.25},
+        (39, 40, 41, 120, 121, 122, 363, 364, 365, 1092, 1093, 1094),
+        "The fifth restart is at 3^5 = 243; in double the quotient of the logarithms of 243 and 3 is below 5.",
+    ),
+    Vector(
+        "restart-that-a-logarithm-sees-too-early",
+        "CosineDecayRestarts",
+        {"initial_learning_rate": 0.1, "first_decay_steps": 1, "t_mul": 2.0, "m_mul": 0.75},
+        (2**52 - 3, 2**52 - 2, 2**52 - 1, 2**52),
+        "The last step before a restart: in double the logarithm of its length is that of the next length.",
+    ),
 )

@@ -314,6 +314,13 @@ VECTORS = (
         ROUNDED,
     ),
     Vector(
+        "target-without-warmup",
+        "CosineDecay",
+        {"initial_learning_rate": 0.5, "decay_steps": 8, "warmup_target": 0.25},
+        range(5),
+        "Without steps of a warmup the decay begins at once, from the target.",
+    ),
+    Vector(
         "warmup-without-target",
         "CosineDecay",
         {"initial_learning_rate": 0.5, "decay_steps": 8, "warmup_steps": 4},

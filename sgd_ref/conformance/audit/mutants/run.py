@@ -86,10 +86,10 @@ def page(found: Sequence[Tried]) -> str:
         "# Mutants of the reference",
         "",
         "A mutant is the reference with one operator, number, comparison or keyword changed. Each is asked "
-        "the standard tier, then what must be refused, then the schedules alone, as the golden files have them, "
+        "the standard tier, what must be refused, and the schedules alone, as the golden files have them, "
         "until it gives one wrong bit. Those that no file notices are equivalent, for the reasons in "
         "`sgd_ref/conformance/audit/mutants/equivalent.py`, or open. Written by "
-        "`python -m sgd_ref.conformance.audit.mutants --update`.",
+        "`python -m sgd_ref.conformance.audit.mutants.run --update`.",
         "",
         "| module | mutants | killed | equivalent | open |",
         "|---|---:|---:|---:|---:|",
@@ -125,3 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(page(found), end="")
     if any(not one.killer and not one.reason for one in found):
         sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
