@@ -94,6 +94,13 @@ ROWS = (
     Row("schedules.cosine", ("period",), "while length > ", "while length >= ", "the next loop goes back"),
     Row("schedules.cosine", ("period",), "t_mul == 1", "t_mul <= 1", "a t_mul below 1 is refused"),
     Row("schedules.cosine", ("period",), "completed - restarts", "+ restarts", "the cosine has the period 2"),
+    Row(
+        "arithmetic.rounded",
+        ("nearest",),
+        "exponent -= 1",
+        "",
+        "exact results end in a power of two, or vanish",
+    ),
     Row("norm", (), "BLOCK = ", "", "a block may have any size"),
     Row("norm", (), "EXTRA_BITS = ", "", MORE_BITS),
     Row("norm", ("_sum_of_squares",), "default=0", "", "no sum of squares is 0 at any scale"),

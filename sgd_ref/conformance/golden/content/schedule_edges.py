@@ -64,7 +64,7 @@ EDGES_OF_FLOATS = (
         "CosineDecayRestarts",
         {"initial_learning_rate": 0.1, "first_decay_steps": 1, "t_mul": 3.0, "m_mul": 1.25},
         (39, 40, 41, 120, 121, 122, 363, 364, 365, 1092, 1093, 1094),
-        "The fifth restart is at 3^5 = 243; in double the quotient of the logarithms of 243 and 3 is below 5.",
+        "The fifth restart is at 3^5 = 243. In double, log(243) / log(3) is below 5.",
     ),
     Vector(
         "restart-that-a-logarithm-sees-too-early",
