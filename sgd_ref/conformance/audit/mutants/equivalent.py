@@ -101,6 +101,16 @@ ROWS = (
         "",
         "exact results end in a power of two, or vanish",
     ),
+    Row(
+        "arithmetic.rounded", ("_power_of_two",), "exponent >= 0", "exponent >= 1", "2**0 is 1 in both forms"
+    ),
+    Row(
+        "arithmetic.rounded",
+        ("_to_odd_float32",),
+        ") & (",
+        ") * (",
+        "a product of truths is their conjunction",
+    ),
     Row("norm", (), "BLOCK = ", "", "a block may have any size"),
     Row("norm", (), "EXTRA_BITS = ", "", MORE_BITS),
     Row("norm", ("_sum_of_squares",), "default=0", "", "no sum of squares is 0 at any scale"),

@@ -21,13 +21,15 @@ def cases() -> Iterator[Case]:
     """Yield them."""
     for dtype in ALL:
         yield from _norms(dtype)
+        yield from _overflowing_norms(dtype)
         yield from _ends(dtype)
         yield from _complements(dtype)
         yield from _zeros(dtype)
     for dtype in HALVES:
         yield from _settings_rounded_once(dtype)
-        yield _vanishing_momentum(dtype, 1e-10)
-    yield _vanishing_momentum(FLOAT32, 1e-60)
+        yield from _settings_beside_ties(dtype)
+    for dtype, momentum in ((FLOAT16, 1e-10), (BFLOAT16, 1e-60), (FLOAT32, 1e-60)):
+        yield _vanishing_momentum(dtype, momentum)
     yield from _dynamic_scales()
     yield from _wider_of_two()
 
@@ -50,6 +52,19 @@ def _norms(dtype: np.dtype[Any]) -> Iterator[Case]:
         [[padded[:8], padded[8:]] for padded in (_padded(gradient, 14) for gradient in hard.values())],
         global_clipnorm=limit,
     )
+
+
+def _overflowing_norms(dtype: np.dtype[Any]) -> Iterator[Case]:
+    largest = float(FORMATS[dtype].largest)
+    for clipping in ("clipnorm", "global_clipnorm"):
+        settings: dict[str, Any] = {clipping: 2.0}
+        yield narrow_case(
+            f"{clipping}-of-an-overflow/{dtype}",
+            "The norm of finite gradients is infinite where it is rounded past the largest number.",
+            {"w": numbers(dtype, 1.0, -1.0, 0.0)},
+            [[numbers(dtype, largest, -largest, 1.0)], [numbers(dtype, largest, 0.0, 0.0)]],
+            **settings,
+        )
 
 
 def hard_gradients(dtype: np.dtype[Any]) -> dict[str, Array]:
@@ -164,6 +179,24 @@ def _settings_rounded_once(dtype: np.dtype[Any]) -> Iterator[Case]:
             finalize="use_ema" in settings,
             **settings,
         )
+
+
+def _settings_beside_ties(dtype: np.dtype[Any]) -> Iterator[Case]:
+    unit = 2.0 ** -precision(dtype)
+    values = {
+        "below": 0.5 * (1 + 3 * unit - 2.0**-40),
+        "below-the-first": 0.5 * (1 + unit - 2.0**-40),
+        "far-above": 0.5 * (1 + unit) + 1.5 * 2.0**-24,
+    }
+    for name, value in values.items():
+        for sign in (1, -1):
+            yield narrow_case(
+                f"decay-{name}-{'a' if sign > 0 else 'a-negative'}-tie/{dtype}",
+                "The setting lies beside the middle of two numbers, by a part of a unit of float32.",
+                {"w": numbers(dtype, 1.0, -3.0)},
+                [[numbers(dtype, 0.0, 1.0)]],
+                weight_decay=sign * value,
+            )
 
 
 def _vanishing_momentum(dtype: np.dtype[Any], momentum: float) -> Case:

@@ -60,6 +60,13 @@ EDGES_OF_FLOATS = (
         "However low a restart is, it keeps its sign.",
     ),
     Vector(
+        "falling-to-infinity",
+        "ExponentialDecay",
+        {"initial_learning_rate": -1e-3, "decay_steps": 1, "decay_rate": 1.5},
+        (0, 1, 230, 231, 232, 235, 236, 237, 100000),
+        "A negative rate that grows, in the end to minus infinity.",
+    ),
+    Vector(
         "restart-that-a-logarithm-misses",
         "CosineDecayRestarts",
         {"initial_learning_rate": 0.1, "first_decay_steps": 1, "t_mul": 3.0, "m_mul": 1.25},
