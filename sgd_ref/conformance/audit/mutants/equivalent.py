@@ -136,6 +136,7 @@ ROWS = (
         "what has the dtype is only copied",
     ),
     Row("arithmetic.rounded", ("convert",), "np.float64 and", "", "rounding to odd leaves what is a float32"),
+    Row("norm", ("_square_root",), "root * root != scaled", "root * root < scaled", "it is never above"),
     Row("norm", (), "BLOCK = ", "", "a block may have any size"),
     Row("norm", (), "EXTRA_BITS = ", "", MORE_BITS),
     Row("norm", ("_sum_of_squares",), "default=0", "", "no sum of squares is 0 at any scale"),
