@@ -35,6 +35,7 @@ class Row(NamedTuple):
 PYTHON = "only Python asks for it, and the tests of this module do"
 NEVER_NEGATIVE = "counts, momentum and lengths are never negative"
 FAST = "what is not decided fast is decided exactly, with the same result"
+UNION = "what is required is added again"
 MORE_BITS = "there are many more bits than anything needs"
 
 ROWS = (
@@ -137,6 +138,19 @@ ROWS = (
     ),
     Row("arithmetic.rounded", ("convert",), "np.float64 and", "", "rounding to odd leaves what is a float32"),
     Row("norm", ("_square_root",), "root * root != scaled", "root * root < scaled", "it is never above"),
+    Row(
+        "schedules.serialization", ("_check_keys",), "required | optional", "required ^ ", "they are disjoint"
+    ),
+    Row("schedules.serialization", ("deserialize",), "set(parameters) - ", "set(parameters) | ", UNION),
+    Row("schedules.serialization", ("deserialize",), "set(parameters) - ", "set(parameters) ^ ", UNION),
+    Row(
+        "schedules.serialization",
+        ("deserialize",),
+        "is parameter.empty",
+        "== parameter.empty",
+        "no default is equal",
+    ),
+    Row("schedules.serialization", ("deserialize",), '"module"', "", "files name no module"),
     Row("norm", (), "BLOCK = ", "", "a block may have any size"),
     Row("norm", (), "EXTRA_BITS = ", "", MORE_BITS),
     Row("norm", ("_sum_of_squares",), "default=0", "", "no sum of squares is 0 at any scale"),
