@@ -52,6 +52,7 @@ ROWS = (
     Row("optimizer", ("SGD.perform",), "except", "", "no file interrupts a call"),
     Row("optimizer", ("Values",), "@dataclass", "", "nothing writes into values"),
     Row("arithmetic.exact", ("exact", "square_root", "norm", "Norm.__rtruediv__"), "", "", PYTHON),
+    Row("arithmetic.formats", (), "HALF_FORMATS = ", "", PYTHON),
     Row("arithmetic.rounded", ("flushes_subnormals", "check_subnormals_are_kept"), "", "", PYTHON),
     Row("base.counting", ("Counting.calls",), "None", "", "a file reads no count before the first call"),
     # Refusals

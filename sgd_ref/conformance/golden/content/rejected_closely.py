@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT16
 from sgd_ref.conformance.golden.content.rejected import BUILD, CALL, CONSTRUCT, TYPE, VALUE, Rejection
 
 _BEFORE = "Ranges hold for the number that is given, before it is rounded."
 _REQUIRED = "It has no default."
+_NORMAL = "It must be normal in the dtype in which it is used."
 _FINITE = "It must be finite in float32."
 _DIFFER = "A name stands for one variable; in files '/' is written as '_'."
 _DECAY = {"initial_learning_rate": 0.1, "decay_steps": 10, "decay_rate": 0.5}
@@ -82,6 +84,10 @@ NEARLY_RIGHT = (
     _schedule("missing", "values", "PiecewiseConstantDecay", {"boundaries": [3]}, _REQUIRED),
     _schedule("unknown", "rate", "ExponentialDecay", _DECAY | {"rate": 0.5}, "There is no such setting."),
     Rejection("missing", CONSTRUCT, "learning_rate", VALUE, "No callable is given.", {"learning_rate": None}),
+    Rejection("just-subnormal-half", BUILD, "clipvalue", VALUE, _NORMAL, {"clipvalue": 5e-5}, dtype=FLOAT16),
+    Rejection(
+        "just-subnormal-brain", BUILD, "clipvalue", VALUE, _NORMAL, {"clipvalue": 1e-38}, dtype=BFLOAT16
+    ),
     _names("equal", "w", "w"),
     _names("equal-in-files", "a/b", "a_b"),
     _rows("row-far-outside", "indices", VALUE, "There is no such row.", [5], 1),

@@ -60,6 +60,13 @@ EDGES_OF_FLOATS = (
         "However low a restart is, it keeps its sign.",
     ),
     Vector(
+        "from-the-largest",
+        "ExponentialDecay",
+        {"initial_learning_rate": float.fromhex("0x1.fffffep+127"), "decay_steps": 1, "decay_rate": 0.75},
+        range(5),
+        "The largest float32 is a rate.",
+    ),
+    Vector(
         "falling-to-infinity",
         "ExponentialDecay",
         {"initial_learning_rate": -1e-3, "decay_steps": 1, "decay_rate": 1.5},
