@@ -53,6 +53,7 @@ ROWS = (
     Row("optimizer", ("Values",), "@dataclass", "", "nothing writes into values"),
     Row("arithmetic.exact", ("exact", "square_root", "norm", "Norm.__rtruediv__"), "", "", PYTHON),
     Row("arithmetic.formats", (), "HALF_FORMATS = ", "", PYTHON),
+    Row("arithmetic.formats", ("is_supported",), "", "", "files have no other dtypes"),
     Row("arithmetic.rounded", ("flushes_subnormals", "check_subnormals_are_kept"), "", "", PYTHON),
     Row("base.counting", ("Counting.calls",), "None", "", "a file reads no count before the first call"),
     # Refusals

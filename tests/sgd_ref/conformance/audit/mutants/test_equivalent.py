@@ -25,7 +25,7 @@ def test_each_row_is_about_code_that_is_there(row: Row) -> None:
 
 
 def test_the_list_is_short() -> None:
-    assert len(Path(equivalent.__file__).read_text(encoding="utf-8").splitlines()) < 160
+    assert len(Path(equivalent.__file__).read_text(encoding="utf-8").splitlines()) <= 200
 
 
 def test_a_reason_is_given_for_what_is_listed_alone() -> None:
