@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.abc
 import importlib.machinery
 import json
 import os
-import resource
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -110,7 +110,7 @@ def attempt(mutant: Mutant, asked: Sequence[Question]) -> str:
 def _answer(mutant: Mutant, asked: Sequence[Question], writing: int) -> None:
     """Write the id of each question before it is asked; do not return."""
     try:
-        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+        _limit_memory()
         signal.signal(signal.SIGPROF, signal.SIG_DFL)
         with Path(os.devnull).open("w", encoding="utf-8") as nothing:
             os.dup2(nothing.fileno(), 1)
@@ -127,6 +127,12 @@ def _answer(mutant: Mutant, asked: Sequence[Question], writing: int) -> None:
     except BaseException:
         os._exit(1)
     os._exit(0)
+
+
+def _limit_memory() -> None:
+    resource = importlib.import_module("resource")  # Windows has none, and no forks either.
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
 
 
 def _replace_reference(mutant: Mutant) -> None:
