@@ -114,6 +114,9 @@ ROWS = (
         ") * (",
         "a product of truths is their conjunction",
     ),
+    Row("arithmetic.exact", (), "BITS = ", "", MORE_BITS),
+    Row("arithmetic.exact", (), "_LONGEST_EXACT_POWER = ", "", MORE_BITS),
+    Row("arithmetic.exact", (), "_LARGEST_LOGARITHM = ", "", "all such powers vanish or are infinite"),
     Row("arithmetic.rounded", ("_power_of_two",), "exponent >= 0", "exponent > 0", "2**0 is 1 in both forms"),
     Row(
         "arithmetic.rounded",

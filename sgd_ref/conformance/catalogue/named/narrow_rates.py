@@ -14,6 +14,7 @@ UNITS = 64
 
 DOUBLE = "Evaluated in double and then rounded, the rate is one unit off."
 HARD = "The exact value lies very near to the middle of two floats."
+NEAREST = "The exact value, an irrational number, is nearer to the middle of two floats than double can tell."
 TIE = "Rates in the middle of two floats, of which the even one is below, then above."
 FRACTION = "A number of steps that is no integer."
 
@@ -76,6 +77,28 @@ ROWS = (
     Row("cosine-hard-again", HARD, "CosineDecay", _cosine(0.1, 100000, 0.01), 59425),
     Row("restarts-hard", HARD, "CosineDecayRestarts", _restarts(0.1, 1000, 2.0, 1.0, 0.01), 38774),
     Row("restarts-hard-again", HARD, "CosineDecayRestarts", _restarts(0.1, 1000, 2.0, 1.0, 0.01), 5377),
+    Row("cosine-nearest", NEAREST, "CosineDecay", _cosine(0.543554, 2725, 0.0337144), 1672),
+    Row("cosine-nearest-again", NEAREST, "CosineDecay", _cosine(0.40068, 1799, 0.0491554), 897),
+    Row("exponential-nearest", NEAREST, "ExponentialDecay", _inverse(0.782872, 2079, 0.832404), 415),
+    Row("exponential-nearest-again", NEAREST, "ExponentialDecay", _inverse(0.903517, 2903, 0.058872), 1048),
+    Row(
+        "root-tie-down", TIE, "PolynomialDecay", _polynomial(1.0, 2.0**50, 0.0, 0.5), 2**50 - (2**24 + 1) ** 2
+    ),
+    Row("root-tie-up", TIE, "PolynomialDecay", _polynomial(1.0, 2.0**50, 0.0, 0.5), 2**50 - (2**24 + 3) ** 2),
+    Row(
+        "root-of-rate-tie-down",
+        TIE,
+        "ExponentialDecay",
+        _inverse(1 + 2.0**-13, 2, (1 + 2.0**-11) ** 2),
+        1,
+    ),
+    Row(
+        "root-of-rate-tie-up",
+        TIE,
+        "ExponentialDecay",
+        _inverse(1 + 3 * 2.0**-13, 2, (1 + 2.0**-11) ** 2),
+        1,
+    ),
     Row("linear-tie", TIE, "PolynomialDecay", _polynomial(1.0, 2.0**25, 0.0, 1.0), 1, 3),
     Row("square-tie", TIE, "PolynomialDecay", _polynomial(1.0, 2.0**13, 0.0, 2.0), 1, 3),
     Row("exponential-tie", TIE, "ExponentialDecay", _inverse(1 + 2.0**-12, 1, 1 + 2.0**-12), 0, 4),

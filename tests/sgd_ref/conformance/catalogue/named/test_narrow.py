@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from sgd_ref import rule
+from sgd_ref.arithmetic import exact
 from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, FORMATS, HALF_FORMATS, Array
 from sgd_ref.arithmetic.rounded import convert, promoted
 from sgd_ref.conformance import Case, cases
@@ -19,6 +20,8 @@ from sgd_ref.conformance.catalogue.named.narrow_misses import hard_gradients
 from sgd_ref.conformance.grading.check import grade
 from sgd_ref.conformance.trajectories import reference
 from sgd_ref.optimizer import SGD
+from sgd_ref.schedules.base import FormulaSchedule
+from sgd_ref.schedules.serialization import deserialize
 
 CASES = {case.id.removeprefix(narrow.PREFIX): case for case in cases() if case.id.startswith(narrow.PREFIX)}
 
@@ -102,12 +105,11 @@ def test_double_rounds_these_rates_wrongly(name: str) -> None:
     case = CASES[name]
     (record,) = reference.run(case)
     assert case.state is not None
-    step, schedule = case.state.calls, case.config["learning_rate"]
+    step, schedule, documented = case.state.calls, case.config["learning_rate"], record["learning_rate"]
     in_double = np.float32(FORMULAS[schedule["class_name"]](schedule["config"], step))
-    exact = record["learning_rate"]
     # A hard one is so near to the middle of two floats that anything less than double decides wrongly.
-    distance = abs(float(FORMULAS[schedule["class_name"]](schedule["config"], step)) - float(exact))
-    assert in_double != exact or distance > 0.499 * float(np.spacing(exact))
+    distance = abs(float(FORMULAS[schedule["class_name"]](schedule["config"], step)) - float(documented))
+    assert in_double != documented or distance > 0.499 * float(np.spacing(documented))
 
 
 def _single(config: dict[str, Any], name: str) -> float:
@@ -174,3 +176,35 @@ def test_narrow_cases_are_small() -> None:
 def test_every_narrow_case_is_exact_for_the_reference() -> None:
     wrong: list[Case] = [case for case in CASES.values() if grade(reference.run, case).grade != "exact"]
     assert not wrong
+
+
+def _formulas(name: str) -> list[tuple[Any, int]]:
+    case = CASES[name]
+    first = 0 if case.state is None else case.state.calls
+    schedule = deserialize(case.config["learning_rate"])
+    return [(schedule, first + call) for call in range(len(case.gradients))]
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if "-tie" in name and name.startswith("rates/")])
+def test_one_of_these_rates_is_a_tie(name: str) -> None:
+    distances = []
+    for schedule, step in _formulas(name):
+        value, rate = schedule.formula(step, schedule.exact_settings, exact), schedule(step)
+        distances.append(abs(value - Fraction(float(rate))) / Fraction(float(np.spacing(np.float32(rate)))))
+    # Above a power of two the unit is twice as large as below.
+    assert {Fraction(1, 2), Fraction(1, 4)} & set(distances), distances
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if "-nearest" in name])
+def test_these_rates_need_more_than_intervals(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    rounded_exactly = FormulaSchedule._rounded_exactly
+
+    def noted(self: FormulaSchedule, step: int) -> np.float32:
+        asked.append(step)
+        return rounded_exactly(self, step)
+
+    monkeypatch.setattr(FormulaSchedule, "_rounded_exactly", noted)
+    for schedule, step in _formulas(name):
+        schedule(step)
+    assert len(asked) == len(_formulas(name))
