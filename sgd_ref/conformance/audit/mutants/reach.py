@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import ast
+import json
+import os
 import sys
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from types import FrameType
 from typing import Any
 
-from sgd_ref.conformance.audit.mutants.trial import Question
+from sgd_ref.conformance.audit.mutants.trial import Question, import_anew
+
+IMPORT = "import"
+"""Stands among the ids for the import itself."""
 
 Reach = dict[tuple[str, int], set[str]]
 """From a file and a line of it to the ids of the entries that run it."""
@@ -24,25 +29,48 @@ def reach(asked: Sequence[Question], files: Collection[str]) -> Reach:
         If the reference itself answers wrongly.
     """
     found: Reach = defaultdict(set)
+    for line in _lines_of_import(files):
+        found[line].add(IMPORT)
     for question in asked:
-        lines: set[tuple[str, int]] = set()
-
-        def traced(frame: FrameType, _event: str, _argument: Any, lines: Any = lines) -> Any:
-            if frame.f_code.co_filename not in files:
-                return None
-            lines.add((frame.f_code.co_filename, frame.f_lineno))
-            return traced
-
-        sys.settrace(traced)
-        try:
-            is_answered = question.is_answered()
-        finally:
-            sys.settrace(None)
+        is_answered, lines = _lines_of(question.is_answered, files)
         if not is_answered:
             raise ArithmeticError(f"stale golden files: the reference answers {question.id} otherwise")
         for line in lines:
             found[line].add(question.id)
     return found
+
+
+def _lines_of(run: Callable[[], Any], files: Collection[str]) -> tuple[Any, set[tuple[str, int]]]:
+    """Return what a call returns, and the lines of the files that it runs."""
+    lines: set[tuple[str, int]] = set()
+
+    def traced(frame: FrameType, _event: str, _argument: Any) -> Any:
+        if frame.f_code.co_filename not in files:
+            return None
+        lines.add((frame.f_code.co_filename, frame.f_lineno))
+        return traced
+
+    before = sys.gettrace()
+    sys.settrace(traced)
+    try:
+        return run(), lines
+    finally:
+        sys.settrace(before)
+
+
+def _lines_of_import(files: Collection[str]) -> list[tuple[str, int]]:
+    """Return the lines that an import runs, such as those of a function that computes a constant."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        with os.fdopen(writing, "w", encoding="utf-8") as pipe:
+            json.dump(sorted(_lines_of(lambda: import_anew(None), files)[1]), pipe)
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, encoding="utf-8") as pipe:
+        lines = json.load(pipe)
+    os.waitpid(child, 0)
+    return [(file, line) for file, line in lines]
 
 
 def reaching(found: Reach, file: str, source: str, line: int) -> set[str] | None:
@@ -54,7 +82,8 @@ def reaching(found: Reach, file: str, source: str, line: int) -> set[str] | None
     if statement is None:
         return None
     lines = range(statement.lineno, (statement.end_lineno or statement.lineno) + 1)
-    return set().union(*(found.get((file, number), set()) for number in lines))
+    ids: set[str] = set().union(*(found.get((file, number), set()) for number in lines))
+    return None if IMPORT in ids else ids
 
 
 def _statement(source: str, line: int) -> ast.stmt | None:

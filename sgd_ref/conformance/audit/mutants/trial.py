@@ -116,7 +116,7 @@ def _answer(mutant: Mutant, asked: Sequence[Question], writing: int) -> None:
             os.dup2(nothing.fileno(), 1)
             os.dup2(nothing.fileno(), 2)
         signal.setitimer(signal.ITIMER_PROF, SECONDS)
-        _replace_reference(mutant)
+        import_anew(mutant)
         for question in asked:
             signal.setitimer(signal.ITIMER_PROF, SECONDS)
             os.write(writing, f"{question.id}\n".encode())
@@ -135,12 +135,13 @@ def _limit_memory() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
 
 
-def _replace_reference(mutant: Mutant) -> None:
+def import_anew(mutant: Mutant | None) -> None:
     """Import the reference anew, with one module mutated; the kit, which judges, stays what it is."""
     for name in [name for name in sys.modules if name.split(".")[0] == "sgd_ref"]:
         if name != KIT and not name.startswith(f"{KIT}."):
             del sys.modules[name]
-    sys.meta_path.insert(0, _Finder(mutant))
+    if mutant is not None:
+        sys.meta_path.insert(0, _Finder(mutant))
     optimizer = importlib.import_module("sgd_ref.optimizer")
     loss_scale = importlib.import_module("sgd_ref.loss_scale")
     gradients = importlib.import_module("sgd_ref.gradients")

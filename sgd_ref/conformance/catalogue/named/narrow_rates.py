@@ -107,7 +107,8 @@ ROWS = (
     Row("inverse-tie-up", TIE, "InverseTimeDecay", _inverse(3 * SMALLEST, 1, 1.0), 0, 4),
     Row("cosine-tie-down", TIE, "CosineDecay", _cosine(1.0, 4, UNIT), 2),
     Row("cosine-tie-up", TIE, "CosineDecay", _cosine(1.0, 4, 3 * UNIT), 2),
-    Row("cosine-of-a-third-tie", TIE, "CosineDecay", _cosine(1.0, 6, 3 * UNIT), 2, 3),
+    Row("cosine-of-a-third-tie-down", TIE, "CosineDecay", _cosine(1.0, 6, 2 * UNIT), 2),
+    Row("cosine-of-a-third-tie-up", TIE, "CosineDecay", _cosine(1.0, 6, 6 * UNIT), 2),
     Row(
         "warmup-tie-down",
         TIE,
