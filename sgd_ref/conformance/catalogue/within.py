@@ -60,7 +60,7 @@ def cases_within(offered: Mapping[str, Collection[str]], tier: str = "standard")
         if isinstance(values, str) or not values or not set(values) <= set(AXES[axis]):
             reject_value(f"offered[{axis!r}]", values, f"a collection of some of {', '.join(AXES[axis])}")
     axes = {axis: tuple(v for v in values if v in offered.get(axis, values)) for axis, values in AXES.items()}
-    kept = tuple(case for case in cases(tier) if _is_within(case, offered))
+    kept = tuple(case for case in cases(tier) if is_within(case, offered))
     seen = Counter(pair for case in kept if not contested(case) for pair in _pairs(case))
     covered = [case.features for case in kept if case.features is not None]
     added = every_pair(covered, axes, apart=CONTESTED_PAIRS, times=TIMES, seen=seen)
@@ -152,7 +152,8 @@ def offered_by_claims(
     }
 
 
-def _is_within(case: Case, offered: Mapping[str, Collection[str]]) -> bool:
+def is_within(case: Case, offered: Mapping[str, Collection[str]]) -> bool:
+    """Whether a case needs nothing else than what is offered, of the axes that are named."""
     found = qualities(case)
     return all(
         found[axis] <= {*values, *(("dense",) if axis == "gradients" else ())}

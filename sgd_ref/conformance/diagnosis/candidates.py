@@ -12,8 +12,7 @@ import numpy as np
 
 from sgd_ref.conformance.bounds.violation import Violation
 from sgd_ref.conformance.catalogue.case import Case, Record, Trajectory
-from sgd_ref.conformance.deviations import DEVIATIONS, compose
-from sgd_ref.conformance.trajectories import reference
+from sgd_ref.conformance.deviations import DEFINITION, DEVIATIONS, Basis
 from sgd_ref.conformance.trajectories.comparison import LISTS, compare
 from sgd_ref.optimizer import SGD
 
@@ -84,6 +83,8 @@ class Acting:
         Names of deviations; all by default.
     beside : tuple of str, optional
         Deviations that are there already: others are looked for that act beside them.
+    basis : Basis, optional
+        The rule that all of them are added to.
     """
 
     def __init__(
@@ -93,15 +94,16 @@ class Acting:
         violation: Violation,
         names: Iterable[str] | None = None,
         beside: tuple[str, ...] = (),
+        basis: Basis = DEFINITION,
     ) -> None:
-        self._beside = beside
+        self._beside, self._basis = beside, basis
         self.start = beginning(case, violation.call + 1)
         self.observed = observed[: violation.call + 1]
         self._violation = violation
         self._position = case.names.index(violation.variable) if violation.variable else 0
-        self._expected = reference.run(self.start, *compose(beside))
+        self._expected = basis.run(self.start, beside)
         considered = DEVIATIONS if names is None else names
-        others = [name for name in considered if name not in beside and may_act(case, name)]
+        others = [name for name in considered if name not in (*beside, *basis.names) and may_act(case, name)]
         self._results = dict(self._acting(others))
 
     def _acting(self, names: Iterable[str]) -> Iterator[tuple[str, Record]]:
@@ -126,9 +128,9 @@ class Acting:
 
     def _run(self, names: tuple[str, ...]) -> Trajectory | None:
         try:
-            return reference.run(self.start, *compose((*self._beside, *names)))
+            return self._basis.run(self.start, (*self._beside, *names))
         # Together, or from such a state, deviations may make no step at all.
-        except (ArithmeticError, TypeError, ValueError):
+        except (ArithmeticError, LookupError, TypeError, ValueError):
             return None
 
     def _is_nearer(self, record: Record) -> bool:

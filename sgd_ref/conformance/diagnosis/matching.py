@@ -11,7 +11,7 @@ from sgd_ref.conformance.bounds.judging import judge
 from sgd_ref.conformance.bounds.running_error.judging import Fit, fit
 from sgd_ref.conformance.bounds.violation import Violation
 from sgd_ref.conformance.catalogue.case import Case, Trajectory
-from sgd_ref.conformance.deviations import DEVIATIONS
+from sgd_ref.conformance.deviations import DEFINITION, DEVIATIONS, Basis
 from sgd_ref.conformance.diagnosis.candidates import Acting, beginning, may_act
 from sgd_ref.conformance.diagnosis.parting import Parting, parting
 from sgd_ref.conformance.diagnosis.replay import replayed
@@ -74,6 +74,7 @@ def diagnose(
     candidates: Iterable[str] | None = None,
     is_state_hidden: bool = False,
     with_pairs: bool = True,
+    basis: Basis = DEFINITION,
 ) -> Diagnosis:
     """Find the known deviations that explain a trajectory.
 
@@ -89,6 +90,8 @@ def diagnose(
         Whether the state may be wider than the reported one.
     with_pairs : bool, default True
         Whether pairs are tried where no deviation alone explains it.
+    basis : Basis, optional
+        The rule that it diverges from, by default that of the reference; its own deviations are not named.
 
     Examples
     --------
@@ -97,12 +100,12 @@ def diagnose(
     >>> print(diagnose(case, replayed(case, ["ascends"])))
     it equals ascends
     """
-    where = parting(case, observed)
+    where = parting(case, observed, basis)
     if where is None:
         return Diagnosis()
     if case.made is not None:
-        return _by_digests(case, observed, where, candidates)
-    search = Search(case, observed, candidates, is_state_hidden)
+        return _by_digests(case, observed, where, candidates, basis)
+    search = Search(case, observed, candidates, is_state_hidden, basis)
     found = search.alone()
     if not found and with_pairs:
         found = search.extended() or search.pairs()
@@ -138,7 +141,7 @@ class Search:
 
     Parameters
     ----------
-    case, observed, candidates, is_state_hidden
+    case, observed, candidates, is_state_hidden, basis
         As for `diagnose`.
 
     Attributes
@@ -153,14 +156,18 @@ class Search:
         observed: Trajectory,
         candidates: Iterable[str] | None = None,
         is_state_hidden: bool = False,
+        basis: Basis = DEFINITION,
     ) -> None:
         self._case, self._observed, self._is_state_hidden = case, observed, is_state_hidden
+        self._basis = basis
         self._candidates = None if candidates is None else tuple(candidates)
-        self._reference = fit(case, (), observed, is_state_hidden)
+        self._reference = fit(case, (), observed, is_state_hidden, basis)
         self.farthest: tuple[Names, Fit] | None = None
         self.violation = self._reference.violation or _violation(case, observed, is_state_hidden)
         self.acting = (
-            None if self.violation is None else Acting(case, observed, self.violation, self._candidates)
+            None
+            if self.violation is None
+            else Acting(case, observed, self.violation, self._candidates, basis=basis)
         )
 
     def alone(self) -> list[Explained]:
@@ -178,7 +185,7 @@ class Search:
             assert found.violation is not None
             if found.violation.call >= len(self._observed):
                 break
-            acting = Acting(self._case, self._observed, found.violation, self._candidates, names)
+            acting = Acting(self._case, self._observed, found.violation, self._candidates, names, self._basis)
             likely = [name for name in acting.likely() if not are_roundings((name,))]
             explained = self.among((*names, name) for name in likely)
             if explained or self.farthest[0] == names:
@@ -207,12 +214,12 @@ class Search:
             return None
         until = self.violation.call + 1
         start = beginning(self._case, until)
-        first = fit(start, names, self._observed[:until], self._is_state_hidden)
+        first = fit(start, names, self._observed[:until], self._is_state_hidden, self._basis)
         # So near to the reference that bounds cannot tell the two apart, only bits can.
         is_near = self._reference.violation is None
         if not first.fits or (is_near and not first.is_exact):
             return None
-        found = fit(self._case, names, self._observed, self._is_state_hidden)
+        found = fit(self._case, names, self._observed, self._is_state_hidden, self._basis)
         if found.fits:
             return Explained(names, found.is_exact)
         if self.farthest is None or found.calls > self.farthest[1].calls:
@@ -242,12 +249,12 @@ def _violation(case: Case, observed: Trajectory, is_state_hidden: bool) -> Viola
 
 
 def _by_digests(
-    case: Case, observed: Trajectory, where: Parting, candidates: Iterable[str] | None
+    case: Case, observed: Trajectory, where: Parting, candidates: Iterable[str] | None, basis: Basis
 ) -> Diagnosis:
     """Return the deviations that give the digests of a big case, in which nothing is rounded."""
     names = DEVIATIONS if candidates is None else candidates
     start = beginning(case, where.difference.call + 1)
     seen = observed[: len(start.gradients)]
-    likely = [name for name in names if compare(start, replayed(start, [name]), seen).equal]
-    found = [(name,) for name in likely if compare(case, replayed(case, [name]), observed).equal]
+    likely = [name for name in names if compare(start, basis.run(start, [name]), seen).equal]
+    found = [(name,) for name in likely if compare(case, basis.run(case, [name]), observed).equal]
     return Diagnosis(tuple(found), True, where)

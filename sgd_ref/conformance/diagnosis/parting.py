@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from sgd_ref.conformance.catalogue.case import Case, Record, Trajectory
+from sgd_ref.conformance.deviations import DEFINITION, Basis
 from sgd_ref.conformance.diagnosis.replay import Step, steps
-from sgd_ref.conformance.trajectories import reference
 from sgd_ref.conformance.trajectories.comparison import LISTS, Difference, compare
 from sgd_ref.conformance.trajectories.stages import (
     ACCUMULATOR,
@@ -57,8 +57,8 @@ class Parting:
         return ", or ".join(self.stages) or "this call is to leave it alone"
 
 
-def parting(case: Case, observed: Trajectory) -> Parting | None:
-    """Return where a trajectory parts from that of the reference, or None if it has the same bits.
+def parting(case: Case, observed: Trajectory, basis: Basis = DEFINITION) -> Parting | None:
+    """Return where a trajectory parts from that of the rule, or None if it has the same bits.
 
     The call is the first one that differs. In this call it is the first differing quantity in the order of
     the rule: learning rate, accumulators, velocities, variables, averages, variables that averages overwrite;
@@ -70,6 +70,8 @@ def parting(case: Case, observed: Trajectory) -> Parting | None:
         The case.
     observed : trajectory
         Of the form that ``check_form`` checks.
+    basis : Basis, optional
+        The rule, by default that of the reference.
 
     Examples
     --------
@@ -81,14 +83,14 @@ def parting(case: Case, observed: Trajectory) -> Parting | None:
     >>> found.difference.quantity, found.where
     ('velocities', 'norm, or clipped gradient, or velocity')
     """
-    expected = reference.run(case)
+    expected = basis.run(case)
     first = compare(case, expected, observed).first
     if first is None:
         return None
     call = first.call
     if call == len(case.gradients):
         return Parting(first, (FINALIZATION,))
-    taken = stages(case)[call]
+    taken = stages(case, *basis.composed())[call]
     for quantities, leading_to_it in _groups(case, call, taken):
         wanted, given = (_only(quantities, trajectory[call]) for trajectory in (expected, observed))
         difference = compare(case, [wanted], [given]).first

@@ -13,7 +13,7 @@ from sgd_ref.arithmetic.formats import FLOAT32, FORMATS, HALF_FORMATS, Array
 from sgd_ref.base.aliasing import memory_of
 from sgd_ref.base.call import Call
 from sgd_ref.conformance.bounds.running_error.array import PER_OPERATION, TermedArray, termed
-from sgd_ref.conformance.deviations import compose
+from sgd_ref.conformance.deviations import DEFINITION, Basis, compose
 from sgd_ref.loss_scale import LossScaleOptimizer
 from sgd_ref.optimizer import SGD, Gradients, Values
 from sgd_ref.rule import Number, Numbers
@@ -145,13 +145,23 @@ def known(array: Array, kept: Array | None) -> TermedArray:
 
 
 @cache
-def composed(names: frozenset[str]) -> tuple[type[SGD], type[LossScaleOptimizer]]:
+def composed(names: frozenset[str], basis: Basis = DEFINITION) -> tuple[type[SGD], type[LossScaleOptimizer]]:
     """Return the optimizer with some deviations on arrays that know their terms, and its wrapper.
 
+    Parameters
+    ----------
+    names : frozenset of str
+        Names of deviations.
+    basis : Basis, optional
+        The rule that they are added to.
+
+    Examples
+    --------
     >>> composed(frozenset(["ascends"]))[0].__name__
     'TermedRule'
     """
-    optimizer, wrapper = compose(names, Termed)
+    base = Termed if basis.optimizer is SGD else type("TermedBase", (basis.optimizer, Termed), {})
+    optimizer, wrapper = compose(names.union(basis.names), base, basis.wrapper)
     return type("TermedRule", (Repairing, optimizer), {}), wrapper
 
 

@@ -185,9 +185,9 @@ class DecayIgnored(SGD):
     Evidence: https://github.com/kozistr/pytorch_optimizer/issues/517.
     """
 
-    def decay(self, values: Values, gradients: Gradients, call: Call) -> Values:
-        """Leave the variables alone."""
-        return values
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self.settings = replace(self.settings, weight_decay=None)
 
 
 class DecayWhileAccumulating(SGD):

@@ -19,10 +19,15 @@ class ClipAddsEpsilon(SGD):
     The documentation has no such constant. Evidence: https://github.com/pytorch/pytorch/pull/7492.
     """
 
-    def norm(self, gradients: list[Array]) -> Any:
-        """Add the constant."""
-        norm = super().norm(gradients)
-        return norm + setting(1e-6, norm.dtype)
+    def clipped(self, g: Array, norm: Any, clipnorm: Any) -> Any:
+        """Clip by more than the norm."""
+        return super().clipped(g, norm + setting(1e-6, norm.dtype), clipnorm)
+
+    def globally_clipped(self, g: Array, norm: Any, clipnorm: Any, reciprocal_of_clipnorm: Any) -> Any:
+        """Clip by more than the norm."""
+        return super().globally_clipped(
+            g, norm + setting(1e-6, norm.dtype), clipnorm, reciprocal_of_clipnorm
+        )
 
 
 class SquaredNorm(SGD):
