@@ -100,8 +100,8 @@ def parting(case: Case, observed: Trajectory, basis: Basis = DEFINITION) -> Part
     raise AssertionError(f"{first} is in none of the quantities that are reported")
 
 
-def partings(case: Case, observed: Trajectory) -> list[Parting | None]:
-    """Return where each call parts from the reference by itself, from the state observed before it.
+def partings(case: Case, observed: Trajectory, basis: Basis = DEFINITION) -> list[Parting | None]:
+    """Return where each call parts from the rule by itself, from the state observed before it.
 
     Parameters
     ----------
@@ -109,6 +109,8 @@ def partings(case: Case, observed: Trajectory) -> list[Parting | None]:
         The case.
     observed : trajectory
         Of the form that ``check_form`` checks.
+    basis : Basis, optional
+        The rule, by default that of the reference.
 
     Returns
     -------
@@ -125,7 +127,7 @@ def partings(case: Case, observed: Trajectory) -> list[Parting | None]:
     >>> [found is None for found in partings(case, records)]
     [False, False, True]
     """
-    return [_of_one(step) for step in steps(case, observed)]
+    return [_of_one(step) for step in steps(case, observed, basis)]
 
 
 def seeded(step: Step) -> Case:
@@ -143,7 +145,7 @@ def _of_one(step: Step) -> Parting | None:
         if wrong_rate is not None:
             return Parting(replace(wrong_rate, call=step.first), (LEARNING_RATE,))
     try:
-        found = parting(seeded(step), step.observed)
+        found = parting(seeded(step), step.observed, step.basis)
     except (TypeError, ValueError):
         return None
     if found is None:

@@ -178,9 +178,8 @@ def _parting(case: Case, verdict: Verdict) -> int:
     answers = answers_of(verdict)
     if answers.walk.has_bounds_of_its_own:
         return 0
-    right = Basis(verdict.basis.names)
-    wrong = Basis(verdict.basis.names, answers.optimizer, answers.wrapper)
-    difference = compare(case, right.run(case), wrong.run(case)).first
+    answering = verdict.dialect.basis(answers.optimizer, answers.wrapper)
+    difference = compare(case, verdict.dialect.basis().run(case), answering.run(case)).first
     return len(case.gradients) + 1 if difference is None else difference.call
 
 
@@ -208,8 +207,7 @@ def _compared_by_answers(run: Implementation, case: Case, profile: Profile) -> l
 def _compared(case: Case, trajectory: Any, answers: Sequence[Answer], profile: Profile) -> Verdict:
     """Compare what came back with the rule that gives some answers."""
     answering = composed(answers)
-    basis = profile.dialect.basis(answering.optimizer, answering.wrapper)
-    expected = basis.run(case)
+    expected = profile.dialect.basis(answering.optimizer, answering.wrapper).run(case)
     check_form(case, expected, trajectory)
     comparison = compare(case, expected, trajectory)
     return Verdict(
@@ -222,7 +220,7 @@ def _compared(case: Case, trajectory: Any, answers: Sequence[Answer], profile: P
         compared=comparison.compared,
         units=comparison.units,
         trajectory=trajectory,
-        basis=basis,
+        dialect=profile.dialect,
     )
 
 
@@ -231,7 +229,7 @@ def _judged(verdict: Verdict, profile: Profile, is_state_hidden: bool) -> Verdic
     if verdict.case.made is not None:
         # Nothing is rounded in it, so that only the bits of the reference are possible.
         return replace(verdict, grade="diverges", violation=_other_bits(verdict.difference))
-    violation_of = _violation_of_dialect if profile.dialect.differs_in(verdict.case) else _violation
+    violation_of = _violation_of_dialect if verdict.dialect.differs_in(verdict.case) else _violation
     violation = violation_of(verdict, is_state_hidden, False)
     allowances = [HIDDEN] if is_state_hidden else []
     if profile.flush_to_zero and violation is not None:
@@ -240,8 +238,14 @@ def _judged(verdict: Verdict, profile: Profile, is_state_hidden: bool) -> Verdic
     if violation is None:
         return replace(verdict, grade="rounding", violation=None, message="", allowances=tuple(allowances))
     assert verdict.trajectory is not None
-    copied = forgotten_copy(verdict.case, verdict.basis.run(verdict.case), verdict.trajectory)
+    copied = forgotten_copy(verdict.case, _basis(verdict).run(verdict.case), verdict.trajectory)
     return replace(verdict, grade="diverges", violation=violation, message=copied, allowances=())
+
+
+def _basis(verdict: Verdict) -> Basis:
+    """Return the rule that a verdict was found by."""
+    optimizer, wrapper, _ = answers_of(verdict)
+    return verdict.dialect.basis(optimizer, wrapper)
 
 
 def _violation(verdict: Verdict, is_state_hidden: bool, flushes: bool) -> Violation | None:
@@ -257,7 +261,7 @@ def _violation_of_dialect(verdict: Verdict, is_state_hidden: bool, flushes: bool
     case, observed = verdict.case, verdict.trajectory
     assert observed is not None
     more = (FLUSHED,) if flushes else ()
-    found = fit(case, more, observed, is_state_hidden, verdict.basis).violation
+    found = fit(case, more, observed, is_state_hidden, _basis(verdict)).violation
     of_nothing = (
         violation
         for call, record in enumerate(observed)

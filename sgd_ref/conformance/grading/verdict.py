@@ -10,11 +10,10 @@ from sgd_ref.conformance.bounds.violation import Violation
 from sgd_ref.conformance.catalogue.case import Case, Trajectory
 from sgd_ref.conformance.catalogue.named.optimizations import PREFIX
 from sgd_ref.conformance.catalogue.qualities import qualities
-from sgd_ref.conformance.deviations import DEFINITION, Basis
 from sgd_ref.conformance.diagnosis.matching import Diagnosis, diagnose
 from sgd_ref.conformance.diagnosis.optimizations import optimizations
 from sgd_ref.conformance.diagnosis.whole_run import diagnoses
-from sgd_ref.conformance.dialects import Dialect
+from sgd_ref.conformance.dialects import KERAS, Dialect
 from sgd_ref.conformance.grading.coverage import Coverage, coverage, discriminates
 from sgd_ref.conformance.trajectories.comparison import Difference
 
@@ -60,8 +59,8 @@ class Verdict:
         The largest distance in units in the last place.
     trajectory : sequence of dict or None
         What the implementation returned.
-    basis : Basis
-        The rule that it was held to, as code.
+    dialect : Dialect
+        The rule that it was held to.
     """
 
     case: Case
@@ -77,7 +76,7 @@ class Verdict:
     compared: int = 0
     units: float = 0.0
     trajectory: Trajectory | None = field(default=None, repr=False, compare=False)
-    basis: Basis = field(default=DEFINITION, repr=False, compare=False)
+    dialect: Dialect = KERAS
 
     @cached_property
     def diagnosis(self) -> Diagnosis | None:
@@ -89,7 +88,7 @@ class Verdict:
         """
         if self.grade != "diverges" or self.trajectory is None:
             return None
-        return diagnose(self.case, self.trajectory, basis=self.basis)
+        return diagnose(self.case, self.trajectory, basis=self.dialect.basis())
 
     @property
     def contested(self) -> bool:
@@ -291,7 +290,7 @@ class Report:
         """Return for each optimisation that could be seen: "not done", "done", or another evaluation."""
         return optimizations(
             {
-                case_id: (verdict.case, verdict.trajectory, verdict.basis)
+                case_id: (verdict.case, verdict.trajectory, verdict.dialect.basis())
                 for case_id, verdict in self.verdicts.items()
                 if verdict.shows_optimization and verdict.trajectory is not None
             }

@@ -33,6 +33,10 @@ class Handshake:
         What it is built on.
     digests : bool
         Whether it answers with digests to cases that are made by a rule; it is sent none otherwise.
+    rule : str
+        Name of the documented rule that it is to be held to; whether there is one is asked of `Profile`.
+    by_design : list of str
+        Names of known deviations that it has on purpose.
     """
 
     name: str
@@ -42,6 +46,8 @@ class Handshake:
     features: dict[str, list[str]] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     digests: bool = False
+    rule: str = "keras"
+    by_design: list[str] = field(default_factory=list)
 
 
 def handshake_from_line(line: bytes) -> Handshake:
@@ -89,6 +95,8 @@ def _from_json(document: encoding.Json) -> Handshake:
             for package, version in _object("versions", document.get("versions")).items()
         },
         digests=boolean("digests", document.get("digests", False)),
+        rule=_line("rule", document.get("rule", "keras")),
+        by_design=_names("by_design", document.get("by_design", [])),
     )
 
 
@@ -105,6 +113,12 @@ def _values(name: str, values: Any, accepted: Iterable[str]) -> list[str]:
         if text(name, value) not in accepted:
             reject_value(name, value, f"a list of some of {', '.join(accepted)}")
     return values
+
+
+def _names(name: str, values: Any) -> list[str]:
+    if not isinstance(values, list):
+        reject_type(name, values, "a list of strings")
+    return [_line(name, value) for value in values]
 
 
 def _line(name: str, value: Any) -> str:

@@ -15,11 +15,12 @@ from rich.console import Console
 from rich.progress import Progress
 
 from sgd_ref.conformance.catalogue.axes import full_product
-from sgd_ref.conformance.catalogue.case import Case
+from sgd_ref.conformance.catalogue.case import Case, Implementation
 from sgd_ref.conformance.catalogue.combinations import case_id
 from sgd_ref.conformance.catalogue.tiers import cases, make_case
 from sgd_ref.conformance.catalogue.within import cases_within
 from sgd_ref.conformance.deviations import is_contradiction
+from sgd_ref.conformance.dialects import Dialect
 from sgd_ref.conformance.grading.check import check
 from sgd_ref.conformance.grading.findings import Findings
 from sgd_ref.conformance.grading.progress import progress_bar
@@ -72,9 +73,21 @@ class Stopped(Exception):
 
 
 def run_all(
-    chosen: Sequence[Target], cases: Sequence[Case], console: Console
+    chosen: Sequence[Target], cases: Sequence[Case], console: Console, held_to: Dialect | None = None
 ) -> tuple[list[Findings], list[str]]:
     """Run the targets, as many at a time as there are processors.
+
+    Parameters
+    ----------
+    chosen : sequence of Target
+        The targets.
+    cases : sequence of Case
+        The cases.
+    console : Console
+        Shows the progress.
+    held_to : Dialect, optional
+        The rule that all of them are held to; by default the one that a program declares in its handshake, or
+        else that of the target.
 
     Returns
     -------
@@ -87,7 +100,7 @@ def run_all(
     with warnings.catch_warnings(), progress_bar(console) as progress:
         # Threads share the filters, so that what one of them silences by itself may reach another one.
         warnings.simplefilter("ignore")
-        runs = [partial(_run, target, cases, progress, stopping) for target in chosen]
+        runs = [partial(_run, target, cases, progress, stopping, held_to) for target in chosen]
         if len(runs) == 1:
             # In the main thread, where Ctrl-C ends even a function that never returns.
             return _collected(runs)
@@ -111,7 +124,13 @@ def _collected(outcomes: Sequence[Callable[[], Findings]]) -> tuple[list[Finding
     return findings, not_run
 
 
-def _run(target: Target, cases: Iterable[Case], progress: Progress, stopping: threading.Event) -> Findings:
+def _run(
+    target: Target,
+    cases: Iterable[Case],
+    progress: Progress,
+    stopping: threading.Event,
+    held_to: Dialect | None,
+) -> Findings:
     total = len(cases) if isinstance(cases, Sequence) else None
     task = progress.add_task(target.name, total=total)
     explained: dict[str, Future[tuple[str, ...]]] = {}
@@ -129,7 +148,8 @@ def _run(target: Target, cases: Iterable[Case], progress: Progress, stopping: th
             progress.advance(task)
 
         try:
-            report = check(run, cases, target.name, progress=note)
+            profile = profile_of(target, run, held_to)
+            report = check(run, cases, target.name, profile, note)
             # One answer in all cases of an open question may make others diverge than each case by itself.
             for case_id, verdict in report.verdicts.items():
                 if case_id not in explained:
@@ -146,7 +166,7 @@ def _run(target: Target, cases: Iterable[Case], progress: Progress, stopping: th
         handshake: Handshake | None = getattr(run, "handshake", None)
         versions = {} if handshake is None else {"version": handshake.version, **handshake.versions}
         if handshake is not None and target.introduces_itself:
-            report = replace(report, profile=_claims(handshake, report))
+            report = replace(report, profile=_with_claims(profile, handshake, report))
             itself = {"name": handshake.name, "version": handshake.version, "language": handshake.language}
             versions = {key: text for key, text in {**itself, **versions, **itself}.items() if text}
     if target.explain is not None:
@@ -162,10 +182,39 @@ def _run(target: Target, cases: Iterable[Case], progress: Progress, stopping: th
     )
 
 
-def _claims(handshake: Handshake, report: Report) -> Profile:
-    """Return what a handshake claims, without that of which no case was run."""
+def profile_of(target: Target, run: Implementation, held_to: Dialect | None = None) -> Profile:
+    """Return the profile that an implementation is graded by.
+
+    Parameters
+    ----------
+    target : Target
+        What is run.
+    run : callable
+        Its implementation, started.
+    held_to : Dialect, optional
+        The rule; by default the one that a program declares in its handshake, or else that of the target.
+
+    Raises
+    ------
+    CannotRun
+        If the handshake declares a rule, or a deviation, that there is not.
+    """
+    if held_to is not None:
+        return Profile(rule=held_to.rule, by_design=held_to.by_design)
+    handshake: Handshake | None = getattr(run, "handshake", None)
+    if handshake is None or not target.introduces_itself:
+        return Profile(rule=target.rule)
+    try:
+        return Profile(rule=handshake.rule, by_design=frozenset(handshake.by_design))
+    except ValueError as problem:
+        raise CannotRun(f"{target.name}: the handshake: {problem}") from problem
+
+
+def _with_claims(profile: Profile, handshake: Handshake, report: Report) -> Profile:
+    """Return a profile with what a handshake claims, without that of which no case was run."""
     asked = report.coverage.asked
-    return Profile(
+    return replace(
+        profile,
         dtypes=frozenset(dtype for dtype in handshake.dtypes or () if dtype in asked["dtype"]),
         features={
             axis: frozenset(value for value in claimed if value in asked[axis])

@@ -14,6 +14,7 @@ from sgd_ref.base.aliasing import memory_of
 from sgd_ref.base.call import Call
 from sgd_ref.conformance.bounds.running_error.array import PER_OPERATION, TermedArray, termed
 from sgd_ref.conformance.deviations import DEFINITION, Basis, compose
+from sgd_ref.conformance.deviations.observed.subnormals import FlushedArray
 from sgd_ref.loss_scale import LossScaleOptimizer
 from sgd_ref.optimizer import SGD, Gradients, Values
 from sgd_ref.rule import Number, Numbers
@@ -187,7 +188,11 @@ def _with_terms(array: Array, old: Array | None) -> TermedArray:
         return array
     roundings = UNKNOWN + getattr(old, "roundings", 0)
     if old is None or np.shape(old) != np.shape(array):
-        return termed(array, roundings=roundings)
-    new, kept = termed(array), termed(np.asarray(old))
-    with np.errstate(all="ignore"):
-        return termed(array, kept.terms + termed(np.asarray(new) - np.asarray(kept)).terms, roundings)
+        made = termed(array, roundings=roundings)
+    else:
+        new, kept = termed(array), termed(np.asarray(old))
+        with np.errstate(all="ignore"):
+            made = termed(array, kept.terms + termed(np.asarray(new) - np.asarray(kept)).terms, roundings)
+    # What flushes goes on to do so behind the stage that gave it terms.
+    made.flushes = isinstance(array, FlushedArray) or getattr(old, "flushes", False)
+    return made

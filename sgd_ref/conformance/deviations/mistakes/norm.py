@@ -25,9 +25,7 @@ class ClipAddsEpsilon(SGD):
 
     def globally_clipped(self, g: Array, norm: Any, clipnorm: Any, reciprocal_of_clipnorm: Any) -> Any:
         """Clip by more than the norm."""
-        return super().globally_clipped(
-            g, norm + setting(1e-6, norm.dtype), clipnorm, reciprocal_of_clipnorm
-        )
+        return super().globally_clipped(g, norm + setting(1e-6, norm.dtype), clipnorm, reciprocal_of_clipnorm)
 
 
 class SquaredNorm(SGD):
