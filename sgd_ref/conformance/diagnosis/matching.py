@@ -229,11 +229,13 @@ class Search:
     def holds(self, names: Names) -> bool:
         """Whether a trajectory that diverges is within the bounds of deviations, not by their width alone.
 
-        So near to the reference that bounds hold both, they must lead nearer to the wrong value.
+        So near to the reference that bounds hold both, contradictions must lead nearer to the wrong value.
         """
         if self.explained(names) is not None:
             return True
-        if self.acting is None or self._reference.violation is not None or not self.acting.are_likely(names):
+        if self.acting is None or self._reference.violation is not None:
+            return False
+        if not are_roundings(names) and not self.acting.are_likely(names):
             return False
         return fit(self._case, names, self._observed, self._is_state_hidden, self._basis).fits
 

@@ -192,8 +192,11 @@ def allowance(array: TermedArray) -> Array:
     form = FORMATS[array.dtype]
     unit = 2.0**-form.precision
     with np.errstate(all="ignore"):
-        sizes = array.terms + (float(form.smallest_normal) if array.roundings else 0.0)
-        return np.asarray(2 * array.roundings * unit * sizes)
+        smallest = float(form.smallest_normal)
+        sizes = array.terms + (smallest if array.roundings else 0.0)
+        # In another order, what is flushed may be another number below the normal ones.
+        flushed = array.roundings * smallest if array.flushes else 0.0
+        return np.asarray(2 * array.roundings * unit * sizes + flushed)
 
 
 def _is_float(value: Any) -> bool:

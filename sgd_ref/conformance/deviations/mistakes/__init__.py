@@ -27,17 +27,20 @@ from sgd_ref.conformance.deviations.mistakes.restoring import RESTORING
 from sgd_ref.conformance.deviations.mistakes.rows import ROWS
 from sgd_ref.conformance.deviations.mistakes.running_mean import RUNNING_MEAN
 from sgd_ref.conformance.deviations.mistakes.scaling import SCALING
+from sgd_ref.conformance.deviations.mistakes.schedule_settings import SCHEDULE_SETTINGS
 from sgd_ref.conformance.deviations.mistakes.schedules import SCHEDULES
 from sgd_ref.conformance.deviations.mistakes.skipping import SKIPPING
 from sgd_ref.conformance.deviations.mistakes.structure_of_state import STRUCTURE_OF_STATE
 from sgd_ref.conformance.deviations.mistakes.update import UPDATE
 from sgd_ref.conformance.deviations.mistakes.velocity import VELOCITY
+from sgd_ref.conformance.deviations.mistakes.zero_factors import ZERO_FACTORS
 
 MISTAKES: tuple[Deviation, ...] = (
     *DAMAGE,
     *RESTORING,
     *COUNTING,
     *SCHEDULES,
+    *SCHEDULE_SETTINGS,
     *DYNAMIC_SCALE,
     *SKIPPING,
     *SCALING,
@@ -53,6 +56,7 @@ MISTAKES: tuple[Deviation, ...] = (
     *ELEMENTS,
     *UPDATE,
     *VELOCITY,
+    *ZERO_FACTORS,
     *NESTEROV,
     *AVERAGES,
     *OVERWRITING,

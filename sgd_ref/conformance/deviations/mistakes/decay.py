@@ -233,6 +233,17 @@ class DecayOfSigns(SGD):
         )
 
 
+class DecayIsConstant(SGD):
+    """The weights are all reduced by ``weight_decay * learning_rate``, whatever they are.
+
+    The definition: ``w * weight_decay * learning_rate``. Evidence: no report is known.
+    """
+
+    def decayed(self, w: Array, weight_decay: Any, rate: Any) -> Any:
+        """Subtract the same number from all."""
+        return w - weight_decay * rate
+
+
 DECAY = (
     mistake("decay-enters-velocity", DecayEntersVelocity),
     mistake("decay-is-clipped", DecayIsClipped),
@@ -248,4 +259,5 @@ DECAY = (
     mistake("decay-while-accumulating", DecayWhileAccumulating),
     mistake("decay-skipped-without-momentum", DecayWithoutMomentumSkipped),
     mistake("decay-of-signs", DecayOfSigns),
+    mistake("decay-is-constant", DecayIsConstant),
 )

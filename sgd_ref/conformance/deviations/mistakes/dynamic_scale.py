@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 
 from sgd_ref.arithmetic.formats import Array
+from sgd_ref.arithmetic.rounded import setting
 from sgd_ref.conformance.deviations.mistakes.mistake import mistake
 from sgd_ref.gradients import Gradient
 from sgd_ref.loss_scale import LossScaleOptimizer
+from sgd_ref.optimizer import SGD
 
 
 class ScaleGrownBeforeUnscaling(LossScaleOptimizer):
@@ -33,6 +35,32 @@ class ScaleGrownBeforeUnscaling(LossScaleOptimizer):
         else:
             self._scale, self._growth_counter = scale, counter
             self.shrink()
+
+
+class NormWithNextScale(SGD):
+    """In the call in which the loss scale doubles, norms are those of gradients unscaled by the doubled one.
+
+    So they are half of what they are to be, and large gradients pass. The core code clips what it has
+    unscaled. Evidence: no report is known.
+    """
+
+    growing = False
+
+    def norm(self, gradients: list[Array]) -> Any:
+        """Halve the norm where the scale grows."""
+        norm = super().norm(gradients)
+        return norm * setting(0.5, norm.dtype) if self.growing else norm
+
+
+class TellsGrowth(LossScaleOptimizer):
+    """Tells the optimizer whether the loss scale doubles at the end of a finite call."""
+
+    def apply(self, gradients: Sequence[Gradient], variables: Sequence[Array] | None = None) -> None:
+        """Tell, then make the call."""
+        inner = self.inner_optimizer
+        if isinstance(inner, NormWithNextScale):
+            inner.growing = self._growth_counter + 1 >= self.settings.dynamic_growth_steps
+        super().apply(gradients, variables)
 
 
 class UnscaledWithPreviousScale(LossScaleOptimizer):
@@ -176,6 +204,7 @@ class ScaleStartsAnew(LossScaleOptimizer):
 
 DYNAMIC_SCALE = (
     mistake("scale-grown-before-unscaling", wrapper=ScaleGrownBeforeUnscaling),
+    mistake("norm-with-next-scale", NormWithNextScale, TellsGrowth),
     mistake("unscaled-with-previous-scale", wrapper=UnscaledWithPreviousScale),
     mistake("growth-one-late", wrapper=GrowthOneLate),
     mistake("growth-counter-kept-after-growth", wrapper=GrowthCounterKeptAfterGrowth),

@@ -160,12 +160,39 @@ class NormOfPreviousCall(SGD):
         return convert(np.asarray(previous), norm.dtype)[()]
 
 
+class NormIsMeanOfNorms(SGD):
+    """The global norm is the mean of the norms of its parts, the gradients.
+
+    The core code takes the root of the sum of their squares. Evidence: no report is known.
+    """
+
+    def norm(self, gradients: list[Array]) -> Any:
+        """Return the mean of the norms."""
+        norms = [float(super(NormIsMeanOfNorms, self).norm([g])) for g in gradients]
+        return setting(sum(norms) / max(len(norms), 1), promoted([g.dtype for g in gradients]))
+
+
+class NormOfReplicas(SGD):
+    """Every gradient is counted twice in a norm, which is too large by the root of 2.
+
+    The documentation limits the norm of the gradients that there are. Evidence: weights that are tied, and
+    whose gradient is counted in both places, https://github.com/NVIDIA/Megatron-LM/pull/7228; gradients of
+    replicas, https://github.com/NVIDIA-NeMo/RL/pull/3788.
+    """
+
+    def norm(self, gradients: list[Array]) -> Any:
+        """Return the norm of the gradients and their replicas."""
+        return super().norm([*gradients, *gradients])
+
+
 class NormAddedInHalf(SGD):
     """In half types squares are added one after another, each sum rounded to the half type.
 
     From some size on the sum stands still, or it is infinite. Faithful evaluations add in float32.
-    Evidence: https://github.com/AI-Hypercomputer/maxtext/pull/5143.
+    TensorFlow adds so on float16. Evidence: https://github.com/AI-Hypercomputer/maxtext/pull/5143.
     """
+
+    adds_in_half_types = True
 
     def norm(self, gradients: list[Array]) -> Any:
         """Add in the half type."""
@@ -220,6 +247,8 @@ class NormOfFiniteElements(SGD):
 
 NORM = (
     mistake("clip-adds-epsilon", ClipAddsEpsilon),
+    mistake("global-norm-is-mean-of-norms", NormIsMeanOfNorms),
+    mistake("norm-of-replicas", NormOfReplicas),
     mistake("norm-without-root", SquaredNorm),
     mistake("largest-element-as-norm", LargestElementAsNorm),
     mistake("sum-of-elements-as-norm", SumOfElementsAsNorm),

@@ -159,6 +159,17 @@ class MomentumScalesGradient(SGD):
         return momentum * (velocity - rate * g)
 
 
+class MomentumOnGradientAlone(SGD):
+    """Momentum multiplies the gradient in place of the velocity: ``velocity - momentum * learning_rate * g``.
+
+    The documentation: ``velocity = momentum * velocity - learning_rate * g``. Evidence: no report is known.
+    """
+
+    def accelerated(self, velocity: Array, g: Array, momentum: Any, rate: Any) -> Any:
+        """Multiply the other term."""
+        return velocity - momentum * (rate * g)
+
+
 class VelocityNeverDecays(SGD):
     """The velocity loses nothing: ``velocity - learning_rate * g``, without the factor `momentum`.
 
@@ -265,6 +276,7 @@ VELOCITY = (
     mistake("dampened-after-the-first-update", DampenedAfterFirst),
     mistake("velocity-starts-at-gradient", VelocityStartsAtGradient),
     mistake("momentum-scales-gradient", MomentumScalesGradient),
+    mistake("momentum-on-gradient-alone", MomentumOnGradientAlone),
     mistake("velocity-never-decays", VelocityNeverDecays),
     mistake("velocity-not-kept", VelocityNotKept),
     mistake("moves-by-old-velocity", MovesByOldVelocity),

@@ -67,7 +67,8 @@ def test_a_perfect_implementation_is_ok() -> None:
     assert all(verdict.passes and not verdict.contested for verdict in report.verdicts.values())
     assert all(verdict.compared > 1000 and verdict.trajectory for verdict in report.verdicts.values())
     assert (
-        str(report) == "perfect: 5 of 5 cases graded; 5 exact, 0 rounding, 0 diverges, 0 unsupported, 0 error"
+        str(report)
+        == "perfect: 5 of 5 cases graded, held to keras; 5 exact, 0 rounding, 0 diverges, 0 unsupported, 0 error"
     )
     assert (report.count("exact"), report.count("error"), report.contested_share) == (5, 0, 0.0)
     assert report.seconds > 0
@@ -404,7 +405,7 @@ def test_grades_are_all_counted() -> None:
     report = check(one_after_another, [CASES[0], MOMENTUM, *CASES[1:4]])
     assert [report.count(name) for name in GRADES] == [1, 1, 1, 1, 1]
     counts = "1 exact, 1 rounding, 1 diverges, 1 unsupported, 1 error"
-    said = f"mine: 3 of 5 cases graded; {counts}; NEVER GRADED: dtype bfloat16, float64; "
+    said = f"mine: 3 of 5 cases graded, held to keras; {counts}; NEVER GRADED: dtype bfloat16, float64; "
     assert str(report).startswith(said)
 
 
