@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
+from sgd_ref.conformance.bounds.running_error.judging import fit
 from sgd_ref.conformance.catalogue.case import Case, Trajectory
 from sgd_ref.conformance.deviations import DEFINITION, DEVIATIONS, Basis, compose
 from sgd_ref.conformance.diagnosis.candidates import may_act
@@ -155,6 +156,8 @@ def is_within_bounds(
 ) -> bool:
     """Whether a trajectory is within the derived bounds of some deviations, all of them together.
 
+    So it may be for deviations that are too small to be told from roundings: it takes evidence to name them.
+
     Parameters
     ----------
     case, observed, basis, is_state_hidden
@@ -171,7 +174,7 @@ def is_within_bounds(
     >>> is_within_bounds(case, wrong, ["ascends"]), is_within_bounds(case, wrong, ["nesterov-unasked"])
     (True, False)
     """
-    return case.made is None and Search(case, observed, names, is_state_hidden, basis).holds(tuple(names))
+    return case.made is None and fit(case, names, observed, is_state_hidden, basis).fits
 
 
 def _acts(case: Case, name: str, basis: Basis) -> bool:

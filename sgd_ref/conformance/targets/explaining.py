@@ -58,6 +58,7 @@ def known_target(
         if explanation.complete:
             return explanation.names
         # Which roundings come beside a contradiction depends on the processor; the contradiction does not.
+        # Evidence is behind what is recorded, and the bounds do not refute it.
         recorded = ledger.get(verdict.case.id)
         if (
             recorded is not None

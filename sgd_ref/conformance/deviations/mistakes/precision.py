@@ -108,7 +108,7 @@ class StateInSingle(SGD):
     """
 
     concerned: tuple[np.dtype[Any], ...] = (FLOAT64,)
-    stored = FLOAT32
+    stored: np.dtype[Any] = FLOAT32
 
     def advance(self, values: Values, call: Call, loss_scale: float | np.float32 | None) -> Values:
         """Make the step, then round the state."""
