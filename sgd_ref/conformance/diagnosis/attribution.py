@@ -140,11 +140,16 @@ def explain_within_bounds(
         # Its arrays are compared by digests, which tell nothing of how near they are.
         return ()
     search = Search(case, observed, candidates, is_state_hidden, basis)
-    acting = [name for name in candidates if _acts(case, name, basis)][:MOST_TOGETHER]
-    sizes = range(1, len(acting) + 1)
-    choices = [names for size in sizes for names in combinations(acting, size)]
-    choices.sort(key=are_roundings)
-    return next((names for names in choices if search.holds(names)), ())
+    acting = [name for name in candidates if _acts(case, name, basis)]
+    # Some act beside another one alone.
+    for chosen in (acting, [name for name in candidates if may_act(case, name)]):
+        sizes = range(1, len(chosen[:MOST_TOGETHER]) + 1)
+        choices = [names for size in sizes for names in combinations(chosen[:MOST_TOGETHER], size)]
+        choices.sort(key=are_roundings)
+        found = next((names for names in choices if search.holds(names)), ())
+        if found:
+            return found
+    return ()
 
 
 def is_within_bounds(

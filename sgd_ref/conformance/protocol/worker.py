@@ -8,7 +8,7 @@ It stays for many cases.
 "features": {"update": ["plain", "momentum"]}, "versions": {"libm": "2.39"}}``. The first three are
 required. ``dtypes`` (of the variables) and ``features`` (values of the axes of `axes`) are claims: each of
 them must be graded at least once, and what is left out claims nothing. ``versions`` says what the program
-is built on.
+is built on. ``rule`` and ``by_design`` say which rule the program is to be held to, as in `Profile`.
 
 **Run.** It reads a case, one line, as `encoding` says, and writes one line: the identity of the case and
 one of three outcomes.

@@ -289,6 +289,46 @@ def run(case):
 
 
 @pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        ([], DIVERGES),
+        (["--rule", "keras"], DIVERGES),
+        (["--rule", "pytorch"], AS_EXPECTED),
+        (["--by-design", "rate-outside-velocity"], AS_EXPECTED),
+        (["--by-design", "rate-outside-velocity,ascends"], DIVERGES),
+    ],
+)
+def test_a_function_is_held_to_the_rule_that_is_given(
+    module: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    status: int,
+) -> None:
+    monkeypatch.delitem(sys.modules, "own", raising=False)
+    (module / "own.py").write_text(OWN)
+    assert cli.main(["conform", "own:run", "-k", "^exact/callable/float32$", *arguments]) == status
+    held_to = {"keras": "keras", "pytorch": "pytorch"}.get("".join(arguments[1:]), "keras")
+    assert f"held to the rule of {held_to}" in capsys.readouterr().out
+    if arguments:
+        assert cli.main(["explain", "exact/callable/float32", "own:run", *arguments]) == status
+
+
+@pytest.mark.parametrize("arguments", [["--rule", "caffe"], ["--by-design", "descends"]])
+def test_a_rule_that_there_is_not_is_wrong_usage(module: Path, arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["conform", "perfect:run", *arguments])
+    assert stopped.value.code == WRONG_USAGE
+
+
+def test_what_is_kept_of_a_target_is_written_by_its_own_rule(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["conform", "torch", "--rule", "keras", "--update"])
+    assert stopped.value.code == WRONG_USAGE
+    assert "--update must go with the rule of torch, pytorch" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     ("names", "status"), [(["rate-outside-velocity"], AS_EXPECTED), (["ascends"], DIVERGES), (None, DIVERGES)]
 )
 def test_what_ones_own_ledger_lists_is_expected_and_a_name_alone_excuses_nothing(

@@ -29,6 +29,8 @@ def test_everything() -> None:
         "features": {"update": ["plain", "nesterov"], "dtype": ["mixed"]},
         "versions": {"libm": "2.39"},
         "digests": True,
+        "rule": "pytorch",
+        "by_design": ["ascends"],
     }
     assert read(**parts) == Handshake("my_sgd", "1.0", **parts)
 
@@ -46,6 +48,9 @@ def test_everything() -> None:
         ({"name": "\ud800"}, "name must be one line of printable characters"),
         ({"version": 1.0}, "version must be a string, got 1.0 of type float"),
         ({"language": ["C"]}, "language must be a string"),
+        ({"rule": None}, "rule must be a string, got None"),
+        ({"by_design": "ascends"}, "by_design must be a list of strings, got 'ascends'"),
+        ({"by_design": [1]}, "by_design must be a string, got 1"),
         ({"dtypes": "float32"}, "dtypes must be a list of strings, got 'float32'"),
         ({"dtypes": [32]}, "dtypes must be a string, got 32"),
         ({"dtypes": ["double"]}, "dtypes must be a list of some of float16, bfloat16, float32, float64, got"),
