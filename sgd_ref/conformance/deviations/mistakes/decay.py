@@ -143,12 +143,12 @@ class DecayWithPreviousRate(SGD):
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
-        self._previous: np.float32 | None = None
+        self._rate_before: np.float32 | None = None
 
     def decay(self, values: Values, gradients: Gradients, call: Call) -> Values:
         """Decay with the rate that was kept, and keep this one."""
-        previous = call.learning_rate if self._previous is None else self._previous
-        self._previous = call.learning_rate
+        previous = call.learning_rate if self._rate_before is None else self._rate_before
+        self._rate_before = call.learning_rate
         return super().decay(values, gradients, call._replace(learning_rate=previous))
 
 

@@ -72,12 +72,12 @@ class UnscaledWithPreviousScale(LossScaleOptimizer):
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
-        self._previous: np.float32 | None = None
+        self._scale_before: np.float32 | None = None
 
     def apply(self, gradients: Sequence[Gradient], variables: Sequence[Array] | None = None) -> None:
         """Make the call with the scale from before."""
-        scale, previous = self._scale, self._previous
-        self._previous = scale
+        scale, previous = self._scale, self._scale_before
+        self._scale_before = scale
         if previous is None or previous == scale:
             super().apply(gradients, variables)
             return

@@ -121,12 +121,12 @@ class NormWithStaleGradients(SGD):
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
-        self._last: dict[int, Array] = {}
+        self._stale: dict[int, Array] = {}
 
     def clip_by_global_norm(self, gradients: Gradients, clipnorm: float) -> Gradients:
         """Clip with the last gradients in place of the missing ones."""
-        self._last |= {index: g for index, g in enumerate(gradients) if g is not None}
-        filled = [self._last.get(index) for index in range(len(gradients))]
+        self._stale |= {index: g for index, g in enumerate(gradients) if g is not None}
+        filled = [self._stale.get(index) for index in range(len(gradients))]
         return [
             None if gradient is None else clipped
             for gradient, clipped in zip(
@@ -143,20 +143,20 @@ class NormOfPreviousCall(SGD):
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
-        self._previous: list[Any] = []
-        self._present: list[Any] = []
+        self._norms_before: list[Any] = []
+        self._norms_so_far: list[Any] = []
 
     def clip(self, gradients: Gradients) -> Gradients:
         """Keep the norms of this call for the next one."""
-        self._previous, self._present = self._present, []
+        self._norms_before, self._norms_so_far = self._norms_so_far, []
         return super().clip(gradients)
 
     def norm(self, gradients: list[Array]) -> Any:
         """Return the norm that was kept."""
         norm = super().norm(gradients)
-        place = len(self._present)
-        self._present.append(norm)
-        previous = self._previous[place] if place < len(self._previous) else norm
+        place = len(self._norms_so_far)
+        self._norms_so_far.append(norm)
+        previous = self._norms_before[place] if place < len(self._norms_before) else norm
         return convert(np.asarray(previous), norm.dtype)[()]
 
 

