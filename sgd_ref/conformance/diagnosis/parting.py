@@ -122,7 +122,7 @@ def partings(case: Case, observed: Trajectory, basis: Basis = DEFINITION) -> lis
     --------
     >>> import numpy as np, sgd_ref
     >>> case = Case("a", sgd_ref.SGD(0.5).get_config(), ("w",), (np.ones(1),), ((np.array([4.0]),),) * 3)
-    >>> records = reference.run(case)
+    >>> records = DEFINITION.run(case)
     >>> records[0]["variables"] = [np.array([9.0])]
     >>> [found is None for found in partings(case, records)]
     [False, False, True]

@@ -30,7 +30,7 @@ class Dialect:
     Examples
     --------
     >>> Dialect("pytorch").names[:2]
-    ('zero-decay-skipped', 'infinite-norm-hides-gradients')
+    ('norm-of-half-norms', 'zero-decay-skipped')
     >>> print(Dialect(by_design=frozenset(["ascends"])))
     keras with ascends
     """

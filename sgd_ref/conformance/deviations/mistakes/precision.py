@@ -260,8 +260,8 @@ def _towards_zero(array: Array, dtype: np.dtype[Any]) -> Array:
 
 
 PRECISION = (
-    mistake("state-in-float32", StateInSingle),
     mistake("state-in-float16", StateInHalf),
+    mistake("state-in-float32", StateInSingle),
     mistake("rate-in-bfloat16", RateInBfloat),
     mistake("momentum-in-bfloat16", MomentumInBfloat),
     mistake("weight-decay-in-bfloat16", DecayInBfloat),
