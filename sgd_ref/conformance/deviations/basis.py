@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sgd_ref.conformance.catalogue.case import Case, Record
-from sgd_ref.conformance.deviations.registry import compose
+from sgd_ref.conformance.deviations.registry import DEVIATIONS, compose
 from sgd_ref.conformance.trajectories import reference
 from sgd_ref.loss_scale import LossScaleOptimizer
 from sgd_ref.optimizer import SGD
@@ -47,6 +47,19 @@ class Basis:
             If there is no deviation of one of the names.
         """
         return compose((*self.names, *more), self.optimizer, self.wrapper)
+
+    def has(self, name: str) -> bool:
+        """Whether a deviation is a part of the rule already, by its name or as an answer to a question.
+
+        >>> Basis(("ascends",)).has("ascends"), DEFINITION.has("ascends")
+        (True, False)
+        """
+        known = DEVIATIONS[name]
+        return (
+            name in self.names
+            or (known.optimizer is not SGD and issubclass(self.optimizer, known.optimizer))
+            or (known.wrapper is not LossScaleOptimizer and issubclass(self.wrapper, known.wrapper))
+        )
 
     def run(self, case: Case, more: Iterable[str] = ()) -> list[Record]:
         """Return the trajectory of a case.

@@ -20,8 +20,7 @@ from sgd_ref.conformance.catalogue.layouts import with_layouts
 from sgd_ref.conformance.catalogue.qualities import qualities
 from sgd_ref.conformance.catalogue.tiers import cases as catalogue
 from sgd_ref.conformance.catalogue.within import is_within
-from sgd_ref.conformance.deviations import Basis
-from sgd_ref.conformance.grading.answering import Alternatives, answers_of, consistent, names_of
+from sgd_ref.conformance.grading.answering import Alternatives, answers_of, basis_of, consistent, names_of
 from sgd_ref.conformance.grading.copies import forgotten_copy
 from sgd_ref.conformance.grading.tracebacks import own_traceback
 from sgd_ref.conformance.grading.verdict import Profile, Report, Verdict
@@ -238,14 +237,8 @@ def _judged(verdict: Verdict, profile: Profile, is_state_hidden: bool) -> Verdic
     if violation is None:
         return replace(verdict, grade="rounding", violation=None, message="", allowances=tuple(allowances))
     assert verdict.trajectory is not None
-    copied = forgotten_copy(verdict.case, _basis(verdict).run(verdict.case), verdict.trajectory)
+    copied = forgotten_copy(verdict.case, basis_of(verdict).run(verdict.case), verdict.trajectory)
     return replace(verdict, grade="diverges", violation=violation, message=copied, allowances=())
-
-
-def _basis(verdict: Verdict) -> Basis:
-    """Return the rule that a verdict was found by."""
-    optimizer, wrapper, _ = answers_of(verdict)
-    return verdict.dialect.basis(optimizer, wrapper)
 
 
 def _violation(verdict: Verdict, is_state_hidden: bool, flushes: bool) -> Violation | None:
@@ -261,7 +254,7 @@ def _violation_of_dialect(verdict: Verdict, is_state_hidden: bool, flushes: bool
     case, observed = verdict.case, verdict.trajectory
     assert observed is not None
     more = (FLUSHED,) if flushes else ()
-    found = fit(case, more, observed, is_state_hidden, _basis(verdict)).violation
+    found = fit(case, more, observed, is_state_hidden, basis_of(verdict)).violation
     of_nothing = (
         violation
         for call, record in enumerate(observed)

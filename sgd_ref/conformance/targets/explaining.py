@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from sgd_ref.conformance.catalogue.case import Case, Implementation
 from sgd_ref.conformance.deviations import is_contradiction
 from sgd_ref.conformance.diagnosis.attribution import explain, explain_within_bounds, is_within_bounds
+from sgd_ref.conformance.grading.answering import basis_of
 from sgd_ref.conformance.grading.verdict import Verdict
 from sgd_ref.conformance.targets.known import KnownFailure, known_failure
 from sgd_ref.conformance.targets.ledger import path_of, read
@@ -52,8 +53,9 @@ def known_target(
         if verdict.trajectory is None:
             failure = known_failure(verdict.case, verdict.message, failures)
             return () if failure is None else (failure,)
-        basis = verdict.dialect.basis()
-        names = tuple(name for name in candidates(verdict.case) if name not in basis.names)
+        # An answer to an open question is no mistake.
+        basis = basis_of(verdict)
+        names = tuple(name for name in candidates(verdict.case) if not basis.has(name))
         explanation = explain(verdict.case, verdict.trajectory, names, basis)
         if explanation.complete:
             return explanation.names
