@@ -179,7 +179,10 @@ def _compared(options: argparse.Namespace, console: Console, target: Target, ver
             console.print(_table_of_both(console, case, told, observed, call, place, target.name))
     first = parting(case, observed, basis)
     if first is None:
-        say(console, f"{target.name}: exact: the bits of the rule in all {len(observed)} records")
+        say(
+            console,
+            f"{target.name}: exact: the bits of the rule of {verdict.dialect} in all {len(observed)} records",
+        )
         return AS_EXPECTED
     own = {found.difference.call: found for found in partings(case, observed, basis) if found is not None}
     say(console, f"held to the rule of {verdict.dialect}")
