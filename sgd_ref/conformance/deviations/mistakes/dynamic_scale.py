@@ -12,7 +12,6 @@ from sgd_ref.arithmetic.rounded import setting
 from sgd_ref.conformance.deviations.mistakes.mistake import mistake
 from sgd_ref.gradients import Gradient
 from sgd_ref.loss_scale import LossScaleOptimizer
-from sgd_ref.optimizer import SGD
 
 
 class ScaleGrownBeforeUnscaling(LossScaleOptimizer):
@@ -37,30 +36,28 @@ class ScaleGrownBeforeUnscaling(LossScaleOptimizer):
             self.shrink()
 
 
-class NormWithNextScale(SGD):
+class NormWithNextScale(LossScaleOptimizer):
     """In the call in which the loss scale doubles, norms are those of gradients unscaled by the doubled one.
 
     So they are half of what they are to be, and large gradients pass. The core code clips what it has
     unscaled. Evidence: no report is known.
     """
 
-    growing = False
-
-    def norm(self, gradients: list[Array]) -> Any:
-        """Halve the norm where the scale grows."""
-        norm = super().norm(gradients)
-        return norm * setting(0.5, norm.dtype) if self.growing else norm
-
-
-class TellsGrowth(LossScaleOptimizer):
-    """Tells the optimizer whether the loss scale doubles at the end of a finite call."""
-
     def apply(self, gradients: Sequence[Gradient], variables: Sequence[Array] | None = None) -> None:
-        """Tell, then make the call."""
-        inner = self.inner_optimizer
-        if isinstance(inner, NormWithNextScale):
-            inner.growing = self._growth_counter + 1 >= self.settings.dynamic_growth_steps
-        super().apply(gradients, variables)
+        """Make the call, with half of the norms where the scale grows."""
+        inner: Any = self.inner_optimizer
+        norm = inner.norm
+
+        def halved(of: list[Array]) -> Any:
+            found = norm(of)
+            return found * setting(0.5, found.dtype)
+
+        if self._growth_counter + 1 >= self.settings.dynamic_growth_steps:
+            vars(inner)["norm"] = halved
+        try:
+            super().apply(gradients, variables)
+        finally:
+            vars(inner).pop("norm", None)
 
 
 class UnscaledWithPreviousScale(LossScaleOptimizer):
@@ -204,7 +201,7 @@ class ScaleStartsAnew(LossScaleOptimizer):
 
 DYNAMIC_SCALE = (
     mistake("scale-grown-before-unscaling", wrapper=ScaleGrownBeforeUnscaling),
-    mistake("norm-with-next-scale", NormWithNextScale, TellsGrowth),
+    mistake("norm-with-next-scale", wrapper=NormWithNextScale),
     mistake("unscaled-with-previous-scale", wrapper=UnscaledWithPreviousScale),
     mistake("growth-one-late", wrapper=GrowthOneLate),
     mistake("growth-counter-kept-after-growth", wrapper=GrowthCounterKeptAfterGrowth),

@@ -176,8 +176,7 @@ class NormOfReplicas(SGD):
     """Every gradient is counted twice in a norm, which is too large by the root of 2.
 
     The documentation limits the norm of the gradients that there are. Evidence: weights that are tied, and
-    whose gradient is counted in both places, https://github.com/NVIDIA/Megatron-LM/pull/7228; gradients of
-    replicas, https://github.com/NVIDIA-NeMo/RL/pull/3788.
+    whose gradient is counted in both places, https://github.com/NVIDIA/Megatron-LM/pull/7228.
     """
 
     def norm(self, gradients: list[Array]) -> Any:

@@ -27,8 +27,7 @@ class AlphaIsARate(OtherSchedule):
     """`alpha` is the least learning rate, not the least fraction of the rate that a cosine begins at.
 
     The documentation: "Minimum learning rate value for decay as a fraction of `initial_learning_rate`".
-    Evidence: `eta_min` of a cosine, which is a rate,
-    https://docs.pytorch.org/docs/stable/generated/torch.optim.lr_scheduler.CosineAnnealingLR.html.
+    `eta_min` of PyTorch's cosine is a rate. Evidence: no report is known.
     """
 
     @classmethod

@@ -19,8 +19,8 @@ class ZeroMomentumMultiplied(SGD):
     """A `momentum` of 0 multiplies a velocity: ``velocity = 0 * velocity - learning_rate * g``.
 
     From an infinite step on the velocity is NaN, and a weight of -0.0 becomes 0.0. The documentation has
-    another formula "when `momentum` is 0". Evidence: ``V_new = alpha * V + G`` without such a case,
-    https://onnx.ai/onnx/operators/onnx_aionnxpreviewtraining_Momentum.html.
+    another formula "when `momentum` is 0"; small libraries have one for all cases. Evidence: no report is
+    known.
     """
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
@@ -46,8 +46,7 @@ class UnsetDecayMultiplied(SGD):
     """Without a `weight_decay` the weights decay by 0.0: ``w - w * 0.0 * learning_rate``.
 
     An infinite weight becomes NaN, and -0.0 becomes 0.0. The documentation: "If set, weight decay is
-    applied". Evidence: ``G = norm_coefficient * X + G`` whatever the coefficient is,
-    https://onnx.ai/onnx/operators/onnx_aionnxpreviewtraining_Momentum.html.
+    applied"; small libraries have one formula for all cases. Evidence: no report is known.
     """
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
