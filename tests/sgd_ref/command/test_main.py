@@ -108,7 +108,7 @@ def test_json_and_junit(module: Path) -> None:
     assert first["units"] == 1.0
     suite = ElementTree.parse("o.xml").getroot()[0]
     assert suite.get("failures") == suite.get("tests") == str(len(run["verdicts"]))
-    message = suite[0][0].get("message")
+    message = suite.findall("testcase")[0][0].get("message")
     assert message is not None
     assert "1 unit apart" in message
 
