@@ -65,7 +65,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_perfect_implementation_is_as_expected(module: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["conform", "perfect:run", "-k", PATTERN]) == AS_EXPECTED
     last = capsys.readouterr().out.splitlines()[-1]
-    assert re.match(r"perfect:run: (\d+) of \1 cases graded; \1 exact, 0 rounding, 0 diverges", last)
+    assert re.match(r"perfect:run: (\d+) of \1 cases graded, held to keras; \1 exact, 0 rounding", last)
     assert last.endswith("as expected")
     assert "NOT as expected" not in last
 
@@ -108,7 +108,7 @@ def test_json_and_junit(module: Path) -> None:
     assert first["units"] == 1.0
     suite = ElementTree.parse("o.xml").getroot()[0]
     assert suite.get("failures") == suite.get("tests") == str(len(run["verdicts"]))
-    message = suite[0][0].get("message")
+    message = suite.findall("testcase")[0][0].get("message")
     assert message is not None
     assert "1 unit apart" in message
 
@@ -289,6 +289,46 @@ def run(case):
 
 
 @pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        ([], DIVERGES),
+        (["--rule", "keras"], DIVERGES),
+        (["--rule", "pytorch"], AS_EXPECTED),
+        (["--by-design", "rate-outside-velocity"], AS_EXPECTED),
+        (["--by-design", "rate-outside-velocity,ascends"], DIVERGES),
+    ],
+)
+def test_a_function_is_held_to_the_rule_that_is_given(
+    module: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    status: int,
+) -> None:
+    monkeypatch.delitem(sys.modules, "own", raising=False)
+    (module / "own.py").write_text(OWN)
+    assert cli.main(["conform", "own:run", "-k", "^exact/callable/float32$", *arguments]) == status
+    held_to = {"keras": "keras", "pytorch": "pytorch"}.get("".join(arguments[1:]), "keras")
+    assert f"held to the rule of {held_to}" in capsys.readouterr().out
+    if arguments:
+        assert cli.main(["explain", "exact/callable/float32", "own:run", *arguments]) == status
+
+
+@pytest.mark.parametrize("arguments", [["--rule", "caffe"], ["--by-design", "descends"]])
+def test_a_rule_that_there_is_not_is_wrong_usage(module: Path, arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["conform", "perfect:run", *arguments])
+    assert stopped.value.code == WRONG_USAGE
+
+
+def test_what_is_kept_of_a_target_is_written_by_its_own_rule(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["conform", "torch", "--rule", "keras", "--update"])
+    assert stopped.value.code == WRONG_USAGE
+    assert "--update must go with the rule of torch, pytorch" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     ("names", "status"), [(["rate-outside-velocity"], AS_EXPECTED), (["ascends"], DIVERGES), (None, DIVERGES)]
 )
 def test_what_ones_own_ledger_lists_is_expected_and_a_name_alone_excuses_nothing(
@@ -423,7 +463,8 @@ def test_no_escape_codes_and_no_progress_bar_in_a_pipe(module: Path) -> None:
     assert done.returncode == 0
     assert done.stderr == b""
     assert b"\x1b" not in done.stdout
-    assert done.stdout.splitlines()[-1].startswith(b"perfect:run: 1 of 1 cases graded; 1 exact")
+    last = done.stdout.splitlines()[-1]
+    assert last.startswith(b"perfect:run: 1 of 1 cases graded, held to keras; 1 exact")
 
 
 def test_full_tier_is_filtered_before_cases_are_made() -> None:

@@ -30,6 +30,8 @@ def test_everything() -> None:
         "features": {"update": ["plain", "nesterov"], "dtype": ["mixed"]},
         "versions": {"libm": "2.39"},
         "digests": True,
+        "rule": "pytorch",
+        "by_design": ["ascends"],
     }
     assert read(**parts) == Handshake("my_sgd", "1.0", **parts)
     later: dict[str, Any] = {
@@ -91,6 +93,9 @@ def test_an_older_kit_refuses_what_it_does_not_know_and_nothing_else(
         ({"name": "\ud800"}, "name must be one line of printable characters"),
         ({"version": 1.0}, "version must be a string, got 1.0 of type float"),
         ({"language": ["C"]}, "language must be a string"),
+        ({"rule": None}, "rule must be a string, got None"),
+        ({"by_design": "ascends"}, "by_design must be a list of strings, got 'ascends'"),
+        ({"by_design": [1]}, "by_design must be a string, got 1"),
         ({"dtypes": "float32"}, "dtypes must be a list of strings, got 'float32'"),
         ({"dtypes": [32]}, "dtypes must be a string, got 32"),
         ({"dtypes": ["double"]}, "dtypes must be a list of some of float16, bfloat16, float32, float64, got"),

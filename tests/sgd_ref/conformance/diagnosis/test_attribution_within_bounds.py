@@ -1,4 +1,4 @@
-"""Explaining what an implementation does that rounds in its own way besides."""
+"""Explaining what an implementation does that rounds in its own way besides, by derived bounds."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import pytest
 from sgd_ref import conformance
 from sgd_ref.conformance import Case
 from sgd_ref.conformance.deviations import compose
-from sgd_ref.conformance.diagnosis.attribution import explain_but_for_rounding, is_explained_but_for_rounding
+from sgd_ref.conformance.diagnosis.attribution import explain_within_bounds, is_within_bounds
+from sgd_ref.conformance.dialects import Dialect
 from sgd_ref.conformance.faithful.combined import ChainOfTransformations, LoopOfTensors
 from sgd_ref.conformance.trajectories import reference
 from sgd_ref.optimizer import SGD
@@ -37,29 +38,35 @@ def test_the_fewest_that_explain_are_found(base: type[SGD]) -> None:
     case = case_of(DECAYING)
     candidates = ["decay-enters-velocity", "ascends", "nesterov-unasked"]
     for names in (("ascends",), ("decay-enters-velocity", "nesterov-unasked")):
-        assert explain_but_for_rounding(case, observed(case, *names, base=base), candidates) == names
+        assert explain_within_bounds(case, observed(case, *names, base=base), candidates) == names
 
 
 def test_nothing_explains_what_none_of_the_candidates_does() -> None:
     case = case_of(DECAYING)
-    assert explain_but_for_rounding(case, observed(case, "ascends"), ["nesterov-unasked"]) == ()
-    assert explain_but_for_rounding(case, observed(case, "ascends"), []) == ()
+    assert explain_within_bounds(case, observed(case, "ascends"), ["nesterov-unasked"]) == ()
+    assert explain_within_bounds(case, observed(case, "ascends"), []) == ()
 
 
-def test_roundings_of_a_variant_are_taken_away() -> None:
-    # In an array of ordinary numbers, zeros in place of subnormal ones are less than its roundings.
+def test_what_is_within_the_bounds_of_the_rule_needs_no_name() -> None:
+    case = case_of(DECAYING)
+    answer = observed(case, "decay-enters-velocity", base=LoopOfTensors)
+    rule = Dialect("pytorch").basis()
+    assert explain_within_bounds(case, answer, ["decay-enters-velocity", "ascends"], rule) == ()
+    wrong = observed(case, "decay-enters-velocity", "ascends", base=LoopOfTensors)
+    assert explain_within_bounds(case, wrong, ["nesterov-unasked", "ascends"], rule) == ("ascends",)
+
+
+def test_other_roundings_beside_a_deviation_make_no_difference() -> None:
     case = case_of(SUBNORMAL)
     answer = observed(case, "subnormals-flushed", base=ChainOfTransformations)
-    assert explain_but_for_rounding(case, answer, ["subnormals-flushed"]) == ()
-    found = explain_but_for_rounding(case, answer, ["subnormals-flushed"], [ChainOfTransformations])
-    assert found == ("subnormals-flushed",)
+    assert explain_within_bounds(case, answer, ["subnormals-flushed"]) == ("subnormals-flushed",)
 
 
 def test_roundings_do_not_explain_what_a_contradiction_does() -> None:
     case = case_of(CLIPPING)
     answer = observed(case, "clip-adds-epsilon")
-    assert explain_but_for_rounding(case, answer, ["update-fused"]) == ("update-fused",)
-    assert explain_but_for_rounding(case, answer, ["update-fused", "clip-adds-epsilon"]) == (
+    assert explain_within_bounds(case, answer, ["update-fused"]) == ()
+    assert explain_within_bounds(case, answer, ["update-fused", "clip-adds-epsilon"]) == (
         "clip-adds-epsilon",
     )
 
@@ -72,8 +79,8 @@ def test_the_reported_rate_is_used() -> None:
     def reporting(value: float | None) -> list[dict[str, Any]]:
         return [{**record, "learning_rate": value} for record in observed(other, "ascends")]
 
-    assert explain_but_for_rounding(case, reporting(rate), ["ascends"]) == ("ascends",)
-    assert explain_but_for_rounding(case, reporting(None), ["ascends"]) == ()
+    assert explain_within_bounds(case, reporting(None), ["ascends"]) == ()
+    assert explain_within_bounds(other, reporting(rate), ["ascends"]) == ("ascends",)
 
 
 def test_another_rate_may_be_used_than_is_reported() -> None:
@@ -86,6 +93,6 @@ def test_another_rate_may_be_used_than_is_reported() -> None:
                 observed(case, "rate-frozen", *roundings), case.learning_rate_calls or (), strict=True
             )
         ]
-        assert is_explained_but_for_rounding(case, answer, ["rate-frozen"]), roundings
-        assert not is_explained_but_for_rounding(case, answer, ["ascends"])
-        assert not is_explained_but_for_rounding(case, answer, ["rate-frozen", "ascends"])
+        assert is_within_bounds(case, answer, ["rate-frozen"]), roundings
+        assert not is_within_bounds(case, answer, ["ascends"])
+        assert not is_within_bounds(case, answer, ["rate-frozen", "ascends"])

@@ -1,0 +1,36 @@
+"""Deviations that are composed do not write over what the other one keeps to itself."""
+
+from __future__ import annotations
+
+import ast
+from collections import defaultdict
+from pathlib import Path
+
+import sgd_ref.conformance.answers
+import sgd_ref.conformance.deviations
+
+FOLDERS = (sgd_ref.conformance.answers, sgd_ref.conformance.deviations)
+
+OF_THE_REFERENCE = {"_scale", "_growth_counter", "_state"}
+"""State of the reference itself, which deviations change on purpose."""
+
+HEIRS = {"AveragesAnewOnRestore"}
+"""Classes that write what a base of their own keeps."""
+
+
+def test_no_two_of_them_keep_anything_under_one_name() -> None:
+    owners: dict[str, set[str]] = defaultdict(set)
+    files = [path for package in FOLDERS for path in Path(str(package.__file__)).parent.rglob("*.py")]
+    for path in files:
+        for cls in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(cls, ast.ClassDef) and cls.name not in HEIRS:
+                for node in ast.walk(cls):
+                    if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+                        is_own = isinstance(node.value, ast.Name) and node.value.id == "self"
+                        if is_own and node.attr.startswith("_"):
+                            owners[node.attr].add(f"{path.name}: {cls.name}")
+    shared = {
+        name: found for name, found in owners.items() if len(found) > 1 and name not in OF_THE_REFERENCE
+    }
+    assert not shared
+    assert len(owners) > 15
