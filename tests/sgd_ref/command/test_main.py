@@ -84,13 +84,13 @@ def test_one_unit_is_shown_with_place_and_bits(module: Path, capsys: pytest.Capt
 
 
 def test_leaving_is_no_success(module: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["conform", "leaving:run", "-k", "signed-zeros"]) == DIVERGES
+    assert cli.main(["conform", "leaving:run", "-k", "^named/signed-zeros"]) == DIVERGES
     assert "named/signed-zeros: SystemExit: 0 [unexplained]" in capsys.readouterr().out
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full device here")
 def test_report_that_cannot_be_written(module: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["conform", "perfect:run", "-k", "signed-zeros", "--json", "/dev/full"]
+    arguments = ["conform", "perfect:run", "-k", "^named/signed-zeros", "--json", "/dev/full"]
     assert cli.main(arguments) == COULD_NOT_RUN
     assert "No space left" in capsys.readouterr().err
 
@@ -224,7 +224,7 @@ def test_a_script_needs_no_target(
 
 def test_absent_backend(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(keras, "available", lambda backend: False)
-    assert cli.main(["conform", "keras", "--backend", "all", "-k", "signed-zeros"]) == COULD_NOT_RUN
+    assert cli.main(["conform", "keras", "--backend", "all", "-k", "^named/signed-zeros"]) == COULD_NOT_RUN
     printed = capsys.readouterr()
     assert printed.out == ""
     expected = [
@@ -243,7 +243,7 @@ def test_a_part_that_cannot_be_run_is_told_beside_the_others(
 
     both = [Target("there", lambda: nullcontext(reference.run)), Target("absent", absent)]
     monkeypatch.setattr(registry, "targets", lambda target, **options: both)
-    assert cli.main(["conform", "keras", "-k", "signed-zeros"]) == COULD_NOT_RUN
+    assert cli.main(["conform", "keras", "-k", "^named/signed-zeros"]) == COULD_NOT_RUN
     printed = capsys.readouterr()
     assert printed.err == ""
     assert "NOT RUN: it is not there" in printed.out.splitlines()
@@ -258,7 +258,7 @@ def test_files_are_tried_before_the_run(
     (module / "file").write_text("as it was")
     for path in ("nowhere/o", "file/o", "."):
         with pytest.raises(SystemExit) as stopped:
-            cli.main(["conform", "marking:run", "-k", "signed-zeros", option, path])
+            cli.main(["conform", "marking:run", "-k", "^named/signed-zeros", option, path])
         assert stopped.value.code == WRONG_USAGE
         assert f"{option} must be a file that can be " in capsys.readouterr().err
     assert not (module / "ran").exists()
@@ -351,7 +351,7 @@ def test_what_is_no_ledger_is_refused_before_the_run(
 ) -> None:
     (module / "ledger").write_text("{}")
     with pytest.raises(SystemExit) as stopped:
-        cli.main(["conform", "perfect:run", "-k", "signed-zeros", "--ledger", "ledger"])
+        cli.main(["conform", "perfect:run", "-k", "^named/signed-zeros", "--ledger", "ledger"])
     assert stopped.value.code == WRONG_USAGE
     assert "--ledger must be a file that --update wrote, got ledger: " in capsys.readouterr().err
 
@@ -455,7 +455,7 @@ def test_a_closed_pipe_gives_no_traceback(arguments: list[str], unbuffered: str)
 
 def test_no_escape_codes_and_no_progress_bar_in_a_pipe(module: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "sgd_ref.command.main", "conform", "perfect:run", "-k", "signed-zeros"],
+        [sys.executable, "-m", "sgd_ref.command.main", "conform", "perfect:run", "-k", "^named/signed-zeros"],
         capture_output=True,
         check=False,
         cwd=module,

@@ -107,7 +107,7 @@ class StateInSingle(SGD):
     The definition keeps them in the dtype of the variable. Evidence: no report is known.
     """
 
-    concerned: tuple[np.dtype[Any], ...] = (FLOAT64,)
+    narrowed: tuple[np.dtype[Any], ...] = (FLOAT64,)
     stored: np.dtype[Any] = FLOAT32
 
     def advance(self, values: Values, call: Call, loss_scale: float | np.float32 | None) -> Values:
@@ -121,7 +121,7 @@ class StateInSingle(SGD):
         )
 
     def _stored(self, array: Array) -> Array:
-        return _through(self.stored, array) if array.dtype in self.concerned else array
+        return _through(self.stored, array) if array.dtype in self.narrowed else array
 
 
 class StateInHalf(StateInSingle):
@@ -130,7 +130,7 @@ class StateInHalf(StateInSingle):
     The definition keeps it in the dtype of the variable. Evidence: no report is known.
     """
 
-    concerned = SINGLE_AND_DOUBLE
+    narrowed = SINGLE_AND_DOUBLE
     stored = FLOAT16
 
 

@@ -71,9 +71,9 @@ class MissingAfterRestoreAsZeros(Resuming):
 
     def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
         """Fill in zeros once."""
-        if not self._is_resumed:
+        if not self._was_restored:
             return super().update(values, gradients, call)
-        self._is_resumed = False
+        self._was_restored = False
         return super().update(values, _with_zeros(values.variables, gradients), call)
 
 

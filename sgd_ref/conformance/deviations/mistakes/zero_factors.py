@@ -25,20 +25,20 @@ class ZeroMomentumMultiplied(SGD):
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
-        self._kept: list[Array] = []
+        self._velocities_of_zero: list[Array] = []
 
     def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
         """Update by velocities that nobody sees."""
         if self.settings.momentum != 0:
             return super().update(values, gradients, call)
-        velocities = self._kept or [np.zeros_like(np.asarray(w)) for w in values.variables]
+        velocities = self._velocities_of_zero or [np.zeros_like(np.asarray(w)) for w in values.variables]
         variables = list(values.variables)
         for index, g in enumerate(gradients):
             if g is not None:
                 zero = setting(0.0, g.dtype)
                 velocities[index] = rule.accelerate(velocities[index], g, zero, call.rate(g.dtype))
                 variables[index] = rule.move(variables[index], velocities[index])
-        self._kept = velocities
+        self._velocities_of_zero = velocities
         return replace(values, variables=variables)
 
 

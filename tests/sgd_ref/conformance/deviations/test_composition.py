@@ -8,6 +8,8 @@ from pathlib import Path
 
 import sgd_ref.conformance.answers
 import sgd_ref.conformance.deviations
+from sgd_ref.conformance.deviations import DEVIATIONS
+from sgd_ref.optimizer import SGD
 
 FOLDERS = (sgd_ref.conformance.answers, sgd_ref.conformance.deviations)
 
@@ -34,3 +36,16 @@ def test_no_two_of_them_keep_anything_under_one_name() -> None:
     }
     assert not shared
     assert len(owners) > 15
+
+
+def test_no_two_of_them_have_settings_of_their_own_under_one_name() -> None:
+    owners: dict[str, set[type]] = defaultdict(set)
+    for deviation in DEVIATIONS.values():
+        for cls in deviation.optimizer.__mro__[: deviation.optimizer.__mro__.index(SGD)]:
+            for name, value in vars(cls).items():
+                if not name.startswith("__") and not hasattr(SGD, name) and not callable(value):
+                    owners[name].add(cls)
+    for name, classes in owners.items():
+        first = [cls for cls in classes if not any(issubclass(cls, base) for base in classes - {cls})]
+        assert len(first) == 1, name
+    assert len(owners) > 5
