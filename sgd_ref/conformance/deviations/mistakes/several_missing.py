@@ -71,9 +71,9 @@ class MissingAfterRestoreAsZeros(Resuming):
 
     def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
         """Fill in zeros once."""
-        if not self._was_restored:
+        if not self._is_resumed:
             return super().update(values, gradients, call)
-        self._was_restored = False
+        self._is_resumed = False
         return super().update(values, _with_zeros(values.variables, gradients), call)
 
 

@@ -16,7 +16,7 @@ FOLDERS = (sgd_ref.conformance.answers, sgd_ref.conformance.deviations)
 OF_THE_REFERENCE = {"_scale", "_growth_counter", "_state"}
 """State of the reference itself, which deviations change on purpose."""
 
-HEIRS = {"AveragesAnewOnRestore"}
+HEIRS = {"AveragesAnewOnRestore", "MissingAfterRestoreAsZeros"}
 """Classes that write what a base of their own keeps."""
 
 
