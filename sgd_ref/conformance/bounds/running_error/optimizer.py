@@ -80,6 +80,17 @@ class Termed(SGD):
         """Return the norm, rounded as often as a sum of its squares may be."""
         return _termed_norm(super().norm([np.asarray(g) for g in gradients]), gradients, PER_OPERATION)
 
+    def clip_by_global_norm(self, gradients: Gradients, clipnorm: float) -> Gradients:
+        """Clip, and keep the roundings of the norm."""
+        clipped = super().clip_by_global_norm(gradients, clipnorm)
+        norm = self.norm([g for g in gradients if g is not None])
+        return [
+            None
+            if new is None
+            else termed(new, roundings=UNKNOWN + _roundings_of(old) + _roundings_in(new, norm))
+            for new, old in zip(clipped, gradients, strict=True)
+        ]
+
     def moved_by_nesterov(
         self, w: Numbers, old: Numbers, new: Numbers, g: Numbers, momentum: Number, rate: Number
     ) -> Numbers:
@@ -179,8 +190,19 @@ def _termed_norm(
     roundings = sum(g.size for g in gradients) / 2
     if norm.dtype in HALF_FORMATS and not adds_in_half_types:
         roundings *= 2.0 ** (FORMATS[norm.dtype].precision - FORMATS[FLOAT32].precision)
-    before = max((g.roundings for g in gradients if isinstance(g, TermedArray)), default=0)
+    # A norm of one gradient may be in a narrower dtype; a scalar gradient is taken for one.
+    before = max((_roundings_of(g) if g.ndim else _roundings_in(norm, g) for g in gradients), default=0)
     return termed(np.asarray(norm), roundings=math.ceil(roundings) + before + more)
+
+
+def _roundings_of(array: Any) -> int:
+    return array.roundings if isinstance(array, TermedArray) else 0
+
+
+def _roundings_in(array: Any, norm: Any) -> int:
+    """Return how often a norm was rounded, in units in the last place of the dtype of an array."""
+    digits = FORMATS[array.dtype].precision - FORMATS[norm.dtype].precision
+    return math.ceil(_roundings_of(norm) * 2.0**digits)
 
 
 def _repaired(before: Values, after: Values) -> Values:
