@@ -67,6 +67,7 @@ _ALL = (
     Deviation("unscale-by-reciprocal", "rounding", scaling.UnscaleByReciprocal),
     Deviation("float16-unscale-by-reciprocal", "contradiction", scaling.Float16UnscaleByReciprocal),
     Deviation("single-unscale-by-reciprocal", "rounding", scaling.SingleUnscaleByReciprocal),
+    Deviation("reciprocal-of-scale-in-float32", "contradiction", scaling.ReciprocalOfScaleInSingle),
     Deviation("bfloat16-unscale-by-reciprocal", "contradiction", scaling.BfloatUnscaleByReciprocal),
     Deviation("unscale-in-dtype-of-gradient", "contradiction", scaling.UnscaleInDtypeOfGradient),
     Deviation("quotient-in-dtype-of-gradient", "contradiction", scaling.QuotientInDtypeOfGradient),

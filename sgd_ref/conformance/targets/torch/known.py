@@ -204,6 +204,11 @@ KNOWN_DEVIATIONS = (
         ("foreach", "fused", "compiled"),
     ),
     _everywhere(
+        "reciprocal-of-scale-in-float32",
+        "amp/grad_scaler.py, `_unscale_grads_`: `self._scale.double().reciprocal().float()`",
+        lambda case: scales_dynamically(case) and any(w.dtype == FLOAT64 for w in case.variables),
+    ),
+    _everywhere(
         "norm-of-half-norms",
         "nn/utils/clip_grad.py, `_get_total_norm`: each norm is rounded to the dtype of its gradient",
         clips_half_gradients_globally,
