@@ -101,6 +101,9 @@ def page(found: Sequence[Tried]) -> str:
             f"| `{module}` | {len(own)} | {killed} | {equivalent} | {len(own) - killed - equivalent} |"
         )
     lines.append("")
+    left = [f"`{module}`" for module in MODULES if module not in {one.mutant.module for one in found}]
+    if left:
+        lines += [f"Not tried for this page: {', '.join(left)}.", ""]
     if open_ones:
         lines += ["| open in | before | after |", "|---|---|---|"]
         lines += [

@@ -26,6 +26,7 @@ def test_the_page_counts() -> None:
     text = page(found)
     assert "| `sgd_ref.rule` | 3 | 1 | 1 | 1 |" in text
     assert "| `sgd_ref.rule`, `move` | `w + velocity` | `w - velocity` |" in text
+    assert "Not tried for this page: `sgd_ref.optimizer`, " in text
 
 
 def test_the_last_killer_is_asked_first(monkeypatch: pytest.MonkeyPatch) -> None:
