@@ -38,7 +38,7 @@ def test_answers_are_no_mistakes() -> None:
         assert not read()["deviations"][name].is_rejected
 
 
-BEYOND_SMOKE = {"indices-of-16-bits"}
+BEYOND_SMOKE = {"indices-of-16-bits", "norm-of-first-block"}
 """Deviations that only big cases show, of which the smoke tier has none."""
 
 
