@@ -71,7 +71,8 @@ class SGD(torch.optim.Optimizer):  # type: ignore[misc]
 
     - The velocity has the rate inside: ``v <- momentum * v - lr * g``, then ``w <- w + v``. PyTorch's buffer
       is ``b <- momentum * b + g``, then ``w <- w - lr * b``. As long as the rate stays the same, the two
-      differ by rounding. After a change of the rate they part at once: here earlier gradients keep their old rate.
+      differ by rounding. After a change of the rate they part at once: here earlier gradients keep their old
+      rate.
     - Weight decay is subtracted from the weights and never enters the velocity. PyTorch adds it to the
       gradient.
     - The rate is rounded to float32, for parameters of float64 too. Half types round after each operation.
@@ -85,9 +86,9 @@ class SGD(torch.optim.Optimizer):  # type: ignore[misc]
     ``sgd_ref`` is kept in the option ``schedule``, and ``lr`` then shows the rate of the next step. To use
     PyTorch's schedulers instead, set ``schedule`` to None.
 
-    A parameter without a gradient is left out of a step, except that its average is updated. A step without any
-    gradient does nothing and is not counted. A step that ``torch.amp.GradScaler`` skips is not counted either;
-    gradients are divided by its scale in the same pass as everything else, and may be of float16.
+    A parameter without a gradient is left out of a step, except that its average is updated. A step without
+    any gradient does nothing and is not counted. A step that ``torch.amp.GradScaler`` skips is not counted
+    either. Gradients are divided by its scale in the same pass as everything else, and may be of float16.
 
     ``state[p]`` has up to three tensors: ``velocity``, ``average`` and ``accumulator``.
 
@@ -192,8 +193,8 @@ class SGD(torch.optim.Optimizer):  # type: ignore[misc]
         calls = self.param_groups[0]["calls"] if self.param_groups else 0
         if steps is not None and calls % steps:
             raise RuntimeError(
-                f"add_param_group must be called between two updates, got it after {calls % steps} of {steps} "
-                "steps"
+                "add_param_group must be called between two updates, "
+                f"got it after {calls % steps} of {steps} steps"
             )
         given: Any = param_group
         if isinstance(given, dict) and "params" in given:
@@ -223,8 +224,8 @@ class SGD(torch.optim.Optimizer):  # type: ignore[misc]
         TypeError, ValueError
             If an option, a parameter, a gradient or a tensor of state is not acceptable. Nothing has changed.
         RuntimeError
-            Within `swap_averages`, if this thread flushes subnormal numbers to zero, or if the optimizer is at
-            work already.
+            Within `swap_averages`, if this thread flushes subnormal numbers to zero, or if the optimizer is
+            at work already.
         """
         loss = None
         if closure is not None:

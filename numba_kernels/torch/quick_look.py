@@ -18,6 +18,7 @@ from numba_kernels.cpu.addresses import thread_flushes_subnormals
 from numba_kernels.cpu.array_specs import overlaps
 from numba_kernels.cpu.cache import kernel
 from numba_kernels.shared.regions import regions
+from numba_kernels.torch.memory import fills_its_memory
 from sgd_ref.arithmetic.formats import Array
 
 ORDINARY = {torch.Tensor, torch.nn.Parameter}
@@ -72,6 +73,8 @@ class QuickLook:
         self._sizes = [parameter.numel() for parameter in parameters]
         self._itemsizes = np.array([parameter.itemsize for parameter in parameters], np.int64)
         self._lengths = np.array(self._sizes, np.int64) * self._itemsizes
+        # The kernels copy what has gaps, and need arrays for that.
+        self._have_gaps = not all(map(fills_its_memory, parameters))
         # The others have strides of their own.
         self._permuted = {i: p.stride() for i, p in enumerate(parameters) if not p.is_contiguous()}
         # A number alone may be an imaginary part of which PyTorch keeps that it has the other sign.
@@ -84,6 +87,8 @@ class QuickLook:
 
         Where there is no gradient the address is 0.
         """
+        if self._have_gaps:
+            return None
         if all(map(operator.is_not, gradients, repeat(None))):
             return self._addresses(gradients, None)
         rows = [row for row, gradient in enumerate(gradients) if gradient is not None]

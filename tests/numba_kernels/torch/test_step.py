@@ -6,11 +6,11 @@ import itertools
 import warnings
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 import pytest
 import torch
 
+import sgd_ref
 from numba_kernels.torch import SGD
 from numba_kernels.torch.memory import array_of
 from tests.conftest import Sweep
@@ -188,8 +188,6 @@ def test_the_scale_of_a_scaler_divides_the_gradients(dtype: Any, common: dict[st
 
 
 def test_a_schedule_of_the_reference_gives_its_rates() -> None:
-    import sgd_ref
-
     schedule = sgd_ref.schedules.CosineDecay(0.5, 6)
     w = torch.nn.Parameter(torch.ones(3))
     optimizer = SGD([w], lr=schedule, momentum=0.5)
@@ -211,8 +209,6 @@ def test_a_schedule_of_the_reference_gives_its_rates() -> None:
 
 
 def test_later_groups_begin_with_their_own_average_and_schedule() -> None:
-    import sgd_ref
-
     schedule = sgd_ref.schedules.ExponentialDecay(0.5, 2, 0.5)
     first, second = torch.nn.Parameter(torch.ones(2)), torch.nn.Parameter(torch.ones(2))
     optimizer = SGD([first], lr=schedule, use_ema=True, ema_momentum=0.5)
@@ -232,4 +228,3 @@ def test_later_groups_begin_with_their_own_average_and_schedule() -> None:
             assert_equal_bits("w", arrays[: index + 1], [array_of(w) for w in parameters[: index + 1]])
     averages = [array_of(optimizer.state[w]["average"]) for w in parameters]
     assert_equal_bits("average", [reference.averages[0] for reference in references], averages)
-    assert ml_dtypes is not None
