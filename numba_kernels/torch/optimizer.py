@@ -231,14 +231,19 @@ class SGD(torch.optim.Optimizer):  # type: ignore[misc]
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        self._advance()
+        return loss
+
+    # A step of compiled code runs as it is: there is nothing in it that another compiler could make faster.
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def _advance(self) -> None:
         with alone(self._running):
             self._refuse_swapped("step")
             found = getattr(self, "found_inf", None)
             if found is None or not found.item():
-                self._step()
-        return loss
+                self._make_call()
 
-    def _step(self) -> None:
+    def _make_call(self) -> None:
         plan = self._plan
         if plan is None or not plan.is_current(self):
             plan = Plan(self, self._settings, self._losses)
