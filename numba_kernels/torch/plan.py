@@ -17,7 +17,7 @@ from numba_kernels.shared.element import Variant
 from numba_kernels.torch.gradients import Place, all_accepted
 from numba_kernels.torch.memory import DTYPES, check_parameter, elements_of
 from numba_kernels.torch.options import Options, OptionsOfGroup
-from numba_kernels.torch.quick_look import QuickLook, addresses_of, gradients_of
+from numba_kernels.torch.quick_look import QuickLook, addresses_of, are_all_there, gradients_of
 from numba_kernels.torch.state import ACCUMULATOR, AVERAGE, VELOCITY, check_state, completed, needed
 from sgd_ref.arithmetic.formats import FLOAT64, Array
 from sgd_ref.arithmetic.rounded import check_subnormals_are_kept, promoted
@@ -193,11 +193,14 @@ class Plan:
             or addresses_of(parameters) != self._addresses
         ):
             return False
-        return all(
-            all(map(operator.is_, [kept.get(kind) for kept in self._having[kind]], tensors))
-            and addresses_of(tensors) == self._addresses_of_state[kind]
-            for kind, tensors in self._tensors.items()
-        )
+        try:
+            return all(
+                all(map(operator.is_, map(operator.itemgetter(kind), self._having[kind]), tensors))
+                and addresses_of(tensors) == self._addresses_of_state[kind]
+                for kind, tensors in self._tensors.items()
+            )
+        except KeyError:
+            return False
 
     def read_options(self, param_groups: list[dict[str, Any]]) -> list[Options]:
         """Return the options of each group that has parameters."""
@@ -227,11 +230,13 @@ class Plan:
         addresses = None if self._needs_arrays else self._quick.addresses(gradients)
         slices = [part for part in self._slices if part.start < part.stop]
         if addresses is not None:
-            if not any(map(operator.is_not, gradients, [None] * len(gradients))):
+            is_complete = are_all_there(gradients)
+            if not is_complete and not any(gradient is not None for gradient in gradients):
                 return None
-            for group, part in zip(self.groups, slices, strict=True):
-                _set_addresses(group, addresses[part], gradients[part])
-            return [gradients[part] for part in slices]
+            of_groups = [gradients[part] for part in slices]
+            for group, part, of_group in zip(self.groups, slices, of_groups, strict=True):
+                _set_addresses(group, addresses[part], None if is_complete else of_group)
+            return of_groups
         check_subnormals_are_kept()
         arrays = [all_accepted(self._places[part], gradients[part], self._memory) for part in slices]
         if all(array is None for of_group in arrays for array in of_group):
@@ -250,10 +255,11 @@ def named_places(index: int, group: dict[str, Any]) -> list[Place]:
     return [Place(name, parameter) for name, parameter in zip(names, group["params"], strict=True)]
 
 
-def _set_addresses(group_plan: GroupPlan, addresses: Array, gradients: list[Any]) -> None:
+def _set_addresses(group_plan: GroupPlan, addresses: Array, gradients: list[Any] | None) -> None:
     for group in group_plan.groups:
         group.set_addresses(addresses)
-        group.has_gradients = any(gradients[position] is not None for position in group.positions)
+        if gradients is not None:
+            group.has_gradients = any(gradients[position] is not None for position in group.positions)
 
 
 def _check_memory(places: Sequence[Place]) -> None:

@@ -39,6 +39,11 @@ def addresses_of(tensors: Sequence[Any]) -> list[int]:
     return list(map(address_of, tensors))
 
 
+def are_all_there(gradients: Sequence[Any]) -> bool:
+    """Whether each parameter has a gradient."""
+    return all(map(operator.is_not, gradients, repeat(None)))
+
+
 @functools.cache
 def _check() -> Any:
     @kernel("check_addresses", "boolean(int64[::1], int64[::1], int64[::1], int64[::1])")
@@ -89,7 +94,7 @@ class QuickLook:
         """
         if self._have_gaps:
             return None
-        if all(map(operator.is_not, gradients, repeat(None))):
+        if are_all_there(gradients):
             return self._addresses(gradients, None)
         rows = [row for row, gradient in enumerate(gradients) if gradient is not None]
         found = self._addresses([gradients[row] for row in rows], rows)
