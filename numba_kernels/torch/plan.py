@@ -73,7 +73,7 @@ class GroupPlan:
             Group(settings, self.state, [i for i, w in enumerate(variables) if w.dtype == dtype])
             for dtype in dtypes
         ]
-        self._works: dict[Variant, list[Work]] = {}
+        self._works: dict[tuple[Variant, int], list[Work]] = {}
 
     def use(self, settings: Settings) -> None:
         """Write the settings of a call into the tables."""
@@ -84,12 +84,12 @@ class GroupPlan:
 
     def works(self, has_scale: bool, dtypes_of_norm: Sequence[np.dtype[Any]], threads: int) -> list[Work]:
         """Return the kernels for the settings in use, one work for each dtype."""
-        variant = self.groups[0].constants.variant(has_scale)
-        if variant not in self._works:
-            self._works[variant] = [
+        key = self.groups[0].constants.variant(has_scale), threads
+        if key not in self._works:
+            self._works[key] = [
                 compiled_work(group, has_scale, dtypes_of_norm, threads) for group in self.groups
             ]
-        return self._works[variant]
+        return self._works[key]
 
 
 class Plan:
