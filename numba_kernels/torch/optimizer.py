@@ -11,8 +11,8 @@ import torch
 
 from numba_kernels.torch import averages, conversion, loading
 from numba_kernels.torch.memory import check_parameter
-from numba_kernels.torch.options import DEFAULTS, adopt_schedule, check_group
-from numba_kernels.torch.plan import Plan
+from numba_kernels.torch.options import DEFAULTS, Options, adopt_schedule, check_group
+from numba_kernels.torch.plan import Outdated, Plan
 from numba_kernels.torch.step import Step
 from sgd_ref.base.exclusive import Running, alone
 from sgd_ref.base.losses import Losses
@@ -244,14 +244,11 @@ class SGD(torch.optim.Optimizer):  # type: ignore[misc]
                 self._make_call()
 
     def _make_call(self) -> None:
-        plan = self._plan
-        if plan is None or not plan.is_current(self):
-            plan = Plan(self, self._settings, self._losses)
-        options = plan.read_options(self.param_groups)
-        if not plan.has_state_for(options):
-            plan = Plan(self, self._settings, self._losses)
-            options = plan.read_options(self.param_groups)
-        gradients = plan.load()
+        try:
+            plan, options, gradients = self._prepared()
+        except Outdated:
+            self._plan = None
+            plan, options, gradients = self._prepared()
         if gradients is None:
             return
         scale = getattr(self, "grad_scale", None)
@@ -265,6 +262,17 @@ class SGD(torch.optim.Optimizer):  # type: ignore[misc]
         # Autograd has to know that values which it may have saved are others now.
         torch.autograd.graph.increment_version(plan.parameters)
         self._plan = plan
+
+    def _prepared(self) -> tuple[Plan, list[Options], list[list[Any]] | None]:
+        """Return all that a call reads, checked; nothing has changed yet."""
+        plan = self._plan
+        if plan is None or not plan.is_current(self):
+            plan = Plan(self, self._settings, self._losses)
+        options = plan.read_options(self.param_groups)
+        if not plan.has_state_for(options):
+            plan = Plan(self, self._settings, self._losses)
+            options = plan.read_options(self.param_groups)
+        return plan, options, plan.load()
 
     def state_dict(self) -> dict[str, Any]:
         """Return state and groups as plain data and tensors; see ``torch.optim.Optimizer.state_dict``.

@@ -28,6 +28,10 @@ from sgd_ref.base.state import State
 from sgd_ref.base.variables import check_variables
 
 
+class Outdated(Exception):
+    """A plan does not fit the parameters any more."""
+
+
 class GroupPlan:
     """One parameter group.
 
@@ -161,6 +165,8 @@ class Plan:
         self._state: Any = None
         self._dicts: list[dict[str, Any]] = []
         self._values: list[Any] = []
+        self._having: dict[str, list[dict[str, Any]]] = {}
+        self._forms = _forms(self.parameters)
         self._addresses = addresses_of(self.parameters)
         self._addresses_of_state = {kind: addresses_of(tensors) for kind, tensors in self._tensors.items()}
 
@@ -171,7 +177,7 @@ class Plan:
             return
         for parameter, tensors in zip(self.parameters, self._complete, strict=True):
             if tensors:
-                state[parameter].update(tensors)
+                state.setdefault(parameter, {}).update(tensors)
         self._dicts = [state.get(parameter, {}) for parameter in self.parameters]
         self._values = list(state.values())
         self._having = {
@@ -225,6 +231,8 @@ class Plan:
             If a gradient is not acceptable.
         RuntimeError
             If this thread flushes subnormal numbers to zero.
+        Outdated
+            If a parameter has another form in the same memory.
         """
         gradients = gradients_of(self.parameters)
         addresses = None if self._needs_arrays else self._quick.addresses(gradients)
@@ -237,6 +245,8 @@ class Plan:
             for group, part, of_group in zip(self.groups, slices, of_groups, strict=True):
                 _set_addresses(group, addresses[part], None if is_complete else of_group)
             return of_groups
+        if _forms(self.parameters) != self._forms:
+            raise Outdated
         check_subnormals_are_kept()
         arrays = [all_accepted(self._places[part], gradients[part], self._memory) for part in slices]
         if all(array is None for of_group in arrays for array in of_group):
@@ -253,6 +263,10 @@ def named_places(index: int, group: dict[str, Any]) -> list[Place]:
         f"param_groups[{index}]['params'][{i}]" for i in range(len(group["params"]))
     ]
     return [Place(name, parameter) for name, parameter in zip(names, group["params"], strict=True)]
+
+
+def _forms(parameters: Sequence[Any]) -> list[Any]:
+    return [(parameter.shape, parameter.stride(), parameter.dtype) for parameter in parameters]
 
 
 def _set_addresses(group_plan: GroupPlan, addresses: Array, gradients: list[Any] | None) -> None:

@@ -367,12 +367,33 @@ def test_other_memory_and_other_state_are_seen() -> None:
     optimizer.state[w]["velocity"].data = torch.zeros(2)
     optimizer.step()
     assert w.tolist() == [-1.75, -1.75]
-    optimizer.state.clear()
+    optimizer.state[w] = {"velocity": torch.zeros(2)}
     optimizer.step()
     assert w.tolist() == [-2.25, -2.25]
+    optimizer.state = {}
+    optimizer.step()
+    assert w.tolist() == [-2.75, -2.75]
     optimizer.param_groups[0]["params"] = [Parameter(torch.ones(3))]
     optimizer.step()
-    assert w.tolist() == [-2.25, -2.25]
+    assert w.tolist() == [-2.75, -2.75]
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.5])
+def test_another_form_in_the_same_memory_is_seen(momentum: float) -> None:
+    memory = torch.ones(6)
+    w = Parameter(memory.view(2, 3))
+    optimizer = SGD([w], lr=0.5, momentum=momentum)
+    w.grad = torch.ones(2, 3)
+    optimizer.step()
+    w.grad = None
+    w.data = memory[:2]
+    w.grad = torch.ones(2)
+    if momentum:
+        with pytest.raises(ValueError, match=r"the velocity of .*shape \(2,\).*\(2, 3\)"):
+            optimizer.step()
+        optimizer.state.clear()
+    optimizer.step()
+    assert memory.tolist() == [0.0] * 2 + [0.5] * 4
 
 
 def test_autograd_is_told_of_the_new_values() -> None:
