@@ -5,7 +5,6 @@ PyTorch's own methods are called by ``map``, since Python's loops take as long a
 
 from __future__ import annotations
 
-import functools
 import operator
 from collections.abc import Sequence
 from itertools import repeat
@@ -14,9 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from numba_kernels.cpu.addresses import thread_flushes_subnormals
-from numba_kernels.cpu.array_specs import overlaps
-from numba_kernels.cpu.cache import kernel
+from numba_kernels.cpu.address_specs import address_check
 from numba_kernels.shared.regions import regions
 from numba_kernels.torch.memory import fills_its_memory
 from sgd_ref.arithmetic.formats import Array
@@ -44,24 +41,6 @@ def are_all_there(gradients: Sequence[Any]) -> bool:
     return all(map(operator.is_not, gradients, repeat(None)))
 
 
-@functools.cache
-def _check() -> Any:
-    @kernel("check_addresses", "boolean(int64[::1], int64[::1], int64[::1], int64[::1])")
-    def check(addresses: Any, lengths: Any, itemsizes: Any, occupied: Any) -> Any:
-        """Whether memory is free of what a step writes, and lies where numbers of its size may begin."""
-        if thread_flushes_subnormals():
-            return False
-        for index in range(addresses.shape[0]):
-            address, length = addresses[index], lengths[index]
-            if address & (itemsizes[index] - 1):
-                return False
-            if length != 0 and overlaps(address, address + length, occupied):
-                return False
-        return True
-
-    return check
-
-
 class QuickLook:
     """What is expected of the gradients of some parameters.
 
@@ -85,7 +64,8 @@ class QuickLook:
         # A number alone may be an imaginary part of which PyTorch keeps that it has the other sign.
         self._single = [i for i, size in enumerate(self._sizes) if size == 1]
         self._occupied = regions(written)
-        _check()
+        # Compiled here, so that no later step has to wait for it.
+        address_check()
 
     def addresses(self, gradients: list[Any]) -> Array | None:
         """Return the addresses of gradients, one for each parameter, or None if the look is not enough.
@@ -117,7 +97,7 @@ class QuickLook:
         if list(map(size_of, gradients)) != sizes:
             return None
         addresses = np.array(list(map(address_of, gradients)), np.int64)
-        return addresses if _check()(addresses, lengths, itemsizes, self._occupied) else None
+        return addresses if address_check()(addresses, lengths, itemsizes, self._occupied) else None
 
     def _lie_as_expected(self, gradients: list[Any], rows: list[int] | None) -> bool:
         if not self._permuted and rows is None:
