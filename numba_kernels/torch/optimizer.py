@@ -256,7 +256,6 @@ class SGD(torch.optim.Optimizer):  # type: ignore[misc]
             scale = np.float32(positive_real("grad_scale", scale.item()))
         threads = torch.get_num_threads() if self._threads is None else self._threads
         step = Step(plan, gradients, options, scale, threads)
-        self._plan = None
         plan.keep_state(self)
         step.run(self.param_groups)
         # Autograd has to know that values which it may have saved are others now.

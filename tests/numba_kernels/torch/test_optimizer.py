@@ -396,6 +396,32 @@ def test_another_form_in_the_same_memory_is_seen(momentum: float) -> None:
     assert memory.tolist() == [0.0] * 2 + [0.5] * 4
 
 
+def test_an_interrupt_before_the_kernels_leaves_all_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    twins = []
+    for interrupted in (False, True):
+        w = Parameter(torch.ones(3))
+        optimizer = SGD([w], lr=0.5, momentum=0.5)
+        w.grad = torch.ones(3)
+        optimizer.step()
+        group = optimizer.param_groups[0]
+        # Another kernel is needed.
+        group.update(nesterov=True, weight_decay=0.5, lr=0.25)
+
+        def interrupt(*given: Any) -> Any:
+            raise KeyboardInterrupt
+
+        if interrupted:
+            before = everything(optimizer)
+            with monkeypatch.context() as patch:
+                patch.setattr("numba_kernels.torch.plan.compiled_work", interrupt)
+                with pytest.raises(KeyboardInterrupt):
+                    optimizer.step()
+            assert everything(optimizer) == before
+        optimizer.step()
+        twins.append(everything(optimizer))
+    assert twins[0] == twins[1]
+
+
 def test_autograd_is_told_of_the_new_values() -> None:
     w = Parameter(torch.ones(2))
     optimizer = SGD([w], lr=0.5)
