@@ -91,6 +91,8 @@ def fills_its_memory(tensor: Any) -> bool:
     (True, False)
     """
     expected = 1
+    if not tensor.numel():
+        return True
     for stride, length in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
         if length > 1:
             if stride != expected:

@@ -34,6 +34,10 @@ def tensor(array: Any) -> Any:
     return torch.from_numpy(array.copy())
 
 
+def _number(value: Any) -> Any:
+    return value.item() if isinstance(value, torch.Tensor) else value
+
+
 class Grouped(sgd_ref.SGD):
     """The reference where the variables form groups.
 
@@ -49,7 +53,7 @@ class Grouped(sgd_ref.SGD):
         own = self.settings
         for positions, options in self.groups:
             masked = [g if i in positions else None for i, g in enumerate(gradients)]
-            settings = {name: options[name] for name in ("momentum", "nesterov", "weight_decay")}
+            settings = {name: _number(options[name]) for name in ("momentum", "nesterov", "weight_decay")}
             self.settings = replace(
                 Settings.checked(**settings),
                 **{name: getattr(own, name) for name in ("use_ema", "ema_momentum")},
@@ -142,7 +146,7 @@ class Pair:
             ("accumulator", self.reference.accumulators),
         ):
             for index, (array, parameter) in enumerate(zip(arrays, self.parameters, strict=False)):
-                if kind in state[parameter]:
+                if kind in state.get(parameter, {}):
                     assert_equal_bits(f"{kind} {index}", [array], [array_of(state[parameter][kind])])
                 else:
                     # Never asked for, so that the reference has its zeros still.

@@ -56,6 +56,17 @@ def test_all_settings_give_the_bits_of_the_reference(
         pair.step(gradients)
 
 
+def test_ordinary_gradients_take_the_quick_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = np.random.default_rng(7)
+    pair = Pair([drawn(generator, DTYPES) for _ in GROUP], GROUP, clipnorm=1.0)
+    pair.step([g for _ in GROUP for g in drawn(generator, DTYPES)])
+    monkeypatch.setattr("numba_kernels.torch.plan.all_accepted", None)
+    monkeypatch.setattr("numba_kernels.torch.optimizer.Plan", None)
+    for missing in ([], [3, 8], range(5)):
+        gradients = [g for _ in GROUP for g in drawn(generator, DTYPES)]
+        pair.step([None if i in missing else g for i, g in enumerate(gradients)])
+
+
 @pytest.mark.parametrize("common", COMMON, ids=lambda common: "-".join(common) or "plain")
 def test_groups_may_mix_dtypes(common: dict[str, Any]) -> None:
     generator = np.random.default_rng(2)
@@ -112,7 +123,8 @@ def test_the_options_of_a_group_may_change_between_steps() -> None:
         {"momentum": 0.75, "nesterov": True},
         {"nesterov": False, "weight_decay": 0.1},
         {"weight_decay": None, "lr": torch.tensor(0.5)},
-        {"lr": -0.0},
+        {"lr": 0.0},
+        {"lr": -0.0, "momentum": 0.0},
         {"lr": 0.0},
     ):
         group.update(change)
@@ -121,6 +133,45 @@ def test_the_options_of_a_group_may_change_between_steps() -> None:
     pair.step(drawn(generator, [dtype]))
     rate.mul_(2)
     pair.step(drawn(generator, [dtype]))
+
+
+def test_a_rate_of_zero_has_a_sign() -> None:
+    w = torch.nn.Parameter(torch.tensor([-0.0]))
+    optimizer = SGD([w], lr=0.0)
+    w.grad = torch.ones(1)
+    optimizer.step()
+    # -0.0 - 1 * 0.0
+    assert torch.signbit(w).item()
+    optimizer.param_groups[0]["lr"] = -0.0
+    optimizer.step()
+    # -0.0 - 1 * -0.0
+    assert not torch.signbit(w).item()
+
+
+@pytest.mark.parametrize("option", ["momentum", "weight_decay"])
+def test_an_option_may_be_a_tensor_that_changes_in_place(option: str) -> None:
+    generator = np.random.default_rng(8)
+    pair = Pair([drawn(generator, DTYPES)], [GROUP[1]])
+    value = pair.optimizer.param_groups[0][option] = torch.tensor(0.5, dtype=torch.float64)
+    for _ in range(3):
+        pair.step(drawn(generator, DTYPES))
+        value.mul_(0.5)
+
+
+def test_a_schedule_beside_a_rate_of_its_own_is_refused() -> None:
+    w = torch.nn.Parameter(torch.ones(1))
+    optimizer = SGD([w], lr=0.5)
+    w.grad = torch.ones(1)
+    optimizer.step()
+    (group,) = optimizer.param_groups
+    group["schedule"] = sgd_ref.schedules.CosineDecay(0.25, 5)
+    with pytest.raises(ValueError, match="must be left to"):
+        optimizer.step()
+    assert w.item() == 0.5
+    # As the rate, it is adopted, and goes on from the count of the group.
+    group["lr"] = sgd_ref.schedules.PiecewiseConstantDecay([0], [1.0, 0.25])
+    optimizer.step()
+    assert (w.item(), group["lr"]) == (0.25, 0.25)
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
