@@ -38,6 +38,11 @@ def checked(groups: Groups, kept: Mapping[Any, Any], common: Settings) -> tuple[
         groups, kept = _converted(groups, kept)
     for index, group in enumerate(groups):
         name = f"param_groups[{index}]"
+        if "calls" not in group:
+            raise ValueError(
+                f"{name} must come from numba_kernels.torch.SGD or torch.optim.SGD, "
+                f"got a group with the options {sorted(set(group) - {'params'})}"
+            )
         for option, default in DEFAULTS.items():
             group.setdefault(option, default)
         adopt_schedule(group)

@@ -198,6 +198,23 @@ def test_what_means_something_else_in_pytorch_is_not_loaded(settings: dict[str, 
     assert everything(ours) == before
 
 
+def test_the_state_of_another_optimizer_is_refused() -> None:
+    theirs = torch.optim.Adam([Parameter(torch.ones(1))])
+    with pytest.raises(
+        ValueError, match=r"must come from numba_kernels\.torch\.SGD or torch\.optim\.SGD.*betas"
+    ):
+        SGD([Parameter(torch.ones(1))]).load_state_dict(theirs.state_dict())
+
+
+def test_options_that_a_dict_lacks_are_the_defaults() -> None:
+    optimizer = SGD([Parameter(torch.ones(1))], lr=0.5)
+    saved = optimizer.state_dict()
+    for option in ("schedule", "nesterov", "weight_decay"):
+        del saved["param_groups"][0][option]
+    optimizer.load_state_dict(saved)
+    assert optimizer.param_groups[0]["nesterov"] is False
+
+
 @pytest.mark.parametrize(
     "settings",
     [

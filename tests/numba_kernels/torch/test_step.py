@@ -80,6 +80,15 @@ def test_groups_may_mix_dtypes(common: dict[str, Any]) -> None:
         pair.step(gradients)
 
 
+def test_a_norm_in_float64_takes_all_digits_of_narrower_gradients() -> None:
+    generator = np.random.default_rng(9)
+    shapes = [(2000,), (50,)]
+    draw = lambda: [numbers(generator, n, dtype) for n, dtype in zip(shapes, DTYPES[2:], strict=True)]  # noqa: E731
+    pair = Pair([[w] for w in draw()], GROUP[:2], global_clipnorm=1.0)
+    for _ in range(10):
+        pair.step(draw())
+
+
 def schedulers(optimizer: Any, name: str) -> Any:
     rates = torch.optim.lr_scheduler
     made = {
