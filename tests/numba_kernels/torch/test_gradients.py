@@ -184,6 +184,17 @@ def test_a_gradient_that_shares_memory_with_what_a_step_writes_is_refused() -> N
         assert (w.tolist(), v.tolist()) == before
 
 
+def test_a_gradient_that_ends_in_a_parameter_is_refused_beside_missing_ones() -> None:
+    memory = torch.ones(8)
+    missing, v, w = Parameter(torch.ones(1)), Parameter(torch.ones(4)), Parameter(memory[4:])
+    optimizer = SGD([missing, v, w])
+    w.grad, v.grad = torch.ones(4), memory[1:5]
+    with pytest.raises(ValueError, match="must not share memory with what a step writes"):
+        optimizer.step()
+    v.grad = memory[:4]
+    optimizer.step()
+
+
 def test_a_gradient_that_was_made_smaller_is_refused() -> None:
     w = Parameter(torch.ones(4))
     w.grad = torch.ones(4)

@@ -46,6 +46,22 @@ def test_nothing_is_shared_with_the_dict_that_is_loaded() -> None:
     assert str(saved) == str(before)
 
 
+def test_loaded_state_may_lie_otherwise_than_its_parameter() -> None:
+    start, g = torch.randn(2, 3, 4, 5), torch.randn(2, 3, 4, 5)
+    trained = []
+    for format_ in (torch.contiguous_format, torch.channels_last):
+        w = Parameter(start.clone(memory_format=format_))
+        optimizer = SGD([w], lr=0.5, momentum=0.5)
+        saved = optimizer.state_dict()
+        saved["state"] = {0: {"velocity": start.clone()}}
+        optimizer.load_state_dict(saved)
+        w.grad = g
+        optimizer.step()
+        assert optimizer.state[w]["velocity"].stride() == w.stride()
+        trained.append([w, optimizer.state[w]["velocity"]])
+    assert all(torch.equal(one, other) for one, other in zip(*trained, strict=True))
+
+
 def test_a_scheduler_goes_on_with_a_loaded_optimizer() -> None:
     def made() -> tuple[Any, Any, Any]:
         net = model()

@@ -80,9 +80,19 @@ def test_groups_may_mix_dtypes(common: dict[str, Any]) -> None:
         pair.step(gradients)
 
 
+def test_the_norm_is_rounded_to_the_dtype_of_the_gradients_that_are_there() -> None:
+    generator = np.random.default_rng(10)
+    dtypes = DTYPES[:2]
+    pair = Pair([drawn(generator, [dtype]) for dtype in dtypes], GROUP[:2], global_clipnorm=1.0)
+    for step in range(8):
+        # Of float16 alone it is a float16, of both dtypes a float32.
+        gradients = [drawn(generator, [dtype]) for dtype in dtypes]
+        pair.step(gradients[0] + ([None] * len(SHAPES) if step % 2 else gradients[1]))
+
+
 def test_a_norm_in_float64_takes_all_digits_of_narrower_gradients() -> None:
     generator = np.random.default_rng(9)
-    shapes = [(2000,), (50,)]
+    shapes = [(60000,), (50,)]
     draw = lambda: [numbers(generator, n, dtype) for n, dtype in zip(shapes, DTYPES[2:], strict=True)]  # noqa: E731
     pair = Pair([[w] for w in draw()], GROUP[:2], global_clipnorm=1.0)
     for _ in range(10):
