@@ -151,6 +151,7 @@ class Plan:
             for places, kept, (options, read) in zip(members, complete, readers, strict=True)
             if places
         ]
+        self._counts = [len(places) for places in members]
         self.indices = [index for index, places in enumerate(members) if places]
         self._tensors = {
             kind: [tensors[kind] for kept in complete for tensors in kept if kind in tensors]
@@ -188,15 +189,15 @@ class Plan:
 
     def is_current(self, optimizer: Any) -> bool:
         """Whether all parameters and tensors of state are those of the plan, in the same memory."""
-        parameters = list(chain.from_iterable(map(operator.itemgetter("params"), optimizer.param_groups)))
+        members = [group["params"] for group in optimizer.param_groups]
         state = optimizer.state
         if (
             state is not self._state
             or len(state) != len(self._values)
-            or len(parameters) != len(self.parameters)
-            or not all(map(operator.is_, parameters, self.parameters))
+            or list(map(len, members)) != self._counts
+            or not all(map(operator.is_, chain.from_iterable(members), self.parameters))
             or not all(map(operator.is_, state.values(), self._values))
-            or addresses_of(parameters) != self._addresses
+            or addresses_of(self.parameters) != self._addresses
         ):
             return False
         try:

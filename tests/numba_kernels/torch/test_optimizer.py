@@ -378,6 +378,19 @@ def test_other_memory_and_other_state_are_seen() -> None:
     assert w.tolist() == [-2.75, -2.75]
 
 
+def test_a_parameter_may_move_to_another_group() -> None:
+    w, v = Parameter(torch.ones(1)), Parameter(torch.ones(1))
+    optimizer = SGD([{"params": [w], "lr": 0.5}, {"params": [v], "lr": 0.25}])
+    w.grad, v.grad = torch.ones(1), torch.ones(1)
+    optimizer.step()
+    optimizer.param_groups[0]["params"].append(optimizer.param_groups[1]["params"].pop())
+    optimizer.step()
+    assert (w.item(), v.item()) == (0.0, 0.25)
+    del optimizer.param_groups[1]
+    optimizer.step()
+    assert (w.item(), v.item()) == (-0.5, -0.25)
+
+
 @pytest.mark.parametrize("momentum", [0.0, 0.5])
 def test_another_form_in_the_same_memory_is_seen(momentum: float) -> None:
     memory = torch.ones(6)
