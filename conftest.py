@@ -1,4 +1,4 @@
-"""Kernels for CUDA in the tests: on the device where there is one, in the simulator elsewhere."""
+"""What the tests can do here: CUDA on a device or in the simulator, and the extras that are installed."""
 
 from __future__ import annotations
 
@@ -19,3 +19,6 @@ if importlib.util.find_spec("numba_cuda") is None:
         "tests/numba_kernels/cuda/*",
         "tests/numba_kernels/selfcheck/device/*",
     ]
+if importlib.util.find_spec("torch") is None:
+    # Without this extra there is nothing to import.
+    collect_ignore_glob += ["numba_kernels/torch/*", "tests/numba_kernels/torch/*"]

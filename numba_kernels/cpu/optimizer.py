@@ -10,11 +10,10 @@ import numpy as np
 import scipy.sparse
 
 from numba_kernels.cpu.alignment import AlignedState
-from numba_kernels.cpu.factors import global_factor
-from numba_kernels.cpu.kernels import accumulation_kernel, update_kernel
-from numba_kernels.cpu.norm import Measurement, compile_norms, norm
-from numba_kernels.cpu.plan import Group, Plan
-from numba_kernels.cpu.sums import exact_kernel, sum_kernel
+from numba_kernels.cpu.clipping import clip_all, clip_each
+from numba_kernels.cpu.compiling import compiled_work
+from numba_kernels.cpu.norm import Measurement
+from numba_kernels.cpu.plan import Plan
 from numba_kernels.cpu.tasks import Work
 from numba_kernels.cpu.threads import Task, run_as_one, run_uninterrupted
 from numba_kernels.shared.element import PLAIN
@@ -180,7 +179,10 @@ class SGD(BaseSGD):
             plan = Plan(self.settings, call.state)
             # Whatever an interrupt leaves, a plan has its works.
             self._plan = None
-            self._works = [self._work(group, has_loss_scale, plan.dtypes_of_norm) for group in plan.groups]
+            self._works = [
+                compiled_work(group, has_loss_scale, plan.dtypes_of_norm, self._threads)
+                for group in plan.groups
+            ]
             self._has_loss_scale = has_loss_scale
             self._plan = plan
         plan.load(call.gradients)
@@ -192,32 +194,6 @@ class SGD(BaseSGD):
         for group in plan.groups:
             group.constants.set_call(call.learning_rate, loss_scale, is_first, overwrites)
         return plan
-
-    def _work(self, group: Group, has_loss_scale: bool, dtypes_of_norm: Sequence[np.dtype[Any]]) -> Work:
-        """Compile, at the first step, all that a later one may need, so that no later one waits."""
-        settings, dtype = self.settings, group.dtype
-        variant = group.constants.variant(has_loss_scale)
-        gradient = group.constants.gradient(has_loss_scale)
-        is_narrower = False
-        if settings.clipnorm is not None or settings.global_clipnorm is not None:
-            sum_kernel(dtype, gradient, dtype == FLOAT64)
-            exact_kernel(dtype, gradient)
-            compile_norms(dtypes_of_norm, of_each=settings.clipnorm is not None)
-        if settings.global_clipnorm is not None:
-            for wide in dtypes_of_norm:
-                global_factor(settings.global_clipnorm, wide)
-            is_narrower = dtype != FLOAT64 and FLOAT64 in dtypes_of_norm
-            sum_kernel(dtype, gradient, FLOAT64 in dtypes_of_norm)
-        if has_loss_scale and settings.loss_scale_factor is None:
-            sum_kernel(dtype, PLAIN, False)
-        return Work(
-            group,
-            variant,
-            update_kernel(dtype, variant),
-            update_kernel(dtype, variant._replace(gradient=PLAIN)) if is_narrower else None,
-            None if settings.gradient_accumulation_steps is None else accumulation_kernel(dtype),
-            self._threads,
-        )
 
     def _measurements(
         self, plan: Plan, call: Call, loss_scale: float | np.float32 | None
@@ -246,16 +222,8 @@ class SGD(BaseSGD):
         """Write the clipping factors; return the factor if the kernels do not compute in its dtype."""
         settings = self.settings
         if settings.clipnorm is not None:
-            measurements = self._measurements(plan, call, loss_scale)
-            for group, measurement in zip(plan.groups, measurements, strict=True):
-                # The factor is the setting itself, written when the plan was made; NaN stays NaN.
-                with np.errstate(invalid="ignore"):
-                    np.maximum(measurement.norms(), group.factors[:, 0], out=group.factors[:, 1])
+            clip_each(plan.groups, self._measurements(plan, call, loss_scale))
         if settings.global_clipnorm is None:
             return None
-        dtype = plan.dtype_of_norm
-        norm_of_all = norm(self._measurements(plan, call, loss_scale), dtype)
-        factor = global_factor(settings.global_clipnorm, dtype)(norm_of_all)
-        for group in plan.groups:
-            group.factors[:, 0] = factor
-        return np.float64(factor) if dtype == FLOAT64 else None
+        measurements = self._measurements(plan, call, loss_scale)
+        return clip_all(plan.groups, measurements, settings.global_clipnorm, plan.dtype_of_norm)

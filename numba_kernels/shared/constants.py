@@ -42,23 +42,27 @@ class Constants:
     """
 
     def __init__(self, settings: Settings, dtype: np.dtype[Any]) -> None:
-        self.settings = settings
         self.dtype = dtype
         self._wide = promoted([dtype, FLOAT32])
         self.values = np.ones(SETTINGS)
         self._rate: np.float32 | None = None
         self._others: tuple[float | np.float32 | None, bool, bool] = None, False, False
+        self.use(settings)
+
+    def use(self, settings: Settings) -> None:
+        """Write the numbers that stay the same from call to call."""
+        values = self.values
         if settings.gradient_accumulation_steps is not None:
-            self.values[STEPS] = self._rounded(settings.gradient_accumulation_steps)
+            values[STEPS] = self._rounded(settings.gradient_accumulation_steps)
         # No number is above infinity, so that nothing is clipped.
-        self.values[HIGHEST] = np.inf if settings.clipvalue is None else self._rounded(settings.clipvalue)
-        self.values[WEIGHT_DECAY] = (
-            0.0 if settings.weight_decay is None else self._rounded(settings.weight_decay)
-        )
-        self.values[MOMENTUM] = self._rounded(settings.momentum)
-        momentum = setting(settings.ema_momentum, dtype)
-        self.values[EMA_MOMENTUM] = momentum
-        self.values[EMA_COMPLEMENT] = 1 - momentum
+        values[HIGHEST] = np.inf if settings.clipvalue is None else self._rounded(settings.clipvalue)
+        values[WEIGHT_DECAY] = 0.0 if settings.weight_decay is None else self._rounded(settings.weight_decay)
+        values[MOMENTUM] = self._rounded(settings.momentum)
+        momentum = setting(settings.ema_momentum, self.dtype)
+        values[EMA_MOMENTUM] = momentum
+        values[EMA_COMPLEMENT] = 1 - momentum
+        # Last, since an interrupt may leave a part of it written.
+        self.settings = settings
 
     def set_call(
         self,

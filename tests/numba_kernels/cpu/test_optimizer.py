@@ -337,7 +337,7 @@ def test_an_interrupt_while_a_plan_is_made_leaves_none(
     pair = Pair([numbers(generator, 50, np.dtype(dtype)) for dtype in dtypes], **EVERYTHING)
     pair.apply([numbers(generator, 50, np.dtype(dtype)) for dtype in dtypes])
     _, kernels = pair.inner
-    original, asked = optimizer_module.SGD._work, []
+    original, asked = optimizer_module.compiled_work, []
 
     def work(*arguments: Any) -> Any:
         asked.append(arguments)
@@ -350,7 +350,7 @@ def test_an_interrupt_while_a_plan_is_made_leaves_none(
     kernels._state.variables[:] = pair.variables[1]
     kernels.build(pair.variables[1])
     with monkeypatch.context() as patch:
-        patch.setattr(optimizer_module.SGD, "_work", work)
+        patch.setattr(optimizer_module, "compiled_work", work)
         before = [array.copy() for array in (*pair.variables[1], *kernels.velocities)]
         with pytest.raises(KeyboardInterrupt):
             kernels.apply([numbers(generator, 50, np.dtype(dtype)) for dtype in dtypes])

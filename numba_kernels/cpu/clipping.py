@@ -1,0 +1,48 @@
+"""The clipping factors of a call, from the sums of squares, written where the kernels read them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from numba_kernels.cpu.factors import global_factor
+from numba_kernels.cpu.norm import Measurement, norm
+from numba_kernels.cpu.plan import Group
+from sgd_ref.arithmetic.formats import FLOAT64
+
+
+def clip_each(groups: Sequence[Group], measurements: Sequence[Measurement]) -> None:
+    """Write the divisor of each gradient, which is clipped by its own norm."""
+    for group, measurement in zip(groups, measurements, strict=True):
+        # The factor is the setting itself, written when the plan was made; NaN stays NaN.
+        with np.errstate(invalid="ignore"):
+            np.maximum(measurement.norms(), group.factors[:, 0], out=group.factors[:, 1])
+
+
+def clip_all(
+    groups: Sequence[Group], measurements: Sequence[Measurement], clipnorm: float, dtype: np.dtype[Any]
+) -> np.float64 | None:
+    """Write the factor of all gradients, which are clipped by their common norm.
+
+    Parameters
+    ----------
+    groups : sequence of Group
+        All that take part in the call.
+    measurements : sequence of Measurement
+        One for each group.
+    clipnorm : float
+        The setting ``global_clipnorm``.
+    dtype : dtype
+        The narrowest one that holds all gradients.
+
+    Returns
+    -------
+    float64 or None
+        The factor if the kernels of narrower groups do not compute in its dtype, which is then float64.
+    """
+    factor = global_factor(clipnorm, dtype)(norm(measurements, dtype))
+    for group in groups:
+        group.factors[:, 0] = factor
+    return np.float64(factor) if dtype == FLOAT64 else None

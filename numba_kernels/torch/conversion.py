@@ -1,0 +1,125 @@
+"""State of ``torch.optim.SGD`` to and from state of this optimizer, where both mean the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from numba_kernels.torch.memory import DTYPES, array_of, tensor_of
+from numba_kernels.torch.options import WITHOUT_MEANING, rounded_rate
+from numba_kernels.torch.state import VELOCITY
+from sgd_ref.arithmetic.formats import Array
+from sgd_ref.arithmetic.rounded import setting
+from sgd_ref.base.settings import Settings
+
+BUFFER = "momentum_buffer"
+"""What ``torch.optim.SGD`` calls the sum of gradients that it keeps."""
+
+MARK = "dampening"
+"""A group of ``torch.optim.SGD`` has this option, and no group of this optimizer has."""
+
+OTHERS = ("dampening", "maximize", "foreach", "differentiable", "fused", "capturable")
+
+
+def is_foreign(group: Mapping[str, Any]) -> bool:
+    """Whether a group comes from ``torch.optim.SGD``."""
+    return MARK in group
+
+
+def own_group(name: str, group: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a group of ``torch.optim.SGD`` with the options of this optimizer.
+
+    Raises
+    ------
+    ValueError
+        If it means something that this optimizer does not do.
+    """
+    for option, only in WITHOUT_MEANING.items():
+        if group.get(option, only) != only:
+            raise ValueError(
+                f"{name}[{option!r}] of torch.optim.SGD must be {only!r} to mean the same here, "
+                f"got {group[option]!r}"
+            )
+    if group["weight_decay"] != 0:
+        raise ValueError(
+            f"{name}['weight_decay'] of torch.optim.SGD must be 0 to mean the same here, since PyTorch adds "
+            f"the decay to the gradient, and with it to the velocity, got {group['weight_decay']!r}"
+        )
+    kept = {option: value for option, value in group.items() if option not in OTHERS}
+    return {**kept, "weight_decay": None, "schedule": None, "calls": 0}
+
+
+def own_state(kept: Mapping[str, Any], rate: np.float32) -> dict[str, Any]:
+    """Return the state of one parameter: the velocity is ``-(rate * buffer)``, rounded once.
+
+    >>> own_state({"momentum_buffer": torch.tensor([2.0])}, np.float32(0.25))
+    {'velocity': tensor([-0.5000])}
+    """
+    buffer = kept.get(BUFFER)
+    if buffer is None:
+        return {}
+    return {VELOCITY: _times(buffer, lambda array, dtype: -(array * setting(float(rate), dtype)))}
+
+
+def foreign_state(kept: Mapping[str, Any], rate: np.float32) -> dict[str, Any]:
+    """Return the state of one parameter for ``torch.optim.SGD``: the buffer is ``-(velocity / rate)``.
+
+    >>> foreign_state({"velocity": torch.tensor([-0.5])}, np.float32(0.25))
+    {'momentum_buffer': tensor([2.])}
+    """
+    velocity = kept.get(VELOCITY)
+    if velocity is None:
+        return {BUFFER: None}
+    return {BUFFER: _times(velocity, lambda array, dtype: -(array / setting(float(rate), dtype)))}
+
+
+def _times(tensor: Any, function: Any) -> Any:
+    dtype = DTYPES[tensor.dtype]
+    with np.errstate(all="ignore"):
+        result: Array = np.asarray(function(array_of(tensor), dtype))
+    return tensor_of(np.array(result.reshape(-1))).view(tensor.shape)
+
+
+def foreign_group(name: str, group: Mapping[str, Any], common: Settings) -> dict[str, Any]:
+    """Return a packed group for ``torch.optim.SGD``.
+
+    Raises
+    ------
+    ValueError
+        If the settings mean something that ``torch.optim.SGD`` does not do.
+    """
+    missing = {
+        "weight_decay": group["weight_decay"] if group["weight_decay"] else None,
+        "clipnorm": common.clipnorm,
+        "clipvalue": common.clipvalue,
+        "global_clipnorm": common.global_clipnorm,
+        "gradient_accumulation_steps": common.gradient_accumulation_steps,
+        "ema_overwrite_frequency": common.ema_overwrite_frequency if common.use_ema else None,
+        "schedule": group["schedule"],
+    }
+    for setting_name, value in missing.items():
+        if value is not None:
+            raise ValueError(
+                f"{setting_name} of {name} must be off to mean the same in torch.optim.SGD, got {value!r}"
+            )
+    kept = {option: value for option, value in group.items() if option not in ("schedule", "calls")}
+    off = {option: WITHOUT_MEANING.get(option) for option in OTHERS if option != "capturable"}
+    nesterov = bool(group["nesterov"]) and group["momentum"] != 0
+    return {**kept, **off, "weight_decay": 0, "nesterov": nesterov}
+
+
+def check_rate(name: str, group: Mapping[str, Any], states: list[Mapping[str, Any]]) -> np.float32:
+    """Return the rate of a group, which must not be 0 where a velocity is divided by it.
+
+    Raises
+    ------
+    ValueError
+        If it is 0 and there is a velocity.
+    """
+    rate = rounded_rate(f"{name}['lr']", group["lr"])
+    if rate == 0 and any(isinstance(kept.get(VELOCITY), torch.Tensor) for kept in states):
+        raise ValueError(f"{name}['lr'] must not be 0, since the velocities are divided by it, got 0")
+    return rate

@@ -1,0 +1,104 @@
+"""Groups and state that were loaded, copied or unpickled, checked before an optimizer takes them over."""
+
+from __future__ import annotations
+
+import copy
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+from numba_kernels.torch import conversion
+from numba_kernels.torch.gradients import Place
+from numba_kernels.torch.options import DEFAULTS, adopt_schedule, check_group
+from numba_kernels.torch.plan import named_places
+from numba_kernels.torch.state import ACCUMULATOR, AVERAGE, VELOCITY, check_state
+from sgd_ref.base.settings import Settings
+
+Groups = list[dict[str, Any]]
+
+
+def checked(groups: Groups, kept: Mapping[Any, Any], common: Settings) -> tuple[Groups, Mapping[Any, Any]]:
+    """Return groups and state; those of ``torch.optim.SGD`` are converted.
+
+    Parameters
+    ----------
+    groups : list of dict
+        With the parameters of the optimizer.
+    kept : mapping from Tensor to dict
+        The tensors of state of each parameter.
+    common : Settings
+        What all groups share.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an option is not acceptable, or the state does not fit the parameters or the settings.
+    """
+    if any(map(conversion.is_foreign, groups)):
+        groups, kept = _converted(groups, kept)
+    for index, group in enumerate(groups):
+        name = f"param_groups[{index}]"
+        if "calls" not in group:
+            raise ValueError(
+                f"{name} must come from numba_kernels.torch.SGD or torch.optim.SGD, "
+                f"got a group with the options {sorted(set(group) - {'params'})}"
+            )
+        for option, default in DEFAULTS.items():
+            group.setdefault(option, default)
+        adopt_schedule(group)
+        check_group(name, group)
+        for place in named_places(index, group):
+            _check_kept(place, kept.get(place.parameter, {}), group["calls"], common)
+    _check_windows(groups, common.gradient_accumulation_steps)
+    return groups, kept
+
+
+def copied(kept: Mapping[Any, Any]) -> defaultdict[Any, Any]:
+    """Return state in memory of its own."""
+    return defaultdict(
+        dict,
+        {
+            key: {kind: copy.deepcopy(item) for kind, item in value.items()}
+            if isinstance(value, dict)
+            else value
+            for key, value in kept.items()
+        },
+    )
+
+
+def _check_kept(place: Place, kept: Mapping[str, Any], calls: int, common: Settings) -> None:
+    check_state(place.name, place.parameter, kept)
+    steps = common.gradient_accumulation_steps
+    for kind, is_on, since, argument in (
+        (AVERAGE, common.use_ema, steps or 1, "use_ema"),
+        (ACCUMULATOR, steps is not None, 1, "gradient_accumulation_steps"),
+    ):
+        if kind in kept and not is_on:
+            raise ValueError(
+                f"{argument} must be set to load the {kind} of {place.name}, got an optimizer without it"
+            )
+        if is_on and kind not in kept and calls >= since:
+            raise ValueError(f"the {kind} of {place.name} must be there after {calls} steps, got none")
+
+
+def _check_windows(groups: Groups, steps: int | None) -> None:
+    """Check that all groups are equally far from their next update."""
+    if len({group["calls"] % (steps or 1) for group in groups}) > 1:
+        raise ValueError(
+            f"the calls of all groups must be equally far from an update in {steps} steps, "
+            f"got {[group['calls'] for group in groups]}"
+        )
+
+
+def _converted(groups: Groups, kept: Mapping[Any, Any]) -> tuple[Groups, Mapping[Any, Any]]:
+    own_groups: Groups = []
+    own_state: dict[Any, Any] = {}
+    for index, group in enumerate(groups):
+        name = f"param_groups[{index}]"
+        own_groups.append(conversion.own_group(name, group))
+        rate = conversion.check_rate(name, group, [])
+        for parameter in group["params"]:
+            if parameter in kept:
+                check_state(name, parameter, {VELOCITY: kept[parameter].get(conversion.BUFFER)})
+                own_state[parameter] = conversion.own_state(kept[parameter], rate)
+    return own_groups, own_state

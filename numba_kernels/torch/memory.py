@@ -1,0 +1,137 @@
+"""Tensors as arrays in the same memory, with one axis where the kernels can read them so."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from numba_kernels.cpu.alignment import zeros_beside
+from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Array
+from sgd_ref.validation import reject_type
+
+DTYPES: dict[Any, np.dtype[Any]] = {
+    torch.float16: FLOAT16,
+    torch.bfloat16: BFLOAT16,
+    torch.float32: FLOAT32,
+    torch.float64: FLOAT64,
+}
+"""What the kernels compute in."""
+
+ACCEPTED = "a dense tensor of float16, bfloat16, float32 or float64 on the CPU"
+
+
+def check_parameter(name: str, parameter: Any) -> None:
+    """Check what can be known of a parameter before it has memory.
+
+    Raises
+    ------
+    TypeError
+        If it is no tensor of PyTorch's own kind, or its dtype is not one of the four.
+    ValueError
+        If it is on another device or sparse.
+    """
+    check_plain(name, parameter)
+    if parameter.dtype not in DTYPES:
+        raise TypeError(f"{name} must be {ACCEPTED}, got {parameter.dtype}")
+    if parameter.device.type != "cpu":
+        raise ValueError(
+            f"{name} must be {ACCEPTED}, got one on {parameter.device}; "
+            "numba_kernels.cuda.SGD takes tensors on NVIDIA devices"
+        )
+    if parameter.layout != torch.strided:
+        raise ValueError(f"{name} must be {ACCEPTED}, got one of layout {parameter.layout}")
+
+
+def check_plain(name: str, tensor: Any) -> None:
+    """Check that a tensor has its elements in its own memory, which a wrapper such as a DTensor has not.
+
+    Raises
+    ------
+    TypeError
+        If it is another object, or of a class that does its own arithmetic.
+    """
+    if not isinstance(tensor, torch.Tensor):
+        reject_type(name, tensor, ACCEPTED)
+    kind: Any = type(tensor)
+    if kind.__torch_dispatch__ is not torch.Tensor.__torch_dispatch__:
+        raise TypeError(f"{name} must be {ACCEPTED}, got a {kind.__name__}, whose elements lie elsewhere")
+
+
+def array_of(tensor: Any) -> Array:
+    """Return an array of the shape, strides and memory of a dense tensor.
+
+    >>> array_of(torch.ones(2, dtype=torch.bfloat16))
+    array([1, 1], dtype=bfloat16)
+    """
+    # Of an imaginary part PyTorch may keep that it has the other sign, and leave the memory as it is.
+    plain = tensor.detach().resolve_neg()
+    if plain.dtype == torch.bfloat16:
+        return np.asarray(plain.view(torch.int16).numpy().view(BFLOAT16))
+    return np.asarray(plain.numpy())
+
+
+def tensor_of(array: Array) -> Any:
+    """Return a tensor in the memory of an array, of one axis.
+
+    >>> tensor_of(np.ones(2, BFLOAT16))
+    tensor([1., 1.], dtype=torch.bfloat16)
+    """
+    if array.dtype == BFLOAT16:
+        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
+    return torch.from_numpy(array)
+
+
+def fills_its_memory(tensor: Any) -> bool:
+    """Whether the elements lie in one piece of memory, in whatever order of the axes.
+
+    >>> images = torch.ones(2, 3, 4, 4)
+    >>> fills_its_memory(images.to(memory_format=torch.channels_last)), fills_its_memory(images[:, :, ::2])
+    (True, False)
+    """
+    expected = 1
+    if not tensor.numel():
+        return True
+    for stride, length in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
+        if length > 1:
+            if stride != expected:
+                return False
+            expected *= length
+    return True
+
+
+def elements_of(tensor: Any) -> Array:
+    """Return the elements in the order of memory if they fill it, else in the shape of the tensor."""
+    if fills_its_memory(tensor):
+        tensor = tensor.detach().as_strided((tensor.numel(),), (1,))
+    return array_of(tensor)
+
+
+def zeros_like(tensor: Any) -> Any:
+    """Return a tensor of zeros in the shape of another one, and in its order of axes if it fills its memory.
+
+    The elements lie on the same lines of the cache. The system gives the memory when it is first written to,
+    so that frozen parameters cost none.
+    """
+    zeros = tensor_of(zeros_beside(elements_of(tensor)).reshape(-1))
+    if fills_its_memory(tensor):
+        return zeros.as_strided(tensor.shape, tensor.stride())
+    return zeros.view(tensor.shape)
+
+
+def as_laid_out(tensor: Any, other: Any) -> Any:
+    """Return a tensor with its elements in the order of memory of another one; a copy if need be.
+
+    Axes of one element have no order.
+    """
+    if fills_its_memory(other):
+        if _order(tensor) == _order(other) and fills_its_memory(tensor):
+            return tensor
+        laid_out = torch.empty_strided(other.shape, other.stride(), dtype=tensor.dtype)
+        return laid_out.copy_(tensor.detach())
+    return tensor
+
+
+def _order(tensor: Any) -> list[int]:
+    return [s for s, length in zip(tensor.stride(), tensor.shape, strict=True) if length > 1]

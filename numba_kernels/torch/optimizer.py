@@ -1,0 +1,383 @@
+"""The optimizer class for PyTorch's training loops."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+
+from numba_kernels.torch import averages, conversion, loading
+from numba_kernels.torch.memory import check_parameter
+from numba_kernels.torch.options import DEFAULTS, Options, adopt_schedule, check_group
+from numba_kernels.torch.plan import Outdated, Plan
+from numba_kernels.torch.step import Step
+from sgd_ref.base.exclusive import Running, alone
+from sgd_ref.base.losses import Losses
+from sgd_ref.base.settings import Settings
+from sgd_ref.schedules import LearningRateSchedule
+from sgd_ref.schedules.serialization import serialize
+from sgd_ref.validation import integer_at_least, positive_real
+
+
+class SGD(torch.optim.Optimizer):  # type: ignore[misc]
+    """The documented SGD of Keras as a ``torch.optim.Optimizer``: the bits of ``sgd_ref.SGD``.
+
+    Parameters
+    ----------
+    params : iterable of Tensor, of (name, Tensor) or of dict
+        As for ``torch.optim.SGD``. Dense tensors of float16, bfloat16, float32 or float64 on the CPU.
+    lr : float, Tensor of one element, or schedule of sgd_ref, default 0.001
+        Rounded to float32. A scheduler of ``torch.optim.lr_scheduler`` may change it from step to step.
+    momentum : float, default 0.0
+        In [0, 1]; a scheduler may change it. With 0 a step neither reads nor changes the velocity.
+    weight_decay : float, optional
+        If set, even to 0.0, each update subtracts ``w * weight_decay * lr`` from the weights. A group with
+        None is excluded.
+    nesterov : bool, default False
+        Whether to apply Nesterov momentum; without effect where `momentum` is 0.
+    clipnorm, clipvalue, global_clipnorm : float, optional
+        At most one of them: the highest norm of each gradient, the highest absolute value of each element, or
+        the highest norm of the gradients of all groups together.
+    use_ema : bool, default False
+        Whether to keep exponential moving averages of the parameters; see `swap_averages` and `finalize`.
+    ema_momentum : float, default 0.99
+        In [0, 1]; the share of the old average in the new one.
+    ema_overwrite_frequency : int, optional
+        Every time this many updates were made, overwrite the parameters with their averages.
+    gradient_accumulation_steps : int, optional
+        N, at least 2: update in every N-th step only, with the mean of the gradients of N steps. Call
+        ``zero_grad`` after each step, since the optimizer keeps the sum.
+    threads : int, optional
+        How many threads may work on one step; by default ``torch.get_num_threads()`` at each step. No bit
+        depends on it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has the wrong type or value. A step, ``load_state_dict`` and ``add_param_group`` also
+        refuse what is wrong before they change anything.
+
+    Warns
+    -----
+    UserWarning
+        If a rate, momentum or decay becomes 0 or infinite in the dtype of a parameter, or momentum becomes 1.
+
+    Notes
+    -----
+    What is not the same as in ``torch.optim.SGD``:
+
+    - The velocity has the rate inside: ``v <- momentum * v - lr * g``, then ``w <- w + v``. PyTorch's buffer
+      is ``b <- momentum * b + g``, then ``w <- w - lr * b``. As long as the rate stays the same, the two
+      differ by rounding. After a change of the rate they part at once: here earlier gradients keep their old
+      rate.
+    - Weight decay is subtracted from the weights and never enters the velocity. PyTorch adds it to the
+      gradient.
+    - The rate is rounded to float32, for parameters of float64 too. Half types round after each operation.
+    - ``dampening``, ``maximize``, ``foreach``, ``fused``, ``capturable`` and ``differentiable`` are not
+      offered.
+    - A parameter may be given once in all. PyTorch only warns of two in one group.
+    - ``load_state_dict`` copies the tensors.
+
+    The groups differ in ``lr``, ``momentum``, ``weight_decay`` and ``nesterov``. Each group counts its steps,
+    in ``calls``: averages and schedules of a group that was added later begin with it. A schedule of
+    ``sgd_ref`` is kept in the option ``schedule``, and ``lr`` then shows the rate of the next step. To use
+    PyTorch's schedulers instead, set ``schedule`` to None.
+
+    A parameter without a gradient is left out of a step, except that its average is updated. A step without
+    any gradient does nothing and is not counted. A step that ``torch.amp.GradScaler`` skips is not counted
+    either. Gradients are divided by its scale in the same pass as everything else, and may be of float16.
+
+    ``state[p]`` has up to three tensors: ``velocity``, ``average`` and ``accumulator``.
+
+    ``load_state_dict`` also takes what ``torch.optim.SGD`` has saved, where it means the same (no decay, no
+    dampening, no maximize): the velocity is ``-(lr * momentum_buffer)``, rounded once. `pytorch_state_dict`
+    goes the other way.
+
+    The formulas are those of ``sgd_ref.rule``, from the documentation of ``optimizer_sgd`` of Keras.
+
+    Examples
+    --------
+    >>> w = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
+    >>> optimizer = SGD([w], lr=0.5, momentum=0.5, use_ema=True, ema_momentum=0.5)
+    >>> for _ in range(2):
+    ...     optimizer.zero_grad()
+    ...     w.sum().backward()
+    ...     optimizer.step()
+    >>> w.data, optimizer.state[w]["velocity"]
+    (tensor([-0.2500, -3.2500]), tensor([-0.7500, -0.7500]))
+    >>> with optimizer.swap_averages():
+    ...     w.data
+    tensor([ 0.1250, -2.8750])
+    """
+
+    _step_supports_amp_scaling = True
+    """GradScaler then leaves the gradients as they are, and gives the scale to the step."""
+
+    def __init__(
+        self,
+        params: Any,
+        lr: Any = 0.001,
+        momentum: Any = 0.0,
+        *,
+        weight_decay: Any = None,
+        nesterov: bool = False,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+        use_ema: bool = False,
+        ema_momentum: float = 0.99,
+        ema_overwrite_frequency: int | None = None,
+        gradient_accumulation_steps: int | None = None,
+        threads: int | None = None,
+    ) -> None:
+        self._settings = Settings.checked(
+            clipnorm=clipnorm,
+            clipvalue=clipvalue,
+            global_clipnorm=global_clipnorm,
+            use_ema=use_ema,
+            ema_momentum=ema_momentum,
+            ema_overwrite_frequency=ema_overwrite_frequency,
+            gradient_accumulation_steps=gradient_accumulation_steps,
+        )
+        self._threads = None if threads is None else integer_at_least("threads", threads, 1)
+        self._begin()
+        given = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "nesterov": nesterov}
+        defaults = {**DEFAULTS, **given}
+        if isinstance(lr, LearningRateSchedule):
+            defaults.update(lr=float(lr(0)), schedule=lr)
+        check_group("SGD", defaults)
+        super().__init__(params, defaults)
+
+    def _begin(self) -> None:
+        self._plan: Plan | None = None
+        self._losses = Losses()
+        self._running = Running()
+        self._is_swapped = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Addresses mean nothing in a copy or in another process.
+        return {**super().__getstate__(), "_settings": self._settings, "_threads": self._threads}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take over what was copied, unpickled or loaded, once all of it is checked."""
+        if self.__dict__.get("_is_swapped"):
+            self._refuse_swapped("load_state_dict")
+        common: Any = state.get("_settings", self.__dict__.get("_settings"))
+        groups, kept = loading.checked(state["param_groups"], state["state"], common)
+        if "_settings" not in state:
+            # PyTorch hands on the tensors of the dict that is loaded; nothing is to be shared with it.
+            kept = loading.copied(kept)
+        super().__setstate__({**state, "param_groups": groups, "state": kept})
+        self._begin()
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group of parameters, as for ``torch.optim.SGD``.
+
+        Parameters
+        ----------
+        param_group : dict
+            ``params`` and, where they differ from the arguments of the constructor, the options of the group.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an option or a parameter is not acceptable.
+        RuntimeError
+            Between the steps of one update (`gradient_accumulation_steps`), or within `swap_averages`.
+        """
+        self._refuse_swapped("add_param_group")
+        steps = self._settings.gradient_accumulation_steps
+        calls = self.param_groups[0]["calls"] if self.param_groups else 0
+        if steps is not None and calls % steps:
+            raise RuntimeError(
+                "add_param_group must be called between two updates, "
+                f"got it after {calls % steps} of {steps} steps"
+            )
+        given: Any = param_group
+        if isinstance(given, dict) and "params" in given:
+            name = f"param_groups[{len(self.param_groups)}]"
+            if not isinstance(param_group["params"], (torch.Tensor, set)):
+                param_group["params"] = list(param_group["params"])
+            adopt_schedule(param_group)
+            check_group(name, {**self.defaults, **param_group})
+            _check_parameters(name, param_group["params"])
+        super().add_param_group(param_group)
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Make one step with the gradients that the parameters have.
+
+        Parameters
+        ----------
+        closure : callable, optional
+            Called first, with gradients enabled; computes them and returns the loss.
+
+        Returns
+        -------
+        object
+            What `closure` returned, or None.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an option, a parameter, a gradient or a tensor of state is not acceptable. Nothing has changed.
+        RuntimeError
+            Within `swap_averages`, if this thread flushes subnormal numbers to zero, or if the optimizer is
+            at work already.
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        self._advance()
+        return loss
+
+    # A step of compiled code runs as it is: there is nothing in it that another compiler could make faster.
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def _advance(self) -> None:
+        with alone(self._running):
+            self._refuse_swapped("step")
+            found = getattr(self, "found_inf", None)
+            if found is None or not found.item():
+                self._make_call()
+
+    def _make_call(self) -> None:
+        try:
+            plan, options, gradients = self._prepared()
+        except Outdated:
+            self._plan = None
+            plan, options, gradients = self._prepared()
+        if gradients is None:
+            return
+        scale = getattr(self, "grad_scale", None)
+        if scale is not None:
+            scale = np.float32(positive_real("grad_scale", scale.item()))
+        threads = torch.get_num_threads() if self._threads is None else self._threads
+        step = Step(plan, gradients, options, scale, threads)
+        plan.keep_state(self)
+        step.run(self.param_groups)
+        # Autograd has to know that values which it may have saved are others now.
+        torch.autograd.graph.increment_version(plan.parameters)
+        self._plan = plan
+
+    def _prepared(self) -> tuple[Plan, list[Options], list[list[Any]] | None]:
+        """Return all that a call reads, checked; nothing has changed yet."""
+        plan = self._plan
+        if plan is None or not plan.is_current(self):
+            plan = Plan(self, self._settings, self._losses)
+        options = plan.read_options(self.param_groups)
+        if not plan.has_state_for(options):
+            plan = Plan(self, self._settings, self._losses)
+            options = plan.read_options(self.param_groups)
+        return plan, options, plan.load()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return state and groups as plain data and tensors; see ``torch.optim.Optimizer.state_dict``.
+
+        The settings that all groups share are not part of it.
+        """
+        saved: dict[str, Any] = super().state_dict()
+        for group in saved["param_groups"]:
+            if isinstance(group.get("schedule"), LearningRateSchedule):
+                group["schedule"] = serialize(group["schedule"])
+        return saved
+
+    def pytorch_state_dict(self) -> dict[str, Any]:
+        """Return a dict for ``torch.optim.SGD.load_state_dict``: the buffers are ``-(velocity / lr)``.
+
+        The result is rounded once, in the dtype of the parameter, and averages are left out.
+
+        Raises
+        ------
+        ValueError
+            If a setting means something that ``torch.optim.SGD`` does not do (decay, clipping, accumulation,
+            overwriting by averages, a schedule of sgd_ref), or a rate is 0.
+
+        Examples
+        --------
+        >>> w = torch.nn.Parameter(torch.tensor([1.0]))
+        >>> optimizer = SGD([w], lr=0.5, momentum=0.9)
+        >>> w.grad = torch.tensor([2.0])
+        >>> optimizer.step()
+        >>> optimizer.pytorch_state_dict()["state"]
+        {0: {'momentum_buffer': tensor([2.])}}
+        """
+        saved: dict[str, Any] = torch.optim.Optimizer.state_dict(self)
+        groups, state = [], {}
+        for index, group in enumerate(saved["param_groups"]):
+            name = f"param_groups[{index}]"
+            groups.append(conversion.foreign_group(name, group, self._settings))
+            kept = {place: saved["state"][place] for place in group["params"] if place in saved["state"]}
+            rate = conversion.check_rate(name, group, list(kept.values()))
+            state.update({place: conversion.foreign_state(of_one, rate) for place, of_one in kept.items()})
+        return {"state": state, "param_groups": groups}
+
+    def swap_averages(self) -> AbstractContextManager[None]:
+        """Give the parameters the values of their averages within a ``with`` statement, then their own again.
+
+        No step may be made meanwhile. What the statement writes into the parameters is lost.
+
+        Raises
+        ------
+        RuntimeError
+            If the optimizer has no averages, or the parameters have them already.
+
+        Warns
+        -----
+        UserWarning
+            Before the first update of a group, which then keeps its parameters.
+        """
+        with alone(self._running):
+            self._refuse_swapped("swap_averages")
+            if not self._settings.use_ema:
+                raise RuntimeError("swap_averages needs averages; construct the optimizer with use_ema=True")
+            return self._lending(self._averaged())
+
+    @contextmanager
+    def _lending(self, pairs: list[tuple[Any, Any]]) -> Iterator[None]:
+        self._refuse_swapped("swap_averages")
+        try:
+            self._is_swapped = True
+            with averages.swapped(pairs):
+                yield
+        finally:
+            self._is_swapped = False
+
+    def finalize(self) -> None:
+        """Write the averages into the parameters for good, once training has ended.
+
+        Does nothing without ``use_ema``.
+
+        Raises
+        ------
+        RuntimeError
+            Within `swap_averages`.
+
+        Warns
+        -----
+        UserWarning
+            Before the first update of a group, which then keeps its parameters.
+        """
+        with alone(self._running):
+            self._refuse_swapped("finalize")
+            if self._settings.use_ema:
+                averages.overwrite(self._averaged())
+
+    def _averaged(self) -> list[tuple[Any, Any]]:
+        return averages.averaged(self, self._settings.gradient_accumulation_steps or 1)
+
+    def _refuse_swapped(self, method: str) -> None:
+        if self._is_swapped:
+            raise RuntimeError(f"{method} must not be called while swap_averages lends the averages")
+
+
+def _check_parameters(name: str, params: Any) -> None:
+    members = [params] if isinstance(params, torch.Tensor) else list(params)
+    tensors = [member[1] if isinstance(member, tuple) else member for member in members]
+    for index, parameter in enumerate(tensors):
+        if isinstance(parameter, torch.Tensor):
+            check_parameter(f"{name}['params'][{index}]", parameter)
+    if len({id(parameter) for parameter in tensors}) != len(tensors):
+        raise ValueError(f"{name}['params'] must hold each parameter once, got duplicate parameters")

@@ -1,0 +1,287 @@
+"""The tables of all parameter groups for the kernels, kept as long as nothing lies elsewhere."""
+
+from __future__ import annotations
+
+import operator
+from collections import defaultdict
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any
+
+import numpy as np
+
+from numba_kernels.cpu.compiling import compiled_work
+from numba_kernels.cpu.plan import Group
+from numba_kernels.cpu.tasks import Work
+from numba_kernels.shared.element import Variant
+from numba_kernels.torch.gradients import Place, all_accepted
+from numba_kernels.torch.memory import DTYPES, check_parameter, elements_of
+from numba_kernels.torch.options import Options, OptionsOfGroup
+from numba_kernels.torch.quick_look import QuickLook, addresses_of, are_all_there, gradients_of
+from numba_kernels.torch.state import ACCUMULATOR, AVERAGE, VELOCITY, check_state, completed, needed
+from sgd_ref.arithmetic.formats import FLOAT64, Array
+from sgd_ref.arithmetic.rounded import check_subnormals_are_kept, promoted
+from sgd_ref.base.aliasing import OccupiedMemory
+from sgd_ref.base.losses import Losses
+from sgd_ref.base.settings import Settings
+from sgd_ref.base.state import State
+from sgd_ref.base.variables import check_variables
+
+
+class Outdated(Exception):
+    """A plan does not fit the parameters any more."""
+
+
+class GroupPlan:
+    """One parameter group.
+
+    Parameters
+    ----------
+    index : int
+        Of the group.
+    places : list of Place
+        Its parameters.
+    kept : list of dict
+        For each of them the tensors of state.
+    options : OptionsOfGroup
+        Reads what the group says of a call.
+    settings : Settings
+        Those with which the plan is made.
+
+    Attributes
+    ----------
+    groups : list of Group
+        One for each dtype.
+    """
+
+    def __init__(
+        self, places: list[Place], kept: list[dict[str, Any]], options: OptionsOfGroup, settings: Settings
+    ) -> None:
+        self.options = options
+        self.kinds = needed(settings)
+        variables = check_variables([elements_of(place.parameter) for place in places], "params")
+
+        def arrays(kind: str) -> list[Array]:
+            return [elements_of(tensors[kind]) for tensors in kept] if kind in self.kinds else []
+
+        self.state = State(
+            names=[place.name for place in places],
+            variables=variables,
+            decayed=[True] * len(places),
+            velocities=arrays(VELOCITY),
+            averages=arrays(AVERAGE),
+            accumulators=arrays(ACCUMULATOR),
+        )
+        dtypes = list(dict.fromkeys(variable.dtype for variable in variables))
+        self.groups = [
+            Group(settings, self.state, [i for i, w in enumerate(variables) if w.dtype == dtype])
+            for dtype in dtypes
+        ]
+        self._works: dict[tuple[Variant, int], list[Work]] = {}
+
+    def use(self, settings: Settings) -> None:
+        """Write the settings of a call into the tables."""
+        for group in self.groups:
+            if group.constants.settings is not settings:
+                group.decays[:] = settings.weight_decay is not None
+                group.constants.use(settings)
+
+    def works(self, has_scale: bool, dtypes_of_norm: Sequence[np.dtype[Any]], threads: int) -> list[Work]:
+        """Return the kernels for the settings in use, one work for each dtype."""
+        key = self.groups[0].constants.variant(has_scale), threads
+        if key not in self._works:
+            self._works[key] = [
+                compiled_work(group, has_scale, dtypes_of_norm, threads) for group in self.groups
+            ]
+        return self._works[key]
+
+
+class Plan:
+    """All parameter groups of an optimizer, as they are now.
+
+    Parameters
+    ----------
+    optimizer : SGD
+        The plan reads its ``param_groups`` and ``state``; `keep_state` adds the missing tensors of state.
+    common : Settings
+        What all groups share.
+    losses : Losses
+        The warnings already given.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a parameter, a tensor of state or an option is not acceptable. Nothing has changed then.
+
+    Attributes
+    ----------
+    parameters : list of Tensor
+        All of them, group by group.
+    """
+
+    def __init__(self, optimizer: Any, common: Settings, losses: Losses) -> None:
+        groups, state = optimizer.param_groups, optimizer.state
+        members = [named_places(index, group) for index, group in enumerate(groups)]
+        self._places = list(chain.from_iterable(members))
+        for name, parameter in self._places:
+            check_parameter(name, parameter)
+            if parameter.is_neg():
+                raise ValueError(f"{name} must have its own sign in memory, got a view with another one")
+            check_state(name, parameter, state.get(parameter, {}))
+        self.parameters = [place.parameter for place in self._places]
+        _check_memory(self._places)
+        dtypes = [DTYPES[parameter.dtype] for parameter in self.parameters]
+        # What holds several dtypes holds the two widest of them.
+        self.dtypes_of_norm = list(dict.fromkeys(promoted([a, b]) for a in dtypes for b in set(dtypes)))
+        losses.use(dtypes)
+        self._slices: list[slice] = []
+        readers: list[tuple[OptionsOfGroup, Options]] = []
+        for index, (group, places) in enumerate(zip(groups, members, strict=True)):
+            start = self._slices[-1].stop if self._slices else 0
+            self._slices.append(slice(start, start + len(places)))
+            options = OptionsOfGroup(index, common, dtypes[self._slices[-1]], losses)
+            readers.append((options, options.read(group)))
+        kinds = [needed(read.settings) for _, read in readers]
+        complete = [
+            [completed(place.parameter, state.get(place.parameter, {}), kind) for place in places]
+            for places, kind in zip(members, kinds, strict=True)
+        ]
+        self.groups = [
+            GroupPlan(places, kept, options, read.settings)
+            for places, kept, (options, read) in zip(members, complete, readers, strict=True)
+            if places
+        ]
+        self._counts = [len(places) for places in members]
+        self.indices = [index for index, places in enumerate(members) if places]
+        self._tensors = {
+            kind: [tensors[kind] for kept in complete for tensors in kept if kind in tensors]
+            for kind in {kind for of_group in kinds for kind in of_group}
+        }
+        written = [array for group in self.groups for _, array in group.state.named_arrays()]
+        # NumPy clips narrow gradients by a factor of float64.
+        self._needs_arrays = common.global_clipnorm is not None and FLOAT64 in dtypes and len(set(dtypes)) > 1
+        self._quick = QuickLook(self.parameters, written)
+        self._complete = list(chain.from_iterable(complete))
+        self._memory = OccupiedMemory(named for group in self.groups for named in group.state.named_arrays())
+        self._state: Any = None
+        self._dicts: list[dict[str, Any]] = []
+        self._values: list[Any] = []
+        self._having: dict[str, list[dict[str, Any]]] = {}
+        self._forms = _forms(self.parameters)
+        self._addresses = addresses_of(self.parameters)
+        self._addresses_of_state = {kind: addresses_of(tensors) for kind, tensors in self._tensors.items()}
+
+    def keep_state(self, optimizer: Any) -> None:
+        """Let the optimizer have the tensors of state of this plan, once nothing can be refused any more."""
+        state = optimizer.state
+        if state is self._state:
+            return
+        for parameter, tensors in zip(self.parameters, self._complete, strict=True):
+            if tensors:
+                state.setdefault(parameter, {}).update(tensors)
+        self._dicts = [state.get(parameter, {}) for parameter in self.parameters]
+        self._values = list(state.values())
+        self._having = {
+            kind: [kept for kept, tensors in zip(self._dicts, self._complete, strict=True) if kind in tensors]
+            for kind in self._tensors
+        }
+        self._state = state
+
+    def is_current(self, optimizer: Any) -> bool:
+        """Whether all parameters and tensors of state are those of the plan, in the same memory."""
+        members = [group["params"] for group in optimizer.param_groups]
+        state = optimizer.state
+        if (
+            state is not self._state
+            or len(state) != len(self._values)
+            or list(map(len, members)) != self._counts
+            or not all(map(operator.is_, chain.from_iterable(members), self.parameters))
+            or not all(map(operator.is_, state.values(), self._values))
+            or addresses_of(self.parameters) != self._addresses
+        ):
+            return False
+        try:
+            return all(
+                all(map(operator.is_, map(operator.itemgetter(kind), self._having[kind]), tensors))
+                and addresses_of(tensors) == self._addresses_of_state[kind]
+                for kind, tensors in self._tensors.items()
+            )
+        except KeyError:
+            return False
+
+    def read_options(self, param_groups: list[dict[str, Any]]) -> list[Options]:
+        """Return the options of each group that has parameters."""
+        return [
+            group.options.read(param_groups[index])
+            for group, index in zip(self.groups, self.indices, strict=True)
+        ]
+
+    def has_state_for(self, options: list[Options]) -> bool:
+        """Whether the plan has all that a call with these options reads."""
+        return all(
+            read.settings.momentum == 0 or VELOCITY in group.kinds
+            for group, read in zip(self.groups, options, strict=True)
+        )
+
+    def load(self) -> list[list[Any]] | None:
+        """Set the addresses of the gradients; return those of each group, or None where there are none.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a gradient is not acceptable.
+        RuntimeError
+            If this thread flushes subnormal numbers to zero.
+        Outdated
+            If a parameter has another form in the same memory.
+        """
+        gradients = gradients_of(self.parameters)
+        addresses = None if self._needs_arrays else self._quick.addresses(gradients)
+        slices = [part for part in self._slices if part.start < part.stop]
+        if addresses is not None:
+            is_complete = are_all_there(gradients)
+            if not is_complete and not any(gradient is not None for gradient in gradients):
+                return None
+            of_groups = [gradients[part] for part in slices]
+            for group, part, of_group in zip(self.groups, slices, of_groups, strict=True):
+                _set_addresses(group, addresses[part], None if is_complete else of_group)
+            return of_groups
+        if _forms(self.parameters) != self._forms:
+            raise Outdated
+        check_subnormals_are_kept()
+        arrays = [all_accepted(self._places[part], gradients[part], self._memory) for part in slices]
+        if all(array is None for of_group in arrays for array in of_group):
+            return None
+        for group_plan, of_group in zip(self.groups, arrays, strict=True):
+            for of_dtype in group_plan.groups:
+                of_dtype.set_gradients(of_group)
+        return arrays
+
+
+def named_places(index: int, group: dict[str, Any]) -> list[Place]:
+    """Return the parameters of a group with the names that the user gave them, or with their places."""
+    names = group.get("param_names") or [
+        f"param_groups[{index}]['params'][{i}]" for i in range(len(group["params"]))
+    ]
+    return [Place(name, parameter) for name, parameter in zip(names, group["params"], strict=True)]
+
+
+def _forms(parameters: Sequence[Any]) -> list[Any]:
+    return [(parameter.shape, parameter.stride(), parameter.dtype) for parameter in parameters]
+
+
+def _set_addresses(group_plan: GroupPlan, addresses: Array, gradients: list[Any] | None) -> None:
+    for group in group_plan.groups:
+        group.set_addresses(addresses)
+        if gradients is not None:
+            group.has_gradients = any(gradients[position] is not None for position in group.positions)
+
+
+def _check_memory(places: Sequence[Place]) -> None:
+    """Check that no two parameters share memory."""
+    taken: dict[int, str] = defaultdict(str)
+    for name, parameter in places:
+        if id(parameter) in taken:
+            raise ValueError(f"{name} must be given once, got the same parameter as {taken[id(parameter)]}")
+        taken[id(parameter)] = name
+    check_variables([elements_of(place.parameter) for place in places], "params")

@@ -1,0 +1,62 @@
+"""The tensors of state that an optimizer keeps for its parameters: velocity, average, accumulator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from numba_kernels.torch.memory import as_laid_out, fills_its_memory, zeros_like
+from sgd_ref.base.settings import Settings
+
+VELOCITY, AVERAGE, ACCUMULATOR = "velocity", "average", "accumulator"
+KINDS = (VELOCITY, AVERAGE, ACCUMULATOR)
+
+
+def needed(settings: Settings) -> tuple[str, ...]:
+    """Return the kinds of state that a step with these settings reads."""
+    has = {
+        VELOCITY: settings.momentum != 0,
+        AVERAGE: settings.use_ema,
+        ACCUMULATOR: settings.gradient_accumulation_steps is not None,
+    }
+    return tuple(kind for kind in KINDS if has[kind])
+
+
+def check_state(name: str, parameter: Any, kept: Mapping[str, Any]) -> None:
+    """Check the state of one parameter, as it was loaded or assigned.
+
+    Raises
+    ------
+    TypeError
+        If it is no tensor.
+    ValueError
+        If it has another shape, dtype, device or layout than its parameter.
+    """
+    for kind in KINDS:
+        tensor = kept.get(kind)
+        if tensor is None:
+            continue
+        accepted = (
+            f"a dense tensor of {parameter.dtype}, shape {tuple(parameter.shape)}, on {parameter.device}"
+        )
+        if not isinstance(tensor, torch.Tensor):
+            raise TypeError(f"the {kind} of {name} must be {accepted}, got a {type(tensor).__name__}")
+        given = tensor.dtype, tensor.shape, tensor.device, tensor.layout
+        if given != (parameter.dtype, parameter.shape, parameter.device, parameter.layout):
+            raise ValueError(
+                f"the {kind} of {name} must be {accepted}, got one of {tensor.dtype}, shape "
+                f"{tuple(tensor.shape)} and layout {tensor.layout}, on {tensor.device}"
+            )
+
+
+def completed(parameter: Any, kept: Mapping[str, Any], kinds: tuple[str, ...]) -> dict[str, Any]:
+    """Return the tensors of some kinds: those that are kept, laid out as the parameter, and zeros."""
+    complete = {}
+    for kind in kinds:
+        tensor = kept.get(kind)
+        tensor = zeros_like(parameter) if tensor is None else as_laid_out(tensor.detach(), parameter)
+        # Two elements in one place would both be written.
+        complete[kind] = tensor if fills_its_memory(tensor) else tensor.contiguous()
+    return complete
