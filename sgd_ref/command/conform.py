@@ -109,9 +109,11 @@ def run(options: argparse.Namespace) -> int:
             complain(reason)
         return COULD_NOT_RUN
     try:
-        problems = _written(options, targets, findings)
+        if options.update:
+            _update(findings, targets, options.ledger)
         if options.ledger is not None:
             findings = [ledger.listed(ledger.read(options.ledger), found) for found in findings]
+        problems = _written(options, targets, findings)
         _print(findings, not_run)
     except (OSError, ValueError) as problem:
         complain(problem)
@@ -210,8 +212,6 @@ def _written(
     options: argparse.Namespace, targets: Sequence[Target], findings: Sequence[Findings]
 ) -> list[str]:
     """Write the files that are asked for, and return the differences from the ledgers."""
-    if options.update:
-        _update(findings, targets, options.ledger)
     if options.page:
         publish(findings, targets)
     if options.json is not None:
