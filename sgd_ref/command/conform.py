@@ -24,6 +24,7 @@ from sgd_ref.conformance.catalogue.within import offered_by, offered_by_claims
 from sgd_ref.conformance.grading.findings import Findings
 from sgd_ref.conformance.protocol.handshake import Handshake
 from sgd_ref.conformance.reports import files, tables
+from sgd_ref.conformance.reports.html import page
 from sgd_ref.conformance.reports.publishing import publish
 from sgd_ref.conformance.targets import ledger, registry, running
 from sgd_ref.conformance.targets.target import CannotRun, Target
@@ -87,6 +88,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--json", type=Path, metavar="FILE", help="write all verdicts as JSON")
     command.add_argument("--junit", type=Path, metavar="FILE", help="write all verdicts as JUnit XML")
+    command.add_argument(
+        "--html", type=Path, metavar="FILE", help="write a page with a plot of each divergence"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -187,7 +191,9 @@ def _check_files(options: argparse.Namespace, targets: Sequence[Target]) -> None
         raise WrongUsage(f"--ledger must go with one implementation, got {len(targets)}")
     if options.ledger is not None and not options.update:
         _check_ledger(options.ledger)
-    written = {name: getattr(options, name) for name in ("json", "junit")}
+    written = {name: getattr(options, name) for name in ("json", "junit", "html")}
+    if options.html is not None:
+        page.check_installed()
     written["ledger"] = options.ledger if options.update else None
     for name, path in written.items():
         if path is not None:
@@ -218,6 +224,8 @@ def _written(
         options.json.write_text(files.to_json(findings), encoding="utf-8")
     if options.junit is not None:
         options.junit.write_text(files.to_junit(findings), encoding="utf-8")
+    if options.html is not None:
+        options.html.write_text(page.to_html(findings), encoding="utf-8")
     return [line for found in findings for line in _problems(found, options.ledger)]
 
 

@@ -14,12 +14,13 @@ from sgd_ref.conformance.pytest_plugin.decorator import ARGUMENT, Asked, asked_o
 from sgd_ref.conformance.pytest_plugin.judging import Outcome, graded_alone, outcome
 from sgd_ref.conformance.pytest_plugin.whole_run import Answered, WholeRun, as_bytes, joined, received
 from sgd_ref.conformance.reports import files
+from sgd_ref.conformance.reports.html import page
 from sgd_ref.conformance.targets import ledger
 from sgd_ref.conformance.targets.ledger import Ledger
 
 OPTION = "--sgd-ref-report"
 
-WRITERS = {".json": files.to_json, ".xml": files.to_junit}
+WRITERS = {".json": files.to_json, ".xml": files.to_junit, ".html": page.to_html}
 """What is written, by the end of the name of the file."""
 
 ANSWERS = pytest.StashKey[list[Answered]]()
@@ -36,7 +37,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="append",
         default=[],
         metavar="FILE",
-        help="write the verdicts on all cases: as JSON to FILE.json, as JUnit to FILE.xml; may be repeated",
+        help="write the verdicts on all cases as FILE.json, as JUnit to FILE.xml, or as a page to FILE.html",
     )
 
 
@@ -50,6 +51,15 @@ def pytest_configure(config: pytest.Config) -> None:
             )
         if path.is_dir() or not path.absolute().parent.is_dir():
             raise pytest.UsageError(f"{OPTION} must be a file in a folder that is there, got {path}")
+        if path.suffix == ".html":
+            _check_engine()
+
+
+def _check_engine() -> None:
+    try:
+        page.check_installed()
+    except ValueError as problem:
+        raise pytest.UsageError(f"{OPTION}: {problem}") from problem
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

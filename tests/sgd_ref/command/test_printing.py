@@ -40,6 +40,7 @@ GIVEN: dict[str, list[list[str]]] = {
         ["good:boom", "--ledger", "{}"],
         ["good:boom", "--json", "{}"],
         ["good:boom", "--junit", "{}"],
+        ["good:boom", "--html", "{}"],
         ["good:boom", "-k", "{}"],
         ["good:boom", "--time-limit", "{}"],
         ["good:boom", "--start-limit", "{}"],

@@ -104,11 +104,21 @@ def test_parallel_processes_write_the_same_report(inner: Any, pytester: pytest.P
 def test_a_ledger_is_strict_both_ways(inner: Any, pytester: pytest.Pytester) -> None:
     (pytester.path / "ledger.json").write_text(ledger.to_json(expected(MISTAKE), {}), encoding="utf-8")
     arguments = ", ledger='ledger.json'"
-    held = inner("-rx", "--sgd-ref-report", "f.xml", text=text(MISTAKE, arguments=arguments))
+    held = inner(
+        "-rx",
+        "--sgd-ref-report",
+        "f.xml",
+        "--sgd-ref-report",
+        "f.html",
+        text=text(MISTAKE, arguments=arguments),
+    )
     held.assert_outcomes(xfailed=1, skipped=1, passed=CASES - 2)
     assert held.ret == pytest.ExitCode.OK
     assert f"the ledger expects: diverges ({MISTAKE})" in held.stdout.str()
     assert 'failures="0"' in (pytester.path / "f.xml").read_text(encoding="utf-8")
+    assert f"pytest &#39;test_mine.py::test_sgd[{WHERE}]&#39;" in (pytester.path / "f.html").read_text(
+        "utf-8"
+    )
     inner("--runxfail").assert_outcomes(failed=1, skipped=1, passed=CASES - 2)
 
     gone = inner(text=text(arguments=arguments))
@@ -189,7 +199,7 @@ def test_fixtures_and_parameters_are_those_of_pytest(inner: Any) -> None:
     [
         (
             ("--sgd-ref-report", "found.txt"),
-            "--sgd-ref-report must be a file that ends in .json or .xml, got found.txt",
+            "--sgd-ref-report must be a file that ends in .json or .xml or .html, got found.txt",
         ),
         (("--sgd-ref-report", "no/found.xml"), "must be a file in a folder that is there, got no*found.xml"),
     ],
