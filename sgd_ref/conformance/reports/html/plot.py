@@ -35,8 +35,8 @@ class Plot:
         Top and bottom of what is possible at the first violation; None where no number is.
     x, y : float
         The first violation; `y` is the middle of the picture where its value is not finite.
-    first, last : int
-        The calls at both ends.
+    call, first, last : int
+        The call of the first violation, and those at both ends.
     low, high : str
         The values at the bottom and at the top.
     is_difference : bool
@@ -48,6 +48,7 @@ class Plot:
     bounds: tuple[float, float] | None
     x: float
     y: float
+    call: int
     first: int
     last: int
     low: str
@@ -105,6 +106,7 @@ def plot(
         bounds,
         scale.x(index),
         middle if value is None or not math.isfinite(value) else scale.y(value),
+        violation.call,
         first,
         last,
         f"{low:.6g}",
