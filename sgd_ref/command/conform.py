@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from sgd_ref.command.destinations import check_distinct, check_file, check_folder
+from sgd_ref.command.dialects import add_dialect, chosen_dialect
 from sgd_ref.command.options import (
     AS_EXPECTED,
     COULD_NOT_RUN,
@@ -21,6 +22,7 @@ from sgd_ref.command.printing import complain, console, error_console, say
 from sgd_ref.conformance import data_folder
 from sgd_ref.conformance.catalogue.tiers import TIERS
 from sgd_ref.conformance.catalogue.within import offered_by, offered_by_claims
+from sgd_ref.conformance.dialects import Dialect
 from sgd_ref.conformance.grading.findings import Findings
 from sgd_ref.conformance.protocol.handshake import Handshake
 from sgd_ref.conformance.reports import files, tables
@@ -55,6 +57,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     )
     for name, option in registry.options().items():
         command.add_argument(f"--{name}", choices=option.values, help=option.help)
+    add_dialect(command)
     command.add_argument(
         "--tier", choices=TIERS, default="standard", help="which cases (default: %(default)s)"
     )
@@ -99,6 +102,8 @@ def run(options: argparse.Namespace) -> int:
     _check_extent(options)
     try:
         targets = _targets(options)
+        held_to = chosen_dialect(options, targets[0].rule)
+        _check_rule(options, targets, held_to)
         offered = None if options.offers is None else _offered(options.offers, targets)
         cases = running.matching(options.tier, options.pattern, offered)
         _check_files(options, targets)
@@ -107,7 +112,7 @@ def run(options: argparse.Namespace) -> int:
     except (CannotRun, OSError) as problem:
         complain(problem)
         return COULD_NOT_RUN
-    findings, not_run = running.run_all(targets, cases, error_console())
+    findings, not_run = running.run_all(targets, cases, error_console(), held_to)
     if not findings:
         for reason in not_run:
             complain(reason)
@@ -185,6 +190,15 @@ def _check_extent(options: argparse.Namespace) -> None:
         raise WrongUsage(f"--page must go with {', '.join(registry.FAMILIES)}, got {options.target}")
 
 
+def _check_rule(options: argparse.Namespace, targets: Sequence[Target], held_to: Dialect | None) -> None:
+    """Check that what is kept of a target is written by its own rule alone."""
+    if held_to is None or held_to == Dialect(targets[0].rule) or options.target not in registry.FAMILIES:
+        return
+    for name in ("update", "page"):
+        if getattr(options, name) and not (name == "update" and options.ledger is not None):
+            raise WrongUsage(f"--{name} must go with the rule of {options.target}, {targets[0].rule}")
+
+
 def _check_files(options: argparse.Namespace, targets: Sequence[Target]) -> None:
     """Check before the run the files that are read and written after it."""
     if options.ledger is not None and len(targets) > 1:
@@ -250,6 +264,8 @@ def _print(findings: Sequence[Findings], not_run: Sequence[str]) -> None:
     out = console()
     for found in findings:
         out.rule(found.report.name, align="left")
+        for line in tables.rule_lines(found):
+            say(out, line)
         for line in tables.mismatch_lines(found):
             say(out, line)
         for line in tables.answer_lines(found):

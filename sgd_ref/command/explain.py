@@ -13,17 +13,19 @@ from rich.console import Console
 from rich.table import Table
 
 from sgd_ref.arithmetic.formats import FLOAT32, FLOAT64, Array
+from sgd_ref.command.dialects import add_dialect, chosen_dialect
 from sgd_ref.command.lookup import Element, element, find_case
 from sgd_ref.command.options import AS_EXPECTED, COULD_NOT_RUN, DIVERGES, Command, WrongUsage
 from sgd_ref.command.printing import complain, console, say
 from sgd_ref.conformance.catalogue.case import Case, Record, Trajectory
-from sgd_ref.conformance.deviations import DEVIATIONS
+from sgd_ref.conformance.deviations import DEVIATIONS, Basis
 from sgd_ref.conformance.diagnosis.matching import equal_alone
 from sgd_ref.conformance.diagnosis.parting import parting, partings, seeded
 from sgd_ref.conformance.diagnosis.replay import steps
 from sgd_ref.conformance.grading.check import grade
 from sgd_ref.conformance.grading.verdict import Verdict
 from sgd_ref.conformance.targets import registry
+from sgd_ref.conformance.targets.running import profile_of
 from sgd_ref.conformance.targets.target import CannotRun, Target
 from sgd_ref.conformance.trajectories import reference
 from sgd_ref.conformance.trajectories.comparison import (
@@ -65,6 +67,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     for name, option in registry.options().items():
         values = [value for value in option.values if value != registry.ALL]
         command.add_argument(f"--{name}", choices=values, help="of the target, as for conform")
+    add_dialect(command)
     command.add_argument("--call", type=int, metavar="N", help="only this call, counted from 0")
     command.add_argument(
         "--element",
@@ -144,7 +147,8 @@ def show(options: argparse.Namespace, case: Case, target: Target | None, console
             console.print(_table_of_reference(console, case, told, call, options.element))
         return AS_EXPECTED
     with target.start() as implementation:
-        verdict = grade(implementation, case)
+        profile = profile_of(target, implementation, chosen_dialect(options, target.rule))
+        verdict = grade(implementation, case, profile)
     _introduce(console, verdict.case)
     return _compared(options, console, target, verdict)
 
@@ -162,21 +166,26 @@ def _compared(options: argparse.Namespace, console: Console, target: Target, ver
         if verdict.traceback:
             say(console, verdict.traceback.rstrip())
         return COULD_NOT_RUN if verdict.grade == "unsupported" else DIVERGES
-    told = Told(stages(case), reference.run(case))
+    basis = verdict.dialect.basis()
+    told = Told(stages(case, *basis.composed()), basis.run(case))
     if options.from_observed:
         try:
-            told = _from_observed(case, observed)
+            told = _from_observed(case, observed, basis)
         except (TypeError, ValueError) as refusal:
             say(console, f"the reference starts from no state like the one that was observed: {refusal}")
     place = options.element or _place(verdict)
     if place is not None:
         for call in _calls(case, options.call):
             console.print(_table_of_both(console, case, told, observed, call, place, target.name))
-    first = parting(case, observed)
+    first = parting(case, observed, basis)
     if first is None:
-        say(console, f"{target.name}: exact: the bits of the reference in all {len(observed)} records")
+        say(
+            console,
+            f"{target.name}: exact: the bits of the rule of {verdict.dialect} in all {len(observed)} records",
+        )
         return AS_EXPECTED
-    own = {found.difference.call: found for found in partings(case, observed) if found is not None}
+    own = {found.difference.call: found for found in partings(case, observed, basis) if found is not None}
+    say(console, f"held to the rule of {verdict.dialect}")
     say(console, f"{target.name}: {verdict.grade}; the first difference is at {first.difference}")
     say(console, f"its stage: {first.where}")
     say(console, f"calls that part by themselves, from what was observed before: {', '.join(map(str, own))}")
@@ -219,11 +228,11 @@ def _place(verdict: Verdict) -> Element | None:
     return next(((name, (0,) * variable.ndim) for name, variable in pairs if variable.size), None)
 
 
-def _from_observed(case: Case, observed: Trajectory) -> Told:
-    replayed = [seeded(step) for step in steps(case, observed)]
+def _from_observed(case: Case, observed: Trajectory, basis: Basis) -> Told:
+    replayed = [seeded(step) for step in steps(case, observed, basis)]
     return Told(
-        [taken for step in replayed for taken in stages(step)],
-        [record for step in replayed for record in reference.run(step)],
+        [taken for step in replayed for taken in stages(step, *basis.composed())],
+        [record for step in replayed for record in basis.run(step)],
     )
 
 

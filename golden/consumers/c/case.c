@@ -67,6 +67,24 @@ static struct array *read_slots(struct arena *arena, const struct json *state, c
     return arrays;
 }
 
+static void refuse(struct refusal *refusal, const char *type, const char *message) {
+    refusal->type = type;
+    snprintf(refusal->message, sizeof refusal->message, "%s", message);
+}
+
+/* Names must differ, also in files, where '/' is written as '_'. */
+static bool are_equal_in_files(const char *a, const char *b) {
+    for (; *a != '\0' && (*a == '/' ? '_' : *a) == (*b == '/' ? '_' : *b); a++) b++;
+    return *a == *b;
+}
+
+static void check_names(const struct json *names, struct refusal *refusal) {
+    for (const struct json *name = names->first; name != NULL; name = name->next)
+        for (const struct json *other = name->next; other != NULL; other = other->next)
+            if (are_equal_in_files(name->string, other->string))
+                refuse(refusal, "ValueError", "names must differ");
+}
+
 static bool *read_decayed(struct arena *arena, const struct json *document) {
     const struct json *names = json_get(document, "names");
     bool *is_decayed = allocate(arena, names->count + 1), *next = is_decayed;
@@ -87,6 +105,7 @@ void begin(struct run *run, struct arena *arena, const struct json *document) {
     run->is_big = variables->count > 0 && json_find(variables->first, "made") != NULL;
     optimizer->variables = read_arrays(arena, variables);
     optimizer->settings = read_settings(document, optimizer->variables, optimizer->count, &run->refusal);
+    check_names(json_get(document, "names"), &run->refusal);
     if (run->refusal.type != NULL) return;
     optimizer->is_decayed = read_decayed(arena, document);
     if (optimizer->settings.momentum != 0)
@@ -110,11 +129,6 @@ void begin(struct run *run, struct arena *arena, const struct json *document) {
     run->is_finalization_due = end != NULL && end->type == JSON_TRUE;
 }
 
-static void refuse(struct refusal *refusal, const char *type, const char *message) {
-    refusal->type = type;
-    snprintf(refusal->message, sizeof refusal->message, "%s", message);
-}
-
 /* The gradient of a variable: dense, and widened to its dtype, which changes no value. */
 static struct array read_gradient(struct run *run, const struct json *document,
                                   const struct array *variable) {
@@ -133,6 +147,17 @@ static struct array read_gradient(struct run *run, const struct json *document,
     }
     if (indices == NULL) {
         form.values = given.values;
+        return form;
+    }
+    bool is_negative = false;
+    for (const struct json *index = indices->first; index != NULL; index = index->next) {
+        if (index->type != JSON_NUMBER || index->number != floor(index->number))
+            refuse(&run->refusal, "TypeError", "indices must be integers");
+        is_negative |= index->number < 0;
+    }
+    if (run->refusal.type != NULL) return form;
+    if (is_negative) {
+        refuse(&run->refusal, "ValueError", "indices must not be negative");
         return form;
     }
     size_t *rows = read_lengths(run->arena, indices), width = 1;

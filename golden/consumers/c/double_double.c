@@ -64,7 +64,7 @@ struct dd dd_floor(struct dd a) {
 }
 
 static struct dd exponential(struct dd x) {
-    if (x.high < -300) return dd_number(0); /* far below the smallest float32, whatever multiplies it */
+    if (x.high < -300) return dd_number(0x1p-440); /* far below the smallest float32, but with a sign */
     if (x.high > 300) return dd_number(0x1p440); /* far above the largest, likewise */
     double halvings = rint(x.high / LN_2.high);
     struct dd r = dd_subtract(x, dd_multiply(LN_2, dd_number(halvings)));

@@ -49,7 +49,7 @@ static double piecewise_constant_decay(const struct json *config, double step) {
     const struct json *boundary = json_get(config, "boundaries")->first;
     const struct json *value = json_get(config, "values")->first;
     for (; boundary != NULL && step > boundary->number; boundary = boundary->next) value = value->next;
-    return (double)(float)value->number;
+    return value->number == 0 ? 0 : (double)(float)value->number; /* a -0 among the settings is the number 0 */
 }
 
 static struct dd polynomial_decay(const struct json *config, double step) {

@@ -211,6 +211,10 @@ static void read_rate(struct settings *settings, const struct json *document, co
                       struct refusal *refusal) {
     const struct json *rate = json_find(config, "learning_rate");
     if (!json_is_null(json_find(document, "learning_rate_calls"))) return;
+    if (rate != NULL && rate->type == JSON_NULL) {
+        refuse(refusal, "ValueError", "learning_rate is missing");
+        return;
+    }
     if (json_find(rate, "class_name") != NULL) {
         check_schedule(rate, refusal);
         settings->schedule = rate;

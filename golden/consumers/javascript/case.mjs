@@ -48,6 +48,8 @@ export function* records(document) {
 function begin(document) {
   const variables = document.variables.map(readArray);
   const settings = checkedSettings(document, variables.map((variable) => variable.dtype));
+  const namesInFiles = new Set(document.names.map((name) => name.replaceAll("/", "_")));
+  if (namesInFiles.size < variables.length) throw new Refusal("ValueError", "names must differ");
   const state = document.state ?? {};
   const slots = (name, isNeeded) => {
     if (!isNeeded) return [];
@@ -93,6 +95,7 @@ function readGradient(gradient, { dtype, shape }) {
   }
   if (!isSparse) return { ...values, dtype };
   const { indices } = gradient;
+  if (!indices.every(Number.isInteger)) throw new Refusal("TypeError", "indices must be integers");
   const isOutside = indices.some((index) => index < 0 || index >= shape[0]);
   if (isOutside || values.shape.join() !== [indices.length, ...shape.slice(1)].join()) {
     throw new Refusal("ValueError", "there must be one row for each index, below the number of rows");

@@ -14,12 +14,17 @@ const GRADES = ["exact", "rounding", "diverge", "skipped"];
 export function checkFiles(paths) {
   const counts = Object.fromEntries(GRADES.map((grade) => [grade, 0]));
   for (const path of paths) {
-    const { format, kind, entries } = JSON.parse(readFileSync(path, "utf8"));
-    if (format !== 4) throw new Error(`${path}: no golden file of format 4`);
-    for (const entry of entries) counts[CHECKS[kind]?.(entry) ?? "skipped"] += 1;
+    for (const grade of gradesOf(path)) counts[grade] += 1;
   }
   console.log(GRADES.map((grade) => `${counts[grade]} ${grade}`).join(", "));
   return counts.diverge > 0 ? 1 : 0;
+}
+
+/** The grades of the entries of a file, one after the other. */
+export function* gradesOf(path) {
+  const { format, kind, entries } = JSON.parse(readFileSync(path, "utf8"));
+  if (format !== 4) throw new Error(`${path}: no golden file of format 4`);
+  for (const entry of entries) yield CHECKS[kind]?.(entry) ?? "skipped";
 }
 
 const CHECKS = {

@@ -25,13 +25,14 @@ export function toFloat32(a) {
   return roundedInteger("float32", known, Number(NOISE - DIGITS));
 }
 
-/** base ** exponent, both 0 or more; 0 ** 0 is 1. Above 2**440 it is only known to be large. */
+/** base ** exponent, both 0 or more; 0 ** 0 is 1. Beyond 2**440 and 2**-440 it is only known to be so. */
 export function power(base, exponent) {
   if (exponent === 0n) return ONE;
   if (base === 0n) return 0n;
   const product = multiply(exponent, logarithm(base));
   if (product > 305n * ONE) return ONE << 440n;
-  return product < -600n * ONE ? 0n : exponential(product);
+  // What vanishes in float32 keeps the sign of what it is multiplied by, and so is not zero.
+  return product < -305n * ONE ? ONE >> 440n : exponential(product);
 }
 
 /** cos(pi * x) for 0 <= x <= 1. */

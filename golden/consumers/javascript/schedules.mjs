@@ -60,7 +60,8 @@ const FORMULAS = {
 
 function piecewiseConstantDecay({ boundaries, values }, step) {
   const piece = boundaries.findIndex((boundary) => step <= boundary);
-  return Math.fround(values.at(piece)); // at(-1), the last one, where no boundary was found
+  const value = values.at(piece); // at(-1), the last one, where no boundary was found
+  return value === 0 ? 0 : Math.fround(value); // a -0 among the settings is the number 0
 }
 
 /** The settings, numbers rounded to float32; those that are null are left out. */

@@ -71,7 +71,7 @@ PI <- c(3.141592653589793116, 4967757600021511 * 2^-105)
 LN_2 <- c(0.6931471805599453094, 7525737178955839 * 2^-108)
 
 dd_exponential <- function(x) {
-  if (x[1] < -300) return(dd(0)) # far below the smallest float32, whatever multiplies it
+  if (x[1] < -300) return(dd(2^-440)) # far below the smallest float32, but with a sign
   if (x[1] > 300) return(dd(2^440)) # far above the largest, likewise
   doublings <- round(x[1] / LN_2[1])
   rest <- dd_subtract(x, dd_multiply(LN_2, dd(doublings)))

@@ -11,7 +11,8 @@ scheduled_rate <- function(schedule, step) {
 
 piecewise_constant_decay <- function(config, step) {
   piece <- sum(step > unlist(config$boundaries)) + 1
-  rounded("float32", as.numeric(config$values[[piece]]))
+  value <- as.numeric(config$values[[piece]])
+  if (value == 0) 0 else rounded("float32", value) # a -0 among the settings is the number 0
 }
 
 or <- function(value, otherwise) if (is.null(value)) otherwise else value

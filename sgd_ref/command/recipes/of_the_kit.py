@@ -61,6 +61,14 @@ OWN = (
         reads=(COMBINATIONS,),
     ),
     Recipe(
+        "mutants",
+        ("-m", "sgd_ref.conformance.audit.mutants.run", "--update"),
+        writes=("golden/audit/mutants.md",),
+        duration="a quarter of an hour",
+        reads=GOLDEN,
+        extras=("mutants",),
+    ),
+    Recipe(
         "ids",
         ("tests/sgd_ref/conformance/golden/test_ids.py",),
         writes=("tests/sgd_ref/conformance/golden/ids.json",),

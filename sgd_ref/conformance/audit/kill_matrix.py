@@ -55,7 +55,7 @@ def outcome(
     rounding = tuple(key for key, verdict in verdicts.items() if verdict.grade == "rounding")
     if profile.hidden_wider_state is None:
         verdicts |= free_running(graded, profile)
-    is_rejected = not all(verdict.as_defined for verdict in verdicts.values())
+    is_rejected = not all(verdict.passes for verdict in verdicts.values())
     return Outcome(name, is_rejected, exposing, rounding, noticing)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from sgd_ref.arithmetic.formats import Array
 from sgd_ref.conformance.catalogue.rates import rate_of_call
+from sgd_ref.conformance.catalogue.whole import whole
 from sgd_ref.gradients import SparseRows
 
 
@@ -118,7 +119,8 @@ class Case:
         Never changes its meaning. The numbers of a case are not drawn from it.
     config : dict
         What ``SGD.get_config()`` gives. The learning rate is a float, a schedule as
-        ``{"class_name": ..., "config": {...}}``, or None where `learning_rate_calls` is given.
+        ``{"class_name": ..., "config": {...}}``, or None where `learning_rate_calls` is given. Settings that
+        a schedule leaves out are added with their defaults.
     names : tuple of str
         Names of the variables.
     variables : tuple of ndarray
@@ -173,6 +175,10 @@ class Case:
     kind: str = "trajectory"
     layouts: Layouts | None = None
     made: Made | None = None
+
+    def __post_init__(self) -> None:
+        """Make the config whole, so that an adapter finds every setting in it."""
+        object.__setattr__(self, "config", whole(self.config))
 
     def rate(self, call: int, skipped: int = 0) -> float:
         """Return the learning rate of a call, whatever gives it: a number, a schedule or a callable.

@@ -8,7 +8,8 @@ was read. If it is a compiler or a library, the evidence is the bits: they equal
 standard case, on a CPU with fused multiply-add. How the compiler arrives at these bits is then an inference.
 """
 
+from sgd_ref.conformance.deviations.basis import DEFINITION, Basis
 from sgd_ref.conformance.deviations.deviation import Deviation
 from sgd_ref.conformance.deviations.registry import DEVIATIONS, compose, is_contradiction
 
-__all__ = ["DEVIATIONS", "Deviation", "compose", "is_contradiction"]
+__all__ = ["DEFINITION", "DEVIATIONS", "Basis", "Deviation", "compose", "is_contradiction"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import cache
+from typing import Any
 
 from sgd_ref.conformance.deviations.deviation import Deviation
 from sgd_ref.conformance.deviations.mistakes import MISTAKES
@@ -66,6 +67,7 @@ _ALL = (
     Deviation("unscale-by-reciprocal", "rounding", scaling.UnscaleByReciprocal),
     Deviation("float16-unscale-by-reciprocal", "contradiction", scaling.Float16UnscaleByReciprocal),
     Deviation("single-unscale-by-reciprocal", "rounding", scaling.SingleUnscaleByReciprocal),
+    Deviation("reciprocal-of-scale-in-float32", "contradiction", scaling.ReciprocalOfScaleInSingle),
     Deviation("bfloat16-unscale-by-reciprocal", "contradiction", scaling.BfloatUnscaleByReciprocal),
     Deviation("unscale-in-dtype-of-gradient", "contradiction", scaling.UnscaleInDtypeOfGradient),
     Deviation("quotient-in-dtype-of-gradient", "contradiction", scaling.QuotientInDtypeOfGradient),
@@ -110,7 +112,11 @@ def is_contradiction(name: str) -> bool:
     return DEVIATIONS[name].kind == "contradiction"
 
 
-def compose(names: Iterable[str], base: type[SGD] = SGD) -> tuple[type[SGD], type[LossScaleOptimizer]]:
+def compose(
+    names: Iterable[str],
+    base: type[SGD] = SGD,
+    wrapper: type[LossScaleOptimizer] = LossScaleOptimizer,
+) -> tuple[type[SGD], type[LossScaleOptimizer]]:
     """Return the optimizer, and the wrapper for dynamic loss scaling, that have some deviations at once.
 
     Parameters
@@ -119,6 +125,8 @@ def compose(names: Iterable[str], base: type[SGD] = SGD) -> tuple[type[SGD], typ
         Names of deviations, in any order; none gives the reference itself.
     base : subclass of SGD, optional
         What deviates: a faithful variant in place of the reference.
+    wrapper : subclass of LossScaleOptimizer, optional
+        The same for dynamic loss scaling.
 
     Raises
     ------
@@ -134,12 +142,15 @@ def compose(names: Iterable[str], base: type[SGD] = SGD) -> tuple[type[SGD], typ
     chosen = frozenset(names)
     for name in sorted(chosen - DEVIATIONS.keys()):
         reject_value("names", name, f"names of deviations, {', '.join(DEVIATIONS)}")
-    return _composed(chosen, base)
+    hashable: Any = wrapper
+    return _composed(chosen, base, hashable)
 
 
 @cache
-def _composed(names: frozenset[str], base: type[SGD]) -> tuple[type[SGD], type[LossScaleOptimizer]]:
+def _composed(
+    names: frozenset[str], base: type[SGD], wrapper: type[LossScaleOptimizer]
+) -> tuple[type[SGD], type[LossScaleOptimizer]]:
     chosen = [deviation for name, deviation in DEVIATIONS.items() if name in names]
     optimizers = [deviation.optimizer for deviation in chosen if deviation.optimizer is not SGD]
     wrappers = [d.wrapper for d in chosen if d.wrapper is not LossScaleOptimizer]
-    return type("Deviating", (*optimizers, base), {}), type("Deviating", (*wrappers, LossScaleOptimizer), {})
+    return type("Deviating", (*optimizers, base), {}), type("Deviating", (*wrappers, wrapper), {})

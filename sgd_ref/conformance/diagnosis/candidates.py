@@ -13,10 +13,9 @@ import numpy as np
 from sgd_ref.arithmetic.formats import FLOAT64, FORMATS
 from sgd_ref.conformance.bounds.violation import Violation
 from sgd_ref.conformance.catalogue.case import Case, Record, Trajectory
-from sgd_ref.conformance.deviations import DEVIATIONS, compose
+from sgd_ref.conformance.deviations import DEFINITION, DEVIATIONS, Basis
 from sgd_ref.conformance.deviations.mistakes import STRUCTURAL
 from sgd_ref.conformance.diagnosis.exposing import has_other_bits
-from sgd_ref.conformance.trajectories import reference
 from sgd_ref.conformance.trajectories.comparison import LISTS, are_equal, arrays_of_both
 from sgd_ref.optimizer import SGD
 
@@ -72,7 +71,7 @@ def may_act(case: Case, name: str) -> bool:
     return not replaced or any(_is_called(case, method) for method in replaced)
 
 
-def suiting(case: Case, names: Iterable[str] | None = None) -> list[str]:
+def suiting(case: Case, names: Iterable[str] | None = None, basis: Basis = DEFINITION) -> list[str]:
     """Return the deviations that may change something in a case, of those named, or of all.
 
     In a big case, these are structural ones: each takes its time where a variable has a million elements,
@@ -84,7 +83,14 @@ def suiting(case: Case, names: Iterable[str] | None = None) -> list[str]:
     """
     known = DEVIATIONS if case.made is None else [name for name in DEVIATIONS if name in STRUCTURAL]
     considered = known if names is None else names
-    return [name for name in considered if may_act(case, name) and has_other_bits(name, case)]
+    return [
+        name
+        for name in considered
+        if name not in basis.names
+        and may_act(case, name)
+        # What is on record is of the definition.
+        and (basis != DEFINITION or has_other_bits(name, case))
+    ]
 
 
 class Acting:
@@ -102,6 +108,8 @@ class Acting:
         Names of deviations; all by default.
     beside : tuple of str, optional
         Deviations that are there already: others are looked for that act beside them.
+    basis : Basis, optional
+        The rule that all of them are added to.
     """
 
     def __init__(
@@ -111,14 +119,16 @@ class Acting:
         violation: Violation,
         names: Iterable[str] | None = None,
         beside: tuple[str, ...] = (),
+        basis: Basis = DEFINITION,
     ) -> None:
-        self._beside = beside
+        self._beside, self._basis = beside, basis
         self.start = beginning(case, violation.call + 1)
         self.observed = observed[: violation.call + 1]
         self._violation = violation
         self._position = case.names.index(violation.variable) if violation.variable else 0
-        self._expected = reference.run(self.start, *compose(beside))
-        self._results = dict(self._acting(name for name in suiting(case, names) if name not in beside))
+        self._expected = basis.run(self.start, beside)
+        others = [name for name in suiting(case, names, basis) if name not in beside]
+        self._results = dict(self._acting(others))
 
     def _acting(self, names: Iterable[str]) -> Iterator[tuple[str, Trajectory]]:
         for name in names:
@@ -161,9 +171,9 @@ class Acting:
 
     def _run(self, names: tuple[str, ...]) -> Trajectory | None:
         try:
-            return reference.run(self.start, *compose((*self._beside, *names)))
+            return self._basis.run(self.start, (*self._beside, *names))
         # Together, or from such a state, deviations may make no step at all.
-        except (ArithmeticError, TypeError, ValueError):
+        except (ArithmeticError, LookupError, TypeError, ValueError):
             return None
 
     def _is_nearer(self, record: Record) -> bool:

@@ -11,7 +11,7 @@ from sgd_ref.conformance.bounds.judging import judge
 from sgd_ref.conformance.bounds.running_error.judging import Fit, fit
 from sgd_ref.conformance.bounds.violation import Violation
 from sgd_ref.conformance.catalogue.case import Case, Trajectory
-from sgd_ref.conformance.deviations import DEVIATIONS
+from sgd_ref.conformance.deviations import DEFINITION, DEVIATIONS, Basis
 from sgd_ref.conformance.diagnosis.candidates import Acting, beginning, suiting
 from sgd_ref.conformance.diagnosis.parting import Parting, parting
 from sgd_ref.conformance.diagnosis.replay import replayed
@@ -77,6 +77,7 @@ def diagnose(
     candidates: Iterable[str] | None = None,
     is_state_hidden: bool = False,
     with_pairs: bool = True,
+    basis: Basis = DEFINITION,
 ) -> Diagnosis:
     """Find the known deviations that explain a trajectory.
 
@@ -92,6 +93,8 @@ def diagnose(
         Whether the state may be wider than the reported one.
     with_pairs : bool, default True
         Whether pairs are tried where no deviation alone explains it.
+    basis : Basis, optional
+        The rule that it diverges from, by default that of the reference; its own deviations are not named.
 
     Examples
     --------
@@ -100,12 +103,12 @@ def diagnose(
     >>> print(diagnose(case, replayed(case, ["ascends"])))
     it equals ascends
     """
-    where = parting(case, observed)
+    where = parting(case, observed, basis)
     if where is None:
         return Diagnosis()
     if case.made is not None:
-        return _by_digests(case, observed, where, candidates)
-    search = Search(case, observed, candidates, is_state_hidden)
+        return _by_digests(case, observed, where, candidates, basis)
+    search = Search(case, observed, candidates, is_state_hidden, basis)
     found = search.alone()
     if found and with_pairs:
         found = search.to_the_bit(found) or found
@@ -143,7 +146,7 @@ class Search:
 
     Parameters
     ----------
-    case, observed, candidates, is_state_hidden
+    case, observed, candidates, is_state_hidden, basis
         As for `diagnose`.
 
     Attributes
@@ -158,19 +161,21 @@ class Search:
         observed: Trajectory,
         candidates: Iterable[str] | None = None,
         is_state_hidden: bool = False,
+        basis: Basis = DEFINITION,
     ) -> None:
         self._case, self._observed, self._is_state_hidden = case, observed, is_state_hidden
-        names = suiting(case, candidates)
+        self._basis = basis
+        names = suiting(case, candidates, basis)
         self._roundings = [name for name in names if are_roundings((name,))]
         # The bounds allow for roundings already.
         self._mistakes = [name for name in names if not are_roundings((name,))]
-        self._reference = fit(case, (), observed, is_state_hidden)
+        self._reference = fit(case, (), observed, is_state_hidden, basis)
         self._partly: list[tuple[Names, Fit]] = []
         self.violation = self._reference.violation or _violation(case, observed, is_state_hidden)
         self._acting = None if self.violation is None else self._acting_at(self.violation, self._mistakes)
 
     def _acting_at(self, violation: Violation, names: Iterable[str], beside: Names = ()) -> Acting:
-        return Acting(self._case, self._observed, violation, names, beside)
+        return Acting(self._case, self._observed, violation, names, beside, self._basis)
 
     @property
     def farthest(self) -> tuple[Names, Fit] | None:
@@ -219,15 +224,15 @@ class Search:
         return explained
 
     def _more_to_the_bit(self, names: Names) -> Iterator[str]:
-        difference = compare(self._case, replayed(self._case, names), self._observed).first
+        difference = compare(self._case, self._basis.run(self._case, names), self._observed).first
         if difference is None:
             return
         start = beginning(self._case, difference.call + 1)
         seen = self._observed[: difference.call + 1]
         for name in (*self._roundings, *self._mistakes):
             try:
-                if are_equal(start, replayed(start, (*names, name)), seen) and are_equal(
-                    self._case, replayed(self._case, (*names, name)), self._observed
+                if are_equal(start, self._basis.run(start, (*names, name)), seen) and are_equal(
+                    self._case, self._basis.run(self._case, (*names, name)), self._observed
                 ):
                     yield name
             # Together, deviations may make no step at all.
@@ -276,16 +281,29 @@ class Search:
             return None
         until = self.violation.call + 1
         start = beginning(self._case, until)
-        first = fit(start, names, self._observed[:until], self._is_state_hidden)
+        first = fit(start, names, self._observed[:until], self._is_state_hidden, self._basis)
         # So near to the reference that bounds cannot tell the two apart, only bits can.
         is_near = self._reference.violation is None
         if not first.fits or (is_near and not first.is_exact):
             return None
-        found = fit(self._case, names, self._observed, self._is_state_hidden)
+        found = fit(self._case, names, self._observed, self._is_state_hidden, self._basis)
         if found.fits:
             return Explained(names, found.is_exact)
         self._partly.append((names, found))
         return None
+
+    def holds(self, names: Names) -> bool:
+        """Whether a trajectory that diverges is within the bounds of deviations, not by their width alone.
+
+        So near to the reference that bounds hold both, contradictions must lead nearer to the wrong value.
+        """
+        if self.explained(names) is not None:
+            return True
+        if self._acting is None or self._reference.violation is not None:
+            return False
+        if not are_roundings(names) and not self._acting.are_likely(names):
+            return False
+        return fit(self._case, names, self._observed, self._is_state_hidden, self._basis).fits
 
 
 def equal_alone(case: Case, observed: Trajectory) -> Names:
@@ -310,12 +328,12 @@ def _violation(case: Case, observed: Trajectory, is_state_hidden: bool) -> Viola
 
 
 def _by_digests(
-    case: Case, observed: Trajectory, where: Parting, candidates: Iterable[str] | None
+    case: Case, observed: Trajectory, where: Parting, candidates: Iterable[str] | None, basis: Basis
 ) -> Diagnosis:
     """Return the deviations that give the digests of a big case, in which nothing is rounded."""
     start = beginning(case, where.difference.call + 1)
     seen = observed[: len(start.gradients)]
-    names = suiting(case, candidates)
-    likely = [name for name in names if are_equal(start, replayed(start, [name]), seen)]
-    found = [(name,) for name in likely if are_equal(case, replayed(case, [name]), observed)]
+    names = suiting(case, candidates, basis)
+    likely = [name for name in names if are_equal(start, basis.run(start, [name]), seen)]
+    found = [(name,) for name in likely if are_equal(case, basis.run(case, [name]), observed)]
     return Diagnosis(tuple(found), True, where)

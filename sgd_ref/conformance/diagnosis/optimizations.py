@@ -6,44 +6,44 @@ from collections.abc import Mapping
 
 from sgd_ref.conformance.catalogue.case import Case, Trajectory
 from sgd_ref.conformance.catalogue.named.optimizations import OPTIMIZATIONS, PREFIX
+from sgd_ref.conformance.deviations import Basis
 from sgd_ref.conformance.faithful import FAITHFUL
-from sgd_ref.conformance.trajectories import reference
 from sgd_ref.conformance.trajectories.comparison import compare
 
 NOT_DONE, DONE, OTHERWISE = "not done", "done", "evaluated in another way"
 
 
-def optimizations(graded: Mapping[str, tuple[Case, Trajectory]]) -> dict[str, str]:
+def optimizations(graded: Mapping[str, tuple[Case, Trajectory, Basis]]) -> dict[str, str]:
     """Return for each optimisation whether it is done.
 
     Parameters
     ----------
-    graded : dict of str to (Case, trajectory)
-        By the id of the case, what an implementation answered.
+    graded : dict of str to (Case, trajectory, Basis)
+        By the id of the case, what an implementation answered, and the rule that it was held to.
 
     Returns
     -------
     dict of str to str
-        "not done": the bits are those of the reference. "done": they are those of one of its variants.
+        "not done": the bits are those of the rule. "done": they are those of one of its variants.
         "evaluated in another way": they are neither. An optimisation is absent if its case was not graded.
 
     Examples
     --------
     >>> from sgd_ref import conformance
+    >>> from sgd_ref.conformance.deviations import DEFINITION
     >>> case = next(c for c in conformance.cases() if c.id == "optimization/fused-multiply-add")
-    >>> optimizations({case.id: (case, FAITHFUL["descent-fused"].run(case))})
+    >>> optimizations({case.id: (case, FAITHFUL["descent-fused"].run(case), DEFINITION)})
     {'fused-multiply-add': 'done'}
     """
     found = {}
     for optimization in OPTIMIZATIONS:
         if PREFIX + optimization.name in graded:
-            case, observed = graded[PREFIX + optimization.name]
-            found[optimization.name] = _found(case, observed, optimization.variants)
+            found[optimization.name] = _found(*graded[PREFIX + optimization.name], optimization.variants)
     return found
 
 
-def _found(case: Case, observed: Trajectory, variants: tuple[str, ...]) -> str:
-    if compare(case, reference.run(case), observed).equal:
+def _found(case: Case, observed: Trajectory, basis: Basis, variants: tuple[str, ...]) -> str:
+    if compare(case, basis.run(case), observed).equal:
         return NOT_DONE
     if any(compare(case, FAITHFUL[name].run(case), observed).equal for name in variants):
         return DONE

@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from sgd_ref.conformance.catalogue.case import Case, Record, Trajectory
+from sgd_ref.conformance.deviations import DEFINITION, Basis
 from sgd_ref.conformance.diagnosis.replay import Step, steps
-from sgd_ref.conformance.trajectories import reference
 from sgd_ref.conformance.trajectories.comparison import LISTS, Difference, compare
 from sgd_ref.conformance.trajectories.stages import (
     ACCUMULATOR,
@@ -57,8 +57,8 @@ class Parting:
         return ", or ".join(self.stages) or "this call is to leave it alone"
 
 
-def parting(case: Case, observed: Trajectory) -> Parting | None:
-    """Return where a trajectory parts from that of the reference, or None if it has the same bits.
+def parting(case: Case, observed: Trajectory, basis: Basis = DEFINITION) -> Parting | None:
+    """Return where a trajectory parts from that of the rule, or None if it has the same bits.
 
     The call is the first one that differs. In this call it is the first differing quantity in the order of
     the rule: learning rate, accumulators, velocities, variables, averages, variables that averages overwrite;
@@ -70,6 +70,8 @@ def parting(case: Case, observed: Trajectory) -> Parting | None:
         The case.
     observed : trajectory
         Of the form that ``check_form`` checks.
+    basis : Basis, optional
+        The rule, by default that of the reference.
 
     Examples
     --------
@@ -81,14 +83,14 @@ def parting(case: Case, observed: Trajectory) -> Parting | None:
     >>> found.difference.quantity, found.where
     ('velocities', 'norm, or clipped gradient, or velocity')
     """
-    expected = reference.run(case)
+    expected = basis.run(case)
     first = compare(case, expected, observed).first
     if first is None:
         return None
     call = first.call
     if call == len(case.gradients):
         return Parting(first, (FINALIZATION,))
-    taken = stages(case)[call]
+    taken = stages(case, *basis.composed())[call]
     for quantities, leading_to_it in _groups(case, call, taken):
         wanted, given = (_only(quantities, trajectory[call]) for trajectory in (expected, observed))
         difference = compare(case, [wanted], [given]).first
@@ -98,8 +100,8 @@ def parting(case: Case, observed: Trajectory) -> Parting | None:
     raise AssertionError(f"{first} is in none of the quantities that are reported")
 
 
-def partings(case: Case, observed: Trajectory) -> list[Parting | None]:
-    """Return where each call parts from the reference by itself, from the state observed before it.
+def partings(case: Case, observed: Trajectory, basis: Basis = DEFINITION) -> list[Parting | None]:
+    """Return where each call parts from the rule by itself, from the state observed before it.
 
     Parameters
     ----------
@@ -107,6 +109,8 @@ def partings(case: Case, observed: Trajectory) -> list[Parting | None]:
         The case.
     observed : trajectory
         Of the form that ``check_form`` checks.
+    basis : Basis, optional
+        The rule, by default that of the reference.
 
     Returns
     -------
@@ -118,12 +122,12 @@ def partings(case: Case, observed: Trajectory) -> list[Parting | None]:
     --------
     >>> import numpy as np, sgd_ref
     >>> case = Case("a", sgd_ref.SGD(0.5).get_config(), ("w",), (np.ones(1),), ((np.array([4.0]),),) * 3)
-    >>> records = reference.run(case)
+    >>> records = DEFINITION.run(case)
     >>> records[0]["variables"] = [np.array([9.0])]
     >>> [found is None for found in partings(case, records)]
     [False, False, True]
     """
-    return [_of_one(step) for step in steps(case, observed)]
+    return [_of_one(step) for step in steps(case, observed, basis)]
 
 
 def seeded(step: Step) -> Case:
@@ -141,7 +145,7 @@ def _of_one(step: Step) -> Parting | None:
         if wrong_rate is not None:
             return Parting(replace(wrong_rate, call=step.first), (LEARNING_RATE,))
     try:
-        found = parting(seeded(step), step.observed)
+        found = parting(seeded(step), step.observed, step.basis)
     except (TypeError, ValueError):
         return None
     if found is None:

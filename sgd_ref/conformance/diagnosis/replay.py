@@ -12,6 +12,7 @@ import numpy as np
 from sgd_ref.arithmetic.formats import Array
 from sgd_ref.base.call import Call
 from sgd_ref.conformance.catalogue.case import Case, Record, State, Trajectory
+from sgd_ref.conformance.deviations import DEFINITION, Basis
 from sgd_ref.conformance.deviations.registry import (
     COUNT_WRAPS,
     NORM_IN_ANOTHER_ORDER,
@@ -54,12 +55,15 @@ class Step:
         A record for each call.
     rates : Rates or None
         The possible learning rates of the call; None for that of the case.
+    basis : Basis
+        The rule that deviations are added to.
     """
 
     first: int
     case: Case
     observed: Trajectory
     rates: Rates | None = None
+    basis: Basis = DEFINITION
 
     def match(self, names: Sequence[str], known_rate: Rate | None = None) -> Match | None:
         """Return how these deviations give the observed bits, if they do.
@@ -76,7 +80,7 @@ class Step:
         if self.rates is None:
             norm_units = self._norm_units(names, None)
             return None if norm_units is None else Match(None, norm_units)
-        for rate, units in self.rates.possible(names):
+        for rate, units in self.rates.possible((*self.basis.names, *names)):
             if units == 0 or known_rate is None or self.rates.reported is not None or rate == known_rate:
                 norm_units = self._norm_units(names, rate)
                 if norm_units is not None:
@@ -89,7 +93,7 @@ class Step:
             return None
         rate = None
         if self.rates is not None:
-            rate, _ = next(self.rates.possible(names), (None, 0.0))
+            rate, _ = next(self.rates.possible((*self.basis.names, *names)), (None, 0.0))
             if rate is None:
                 documented, reported = _only_rate(self.rates.documented), _only_rate(self.rates.reported)
                 return self._moved(compare(self.case, documented, reported).first)
@@ -121,10 +125,10 @@ class Step:
     def _replayed(self, names: Sequence[str], rate: Rate | None, norm_units: int) -> list[Record]:
         """Return the records that these deviations give."""
         if rate is None:
-            return list(replayed(self.case, names))
+            return self.basis.run(self.case, names)
         given: Any = (rate,)
         case = replace(self.case, learning_rate_calls=given)
-        return reference.run(case, *_replaying(frozenset(names), norm_units))
+        return reference.run(case, *_replaying(frozenset(names), norm_units, self.basis))
 
     def _is_refused(self, names: Sequence[str]) -> bool:
         """Whether no optimizer with these deviations can be in the state."""
@@ -166,10 +170,10 @@ def replayed(case: Case, names: Sequence[str], base: type[SGD] = SGD) -> Traject
     return reference.run(case, *compose(names, base))
 
 
-def steps(case: Case, observed: Trajectory) -> list[Step]:
+def steps(case: Case, observed: Trajectory, basis: Basis = DEFINITION) -> list[Step]:
     """Return a step for every record, or one for the whole case where the state is not reported."""
     if not all(_reports_state(case, record) for record in observed[: len(case.gradients)]):
-        return [Step(0, case, observed)]
+        return [Step(0, case, observed, basis=basis)]
     made = []
     schedules = Schedules(case)
     state, variables = case.state, case.variables
@@ -194,7 +198,7 @@ def steps(case: Case, observed: Trajectory) -> list[Step]:
                 traced = values_when_traced.setdefault(missing, given)
             calls = 0 if state is None else state.calls
             rates = Rates(schedules, calls, record.get("learning_rate"), given, traced)
-        made.append(Step(call, single, (record,), rates))
+        made.append(Step(call, single, (record,), rates, basis))
         state, variables = _state(case, record), tuple(record["variables"])
     return made
 
@@ -239,16 +243,9 @@ class _GivenRate(SGD):
             self.rate_source = given
 
 
-def with_given_rates(
-    names: Sequence[str], base: type[SGD] = SGD
-) -> tuple[type[SGD], type[LossScaleOptimizer]]:
-    """Return deviations that use callable learning rates as they are, also float64 or NaN."""
-    return _replaying(frozenset(names), 0, base)
-
-
 @cache
 def _replaying(
-    names: frozenset[str], norm_units: int, base: type[SGD] = SGD
+    names: frozenset[str], norm_units: int, basis: Basis
 ) -> tuple[type[SGD], type[LossScaleOptimizer]]:
-    optimizer, wrapper = compose(names, base)
+    optimizer, wrapper = basis.composed(names)
     return type("Replaying", (_GivenRate, optimizer), {"norm_units": norm_units}), wrapper

@@ -10,6 +10,7 @@ from itertools import combinations
 
 from sgd_ref.conformance.bounds.running_error.judging import fit
 from sgd_ref.conformance.catalogue.case import Case, Trajectory
+from sgd_ref.conformance.deviations import DEFINITION, Basis
 from sgd_ref.conformance.diagnosis.exposing import cases_that_expose
 from sgd_ref.conformance.diagnosis.matching import Diagnosis, Explained, Names, Search, as_diagnosis, diagnose
 from sgd_ref.conformance.diagnosis.parting import parting
@@ -34,6 +35,7 @@ def diagnoses(
     diverging: Mapping[str, tuple[Case, Trajectory]],
     right: Mapping[str, tuple[Case, Trajectory]],
     is_state_hidden: bool = False,
+    basis: Basis = DEFINITION,
 ) -> dict[str, Diagnosis]:
     """Return the diagnosis of each divergence of a run.
 
@@ -48,6 +50,8 @@ def diagnoses(
         The same of the cases that were graded and do not diverge.
     is_state_hidden : bool, default False
         Whether the state may be wider than the reported one.
+    basis : Basis, optional
+        The rule that all cases diverge from; its own deviations are not named.
 
     Returns
     -------
@@ -63,7 +67,7 @@ def diagnoses(
     >>> print(found[case.id])
     it equals ascends
     """
-    return _Run(diverging, right, is_state_hidden).diagnoses()
+    return _Run(diverging, right, is_state_hidden, basis).diagnoses()
 
 
 class _Run:
@@ -72,13 +76,14 @@ class _Run:
         diverging: Mapping[str, tuple[Case, Trajectory]],
         right: Mapping[str, tuple[Case, Trajectory]],
         is_state_hidden: bool,
+        basis: Basis,
     ) -> None:
         self._diverging = diverging
         self._right = {case_id: one for case_id, one in right.items() if one[0].made is None}
-        self._is_state_hidden = is_state_hidden
+        self._is_state_hidden, self._basis = is_state_hidden, basis
         self._share_of = cache(self._share_of_one)
         self._searches = {
-            case_id: Search(case, observed, is_state_hidden=is_state_hidden)
+            case_id: Search(case, observed, None, is_state_hidden, basis)
             for case_id, (case, observed) in diverging.items()
             if case.made is None
         }
@@ -107,13 +112,13 @@ class _Run:
         seen = len(exposing & self._diverging.keys())
         others = sorted(exposing & self._right.keys())
         looked_at = others[:: -(-len(others) // MOST_LOOKED_AT) or 1]
-        absent = sum(not fit(*self._with(case_id, name), self._is_state_hidden).fits for case_id in looked_at)
+        absent = sum(not self._fits(case_id, name) for case_id in looked_at)
         missing = len(others) * absent / max(len(looked_at), 1)
         return 1 - missing / (seen + len(others)) if missing else 1.0
 
-    def _with(self, case_id: str, name: str) -> tuple[Case, Names, Trajectory]:
+    def _fits(self, case_id: str, name: str) -> bool:
         case, observed = self._right[case_id]
-        return case, (name,), observed
+        return fit(case, (name,), observed, self._is_state_hidden, self._basis).fits
 
     def _unexplained(self) -> list[str]:
         return [case_id for case_id in self._searches if case_id not in self._found]
@@ -174,8 +179,8 @@ class _Run:
     def _diagnosis(self, case_id: str, chosen: Mapping[str, Names]) -> Diagnosis:
         case, observed = self._diverging[case_id]
         if case_id not in self._searches:
-            return diagnose(case, observed)
-        where = parting(case, observed)
+            return diagnose(case, observed, basis=self._basis)
+        where = parting(case, observed, self._basis)
         if case_id in chosen:
             found = [one for one in self._found[case_id] if one.names == chosen[case_id]]
             return as_diagnosis(found, where)

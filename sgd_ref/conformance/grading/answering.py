@@ -8,6 +8,7 @@ from itertools import product
 
 from sgd_ref.conformance.answers import ANSWERS, Answer, Composed, composed
 from sgd_ref.conformance.bounds.violation import Violation
+from sgd_ref.conformance.deviations import Basis
 from sgd_ref.conformance.grading.verdict import Verdict
 
 RIGHT = ("exact", "rounding")
@@ -93,6 +94,12 @@ def answers_of(verdict: Verdict) -> Composed:
         next(answer for answer in ANSWERS[question] if answer.name == name)
         for question, name in verdict.answers.items()
     )
+
+
+def basis_of(verdict: Verdict) -> Basis:
+    """Return the rule that a verdict was found by: that of the dialect, with its answers."""
+    optimizer, wrapper, _ = answers_of(verdict)
+    return verdict.dialect.basis(optimizer, wrapper)
 
 
 def names_of(answers: Iterable[Answer]) -> dict[str, str]:

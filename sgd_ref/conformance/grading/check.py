@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,15 +13,17 @@ import numpy as np
 from sgd_ref.arithmetic.formats import Array
 from sgd_ref.conformance.answers import Answer, combinations, composed
 from sgd_ref.conformance.bounds.judging import judge
+from sgd_ref.conformance.bounds.off import state_of_nothing
+from sgd_ref.conformance.bounds.running_error.judging import fit
 from sgd_ref.conformance.bounds.violation import Violation
 from sgd_ref.conformance.catalogue.case import Case, Implementation, Unsupported
 from sgd_ref.conformance.catalogue.contested import contested
 from sgd_ref.conformance.catalogue.layouts import with_layouts
 from sgd_ref.conformance.catalogue.numbers import readonly
-from sgd_ref.conformance.catalogue.qualities import BESIDE_AXES
+from sgd_ref.conformance.catalogue.qualities import BESIDE_AXES, qualities
 from sgd_ref.conformance.catalogue.suiting import lacking, suited
 from sgd_ref.conformance.catalogue.tiers import cases as catalogue
-from sgd_ref.conformance.grading.answering import Alternatives, answers_of, consistent, names_of
+from sgd_ref.conformance.grading.answering import Alternatives, answers_of, basis_of, consistent, names_of
 from sgd_ref.conformance.grading.copies import forgotten_copy
 from sgd_ref.conformance.grading.tracebacks import own_traceback
 from sgd_ref.conformance.grading.velocities import with_velocities
@@ -31,6 +33,14 @@ from sgd_ref.conformance.trajectories import reference
 from sgd_ref.conformance.trajectories.comparison import Difference, check_form, compare
 from sgd_ref.gradients import SparseRows
 from sgd_ref.validation import reject_type
+
+HIDDEN, FLUSHED = "hidden wider state", "subnormals-flushed"
+"""The allowance for a state that is wider than it is reported, and the deviation that flushes to zero."""
+
+UNDECIDED = (
+    "it is faithful only if the state is wider than what is reported, which these cases alone cannot tell: "
+    "run all cases, or declare hidden_wider_state"
+)
 
 
 def check(
@@ -51,10 +61,12 @@ def check(
     name : str, default "mine"
         Name of the implementation in the report.
     profile : Profile, optional
-        What the implementation declares of itself; by default its attribute ``profile``, if it has one.
+        What the implementation declares of itself, and the rule that it is held to; by default its attribute
+        ``profile``, if it has one.
     progress : callable, optional
         Called with the verdict on each case by itself. In the report, all cases of an open question are
-        judged by one answer, and all cases by one reading of the state.
+        judged by one answer, and all cases by one reading of the state. Where a few cases cannot tell how
+        the state is to be read, the message of a verdict that depends on it says so.
 
     Returns
     -------
@@ -89,9 +101,38 @@ def check(
     if not graded:
         raise ValueError("cases must hold at least one case, got none")
     verdicts = consistent(graded)
-    if profile.hidden_wider_state is None:
-        verdicts |= free_running(graded, profile)
-    return Report(name, verdicts, profile, time.perf_counter() - started)
+    hidden = profile.hidden_wider_state
+    if hidden is None:
+        changed = free_running(graded, profile)
+        if changed and not is_whole(graded):
+            changed = {case_id: replace(verdict, message=UNDECIDED) for case_id, verdict in changed.items()}
+        elif changed or any(verdict.grade == "diverges" for verdict in verdicts.values()):
+            hidden = bool(changed)
+        verdicts |= changed
+    return Report(name, verdicts, profile, time.perf_counter() - started, hidden)
+
+
+def is_whole(graded: Collection[str]) -> bool:
+    """Whether there is no standard case beside some cases that needs nothing but what these need.
+
+    Such a run shows whether the state of an implementation is wider than what it reports.
+
+    Parameters
+    ----------
+    graded : collection of str
+        Ids of cases.
+
+    Examples
+    --------
+    >>> is_whole(["axes/plain"]), is_whole([case.id for case in catalogue()])
+    (False, True)
+    """
+    needed: dict[str, set[str]] = {}
+    for case in catalogue():
+        if case.id in graded:
+            for axis, values in qualities(case).items():
+                needed.setdefault(axis, set()).update(values)
+    return all(case.id in graded for case in catalogue() if not lacking(case, needed))
 
 
 def profile_of(run: Implementation, given: Profile | None = None) -> Profile:
@@ -180,21 +221,22 @@ def grade_by_answers(run: Implementation, case: Case, profile: Profile) -> Alter
         decisive = [word for word in missing if word not in BESIDE_AXES["shapes"]] or missing
         reason = f"its profile does not offer {', '.join(decisive)}"
         return Alternatives([Verdict(case, "unsupported", contested(case), message=reason)], step_by_step)
-    compared = _compared_by_answers(with_velocities(run, profile.velocities), case)
+    compared = _compared_by_answers(with_velocities(run, profile.velocities), case, profile)
     parting = [_parting(case, verdict) for verdict in compared] if len(compared) > 1 else [0]
     return Alternatives(compared, step_by_step, parting)
 
 
 def _parting(case: Case, verdict: Verdict) -> int:
     """Return the first call in which the answers of a verdict may be told from those of the reference."""
-    optimizer, wrapper, walk = answers_of(verdict)
-    if walk.has_bounds_of_its_own:
+    answers = answers_of(verdict)
+    if answers.walk.has_bounds_of_its_own:
         return 0
-    difference = compare(case, reference.run(case), reference.run(case, optimizer, wrapper)).first
+    answering = verdict.dialect.basis(answers.optimizer, answers.wrapper)
+    difference = compare(case, verdict.dialect.basis().run(case), answering.run(case)).first
     return len(case.gradients) + 1 if difference is None else difference.call
 
 
-def _compared_by_answers(run: Implementation, case: Case) -> list[Verdict]:
+def _compared_by_answers(run: Implementation, case: Case, profile: Profile) -> list[Verdict]:
     """Run one case and compare the bits that come back; those that differ stand as "diverges"."""
     given = private_copy(case)
     questions = contested(case)
@@ -208,17 +250,17 @@ def _compared_by_answers(run: Implementation, case: Case) -> list[Verdict]:
     if not _same_gradients(case, given):
         return [Verdict(case, "error", questions, message="it changed the gradients that it was given")]
     try:
-        return [_compared(case, trajectory, answers) for answers in combinations(questions)]
+        return [_compared(case, trajectory, answers, profile) for answers in combinations(questions)]
     # What it returned may be anything, even objects that raise when they are looked at.
     except Exception as error:
         message = f"it returned no trajectory: {_described(error)}"
         return [Verdict(case, "error", questions, message=message)]
 
 
-def _compared(case: Case, trajectory: Any, answers: Sequence[Answer]) -> Verdict:
-    """Compare what came back with the reference that gives some answers."""
+def _compared(case: Case, trajectory: Any, answers: Sequence[Answer], profile: Profile) -> Verdict:
+    """Compare what came back with the rule that gives some answers."""
     answering = composed(answers)
-    expected = reference.run(case, answering.optimizer, answering.wrapper)
+    expected = profile.dialect.basis(answering.optimizer, answering.wrapper).run(case)
     check_form(case, expected, trajectory)
     comparison = compare(case, expected, trajectory)
     return Verdict(
@@ -231,6 +273,7 @@ def _compared(case: Case, trajectory: Any, answers: Sequence[Answer]) -> Verdict
         compared=comparison.compared,
         units=comparison.units,
         trajectory=trajectory,
+        dialect=profile.dialect,
     )
 
 
@@ -239,21 +282,41 @@ def _judged(verdict: Verdict, profile: Profile, is_state_hidden: bool) -> Verdic
     if verdict.case.made is not None:
         # Nothing is rounded in it, so that only the bits of the reference are possible.
         return replace(verdict, grade="diverges", violation=_other_bits(verdict.difference))
+    violation_of = _violation_of_dialect if verdict.dialect.differs_in(verdict.case) else _violation
+    violation = violation_of(verdict, is_state_hidden, False)
+    allowances = [HIDDEN] if is_state_hidden else []
+    if profile.flush_to_zero and violation is not None:
+        violation = violation_of(verdict, is_state_hidden, True)
+        allowances.append("flush to zero")
+    if violation is None:
+        return replace(verdict, grade="rounding", violation=None, message="", allowances=tuple(allowances))
+    assert verdict.trajectory is not None
+    copied = forgotten_copy(verdict.case, basis_of(verdict).run(verdict.case), verdict.trajectory)
+    return replace(verdict, grade="diverges", violation=violation, message=copied, allowances=())
+
+
+def _violation(verdict: Verdict, is_state_hidden: bool, flushes: bool) -> Violation | None:
+    """Return the first value that is not possible by the rule of Keras."""
     optimizer, wrapper, walk = answers_of(verdict)
     expected, observed = reference.run(verdict.case, optimizer, wrapper), verdict.trajectory
     assert observed is not None
-    found = judge(verdict.case, expected, observed, is_state_hidden, walk=walk)
-    allowances = ["hidden wider state"] if is_state_hidden else []
-    if profile.flush_to_zero and not found.is_faithful:
-        found = judge(verdict.case, expected, observed, is_state_hidden, flushes=True, walk=walk)
-        allowances.append("flush to zero")
-    return replace(
-        verdict,
-        grade="rounding" if found.is_faithful else "diverges",
-        violation=found.violation,
-        message="" if found.is_faithful else forgotten_copy(verdict.case, expected, observed),
-        allowances=tuple(allowances) if found.is_faithful else (),
+    return judge(verdict.case, expected, observed, is_state_hidden, flushes, walk).violation
+
+
+def _violation_of_dialect(verdict: Verdict, is_state_hidden: bool, flushes: bool) -> Violation | None:
+    """Return the first value that is not possible by the rule of the dialect."""
+    case, observed = verdict.case, verdict.trajectory
+    assert observed is not None
+    more = (FLUSHED,) if flushes else ()
+    found = fit(case, more, observed, is_state_hidden, basis_of(verdict)).violation
+    of_nothing = (
+        violation
+        for call, record in enumerate(observed)
+        for violation in state_of_nothing(call, case, record)
     )
+    first = next(of_nothing, None)
+    violations = [one for one in (found, first) if one is not None]
+    return min(violations, key=lambda violation: violation.call, default=None)
 
 
 def _other_bits(difference: Difference | None) -> Violation | None:

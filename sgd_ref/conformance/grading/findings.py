@@ -47,11 +47,11 @@ class Findings:
 
     def unexplained(self) -> list[Verdict]:
         """Return the mismatches that count and for which nothing known gives the same result."""
-        return [v for v in self.mismatches() if not v.as_defined and not self.names.get(v.case.id)]
+        return [v for v in self.mismatches() if not v.passes and not self.names.get(v.case.id)]
 
     def unexpected(self) -> list[Verdict]:
         """Return the mismatches that count, and that neither a name nor a ledger makes expected."""
-        counting = self.unexplained() if self.excuses else [v for v in self.mismatches() if not v.as_defined]
+        counting = self.unexplained() if self.excuses else [v for v in self.mismatches() if not v.passes]
         return [verdict for verdict in counting if verdict.case.id not in self.listed]
 
     def cases_of(self, name: str) -> list[str]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from sgd_ref.conformance.bounds.violation import Violation
@@ -15,6 +15,7 @@ from sgd_ref.conformance.catalogue.within import offered_by, values_of
 from sgd_ref.conformance.diagnosis.matching import Diagnosis, diagnose
 from sgd_ref.conformance.diagnosis.optimizations import optimizations
 from sgd_ref.conformance.diagnosis.whole_run import diagnoses
+from sgd_ref.conformance.dialects import KERAS, Dialect
 from sgd_ref.conformance.grading.coverage import Coverage, coverage, discriminates
 from sgd_ref.conformance.grading.velocities import DOCUMENTED, Velocities
 from sgd_ref.conformance.trajectories.comparison import Difference
@@ -34,10 +35,11 @@ class Verdict:
     case : Case
         What was run.
     grade : str
-        "exact": the bits of the reference. "rounding": other bits, which some faithful evaluation of the
-        documented rule gives. "diverges": bits that none gives. Where the case depends on open questions,
-        the same of the rule with some answer to each of them. "unsupported": the implementation does
-        not offer a feature. "error": it raised, or what it returned is no trajectory of the case.
+        "exact": the bits of the rule that it is held to, by default those of the reference. "rounding":
+        other bits, which some faithful evaluation of the documented rule gives. "diverges": bits that none
+        gives. Where the case depends on open questions, the same of the rule with some answer to each of
+        them. "unsupported": the implementation does not offer a feature. "error": it raised, or what it
+        returned is no trajectory of the case.
     questions : tuple of str
         The open questions that the case depends on.
     answers : dict of str to str
@@ -60,6 +62,8 @@ class Verdict:
         The largest distance in units in the last place.
     trajectory : sequence of dict or None
         What the implementation returned.
+    dialect : Dialect
+        The rule that it was held to.
     """
 
     case: Case
@@ -75,17 +79,19 @@ class Verdict:
     compared: int = 0
     units: float = 0.0
     trajectory: Trajectory | None = field(default=None, repr=False, compare=False)
+    dialect: Dialect = KERAS
 
     @cached_property
     def diagnosis(self) -> Diagnosis | None:
         """For "diverges": the known deviations that explain it, and where it parts; else None.
 
+        What the implementation was held to by declaration is no part of it: it names what comes beyond.
         Found when it is first asked for, which takes a second or two. `Report.diagnoses` also knows the
         other cases of a run.
         """
         if self.grade != "diverges" or self.trajectory is None:
             return None
-        return diagnose(self.case, self.trajectory)
+        return diagnose(self.case, self.trajectory, basis=self.dialect.basis())
 
     @property
     def contested(self) -> bool:
@@ -98,8 +104,13 @@ class Verdict:
         return self.case.id.startswith(PREFIX)
 
     @property
-    def as_defined(self) -> bool:
-        """Whether the grade does not count against the implementation."""
+    def passes(self) -> bool:
+        """Whether the verdict does not count against the implementation.
+
+        It passes if it is "exact" or "rounding" by the rule that the implementation declares, with the one
+        answer that the implementation gives to each open question; if it is "unsupported"; and if the case
+        is one that names an optimisation. `Report.ok` asks this of all verdicts.
+        """
         if self.shows_optimization and self.grade == "diverges":
             return True
         return self.grade in ("exact", "rounding", "unsupported")
@@ -130,6 +141,15 @@ class Profile:
         Each value that a word names must be graded at least once, if a case has it.
     velocities : Velocities
         What it keeps for velocities: it gets those of a state in that form, and reports its own in it.
+    rule : {"keras", "pytorch", "sutskever", "optax"}
+        The documented rule that it is held to; ``conformance/dialects/rules.py`` says what makes up each.
+    by_design : collection of str
+        Names of known deviations that it has on purpose: they become parts of the rule.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If there is no such word, rule or deviation.
 
     Examples
     --------
@@ -141,6 +161,11 @@ class Profile:
     (True, 'exact')
     >>> report.verdicts["axes/nesterov"].message
     'its profile does not offer nesterov'
+    >>> Profile(rule="pytorch").dialect.names[-1]
+    'rate-outside-velocity'
+    >>> Profile(rule="caffe")
+    Traceback (most recent call last):
+    ValueError: rule must be one of keras, pytorch, sutskever, optax, got 'caffe'
     """
 
     dtypes: frozenset[str] | None = None
@@ -149,14 +174,22 @@ class Profile:
     flush_to_zero: bool = False
     offers: tuple[str, ...] | None = None
     velocities: Velocities = DOCUMENTED
+    rule: str = "keras"
+    by_design: Collection[str] = frozenset()
 
     def __post_init__(self) -> None:
-        """Check the words."""
+        """Check the words, the rule and the deviations."""
         self.offered()
+        _ = self.dialect
 
     def offered(self) -> Offered:
         """Return what a case may need, by axes; nothing is declined where nothing is offered by words."""
         return {} if self.offers is None else offered_by(self.offers)
+
+    @property
+    def dialect(self) -> Dialect:
+        """The rule that the implementation is held to."""
+        return Dialect.of(self.rule, self.by_design)
 
     def claims(self) -> list[tuple[str, str]]:
         """Return all claims as pairs of axis and value."""
@@ -181,24 +214,29 @@ class Report:
         What the implementation claims.
     seconds : float
         Duration of the run.
+    hidden_wider_state : bool or None
+        How its state was read, as in `Profile`; None where nothing of the run tells.
     """
 
     name: str
     verdicts: dict[str, Verdict]
     profile: Profile = Profile()
     seconds: float = 0.0
+    hidden_wider_state: bool | None = None
 
     @property
     def ok(self) -> bool:
-        """Whether nothing diverges or fails and every claim was graded at least once.
-
-        An optimisation case that diverges counts against nobody.
-        """
+        """Whether every verdict passes, something was graded, and every claim was at least once."""
         return (
-            all(verdict.as_defined for verdict in self.verdicts.values())
+            all(verdict.passes for verdict in self.verdicts.values())
             and not self.unproven_claims()
             and any(verdict.grade in ("exact", "rounding") for verdict in self.verdicts.values())
         )
+
+    @property
+    def settled(self) -> Profile:
+        """The profile with what the run has shown of the state: it grades single cases as the run does."""
+        return replace(self.profile, hidden_wider_state=self.hidden_wider_state)
 
     def count(self, grade: str) -> int:
         """Return the number of cases of a grade."""
@@ -270,7 +308,8 @@ class Report:
         }
         diverging = {i: one for i, one in answered.items() if self.verdicts[i].grade == "diverges"}
         right = {i: one for i, one in answered.items() if self.verdicts[i].grade in ("exact", "rounding")}
-        return diagnoses(diverging, right, bool(self.profile.hidden_wider_state))
+        basis = self.profile.dialect.basis()
+        return diagnoses(diverging, right, bool(self.hidden_wider_state), basis)
 
     @property
     def answers(self) -> dict[str, str]:
@@ -287,7 +326,7 @@ class Report:
         """Return for each optimisation that could be seen: "not done", "done", or another evaluation."""
         return optimizations(
             {
-                case_id: (verdict.case, verdict.trajectory)
+                case_id: (verdict.case, verdict.trajectory, verdict.dialect.basis())
                 for case_id, verdict in self.verdicts.items()
                 if verdict.shows_optimization and verdict.trajectory is not None
             }
@@ -303,4 +342,5 @@ class Report:
         counts = ", ".join(f"{self.count(grade)} {grade}" for grade in GRADES)
         never = self.coverage.in_words
         warning = f"; NEVER GRADED: {never}" if never else ""
-        return f"{self.name}: {graded} of {len(self.verdicts)} cases graded; {counts}{warning}"
+        of_all = f"{graded} of {len(self.verdicts)} cases graded, held to {self.profile.dialect}"
+        return f"{self.name}: {of_all}; {counts}{warning}"

@@ -16,7 +16,14 @@ from sgd_ref.validation import boolean, reject_type, reject_value, text
 PROTOCOL = 2
 """The version of the protocol. A program says the lowest one that has all keys of its handshake."""
 
-VERSION_OF_KEYS = {"offers": 2, "velocities": 2, "hidden_wider_state": 2, "flush_to_zero": 2}
+VERSION_OF_KEYS = {
+    "offers": 2,
+    "velocities": 2,
+    "hidden_wider_state": 2,
+    "flush_to_zero": 2,
+    "rule": 2,
+    "by_design": 2,
+}
 """The versions of the protocol that brought keys of the handshake; the others were there from the first."""
 
 LONGEST_HANDSHAKE = 2**16
@@ -47,6 +54,10 @@ class Handshake:
         Whether its state is wider than what it reports; None if it does not say.
     flush_to_zero : bool
         Whether it computes with subnormal numbers as zeros.
+    rule : str
+        Name of the documented rule that it is to be held to; whether there is one is asked of `Profile`.
+    by_design : list of str
+        Names of known deviations that it has on purpose.
     """
 
     name: str
@@ -60,6 +71,8 @@ class Handshake:
     velocities: dict[str, Any] = field(default_factory=dict)
     hidden_wider_state: bool | None = None
     flush_to_zero: bool = False
+    rule: str = "keras"
+    by_design: list[str] = field(default_factory=list)
 
 
 def handshake_to_json(handshake: Handshake) -> encoding.Json:
@@ -132,6 +145,8 @@ def _from_json(document: encoding.Json) -> Handshake:
         velocities=_velocities(_object("velocities", document.get("velocities"))),
         hidden_wider_state=_boolean_or_none(document, "hidden_wider_state"),
         flush_to_zero=boolean("flush_to_zero", document.get("flush_to_zero", False)),
+        rule=_line("rule", document.get("rule", "keras")),
+        by_design=_names("by_design", document.get("by_design", [])),
     )
 
 
@@ -180,6 +195,12 @@ def _values(name: str, values: Any, accepted: Iterable[str]) -> list[str]:
         if text(name, value) not in accepted:
             reject_value(name, value, f"a list of some of {', '.join(accepted)}")
     return values
+
+
+def _names(name: str, values: Any) -> list[str]:
+    if not isinstance(values, list):
+        reject_type(name, values, "a list of strings")
+    return [_line(name, value) for value in values]
 
 
 def _line(name: str, value: Any) -> str:

@@ -25,7 +25,7 @@ WRITERS = {".json": files.to_json, ".xml": files.to_junit, ".html": page.to_html
 
 ANSWERS = pytest.StashKey[list[Answered]]()
 RUNS = pytest.StashKey[list[WholeRun]]()
-LEDGERS = pytest.StashKey[dict[Path, Ledger]]()
+LEDGERS = pytest.StashKey[dict[tuple[Path, str], Ledger]]()
 
 FROM_WORKER = "sgd_ref_answers"
 
@@ -128,16 +128,16 @@ def _end(found: Outcome) -> None:
 def _ledger(item: pytest.Function, asked: Asked) -> Ledger | None:
     if asked.ledger is None:
         return None
-    path = item.path.parent / asked.ledger
+    place = item.path.parent / asked.ledger, str(asked.profile.dialect)
     known = item.config.stash[LEDGERS]
-    if path not in known:
+    if place not in known:
         try:
-            known[path] = ledger.read(path)
+            known[place] = ledger.read_for(*place)
         except (OSError, ValueError) as problem:
             pytest.fail(
                 f"ledger must be a file that sgd-ref conform --update wrote: {problem}", pytrace=False
             )
-    return known[path]
+    return known[place]
 
 
 def _function_of(item: pytest.Function, case: Case) -> str:

@@ -113,7 +113,7 @@ def _is_explained(verdict: Verdict, expected: Expected) -> bool:
         return True
     if verdict.case.made is not None or verdict.trajectory is None or not names <= DEVIATIONS.keys():
         return False
-    return fit(verdict.case, names, verdict.trajectory).fits
+    return fit(verdict.case, names, verdict.trajectory, basis=verdict.dialect.basis()).fits
 
 
 def described(verdict: Verdict) -> str:

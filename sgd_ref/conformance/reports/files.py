@@ -37,6 +37,12 @@ def to_junit(all_findings: Sequence[Findings]) -> str:
             skipped=str(findings.report.count("unsupported")),
             time=f"{findings.report.seconds:.3f}",
         )
+        properties = ElementTree.SubElement(suite, "properties")
+        for key, value in (
+            ("rule", findings.report.profile.rule),
+            ("by_design", ", ".join(sorted(findings.report.profile.by_design))),
+        ):
+            ElementTree.SubElement(properties, "property", name=key, value=value)
         for verdict in verdicts:
             test = ElementTree.SubElement(
                 suite, "testcase", classname=findings.report.name, name=verdict.case.id
@@ -59,6 +65,8 @@ def _run(findings: Findings) -> dict[str, Any]:
         "versions": dict(findings.versions),
         "as_expected": findings.as_expected,
         "ok": report.ok,
+        "rule": report.profile.rule,
+        "by_design": sorted(report.profile.by_design),
         "contested_share": report.contested_share,
         "answers": report.answers,
         "graded": {axis: dict(values) for axis, values in report.coverage.graded.items()},

@@ -55,6 +55,14 @@ def _questions(verdict: Verdict) -> str:
     )
 
 
+def rule_lines(findings: Findings) -> Iterator[str]:
+    """Yield the rule that the implementation is held to, and its parts with their sources."""
+    dialect = findings.report.profile.dialect
+    yield f"held to the rule of {dialect}"
+    for name, source in dialect.sources.items():
+        yield f"a part of it: {name} ({source})"
+
+
 def answer_lines(findings: Findings) -> Iterator[str]:
     """Yield one line for each open question that the implementation answers, with its answer."""
     for question, name in findings.report.answers.items():

@@ -27,10 +27,10 @@ def to_data(findings: Findings) -> Data:
     Returns
     -------
     dict
-        "target" and "versions"; "features": by axis and value, and "cases" by group, the number of cases of
-        each grade; "contradictions": by name, the number of cases; "unexplained": the number of uncontested
-        cases without a known name; "optimizations": by name, whether it is done; "unsupported": by reason,
-        the number of cases.
+        "target", "rule" and "versions"; "features": by axis and value, and "cases" by group, the number of
+        cases of each grade; "contradictions": by name, the number of cases; "unexplained": the number of
+        uncontested cases without a known name; "optimizations": by name, whether it is done; "unsupported":
+        by reason, the number of cases.
 
     Examples
     --------
@@ -54,6 +54,7 @@ def to_data(findings: Findings) -> Data:
     return {
         "format": FORMAT,
         "target": findings.report.name,
+        "rule": str(findings.report.profile.dialect),
         "versions": dict(findings.versions),
         "features": {
             axis: {value: _in_order(counts.get(f"{axis}/{value}", {})) for value in values}

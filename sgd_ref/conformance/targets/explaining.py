@@ -1,4 +1,7 @@
-"""Explanations of the divergences of a target, from the deviations and failures that it is known for."""
+"""Explanations of the divergences of a target, from the deviations and failures that it is known for.
+
+A name is found where it gives the very bits, or where the answer lies within its derived bounds.
+"""
 
 from __future__ import annotations
 
@@ -7,23 +10,15 @@ from contextlib import AbstractContextManager
 
 from sgd_ref.conformance.catalogue.case import Case, Implementation
 from sgd_ref.conformance.deviations import is_contradiction
-from sgd_ref.conformance.diagnosis.attribution import (
-    explain,
-    explain_but_for_rounding,
-    is_explained_but_for_rounding,
-)
+from sgd_ref.conformance.diagnosis.attribution import explain, explain_within_bounds, is_within_bounds
+from sgd_ref.conformance.grading.answering import basis_of
 from sgd_ref.conformance.grading.verdict import Verdict
 from sgd_ref.conformance.targets.known import KnownFailure, known_failure
 from sgd_ref.conformance.targets.ledger import path_of, read
 from sgd_ref.conformance.targets.target import Target
-from sgd_ref.optimizer import SGD
 
 FLUSHED = "subnormals-flushed"
 """The deviation of XLA on a CPU, in everything that it runs."""
-
-
-MOST_TOGETHER = 8
-"""Candidates for which every choice is tried."""
 
 
 def known_target(
@@ -32,7 +27,7 @@ def known_target(
     candidates: Callable[[Case], tuple[str, ...]],
     deviations: Mapping[str, str],
     failures: Sequence[KnownFailure],
-    variants: Sequence[type[SGD]] = (),
+    rule: str = "keras",
 ) -> Target:
     """Return a target that explains its mismatches by the deviations and failures that it is known for.
 
@@ -48,8 +43,8 @@ def known_target(
         All names that it is known for, each with its evidence.
     failures : sequence of KnownFailure
         The errors that it is known to raise.
-    variants : sequence of subclasses of SGD, optional
-        Faithful variants that round as the implementation does.
+    rule : str, default "keras"
+        The documented rule that it is held to where nothing else is said.
     """
     path = path_of(name)
     ledger = read(path) if path.exists() else {}
@@ -58,23 +53,24 @@ def known_target(
         if verdict.trajectory is None:
             failure = known_failure(verdict.case, verdict.message, failures)
             return () if failure is None else (failure,)
-        names = candidates(verdict.case)
-        explanation = explain(verdict.case, verdict.trajectory, names)
+        # An answer to an open question is no mistake.
+        basis = basis_of(verdict)
+        names = tuple(name for name in candidates(verdict.case) if not basis.has(name))
+        explanation = explain(verdict.case, verdict.trajectory, names, basis)
         if explanation.complete:
             return explanation.names
         # Which roundings come beside a contradiction depends on the processor; the contradiction does not.
+        # Evidence is behind what is recorded, and the bounds do not refute it.
         recorded = ledger.get(verdict.case.id)
         if (
             recorded is not None
             and set(recorded.names) <= set(names)
-            and is_explained_but_for_rounding(verdict.case, verdict.trajectory, recorded.names, variants)
+            and is_within_bounds(verdict.case, verdict.trajectory, recorded.names, basis)
         ):
             return recorded.names
-        # More are those of all cases, tried together already.
-        few = names if len(names) <= MOST_TOGETHER else ()
-        return explain_but_for_rounding(verdict.case, verdict.trajectory, few, variants)
+        return explain_within_bounds(verdict.case, verdict.trajectory, names, basis)
 
     contradictions = {name for name in (*deviations, FLUSHED) if is_contradiction(name)}
     contradictions |= {failure.name for failure in failures}
     evidence = {**deviations, **{failure.name: failure.evidence for failure in failures}}
-    return Target(name, start, explain_verdict, frozenset(contradictions), evidence)
+    return Target(name, start, explain_verdict, frozenset(contradictions), evidence, rule=rule)

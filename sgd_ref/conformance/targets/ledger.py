@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sgd_ref.conformance import data_folder
+from sgd_ref.conformance.dialects import KERAS
 from sgd_ref.conformance.grading.findings import Findings
 from sgd_ref.conformance.grading.verdict import Verdict
 from sgd_ref.conformance.targets.names import file_name
@@ -97,12 +98,39 @@ def of_run(findings: Findings, path: Path | None) -> Ledger | None:
     Raises
     ------
     ValueError
-        If the file is no ledger.
+        If the file is no ledger, or that of a run by another rule.
     """
+    held_to = str(findings.report.profile.dialect)
     kept = path_of(findings.report.name)
     if path is None:
-        return read(kept) if kept.exists() else None
+        # What is kept of a target is of its own rule, and says nothing of another one.
+        return read(kept) if kept.exists() and rule_of(kept) == held_to else None
+    return read_for(path, held_to)
+
+
+def read_for(path: Path, held_to: str) -> dict[str, Expected]:
+    """Return a ledger from its file, for a run by some rule.
+
+    Raises
+    ------
+    ValueError
+        If the file is no ledger, or that of a run by another rule.
+    """
+    if rule_of(path) != held_to:
+        raise ValueError(f"{path} lists what is expected by the rule of {rule_of(path)}, not of {held_to}")
     return read(path)
+
+
+def rule_of(path: Path) -> str:
+    """Return the rule by which the results of a ledger are expected, in words.
+
+    Raises
+    ------
+    ValueError
+        If the file is no ledger.
+    """
+    read(path)
+    return str(json.loads(path.read_text(encoding="utf-8")).get("rule", "keras"))
 
 
 def read(path: Path) -> dict[str, Expected]:
@@ -142,9 +170,12 @@ def to_json(findings: Findings, evidence: Mapping[str, str]) -> str:
         }
         for expected, case_ids in sorted(groups.items(), key=lambda item: (item[0].grade, item[0].names))
     ]
+    dialect = findings.report.profile.dialect
     content: dict[str, Any] = {
         "format": FORMAT,
         "target": findings.report.name,
+        # A ledger that names no rule is one of the rule of Keras.
+        **({} if dialect == KERAS else {"rule": str(dialect)}),
         "versions": dict(findings.versions),
         "entries": entries,
     }

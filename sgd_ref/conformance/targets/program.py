@@ -20,6 +20,13 @@ class Program(Worker):
 def declared(handshake: Handshake) -> Profile:
     """Return what a handshake declares.
 
+    Raises
+    ------
+    ValueError
+        If there is no such rule or deviation.
+
+    Examples
+    --------
     >>> declared(Handshake("my_sgd", "1.0", velocities={"sign": -1})).velocities
     Velocities(sign=-1, without_rate=False)
     """
@@ -30,4 +37,6 @@ def declared(handshake: Handshake) -> Profile:
         flush_to_zero=handshake.flush_to_zero,
         offers=None if handshake.offers is None else tuple(handshake.offers),
         velocities=Velocities(**handshake.velocities),
+        rule=handshake.rule,
+        by_design=frozenset(handshake.by_design),
     )

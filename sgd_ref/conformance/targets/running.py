@@ -15,11 +15,12 @@ from rich.console import Console
 from rich.progress import Progress
 
 from sgd_ref.conformance.catalogue.axes import full_product
-from sgd_ref.conformance.catalogue.case import Case
+from sgd_ref.conformance.catalogue.case import Case, Implementation
 from sgd_ref.conformance.catalogue.combinations import case_id
 from sgd_ref.conformance.catalogue.tiers import cases, make_case
 from sgd_ref.conformance.catalogue.within import cases_within
 from sgd_ref.conformance.deviations import is_contradiction
+from sgd_ref.conformance.dialects import Dialect
 from sgd_ref.conformance.grading.check import check
 from sgd_ref.conformance.grading.findings import Findings
 from sgd_ref.conformance.grading.progress import progress_bar
@@ -72,9 +73,21 @@ class Stopped(Exception):
 
 
 def run_all(
-    chosen: Sequence[Target], cases: Sequence[Case], console: Console
+    chosen: Sequence[Target], cases: Sequence[Case], console: Console, held_to: Dialect | None = None
 ) -> tuple[list[Findings], list[str]]:
     """Run the targets, as many at a time as there are processors.
+
+    Parameters
+    ----------
+    chosen : sequence of Target
+        The targets.
+    cases : sequence of Case
+        The cases.
+    console : Console
+        Shows the progress.
+    held_to : Dialect, optional
+        The rule that all of them are held to; by default the one that a program declares in its handshake, or
+        else that of the target.
 
     Returns
     -------
@@ -87,7 +100,7 @@ def run_all(
     with warnings.catch_warnings(), progress_bar(console) as progress:
         # Threads share the filters, so that what one of them silences by itself may reach another one.
         warnings.simplefilter("ignore")
-        runs = [partial(_run, target, cases, progress, stopping) for target in chosen]
+        runs = [partial(_run, target, cases, progress, stopping, held_to) for target in chosen]
         if len(runs) == 1:
             # In the main thread, where Ctrl-C ends even a function that never returns.
             return _collected(runs)
@@ -111,7 +124,13 @@ def _collected(outcomes: Sequence[Callable[[], Findings]]) -> tuple[list[Finding
     return findings, not_run
 
 
-def _run(target: Target, cases: Iterable[Case], progress: Progress, stopping: threading.Event) -> Findings:
+def _run(
+    target: Target,
+    cases: Iterable[Case],
+    progress: Progress,
+    stopping: threading.Event,
+    held_to: Dialect | None,
+) -> Findings:
     total = len(cases) if isinstance(cases, Sequence) else None
     task = progress.add_task(target.name, total=total)
     explained: dict[str, Future[tuple[str, ...]]] = {}
@@ -129,7 +148,8 @@ def _run(target: Target, cases: Iterable[Case], progress: Progress, stopping: th
             progress.advance(task)
 
         try:
-            report = check(run, cases, target.name, progress=note)
+            profile = profile_of(target, run, held_to)
+            report = check(run, cases, target.name, profile, note)
             # One answer in all cases of an open question may make others diverge than each case by itself.
             for case_id, verdict in report.verdicts.items():
                 if case_id not in explained:
@@ -174,6 +194,32 @@ def named_together(report: Report, versions: Mapping[str, str] | None = None) ->
         {case_id: str(one) for case_id, one in found.items() if one.names and one.up_to is not None},
         excuses=False,
     )
+
+
+def profile_of(target: Target, run: Implementation, held_to: Dialect | None = None) -> Profile:
+    """Return the profile that an implementation is graded by.
+
+    Parameters
+    ----------
+    target : Target
+        What is run.
+    run : callable
+        Its implementation, started.
+    held_to : Dialect, optional
+        The rule; by default the one that the implementation declares, or else that of the target.
+
+    Raises
+    ------
+    CannotRun
+        If it declares a rule, or a deviation, that there is not.
+    """
+    try:
+        declared: Profile = getattr(run, "profile", None) or Profile(rule=target.rule)
+    except ValueError as problem:
+        raise CannotRun(f"{target.name}: the handshake: {problem}") from problem
+    if held_to is None:
+        return declared
+    return replace(declared, rule=held_to.rule, by_design=held_to.by_design)
 
 
 def claims_of_what_ran(report: Report) -> Profile:

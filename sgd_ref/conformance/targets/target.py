@@ -35,6 +35,8 @@ class Target:
         Whether it sends a handshake with its name and its claims.
     runs_to_shrink : int
         How often it may be run to shrink one case.
+    rule : str
+        The documented rule that it is held to where nothing else is said.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Target:
     evidence: Mapping[str, str] = field(default_factory=dict)
     introduces_itself: bool = False
     runs_to_shrink: int = 150
+    rule: str = "keras"
 
 
 @dataclass(frozen=True)

@@ -164,7 +164,7 @@ def test_target_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_same_bits(wrong: None, capsys: pytest.CaptureFixture[str]) -> None:
     out = explained(capsys, MOMENTUM, "wrong:same")
-    assert out.splitlines()[-1] == "wrong:same: exact: the bits of the reference in all 9 records"
+    assert out.splitlines()[-1] == "wrong:same: exact: the bits of the rule of keras in all 9 records"
     assert "apart " not in out.replace("units apart", "")
 
 

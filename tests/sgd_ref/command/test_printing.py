@@ -46,6 +46,8 @@ GIVEN: dict[str, list[list[str]]] = {
         ["good:boom", "--start-limit", "{}"],
         ["good:boom", "--tier", "{}"],
         ["good:boom", "--offers", "{}"],
+        ["good:boom", "--rule", "{}"],
+        ["good:boom", "--by-design", "{}"],
         ["good:boom", "--backend", "{}"],
         ["good:boom", "--mode", "{}"],
         ["good:boom", "--variant", "{}"],
@@ -56,6 +58,8 @@ GIVEN: dict[str, list[list[str]]] = {
         ["first/plain", "{}"],
         ["first/plain", "--call", "{}"],
         ["first/plain", "--element", "{}[0]"],
+        ["first/plain", "--rule", "{}"],
+        ["first/plain", "good:boom", "--by-design", "{}"],
         ["first/plain", "--backend", "{}"],
         ["first/plain", "--mode", "{}"],
         ["first/plain", "--variant", "{}"],
@@ -131,7 +135,8 @@ def test_arguments_are_shown_as_they_are(arguments: list[str], capsys: pytest.Ca
 
 
 @pytest.mark.parametrize(
-    "arguments", [["conform", "good:boom", "-k", "signed-zeros"], ["explain", "first/plain", "good:boom"]]
+    "arguments",
+    [["conform", "good:boom", "-k", "^named/signed-zeros"], ["explain", "first/plain", "good:boom"]],
 )
 def test_answers_are_shown_as_they_are(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(arguments) == 1

@@ -18,6 +18,7 @@ import numpy as np
 
 from sgd_ref.arithmetic.formats import FLOAT64, FORMATS, Array
 from sgd_ref.arithmetic.rounded import convert
+from sgd_ref.conformance.deviations.observed.subnormals import flush
 
 PER_OPERATION = 2
 """Roundings that an operation adds: its own, and one for another order of terms, or for a setting that is not
@@ -42,6 +43,8 @@ class TermedArray(np.ndarray[Any, Any]):
         For each element the sum of the absolute values of its terms.
     roundings : int
         How often a term of any element may have been rounded.
+    flushes : bool
+        Whether operations take subnormal numbers for zeros, and give zeros for them.
 
     Examples
     --------
@@ -53,10 +56,12 @@ class TermedArray(np.ndarray[Any, Any]):
 
     _terms: Array | None
     roundings: int
+    flushes: bool
 
     def __array_finalize__(self, source: Any) -> None:
         self._terms = None
         self.roundings = getattr(source, "roundings", 0)
+        self.flushes = getattr(source, "flushes", False)
 
     @property
     def terms(self) -> Array:
@@ -67,6 +72,9 @@ class TermedArray(np.ndarray[Any, Any]):
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **settings: Any) -> Any:
         plain = [_plain(operand) for operand in inputs]
+        flushes = any(getattr(operand, "flushes", False) for operand in inputs)
+        if flushes:
+            plain = [flush(operand) if _is_float(operand) else operand for operand in plain]
         targets = settings.get("out", ())
         if targets:
             settings["out"] = tuple(_plain(target) for target in targets)
@@ -74,7 +82,10 @@ class TermedArray(np.ndarray[Any, Any]):
             result = getattr(ufunc, method)(*plain, **settings)
             if not _is_float(result):
                 return result
+            if flushes:
+                result = flush(result)
             made = termed(result, _terms_of(ufunc, method, inputs, result), _roundings(ufunc, inputs))
+            made.flushes = flushes
         for target in targets:
             if isinstance(target, TermedArray):
                 target._terms, target.roundings = made.terms, made.roundings
@@ -88,13 +99,15 @@ class TermedArray(np.ndarray[Any, Any]):
                 return result
             operands = list(_arrays((args, settings)))
             roundings = max((array.roundings for array in operands), default=0) + PER_OPERATION
-            return termed(result, _moved_terms(function, args, settings, result), roundings)
+            made = termed(result, _moved_terms(function, args, settings, result), roundings)
+            made.flushes = any(array.flushes for array in operands)
+            return made
 
     def __getitem__(self, index: Any) -> Any:
         found = np.asarray(self)[index]
         if not _is_float(found):
             return found
-        return termed(found, self.terms[index], self.roundings)
+        return self._alike(termed(found, self.terms[index], self.roundings))
 
     def __setitem__(self, index: Any, value: Any) -> None:
         terms = self.terms.copy()
@@ -103,12 +116,18 @@ class TermedArray(np.ndarray[Any, Any]):
         self._terms, self.roundings = terms, max(self.roundings, getattr(value, "roundings", 0))
 
     def _with_terms(self, result: Array, terms: Array) -> TermedArray:
-        return termed(result, terms, self.roundings)
+        return self._alike(termed(result, terms, self.roundings))
+
+    def _alike(self, array: TermedArray) -> TermedArray:
+        array.flushes = self.flushes
+        return array
 
     def astype(self, dtype: Any, *arguments: Any, **settings: Any) -> Any:
         """Convert; the terms stay."""
         converted = np.asarray(self).astype(dtype, *arguments, **settings)
-        return termed(converted, self.terms, self.roundings + 1) if _is_float(converted) else converted
+        if not _is_float(converted):
+            return converted
+        return self._alike(termed(converted, self.terms, self.roundings + 1))
 
     def copy(self, *arguments: Any) -> Any:
         """Copy, the terms too."""
@@ -173,8 +192,11 @@ def allowance(array: TermedArray) -> Array:
     form = FORMATS[array.dtype]
     unit = 2.0**-form.precision
     with np.errstate(all="ignore"):
-        sizes = array.terms + (float(form.smallest_normal) if array.roundings else 0.0)
-        return np.asarray(2 * array.roundings * unit * sizes)
+        smallest = float(form.smallest_normal)
+        sizes = array.terms + (smallest if array.roundings else 0.0)
+        # In another order, what is flushed may be another number below the normal ones.
+        flushed = array.roundings * smallest if array.flushes else 0.0
+        return np.asarray(2 * array.roundings * unit * sizes + flushed)
 
 
 def _is_float(value: Any) -> bool:

@@ -16,7 +16,7 @@ from sgd_ref.conformance.bounds.running_error.array import TermedArray, allowanc
 from sgd_ref.conformance.bounds.running_error.optimizer import composed, known
 from sgd_ref.conformance.bounds.violation import DIGITS, DIGITS_OF_SINGLE, Violation
 from sgd_ref.conformance.catalogue.case import Case, Record, Trajectory
-from sgd_ref.conformance.deviations import compose
+from sgd_ref.conformance.deviations import DEFINITION, Basis
 from sgd_ref.conformance.trajectories import reference
 from sgd_ref.conformance.trajectories.comparison import COUNTERS, LISTS, equal_bits
 from sgd_ref.gradients import Gradient
@@ -53,6 +53,7 @@ def fit(
     names: Collection[str],
     observed: Trajectory,
     is_state_hidden: bool = False,
+    basis: Basis = DEFINITION,
 ) -> Fit:
     """Return how far a trajectory is one of the reference with some deviations.
 
@@ -71,6 +72,8 @@ def fit(
         Of the form that ``check_form`` checks.
     is_state_hidden : bool, default False
         Whether the state may be wider than the reported one.
+    basis : Basis, optional
+        The rule that has these deviations.
 
     Raises
     ------
@@ -85,15 +88,15 @@ def fit(
     Fit(violation=None, is_exact=True, calls=9)
     """
     chosen = frozenset(names)
-    best = _fit(case, composed(chosen), observed, is_state_hidden)
+    best = _fit(case, composed(chosen, basis), observed, is_state_hidden)
     if best.fits:
         return best
     # The rates of the rule itself, of which those that were reported are near.
-    own = _rates(case, chosen)
+    own = _rates(case, chosen, basis)
     for other in _other_rates(case, observed):
         if best.violation is None or best.violation.quantity == "learning_rate":
             break
-        found = _fit(other, _with_given_rates(chosen), observed, is_state_hidden, own)
+        found = _fit(other, _with_given_rates(chosen, basis), observed, is_state_hidden, own)
         if found.calls > best.calls:
             best = found
     return best
@@ -112,10 +115,10 @@ def _other_rates(case: Case, observed: Trajectory) -> Iterator[Case]:
         yield replace(case, learning_rate_calls=given)
 
 
-def _rates(case: Case, names: frozenset[str]) -> list[Any]:
+def _rates(case: Case, names: frozenset[str], basis: Basis) -> list[Any]:
     try:
-        return [record.get("learning_rate") for record in reference.run(case, *compose(names))]
-    except (ArithmeticError, TypeError, ValueError):
+        return [record.get("learning_rate") for record in basis.run(case, names)]
+    except (ArithmeticError, LookupError, TypeError, ValueError):
         return []
 
 
@@ -140,7 +143,7 @@ def _fit(
             if not is_state_hidden:
                 _go_on_from(optimizer, variables, given)
     # With these deviations there may be no such state, or no such rate.
-    except (ArithmeticError, TypeError, ValueError):
+    except (ArithmeticError, LookupError, TypeError, ValueError):
         call += 1
         return Fit(Violation(call, "calls", "", (), math.nan, math.nan, math.nan), is_exact, call)
     return Fit(None, is_exact, len(observed))
@@ -243,6 +246,6 @@ class _GivenRate(SGD):
 
 
 @cache
-def _with_given_rates(names: frozenset[str]) -> tuple[type[SGD], type[LossScaleOptimizer]]:
-    optimizer, wrapper = composed(names)
+def _with_given_rates(names: frozenset[str], basis: Basis) -> tuple[type[SGD], type[LossScaleOptimizer]]:
+    optimizer, wrapper = composed(names, basis)
     return type("TermedRule", (_GivenRate, optimizer), {}), wrapper

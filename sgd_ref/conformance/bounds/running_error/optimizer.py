@@ -13,7 +13,8 @@ from sgd_ref.arithmetic.formats import FLOAT32, FORMATS, HALF_FORMATS, Array
 from sgd_ref.base.aliasing import memory_of
 from sgd_ref.base.call import Call
 from sgd_ref.conformance.bounds.running_error.array import PER_OPERATION, TermedArray, termed
-from sgd_ref.conformance.deviations import compose
+from sgd_ref.conformance.deviations import DEFINITION, Basis, compose
+from sgd_ref.conformance.deviations.observed.subnormals import FlushedArray, SubnormalsFlushed
 from sgd_ref.loss_scale import LossScaleOptimizer
 from sgd_ref.optimizer import SGD, Gradients, Values
 from sgd_ref.rule import Number, Numbers
@@ -77,14 +78,18 @@ class Termed(SGD):
 
     def norm(self, gradients: list[Array]) -> Any:
         """Return the norm, rounded as often as a sum of its squares may be."""
-        norm = super().norm([np.asarray(g) for g in gradients])
-        number = sum(g.size for g in gradients)
-        # Half of the error of the sum is that of the root. Half types add in float32 at least.
-        roundings = number / 2
-        if norm.dtype in HALF_FORMATS:
-            roundings *= 2.0 ** (FORMATS[norm.dtype].precision - FORMATS[FLOAT32].precision)
-        before = max((g.roundings for g in gradients if isinstance(g, TermedArray)), default=0)
-        return termed(np.asarray(norm), roundings=math.ceil(roundings) + before + PER_OPERATION)
+        return _termed_norm(super().norm([np.asarray(g) for g in gradients]), gradients, PER_OPERATION)
+
+    def clip_by_global_norm(self, gradients: Gradients, clipnorm: float) -> Gradients:
+        """Clip, and keep the roundings of the norm."""
+        clipped = super().clip_by_global_norm(gradients, clipnorm)
+        norm = self.norm([g for g in gradients if g is not None])
+        return [
+            None
+            if new is None
+            else termed(new, roundings=UNKNOWN + _roundings_of(old) + _roundings_in(new, norm))
+            for new, old in zip(clipped, gradients, strict=True)
+        ]
 
     def moved_by_nesterov(
         self, w: Numbers, old: Numbers, new: Numbers, g: Numbers, momentum: Number, rate: Number
@@ -105,7 +110,11 @@ class Repairing(SGD):
 
     def advance(self, values: Values, call: Call, loss_scale: float | np.float32 | None) -> Values:
         """Make the step."""
-        return _repaired(values, super().advance(values, call, loss_scale))
+        advanced = _repaired(values, super().advance(values, call, loss_scale))
+        if isinstance(self, SubnormalsFlushed):
+            for array in (array for quantity in QUANTITIES for array in getattr(advanced, quantity)):
+                array.flushes = True
+        return advanced
 
     def unscale(self, gradients: Gradients, loss_scale: float | np.float32 | None) -> Gradients:
         """Unscale; scaled gradients are as large as the scale, unscaled ones are not."""
@@ -119,6 +128,14 @@ class Repairing(SGD):
         """Take the mean."""
         means, reset = super().mean(values, gradients)
         return _repaired_gradients(gradients, means), _repaired(values, reset)
+
+    def norm(self, gradients: list[Array]) -> Any:
+        """Return the norm, rounded as often as a sum of its squares may be."""
+        norm = super().norm(gradients)
+        if isinstance(norm, TermedArray):
+            return norm
+        # Squares and root may be rounded by themselves, too.
+        return _termed_norm(norm, gradients, 2 * PER_OPERATION, getattr(self, "adds_in_half_types", False))
 
     def clip(self, gradients: Gradients) -> Gradients:
         """Clip."""
@@ -145,14 +162,47 @@ def known(array: Array, kept: Array | None) -> TermedArray:
 
 
 @cache
-def composed(names: frozenset[str]) -> tuple[type[SGD], type[LossScaleOptimizer]]:
+def composed(names: frozenset[str], basis: Basis = DEFINITION) -> tuple[type[SGD], type[LossScaleOptimizer]]:
     """Return the optimizer with some deviations on arrays that know their terms, and its wrapper.
 
+    Parameters
+    ----------
+    names : frozenset of str
+        Names of deviations.
+    basis : Basis, optional
+        The rule that they are added to.
+
+    Examples
+    --------
     >>> composed(frozenset(["ascends"]))[0].__name__
     'TermedRule'
     """
-    optimizer, wrapper = compose(names, Termed)
+    base = Termed if basis.optimizer is SGD else type("TermedBase", (basis.optimizer, Termed), {})
+    optimizer, wrapper = compose(names.union(basis.names), base, basis.wrapper)
     return type("TermedRule", (Repairing, optimizer), {}), wrapper
+
+
+def _termed_norm(
+    norm: Any, gradients: list[Array], more: int, adds_in_half_types: bool = False
+) -> TermedArray:
+    """Return a norm with its roundings; half types add in float32 at least where nothing else is said."""
+    # Half of the error of the sum is that of the root.
+    roundings = sum(g.size for g in gradients) / 2
+    if norm.dtype in HALF_FORMATS and not adds_in_half_types:
+        roundings *= 2.0 ** (FORMATS[norm.dtype].precision - FORMATS[FLOAT32].precision)
+    # A norm of one gradient may be in a narrower dtype; a scalar gradient is taken for one.
+    before = max((_roundings_of(g) if g.ndim else _roundings_in(norm, g) for g in gradients), default=0)
+    return termed(np.asarray(norm), roundings=math.ceil(roundings) + before + more)
+
+
+def _roundings_of(array: Any) -> int:
+    return array.roundings if isinstance(array, TermedArray) else 0
+
+
+def _roundings_in(array: Any, norm: Any) -> int:
+    """Return how often a norm was rounded, in units in the last place of the dtype of an array."""
+    digits = FORMATS[array.dtype].precision - FORMATS[norm.dtype].precision
+    return math.ceil(_roundings_of(norm) * 2.0**digits)
 
 
 def _repaired(before: Values, after: Values) -> Values:
@@ -177,7 +227,11 @@ def _with_terms(array: Array, old: Array | None) -> TermedArray:
         return array
     roundings = UNKNOWN + getattr(old, "roundings", 0)
     if old is None or np.shape(old) != np.shape(array):
-        return termed(array, roundings=roundings)
-    new, kept = termed(array), termed(np.asarray(old))
-    with np.errstate(all="ignore"):
-        return termed(array, kept.terms + termed(np.asarray(new) - np.asarray(kept)).terms, roundings)
+        made = termed(array, roundings=roundings)
+    else:
+        new, kept = termed(array), termed(np.asarray(old))
+        with np.errstate(all="ignore"):
+            made = termed(array, kept.terms + termed(np.asarray(new) - np.asarray(kept)).terms, roundings)
+    # What flushes goes on to do so behind the stage that gave it terms.
+    made.flushes = isinstance(array, FlushedArray) or getattr(old, "flushes", False)
+    return made

@@ -13,6 +13,10 @@ from sgd_ref.conformance.catalogue.named import (
     decay,
     events,
     exact,
+    narrow_counts,
+    narrow_misses,
+    narrow_rates,
+    narrow_rows,
     open_questions,
     optimizations,
     plain_ground,
@@ -35,8 +39,8 @@ GROUPS = (
     open_questions,
 )
 
-DELIBERATE = (plain_ground,)
-"""Groups with values that are trivial on purpose."""
+DELIBERATE = (plain_ground, narrow_misses, narrow_rates, narrow_rows, narrow_counts)
+"""Groups with values that are trivial, or with few numbers, on purpose."""
 
 
 @cache

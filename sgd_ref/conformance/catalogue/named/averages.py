@@ -29,7 +29,12 @@ def cases() -> Iterator[Case]:
         floats(-0.0, 0.0, 2.0),
         lambda call: floats(0.0, 0.0, 0.5 * call),
         use_ema=True,
-        exposes=("first-average-computed", "finalize-overwrites-averages", "averages-in-bfloat16"),
+        exposes=(
+            "first-average-computed",
+            "finalize-overwrites-averages",
+            "averages-in-bfloat16",
+            "averages-from-initial-weights",
+        ),
     )
     yield named_case(
         "averages-while-accumulating",

@@ -57,6 +57,8 @@ def cases() -> Iterator[Case]:
             "norm-without-root",
             "global-norm-without-first-gradient",
             "norm-in-bfloat16",
+            "global-norm-is-mean-of-norms",
+            "norm-of-replicas",
         ),
     )
     yield named_case(

@@ -45,6 +45,7 @@ def cases() -> Iterator[Case]:
             "decay-multiplies-gradient",
             "decay-grows-weights",
             "exclusion-inverted",
+            "decay-is-constant",
         ),
     )
     for what, text in (("dot", "compani.n"), ("anchor", "^probe")):

@@ -32,7 +32,13 @@ def cases() -> Iterator[Case]:
             },
             units=16,
             resumed_at=resumed_at,
-            exposes=("calls-lost-on-restore", "cosine-never-restarts", "rate-in-bfloat16"),
+            exposes=(
+                "calls-lost-on-restore",
+                "cosine-never-restarts",
+                "rate-in-bfloat16",
+                "alpha-is-a-rate",
+                "schedule-advanced-twice",
+            ),
         )
     for boundaries in ([2_147_483_648], [2_500_000_000, 2_600_000_000]):
         yield _scheduled(
@@ -108,7 +114,12 @@ def cases() -> Iterator[Case]:
             "warmup_steps": 4,
         },
         units=12,
-        exposes=("settings-become-integers", "warmup-ignored", "warmup-is-part-of-decay"),
+        exposes=(
+            "settings-become-integers",
+            "warmup-ignored",
+            "warmup-is-part-of-decay",
+            "warmup-one-step-longer",
+        ),
     )
 
 

@@ -17,7 +17,15 @@ def cases() -> Iterator[Case]:
         floats(3e38, -3e38, 1.0),
         lambda call: floats(1e38, -1e38, 0.5) if call == 0 else floats(0.5, 0.25, 0.125 * call),
         learning_rate=4.0,
-        exposes=("tail-skipped", "updated-twice", "rate-left-out-without-momentum", "gradients-in-float16"),
+        exposes=(
+            "tail-skipped",
+            "updated-twice",
+            "rate-left-out-without-momentum",
+            "gradients-in-float16",
+            "unscaled-unasked",
+            "zero-momentum-multiplied",
+            "unset-decay-multiplied",
+        ),
     )
     yield named_case(
         "nesterov-adds-once",
@@ -27,7 +35,13 @@ def cases() -> Iterator[Case]:
         learning_rate=0.5,
         momentum=0.5,
         nesterov=True,
-        exposes=("nesterov-ignored", "look-ahead-kept", "look-ahead-before-velocity"),
+        exposes=(
+            "nesterov-ignored",
+            "look-ahead-kept",
+            "look-ahead-before-velocity",
+            "momentum-on-gradient-alone",
+            "state-in-float16",
+        ),
     )
     yield named_case(
         "update-below-half-a-unit",
@@ -40,6 +54,7 @@ def cases() -> Iterator[Case]:
             "moves-against-velocity",
             "velocity-is-difference-of-weights",
             "half-rounded-at-random",
+            "bfloat16-unscaled-unasked",
         ),
     )
     yield named_case(
@@ -60,5 +75,10 @@ def cases() -> Iterator[Case]:
         clipvalue=0.3,
         use_ema=True,
         ema_momentum=0.95,
-        exposes=("clipping-through-float32", "averaging-through-float32", "weight-decay-in-bfloat16"),
+        exposes=(
+            "clipping-through-float32",
+            "averaging-through-float32",
+            "weight-decay-in-bfloat16",
+            "state-in-float32",
+        ),
     )

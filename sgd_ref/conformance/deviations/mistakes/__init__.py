@@ -30,6 +30,7 @@ from sgd_ref.conformance.deviations.mistakes.restoring import RESTORING
 from sgd_ref.conformance.deviations.mistakes.rows import ROWS
 from sgd_ref.conformance.deviations.mistakes.running_mean import RUNNING_MEAN
 from sgd_ref.conformance.deviations.mistakes.scaling import SCALING
+from sgd_ref.conformance.deviations.mistakes.schedule_settings import SCHEDULE_SETTINGS
 from sgd_ref.conformance.deviations.mistakes.schedules import SCHEDULES
 from sgd_ref.conformance.deviations.mistakes.several_missing import SEVERAL_MISSING
 from sgd_ref.conformance.deviations.mistakes.skipping import SKIPPING
@@ -37,6 +38,7 @@ from sgd_ref.conformance.deviations.mistakes.structure_of_state import STRUCTURE
 from sgd_ref.conformance.deviations.mistakes.transposed import TRANSPOSED
 from sgd_ref.conformance.deviations.mistakes.update import UPDATE
 from sgd_ref.conformance.deviations.mistakes.velocity import VELOCITY
+from sgd_ref.conformance.deviations.mistakes.zero_factors import ZERO_FACTORS
 
 _OF_STRUCTURE: tuple[Deviation, ...] = (
     *LAYOUTS,
@@ -60,6 +62,7 @@ MISTAKES: tuple[Deviation, ...] = (
     *RESTORING,
     *COUNTING,
     *SCHEDULES,
+    *SCHEDULE_SETTINGS,
     *DYNAMIC_SCALE,
     *SKIPPING,
     *SCALING,
@@ -75,6 +78,7 @@ MISTAKES: tuple[Deviation, ...] = (
     *ELEMENTS,
     *UPDATE,
     *VELOCITY,
+    *ZERO_FACTORS,
     *NESTEROV,
     *AVERAGES,
     *OVERWRITING,

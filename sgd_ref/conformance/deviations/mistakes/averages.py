@@ -180,6 +180,21 @@ class AveragesAreCopies(SGD):
         return replace(values, averages=[np.array(w) for w in values.variables])
 
 
+class AveragesFromInitial(SGD):
+    """The first update averages with the weights from before it, of which the averages are copies.
+
+    The core code begins with a copy of the weights after the first update. Evidence: averages of PyTorch
+    that begin with the model, https://github.com/pytorch/pytorch/pull/164960.
+    """
+
+    def average(self, values: Values, call: Call) -> Values:
+        """Begin with the variables of before the call."""
+        if not self.settings.use_ema or self.updates_before(call) > 0:
+            return super().average(values, call)
+        initial = [np.array(w) for w in call.state.variables]
+        return _averaged(replace(values, averages=initial), self.settings.ema_momentum)
+
+
 def _averaged(values: Values, momentum: float) -> Values:
     """Return the values with averages formed by another momentum, also in the first update."""
     return replace(
@@ -203,4 +218,5 @@ AVERAGES = (
     mistake("averages-only-with-gradient", AveragesOnlyWithGradient),
     mistake("first-average-by-calls", FirstAverageByCalls),
     mistake("averages-are-copies", AveragesAreCopies),
+    mistake("averages-from-initial-weights", AveragesFromInitial),
 )

@@ -143,12 +143,12 @@ class DecayWithPreviousRate(SGD):
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
-        self._previous: np.float32 | None = None
+        self._rate_before: np.float32 | None = None
 
     def decay(self, values: Values, gradients: Gradients, call: Call) -> Values:
         """Decay with the rate that was kept, and keep this one."""
-        previous = call.learning_rate if self._previous is None else self._previous
-        self._previous = call.learning_rate
+        previous = call.learning_rate if self._rate_before is None else self._rate_before
+        self._rate_before = call.learning_rate
         return super().decay(values, gradients, call._replace(learning_rate=previous))
 
 
@@ -185,9 +185,9 @@ class DecayIgnored(SGD):
     Evidence: https://github.com/kozistr/pytorch_optimizer/issues/517.
     """
 
-    def decay(self, values: Values, gradients: Gradients, call: Call) -> Values:
-        """Leave the variables alone."""
-        return values
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self.settings = replace(self.settings, weight_decay=None)
 
 
 class DecayWhileAccumulating(SGD):
@@ -233,6 +233,17 @@ class DecayOfSigns(SGD):
         )
 
 
+class DecayIsConstant(SGD):
+    """The weights are all reduced by ``weight_decay * learning_rate``, whatever they are.
+
+    The definition: ``w * weight_decay * learning_rate``. Evidence: no report is known.
+    """
+
+    def decayed(self, w: Array, weight_decay: Any, rate: Any) -> Any:
+        """Subtract the same number from all."""
+        return w - weight_decay * rate
+
+
 DECAY = (
     mistake("decay-enters-velocity", DecayEntersVelocity),
     mistake("decay-is-clipped", DecayIsClipped),
@@ -248,4 +259,5 @@ DECAY = (
     mistake("decay-while-accumulating", DecayWhileAccumulating),
     mistake("decay-skipped-without-momentum", DecayWithoutMomentumSkipped),
     mistake("decay-of-signs", DecayOfSigns),
+    mistake("decay-is-constant", DecayIsConstant),
 )

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from sgd_ref.arithmetic.formats import Array
+from sgd_ref.arithmetic.rounded import setting
 from sgd_ref.conformance.deviations.mistakes.mistake import mistake
 from sgd_ref.gradients import Gradient
 from sgd_ref.loss_scale import LossScaleOptimizer
@@ -35,6 +36,30 @@ class ScaleGrownBeforeUnscaling(LossScaleOptimizer):
             self.shrink()
 
 
+class NormWithNextScale(LossScaleOptimizer):
+    """In the call in which the loss scale doubles, norms are those of gradients unscaled by the doubled one.
+
+    So they are half of what they are to be, and large gradients pass. The core code clips what it has
+    unscaled. Evidence: no report is known.
+    """
+
+    def apply(self, gradients: Sequence[Gradient], variables: Sequence[Array] | None = None) -> None:
+        """Make the call, with half of the norms where the scale grows."""
+        inner: Any = self.inner_optimizer
+        norm = inner.norm
+
+        def halved(of: list[Array]) -> Any:
+            found = norm(of)
+            return found * setting(0.5, found.dtype)
+
+        if self._growth_counter + 1 >= self.settings.dynamic_growth_steps:
+            vars(inner)["norm"] = halved
+        try:
+            super().apply(gradients, variables)
+        finally:
+            vars(inner).pop("norm", None)
+
+
 class UnscaledWithPreviousScale(LossScaleOptimizer):
     """Gradients are divided by the scale of the call before.
 
@@ -44,12 +69,12 @@ class UnscaledWithPreviousScale(LossScaleOptimizer):
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
-        self._previous: np.float32 | None = None
+        self._scale_before: np.float32 | None = None
 
     def apply(self, gradients: Sequence[Gradient], variables: Sequence[Array] | None = None) -> None:
         """Make the call with the scale from before."""
-        scale, previous = self._scale, self._previous
-        self._previous = scale
+        scale, previous = self._scale, self._scale_before
+        self._scale_before = scale
         if previous is None or previous == scale:
             super().apply(gradients, variables)
             return
@@ -176,6 +201,7 @@ class ScaleStartsAnew(LossScaleOptimizer):
 
 DYNAMIC_SCALE = (
     mistake("scale-grown-before-unscaling", wrapper=ScaleGrownBeforeUnscaling),
+    mistake("norm-with-next-scale", wrapper=NormWithNextScale),
     mistake("unscaled-with-previous-scale", wrapper=UnscaledWithPreviousScale),
     mistake("growth-one-late", wrapper=GrowthOneLate),
     mistake("growth-counter-kept-after-growth", wrapper=GrowthCounterKeptAfterGrowth),

@@ -109,14 +109,14 @@ class RateStays(SGD):
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
-        self._kept: np.float32 | None = None
+        self._last_rate: np.float32 | None = None
 
     def validated(self, gradients: Sequence[Gradient], variables: Sequence[Array] | None = None) -> Call:
         """Keep the last rate of the first calls."""
         call = super().validated(gradients, variables)
-        if self._kept is None or call.state.calls < LAST_RATE:
-            self._kept = call.learning_rate
-        return call._replace(learning_rate=self._kept)
+        if self._last_rate is None or call.state.calls < LAST_RATE:
+            self._last_rate = call.learning_rate
+        return call._replace(learning_rate=self._last_rate)
 
 
 class Resuming(SGD):

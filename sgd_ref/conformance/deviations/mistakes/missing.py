@@ -38,12 +38,12 @@ class MissingAsBefore(SGD):
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
-        self._last: dict[int, Array] = {}
+        self._last_given: dict[int, Array] = {}
 
     def advance(self, values: Values, call: Call, loss_scale: float | np.float32 | None) -> Values:
         """Fill in what was kept."""
-        self._last |= {index: g for index, g in enumerate(call.gradients) if g is not None}
-        filled: Gradients = [self._last.get(index) for index in range(len(call.gradients))]
+        self._last_given |= {index: g for index, g in enumerate(call.gradients) if g is not None}
+        filled: Gradients = [self._last_given.get(index) for index in range(len(call.gradients))]
         return super().advance(values, call._replace(gradients=filled), loss_scale)
 
 

@@ -154,15 +154,15 @@ class NesterovPreviousGradient(SGD):
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
-        self._previous: Gradients = []
+        self._gradients_before: Gradients = []
 
     def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
         """Move by the new velocity and the old gradient."""
         updated = super().update(values, gradients, call)
         if self.settings.momentum == 0 or not self.settings.nesterov:
             return updated
-        previous = self._previous or each(gradients, np.zeros_like)
-        self._previous = [old if g is None else g for old, g in zip(previous, gradients, strict=True)]
+        previous = self._gradients_before or each(gradients, np.zeros_like)
+        self._gradients_before = [old if g is None else g for old, g in zip(previous, gradients, strict=True)]
         variables = list(updated.variables)
         for index, (old, gradient) in enumerate(zip(previous, gradients, strict=True)):
             if old is not None and gradient is not None:

@@ -19,10 +19,13 @@ class ClipAddsEpsilon(SGD):
     The documentation has no such constant. Evidence: https://github.com/pytorch/pytorch/pull/7492.
     """
 
-    def norm(self, gradients: list[Array]) -> Any:
-        """Add the constant."""
-        norm = super().norm(gradients)
-        return norm + setting(1e-6, norm.dtype)
+    def clipped(self, g: Array, norm: Any, clipnorm: Any) -> Any:
+        """Clip by more than the norm."""
+        return super().clipped(g, norm + setting(1e-6, norm.dtype), clipnorm)
+
+    def globally_clipped(self, g: Array, norm: Any, clipnorm: Any, reciprocal_of_clipnorm: Any) -> Any:
+        """Clip by more than the norm."""
+        return super().globally_clipped(g, norm + setting(1e-6, norm.dtype), clipnorm, reciprocal_of_clipnorm)
 
 
 class SquaredNorm(SGD):
@@ -118,12 +121,12 @@ class NormWithStaleGradients(SGD):
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
-        self._last: dict[int, Array] = {}
+        self._stale: dict[int, Array] = {}
 
     def clip_by_global_norm(self, gradients: Gradients, clipnorm: float) -> Gradients:
         """Clip with the last gradients in place of the missing ones."""
-        self._last |= {index: g for index, g in enumerate(gradients) if g is not None}
-        filled = [self._last.get(index) for index in range(len(gradients))]
+        self._stale |= {index: g for index, g in enumerate(gradients) if g is not None}
+        filled = [self._stale.get(index) for index in range(len(gradients))]
         return [
             None if gradient is None else clipped
             for gradient, clipped in zip(
@@ -140,29 +143,55 @@ class NormOfPreviousCall(SGD):
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
-        self._previous: list[Any] = []
-        self._present: list[Any] = []
+        self._norms_before: list[Any] = []
+        self._norms_so_far: list[Any] = []
 
     def clip(self, gradients: Gradients) -> Gradients:
         """Keep the norms of this call for the next one."""
-        self._previous, self._present = self._present, []
+        self._norms_before, self._norms_so_far = self._norms_so_far, []
         return super().clip(gradients)
 
     def norm(self, gradients: list[Array]) -> Any:
         """Return the norm that was kept."""
         norm = super().norm(gradients)
-        place = len(self._present)
-        self._present.append(norm)
-        previous = self._previous[place] if place < len(self._previous) else norm
+        place = len(self._norms_so_far)
+        self._norms_so_far.append(norm)
+        previous = self._norms_before[place] if place < len(self._norms_before) else norm
         return convert(np.asarray(previous), norm.dtype)[()]
+
+
+class NormIsMeanOfNorms(SGD):
+    """The global norm is the mean of the norms of its parts, the gradients.
+
+    The core code takes the root of the sum of their squares. Evidence: no report is known.
+    """
+
+    def norm(self, gradients: list[Array]) -> Any:
+        """Return the mean of the norms."""
+        norms = [float(super(NormIsMeanOfNorms, self).norm([g])) for g in gradients]
+        return setting(sum(norms) / max(len(norms), 1), promoted([g.dtype for g in gradients]))
+
+
+class NormOfReplicas(SGD):
+    """Every gradient is counted twice in a norm, which is too large by the root of 2.
+
+    The documentation limits the norm of the gradients that there are. Evidence: weights that are tied, and
+    whose gradient is counted in both places, https://github.com/NVIDIA/Megatron-LM/pull/7228.
+    """
+
+    def norm(self, gradients: list[Array]) -> Any:
+        """Return the norm of the gradients and their replicas."""
+        return super().norm([*gradients, *gradients])
 
 
 class NormAddedInHalf(SGD):
     """In half types squares are added one after another, each sum rounded to the half type.
 
     From some size on the sum stands still, or it is infinite. Faithful evaluations add in float32.
-    Evidence: https://github.com/AI-Hypercomputer/maxtext/pull/5143.
+    TensorFlow adds so on float16. Evidence: https://github.com/AI-Hypercomputer/maxtext/pull/5143.
     """
+
+    adds_in_half_types = True
 
     def norm(self, gradients: list[Array]) -> Any:
         """Add in the half type."""
@@ -217,6 +246,8 @@ class NormOfFiniteElements(SGD):
 
 NORM = (
     mistake("clip-adds-epsilon", ClipAddsEpsilon),
+    mistake("global-norm-is-mean-of-norms", NormIsMeanOfNorms),
+    mistake("norm-of-replicas", NormOfReplicas),
     mistake("norm-without-root", SquaredNorm),
     mistake("largest-element-as-norm", LargestElementAsNorm),
     mistake("sum-of-elements-as-norm", SumOfElementsAsNorm),

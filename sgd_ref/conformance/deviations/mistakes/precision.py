@@ -12,7 +12,7 @@ from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, HALF
 from sgd_ref.arithmetic.rounded import convert, setting
 from sgd_ref.base.call import Call
 from sgd_ref.base.settings import CLIPPINGS, Settings
-from sgd_ref.conformance.deviations.deviation import apart, has_dtype
+from sgd_ref.conformance.deviations.deviation import SINGLE_AND_DOUBLE, apart, has_dtype
 from sgd_ref.conformance.deviations.mistakes.mistake import each, mistake
 from sgd_ref.gradients import Gradient
 from sgd_ref.optimizer import SGD, Gradients, Values
@@ -99,6 +99,39 @@ class AveragesInBfloat(SGD):
         """Average, then round."""
         averaged = super().average(values, call)
         return replace(averaged, averages=[_through(BFLOAT16, average) for average in averaged.averages])
+
+
+class StateInSingle(SGD):
+    """The whole state of float64 variables is stored in float32: velocities, averages and accumulators.
+
+    The definition keeps them in the dtype of the variable. Evidence: no report is known.
+    """
+
+    narrowed: tuple[np.dtype[Any], ...] = (FLOAT64,)
+    stored: np.dtype[Any] = FLOAT32
+
+    def advance(self, values: Values, call: Call, loss_scale: float | np.float32 | None) -> Values:
+        """Make the step, then round the state."""
+        advanced = super().advance(values, call, loss_scale)
+        return replace(
+            advanced,
+            velocities=[self._stored(array) for array in advanced.velocities],
+            averages=[self._stored(array) for array in advanced.averages],
+            accumulators=[self._stored(array) for array in advanced.accumulators],
+        )
+
+    def _stored(self, array: Array) -> Array:
+        return _through(self.stored, array) if array.dtype in self.narrowed else array
+
+
+class StateInHalf(StateInSingle):
+    """The whole state of float32 and float64 variables is stored in float16.
+
+    The definition keeps it in the dtype of the variable. Evidence: no report is known.
+    """
+
+    narrowed = SINGLE_AND_DOUBLE
+    stored = FLOAT16
 
 
 class VariablesInBfloat(SGD):
@@ -227,6 +260,8 @@ def _towards_zero(array: Array, dtype: np.dtype[Any]) -> Array:
 
 
 PRECISION = (
+    mistake("state-in-float16", StateInHalf),
+    mistake("state-in-float32", StateInSingle),
     mistake("rate-in-bfloat16", RateInBfloat),
     mistake("momentum-in-bfloat16", MomentumInBfloat),
     mistake("weight-decay-in-bfloat16", DecayInBfloat),

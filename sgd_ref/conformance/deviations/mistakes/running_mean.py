@@ -27,10 +27,10 @@ class AccumulatorInSingle(SGD):
 
     def advance(self, values: Values, call: Call, loss_scale: float | np.float32 | None) -> Values:
         """Note how many gradients there are, and begin with the mean of those before."""
-        self._present = call.state.calls % int(self.settings.gradient_accumulation_steps or 1)
-        if not self._has_means and self._present:
+        self._so_far = call.state.calls % int(self.settings.gradient_accumulation_steps or 1)
+        if not self._has_means and self._so_far:
             means = [
-                array / setting(self._present, FLOAT64) if array.dtype == FLOAT64 else array
+                array / setting(self._so_far, FLOAT64) if array.dtype == FLOAT64 else array
                 for array in values.accumulators
             ]
             values = replace(values, accumulators=means)
@@ -64,7 +64,7 @@ class AccumulatorInSingle(SGD):
         return finished, reset
 
     def _running_mean(self, gradient: Array, mean: Array) -> Array:
-        return np.asarray(mean + (gradient - mean) / (self._present + 1))
+        return np.asarray(mean + (gradient - mean) / (self._so_far + 1))
 
 
 class UpdatesTimesZero(SGD):

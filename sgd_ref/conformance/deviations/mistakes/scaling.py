@@ -44,6 +44,18 @@ class BfloatUnscaledUnasked(SGD):
         return [g if other is None else other for g, other in zip(unscaled, others, strict=True)]
 
 
+class UnscaledUnasked(SGD):
+    """Gradients are divided by a scale where there is none.
+
+    The documentation divides by `loss_scale_factor` if it is set. Evidence: gradients that nothing had
+    scaled, https://github.com/deepspeedai/DeepSpeed/pull/7839.
+    """
+
+    def unscale(self, gradients: Gradients, loss_scale: float | np.float32 | None) -> Gradients:
+        """Divide by a usual scale."""
+        return super().unscale(gradients, USUAL_SCALE if loss_scale is None else loss_scale)
+
+
 class UnscaledTwice(SGD):
     """Gradients are divided by the loss scale twice.
 
@@ -150,6 +162,7 @@ class RateUnscaled(SGD):
 SCALING = (
     mistake("loss-scale-kept", LossScaleKept),
     mistake("bfloat16-unscaled-unasked", BfloatUnscaledUnasked),
+    mistake("unscaled-unasked", UnscaledUnasked),
     mistake("unscaled-twice", UnscaledTwice),
     mistake("scaled-again", ScaledAgain),
     mistake("unscaled-after-accumulation", UnscaledAfterAccumulation),

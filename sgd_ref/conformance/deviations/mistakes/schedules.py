@@ -192,6 +192,10 @@ class EndsOneEarly(OtherSchedule):
         return _with(schedule, decay_steps=schedule.get_config()["decay_steps"] - 1)
 
 
+MOST_STEPS = 4096
+"""Steps that are computed one by one; counts of calls go up to 2**50."""
+
+
 class PolynomialCompounds(OtherSchedule):
     """Each step of a polynomial begins at the rate of the step before, not at the initial one.
 
@@ -208,7 +212,7 @@ class PolynomialCompounds(OtherSchedule):
 
         def value(step: int) -> float:
             left = settings["initial_learning_rate"] - end
-            for past in range(1, step + 1):
+            for past in range(1, min(step, MOST_STEPS) + 1):
                 left *= (1 - min(past, length) / length) ** power
             return float(left + end)
 

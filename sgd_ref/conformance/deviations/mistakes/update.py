@@ -43,12 +43,12 @@ class PreviousGradient(SGD):
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
-        self._previous: Gradients = []
+        self._gradients_of_last_update: Gradients = []
 
     def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
         """Update with the gradients kept from before."""
-        previous = self._previous or each(gradients, np.zeros_like)
-        self._previous = gradients
+        previous = self._gradients_of_last_update or each(gradients, np.zeros_like)
+        self._gradients_of_last_update = gradients
         return super().update(values, previous, call)
 
 

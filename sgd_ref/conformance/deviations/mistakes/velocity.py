@@ -41,15 +41,17 @@ class RateOutsideVelocity(SGD):
 
     def accelerated(self, velocity: Array, g: Array, momentum: Any, rate: Any) -> Any:
         """Leave the rate out."""
-        return momentum * velocity + g
+        # Minus 1 for the rate, and -0.0 for a variable, leave every bit of a formula that may be a wrong one.
+        return super().accelerated(velocity, g, momentum, setting(-1.0, g.dtype))
 
     def moved(self, w: Array, old: Array, new: Array, g: Array, momentum: Any, rate: Any) -> Any:
         """Multiply the sum by the rate."""
-        return w - rate * new
+        return w - rate * super().moved(_nothing(w), old, new, g, momentum, setting(-1.0, g.dtype))
 
     def moved_by_nesterov(self, w: Array, old: Array, new: Array, g: Array, momentum: Any, rate: Any) -> Any:
         """Multiply the sum that looks ahead by the rate."""
-        return w - rate * (g + momentum * new)
+        minus_one = setting(-1.0, g.dtype)
+        return w - rate * super().moved_by_nesterov(_nothing(w), old, new, g, momentum, minus_one)
 
 
 class ScalarGradientLost(SGD):
@@ -157,6 +159,17 @@ class MomentumScalesGradient(SGD):
         return momentum * (velocity - rate * g)
 
 
+class MomentumOnGradientAlone(SGD):
+    """Momentum multiplies the gradient in place of the velocity: ``velocity - momentum * learning_rate * g``.
+
+    The documentation: ``velocity = momentum * velocity - learning_rate * g``. Evidence: no report is known.
+    """
+
+    def accelerated(self, velocity: Array, g: Array, momentum: Any, rate: Any) -> Any:
+        """Multiply the other term."""
+        return velocity - momentum * (rate * g)
+
+
 class VelocityNeverDecays(SGD):
     """The velocity loses nothing: ``velocity - learning_rate * g``, without the factor `momentum`.
 
@@ -245,6 +258,11 @@ class MomentumAndDecaySwapped(SGD):
             self.settings = replace(given, momentum=given.weight_decay, weight_decay=given.momentum)
 
 
+def _nothing(w: Array) -> Array:
+    """Return what can be added to anything, even to -0.0, without changing it."""
+    return np.full_like(np.asarray(w), -0.0)
+
+
 def _sum_behind(velocity: Array, call: Call) -> Array:
     """Return the sum of gradients of which a velocity in the scale of the definition is the product."""
     return np.where(velocity == 0, np.zeros_like(velocity), -velocity / call.rate(velocity.dtype))
@@ -258,6 +276,7 @@ VELOCITY = (
     mistake("dampened-after-the-first-update", DampenedAfterFirst),
     mistake("velocity-starts-at-gradient", VelocityStartsAtGradient),
     mistake("momentum-scales-gradient", MomentumScalesGradient),
+    mistake("momentum-on-gradient-alone", MomentumOnGradientAlone),
     mistake("velocity-never-decays", VelocityNeverDecays),
     mistake("velocity-not-kept", VelocityNotKept),
     mistake("moves-by-old-velocity", MovesByOldVelocity),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -32,6 +33,13 @@ class AveragesOnEveryCall(SGD):
         if not self.accumulates(call):
             return advanced
         return self.overwrite(self.average(advanced, call), call)
+
+    def finalize_variable_values(self, variables: Sequence[Array]) -> None:
+        """Copy the averages that a call without an update made, too."""
+        super().finalize_variable_values(variables)
+        state = self.built_state()
+        if self.settings.use_ema and state.calls and not self.iterations:
+            state.overwrite_by_averages()
 
 
 class FirstAverageComputed(SGD):

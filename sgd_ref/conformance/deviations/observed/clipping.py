@@ -43,7 +43,7 @@ class NormOfHalfNorms(SGD):
         """Take the norm of the norms."""
         if len(gradients) < 2:
             return super().norm(gradients)
-        return super().norm([np.asarray(super(NormOfHalfNorms, self).norm([g])) for g in gradients])
+        return super().norm([super(NormOfHalfNorms, self).norm([g]) for g in gradients])
 
 
 class NormInAnotherOrder(SGD):

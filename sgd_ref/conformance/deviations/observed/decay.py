@@ -25,9 +25,11 @@ class ZeroDecaySkipped(SGD):
     infinity times 0 is NaN. Evidence: `if weight_decay != 0` in `torch/optim/sgd.py`, PyTorch 2.13.0.
     """
 
-    def decay(self, values: Values, gradients: Gradients, call: Call) -> Values:
-        """Decay by other numbers only."""
-        return values if self.settings.weight_decay == 0 else super().decay(values, gradients, call)
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        # In whatever way weights decay.
+        if self.settings.weight_decay == 0:
+            self.settings = replace(self.settings, weight_decay=None)
 
 
 class DecayByOneFactor(SGD):

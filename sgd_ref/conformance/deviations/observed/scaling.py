@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, HALF_FORMATS, Array
+from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, HALF_FORMATS, Array
 from sgd_ref.arithmetic.rounded import convert, promoted, setting
 from sgd_ref.base.call import Call
 from sgd_ref.conformance.deviations.deviation import SINGLE_AND_DOUBLE, apart, has_dtype
@@ -105,6 +105,27 @@ class SingleUnscaleByReciprocal(GivenDtypes):
         unscaled = super().unscale(gradients, loss_scale)
         mine, _ = apart(gradients, lambda gradient: gradient.size == 1)
         return _unscaled(self, mine, unscaled, (FLOAT16, *SINGLE_AND_DOUBLE), _times_reciprocal)
+
+
+class ReciprocalOfScaleInSingle(SGD):
+    """Float64 gradients are multiplied by the reciprocal of the loss scale, rounded to float32.
+
+    They lose half of their digits unless the scale is a power of two. The core code divides in the dtype of
+    the variable. Evidence: `_scale.double().reciprocal().float()` in `torch/amp/grad_scaler.py`, PyTorch
+    2.13.0.
+    """
+
+    def unscale(self, gradients: Gradients, loss_scale: float | np.float32 | None) -> Gradients:
+        """Multiply float64 gradients by a number of float32."""
+        doubles, others = apart(gradients, has_dtype(FLOAT64))
+        unscaled = super().unscale(others, loss_scale)
+        if loss_scale is None:
+            return gradients
+        reciprocal = float(setting(1 / float(loss_scale), FLOAT32))
+        return [
+            other if g is None else g * setting(reciprocal, g.dtype)
+            for g, other in zip(doubles, unscaled, strict=True)
+        ]
 
 
 class BfloatUnscaleByReciprocal(GivenDtypes):

@@ -36,9 +36,11 @@ class Rejection(NamedTuple):
     loss_scaling : dict or None
         Arguments of a LossScaleOptimizer around it.
     dtype : dtype
-        That of the one variable, of two elements.
+        That of the variables, of two elements each.
     gradients : list or None
         Those of the call; None where none is made.
+    names : tuple of str
+        Of the variables, which are alike.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Rejection(NamedTuple):
     loss_scaling: dict[str, Any] | None = None
     dtype: np.dtype[Any] = FLOAT32
     gradients: list[Any] | None = None
+    names: tuple[str, ...] = ("w",)
 
 
 def _settings(
@@ -120,7 +123,7 @@ def _call(
     return Rejection(name, CALL, argument, category, reason, {}, gradients=gradients, **more)
 
 
-def _rows(indices: list[int], values: Array, shape: list[int]) -> dict[str, Any]:
+def _rows(indices: list[Any], values: Array, shape: list[int]) -> dict[str, Any]:
     return {"indices": indices, "values": values, "shape": shape}
 
 

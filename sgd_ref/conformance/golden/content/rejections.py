@@ -10,6 +10,7 @@ import numpy as np
 from sgd_ref.arithmetic.formats import Array
 from sgd_ref.conformance.catalogue.named.building import PLAIN_CONFIG
 from sgd_ref.conformance.golden.content.rejected import REJECTIONS, TYPE, VALUE, Rejection
+from sgd_ref.conformance.golden.content.rejected_closely import NEARLY_RIGHT
 from sgd_ref.conformance.golden.format.document import hashed
 from sgd_ref.conformance.golden.format.provenance import provenance
 from sgd_ref.conformance.protocol.arrays import array_from_json, array_to_json
@@ -27,7 +28,7 @@ def rejection_entries() -> list[Json]:
     >>> rejection_entries()[0]["id"]
     'rejection/momentum/above-one'
     """
-    return [_entry(rejection) for rejection in REJECTIONS]
+    return [_entry(rejection) for rejection in (*REJECTIONS, *NEARLY_RIGHT)]
 
 
 def refusal(entry: Json) -> Exception | None:
@@ -70,8 +71,8 @@ def _entry(rejection: Rejection) -> Json:
             "id": f"rejection/{group}/{rejection.name}",
             "config": _encoded(PLAIN_CONFIG | rejection.settings),
             "loss_scaling": _encoded(rejection.loss_scaling),
-            "names": ["w"],
-            "variables": [array_to_json(np.ones(2, rejection.dtype))],
+            "names": list(rejection.names),
+            "variables": [array_to_json(np.ones(2, rejection.dtype)) for _ in rejection.names],
             "call": None
             if gradients is None
             else {"gradients": [_gradient_to_json(part) for part in gradients]},

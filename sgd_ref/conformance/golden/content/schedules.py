@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from sgd_ref.conformance.golden.content.schedule_edges import EDGES_OF_FLOATS, Vector
 from sgd_ref.conformance.golden.format.document import hashed
 from sgd_ref.conformance.golden.format.provenance import provenance
 from sgd_ref.conformance.protocol.arrays import result_to_json
@@ -15,16 +16,6 @@ from sgd_ref.schedules.serialization import deserialize
 
 LARGE = (2**24 - 1, 2**24, 2**24 + 1, 2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**32 + 1)
 """Steps at which counters of float32 and of 32 bits go wrong."""
-
-
-class Vector(NamedTuple):
-    """One schedule and the steps at which it is read."""
-
-    name: str
-    class_name: str
-    config: dict[str, Any]
-    steps: Sequence[int]
-    notes: str
 
 
 def schedule_entries() -> Iterator[tuple[str, list[Json]]]:
@@ -323,6 +314,13 @@ VECTORS = (
         ROUNDED,
     ),
     Vector(
+        "target-without-warmup",
+        "CosineDecay",
+        {"initial_learning_rate": 0.5, "decay_steps": 8, "warmup_target": 0.25},
+        range(5),
+        "Without steps of a warmup the decay begins at once, from the target.",
+    ),
+    Vector(
         "warmup-without-target",
         "CosineDecay",
         {"initial_learning_rate": 0.5, "decay_steps": 8, "warmup_steps": 4},
@@ -371,4 +369,5 @@ VECTORS = (
         (ODD - 3, ODD - 2, ODD - 1, ODD, 3 * ODD - 4, 3 * ODD - 3),
         ROUNDED,
     ),
+    *EDGES_OF_FLOATS,
 )

@@ -154,13 +154,15 @@ def _big() -> dict[str, Json]:
     }
 
 
+def _gradient(index: Json) -> Json:
+    sparse = _object({"indices": _list(index), "values": _defined("array"), "shape": _list(COUNT)})
+    return {"oneOf": [{"type": "null"}, _defined("array"), sparse]}
+
+
 def _definitions() -> dict[str, Json]:
-    sparse = _object({"indices": _list(COUNT), "values": _defined("array"), "shape": _list(COUNT)})
     return {
         "array": _array(),
-        "gradient": {
-            "oneOf": [{"type": "null"}, _defined("array"), sparse],
-        },
+        "gradient": _gradient(COUNT),
         **_big(),
         "provenance": _object(
             {
@@ -309,7 +311,7 @@ def _rejection_entry() -> Json:
             "loss_scaling": {"type": ["object", "null"]},
             "names": _list(NAME, minItems=1),
             "variables": _list(_defined("array"), minItems=1),
-            "call": _or_null(_object({"gradients": _list(_defined("gradient"))})),
+            "call": _or_null(_object({"gradients": _list(_gradient(NUMBER))})),  # also indices that are none
             "when": {"enum": ["construct", "build", "call"]},
             "category": {"enum": ["type", "value"]},
             "argument": NAME,

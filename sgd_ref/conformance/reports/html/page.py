@@ -12,12 +12,11 @@ from sgd_ref.base.installing import how_to_install, project_url
 from sgd_ref.conformance.bounds.violation import Violation
 from sgd_ref.conformance.catalogue.axes import AXES
 from sgd_ref.conformance.deviations import DEVIATIONS
-from sgd_ref.conformance.grading.answering import answers_of
+from sgd_ref.conformance.grading.answering import basis_of
 from sgd_ref.conformance.grading.findings import Findings
 from sgd_ref.conformance.grading.verdict import GRADES, Verdict
 from sgd_ref.conformance.reports.html.plot import HEIGHT, WIDTH, Plot, plot
 from sgd_ref.conformance.targets.registry import FAMILIES, arguments_of
-from sgd_ref.conformance.trajectories import reference
 
 EXTRA = "report"
 """The extra that has the template engine."""
@@ -177,8 +176,7 @@ def _divergences(run: int, findings: Findings) -> Iterator[Divergence]:
 def _plot(verdict: Verdict, violation: Violation | None) -> Plot | None:
     if violation is None or verdict.trajectory is None or verdict.case.made is not None:
         return None
-    answering = answers_of(verdict)
-    expected = reference.run(verdict.case, answering.optimizer, answering.wrapper)
+    expected = basis_of(verdict).run(verdict.case)
     return plot(verdict.case.names, expected, verdict.trajectory, violation)
 
 

@@ -13,7 +13,6 @@ from sgd_ref.conformance.grading.verdict import Verdict
 from sgd_ref.conformance.targets.findings.finding import Finding, finding
 from sgd_ref.conformance.targets.findings.processor import processor
 from sgd_ref.conformance.targets.target import Target
-from sgd_ref.conformance.trajectories import reference
 from sgd_ref.optimizer import SGD
 
 MOST_RUNS_IN_ALL = 900
@@ -72,7 +71,7 @@ def _size(findings: Findings, verdict: Verdict) -> tuple[int, bool, int, int, st
     case = verdict.case
     elements = sum(array.size for array in reductions.arrays(case))
     # A case that counts against nobody makes a weak point.
-    return (len(_contradictions(findings, verdict)), verdict.as_defined, _features(case), elements, case.id)
+    return (len(_contradictions(findings, verdict)), verdict.passes, _features(case), elements, case.id)
 
 
 def _contradictions(findings: Findings, verdict: Verdict) -> frozenset[str]:
@@ -100,7 +99,7 @@ def _shows(
     before = _contradictions(findings, verdict)
 
     def shows(case: Case) -> bool:
-        found = grade(run, case, findings.report.profile)
+        found = grade(run, case, findings.report.settled)
         if found.grade != "diverges":
             return False
         contradictions = findings.contradictions.intersection(explain(found))
@@ -110,7 +109,8 @@ def _shows(
 
 
 def _observed_again(name: str, case: Case, findings: Findings, run: Implementation) -> Finding:
-    observed = grade(run, case, findings.report.profile).trajectory
+    observed = grade(run, case, findings.report.settled).trajectory
     if observed is None:
         raise ValueError(f"the implementation must answer twice to {case.id}")
-    return finding(name, case, reference.run(case), observed, findings.versions, processor())
+    expected = findings.report.profile.dialect.basis().run(case)
+    return finding(name, case, expected, observed, findings.versions, processor())

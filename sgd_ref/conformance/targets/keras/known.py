@@ -85,6 +85,13 @@ _COUNT_WRAPS = KnownFailure(
     "optimizers/base_optimizer.py: `iterations` is an int32 variable, and a negative count is no answer",
 )
 
+_COUNT_TOO_LARGE = KnownFailure(
+    "count-too-large",
+    r"value cannot be converted to type int32|Python integer \d+ out of bounds for int32",
+    passes_32_bits,
+    "optimizers/base_optimizer.py: `iterations` is an int32 variable, which holds no larger count",
+)
+
 _JAX_CONDITION = KnownFailure(
     "accumulation-in-another-dtype",
     r"cond branches must have equal output types",
@@ -196,6 +203,7 @@ KNOWN: Mapping[tuple[str, str], Known] = MappingProxyType(
                     "backend/torch/optimizers/torch_optimizer.py: `_foreach_mul_` of an empty list",
                 ),
                 _COUNT_WRAPS,
+                _COUNT_TOO_LARGE,
             ),
         ),
         ("tensorflow", "eager"): Known(
@@ -240,6 +248,7 @@ KNOWN: Mapping[tuple[str, str], Known] = MappingProxyType(
                 _JAX_CONDITION,
                 _JAX_BOUNDARY,
                 _COUNT_WRAPS,
+                _COUNT_TOO_LARGE,
             ),
         ),
         ("jax", "compiled"): Known(
@@ -257,7 +266,7 @@ KNOWN: Mapping[tuple[str, str], Known] = MappingProxyType(
                 "polynomial-remainder-fused": "XLA contracts `1 - step * (1 / decay_steps)`",
                 "quotient-by-reciprocal": "XLA, of `step / decay_steps`",
             },
-            (_JAX_CONDITION, _JAX_BOUNDARY, _COUNT_WRAPS),
+            (_JAX_CONDITION, _JAX_BOUNDARY, _COUNT_WRAPS, _COUNT_TOO_LARGE),
         ),
     }
 )

@@ -243,7 +243,8 @@ class Training:
             self.optimizer.step_counter.assign(state.growth_counter)
 
     def _assign(self, variables: Sequence[Any], values: Sequence[Array]) -> None:
-        for variable, value in zip(variables, values, strict=True):
+        # No arrays are zeros, which Keras begins with.
+        for variable, value in zip(variables, values, strict=bool(values)):
             variable.assign(value)
 
     def _averages(self) -> Sequence[Any]:

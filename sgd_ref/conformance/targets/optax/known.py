@@ -59,9 +59,10 @@ def accumulates_what_is_not_finite(case: Case) -> bool:
 
 
 def notices_zeros_added(case: Case) -> bool:
-    """Whether adding 0 times an update can change a variable, because of -0.0, infinities or NaN."""
+    """Whether adding 0 times an update can change a variable: -0.0, infinities, NaN, or what is flushed."""
     zeros = any((np.signbit(variable) & (variable == 0)).any() for variable in case.variables)
-    return accumulates(case) and (zeros or _not_finite(case.variables) or _not_finite(_gradients(case)))
+    special = zeros or _not_finite(case.variables) or _not_finite(_gradients(case))
+    return accumulates(case) and (special or meets_subnormals(case))
 
 
 def clips_by_rounded_squares(case: Case) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 
 from sgd_ref.conformance.catalogue.case import Implementation
-from sgd_ref.conformance.faithful.combined import ChainOfTransformations
 from sgd_ref.conformance.targets.explaining import FLUSHED, known_target
 from sgd_ref.conformance.targets.optax import known as optax_known
 from sgd_ref.conformance.targets.optax import launch as optax
@@ -29,7 +28,7 @@ def _member(mode: str) -> Target:
         lambda case: tuple(dict.fromkeys((*optax_known.expected(case, mode), FLUSHED))),
         known.deviations,
         known.failures,
-        (ChainOfTransformations,),
+        "optax",
     )
 
 

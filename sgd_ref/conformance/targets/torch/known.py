@@ -16,13 +16,9 @@ import numpy as np
 
 from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT64
 from sgd_ref.conformance.catalogue.case import Case
-from sgd_ref.conformance.faithful.accumulation import QuotientsAccumulated
-from sgd_ref.conformance.faithful.combined import LoopOfTensors
-from sgd_ref.conformance.faithful.precision import StepInFloat32
 from sgd_ref.conformance.targets.known import Known, KnownDeviation, KnownFailure, expected_in, known_for
 from sgd_ref.conformance.targets.torch.launch import VARIANTS
 from sgd_ref.gradients import SparseRows
-from sgd_ref.optimizer import SGD
 
 
 def expected(case: Case, variant: str) -> tuple[str, ...]:
@@ -208,6 +204,11 @@ KNOWN_DEVIATIONS = (
         ("foreach", "fused", "compiled"),
     ),
     _everywhere(
+        "reciprocal-of-scale-in-float32",
+        "amp/grad_scaler.py, `_unscale_grads_`: `self._scale.double().reciprocal().float()`",
+        lambda case: scales_dynamically(case) and any(w.dtype == FLOAT64 for w in case.variables),
+    ),
+    _everywhere(
         "norm-of-half-norms",
         "nn/utils/clip_grad.py, `_get_total_norm`: each norm is rounded to the dtype of its gradient",
         clips_half_gradients_globally,
@@ -239,20 +240,6 @@ def starts_a_buffer_late(case: Case) -> bool:
                 first.setdefault(index, call // window)
     return len(set(first.values())) > 1
 
-
-class _StepOfHalvesInFloat32(QuotientsAccumulated, StepInFloat32):
-    """Means of quotients, as loops of PyTorch take them, and a step of half variables in float32."""
-
-
-EVALUATIONS: Mapping[str, tuple[type[SGD], ...]] = MappingProxyType(
-    {
-        "loop": (LoopOfTensors,),
-        "foreach": (LoopOfTensors,),
-        "fused": (LoopOfTensors, _StepOfHalvesInFloat32),
-        "compiled": (LoopOfTensors,),
-    }
-)
-"""Faithful variants of the definition that round as each variant does."""
 
 _FAILURES: Mapping[str, tuple[KnownFailure, ...]] = {
     "fused": (

@@ -12,6 +12,8 @@ from sgd_ref.conformance.targets.torch import known as torch_known
 from sgd_ref.conformance.targets.torch import launch as torch
 from sgd_ref.conformance.targets.torch import script
 
+RULE = "pytorch"
+
 FEW_RUNS = 25
 """Runs to shrink a case where torch.compile compiles anew for each, in seconds."""
 
@@ -32,7 +34,7 @@ def _member(variant: str) -> Target:
         lambda case: torch_known.expected(case, variant),
         known.deviations,
         known.failures,
-        torch_known.EVALUATIONS[variant],
+        RULE,
     )
     return replace(target, runs_to_shrink=FEW_RUNS) if variant == "compiled" else target
 

@@ -47,5 +47,5 @@ def test_the_smoke_tier_covers_all_that_is_exposed() -> None:
     chosen = cover(uncontested, exposed)
     assert {name for case in chosen for name in exposed[case.id]} == everything
     assert len(chosen) < len(uncontested) / 5
-    # Chosen with care, the tier has hardly more cases than are needed.
-    assert len(cases("smoke")) <= len(chosen) + 3
+    # Beside what is needed, it has plain cases that the simplest optimizer can answer.
+    assert len(cases("smoke")) <= len(chosen) + 12

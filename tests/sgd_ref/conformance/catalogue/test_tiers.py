@@ -30,6 +30,7 @@ from sgd_ref.conformance.catalogue.axes import (
 )
 from sgd_ref.conformance.catalogue.combinations import case_id
 from sgd_ref.conformance.catalogue.degenerate import refuse_degenerate
+from sgd_ref.conformance.catalogue.named import narrow
 from sgd_ref.conformance.catalogue.tiers import make_case
 from sgd_ref.conformance.protocol.encoding import case_to_json, to_line
 from sgd_ref.conformance.trajectories import reference
@@ -158,7 +159,7 @@ def test_another_process_makes_the_same_cases(hash_seed: str) -> None:
 @pytest.mark.parametrize("tier", ["smoke", "standard"])
 def test_cases_are_long_and_large_enough(tier: str) -> None:
     for case in cases(tier):
-        if not case.id.startswith("structure/"):
+        if not case.id.startswith(("structure/", narrow.PREFIX)):
             assert len(case.gradients) >= 9
             assert max(variable.size for variable in case.variables) > 64
         assert all(len(gradients) == len(case.variables) == len(case.names) for gradients in case.gradients)

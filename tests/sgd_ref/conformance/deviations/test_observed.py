@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from sgd_ref import SGD
-from sgd_ref.conformance.deviations import DEVIATIONS
+from sgd_ref.conformance.catalogue.tiers import cases
+from sgd_ref.conformance.deviations import DEVIATIONS, compose
+from sgd_ref.conformance.trajectories import reference
 
 USED = "accumulator-used-without-gradient"
 
@@ -99,3 +101,24 @@ def test_one_gradient_is_clipped_together_with_the_rate(after: Any) -> None:
     assert after(None, [zeros], [given], **settings).variables == [apart.tolist()]
     # Two gradients share the factor, which then stays by itself.
     assert after(name, [zeros, zeros], [given, zeros], **settings).variables == [apart.tolist(), zeros]
+
+
+@pytest.mark.parametrize("fixed", [True, False])
+def test_the_reciprocal_of_the_scale_has_the_digits_of_float32(after: Any, fixed: bool) -> None:
+    scale = {"loss_scale_factor": 3.0} if fixed else {"loss_scale": 3.0}
+
+    def left(name: str | None, dtype: str) -> Any:
+        return after(name, [[0.0]], [[6.0]], dtype=dtype, learning_rate=1.0, **scale).variables
+
+    name = "reciprocal-of-scale-in-float32"
+    assert left(name, "float64") == [[-6 * float(np.float32(1 / 3))]] != left(None, "float64") == [[-2.0]]
+    assert left(name, "float32") == left(None, "float32") == [[-2.0]]
+
+
+def test_averages_of_a_call_without_update_are_copied_at_the_end() -> None:
+    case = next(case for case in cases() if case.id == "named/narrow/finalized-before-any-update")
+    names = ["averages-on-every-call", "first-average-computed"]
+    last = reference.run(case, *compose(names))[-1]["variables"][0]
+    # The computed average has lost the sign of a zero, and then the variable has, too.
+    assert last.tobytes() == np.array([1.0, 0.0], "f4").tobytes()
+    assert reference.run(case)[-1]["variables"][0].tobytes() == np.array([1.0, -0.0], "f4").tobytes()

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from sgd_ref.conformance import data_folder
+from sgd_ref.conformance.catalogue.whole import whole
 from sgd_ref.conformance.golden.format import location
 from sgd_ref.conformance.golden.format.document import DATA_VERSION, content_hash
 from sgd_ref.conformance.golden.format.location import Place, id_of
@@ -25,11 +26,19 @@ DIGITS = 16
 
 
 def meaning(entry: Json) -> Json:
-    """Return what an id stands for: question and answer, not what is said about them."""
+    """Return what an id stands for: question and answer, not what is said about them.
+
+    A default that is written out is the one that is left out, and the name of a schedule means nothing.
+    """
     if "case" not in entry:
         return {key: value for key, value in entry.items() if key not in ("provenance", "notes", "reason")}
     case = {key: value for key, value in entry["case"].items() if key not in ("exposes", "notes", "features")}
-    return {"case": case, "expected": entry["expected"]}
+    config = whole(case["config"])
+    if isinstance(config["learning_rate"], dict):
+        schedule = config["learning_rate"]
+        settings = {key: value for key, value in schedule["config"].items() if key != "name"}
+        config["learning_rate"] = {**schedule, "config": settings}
+    return {"case": {**case, "config": config}, "expected": entry["expected"]}
 
 
 def meanings(places: Iterable[Place]) -> dict[str, str]:

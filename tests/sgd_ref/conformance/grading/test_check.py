@@ -64,11 +64,10 @@ def test_a_perfect_implementation_is_ok() -> None:
     assert report.ok
     assert list(report.verdicts) == [case.id for case in CASES]
     assert {verdict.grade for verdict in report.verdicts.values()} == {"exact"}
-    assert all(verdict.as_defined and not verdict.contested for verdict in report.verdicts.values())
+    assert all(verdict.passes and not verdict.contested for verdict in report.verdicts.values())
     assert all(verdict.compared > 1000 and verdict.trajectory for verdict in report.verdicts.values())
-    assert (
-        str(report) == "perfect: 5 of 5 cases graded; 5 exact, 0 rounding, 0 diverges, 0 unsupported, 0 error"
-    )
+    counts = "5 exact, 0 rounding, 0 diverges, 0 unsupported, 0 error"
+    assert str(report) == f"perfect: 5 of 5 cases graded, held to keras; {counts}"
     assert (report.count("exact"), report.count("error"), report.contested_share) == (5, 0, 0.0)
     assert report.seconds > 0
 
@@ -151,7 +150,7 @@ def test_wrong_numbers_diverge(run: Run) -> None:
     assert not report.ok
     for verdict in report.verdicts.values():
         assert verdict.grade == "diverges"
-        assert not verdict.as_defined
+        assert not verdict.passes
         assert verdict.difference is not None
         assert 0 < verdict.differing <= verdict.compared
         assert verdict.trajectory is not None
@@ -174,7 +173,7 @@ def test_another_rounding_is_accepted_and_shown() -> None:
     assert report.ok
     assert [verdict.grade for verdict in report.verdicts.values()] == ["rounding", *["exact"] * len(EXACT)]
     verdict = report.verdicts[MOMENTUM.id]
-    assert verdict.as_defined
+    assert verdict.passes
     assert verdict.violation is None
     assert verdict.difference is not None
     assert verdict.diagnosis is None
@@ -245,7 +244,7 @@ def in_float64(records: Records) -> None:
 )
 def test_what_is_no_answer_is_an_error(run: Run, message: str) -> None:
     verdict = grade(run, MOMENTUM)
-    assert (verdict.grade, verdict.as_defined) == ("error", False)
+    assert (verdict.grade, verdict.passes) == ("error", False)
     assert message in verdict.message
     assert not check(run, [MOMENTUM]).ok
     report = check(lambda case: run(case) if case.id == MOMENTUM.id else perfect(case), [*CASES, MOMENTUM])
@@ -262,7 +261,7 @@ def test_what_is_unsupported_is_said_and_proves_nothing() -> None:
     assert not report.ok
     assert report.count("unsupported") == len(CASES)
     for verdict in report.verdicts.values():
-        assert (verdict.grade, verdict.message, verdict.as_defined) == ("unsupported", "no SGD here", True)
+        assert (verdict.grade, verdict.message, verdict.passes) == ("unsupported", "no SGD here", True)
     one = check(plain_only, CASES[:2])
     assert (one.ok, one.count("exact"), one.count("unsupported")) == (True, 1, 1)
 
@@ -315,7 +314,7 @@ def test_a_contested_case_is_right_under_each_answer() -> None:
     ):
         report = check(deviating(name), [*CASES, CONTESTED])
         verdict = report.verdicts[CONTESTED.id]
-        assert (verdict.grade, verdict.contested, verdict.as_defined) == ("exact", True, True)
+        assert (verdict.grade, verdict.contested, verdict.passes) == ("exact", True, True)
         assert verdict.answers == report.answers == {"missing-on-update-call": answer}
         assert (report.ok, report.contested_share) == (True, 1 / 6)
         rounding = check(deviating(name, "mean-by-reciprocal", "update-fused"), [CONTESTED])
@@ -331,7 +330,7 @@ def test_contested_ground_excuses_nothing_else(wrong: Run) -> None:
     report = check(wrong_there, [*CASES, CONTESTED])
     verdict = report.verdicts[CONTESTED.id]
     assert (verdict.grade in ("diverges", "error"), verdict.contested) == (True, True)
-    assert (verdict.as_defined, report.ok, report.answers) == (False, False, {})
+    assert (verdict.passes, report.ok, report.answers) == (False, False, {})
     assert verdict.questions == ("missing-on-update-call",)
 
 
@@ -404,7 +403,7 @@ def test_grades_are_all_counted() -> None:
     report = check(one_after_another, [CASES[0], MOMENTUM, *CASES[1:4]])
     assert [report.count(name) for name in GRADES] == [1, 1, 1, 1, 1]
     counts = "1 exact, 1 rounding, 1 diverges, 1 unsupported, 1 error"
-    said = f"mine: 3 of 5 cases graded; {counts}; NEVER GRADED: dtype bfloat16, float64; "
+    said = f"mine: 3 of 5 cases graded, held to keras; {counts}; NEVER GRADED: dtype bfloat16, float64; "
     assert str(report).startswith(said)
 
 

@@ -37,6 +37,8 @@ def test_everything() -> None:
         "velocities": {"sign": -1, "without_rate": True},
         "hidden_wider_state": False,
         "flush_to_zero": True,
+        "rule": "pytorch",
+        "by_design": ["ascends"],
     }
     assert read(protocol=2, **parts, **later) == Handshake("my_sgd", "1.0", **parts, **later)
 
@@ -48,6 +50,7 @@ def test_what_is_written_is_read_again_and_says_the_lowest_version() -> None:
         {"offers": []},
         {"velocities": {"sign": -1}},
         {"flush_to_zero": True},
+        {"rule": "sutskever", "by_design": ["ascends"]},
     ):
         given = Handshake("my_sgd", "1.0", **parts)
         document = handshake_to_json(given)
@@ -91,6 +94,9 @@ def test_an_older_kit_refuses_what_it_does_not_know_and_nothing_else(
         ({"name": "\ud800"}, "name must be one line of printable characters"),
         ({"version": 1.0}, "version must be a string, got 1.0 of type float"),
         ({"language": ["C"]}, "language must be a string"),
+        ({"protocol": 2, "rule": None}, "rule must be a string, got None"),
+        ({"protocol": 2, "by_design": "ascends"}, "by_design must be a list of strings, got 'ascends'"),
+        ({"protocol": 2, "by_design": [1]}, "by_design must be a string, got 1"),
         ({"dtypes": "float32"}, "dtypes must be a list of strings, got 'float32'"),
         ({"dtypes": [32]}, "dtypes must be a string, got 32"),
         ({"dtypes": ["double"]}, "dtypes must be a list of some of float16, bfloat16, float32, float64, got"),

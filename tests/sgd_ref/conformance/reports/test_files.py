@@ -6,12 +6,13 @@ import json
 from typing import Any
 from xml.etree import ElementTree
 
-from sgd_ref.conformance import Case, Unsupported, check
+from sgd_ref.conformance import Case, Profile, Unsupported, check
 from sgd_ref.conformance.catalogue.axes import PLAINEST
 from sgd_ref.conformance.catalogue.tiers import make_case
 from sgd_ref.conformance.deviations import compose
 from sgd_ref.conformance.grading.findings import Findings
 from sgd_ref.conformance.reports.files import to_json, to_junit
+from sgd_ref.conformance.reports.tables import rule_lines, summary_line
 from sgd_ref.conformance.trajectories import reference
 
 CONTESTED = make_case(PLAINEST | {"gradients": "missing", "accumulation": "2"})
@@ -25,6 +26,24 @@ def run(case: Case) -> Any:
     if case.variables[0].dtype.name == "float16":
         raise Unsupported("half")
     return reference.run(case, *compose(["accumulator-used-without-gradient"]))
+
+
+def test_every_report_says_which_rule_it_was_held_to() -> None:
+    for profile, said in (
+        (Profile(), "keras"),
+        (Profile(rule="pytorch", by_design=["ascends"]), "pytorch with ascends"),
+    ):
+        findings = Findings(check(run, [UNSUPPORTED], profile=profile))
+        (found,) = json.loads(to_json([findings]))["runs"]
+        assert (found["rule"], found["by_design"]) == (profile.rule, list(profile.by_design))
+        assert f", held to {said};" in summary_line(findings)
+        lines = list(rule_lines(findings))
+        assert lines[0] == f"held to the rule of {said}"
+        assert len(lines) == 1 + len(profile.dialect.names)
+        suite = ElementTree.fromstring(to_junit([findings])).find("testsuite")
+        assert suite is not None
+        properties = {one.get("name"): one.get("value") for one in suite.iter("property")}
+        assert properties == {"rule": profile.rule, "by_design": ", ".join(profile.by_design)}
 
 
 def test_what_programs_read() -> None:

@@ -143,9 +143,11 @@ def test_what_no_name_explains_is_not_hidden() -> None:
 
 
 def test_versions() -> None:
-    assert rows(page([findings()], {}), "Versions")[1:] == [["keras jax eager", "keras 3.15.1, jax 0.10.2"]]
+    assert rows(page([findings()], {}), "Versions")[1:] == [
+        ["keras jax eager", "keras", "keras 3.15.1, jax 0.10.2"]
+    ]
     unknown = Findings(findings().report)
-    assert rows(page([unknown], {}), "Versions")[1:] == [["keras jax eager", "not given"]]
+    assert rows(page([unknown], {}), "Versions")[1:] == [["keras jax eager", "keras", "not given"]]
 
 
 def test_optimisations_are_named() -> None:

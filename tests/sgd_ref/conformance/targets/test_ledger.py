@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sgd_ref.conformance import Case, Unsupported, cases, check, data_folder
+from sgd_ref.conformance import Case, Profile, Unsupported, cases, check, data_folder
 from sgd_ref.conformance.catalogue.case import Trajectory
 from sgd_ref.conformance.deviations import DEVIATIONS, compose
 from sgd_ref.conformance.grading.findings import Findings
@@ -34,6 +34,27 @@ def findings() -> Findings:
         if verdict.grade in ("diverges", "error")
     }
     return Findings(report, {"mine": "1.0"}, names, frozenset({DECAY, "out-of-order"}))
+
+
+def test_a_ledger_belongs_to_the_rule_by_which_it_was_written(tmp_path: Path) -> None:
+    def findings_by(**declared: str) -> Findings:
+        report = check(reference.run, CASES[:2], "my own", Profile(**declared))
+        return Findings(report)
+
+    by_pytorch, by_keras = findings_by(rule="pytorch"), findings_by()
+    for written, other in ((by_pytorch, by_keras), (by_keras, by_pytorch)):
+        path = tmp_path / "ledger.json"
+        path.write_text(ledger.to_json(written, {}))
+        assert ledger.rule_of(path) == written.report.profile.rule
+        assert ledger.of_run(written, path) == {}
+        with pytest.raises(ValueError, match="lists what is expected by the rule of"):
+            ledger.of_run(other, path)
+
+
+def test_the_kept_ledger_says_nothing_of_another_rule() -> None:
+    for rule, is_kept in (("pytorch", True), ("keras", False)):
+        report = check(reference.run, CASES[:2], "torch loop", Profile(rule=rule))
+        assert (ledger.of_run(Findings(report), None) is not None) == is_kept
 
 
 def test_what_was_found_is_what_is_expected(findings: Findings, tmp_path: Path) -> None:

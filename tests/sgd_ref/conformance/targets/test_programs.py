@@ -119,7 +119,7 @@ def test_each_failure_is_the_verdict_on_its_case_and_the_run_goes_on(
     assert "tired" in died
     assert "WorkerHung: no answer within 1.5 seconds, only 100 bytes without a newline: b'{" in hung
     assert "exact/plain/float32: WorkerDied" in out
-    assert "4 cases graded; 1 exact, 0 rounding, 0 diverges, 0 unsupported, 3 error" in out
+    assert "4 cases graded, held to keras; 1 exact, 0 rounding, 0 diverges, 0 unsupported, 3 error" in out
 
 
 DECLARING = """

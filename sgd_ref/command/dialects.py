@@ -1,0 +1,48 @@
+"""The arguments that say which rule an implementation is held to."""
+
+from __future__ import annotations
+
+import argparse
+
+from sgd_ref.command.options import WrongUsage, words
+from sgd_ref.conformance.dialects import RULES, Dialect
+
+
+def add_dialect(command: argparse.ArgumentParser) -> None:
+    """Add the arguments to the parser of a subcommand."""
+    command.add_argument(
+        "--rule",
+        choices=tuple(RULES),
+        help="the documented rule that the implementation is held to (default: what a program says in its "
+        "handshake, pytorch for torch, optax for optax, else keras)",
+    )
+    command.add_argument(
+        "--by-design",
+        type=words,
+        metavar="NAMES",
+        help="known deviations that it has on purpose, such as clip-adds-epsilon,decay-enters-velocity; they "
+        "become parts of the rule",
+    )
+
+
+def chosen_dialect(options: argparse.Namespace, default: str = "keras") -> Dialect | None:
+    """Return the rule that the arguments choose; None where they say nothing.
+
+    Parameters
+    ----------
+    options : Namespace
+        The parsed arguments.
+    default : str
+        The rule that deviations by design are added to where no rule is given.
+
+    Raises
+    ------
+    WrongUsage
+        If there is no deviation of one of the names.
+    """
+    if options.rule is None and options.by_design is None:
+        return None
+    try:
+        return Dialect.of(options.rule or default, options.by_design or ())
+    except ValueError as problem:
+        raise WrongUsage(f"--by-design: {problem}") from problem

@@ -1,0 +1,1 @@
+"""Mutants of the reference: whether the golden files notice each small change of a formula."""

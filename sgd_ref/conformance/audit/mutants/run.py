@@ -1,0 +1,134 @@
+"""The run over all mutants of the files that make up the definition, and what is said of it."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import importlib.util
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sgd_ref.conformance import data_folder
+from sgd_ref.conformance.audit.mutants.changes import Mutant, mutants_of
+from sgd_ref.conformance.audit.mutants.equivalent import reason_for
+from sgd_ref.conformance.audit.mutants.reach import reach, reaching
+from sgd_ref.conformance.audit.mutants.trial import Question, attempt, questions
+
+MODULES = (
+    "sgd_ref.rule",
+    "sgd_ref.optimizer",
+    "sgd_ref.norm",
+    "sgd_ref.loss_scale",
+    "sgd_ref.gradients",
+    "sgd_ref.base.counting",
+    "sgd_ref.schedules.base",
+    "sgd_ref.schedules.cosine",
+    "sgd_ref.schedules.decay",
+    "sgd_ref.schedules.serialization",
+    "sgd_ref.arithmetic.exact",
+    "sgd_ref.arithmetic.formats",
+    "sgd_ref.arithmetic.interval",
+    "sgd_ref.arithmetic.rounded",
+)
+"""What the golden files are to pin down: formulas, counts, rounding."""
+
+PAGE = data_folder.folder() / "audit" / "mutants.md"
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A mutant, the entry that noticed it (empty if none did), and why none can, if that is known."""
+
+    mutant: Mutant
+    killer: str
+    reason: str
+
+
+def path_of(module: str) -> Path:
+    """Return the file of a module.
+
+    >>> path_of("sgd_ref.rule").name
+    'rule.py'
+    """
+    spec = importlib.util.find_spec(module)
+    if spec is None or spec.origin is None:
+        raise ValueError(f"there is no module {module}")
+    return Path(spec.origin)
+
+
+def tried(modules: Iterable[str], asked: Sequence[Question]) -> Iterator[Tried]:
+    """Yield the mutants of the modules with what became of them.
+
+    Only entries that reach the changed statement are asked, and first those that killed last: the mutants
+    of one function die by the same.
+    """
+    paths = {module: path_of(module) for module in modules}
+    reached = reach(asked, {str(path) for path in paths.values()})
+    order = list(asked)
+    gc.collect()
+    gc.freeze()  # Forks share what is not touched.
+    for module, path in paths.items():
+        source = path.read_text(encoding="utf-8")
+        for mutant in mutants_of(module, source):
+            ids = reaching(reached, str(path), source, mutant.line)
+            killer = attempt(mutant, [one for one in order if ids is None or one.id in ids])
+            position = next((i for i, question in enumerate(order) if question.id == killer), 0)
+            order.insert(0, order.pop(position))
+            yield Tried(mutant, killer, "" if killer else reason_for(mutant))
+
+
+def page(found: Sequence[Tried]) -> str:
+    """Return the published page, in Markdown."""
+    open_ones = [one for one in found if not one.killer and not one.reason]
+    lines = [
+        "# Mutants of the reference",
+        "",
+        "A mutant is the reference with one operator, number, comparison or keyword changed. Each is asked "
+        "the standard tier, what must be refused, and the schedules alone, as the golden files have them, "
+        "until it gives one wrong bit. Those that no file notices are equivalent, for the reasons in "
+        "`sgd_ref/conformance/audit/mutants/equivalent.py`, or open. Written by "
+        "`python -m sgd_ref.conformance.audit.mutants.run --update`.",
+        "",
+        "| module | mutants | killed | equivalent | open |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for module in dict.fromkeys(one.mutant.module for one in found):
+        own = [one for one in found if one.mutant.module == module]
+        killed, equivalent = sum(bool(one.killer) for one in own), sum(bool(one.reason) for one in own)
+        lines.append(
+            f"| `{module}` | {len(own)} | {killed} | {equivalent} | {len(own) - killed - equivalent} |"
+        )
+    lines.append("")
+    left = [f"`{module}`" for module in MODULES if module not in {one.mutant.module for one in found}]
+    if left:
+        lines += [f"Not tried for this page: {', '.join(left)}.", ""]
+    if open_ones:
+        lines += ["| open in | before | after |", "|---|---|---|"]
+        lines += [
+            f"| `{one.mutant.module}`, `{one.mutant.place}` | `{one.mutant.before}` | `{one.mutant.after}` |"
+            for one in open_ones
+        ]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Try the mutants; the status is 1 if one survives that is not known to be equivalent."""
+    parser = argparse.ArgumentParser(description="Try mutants of the reference against the golden files.")
+    parser.add_argument("--module", action="append", choices=MODULES, help="only this one; may be repeated")
+    parser.add_argument("--golden", type=Path, default=data_folder.folder(), help="the folder of the files")
+    parser.add_argument("--update", action="store_true", help=f"write {PAGE.name} instead of printing it")
+    given = parser.parse_args(arguments)
+    found = list(tried(given.module or MODULES, list(questions(given.golden))))
+    if given.update:
+        PAGE.write_text(page(found), encoding="utf-8")
+    else:
+        print(page(found), end="")
+    if any(not one.killer and not one.reason for one in found):
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""Mistakes of learning-rate schedules: settings that are taken for others."""
+
+from __future__ import annotations
+
+from sgd_ref.conformance.deviations.mistakes.mistake import mistake
+from sgd_ref.conformance.deviations.mistakes.schedules import OtherSchedule
+from sgd_ref.conformance.deviations.observed.schedules import Replaced
+from sgd_ref.schedules import CosineDecay, CosineDecayRestarts, LearningRateSchedule
+
+
+class WarmupOneLonger(OtherSchedule):
+    """A warmup takes one step more than `warmup_steps`, and the decay begins one step later.
+
+    The documentation: `warmup_steps` is the number of steps to warm up over. Evidence: no report is known.
+    """
+
+    @classmethod
+    def deviating(cls, schedule: LearningRateSchedule) -> LearningRateSchedule:
+        """Warm up for one more step."""
+        settings = schedule.get_config()
+        if not isinstance(schedule, CosineDecay) or settings["warmup_target"] is None:
+            return schedule
+        return CosineDecay.from_config({**settings, "warmup_steps": settings["warmup_steps"] + 1})
+
+
+class AlphaIsARate(OtherSchedule):
+    """`alpha` is the least learning rate, not the least fraction of the rate that a cosine begins at.
+
+    The documentation: "Minimum learning rate value for decay as a fraction of `initial_learning_rate`".
+    `eta_min` of PyTorch's cosine is a rate. Evidence: no report is known.
+    """
+
+    @classmethod
+    def deviating(cls, schedule: LearningRateSchedule) -> LearningRateSchedule:
+        """Decay to the rate."""
+        if not isinstance(schedule, (CosineDecay, CosineDecayRestarts)):
+            return schedule
+        settings = schedule.get_config()
+        alpha, warmup = settings["alpha"], 0
+        highest = settings["initial_learning_rate"]
+        if settings.get("warmup_target") is not None:
+            highest, warmup = settings["warmup_target"], settings["warmup_steps"]
+        to_zero = type(schedule).from_config({**settings, "alpha": 0.0})
+
+        def rate(step: int) -> float:
+            if alpha == 0 or highest == 0 or step < warmup:
+                return float(schedule(step))
+            return float(alpha + (highest - alpha) * (float(to_zero(step)) / highest))
+
+        return Replaced(rate)
+
+
+class ScheduleAdvancedTwice(OtherSchedule):
+    """The schedule goes on by two steps in each call.
+
+    The core code counts a call once. Evidence: a scheduler that several processes advance,
+    https://github.com/huggingface/accelerate/issues/2142.
+    """
+
+    @classmethod
+    def deviating(cls, schedule: LearningRateSchedule) -> LearningRateSchedule:
+        """Read every other step."""
+        return Replaced(lambda step: float(schedule(2 * step)))
+
+
+SCHEDULE_SETTINGS = (
+    mistake("warmup-one-step-longer", WarmupOneLonger),
+    mistake("alpha-is-a-rate", AlphaIsARate),
+    mistake("schedule-advanced-twice", ScheduleAdvancedTwice),
+)
