@@ -123,11 +123,12 @@ def described(verdict: Verdict) -> str:
     --------
     >>> from sgd_ref import conformance
     >>> from sgd_ref.conformance.diagnosis.replay import replayed
-    >>> case = conformance.cases("first")[0]
-    >>> print(described(graded_alone(lambda case: replayed(case, ["ascends"]), case, Profile())))
-    it equals ascends
-      ascends: The update adds the gradient.
-    first wrong value: call 0, variables of w[0]: 1.125, where 0.875 is the only possible value
+    >>> (case,) = [case for case in conformance.cases() if case.id == "exact/callable/float32"]
+    >>> wrong = graded_alone(lambda case: replayed(case, ["rate-frozen"]), case, Profile())
+    >>> print(described(wrong))
+    it equals rate-frozen
+      rate-frozen: A callable learning rate is called in the first call only, and its value kept for ever.
+    first wrong value: call 1, velocities of kernel[0, 4]: 0, where 0.375 is the only possible value
     """
     return showable("\n".join(_lines(verdict)))
 

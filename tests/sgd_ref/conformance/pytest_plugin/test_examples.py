@@ -28,9 +28,9 @@ def test_the_mistake_that_the_page_describes_is_named(inner: Any, example: Any) 
     assert found.ret == pytest.ExitCode.TESTS_FAILED
     found.stdout.fnmatch_lines(
         [
-            "*test_sgd[[]exact/callable/float32/filled]*",
-            "it equals rate-outside-velocity, but for rounding",
+            "*test_sgd[[]structure/calls-66/callable/momentum/float32]*",
+            "it equals rate-outside-velocity",
             "  rate-outside-velocity: The velocity adds up gradients, and *",
-            "first wrong value: call 1, variables of kernel[[]0, 4]: -3, where *",
+            "first wrong value: call 1, variables of pair[[]0]: -5.25, where -3.75 is *",
         ]
     )
