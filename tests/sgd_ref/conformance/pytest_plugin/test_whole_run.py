@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -156,3 +157,14 @@ def test_nothing_graded_is_no_success() -> None:
         raise conformance.Unsupported("nothing")
 
     assert whole(answered(run, CASE)).problems == ("no case was graded",)
+
+
+def test_the_rule_of_the_profile_is_the_one_that_is_held_to() -> None:
+    cases = [make_case(PLAINEST | {"update": "momentum", "learning_rate": "piecewise"})]
+    profile = Profile(rule="pytorch")
+    run = profile.dialect.basis().run
+    assert whole(answered(run, cases, profile)).report.ok
+    assert [one.outcome.kind for one in answered(run, cases)] == ["failed"]
+    both = replace(profile, by_design={"ascends"})
+    (with_mistake,) = answered(both.dialect.basis().run, cases, profile)
+    assert with_mistake.outcome.message.startswith("it equals ascends")
