@@ -160,6 +160,6 @@ class _Scale:
             if value is None or not math.isfinite(value):
                 is_down = False
                 continue
-            parts.append(f"{'L' if is_down else 'M'}{self.x(index):.4g} {self.y(value):.4g}")
+            parts.append(f"{'L' if is_down else 'M'}{self.x(index):.3g} {self.y(value):.3g}")
             is_down = True
         return "".join(parts)

@@ -6,10 +6,10 @@ function filter() {
   const run = wanted.get("run"), feature = wanted.get("feature"), mistake = wanted.get("mistake"), part = wanted.get("case").trim().toLowerCase();
   let count = 0;
   for (const article of articles) {
-    const { run: its, features, names, case: id, unexpected } = article.dataset;
+    const { run: its, features, names, unexpected } = article.dataset;
     const isShown = (!run || run === its) && (!feature || features.split(" ").includes(feature)) &&
       (!mistake || names.split(" ").includes(mistake)) &&
-      id.toLowerCase().includes(part) && (!wanted.get("unexpected") || unexpected !== undefined);
+      article.querySelector("h3").textContent.toLowerCase().includes(part) && (!wanted.get("unexpected") || unexpected !== undefined);
     article.hidden = !isShown;
     count += isShown;
   }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
@@ -62,7 +63,8 @@ def page(findings: list[Findings]) -> Elements:
 def test_every_divergence_is_there_with_its_plot(page: Elements, findings: list[Findings]) -> None:
     articles = page.having("article")
     mismatches = list(findings[0].mismatches())
-    assert [article["data-case"] for article in articles] == [verdict.case.id for verdict in mismatches]
+    assert re.findall(r"<h3>(.*?)</h3>", to_html(findings)) == [verdict.case.id for verdict in mismatches]
+    assert len(articles) == len(mismatches)
     assert {article["data-run"] for article in articles} == {"0"}
     diverging = sum(verdict.grade == "diverges" for verdict in mismatches)
     assert diverging > 3
