@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
+pytest_plugins = ["pytester"]
+
 SHARE = 20
 
 LONGEST = (

@@ -55,7 +55,7 @@ def anchors(page: Path) -> set[str]:
 
 
 def markdown() -> list[Path]:
-    folders = ("sgd_ref", "numba_kernels", "golden", "tests")
+    folders = ("sgd_ref", "numba_kernels", "golden", "tests", ".github")
     inside = (page for folder in folders for page in (ROOT / folder).rglob("*.md"))
     return sorted([*ROOT.glob("*.md"), *inside])
 

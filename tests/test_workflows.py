@@ -35,7 +35,7 @@ FENCED = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
 TOOLS = {"build", "pdoc", "pip", "venv"}
 """What ``python -m`` runs that is not of this project."""
 
-OPTIONS_OF_PYTEST = {"--cov", "--cov-report", "--ignore-glob", "--randomly-seed", "--sweep", "--sweep-seed"}
+OPTIONS_OF_PYTEST = {"--ignore-glob", "--randomly-seed", "--sweep", "--sweep-seed"}
 
 MAY_WRITE = {("release", "publish"): {"attestations": "write", "id-token": "write"}}
 """What the jobs that need more than to read are allowed."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import re
 import shlex
+import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -35,6 +36,25 @@ def how_to_install(*extras: str) -> str:
     if not requirements:
         return f"what {DISTRIBUTION} declares for {', '.join(extras)}"
     return f"pip install {shlex.join(requirements)}"
+
+
+def project_url() -> str:
+    """Return the address of this project; empty where it is not installed.
+
+    Its one source is the entry ``Repository`` of ``[project.urls]`` in ``pyproject.toml``.
+
+    >>> project_url().partition(":")[0] in ("https", "")
+    True
+    """
+    if (PROJECT / "pyproject.toml").is_file():
+        declared = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))
+        return str(declared["project"]["urls"]["Repository"])
+    try:
+        lines = importlib.metadata.metadata(DISTRIBUTION).get_all("Project-URL") or []
+    # The packages may lie somewhere on the path, without having been installed.
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+    return dict(str(line).split(", ", 1) for line in lines).get("Repository", "")
 
 
 def _requirements(extras: Sequence[str]) -> Iterator[str]:

@@ -26,6 +26,7 @@ from sgd_ref.conformance.dialects import Dialect
 from sgd_ref.conformance.grading.findings import Findings
 from sgd_ref.conformance.protocol.handshake import Handshake
 from sgd_ref.conformance.reports import files, tables
+from sgd_ref.conformance.reports.html import page
 from sgd_ref.conformance.reports.publishing import publish
 from sgd_ref.conformance.targets import ledger, registry, running
 from sgd_ref.conformance.targets.target import CannotRun, Target
@@ -90,6 +91,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--json", type=Path, metavar="FILE", help="write all verdicts as JSON")
     command.add_argument("--junit", type=Path, metavar="FILE", help="write all verdicts as JUnit XML")
+    command.add_argument(
+        "--html", type=Path, metavar="FILE", help="write a page with a plot of each divergence"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -114,9 +118,11 @@ def run(options: argparse.Namespace) -> int:
             complain(reason)
         return COULD_NOT_RUN
     try:
-        problems = _written(options, targets, findings)
+        if options.update:
+            _update(findings, targets, options.ledger)
         if options.ledger is not None:
             findings = [ledger.listed(ledger.read(options.ledger), found) for found in findings]
+        problems = _written(options, targets, findings)
         _print(findings, not_run)
     except (OSError, ValueError) as problem:
         complain(problem)
@@ -199,7 +205,9 @@ def _check_files(options: argparse.Namespace, targets: Sequence[Target]) -> None
         raise WrongUsage(f"--ledger must go with one implementation, got {len(targets)}")
     if options.ledger is not None and not options.update:
         _check_ledger(options.ledger)
-    written = {name: getattr(options, name) for name in ("json", "junit")}
+    written = {name: getattr(options, name) for name in ("json", "junit", "html")}
+    if options.html is not None:
+        page.check_installed()
     written["ledger"] = options.ledger if options.update else None
     for name, path in written.items():
         if path is not None:
@@ -224,14 +232,14 @@ def _written(
     options: argparse.Namespace, targets: Sequence[Target], findings: Sequence[Findings]
 ) -> list[str]:
     """Write the files that are asked for, and return the differences from the ledgers."""
-    if options.update:
-        _update(findings, targets, options.ledger)
     if options.page:
         publish(findings, targets)
     if options.json is not None:
         options.json.write_text(files.to_json(findings), encoding="utf-8")
     if options.junit is not None:
         options.junit.write_text(files.to_junit(findings), encoding="utf-8")
+    if options.html is not None:
+        options.html.write_text(page.to_html(findings), encoding="utf-8")
     return [line for found in findings for line in _problems(found, options.ledger)]
 
 

@@ -8,6 +8,7 @@ from sgd_ref.conformance.grading.check import check
 from sgd_ref.conformance.grading.velocities import Velocities
 from sgd_ref.conformance.grading.verdict import Profile, Report, Verdict
 from sgd_ref.conformance.protocol.bits import from_bits, from_float32, to_bits, to_float32
+from sgd_ref.conformance.pytest_plugin.decorator import parametrize_with_cases
 
 __all__ = [
     "Case",
@@ -24,6 +25,7 @@ __all__ = [
     "compare_recorded",
     "from_bits",
     "from_float32",
+    "parametrize_with_cases",
     "record",
     "to_bits",
     "to_float32",

@@ -8,6 +8,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from sgd_ref.arithmetic.formats import Array
 from sgd_ref.conformance.answers import Answer, combinations, composed
 from sgd_ref.conformance.bounds.judging import judge
@@ -17,6 +19,7 @@ from sgd_ref.conformance.bounds.violation import Violation
 from sgd_ref.conformance.catalogue.case import Case, Implementation, Unsupported
 from sgd_ref.conformance.catalogue.contested import contested
 from sgd_ref.conformance.catalogue.layouts import with_layouts
+from sgd_ref.conformance.catalogue.numbers import readonly
 from sgd_ref.conformance.catalogue.qualities import BESIDE_AXES, qualities
 from sgd_ref.conformance.catalogue.suiting import lacking, suited
 from sgd_ref.conformance.catalogue.tiers import cases as catalogue
@@ -147,10 +150,29 @@ def profile_of(run: Implementation, given: Profile | None = None) -> Profile:
 
 
 def chosen(cases: Iterable[Case], profile: Profile) -> Iterator[Case]:
-    """Yield the cases as they are asked: without variables of shapes that are not offered."""
+    """Yield the cases as they are asked: without variables of shapes that are not offered.
+
+    Nobody can write over their gradients, as some known mistakes would while they are tried.
+    """
     offered = profile.offered()
     for case in cases:
-        yield suited(case, offered) or case
+        yield protected(suited(case, offered) or case)
+
+
+def protected(case: Case) -> Case:
+    """Return a case with the same gradients, the dense ones read-only; itself where they are already."""
+    gradients = tuple(tuple(map(_read_only, call)) for call in case.gradients)
+    pairs = zip(case.gradients, gradients, strict=True)
+    if all(old is new for before, after in pairs for old, new in zip(before, after, strict=True)):
+        return case
+    return replace(case, gradients=gradients)
+
+
+def _read_only(gradient: Array | SparseRows | None) -> Array | SparseRows | None:
+    # Of sparse ones, every optimizer makes a dense copy first.
+    if isinstance(gradient, np.ndarray) and gradient.flags.writeable:
+        return readonly(gradient.view())
+    return gradient
 
 
 def free_running(graded: Mapping[str, Alternatives], profile: Profile) -> dict[str, Verdict]:

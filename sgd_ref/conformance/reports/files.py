@@ -20,20 +20,20 @@ def to_json(all_findings: Sequence[Findings]) -> str:
 def to_junit(all_findings: Sequence[Findings]) -> str:
     """Return all verdicts as JUnit XML.
 
-    A mismatch that is known passes, with its line as output; an unexplained one fails; an
-    unsupported case is skipped.
+    A mismatch that is expected passes, with its line as output; another one fails; an unsupported case is
+    skipped.
     """
     root = ElementTree.Element("testsuites")
     for findings in all_findings:
         verdicts = findings.report.verdicts.values()
-        unexplained = findings.unexplained()
+        unexpected = findings.unexpected()
         suite = ElementTree.SubElement(
             root,
             "testsuite",
             name=findings.report.name,
             tests=str(len(verdicts)),
-            failures=str(sum(v.grade == "diverges" for v in unexplained)),
-            errors=str(sum(v.grade == "error" for v in unexplained)),
+            failures=str(sum(v.grade == "diverges" for v in unexpected)),
+            errors=str(sum(v.grade == "error" for v in unexpected)),
             skipped=str(findings.report.count("unsupported")),
             time=f"{findings.report.seconds:.3f}",
         )
@@ -49,7 +49,7 @@ def to_junit(all_findings: Sequence[Findings]) -> str:
             )
             if verdict.grade == "unsupported":
                 ElementTree.SubElement(test, "skipped", message=verdict.message)
-            elif verdict in unexplained:
+            elif verdict in unexpected:
                 kind = "error" if verdict.grade == "error" else "failure"
                 ElementTree.SubElement(test, kind, message=_printable(mismatch_line(findings, verdict)))
             elif verdict.grade in ("diverges", "error"):

@@ -105,6 +105,17 @@ def of_run(findings: Findings, path: Path | None) -> Ledger | None:
     if path is None:
         # What is kept of a target is of its own rule, and says nothing of another one.
         return read(kept) if kept.exists() and rule_of(kept) == held_to else None
+    return read_for(path, held_to)
+
+
+def read_for(path: Path, held_to: str) -> dict[str, Expected]:
+    """Return a ledger from its file, for a run by some rule.
+
+    Raises
+    ------
+    ValueError
+        If the file is no ledger, or that of a run by another rule.
+    """
     if rule_of(path) != held_to:
         raise ValueError(f"{path} lists what is expected by the rule of {rule_of(path)}, not of {held_to}")
     return read(path)

@@ -159,23 +159,36 @@ def _run(
                 for case_id, future in explained.items()
                 if report.verdicts[case_id].grade in ("diverges", "error")
             }
-            found = report.diagnoses if target.explain is None else {}
         finally:
             # Nobody waits for explanations of a run that was interrupted.
             explaining.shutdown(cancel_futures=True)
         handshake: Handshake | None = getattr(run, "handshake", None)
         versions = {} if handshake is None else {"version": handshake.version, **handshake.versions}
         if target.explain is None:
-            report = replace(report, profile=_claims(report))
+            report = replace(report, profile=claims_of_what_ran(report))
         if handshake is not None and target.introduces_itself:
             itself = {"name": handshake.name, "version": handshake.version, "language": handshake.language}
             versions = {key: text for key, text in {**itself, **versions, **itself}.items() if text}
     if target.explain is not None:
         return Findings(report, versions, names, target.contradictions)
+    return named_together(report, versions)
+
+
+def named_together(report: Report, versions: Mapping[str, str] | None = None) -> Findings:
+    """Return the findings about an implementation that nothing is known about: names excuse nothing.
+
+    Parameters
+    ----------
+    report : Report
+        All its verdicts, which are explained together.
+    versions : mapping of str to str, optional
+        What was run.
+    """
+    found = report.diagnoses
     whole = {case_id: one.names[0] for case_id, one in found.items() if one.names and one.up_to is None}
     return Findings(
         report,
-        versions,
+        versions or {},
         whole,
         frozenset(name for names in whole.values() for name in names if is_contradiction(name)),
         {case_id: str(one) for case_id, one in found.items() if one.names and one.up_to is not None},
@@ -209,7 +222,7 @@ def profile_of(target: Target, run: Implementation, held_to: Dialect | None = No
     return replace(declared, rule=held_to.rule, by_design=held_to.by_design)
 
 
-def _claims(report: Report) -> Profile:
+def claims_of_what_ran(report: Report) -> Profile:
     """Return what an implementation declares, without the claims of which no case was run."""
     asked, profile = report.coverage.asked, report.profile
     return replace(

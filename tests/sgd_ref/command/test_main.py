@@ -142,6 +142,7 @@ def test_json_of_a_perfect_run(module: Path) -> None:
             ["conform", "perfect:run", "--json", "no/such/folder/o.json"],
             "--json must be a file that can be w",
         ),
+        (["conform", "perfect:run", "--html", "."], "--html must be a file that can be written, got .: Is"),
         (["conform", "perfect:run", "--junit", "."], "--junit must be a file that can be written, got .: Is"),
     ],
 )
@@ -337,13 +338,23 @@ def test_what_ones_own_ledger_lists_is_expected_and_a_name_alone_excuses_nothing
     monkeypatch.delitem(sys.modules, "own", raising=False)
     (module / "own.py").write_text(OWN)
     case_id = "exact/callable/float32"
-    arguments = ["conform", "own:run", "-k", f"^{case_id}$", "--json", "own.json"]
+    arguments = ["conform", "own:run", "-k", f"^{case_id}$", "--json", "own.json", "--junit", "own.xml"]
+    arguments += ["--html", "own.html"]
     if names is not None:
         entry = {"grade": "diverges", "names": names, "evidence": [], "cases": [case_id]}
         (module / "ledger").write_text(json.dumps({"format": 1, "target": "own:run", "entries": [entry]}))
         arguments += ["--ledger", "ledger"]
     assert cli.main(arguments) == status
-    assert "rate-outside-velocity" in (module / "own.json").read_text()
+    (found,) = json.loads((module / "own.json").read_text())["runs"]
+    assert "rate-outside-velocity" in found["found"]
+    assert found["as_expected"] is (status == AS_EXPECTED)
+    suite = ElementTree.parse(module / "own.xml").find("testsuite")
+    assert suite is not None
+    assert suite.get("failures") == ("0" if status == AS_EXPECTED else "1")
+    page = (module / "own.html").read_text()
+    assert ("data-unexpected" in page.partition("<article")[2].partition("<script")[0]) is (
+        status != AS_EXPECTED
+    )
 
 
 def test_what_is_no_ledger_is_refused_before_the_run(

@@ -40,6 +40,7 @@ GIVEN: dict[str, list[list[str]]] = {
         ["good:boom", "--ledger", "{}"],
         ["good:boom", "--json", "{}"],
         ["good:boom", "--junit", "{}"],
+        ["good:boom", "--html", "{}"],
         ["good:boom", "-k", "{}"],
         ["good:boom", "--time-limit", "{}"],
         ["good:boom", "--start-limit", "{}"],
@@ -76,6 +77,7 @@ GIVEN: dict[str, list[list[str]]] = {
         ["torch", "--mode", "{}"],
         ["torch", "--variant", "{}"],
     ],
+    "summary": [["{}"], ["report.json", "--badge", "{}"]],
     "check": [["-k", "{}"], ["--seed", "{}"], ["--processes", "{}"], ["--device", "{}"]],
     "bench": [["-k", "{}"], ["--output", "{}"], ["--device", "{}"]],
 }
@@ -91,6 +93,7 @@ def seams(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.delitem(sys.modules, "good", raising=False)
     (tmp_path / "good.py").write_text(ANSWERS_IN_MARKUP)
+    (tmp_path / "report.json").write_text('{"runs": []}')
     (tmp_path / TEXT).parent.touch()
     monkeypatch.setattr(writing, "write", lambda folder, progress: None)
     monkeypatch.setattr("sgd_ref.command.golden.verify", lambda *given: Verification())

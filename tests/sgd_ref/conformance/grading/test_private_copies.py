@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
 
 from sgd_ref import SparseRows
-from sgd_ref.conformance import Case, check
+from sgd_ref.conformance import Case, cases, check
 from sgd_ref.conformance.catalogue.axes import PLAINEST
 from sgd_ref.conformance.catalogue.tiers import make_case
+from sgd_ref.conformance.diagnosis.replay import replayed
 from sgd_ref.conformance.grading.check import grade, private_copy
 from sgd_ref.conformance.trajectories import reference
 
@@ -76,3 +78,17 @@ def test_a_private_copy_is_equal_and_belongs_to_nobody_else() -> None:
         assert not np.shares_memory(mine, theirs)
     assert (copy.id, copy.config, copy.loss_scaling) == (case.id, case.config, case.loss_scaling)
     assert copy.config is not case.config
+
+
+def test_the_search_for_a_mistake_changes_no_case() -> None:
+    """Known mistakes that write over gradients are tried on cases of a user, whose arrays are writable."""
+    kept = next(case for case in cases("first") if case.id == "first/dynamic-loss-scale")
+    case = copy.deepcopy(kept)
+    (verdict,) = check(lambda given: replayed(given, ["scale-never-grows"]), [case]).verdicts.values()
+    assert str(verdict.diagnosis) == "it equals scale-never-grows"
+    for before, after in zip(kept.gradients, case.gradients, strict=True):
+        for old, new in zip(before, after, strict=True):
+            assert isinstance(old, np.ndarray)
+            assert isinstance(new, np.ndarray)
+            assert old.tobytes() == new.tobytes()
+            assert new.flags.writeable

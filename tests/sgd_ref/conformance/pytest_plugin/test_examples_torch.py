@@ -1,0 +1,33 @@
+"""The example for PyTorch on the page in sgd_ref/conformance/pytest_plugin, and the same with a mistake."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+RIGHT, WRONG = (
+    "parameter.grad = torch.tensor(np.array(gradient))",
+    "parameter.grad = -torch.tensor(np.array(gradient))",
+)
+
+
+@pytest.fixture
+def text(example: Any) -> str:
+    found: str = example("import torch")
+    assert found.count(RIGHT) == 1
+    return found
+
+
+def test_it_passes(inner: Any, text: str) -> None:
+    found = inner(text=text)
+    assert found.ret == pytest.ExitCode.OK
+    outcomes = found.parseoutcomes()
+    assert outcomes.keys() == {"passed", "skipped"}
+    assert outcomes["passed"] >= 10
+
+
+def test_a_mistake_is_named(inner: Any, text: str) -> None:
+    found = inner("-k", "axes/momentum", text=text.replace(RIGHT, WRONG))
+    assert found.ret == pytest.ExitCode.TESTS_FAILED
+    found.stdout.fnmatch_lines(["it equals ascends, *"])
