@@ -26,6 +26,9 @@ MOST_MORE = 2
 MOST_ALIKE = 6
 """Deviations that explain the same first calls, and to which one more is added."""
 
+LEAST_DIFFERING = 4
+"""Elements that must differ for another deviation to be sought beside one that is right but for rounding."""
+
 MOST_PAIRS = 1500
 """Pairs that are tried where no deviation alone explains a divergence."""
 
@@ -224,8 +227,10 @@ class Search:
         return explained
 
     def _more_to_the_bit(self, names: Names) -> Iterator[str]:
-        difference = compare(self._case, self._basis.run(self._case, names), self._observed).first
-        if difference is None:
+        comparison = compare(self._case, self._basis.run(self._case, names), self._observed)
+        difference = comparison.first
+        # Few bits, or signs of zeros, are explained by chance.
+        if difference is None or comparison.differing < LEAST_DIFFERING or comparison.units < 1:
             return
         start = beginning(self._case, difference.call + 1)
         seen = self._observed[: difference.call + 1]

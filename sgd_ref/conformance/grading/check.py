@@ -13,7 +13,6 @@ import numpy as np
 from sgd_ref.arithmetic.formats import Array
 from sgd_ref.conformance.answers import Answer, combinations, composed
 from sgd_ref.conformance.bounds.judging import judge
-from sgd_ref.conformance.bounds.off import state_of_nothing
 from sgd_ref.conformance.bounds.running_error.judging import fit
 from sgd_ref.conformance.bounds.violation import Violation
 from sgd_ref.conformance.catalogue.case import Case, Implementation, Unsupported
@@ -308,15 +307,7 @@ def _violation_of_dialect(verdict: Verdict, is_state_hidden: bool, flushes: bool
     case, observed = verdict.case, verdict.trajectory
     assert observed is not None
     more = (FLUSHED,) if flushes else ()
-    found = fit(case, more, observed, is_state_hidden, basis_of(verdict)).violation
-    of_nothing = (
-        violation
-        for call, record in enumerate(observed)
-        for violation in state_of_nothing(call, case, record)
-    )
-    first = next(of_nothing, None)
-    violations = [one for one in (found, first) if one is not None]
-    return min(violations, key=lambda violation: violation.call, default=None)
+    return fit(case, more, observed, is_state_hidden, basis_of(verdict)).violation
 
 
 def _other_bits(difference: Difference | None) -> Violation | None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from sgd_ref.arithmetic.formats import FLOAT64, FORMATS, Array
 from sgd_ref.base.call import Call
+from sgd_ref.conformance.bounds.off import state_of_nothing
 from sgd_ref.conformance.bounds.running_error.array import TermedArray, allowance
 from sgd_ref.conformance.bounds.running_error.optimizer import composed, known
 from sgd_ref.conformance.bounds.violation import DIGITS, DIGITS_OF_SINGLE, Violation
@@ -136,6 +137,9 @@ def _fit(
             given = observed[call]
             if own_rates is not None:
                 wanted["learning_rate"] = own_rates[call] if call < len(own_rates) else None
+            of_nothing = next(state_of_nothing(call, case, given), None)
+            if of_nothing is not None:
+                return Fit(of_nothing, is_exact, call)
             for violation, is_equal in _compared(case, call, optimizer, wanted, given):
                 if violation is not None:
                     return Fit(violation, is_exact, call)

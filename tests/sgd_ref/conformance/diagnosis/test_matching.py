@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
 from sgd_ref.conformance import Case, cases, check
@@ -14,6 +17,7 @@ from sgd_ref.conformance.trajectories import reference
 BY_ID = {case.id: case for case in cases()}
 CALLABLE = BY_ID["exact/callable/float32"]
 DECAY = BY_ID["exact/momentum-and-decay/float64"]
+ZEROS = BY_ID["exact/staircase/float32"]
 ORDINARY = BY_ID["axes/momentum/callable"]
 
 
@@ -73,8 +77,8 @@ def test_a_report_counts_its_diagnoses() -> None:
 PAIRS = {
     # Everything is within the bounds of one alone, and only both give every bit.
     "both to the bit": (
-        ("first-element-for-all", "accumulator-reset-by-multiplication"),
-        "exact/nesterov-and-decay/float64",
+        ("clipvalue-is-norm", "rate-outside-velocity"),
+        "axes/mixed/momentum/decay/clipvalue",
     ),
     # Others explain the same first calls.
     "one of several that begin alike": (
@@ -105,6 +109,26 @@ def test_a_pair_is_found(kind: str) -> None:
     found = diagnose(BY_ID[case_id], reference.run(BY_ID[case_id], *compose(pair)))
     assert set(pair) in [set(names) for names in found.names]
     assert found.is_exact
+
+
+def test_the_sign_of_a_zero_needs_no_second_mistake() -> None:
+    # What is on record of the case says nothing of a copy, so that everything is tried.
+    case = replace(ZEROS)
+    observed = [
+        {"variables": [np.where(array == 0, 0, array) for array in record["variables"]]}
+        for record in reference.run(case, *compose(["rate-outside-velocity"]))
+    ]
+    assert diagnose(case, observed).names == (("rate-outside-velocity",),)
+
+
+def test_velocities_of_no_momentum_have_no_name() -> None:
+    plain = BY_ID["axes/plain"]
+    observed = reference.run(plain)
+    for record in observed:
+        record["velocities"] = [np.ones_like(variable) for variable in plain.variables]
+        del record["calls"], record["iterations"]
+    found = diagnose(plain, observed)
+    assert found.names == ()
 
 
 def test_what_a_rounding_explains_to_the_bit_needs_no_second_mistake() -> None:
