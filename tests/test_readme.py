@@ -113,6 +113,12 @@ def test_adapter_shows_its_mistake(capsys: pytest.CaptureFixture[str]) -> None:
         "exact/callable/float64",
         "structure/calls-14/callable/momentum/float32",
         "structure/equal-shapes/callable/momentum/float32",
+        "structure/calls-66/callable/momentum/bfloat16",
+        "structure/calls-66/callable/momentum/float32",
+        "structure/calls-66/callable/momentum/float64",
+        "structure/calls-66/callable/nesterov/float32",
+        "structure/calls-260/callable/momentum/float32",
+        "structure/calls-260/callable/momentum/float64",
     }
     assert report.count("error") == 0
     printed = capsys.readouterr().out

@@ -13,8 +13,8 @@ import numba
 import numpy as np
 
 import numba_kernels
+from numba_kernels.cpu import compiling
 from numba_kernels.cpu import kernels as elementwise
-from numba_kernels.cpu import optimizer
 from numba_kernels.cpu.storage import storage
 from numba_kernels.cpu.target import converts_half_in_hardware
 from numba_kernels.selfcheck.comparison import by_kernels, compare_cases, timed
@@ -122,9 +122,9 @@ def _of_halves(extent: Extent, dtype: np.dtype[Any], suffix: str) -> tuple[Varia
 def _conversions_by_bits() -> Iterator[None]:
     """Make optimizers use the kernels for processors that do not convert float16."""
     with (
-        mock.patch.object(optimizer, "update_kernel", partial(elementwise.update_kernel, in_hardware=False)),
+        mock.patch.object(compiling, "update_kernel", partial(elementwise.update_kernel, in_hardware=False)),
         mock.patch.object(
-            optimizer, "accumulation_kernel", partial(elementwise.accumulation_kernel, in_hardware=False)
+            compiling, "accumulation_kernel", partial(elementwise.accumulation_kernel, in_hardware=False)
         ),
     ):
         yield

@@ -12,7 +12,7 @@ import numba
 import numpy as np
 import pytest
 
-from numba_kernels.cpu import optimizer
+from numba_kernels.cpu import compiling
 from numba_kernels.cpu.kernels import accumulation_kernel, update_kernel
 from numba_kernels.cpu.storage import storage
 from numba_kernels.cpu.target import converts_half_in_hardware
@@ -122,8 +122,8 @@ def test_both_ways_are_kernels_of_their_own() -> None:
 def test_without_the_processors_help_float16_has_the_bits_of_the_reference(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(optimizer, "update_kernel", partial(update_kernel, in_hardware=False))
-    monkeypatch.setattr(optimizer, "accumulation_kernel", partial(accumulation_kernel, in_hardware=False))
+    monkeypatch.setattr(compiling, "update_kernel", partial(update_kernel, in_hardware=False))
+    monkeypatch.setattr(compiling, "accumulation_kernel", partial(accumulation_kernel, in_hardware=False))
     generator = np.random.default_rng(3)
     pair = Pair(
         [numbers(generator, 3000, FLOAT16, 0.1), numbers(generator, (7, 9), FLOAT16, 0.1)],

@@ -184,7 +184,7 @@ def test_a_step_of_several_tasks_that_is_interrupted_is_made(
     times = [1]
     with monkeypatch.context() as patch:
         patch.setattr(
-            "numba_kernels.cpu.optimizer.update_kernel",
+            "numba_kernels.cpu.compiling.update_kernel",
             lambda *arguments: interrupting(update_kernel(*arguments), interrupt, times),
         )
         # Kernels are chosen when a plan is made.

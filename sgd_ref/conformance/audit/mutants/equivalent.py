@@ -86,6 +86,7 @@ ROWS = (
     Row("schedules.base", ("FormulaSchedule.__call__",), "", "", FAST),
     Row("rule", ("global_clip_factor",), "+ (norm - norm)", "- (norm - norm)", "it is 0 or NaN"),
     Row("loss_scale", ("LossScaleOptimizer._assign_weights",), "", "", PYTHON),
+    Row("base.counting", ("Counting.accumulates",), "!= 0", "> 0", NEVER_NEGATIVE),
     Row("rule", ("clip_by_value",), "> clipvalue", ">= clipvalue", "the limit itself stays"),
     Row("rule", ("clip_by_value",), "< -clipvalue", "<= -clipvalue", "the limit itself stays"),
     Row("schedules.cosine", ("_logarithm",), "", "", "the loops of period mend any first guess"),

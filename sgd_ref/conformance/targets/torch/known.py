@@ -203,10 +203,12 @@ KNOWN_DEVIATIONS = (
         lambda case: bool(case.config["use_ema"]) and has_non_finite_numbers(case),
         ("foreach", "fused", "compiled"),
     ),
-    _everywhere(
+    KnownDeviation(
         "reciprocal-of-scale-in-float32",
-        "amp/grad_scaler.py, `_unscale_grads_`: `self._scale.double().reciprocal().float()`",
+        "amp/grad_scaler.py, `_unscale_grads_`: `self._scale.double().reciprocal().float()`; the fused step "
+        "divides",
         lambda case: scales_dynamically(case) and any(w.dtype == FLOAT64 for w in case.variables),
+        ("loop", "foreach", "compiled"),
     ),
     _everywhere(
         "norm-of-half-norms",
@@ -228,17 +230,21 @@ KNOWN_DEVIATIONS = (
 
 
 def starts_a_buffer_late(case: Case) -> bool:
-    """Whether a variable has its first gradient after others of the same group had theirs."""
+    """Whether a variable has its first gradient together with one that has had gradients before."""
     if not has_momentum(case) or (case.state is not None and case.state.velocities):
         return False
     window = case.config["gradient_accumulation_steps"] or 1
     calls = 0 if case.state is None else case.state.calls
-    first: dict[int, int] = {}
+    updates: dict[int, set[int]] = {}
     for call, gradients in enumerate(case.gradients, start=calls):
-        for index, gradient in enumerate(gradients):
-            if gradient is not None:
-                first.setdefault(index, call // window)
-    return len(set(first.values())) > 1
+        present = {index for index, gradient in enumerate(gradients) if gradient is not None}
+        updates.setdefault(call // window, set()).update(present)
+    before: set[int] = set()
+    for present in updates.values():
+        if present & before and present - before:
+            return True
+        before |= present
+    return False
 
 
 _FAILURES: Mapping[str, tuple[KnownFailure, ...]] = {

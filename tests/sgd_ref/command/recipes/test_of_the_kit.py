@@ -92,6 +92,7 @@ def test_every_command_exists() -> None:
 
 
 OTHERS = {
+    "golden/starters/sgd.py": "answers over its standard streams",
     "numba_kernels/benchmarks/device/worker.py": "answers over its standard streams",
     "numba_kernels/benchmarks/worker.py": "answers over its standard streams",
     "sgd_ref/command/main.py": "sgd-ref itself",

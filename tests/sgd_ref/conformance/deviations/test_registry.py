@@ -23,6 +23,7 @@ from sgd_ref.conformance.trajectories import reference
 from sgd_ref.conformance.trajectories.comparison import compare, equal_bits
 
 SHOWN_BY = {
+    "reciprocal-of-scale-in-float32": "named/alone/scale-decimal/float64",
     "subnormals-flushed": "named/scale-stays-normal",
     "count-wraps": "named/count-above-the-integers-of-32-bits",
     "rate-frozen": "axes/momentum/callable",
