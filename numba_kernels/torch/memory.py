@@ -109,10 +109,11 @@ def elements_of(tensor: Any) -> Array:
 
 
 def zeros_like(tensor: Any) -> Any:
-    """Return a tensor of zeros in the shape of another one, and in its order of axes if it fills its memory.
+    """Return a tensor of zeros with the shape of another tensor.
 
-    The elements lie on the same lines of the cache. The system gives the memory when it is first written to,
-    so that frozen parameters cost none.
+    If the other tensor fills its memory, the zeros have the same order of axes. The zeros begin as far into a
+    line of the cache as the other tensor. The system provides memory at the first write, so that the zeros of
+    frozen parameters cost no memory.
     """
     zeros = tensor_of(zeros_beside(elements_of(tensor)).reshape(-1))
     if fills_its_memory(tensor):

@@ -97,10 +97,11 @@ def completed_faithful(name: str) -> Outcome:
 
 
 def joined(known: Outcome, added: Outcome) -> Outcome | None:
-    """Return the outcome over two sets of cases from those over each; None if they do not tell.
+    """Return the outcome over two sets of cases, from the outcome over each; None if these do not tell.
 
-    What diverges step by step may be faithful in the other reading of a wider state, but that reading is of
-    all cases or of none. So where one of the sets was excused in this way, the other may end the excuse.
+    An answer that diverges step by step may be faithful if the state is wider than what is reported. But the
+    state is wider in all cases or in none. So where the cases of one set were excused in this way, the cases
+    of the other set may end the excuse.
 
     >>> known = Outcome("ascends", True, ("a",), (), {"x": 1})
     >>> joined(known, Outcome("ascends", False, (), ("b",), {"x": 2}))

@@ -42,9 +42,10 @@ def broken_promises(cases: Iterable[Case], exposed: Mapping[str, Sequence[str]])
 
 
 def cover(cases: Sequence[Case], exposed: Mapping[str, Sequence[str]]) -> tuple[Case, ...]:
-    """Return few cases that together expose all that these cases do, each next one exposing most of the rest.
+    """Return a few cases that together expose every deviation that any given case exposes.
 
-    Of those that expose equally many, the smaller one comes first.
+    Each case is chosen because it exposes most of the deviations that are left. Of cases that expose equally
+    many, the smaller one is chosen.
     """
     left = {name for case in cases for name in exposed[case.id]}
     chosen = []

@@ -61,7 +61,7 @@ def complete(features: Features) -> dict[str, str]:
 
 
 def label(axis: str, value: str) -> str:
-    """Return what stands for a value in an id; a number alone would not say of what.
+    """Return the word for a value in an id; a number gets the name of its axis in front.
 
     >>> label("update", "nesterov"), label("accumulation", "3")
     ('nesterov', 'accumulation-3')

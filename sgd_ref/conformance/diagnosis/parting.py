@@ -42,10 +42,10 @@ class Parting:
     Attributes
     ----------
     difference : Difference
-        In the quantity that the rule computes first among those that differ.
+        The difference in one quantity: of those that differ, the one that the rule computes first.
     stages : tuple of str
-        The stages that can have made it: those of this call that come after the last quantity that is
-        equal. None where this call is to leave the element alone.
+        The stages that can have made the difference: the stages of this call that come after the last
+        quantity that is equal. Empty where this call is to leave the element alone.
     """
 
     difference: Difference

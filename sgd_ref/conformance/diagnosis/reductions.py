@@ -165,7 +165,7 @@ def with_config(case: Case, changes: dict[str, Any]) -> Case:
 
 
 def with_constant_rate(case: Case, learning_rate: float) -> Case:
-    """Return the case with a number for a learning rate."""
+    """Return the case with one number as the learning rate of all calls."""
     changed = with_config(case, {"learning_rate": learning_rate})
     return replace(changed, learning_rate_calls=None, learning_rate_units=0)
 

@@ -100,7 +100,7 @@ def handshake_from_line(line: bytes) -> Handshake:
     Raises
     ------
     InvalidAnswer
-        If it is none; the message says which part is not as it has to be.
+        If `line` holds no valid handshake; the message says which part is wrong, and what is accepted.
 
     Examples
     --------

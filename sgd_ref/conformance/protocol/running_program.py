@@ -105,7 +105,7 @@ class RunningProgram:
         self._finalizer = weakref.finalize(self, _end, self._popen, self._requests, self._threads)
 
     def has_left(self) -> bool:
-        """Whether the program ended, or closed its output, with nothing but answers written."""
+        """Whether the program ended, or closed its output, after it wrote nothing but answers."""
         unasked = self._first_unasked()
         return self._popen.poll() is not None if unasked is None else unasked == _Received(b"", "end")
 

@@ -123,28 +123,28 @@ class TermedArray(np.ndarray[Any, Any]):
         return array
 
     def astype(self, dtype: Any, *arguments: Any, **settings: Any) -> Any:
-        """Convert; the terms stay."""
+        """Convert the elements, and keep the terms."""
         converted = np.asarray(self).astype(dtype, *arguments, **settings)
         if not _is_float(converted):
             return converted
         return self._alike(termed(converted, self.terms, self.roundings + 1))
 
     def copy(self, *arguments: Any) -> Any:
-        """Copy, the terms too."""
+        """Copy the elements and the terms."""
         return self._with_terms(np.asarray(self).copy(*arguments), self.terms.copy())
 
     def reshape(self, *shape: Any, **settings: Any) -> Any:
-        """Reshape, the terms too."""
+        """Reshape the elements and the terms."""
         return self._with_terms(
             np.asarray(self).reshape(*shape, **settings), self.terms.reshape(*shape, **settings)
         )
 
     def ravel(self, *arguments: Any) -> Any:
-        """Flatten, the terms too."""
+        """Flatten the elements and the terms."""
         return self._with_terms(np.asarray(self).ravel(*arguments), self.terms.ravel(*arguments))
 
     def flatten(self, *arguments: Any) -> Any:
-        """Flatten, the terms too."""
+        """Copy the elements and the terms, flattened."""
         return self.ravel(*arguments).copy()
 
 

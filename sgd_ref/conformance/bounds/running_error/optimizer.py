@@ -109,7 +109,7 @@ class Repairing(SGD):
     """Gives terms to what a deviating stage returns without; stands before the deviations."""
 
     def advance(self, values: Values, call: Call, loss_scale: float | np.float32 | None) -> Values:
-        """Make the step."""
+        """Make the step, and give terms to what has none."""
         advanced = _repaired(values, super().advance(values, call, loss_scale))
         if isinstance(self, SubnormalsFlushed):
             for array in (array for quantity in QUANTITIES for array in getattr(advanced, quantity)):
@@ -121,11 +121,11 @@ class Repairing(SGD):
         return _repaired_gradients(None, super().unscale(gradients, loss_scale))
 
     def accumulate(self, values: Values, gradients: Gradients) -> Values:
-        """Accumulate."""
+        """Accumulate, and give terms to what has none."""
         return _repaired(values, super().accumulate(values, gradients))
 
     def mean(self, values: Values, gradients: Gradients) -> tuple[Gradients, Values]:
-        """Take the mean."""
+        """Take the mean, and give terms to what has none."""
         means, reset = super().mean(values, gradients)
         return _repaired_gradients(gradients, means), _repaired(values, reset)
 
@@ -138,19 +138,19 @@ class Repairing(SGD):
         return _termed_norm(norm, gradients, 2 * PER_OPERATION, getattr(self, "adds_in_half_types", False))
 
     def clip(self, gradients: Gradients) -> Gradients:
-        """Clip."""
+        """Clip, and give terms to what has none."""
         return _repaired_gradients(None, super().clip(gradients))
 
     def decay(self, values: Values, gradients: Gradients, call: Call) -> Values:
-        """Decay."""
+        """Decay the weights, and give terms to what has none."""
         return _repaired(values, super().decay(values, gradients, call))
 
     def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
-        """Update."""
+        """Update, and give terms to what has none."""
         return _repaired(values, super().update(values, gradients, call))
 
     def average(self, values: Values, call: Call) -> Values:
-        """Average."""
+        """Average, and give terms to what has none."""
         return _repaired(values, super().average(values, call))
 
 

@@ -15,10 +15,10 @@ from sgd_ref.optimizer import SGD, Values
 
 
 class OtherOverwriting(SGD):
-    """Overwrites when a method of its own says so."""
+    """Overwrites variables in the updates that `is_due` of a subclass chooses."""
 
     def overwrite(self, values: Values, call: Call) -> Values:
-        """Overwrite all variables where it is due."""
+        """Overwrite all variables by their averages, in an update that is due."""
         frequency = self.settings.ema_overwrite_frequency
         if not self.settings.use_ema or frequency is None or not self.is_due(frequency, call):
             return values
@@ -36,7 +36,7 @@ class OverwriteOneLate(OtherOverwriting):
     """
 
     def is_due(self, frequency: int, call: Call) -> bool:
-        """Count the updates before this one."""
+        """Count only the updates before this one."""
         return self.updates_before(call) % frequency == 0
 
 

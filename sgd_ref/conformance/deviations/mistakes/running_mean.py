@@ -116,16 +116,17 @@ class UpdatesTimesZero(SGD):
 class InfinityInRunningMean(SGD):
     """The mean of a window is NaN from an infinite gradient on.
 
-    `mean + (gradient - mean) / n` subtracts infinity from itself; the mean of infinity and numbers is
-    infinity. Evidence: `_acc_update` in `optax.MultiSteps`, no report is known.
+    `mean + (gradient - mean) / n` subtracts infinity from itself, which gives NaN. The right mean of
+    infinity and finite numbers is infinity. Evidence: `_acc_update` in `optax.MultiSteps`, no report is
+    known.
     """
 
     def accumulate(self, values: Values, gradients: Gradients) -> Values:
-        """Add to an infinite accumulator what makes it NaN."""
+        """Make an infinite accumulator NaN, and add the gradients."""
         return super().accumulate(self._poisoned(values), gradients)
 
     def mean(self, values: Values, gradients: Gradients) -> tuple[Gradients, Values]:
-        """Take the mean of it."""
+        """Make an infinite accumulator NaN, and take the mean."""
         return super().mean(self._poisoned(values), gradients)
 
     def _poisoned(self, values: Values) -> Values:

@@ -255,7 +255,7 @@ class WarmupIsPartOfDecay(OtherSchedule):
 
     @classmethod
     def deviating(cls, schedule: LearningRateSchedule) -> LearningRateSchedule:
-        """Read the decay at the whole count."""
+        """Read the decay at the count of all steps, those of the warmup included."""
         if not isinstance(schedule, CosineDecay) or schedule.get_config()["warmup_target"] is None:
             return schedule
         warmup = schedule.get_config()["warmup_steps"]

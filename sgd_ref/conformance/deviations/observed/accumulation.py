@@ -17,8 +17,8 @@ from sgd_ref.optimizer import SGD, Gradients, Values
 class MeanByReciprocal(SGD):
     """The mean is the sum times the rounded ``1 / steps``, except in bfloat16.
 
-    The core code divides. Evidence: XLA, also one operation at a time as JAX runs it eagerly, and
-    Grappler replace the division by a constant by a multiplication.
+    The core code divides. Evidence: XLA and Grappler turn a division by a constant into a
+    multiplication. XLA does so even where JAX runs one operation at a time (eagerly).
     """
 
     def mean_of(self, g: Array, accumulator: Array, steps: Any) -> Any:

@@ -67,17 +67,17 @@ class ScalarGradientsInFloat32(SGD):
         ]
 
     def descended(self, w: Array, g: Array, rate: Any) -> Any:
-        """Subtract a float32 gradient in float32 and round once."""
+        """Subtract the rate times a float32 gradient in float32, and round the difference once."""
         return _less(w, g * rate) if _is_wide(g, w) else super().descended(w, g, rate)
 
     def accelerated(self, velocity: Array, g: Array, momentum: Any, rate: Any) -> Any:
-        """Subtract a float32 gradient in float32 and round once."""
+        """Subtract the rate times a float32 gradient in float32, and round the difference once."""
         if not _is_wide(g, velocity):
             return super().accelerated(velocity, g, momentum, rate)
         return _less(velocity * self.settings.rounded(velocity.dtype).momentum, g * rate)
 
     def moved_by_nesterov(self, w: Array, old: Array, new: Array, g: Array, momentum: Any, rate: Any) -> Any:
-        """Subtract a float32 gradient in float32, round, and add the velocity."""
+        """Subtract the rate times a float32 gradient in float32, round, and add the velocity."""
         if not _is_wide(g, w):
             return super().moved_by_nesterov(w, old, new, g, momentum, rate)
         return _less(w, g * rate) + new * self.settings.rounded(w.dtype).momentum
