@@ -71,8 +71,8 @@ class SGD(torch.optim.Optimizer):  # type: ignore[misc]
 
     - The velocity has the rate inside: ``v <- momentum * v - lr * g``, then ``w <- w + v``. PyTorch's buffer
       is ``b <- momentum * b + g``, then ``w <- w - lr * b``. As long as the rate stays the same, the two
-      differ by rounding. After a change of the rate they part at once: here earlier gradients keep their old
-      rate.
+      differ by rounding. After a change of the rate the two differ from the next step on: here earlier
+      gradients keep their old rate.
     - Weight decay is subtracted from the weights and never enters the velocity. PyTorch adds it to the
       gradient.
     - The rate is rounded to float32, for parameters of float64 too. Half types round after each operation.
