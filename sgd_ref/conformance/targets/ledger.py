@@ -104,7 +104,7 @@ def of_run(findings: Findings, path: Path | None) -> Ledger | None:
     kept = path_of(findings.report.name)
     if path is None:
         # What is kept of a target is of its own rule, and says nothing of another one.
-        return read(kept) if kept.exists() and rule_of(kept) == held_to else None
+        return read(kept) if _is_there(kept) and rule_of(kept) == held_to else None
     return read_for(path, held_to)
 
 
@@ -119,6 +119,14 @@ def read_for(path: Path, held_to: str) -> dict[str, Expected]:
     if rule_of(path) != held_to:
         raise ValueError(f"{path} lists what is expected by the rule of {rule_of(path)}, not of {held_to}")
     return read(path)
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    # The name of a program is its command, which may be longer than a name of a file can be.
+    except OSError:
+        return False
 
 
 def rule_of(path: Path) -> str:

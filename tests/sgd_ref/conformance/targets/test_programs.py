@@ -249,6 +249,15 @@ serve(lambda: (Handshake("wide", "1", hidden_wider_state=json.loads(sys.argv[1])
     assert found == (AS_EXPECTED if is_hidden else DIVERGES)
 
 
+def test_a_command_may_be_longer_than_the_name_of_a_file(programs: Path) -> None:
+    program = f"""# {"x" * 300}
+from sgd_ref.conformance.protocol.worker import Handshake, serve
+from sgd_ref.conformance.trajectories.reference import run
+serve(lambda: (Handshake("long", "1"), run))
+"""
+    assert conform(sys.executable, "-c", program) == AS_EXPECTED
+
+
 def test_a_program_of_an_older_protocol_is_asked_as_ever(programs: Path) -> None:
     program = """
 import json, sys
