@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import cycle
 from typing import Literal, get_args
 
 from sgd_ref.conformance.bounds.judging import judge
@@ -108,7 +109,7 @@ def draws(seed: int, number_of_mistakes: int) -> Iterator[Draw]:
     """Yield draws without end: every second one has a rounding beside the mistakes."""
     chance = random.Random(seed)
     mistakes = [name for name in DEVIATIONS if DEVIATIONS[name].kind == "contradiction"]
-    for dtype in _endlessly(DTYPES):
+    for dtype in cycle(DTYPES):
         names = tuple(sorted(chance.sample(mistakes, number_of_mistakes)))
         shared = frozenset.intersection(*map(cases_that_expose, names))
         suiting = sorted(shared & _ordinary_cases()[dtype].keys())
@@ -161,11 +162,6 @@ def _ordinary_cases() -> dict[str, dict[str, Case]]:
         if case.made is None and is_small and len(case.gradients) <= MOST_CALLS and not contested(case):
             chosen[dtype_of(case)][case.id] = case
     return chosen
-
-
-def _endlessly(values: Sequence[str]) -> Iterator[str]:
-    while True:
-        yield from values
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -13,7 +13,7 @@ from sgd_ref.conformance.diagnosis.candidates import may_act
 from sgd_ref.conformance.diagnosis.matching import Search, are_roundings
 from sgd_ref.conformance.diagnosis.replay import Match, Step, steps
 from sgd_ref.conformance.diagnosis.replayed_rates import Rate
-from sgd_ref.conformance.trajectories.comparison import Difference, compare
+from sgd_ref.conformance.trajectories.comparison import Difference, are_equal
 
 MOST_TOGETHER = 8
 """Candidates for which every choice is tried."""
@@ -140,16 +140,12 @@ def explain_within_bounds(
         # Its arrays are compared by digests, which tell nothing of how near they are.
         return ()
     search = Search(case, observed, candidates, is_state_hidden, basis)
-    acting = [name for name in candidates if _acts(case, name, basis)]
-    # Some act beside another one alone.
-    for chosen in (acting, [name for name in candidates if may_act(case, name)]):
-        sizes = range(1, len(chosen[:MOST_TOGETHER]) + 1)
-        choices = [names for size in sizes for names in combinations(chosen[:MOST_TOGETHER], size)]
-        choices.sort(key=are_roundings)
-        found = next((names for names in choices if search.holds(names)), ())
-        if found:
-            return found
-    return ()
+    possible = [name for name in candidates if may_act(case, name)]
+    expected = basis.run(case)
+    acting = [name for name in possible if _acts(case, name, basis, expected)]
+    # Some act beside another one alone; what was tried is not tried again.
+    choices = dict.fromkeys([*_choices(acting), *_choices(possible)])
+    return next((names for names in choices if search.holds(names)), ())
 
 
 def is_within_bounds(
@@ -182,11 +178,16 @@ def is_within_bounds(
     return case.made is None and fit(case, names, observed, is_state_hidden, basis).fits
 
 
-def _acts(case: Case, name: str, basis: Basis) -> bool:
-    if not may_act(case, name):
-        return False
+def _choices(names: Sequence[str]) -> list[tuple[str, ...]]:
+    """Return what can be chosen of the first names: mere roundings last, few before many."""
+    chosen = names[:MOST_TOGETHER]
+    choices = [some for size in range(1, len(chosen) + 1) for some in combinations(chosen, size)]
+    return sorted(choices, key=are_roundings)
+
+
+def _acts(case: Case, name: str, basis: Basis, expected: Trajectory) -> bool:
     try:
-        return not compare(case, basis.run(case), basis.run(case, [name])).equal
+        return not are_equal(case, expected, basis.run(case, [name]))
     # From such a state the deviation may make no step at all.
     except (ArithmeticError, LookupError, TypeError, ValueError):
         return False

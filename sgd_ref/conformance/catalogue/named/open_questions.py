@@ -10,6 +10,7 @@ import numpy as np
 from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64
 from sgd_ref.conformance.catalogue.case import Case
 from sgd_ref.conformance.catalogue.named.building import CALLS, floats, named_case
+from sgd_ref.conformance.catalogue.named.schedules import scheduled
 from sgd_ref.conformance.catalogue.numbers import NumberStream, readonly
 from sgd_ref.gradients import SparseRows
 
@@ -33,40 +34,32 @@ def cases() -> Iterator[Case]:
 
 
 def _schedules() -> Iterator[Case]:
-    yield _scheduled(
+    yield scheduled(
         "polynomial-cycle-at-two-multiples",
         "A cyclic polynomial is read at two multiples of decay_steps (contested).",
         "PolynomialDecay",
-        {"decay_steps": 4, "end_learning_rate": 0.0625, "power": 2.0, "cycle": True},
-        8,
-        POLYNOMIAL,
+        {
+            "initial_learning_rate": 0.5,
+            "decay_steps": 4,
+            "end_learning_rate": 0.0625,
+            "power": 2.0,
+            "cycle": True,
+        },
+        units=8,
+        exposes=POLYNOMIAL,
     )
     for name, more in (
         ("equal-periods", {"first_decay_steps": 3, "t_mul": 1.0, "m_mul": 0.5, "alpha": 0.25}),
         ("longer-periods", {"first_decay_steps": 2, "t_mul": 2.0, "m_mul": 0.75, "alpha": 0.5}),
     ):
-        yield _scheduled(
+        yield scheduled(
             f"minimum-of-lowered-restarts-of-{name}",
             "Restarts are lower by m_mul, above a minimum alpha (contested).",
             "CosineDecayRestarts",
-            more,
-            64,
-            RESTARTS,
+            {"initial_learning_rate": 0.5, **more},
+            units=64,
+            exposes=RESTARTS,
         )
-
-
-def _scheduled(
-    name: str, notes: str, class_name: str, more: dict[str, Any], units: int, exposes: tuple[str, ...]
-) -> Case:
-    return named_case(
-        name,
-        notes,
-        floats(1.0, -2.0, 0.5),
-        lambda call: floats(0.5, 0.25, -0.125 * (call + 1)),
-        learning_rate={"class_name": class_name, "config": {"initial_learning_rate": 0.5, **more}},
-        units=units,
-        exposes=exposes,
-    )
 
 
 def _narrow_gradient(dtype: np.dtype[Any], factor: float) -> Case:

@@ -19,7 +19,7 @@ def cases() -> Iterator[Case]:
         ("coarse-single-precision", "Steps beyond 2**25 are exact integers.", 1000, 1.0, 2**25 + 101),
         ("coarser-single-precision", "Steps beyond 2**26 are exact integers.", 1000, 1.0, 2**26 + 303),
     ):
-        yield _scheduled(
+        yield scheduled(
             f"{name}-restart",
             notes,
             "CosineDecayRestarts",
@@ -41,21 +41,21 @@ def cases() -> Iterator[Case]:
             ),
         )
     for boundaries in ([2_147_483_648], [2_500_000_000, 2_600_000_000]):
-        yield _scheduled(
+        yield scheduled(
             f"boundary-at-{boundaries[0]}",
             "Boundaries past 2**31 lie ahead of every step here.",
             "PiecewiseConstantDecay",
             {"boundaries": boundaries, "values": [0.25, 0.5, 0.125][: len(boundaries) + 1]},
             exposes=("boundary-wraps", "tail-skipped", "updated-twice", "gradients-in-float16"),
         )
-    yield _scheduled(
+    yield scheduled(
         "boundary-above-the-integers-of-32-bits",
         "A boundary of 3e9 lies ahead of every step here.",
         "PiecewiseConstantDecay",
         {"boundaries": [3_000_000_000], "values": [0.25, 0.5]},
         exposes=("boundary-wraps", "gradient-in-other-layout", "previous-gradient", "variables-in-bfloat16"),
     )
-    yield _scheduled(
+    yield scheduled(
         "count-above-the-integers-of-32-bits",
         "The count of calls goes past 2**31.",
         "PiecewiseConstantDecay",
@@ -63,7 +63,7 @@ def cases() -> Iterator[Case]:
         resumed_at=2**31 - 4,
         exposes=("count-wraps", "count-saturates", "second-half-skipped"),
     )
-    yield _scheduled(
+    yield scheduled(
         "polynomial-ends-at-its-end",
         "The polynomial ends exactly at end_learning_rate, and is never below it.",
         "PolynomialDecay",
@@ -71,7 +71,7 @@ def cases() -> Iterator[Case]:
         units=8,
         exposes=("polynomial-remainder-fused", "schedule-runs-past-the-end", "first-element-for-all"),
     )
-    yield _scheduled(
+    yield scheduled(
         "polynomial-cycle-at-a-multiple",
         "At a multiple of decay_steps a cyclic polynomial has its end value (contested).",
         "PolynomialDecay",
@@ -86,7 +86,7 @@ def cases() -> Iterator[Case]:
         resumed_at=17,
         exposes=("quotient-by-reciprocal",),
     )
-    yield _scheduled(
+    yield scheduled(
         "integer-rate-of-a-schedule",
         "A schedule whose initial learning rate is given as the integer 1 decays like that of 1.0.",
         "ExponentialDecay",
@@ -94,7 +94,7 @@ def cases() -> Iterator[Case]:
         units=8,
         exposes=("settings-become-integers", "natural-exponential", "first-element-for-all"),
     )
-    yield _scheduled(
+    yield scheduled(
         "integer-rate-of-an-inverse-decay",
         "A schedule whose initial learning rate is given as the integer 1 decays like that of 1.0.",
         "InverseTimeDecay",
@@ -102,7 +102,7 @@ def cases() -> Iterator[Case]:
         units=3,
         exposes=("settings-become-integers", "staircase-always", "first-element-for-all"),
     )
-    yield _scheduled(
+    yield scheduled(
         "warmup-from-the-integer-zero",
         "The warmup starts from the integer 0, as in an example of Keras' documentation.",
         "CosineDecay",
@@ -123,7 +123,7 @@ def cases() -> Iterator[Case]:
     )
 
 
-def _scheduled(
+def scheduled(
     name: str,
     notes: str,
     class_name: str,
@@ -132,6 +132,7 @@ def _scheduled(
     resumed_at: int | None = None,
     exposes: Sequence[str] = (),
 ) -> Case:
+    """Return a case of plain descent at the rates of a schedule."""
     return named_case(
         name,
         notes,
