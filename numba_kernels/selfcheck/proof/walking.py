@@ -1,0 +1,387 @@
+"""A kernel run on symbols: every path through it, one iteration of each loop for all of them.
+
+Branches on what is known are taken as they are. Where the way depends on a count, cases are distinguished; where
+it depends on anything else, such as whether two arrays lie close together, both ways are walked. A loop is run
+once, with the number of its iterations before this one as an unknown, and what it writes is then known for all
+of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+from numba_kernels.cpu.addresses import DEFAULT_MODE, IS_ARM, IS_X86
+from numba_kernels.selfcheck.proof.expressions import DOUBLE, FLOAT, Expressions, Node, constant_value
+from numba_kernels.selfcheck.proof.integers import MANY, Affine, Facts, Split
+from numba_kernels.selfcheck.proof.llvm.graph import Loop, loops_of
+from numba_kernels.selfcheck.proof.llvm.opcodes import Opcodes, Value
+from numba_kernels.selfcheck.proof.llvm.parsing import Function, Instruction, NotUnderstood, Operand
+from numba_kernels.selfcheck.proof.loops import last_iteration, record
+from numba_kernels.selfcheck.proof.memory import Memory, Places
+from numba_kernels.shared import slots
+
+COUNTING = ("NRT_incref", "NRT_decref")
+"""Functions of Numba that count references to the arrays of tables, and touch nothing else."""
+
+MOST_PATHS = 20000
+
+
+@dataclass
+class Path:
+    """How far one path has come.
+
+    Attributes
+    ----------
+    block, before : str
+        The block that comes next, and the one before it.
+    values : dict of str to value
+        Of all names that were given one.
+    facts : Facts
+        What is known about indices on this path.
+    memory : Memory
+        What was read and written.
+    known : dict of Node to Node
+        Settings that were compared with a constant, and are equal to it.
+    unequal : dict of Node to bool
+        Comparisons that do not hold.
+    """
+
+    block: str
+    before: str
+    values: dict[str, Value]
+    facts: Facts
+    memory: Memory
+    known: dict[Node, Node]
+    unequal: dict[Node, bool]
+
+    def copy(self, **changes: Any) -> Path:
+        """Return a copy that can be changed."""
+        copied = replace(
+            self,
+            values=dict(self.values),
+            facts=self.facts.copy(),
+            memory=self.memory.copy(),
+            known=dict(self.known),
+            unequal=dict(self.unequal),
+        )
+        return replace(copied, **changes)
+
+
+class Fork(Exception):
+    """A block has to be run again on each of several paths."""
+
+    def __init__(self, changes: list[dict[str, Any]]) -> None:
+        super().__init__()
+        self.changes = changes
+
+
+class End(NamedTuple):
+    """The end of a path in a loop: back at its start, or out of it by the exit whose condition is given."""
+
+    path: Path
+    is_back: bool
+    condition: Node | None = None
+    leaves_if: bool = True
+
+
+Verify = Callable[[Path], None]
+"""Called with each path at the end of a chunk."""
+
+
+class Walk:
+    """All paths through a kernel.
+
+    Parameters
+    ----------
+    e : Expressions
+        Of the proof.
+    function : Function
+        The kernel.
+    places : Places
+        The meaning of addresses.
+    verify : callable
+        Called at the end of each chunk.
+    """
+
+    def __init__(self, e: Expressions, function: Function, places: Places, verify: Verify) -> None:
+        self._e, self._function, self._places, self._verify = e, function, places, verify
+        self._loops = loops_of(function)
+        self._chunks_walked = 0
+        self.paths = 0
+        self.reached: set[str] = set()
+
+    def run(self) -> None:
+        """Walk all paths from the start to the end of the kernel."""
+        facts = Facts()
+        values: dict[str, Value] = {}
+        for name in self._function.arguments:
+            values[name] = self._argument(name, facts)
+        start = Path(self._function.entry, "", values, facts, Memory(), {}, {})
+        for end in self._region(start, None):
+            if end.path.memory.mode != "left":
+                raise NotUnderstood(f"the kernel ends in a floating-point mode that is {end.path.memory.mode}")
+        if not self._chunks_walked:
+            raise NotUnderstood("the kernel has no loop over chunks")
+
+    def _argument(self, name: str, facts: Facts) -> Value:
+        # The second axis of each table has one length.
+        lengths = {"table": slots.COLUMNS, "chunks": 3, "factors": 2}
+        parts = name.removeprefix("%arg.").split(".")
+        if parts[0] in lengths and parts[1:] == ["5", "1"]:
+            return Affine.constant(lengths[parts[0]])
+        if parts[1:] == ["4"]:
+            return facts.let(f"@{parts[0]}", 4096, MANY)
+        if name == "%arg.last":
+            return facts.let("first", 0, MANY) + facts.let("chunks", 0, MANY, is_countable=True)
+        if name == "%arg.first":
+            return facts.let("first", 0, MANY)
+        return facts.let(name, 0, MANY)
+
+    def _region(self, start: Path, loop: Loop | None) -> list[End]:
+        """Walk all paths from a block to the ends of a loop, or of the kernel."""
+        waiting, ends = [start], list[End]()
+        while waiting:
+            path = waiting.pop()
+            self.paths += 1
+            if self.paths > MOST_PATHS:
+                raise NotUnderstood(f"more than {MOST_PATHS} paths")
+            saved = path.copy()
+            try:
+                following, ended = self._step(path, loop)
+            except Split as split:
+                cases = [{"facts": facts} for facts in split.cases]
+                self._again(waiting, saved, cases, loop)
+            except Fork as fork:
+                self._again(waiting, saved, fork.changes, loop)
+            else:
+                waiting += following
+                ends += ended
+        return ends
+
+    def _again(self, waiting: list[Path], path: Path, cases: list[dict[str, Any]], loop: Loop | None) -> None:
+        if loop is not None and loop.is_inner:
+            # The cases hold for all iterations, so the loop is begun again with each of them.
+            raise Fork(cases)
+        waiting += [path.copy(**{name: value.copy() for name, value in case.items()}) for case in cases]
+
+    def _step(self, path: Path, loop: Loop | None) -> tuple[list[Path], list[End]]:
+        """Run one block, or one loop."""
+        inner = self._loops.get(path.block)
+        if inner is not None and inner is not loop:
+            return self._run_loop(path, inner), []
+        self.reached.add(path.block)
+        opcodes = Opcodes(self._e, path.facts)
+        phis = [instruction for instruction in self._function.blocks[path.block] if instruction.op == "phi"]
+        if not (loop is not None and path.block == loop.header):
+            incoming = [self._incoming(opcodes, path, phi, path.before) for phi in phis]
+            for phi, value in zip(phis, incoming, strict=True):
+                assert phi.result is not None
+                path.values[phi.result] = value
+        for instruction in self._function.blocks[path.block][len(phis) :]:
+            if instruction.op in ("br", "ret", "unreachable"):
+                return self._on(opcodes, path, instruction, loop)
+            value = self._execute(opcodes, path, instruction)
+            if instruction.result is not None:
+                path.values[instruction.result] = value
+        raise NotUnderstood(f"the block {path.block} has no end")
+
+    def _incoming(self, opcodes: Opcodes, path: Path, phi: Instruction, before: str) -> Value:
+        place = phi.labels.index(before)
+        return self._value(opcodes, path, phi.operands[place])
+
+    def _value(self, opcodes: Opcodes, path: Path, operand: Operand) -> Value:
+        if operand.form != "name":
+            return opcodes.literal(operand)
+        if operand.value not in path.values:
+            raise NotUnderstood(f"the value {operand.value} is used where it is not known")
+        return path.values[operand.value]
+
+    def _execute(self, opcodes: Opcodes, path: Path, instruction: Instruction) -> Value:
+        op = instruction.op
+        if op == "alloca":
+            path.memory.local[instruction.result or ""] = None
+            return Affine.of(instruction.result or "")
+        if op == "call" and instruction.words[0] in COUNTING:
+            return None
+        operands = [self._value(opcodes, path, operand) for operand in instruction.operands]
+        if op == "load":
+            return self._places.load(path.memory, path.facts, operands[0], instruction.type)
+        if op == "store":
+            self._places.store(path.memory, path.facts, operands[1], instruction.type, operands[0])
+            return None
+        if op == "call" and self._is_about_mode(path, instruction, operands):
+            return self._e.raw("mode", "i64", "mode")
+        return opcodes.result(instruction, operands)
+
+    def _is_about_mode(self, path: Path, instruction: Instruction, operands: list[Value]) -> bool:
+        """Follow the mode of floating-point arithmetic: to its default at first, and back at last."""
+        name, memory = instruction.words[0], path.memory
+        if name == "llvm.x86.sse.stmxcsr":
+            memory.local[str(operands[0])] = self._e.raw("mode", "i32", "mode")
+        elif name in ("llvm.x86.sse.ldmxcsr", "llvm.aarch64.set.fpcr"):
+            mode = memory.local[str(operands[0])] if "x86" in name else operands[0]
+            bits = mode.offset if isinstance(mode, Affine) else mode.args[0]
+            if bits == DEFAULT_MODE and memory.mode == "of the caller":
+                memory.mode = "default"
+            elif bits == "mode" and memory.mode == "default":
+                memory.mode = "left"
+            else:
+                raise NotUnderstood(f"the floating-point mode becomes {mode} where it was {memory.mode}")
+        elif name != "llvm.aarch64.get.fpcr":
+            return False
+        return True
+
+    def _on(
+        self, opcodes: Opcodes, path: Path, instruction: Instruction, loop: Loop | None
+    ) -> tuple[list[Path], list[End]]:
+        """Go on after the last instruction of a block."""
+        if instruction.op == "ret":
+            return [], [End(path, is_back=False)]
+        if instruction.op == "unreachable":
+            raise NotUnderstood("a place that LLVM says is never reached")
+        labels = instruction.labels
+        if len(labels) == 1:
+            if loop is not None and not loop.is_inner and labels[0] == loop.header:
+                self._end_chunk(path)
+            return self._to(path, labels[0], loop, None, True)
+        condition = self._value(opcodes, path, instruction.operands[0])
+        assert isinstance(condition, Node)
+        condition = self._e.substituted(condition, path.known)
+        if loop is not None and not loop.is_inner and set(labels) - (loop.blocks - {loop.header}):
+            self._end_chunk(path)
+        if loop is not None and sum(label in loop.blocks for label in labels) == 1:
+            following, ends = list[Path](), list[End]()
+            for label, holds in zip(labels, (True, False), strict=True):
+                leaves_if = holds if label not in loop.blocks else not holds
+                paths, more = self._to(path.copy(), label, loop, condition, leaves_if)
+                following, ends = following + paths, ends + more
+            return following, ends
+        if condition.is_constant:
+            return self._to(path, labels[0 if condition.args[0] else 1], loop, None, True)
+        self._learn(path, condition)
+        following = []
+        for label in labels:
+            following += self._to(path.copy(), label, loop, None, True)[0]
+        return following, []
+
+    def _end_chunk(self, path: Path) -> None:
+        self._flush(path)
+        self._verify(path)
+
+    def _flush(self, path: Path) -> None:
+        """Take note of what was written outside of loops."""
+        record(self._e, path.memory, path.facts, path.memory.accesses)
+        path.memory.accesses = []
+
+    def _learn(self, path: Path, condition: Node) -> None:
+        """Where a setting is compared with a constant, go on with a path on which it is that."""
+        if condition.op == "not":
+            condition = condition.operands[0]
+        if condition.op != "fcmp" or condition.args[0] != "oeq" or condition in path.unequal:
+            return
+        setting, constant = sorted(condition.operands, key=lambda node: node.is_constant)
+        if not constant.is_constant or setting.op not in ("slot", "factor") or setting.kind != DOUBLE:
+            return
+        value, name = constant_value(constant), setting.args
+        if value == 0:
+            # Which zero it is does not show.
+            return
+        known = path.known | {
+            self._e.make(setting.op, kind, *name): self._e.number(kind, value) for kind in (DOUBLE, FLOAT)
+        }
+        raise Fork([{"known": known}, {"unequal": path.unequal | {condition: True}}])
+
+    def _to(
+        self, path: Path, label: str, loop: Loop | None, condition: Node | None, leaves_if: bool
+    ) -> tuple[list[Path], list[End]]:
+        path.before, path.block = path.block, label
+        if loop is not None and label == loop.header:
+            return [], [End(path, True, condition, leaves_if)]
+        if loop is not None and label not in loop.blocks:
+            return [], [End(path, False, condition, leaves_if)]
+        return [path], []
+
+    def _run_loop(self, path: Path, loop: Loop) -> list[Path]:
+        """Run one iteration of a loop for all of them; return the paths that go on after it."""
+        counter = f"iteration of {loop.header}"
+        opcodes = Opcodes(self._e, path.facts)
+        self._flush(path)
+        inside = path.copy()
+        number = inside.facts.let(counter, 0, MANY)
+        if not loop.is_inner:
+            for name in ("row", "start"):
+                inside.facts.let(name, 0, MANY)
+            inside.facts.let("count", 0, MANY, is_countable=True)
+        steps: list[tuple[Instruction, int]] = []
+        for phi in (phi for phi in self._function.blocks[loop.header] if phi.op == "phi"):
+            assert phi.result is not None
+            first = self._incoming(opcodes, path, phi, path.before)
+            if not isinstance(first, Affine):
+                raise NotUnderstood(f"a loop that hands a number on to its next iteration: {phi.text}")
+            steps.append((phi, loop.step(self._function, phi)))
+            inside.values[phi.result] = first + number.times(steps[-1][1])
+        ends = self._region(inside, loop)
+        for end in ends:
+            if end.is_back:
+                self._check_steps(end.path, loop, steps)
+        last = self._last_iteration(ends, counter)
+        if not loop.is_inner:
+            return self._after_chunks(path, ends, last, counter)
+        return self._after(path, ends, last, counter)
+
+    def _check_steps(self, path: Path, loop: Loop, steps: list[tuple[Instruction, int]]) -> None:
+        opcodes = Opcodes(self._e, path.facts)
+        for phi, step in steps:
+            following = self._incoming(opcodes, path, phi, path.before)
+            expected = path.values[phi.result] + Affine.constant(step)
+            if path.facts.resolved(following) != path.facts.resolved(expected):
+                raise NotUnderstood(f"an index that does not move on by {step} each time: {phi.text}")
+
+    def _last_iteration(self, ends: list[End], counter: str) -> Affine:
+        """Return the number of the iteration after which the loop is left."""
+        # What is known on one of the paths is known on all: other cases begin the loop again.
+        facts = next(end.path.facts for end in ends if not end.is_back)
+        conditions = {(end.condition, end.leaves_if) for end in ends if not end.is_back}
+        if len(conditions) != 1:
+            raise NotUnderstood(f"a loop with {len(conditions)} ways out: {conditions}")
+        ((condition, leaves_if),) = conditions
+        if condition is None:
+            raise NotUnderstood("a loop that is left without a condition")
+        if condition.is_constant and condition.args[0] == int(leaves_if):
+            return Affine.constant(0)
+        if condition.op == "not":
+            condition, leaves_if = condition.operands[0], not leaves_if
+        if condition.op != "compared":
+            raise NotUnderstood(f"a loop that is left if {condition}")
+        predicate, first, second = condition.args
+        return last_iteration(facts, (predicate, first, second), leaves_if, counter)
+
+    def _after(self, path: Path, ends: list[End], last: Affine, counter: str) -> list[Path]:
+        """Return the path after a loop over elements."""
+        lists = {tuple(end.path.memory.accesses) for end in ends}
+        targets = {(end.path.block, end.path.before) for end in ends if not end.is_back}
+        if len(lists) != 1 or len(targets) != 1:
+            raise NotUnderstood("a loop over elements in which the way depends on the element")
+        (end, *_) = (end for end in ends if not end.is_back)
+        after = end.path
+        after.memory = path.memory.copy()
+        record(self._e, after.memory, after.facts, list(lists.pop()), counter, last)
+        after.facts.meanings[counter] = last
+        return [after]
+
+    def _after_chunks(self, path: Path, ends: list[End], last: Affine, counter: str) -> list[Path]:
+        """Verify the end of each chunk, and return the path after all of them."""
+        self._chunks_walked += 1
+        for end in ends:
+            if end.path.memory.chunk not in (None, Affine.of("first") + Affine.of(counter)):
+                raise NotUnderstood(f"chunk {end.path.memory.chunk} is worked on in iteration {counter}")
+        if path.facts.resolved(last + Affine.constant(1)) != path.facts.resolved(Affine.of("chunks")):
+            raise NotUnderstood(f"the loop over chunks ends after {last}")
+        (end, *_) = (end for end in ends if not end.is_back)
+        after = end.path
+        after.memory = path.memory.copy()
+        after.facts = path.facts.copy()
+        after.facts.meanings[counter] = last
+        return [after]
