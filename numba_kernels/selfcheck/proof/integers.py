@@ -119,16 +119,31 @@ class Facts:
         Unknowns for which cases may be distinguished.
     positive : list of Affine
         Sums that are not negative.
+    asked : list of tuple or None
+        Where this is a list, it takes down each question and its answer.
     """
 
     ranges: dict[str, _Range] = field(default_factory=dict)
     meanings: dict[str, Affine] = field(default_factory=dict)
     countable: frozenset[str] = frozenset()
     positive: tuple[Affine, ...] = ()
+    asked: list[tuple[str, Affine, int | None]] | None = None
 
     def copy(self) -> Facts:
         """Return a copy that can be changed."""
-        return Facts(dict(self.ranges), dict(self.meanings), self.countable, self.positive)
+        return Facts(dict(self.ranges), dict(self.meanings), self.countable, self.positive, self.asked)
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """All that is known, for comparison."""
+        return tuple(self.ranges.items()), tuple(self.meanings.items()), self.positive
+
+    def answers_as(self, asked: list[tuple[str, Affine, int | None]]) -> bool:
+        """Whether all these questions have the same answers here."""
+        return all(
+            (self.sign(number) if question == "sign" else self.is_negative(number)) == answer
+            for question, number, answer in asked
+        )
 
     def let(self, unknown: str, low: int, high: int, is_countable: bool = False) -> Affine:
         """Introduce an unknown with its range, and return it."""
@@ -167,23 +182,22 @@ class Facts:
         """Return -1, 0 or 1, or None where no cases can be distinguished; may ask for a split."""
         number = self.resolved(number)
         low, high = self.range_of(number)
-        if low > 0:
-            return 1
-        if high < 0:
-            return -1
-        if low == high == 0:
-            return 0
-        self._split(number)
-        return None
+        answer = 1 if low > 0 else -1 if high < 0 else 0 if low == high == 0 else None
+        return self._answered("sign", number, answer)
 
     def is_negative(self, number: Affine) -> bool | None:
         """Whether a sum is below zero, or None where no cases can be distinguished."""
         number = self.resolved(number)
         low, high = self.range_of(number)
-        if low >= 0 or high < 0:
-            return high < 0
-        self._split(number)
-        return None
+        answer = self._answered("is negative", number, None if low < 0 <= high else int(high < 0))
+        return None if answer is None else bool(answer)
+
+    def _answered(self, question: str, number: Affine, answer: int | None) -> int | None:
+        if answer is None:
+            self._split(number)
+        if self.asked is not None:
+            self.asked.append((question, number, answer))
+        return answer
 
     def _split(self, number: Affine) -> None:
         """Distinguish cases of the unknown that weighs most, if all unknowns allow it."""
@@ -257,6 +271,8 @@ class Facts:
 
     def _divide(self, unknown: str, count: int) -> None:
         low, high = self.ranges[unknown]
+        # What is found out with this may be something else elsewhere.
+        self.asked = None
         size = 1 << count
         quotient, remainder = f"{unknown}/{size}", f"{unknown}%{size}"
         self.let(quotient, low >> count, high >> count, is_countable=True)

@@ -11,7 +11,7 @@ import numpy as np
 
 from numba_kernels.selfcheck.proof.expressions import Expressions, Node, Rule
 from numba_kernels.selfcheck.proof.halves import Claim, Halves
-from numba_kernels.selfcheck.proof.integers import Affine
+from numba_kernels.selfcheck.proof.integers import Affine, Facts
 from numba_kernels.selfcheck.proof.llvm.parsing import Function, NotUnderstood, function_of_kernel
 from numba_kernels.selfcheck.proof.memory import INDIRECT, MISSING, PRESENT, Places, Situation, Written
 from numba_kernels.selfcheck.proof.normal import RULES
@@ -140,21 +140,23 @@ class _Prover:
 
     def _final(self, path: Path, array: str) -> Iterator[Node]:
         """Yield what all elements of an array hold at the end, in terms of what they held before."""
+        facts = path.facts
+        kind = "16 bits" if self._dtype in HALF_FORMATS else {4: "float", 8: "double"}[self._dtype.itemsize]
+        unchanged = self._e.raw("own", kind, array)
         ranges = [written for written in path.memory.written if written.array == array]
-        if path.facts.sign(path.facts.resolved(Affine.of("count"))) == 0 and not ranges:
-            return
-        if not ranges:
-            kind = "16 bits" if self._dtype in HALF_FORMATS else {4: "float", 8: "double"}[self._dtype.itemsize]
-            yield self._e.raw("own", kind, array)
-            return
-        place, end = Affine.constant(0), path.facts.resolved(Affine.of("count"))
-        while path.facts.sign(end - place) != 0:
-            following = [written for written in ranges if path.facts.sign(written.low - place) == 0]
-            if len(following) != 1:
-                raise NotUnderstood(f"{array}[{place}] to [{end}] is not written as one piece: {_told(ranges)}")
-            yield from following[0].nodes
-            ranges.remove(following[0])
-            place = path.facts.resolved(following[0].high)
+        place, end = Affine.constant(0), facts.resolved(Affine.of("count"))
+        while facts.sign(end - place) != 0:
+            first = _first(facts, ranges)
+            if first is None:
+                yield unchanged
+                return
+            if facts.is_negative(first.low - place) is not False or facts.is_negative(end - first.high) is not False:
+                raise NotUnderstood(f"{array}[{place}] to [{end}] is written as {_told(ranges)}")
+            if facts.sign(first.low - place) != 0:
+                yield unchanged
+            yield from first.nodes
+            ranges.remove(first)
+            place = facts.resolved(first.high)
         if ranges:
             raise NotUnderstood(f"{array} is written beyond its end, [{end}]: {_told(ranges)}")
 
@@ -214,6 +216,14 @@ def situations_of(variant: Variant | None) -> list[Situation]:
         *(Situation(MISSING, False, *both) for both in flags),
         Situation(INDIRECT),
     ]
+
+
+def _first(facts: Facts, ranges: list[Written]) -> Written | None:
+    """Return the range that lies before all others, if there is one."""
+    for one in ranges:
+        if all(other is one or facts.is_negative(other.low - one.low) is False for other in ranges):
+            return one
+    return None
 
 
 def first_difference(found: Node, expected: Node) -> tuple[Node, Node]:

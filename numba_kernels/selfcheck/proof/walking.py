@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 from numba_kernels.cpu.addresses import DEFAULT_MODE, IS_ARM, IS_X86
 from numba_kernels.selfcheck.proof.expressions import DOUBLE, FLOAT, Expressions, Node, constant_value
 from numba_kernels.selfcheck.proof.integers import MANY, Affine, Facts, Split
-from numba_kernels.selfcheck.proof.llvm.graph import Loop, loops_of
+from numba_kernels.selfcheck.proof.llvm.graph import Loop, loops_of, needed_names
 from numba_kernels.selfcheck.proof.llvm.opcodes import Opcodes, Value
 from numba_kernels.selfcheck.proof.llvm.parsing import Function, Instruction, NotUnderstood, Operand
 from numba_kernels.selfcheck.proof.loops import last_iteration, record
-from numba_kernels.selfcheck.proof.memory import Memory, Places
+from numba_kernels.selfcheck.proof.memory import Access, Memory, Places
 from numba_kernels.shared import slots
 
 COUNTING = ("NRT_incref", "NRT_decref")
@@ -44,8 +44,6 @@ class Path:
         What was read and written.
     known : dict of Node to Node
         Settings that were compared with a constant, and are equal to it.
-    unequal : dict of Node to bool
-        Comparisons that do not hold.
     """
 
     block: str
@@ -54,7 +52,6 @@ class Path:
     facts: Facts
     memory: Memory
     known: dict[Node, Node]
-    unequal: dict[Node, bool]
 
     def copy(self, **changes: Any) -> Path:
         """Return a copy that can be changed."""
@@ -64,17 +61,8 @@ class Path:
             facts=self.facts.copy(),
             memory=self.memory.copy(),
             known=dict(self.known),
-            unequal=dict(self.unequal),
         )
         return replace(copied, **changes)
-
-
-class Fork(Exception):
-    """A block has to be run again on each of several paths."""
-
-    def __init__(self, changes: list[dict[str, Any]]) -> None:
-        super().__init__()
-        self.changes = changes
 
 
 class End(NamedTuple):
@@ -84,6 +72,34 @@ class End(NamedTuple):
     is_back: bool
     condition: Node | None = None
     leaves_if: bool = True
+
+
+@dataclass
+class Iteration:
+    """What any one iteration of a loop over elements does.
+
+    Attributes
+    ----------
+    end : Path
+        Where it leaves the loop.
+    accesses : list of Access
+        What it reads and writes.
+    ends : list of End
+        All of its ends.
+    asked : list of tuple
+        What was asked about indices on the way, with the answers.
+    made : dict of str to value
+        The values of names that are given in the loop.
+    is_fresh : bool
+        Whether it has not been used yet.
+    """
+
+    end: Path
+    accesses: list[Access]
+    ends: list[End]
+    asked: list[tuple[str, Affine, int | None]]
+    made: dict[str, Value]
+    is_fresh: bool = True
 
 
 Verify = Callable[[Path], None]
@@ -107,7 +123,8 @@ class Walk:
 
     def __init__(self, e: Expressions, function: Function, places: Places, verify: Verify) -> None:
         self._e, self._function, self._places, self._verify = e, function, places, verify
-        self._loops = loops_of(function)
+        self._loops, self._needed = loops_of(function), needed_names(function)
+        self._iterations: dict[Any, list[Iteration]] = {}
         self._chunks_walked = 0
         self.paths = 0
         self.reached: set[str] = set()
@@ -118,7 +135,7 @@ class Walk:
         values: dict[str, Value] = {}
         for name in self._function.arguments:
             values[name] = self._argument(name, facts)
-        start = Path(self._function.entry, "", values, facts, Memory(), {}, {})
+        start = Path(self._function.entry, "", values, facts, Memory(), {})
         for end in self._region(start, None):
             if end.path.memory.mode != "left":
                 raise NotUnderstood(f"the kernel ends in a floating-point mode that is {end.path.memory.mode}")
@@ -142,8 +159,14 @@ class Walk:
     def _region(self, start: Path, loop: Loop | None) -> list[End]:
         """Walk all paths from a block to the ends of a loop, or of the kernel."""
         waiting, ends = [start], list[End]()
+        seen: set[tuple[Any, ...]] = set()
         while waiting:
             path = waiting.pop()
+            key = self._key(path)
+            # Where paths meet, what is the same on both is walked once.
+            if key in seen:
+                continue
+            seen.add(key)
             self.paths += 1
             if self.paths > MOST_PATHS:
                 raise NotUnderstood(f"more than {MOST_PATHS} paths")
@@ -151,20 +174,28 @@ class Walk:
             try:
                 following, ended = self._step(path, loop)
             except Split as split:
-                cases = [{"facts": facts} for facts in split.cases]
-                self._again(waiting, saved, cases, loop)
-            except Fork as fork:
-                self._again(waiting, saved, fork.changes, loop)
+                if loop is not None and loop.is_inner:
+                    # The cases hold for all iterations, so the loop is begun again with each of them.
+                    raise
+                waiting += [saved.copy(facts=facts.copy()) for facts in split.cases]
             else:
                 waiting += following
                 ends += ended
         return ends
 
-    def _again(self, waiting: list[Path], path: Path, cases: list[dict[str, Any]], loop: Loop | None) -> None:
-        if loop is not None and loop.is_inner:
-            # The cases hold for all iterations, so the loop is begun again with each of them.
-            raise Fork(cases)
-        waiting += [path.copy(**{name: value.copy() for name, value in case.items()}) for case in cases]
+    def _key(self, path: Path) -> tuple[Any, ...]:
+        """Return all that the rest of a path depends on."""
+        has_phis = self._function.blocks[path.block][0].op == "phi"
+        memory = path.memory
+        return (
+            path.block,
+            path.before if has_phis else "",
+            tuple(path.values.get(name) for name in self._needed[path.block]),
+            path.facts.key,
+            (tuple(memory.accesses), tuple(memory.written), memory.chunk, memory.mode),
+            tuple(memory.local.items()),
+            tuple(path.known.items()),
+        )
 
     def _step(self, path: Path, loop: Loop | None) -> tuple[list[Path], list[End]]:
         """Run one block, or one loop."""
@@ -260,10 +291,12 @@ class Walk:
             return following, ends
         if condition.is_constant:
             return self._to(path, labels[0 if condition.args[0] else 1], loop, None, True)
-        self._learn(path, condition)
         following = []
-        for label in labels:
-            following += self._to(path.copy(), label, loop, None, True)[0]
+        for label, holds in zip(labels, (True, False), strict=True):
+            taken = path.copy()
+            if holds == (condition.op != "not"):
+                self._learn(taken, condition)
+            following += self._to(taken, label, loop, None, True)[0]
         return following, []
 
     def _end_chunk(self, path: Path) -> None:
@@ -276,22 +309,20 @@ class Walk:
         path.memory.accesses = []
 
     def _learn(self, path: Path, condition: Node) -> None:
-        """Where a setting is compared with a constant, go on with a path on which it is that."""
+        """Take note of a setting that is equal to a constant on this path."""
         if condition.op == "not":
             condition = condition.operands[0]
-        if condition.op != "fcmp" or condition.args[0] != "oeq" or condition in path.unequal:
+        if condition.op != "fcmp" or condition.args[0] != "oeq":
             return
         setting, constant = sorted(condition.operands, key=lambda node: node.is_constant)
         if not constant.is_constant or setting.op not in ("slot", "factor") or setting.kind != DOUBLE:
             return
-        value, name = constant_value(constant), setting.args
+        value = constant_value(constant)
         if value == 0:
             # Which zero it is does not show.
             return
-        known = path.known | {
-            self._e.make(setting.op, kind, *name): self._e.number(kind, value) for kind in (DOUBLE, FLOAT)
-        }
-        raise Fork([{"known": known}, {"unequal": path.unequal | {condition: True}}])
+        for kind in (DOUBLE, FLOAT):
+            path.known[self._e.make(setting.op, kind, *setting.args)] = self._e.number(kind, value)
 
     def _to(
         self, path: Path, label: str, loop: Loop | None, condition: Node | None, leaves_if: bool
@@ -322,14 +353,51 @@ class Walk:
                 raise NotUnderstood(f"a loop that hands a number on to its next iteration: {phi.text}")
             steps.append((phi, loop.step(self._function, phi)))
             inside.values[phi.result] = first + number.times(steps[-1][1])
+        if loop.is_inner:
+            iteration = self._iteration(path, inside, loop, steps, counter)
+            return [self._after(path, iteration, counter)]
+        ends = self._ends(inside, loop, steps)
+        last = self._last_iteration(ends, counter, path.facts)
+        return self._after_chunks(path, ends, last, counter)
+
+    def _ends(self, inside: Path, loop: Loop, steps: list[tuple[Instruction, int]]) -> list[End]:
         ends = self._region(inside, loop)
         for end in ends:
             if end.is_back:
                 self._check_steps(end.path, loop, steps)
-        last = self._last_iteration(ends, counter)
-        if not loop.is_inner:
-            return self._after_chunks(path, ends, last, counter)
-        return self._after(path, ends, last, counter)
+        return ends
+
+    def _iteration(
+        self, path: Path, inside: Path, loop: Loop, steps: list[tuple[Instruction, int]], counter: str
+    ) -> Iteration:
+        """Return what one iteration of a loop over elements does, from an earlier path if nothing differs."""
+        phis = tuple(inside.values[phi.result or ""] for phi, _ in steps)
+        outside = tuple(path.values.get(name) for name in self._needed[loop.header])
+        resolved = tuple(
+            path.facts.resolved(value) if isinstance(value, Affine) else value for value in phis + outside
+        )
+        key = (loop.header, resolved, tuple(path.known.items()), path.memory.mode)
+        for known in self._iterations.get(key, []):
+            if inside.facts.answers_as(known.asked):
+                return known
+        asked: list[tuple[str, Affine, int | None]] = []
+        inside.facts.asked = asked
+        ends = self._ends(inside, loop, steps)
+        lists = {tuple(end.path.memory.accesses) for end in ends}
+        exits = [end for end in ends if not end.is_back]
+        if len(lists) != 1 or len({(end.path.block, end.path.before) for end in exits}) != 1:
+            raise NotUnderstood("a loop over elements in which the way depends on the element")
+        end = exits[0]
+        if end.path.memory.local != path.memory.local or end.path.memory.mode != path.memory.mode:
+            raise NotUnderstood("a loop over elements that changes what is kept for all of them")
+        is_kept = end.path.facts.asked is asked
+        end.path.facts.asked = None
+        names = {instruction.result for label in loop.blocks for instruction in self._function.blocks[label]}
+        made = {name: value for name, value in end.path.values.items() if name in names}
+        iteration = Iteration(end.path, list(lists.pop()), ends, asked, made)
+        if is_kept:
+            self._iterations.setdefault(key, []).append(iteration)
+        return iteration
 
     def _check_steps(self, path: Path, loop: Loop, steps: list[tuple[Instruction, int]]) -> None:
         opcodes = Opcodes(self._e, path.facts)
@@ -339,10 +407,8 @@ class Walk:
             if path.facts.resolved(following) != path.facts.resolved(expected):
                 raise NotUnderstood(f"an index that does not move on by {step} each time: {phi.text}")
 
-    def _last_iteration(self, ends: list[End], counter: str) -> Affine:
+    def _last_iteration(self, ends: list[End], counter: str, facts: Facts) -> Affine:
         """Return the number of the iteration after which the loop is left."""
-        # What is known on one of the paths is known on all: other cases begin the loop again.
-        facts = next(end.path.facts for end in ends if not end.is_back)
         conditions = {(end.condition, end.leaves_if) for end in ends if not end.is_back}
         if len(conditions) != 1:
             raise NotUnderstood(f"a loop with {len(conditions)} ways out: {conditions}")
@@ -358,18 +424,19 @@ class Walk:
         predicate, first, second = condition.args
         return last_iteration(facts, (predicate, first, second), leaves_if, counter)
 
-    def _after(self, path: Path, ends: list[End], last: Affine, counter: str) -> list[Path]:
+    def _after(self, path: Path, iteration: Iteration, counter: str) -> Path:
         """Return the path after a loop over elements."""
-        lists = {tuple(end.path.memory.accesses) for end in ends}
-        targets = {(end.path.block, end.path.before) for end in ends if not end.is_back}
-        if len(lists) != 1 or len(targets) != 1:
-            raise NotUnderstood("a loop over elements in which the way depends on the element")
-        (end, *_) = (end for end in ends if not end.is_back)
-        after = end.path
-        after.memory = path.memory.copy()
-        record(self._e, after.memory, after.facts, list(lists.pop()), counter, last)
-        after.facts.meanings[counter] = last
-        return [after]
+        facts = path.facts.copy()
+        if iteration.is_fresh:
+            facts = iteration.end.facts.copy()
+            iteration.is_fresh = False
+        facts.let(counter, 0, MANY)
+        last = self._last_iteration(iteration.ends, counter, facts)
+        after = path.copy(block=iteration.end.block, before=iteration.end.before, facts=facts)
+        after.values |= iteration.made
+        record(self._e, after.memory, facts, iteration.accesses, counter, last)
+        facts.meanings[counter] = last
+        return after
 
     def _after_chunks(self, path: Path, ends: list[End], last: Affine, counter: str) -> list[Path]:
         """Verify the end of each chunk, and return the path after all of them."""

@@ -115,3 +115,35 @@ def _back_edges(entry: str, following: dict[str, tuple[str, ...]]) -> list[tuple
     return edges
 
 
+
+
+def needed_names(function: Function) -> dict[str, tuple[str, ...]]:
+    """Return, for each block, the names whose values are used in it or after it, and come from before.
+
+    What its phis take over is not among them.
+    """
+    used: dict[str, set[str]] = {}
+    made: dict[str, set[str]] = {}
+    handed: dict[str, set[str]] = {label: set() for label in function.blocks}
+    for label, block in function.blocks.items():
+        used[label], made[label] = set(), set()
+        for instruction in block:
+            names = [operand.value for operand in instruction.operands if operand.form == "name"]
+            if instruction.op == "phi":
+                for operand, source in zip(instruction.operands, instruction.labels, strict=True):
+                    if operand.form == "name":
+                        handed[source].add(operand.value)
+            else:
+                used[label].update(name for name in names if name not in made[label])
+            if instruction.result is not None:
+                made[label].add(instruction.result)
+    needed = {label: set(names) for label, names in used.items()}
+    changed = True
+    while changed:
+        changed = False
+        for label, block in function.blocks.items():
+            after = set(handed[label]).union(*(needed[target] for target in block[-1].labels))
+            found = used[label] | (after - made[label])
+            if found != needed[label]:
+                needed[label], changed = found, True
+    return {label: tuple(sorted(names)) for label, names in needed.items()}
