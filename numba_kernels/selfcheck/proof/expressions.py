@@ -40,17 +40,15 @@ class Node:
         Nodes, and what else belongs to the operation: a name, an index, the bits of a constant.
     number : int
         Smaller for nodes that were made earlier.
+    operands : list of Node
+        The arguments that are nodes.
     """
 
-    __slots__ = ("args", "kind", "number", "op")
+    __slots__ = ("args", "kind", "number", "op", "operands")
 
     def __init__(self, op: str, kind: str, args: tuple[Any, ...], number: int) -> None:
         self.op, self.kind, self.args, self.number = op, kind, args, number
-
-    @property
-    def operands(self) -> list[Node]:
-        """The operands that are nodes."""
-        return [arg for arg in self.args if isinstance(arg, Node)]
+        self.operands = [arg for arg in args if isinstance(arg, Node)]
 
     @property
     def is_constant(self) -> bool:
@@ -88,6 +86,7 @@ class Expressions:
     def __init__(self, rules: Iterable[Rule]) -> None:
         self._rules = tuple(rules)
         self._nodes: dict[tuple[Any, ...], Node] = {}
+        self._substituted: dict[tuple[Any, ...], dict[Node, Node]] = {}
 
     def make(self, op: str, kind: str, *args: Any) -> Node:
         """Return the node of an operation, in its normal form."""
@@ -128,7 +127,14 @@ class Expressions:
 
     def substituted(self, node: Node, replacements: Mapping[Node, Node]) -> Node:
         """Return a node with some nodes replaced wherever they occur in it."""
-        done: dict[Node, Node] = dict(replacements)
+        if not replacements:
+            return node
+        if node in replacements:
+            return replacements[node]
+        key = tuple(replacements.items())
+        done = self._substituted.get(key)
+        if done is None:
+            done = self._substituted[key] = dict(replacements)
         for part in parts(node, done):
             if not part.operands:
                 done[part] = part
@@ -140,18 +146,21 @@ class Expressions:
 
 def parts(node: Node, known: Mapping[Node, Any] | None = None) -> Iterator[Node]:
     """Yield the nodes of an expression, operands first, each once; none of the known ones."""
-    seen = set(known or ())
-    stack = [(node, False)]
+    known = known or {}
+    seen: set[Node] = set()
+    stack = [node]
     while stack:
-        part, is_ready = stack.pop()
-        if part in seen:
+        part = stack[-1]
+        if part in seen or part in known:
+            stack.pop()
             continue
-        if is_ready:
-            seen.add(part)
-            yield part
+        waiting = [operand for operand in part.operands if operand not in seen and operand not in known]
+        if waiting:
+            stack += waiting
             continue
-        stack.append((part, True))
-        stack.extend((operand, False) for operand in part.operands if operand not in seen)
+        stack.pop()
+        seen.add(part)
+        yield part
 
 
 def constant_value(node: Node) -> float:

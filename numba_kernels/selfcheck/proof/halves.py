@@ -9,13 +9,14 @@ otherwise on a sample. What passes the sample is claimed, and ``sweep.py`` prove
 from __future__ import annotations
 
 import functools
+import hashlib
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from numba_kernels.selfcheck.proof.evaluating import operation
 from numba_kernels.selfcheck.proof.expressions import FLOAT, HALF, Expressions, Node, parts
-from numba_kernels.selfcheck.proof.normal import is_of_half
+from numba_kernels.selfcheck.proof.normal import COMMUTATIVE, is_of_half
 from sgd_ref.arithmetic.formats import BY_NAME, Array
 
 _INSIDE = {"bits", "float", "zext", "sext", "trunc", "and", "or", "xor", "add", "sub", "mul", "shl", "lshr", "ashr"}
@@ -123,14 +124,35 @@ def _form(node: Node) -> tuple[Form, Node] | None:
     (leaf,) = leaves
     if leaf.kind not in (FLOAT, HALF):
         return None
+    return _written_out(node, leaf), leaf
+
+
+def _written_out(node: Node, leaf: Node) -> Form:
+    """Return the operations in an order that depends on nothing but what they are."""
+    digests: dict[Node, str] = {leaf: "x"}
+    ordered: dict[Node, list[Node]] = {}
+    for part in parts(node, digests):
+        operands = list(part.operands)
+        if part.op in COMMUTATIVE:
+            operands.sort(key=lambda operand: digests[operand])
+        words = [arg for arg in part.args if not isinstance(arg, Node)]
+        text = repr((part.op, part.kind, words, [digests[operand] for operand in operands]))
+        digests[part], ordered[part] = hashlib.sha256(text.encode()).hexdigest(), operands
     places = {leaf: 0}
     form: list[tuple[Any, ...]] = [("x", leaf.kind)]
-    for part in parts(node, places):
-        operands = tuple(places[operand] for operand in part.operands)
-        words = tuple(arg for arg in part.args if not isinstance(arg, Node))
-        places[part] = len(form)
-        form.append((part.op, part.kind, operands, words))
-    return tuple(form), leaf
+    stack = [node]
+    while stack:
+        part = stack[-1]
+        waiting = [operand for operand in ordered.get(part, []) if operand not in places]
+        if waiting:
+            stack.append(waiting[0])
+            continue
+        stack.pop()
+        if part not in places:
+            words = tuple(arg for arg in part.args if not isinstance(arg, Node))
+            places[part] = len(form)
+            form.append((part.op, part.kind, tuple(places[operand] for operand in ordered[part]), words))
+    return tuple(form)
 
 
 def value_of(form: Form, x: Array) -> Array:

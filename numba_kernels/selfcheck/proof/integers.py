@@ -46,6 +46,8 @@ class Affine:
         return not self.terms
 
     def __add__(self, other: Affine) -> Affine:
+        if not self.terms:
+            return Affine(other.terms, self.offset + other.offset)
         if not other.terms:
             return Affine(self.terms, self.offset + other.offset)
         factors = dict(self.terms)
@@ -61,6 +63,8 @@ class Affine:
         """Return it times a constant."""
         if not factor:
             return Affine((), 0)
+        if factor == 1:
+            return self
         return Affine(
             tuple((unknown, own * factor) for unknown, own in self.terms), self.offset * factor
         )
@@ -154,7 +158,7 @@ class Facts:
 
     def resolved(self, number: Affine) -> Affine:
         """Return a sum in the unknowns that are left."""
-        while any(unknown in self.meanings or self._is_fixed(unknown) for unknown, _ in number.terms):
+        while not self._is_resolved(number):
             total = Affine((), number.offset)
             for unknown, factor in number.terms:
                 meaning = self.meanings.get(unknown)
@@ -164,6 +168,15 @@ class Facts:
                 total += meaning.times(factor)
             number = total
         return number
+
+    def _is_resolved(self, number: Affine) -> bool:
+        for unknown, _ in number.terms:
+            if unknown in self.meanings:
+                return False
+            known = self.ranges.get(unknown)
+            if known is not None and known[0] == known[1]:
+                return False
+        return True
 
     def _is_fixed(self, unknown: str) -> bool:
         known = self.ranges.get(unknown)

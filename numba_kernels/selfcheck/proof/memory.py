@@ -151,10 +151,16 @@ class Places:
         Bytes of an element.
     situation : Situation
         What the tables say.
+
+    Attributes
+    ----------
+    told : int
+        How often something was read that depends on the situation.
     """
 
     def __init__(self, e: Expressions, itemsize: int, situation: Situation) -> None:
-        self._e, self._itemsize, self._situation = e, itemsize, situation
+        self._e, self._itemsize, self.situation = e, itemsize, situation
+        self.told = 0
 
     def load(self, memory: Memory, facts: Facts, address: Affine, type_: Type) -> Any:
         """Return the value at an address."""
@@ -225,7 +231,7 @@ class Places:
 
     def _load_elements(self, memory: Memory, array: str, index: Affine, type_: Type) -> Any:
         self._check_size(type_)
-        if array == "gradient" and self._situation.gradient != PRESENT:
+        if array == "gradient" and self.situation.gradient != PRESENT:
             raise NotUnderstood("a gradient is read that is not there")
         lanes = type_.lanes or 1
         access = Access(array, index, lanes, None, bool(type_.lanes))
@@ -253,18 +259,20 @@ class Places:
         if column % 8 or column // 8 not in ARRAYS:
             raise NotUnderstood(f"the table of addresses is read at {rest} bytes")
         array = ARRAYS[column // 8]
-        if array == "gradient" and self._situation.gradient != PRESENT:
-            return Affine.constant(slots.MISSING if self._situation.gradient == MISSING else slots.INDIRECT)
+        self.told += 1
+        if array == "gradient" and self.situation.gradient != PRESENT:
+            return Affine.constant(slots.MISSING if self.situation.gradient == MISSING else slots.INDIRECT)
         return facts.let(f"@{array}", 4096, MANY)
 
     def _load_setting(self, memory: Memory, facts: Facts, rest: Affine, type_: Type) -> Any:
         if not rest.is_constant or rest.offset % 8 or rest.offset // 8 not in SETTINGS or type_.name != "double":
             raise NotUnderstood(f"a setting is read at {rest} bytes as {type_.name}")
         name = SETTINGS[rest.offset // 8]
+        self.told += name in ("first_average", "overwrite")
         if name == "first_average":
-            return self._e.number(DOUBLE, float(self._situation.is_first_average))
+            return self._e.number(DOUBLE, float(self.situation.is_first_average))
         if name == "overwrite":
-            return self._e.number(DOUBLE, float(self._situation.overwrites))
+            return self._e.number(DOUBLE, float(self.situation.overwrites))
         return self._e.make("slot", DOUBLE, name)
 
     def _load_factor(self, memory: Memory, facts: Facts, rest: Affine, type_: Type) -> Any:
@@ -274,9 +282,10 @@ class Places:
         return self._e.make("factor", DOUBLE, FACTORS[place // 8])
 
     def _load_flag(self, memory: Memory, facts: Facts, rest: Affine, type_: Type) -> Any:
+        self.told += 1
         if self._in_row(facts, rest, 1) or type_.name != "i8":
             raise NotUnderstood(f"the flag for decay is read at {rest} bytes as {type_.name}")
-        return self._e.constant("i8", int(self._situation.decays))
+        return self._e.constant("i8", int(self.situation.decays))
 
     def _in_row(self, facts: Facts, rest: Affine, size: int) -> int:
         place = rest - facts.resolved(Affine.of("row")).times(size)

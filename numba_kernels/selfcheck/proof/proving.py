@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -12,11 +13,12 @@ import numpy as np
 from numba_kernels.selfcheck.proof.expressions import Expressions, Node, Rule
 from numba_kernels.selfcheck.proof.halves import Claim, Halves
 from numba_kernels.selfcheck.proof.integers import Affine, Facts
+from numba_kernels.selfcheck.proof.llvm.graph import Graph
 from numba_kernels.selfcheck.proof.llvm.parsing import Function, NotUnderstood, function_of_kernel
 from numba_kernels.selfcheck.proof.memory import INDIRECT, MISSING, PRESENT, Places, Situation, Written
 from numba_kernels.selfcheck.proof.normal import RULES
 from numba_kernels.selfcheck.proof.reference import Features, Reference, features_of
-from numba_kernels.selfcheck.proof.walking import Path, Walk
+from numba_kernels.selfcheck.proof.walking import Iteration, Path, Walk
 from numba_kernels.shared.element import ACCUMULATED, NO_MOMENTUM, PLAIN, Variant
 from sgd_ref.arithmetic.formats import HALF_FORMATS
 
@@ -88,13 +90,17 @@ class _Prover:
 
     def run(self, function: Function) -> None:
         reached: set[str] = set()
+        graph = Graph.of(function)
+        iterations: dict[Any, list[Iteration]] = {}
         for situation in situations_of(self._variant):
             self.proof.specialisations += len(self._features(situation))
             walk = Walk(
                 self._e,
                 function,
                 Places(self._e, self._dtype.itemsize, situation),
-                lambda path, situation=situation: self._verify(path, situation),  # type: ignore[misc]
+                partial(self._verify, situation),
+                graph,
+                iterations,
             )
             walk.run()
             reached |= walk.reached
@@ -124,7 +130,7 @@ class _Prover:
             *["accumulator"] * (variant.gradient == ACCUMULATED),
         ]
 
-    def _verify(self, path: Path, situation: Situation) -> None:
+    def _verify(self, situation: Situation, path: Path) -> None:
         """Compare what lies in memory at the end of a chunk with the rule."""
         if situation.gradient == INDIRECT:
             if path.memory.written:

@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 from numba_kernels.cpu.addresses import DEFAULT_MODE, IS_ARM, IS_X86
 from numba_kernels.selfcheck.proof.expressions import DOUBLE, FLOAT, Expressions, Node, constant_value
 from numba_kernels.selfcheck.proof.integers import MANY, Affine, Facts, Split
-from numba_kernels.selfcheck.proof.llvm.graph import Loop, loops_of, needed_names
+from numba_kernels.selfcheck.proof.llvm.graph import Graph, Loop
 from numba_kernels.selfcheck.proof.llvm.opcodes import Opcodes, Value
 from numba_kernels.selfcheck.proof.llvm.parsing import Function, Instruction, NotUnderstood, Operand
 from numba_kernels.selfcheck.proof.loops import last_iteration, record
-from numba_kernels.selfcheck.proof.memory import Access, Memory, Places
+from numba_kernels.selfcheck.proof.memory import Access, Memory, Places, Situation
 from numba_kernels.shared import slots
 
 COUNTING = ("NRT_incref", "NRT_decref")
@@ -90,6 +90,10 @@ class Iteration:
         What was asked about indices on the way, with the answers.
     made : dict of str to value
         The values of names that are given in the loop.
+    situation : Situation or None
+        The only one in which it holds, if it read a flag of it.
+    known : dict of Node to Node or None
+        The settings with which alone it holds, if it used one.
     is_fresh : bool
         Whether it has not been used yet.
     """
@@ -99,6 +103,8 @@ class Iteration:
     ends: list[End]
     asked: list[tuple[str, Affine, int | None]]
     made: dict[str, Value]
+    situation: Situation | None
+    known: dict[Node, Node] | None
     is_fresh: bool = True
 
 
@@ -119,13 +125,26 @@ class Walk:
         The meaning of addresses.
     verify : callable
         Called at the end of each chunk.
+    graph : Graph
+        Of the kernel.
+    iterations : dict
+        Takes what loops do, for other walks through the same kernel with the same expressions.
     """
 
-    def __init__(self, e: Expressions, function: Function, places: Places, verify: Verify) -> None:
+    def __init__(
+        self,
+        e: Expressions,
+        function: Function,
+        places: Places,
+        verify: Verify,
+        graph: Graph,
+        iterations: dict[Any, list[Iteration]],
+    ) -> None:
         self._e, self._function, self._places, self._verify = e, function, places, verify
-        self._loops, self._needed = loops_of(function), needed_names(function)
-        self._iterations: dict[Any, list[Iteration]] = {}
+        self._iterations = iterations
+        self._loops, self._needed, self._joins = graph.loops, graph.needed, graph.joins
         self._chunks_walked = 0
+        self._used_known = False
         self.paths = 0
         self.reached: set[str] = set()
 
@@ -162,15 +181,17 @@ class Walk:
         seen: set[tuple[Any, ...]] = set()
         while waiting:
             path = waiting.pop()
-            key = self._key(path)
-            # Where paths meet, what is the same on both is walked once.
-            if key in seen:
-                continue
-            seen.add(key)
+            if path.block in self._joins:
+                # Where paths meet, what is the same on both is walked once.
+                key = self._key(path)
+                if key in seen:
+                    continue
+                seen.add(key)
             self.paths += 1
             if self.paths > MOST_PATHS:
                 raise NotUnderstood(f"more than {MOST_PATHS} paths")
-            saved = path.copy()
+            # Names have one value each, so that running a block again overwrites what it has left.
+            saved = replace(path, facts=path.facts.copy(), memory=path.memory.copy())
             try:
                 following, ended = self._step(path, loop)
             except Split as split:
@@ -279,14 +300,17 @@ class Walk:
             return self._to(path, labels[0], loop, None, True)
         condition = self._value(opcodes, path, instruction.operands[0])
         assert isinstance(condition, Node)
-        condition = self._e.substituted(condition, path.known)
+        decided = self._e.substituted(condition, path.known)
+        self._used_known |= decided is not condition
+        condition = decided
         if loop is not None and not loop.is_inner and set(labels) - (loop.blocks - {loop.header}):
             self._end_chunk(path)
         if loop is not None and sum(label in loop.blocks for label in labels) == 1:
             following, ends = list[Path](), list[End]()
             for label, holds in zip(labels, (True, False), strict=True):
                 leaves_if = holds if label not in loop.blocks else not holds
-                paths, more = self._to(path.copy(), label, loop, condition, leaves_if)
+                leaving = replace(path, facts=path.facts.copy(), memory=path.memory.copy())
+                paths, more = self._to(leaving, label, loop, condition, leaves_if)
                 following, ends = following + paths, ends + more
             return following, ends
         if condition.is_constant:
@@ -376,10 +400,15 @@ class Walk:
         resolved = tuple(
             path.facts.resolved(value) if isinstance(value, Affine) else value for value in phis + outside
         )
-        key = (loop.header, resolved, tuple(path.known.items()), path.memory.mode)
-        for known in self._iterations.get(key, []):
-            if inside.facts.answers_as(known.asked):
-                return known
+        key = (loop.header, resolved, path.memory.mode)
+        for earlier in self._iterations.get(key, []):
+            if (
+                earlier.situation in (None, self._places.situation)
+                and earlier.known in (None, path.known)
+                and inside.facts.answers_as(earlier.asked)
+            ):
+                return earlier
+        told, self._used_known = self._places.told, False
         asked: list[tuple[str, Affine, int | None]] = []
         inside.facts.asked = asked
         ends = self._ends(inside, loop, steps)
@@ -394,7 +423,8 @@ class Walk:
         end.path.facts.asked = None
         names = {instruction.result for label in loop.blocks for instruction in self._function.blocks[label]}
         made = {name: value for name, value in end.path.values.items() if name in names}
-        iteration = Iteration(end.path, list(lists.pop()), ends, asked, made)
+        situation = self._places.situation if self._places.told != told else None
+        iteration = Iteration(end.path, list(lists.pop()), ends, asked, made, situation, path.known if self._used_known else None)
         if is_kept:
             self._iterations.setdefault(key, []).append(iteration)
         return iteration

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 from numba_kernels.selfcheck.proof.llvm.opcodes import SIZES
@@ -62,6 +63,32 @@ def _distance(operand: Operand, phi: Instruction, definitions: dict[str | None, 
         total += (-1 if made.op == "sub" else 1) * scale * made.operands[1].value
         operand = made.operands[0]
     return None
+
+
+@dataclass
+class Graph:
+    """How the blocks of a function hang together.
+
+    Attributes
+    ----------
+    loops : dict of str to Loop
+        By their headers.
+    needed : dict of str to tuple of str
+        See `needed_names`.
+    joins : set of str
+        Blocks that are reached from several others.
+    """
+
+    loops: dict[str, Loop]
+    needed: dict[str, tuple[str, ...]]
+    joins: set[str]
+
+    @classmethod
+    def of(cls, function: Function) -> Graph:
+        """Return the graph of a function."""
+        count = Counter(label for block in function.blocks.values() for label in block[-1].labels)
+        joins = {label for label, number in count.items() if number > 1}
+        return cls(loops_of(function), needed_names(function), joins)
 
 
 def loops_of(function: Function) -> dict[str, Loop]:
