@@ -114,7 +114,9 @@ def _compared(predicate: str, kind: str, operands: list[Array]) -> Array:
         return np.asarray(relation | is_unordered if predicate[0] == "u" else relation & ~is_unordered)
     if predicate[0] == "s":
         first, second = (np.asarray(operand).view(SIGNED[kind]) for operand in operands)
-    return np.asarray(_RELATIONS[predicate.lstrip("su") if predicate not in ("eq", "ne") else predicate](first, second))
+    return np.asarray(
+        _RELATIONS[predicate.lstrip("su") if predicate not in ("eq", "ne") else predicate](first, second)
+    )
 
 
 def _converted(op: str, kind: str, words: list[Any], operand: Array) -> Array:

@@ -19,7 +19,22 @@ from numba_kernels.selfcheck.proof.expressions import FLOAT, HALF, Expressions, 
 from numba_kernels.selfcheck.proof.normal import COMMUTATIVE, is_of_half
 from sgd_ref.arithmetic.formats import BY_NAME, Array
 
-_INSIDE = {"bits", "float", "zext", "sext", "trunc", "and", "or", "xor", "add", "sub", "mul", "shl", "lshr", "ashr"}
+_INSIDE = {
+    "bits",
+    "float",
+    "zext",
+    "sext",
+    "trunc",
+    "and",
+    "or",
+    "xor",
+    "add",
+    "sub",
+    "mul",
+    "shl",
+    "lshr",
+    "ashr",
+}
 _INSIDE |= {"select", "icmp", "fcmp", "not", "fabs", "fneg", "fptrunc", "fpext", "constant"}
 _ARITHMETIC = {"fadd", "fsub", "fmul", "fdiv"}
 
@@ -163,7 +178,11 @@ def value_of(form: Form, x: Array) -> Array:
         for op, kind, operands, words in form[1:]:
             values.append(
                 operation(
-                    op, kind, [kinds[place] for place in operands], list(words), [values[place] for place in operands]
+                    op,
+                    kind,
+                    [kinds[place] for place in operands],
+                    list(words),
+                    [values[place] for place in operands],
                 )
             )
             kinds.append(kind)
@@ -197,7 +216,9 @@ def meaning_of(half: str, form: Form, is_of_half_type: bool) -> str | None:
     x = sample(half)
     found = value_of(form, x)
     rounded = nearest(half, x)
-    if _equal(half, found, np.asarray(rounded.view(np.uint16) if result == HALF else rounded.astype(np.float32))):
+    if _equal(
+        half, found, np.asarray(rounded.view(np.uint16) if result == HALF else rounded.astype(np.float32))
+    ):
         return ROUND_AND_NARROW if result == HALF else ROUND
     if half == "bfloat16" and result == HALF and np.array_equal(found, x.view(np.uint32) >> 16):
         return TRUNCATE
@@ -218,7 +239,11 @@ def is_of_domain(half: str, bits: Array) -> Array:
     """
     magnitudes = bits & np.uint32(0x7FFFFFFF)
     is_nan = magnitudes > np.uint32(0x7F800000)
-    return np.asarray(~(is_nan & (bits & np.uint32(0xFFFF) != 0))) if half == "bfloat16" else np.full(bits.shape, True)
+    return (
+        np.asarray(~(is_nan & (bits & np.uint32(0xFFFF) != 0)))
+        if half == "bfloat16"
+        else np.full(bits.shape, True)
+    )
 
 
 @functools.cache
@@ -240,9 +265,9 @@ def _equal(half: str, found: Array, expected: Array) -> bool:
     with np.errstate(invalid="ignore"):
         # To ask a NaN that signals may raise that flag.
         are_nan = np.isnan(first) & np.isnan(second)
-    same = np.ascontiguousarray(found).view(f"u{found.dtype.itemsize}") == np.ascontiguousarray(expected).view(
-        f"u{found.dtype.itemsize}"
-    )
+    same = np.ascontiguousarray(found).view(f"u{found.dtype.itemsize}") == np.ascontiguousarray(
+        expected
+    ).view(f"u{found.dtype.itemsize}")
     if dtype == np.float32 and half == "bfloat16" and not is_of_domain(half, first.view(np.uint32)).all():
         return False
     return bool((same | are_nan).all())

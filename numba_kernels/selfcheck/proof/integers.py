@@ -65,9 +65,7 @@ class Affine:
             return Affine((), 0)
         if factor == 1:
             return self
-        return Affine(
-            tuple((unknown, own * factor) for unknown, own in self.terms), self.offset * factor
-        )
+        return Affine(tuple((unknown, own * factor) for unknown, own in self.terms), self.offset * factor)
 
     def divided(self, divisor: int) -> Affine | None:
         """Return it divided by a constant, if every factor is a multiple of that."""
@@ -215,7 +213,8 @@ class Facts:
     def _split(self, number: Affine) -> None:
         """Distinguish cases of the unknown that weighs most, if all unknowns allow it."""
         if any(
-            unknown not in self.countable and self.ranges.get(unknown, _Range(0, 1))[0] != self.ranges[unknown][1]
+            unknown not in self.countable
+            and self.ranges.get(unknown, _Range(0, 1))[0] != self.ranges[unknown][1]
             for unknown, _ in number.terms
         ):
             return

@@ -122,14 +122,17 @@ def _check_untouched(memory: Memory, facts: Facts, access: Access, counter: str,
             )
 
 
-def _ranges(e: Expressions, facts: Facts, array: str, writes: list[Access], counter: str, last: Affine) -> list[Written]:
+def _ranges(
+    e: Expressions, facts: Facts, array: str, writes: list[Access], counter: str, last: Affine
+) -> list[Written]:
     """Return the ranges that all iterations write together."""
     first, *others = writes
     if any(not (other.index - first.index).is_constant for other in others):
         if counter:
             raise NotUnderstood(f"a loop that writes {array} in several places")
         return [
-            Written(array, *_range(write, counter, last), (in_own_terms(e, facts, write),)) for write in writes
+            Written(array, *_range(write, counter, last), (in_own_terms(e, facts, write),))
+            for write in writes
         ]
     writes = sorted(writes, key=lambda write: write.index.offset)
     low, _ = _range(writes[0], counter, last)
@@ -143,4 +146,6 @@ def _ranges(e: Expressions, facts: Facts, array: str, writes: list[Access], coun
         raise NotUnderstood(
             f"an iteration writes {place - writes[0].index} elements of {array}, and moves on by {step}"
         )
-    return [Written(array, low, high, tuple(dict.fromkeys(in_own_terms(e, facts, write) for write in writes)))]
+    return [
+        Written(array, low, high, tuple(dict.fromkeys(in_own_terms(e, facts, write) for write in writes)))
+    ]

@@ -211,7 +211,9 @@ class Places:
         memory.accesses.append(access)
 
     def _place(self, address: Affine) -> tuple[str, Affine]:
-        bases = [unknown for unknown, factor in address.terms if unknown.startswith(("%", "@")) and factor == 1]
+        bases = [
+            unknown for unknown, factor in address.terms if unknown.startswith(("%", "@")) and factor == 1
+        ]
         if len(bases) != 1:
             raise NotUnderstood(f"an address in no array: {address}")
         (base,) = bases
@@ -265,7 +267,12 @@ class Places:
         return facts.let(f"@{array}", 4096, MANY)
 
     def _load_setting(self, memory: Memory, facts: Facts, rest: Affine, type_: Type) -> Any:
-        if not rest.is_constant or rest.offset % 8 or rest.offset // 8 not in SETTINGS or type_.name != "double":
+        if (
+            not rest.is_constant
+            or rest.offset % 8
+            or rest.offset // 8 not in SETTINGS
+            or type_.name != "double"
+        ):
             raise NotUnderstood(f"a setting is read at {rest} bytes as {type_.name}")
         name = SETTINGS[rest.offset // 8]
         self.told += name in ("first_average", "overwrite")
@@ -319,6 +326,10 @@ def in_own_terms(e: Expressions, facts: Facts, access: Access) -> Node:
             if is_own:
                 replaced[part] = e.raw("own", part.kind, array)
             else:
-                shown = f"i + {distance}" if (part.op == "elements") == access.is_vector else f"the same for all, {index}"
+                shown = (
+                    f"i + {distance}"
+                    if (part.op == "elements") == access.is_vector
+                    else f"the same for all, {index}"
+                )
                 replaced[part] = e.raw("element", part.kind, array, shown)
     return e.substituted(access.node, replaced)

@@ -17,7 +17,6 @@ from numba_kernels.selfcheck.proof.evaluating import operation
 from numba_kernels.selfcheck.proof.expressions import (
     DOUBLE,
     FLOAT,
-
     Expressions,
     Node,
     Rule,
@@ -46,13 +45,24 @@ class Step(NamedTuple):
 COMMUTATIVE = ("fadd", "fmul", "add", "mul", "and", "or", "xor", "fmax", "fmin")
 
 _SWAPPED = {"ogt": "olt", "oge": "ole", "ugt": "ult", "uge": "ule"}
-_COMPLEMENT = {"uge": "olt", "ugt": "ole", "ule": "ogt", "ult": "oge", "une": "oeq", "ueq": "one", "uno": "ord"}
+_COMPLEMENT = {
+    "uge": "olt",
+    "ugt": "ole",
+    "ule": "ogt",
+    "ult": "oge",
+    "une": "oeq",
+    "ueq": "one",
+    "uno": "ord",
+}
 
 
 def _is(node: Any, value: float) -> bool:
     """Whether a node is this number; a zero counts with either sign."""
-    return isinstance(node, Node) and node.is_constant and node.kind in (FLOAT, DOUBLE) and (
-        constant_value(node) == value
+    return (
+        isinstance(node, Node)
+        and node.is_constant
+        and node.kind in (FLOAT, DOUBLE)
+        and (constant_value(node) == value)
     )
 
 
@@ -72,7 +82,11 @@ def _folded(e: Expressions, op: str, kind: str, args: tuple[Any, ...]) -> Node |
 def _ordered(e: Expressions, op: str, kind: str, args: tuple[Any, ...]) -> Node | None:
     if op in COMMUTATIVE and args[0].number > args[1].number:
         return e.make(op, kind, args[1], args[0])
-    if op in ("fcmp", "icmp") and args[0] in ("oeq", "one", "ord", "eq", "ne") and args[1].number > args[2].number:
+    if (
+        op in ("fcmp", "icmp")
+        and args[0] in ("oeq", "one", "ord", "eq", "ne")
+        and args[1].number > args[2].number
+    ):
         return e.make(op, kind, args[0], args[2], args[1])
     return None
 
@@ -149,9 +163,13 @@ def _truncated_truth(e: Expressions, op: str, kind: str, args: tuple[Any, ...]) 
     return None
 
 
-
 def _setting_minus_itself(e: Expressions, op: str, kind: str, args: tuple[Any, ...]) -> Node | None:
-    if op == "fsub" and args[0] is args[1] and args[0].op == "slot" and args[0].args[0] in ("loss_scale", "ema_momentum"):
+    if (
+        op == "fsub"
+        and args[0] is args[1]
+        and args[0].op == "slot"
+        and args[0].args[0] in ("loss_scale", "ema_momentum")
+    ):
         return e.number(kind, 0.0)
     return None
 
@@ -176,13 +194,16 @@ def is_of_half(node: Node) -> bool:
 def _of_half_already(e: Expressions, op: str, kind: str, args: tuple[Any, ...]) -> Node | None:
     if op == "round" and is_of_half(args[1]):
         return args[1]
-    if op == "widen" and args[1].op == "narrow" and args[1].args[0] == args[0] and is_of_half(args[1].args[1]):
+    if (
+        op == "widen"
+        and args[1].op == "narrow"
+        and args[1].args[0] == args[0]
+        and is_of_half(args[1].args[1])
+    ):
         return args[1].args[1]
     if op == "narrow" and args[1].op == "widen" and args[1].args[0] == args[0]:
         return args[1].args[1]
     return None
-
-
 
 
 STEPS = (
@@ -194,11 +215,20 @@ STEPS = (
         _ordered,
     ),
     Step("times 1", "IEEE 754, 4.3: the exact product is representable, with its sign (6.3)", _times_one),
-    Step("divided by 1", "IEEE 754, 4.3: the exact quotient is representable, with its sign (6.3)", _divided_by_one),
+    Step(
+        "divided by 1",
+        "IEEE 754, 4.3: the exact quotient is representable, with its sign (6.3)",
+        _divided_by_one,
+    ),
     Step("a > b as b < a", "IEEE 754, 5.11: the relations are those of the numbers, false with NaN", _turned),
-    Step("not the complement", "IEEE 754, 5.11: table 5.2, negations; exclusive or with true is not", _negated),
-    Step("nothing beyond infinity", "IEEE 754, 5.11: no number is above infinity or below -infinity; NaN neither",
-         _beyond_infinity),
+    Step(
+        "not the complement", "IEEE 754, 5.11: table 5.2, negations; exclusive or with true is not", _negated
+    ),
+    Step(
+        "nothing beyond infinity",
+        "IEEE 754, 5.11: no number is above infinity or below -infinity; NaN neither",
+        _beyond_infinity,
+    ),
     Step("a choice that is none", "the definition of select", _chosen),
     Step("two signs", "IEEE 754, 5.5.1: negate flips the sign bit", _sign_twice),
     Step("bits and back", "the definition of bitcast", _bits_and_back),

@@ -114,9 +114,7 @@ class _Prover:
                 if features.clipping == "none" and not features.has_decay
             ]
         return [
-            features
-            for features in features_of(self._variant)
-            if features.has_decay or not situation.decays
+            features for features in features_of(self._variant) if features.has_decay or not situation.decays
         ]
 
     def _arrays(self) -> list[str]:
@@ -156,7 +154,10 @@ class _Prover:
             if first is None:
                 yield unchanged
                 return
-            if facts.is_negative(first.low - place) is not False or facts.is_negative(end - first.high) is not False:
+            if (
+                facts.is_negative(first.low - place) is not False
+                or facts.is_negative(end - first.high) is not False
+            ):
                 raise NotUnderstood(f"{array}[{place}] to [{end}] is written as {_told(ranges)}")
             if facts.sign(first.low - place) != 0:
                 yield unchanged
@@ -181,7 +182,9 @@ class _Prover:
                 if told is not None and not told.is_constant:
                     also[told] = constant
             else:
-                found = self._e.substituted(self._e.substituted(self._e.substituted(node, known), arguments), also)
+                found = self._e.substituted(
+                    self._e.substituted(self._e.substituted(node, known), arguments), also
+                )
                 expected = self._e.substituted(results[array], also)
                 self._compared[key] = found is expected
                 self.proof.expressions += 1
@@ -248,5 +251,3 @@ def first_difference(found: Node, expected: Node) -> tuple[Node, Node]:
 
 def _told(ranges: list[Written]) -> str:
     return ", ".join(f"[{written.low}] to [{written.high}]" for written in ranges) or "nothing"
-
-

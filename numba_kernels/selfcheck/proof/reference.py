@@ -65,7 +65,11 @@ class Features(NamedTuple):
     has_decay: bool
 
     def __str__(self) -> str:
-        parts = [f"clipping {self.clipping}", *["loss scale"] * self.has_loss_scale, *["decay"] * self.has_decay]
+        parts = [
+            f"clipping {self.clipping}",
+            *["loss scale"] * self.has_loss_scale,
+            *["decay"] * self.has_decay,
+        ]
         return ", ".join(parts)
 
 
@@ -226,5 +230,3 @@ class Reference:
             reciprocal = setting(1 / VALUES[clipping], dtype)
             return stages.rule.global_clip_factor(norm, limit, reciprocal).node, one
         return one, one
-
-

@@ -53,7 +53,14 @@ def differing(claim: Claim, blocks: Iterable[int]) -> tuple[int, int]:
     for block in blocks:
         run(block << 16, found)
         compared, different = count(
-            np.uint32(block << 16), found, edges, values, sign, infinity, low_half, 0 if is_narrow else low_half
+            np.uint32(block << 16),
+            found,
+            edges,
+            values,
+            sign,
+            infinity,
+            low_half,
+            0 if is_narrow else low_half,
         )
         tried += compared
         wrong += different
@@ -165,7 +172,9 @@ def _module(form: Form, name: str) -> str:
         lines += _line(f"%v{place}", op, kind, operands, words, form)
     last = f"%v{len(form) - 1}"
     lines.append(
-        f"%result = zext i16 {last} to i32" if form[-1][1] == HALF else f"%result = bitcast float {last} to i32"
+        f"%result = zext i16 {last} to i32"
+        if form[-1][1] == HALF
+        else f"%result = bitcast float {last} to i32"
     )
     body = "\n  ".join(lines)
     return f"""
@@ -205,7 +214,10 @@ def _line(name: str, op: str, kind: str, operands: Any, words: Any, form: Form) 
     if op == "fabs":
         return [f"{name} = call float @llvm.fabs.f32(float {given[0]})"]
     if op == "fptrunc":
-        return [f"{name}.half = fptrunc float {given[0]} to half", f"{name} = bitcast half {name}.half to i16"]
+        return [
+            f"{name}.half = fptrunc float {given[0]} to half",
+            f"{name} = bitcast half {name}.half to i16",
+        ]
     if op == "fpext":
         return [f"{name}.half = bitcast i16 {given[0]} to half", f"{name} = fpext half {name}.half to float"]
     if op in ("bits", "float", "zext", "sext", "trunc"):

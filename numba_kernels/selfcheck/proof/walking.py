@@ -157,7 +157,9 @@ class Walk:
         start = Path(self._function.entry, "", values, facts, Memory(), {})
         for end in self._region(start, None):
             if end.path.memory.mode != "left":
-                raise NotUnderstood(f"the kernel ends in a floating-point mode that is {end.path.memory.mode}")
+                raise NotUnderstood(
+                    f"the kernel ends in a floating-point mode that is {end.path.memory.mode}"
+                )
         if not self._chunks_walked:
             raise NotUnderstood("the kernel has no loop over chunks")
 
@@ -424,7 +426,15 @@ class Walk:
         names = {instruction.result for label in loop.blocks for instruction in self._function.blocks[label]}
         made = {name: value for name, value in end.path.values.items() if name in names}
         situation = self._places.situation if self._places.told != told else None
-        iteration = Iteration(end.path, list(lists.pop()), ends, asked, made, situation, path.known if self._used_known else None)
+        iteration = Iteration(
+            end.path,
+            list(lists.pop()),
+            ends,
+            asked,
+            made,
+            situation,
+            path.known if self._used_known else None,
+        )
         if is_kept:
             self._iterations.setdefault(key, []).append(iteration)
         return iteration

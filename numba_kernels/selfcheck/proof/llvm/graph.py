@@ -116,9 +116,13 @@ def loops_of(function: Function) -> dict[str, Loop]:
     for loop in loops.values():
         around = [other for other in loops.values() if other is not loop and loop.header in other.blocks]
         loop.is_inner = bool(around)
-        entered = {block for block in loop.blocks if block != loop.header and set(before[block]) - loop.blocks}
+        entered = {
+            block for block in loop.blocks if block != loop.header and set(before[block]) - loop.blocks
+        }
         if len(around) > 1 or entered or function.entry in loop.blocks:
-            raise NotUnderstood(f"the loop at {loop.header} lies in {len(around)} others, or has several entries")
+            raise NotUnderstood(
+                f"the loop at {loop.header} lies in {len(around)} others, or has several entries"
+            )
     return loops
 
 
@@ -140,8 +144,6 @@ def _back_edges(entry: str, following: dict[str, tuple[str, ...]]) -> list[tuple
             on_the_way.add(target)
             stack.append((target, iter(following[target])))
     return edges
-
-
 
 
 def needed_names(function: Function) -> dict[str, tuple[str, ...]]:

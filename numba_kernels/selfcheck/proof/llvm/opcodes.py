@@ -146,7 +146,8 @@ class Opcodes:
         name = instruction.words[0]
         if name.startswith("llvm.fabs.") and kind_of(instruction.type) in (FLOAT, DOUBLE):
             return self._on_lanes(
-                Instruction(None, "fabs", instruction.type, instruction.operands, text=instruction.text), operands
+                Instruction(None, "fabs", instruction.type, instruction.operands, text=instruction.text),
+                operands,
             )
         if name in ("llvm.smax.i64", "llvm.smin.i64", "llvm.umax.i64", "llvm.umin.i64"):
             first, second = (self._index(operand) for operand in operands)
@@ -172,7 +173,9 @@ class Opcodes:
             return self._resized(instruction, operands[0])
         found = _ON_INDICES[op](self, instruction, *map(self._index, operands)) if op in _ON_INDICES else None
         if found is None:
-            known = [str(self._facts.resolved(operand)) for operand in operands if isinstance(operand, Affine)]
+            known = [
+                str(self._facts.resolved(operand)) for operand in operands if isinstance(operand, Affine)
+            ]
             raise NotUnderstood(f"an operation on indices: {instruction.text} with {', '.join(known)}")
         return found
 
@@ -301,8 +304,6 @@ class Opcodes:
         if len(set(mask)) == 1 and not any(part.op == "elements" for part in parts(both[mask[0]])):
             return Vector(len(mask), both[mask[0]])
         return tuple(both[place] for place in mask)
-
-
 
 
 def _size(type_: Type) -> int:

@@ -15,7 +15,19 @@ from typing import Any, NamedTuple
 FAST = {"fast", "nnan", "ninf", "nsz", "arcp", "contract", "afn", "reassoc"}
 """Flags that let LLVM change floating-point results."""
 
-HARMLESS = {"nsw", "nuw", "exact", "disjoint", "nneg", "samesign", "inbounds", "nusw", "tail", "musttail", "notail"}
+HARMLESS = {
+    "nsw",
+    "nuw",
+    "exact",
+    "disjoint",
+    "nneg",
+    "samesign",
+    "inbounds",
+    "nusw",
+    "tail",
+    "musttail",
+    "notail",
+}
 """Flags by which LLVM states what it has found out itself; without their conditions there is no result."""
 
 LOOSE_ATTRIBUTES = re.compile(
@@ -131,7 +143,9 @@ def function_of_kernel(module: str) -> Function:
         if "%excinfo" in head:
             found.append((head, body.partition("\n}")[0]))
     if len(found) != 1:
-        raise NotUnderstood(f"the module has {len(found)} functions with Numba's convention of calls, not one")
+        raise NotUnderstood(
+            f"the module has {len(found)} functions with Numba's convention of calls, not one"
+        )
     ((head, body),) = found
     arguments = re.findall(r'%(?:"[^"]*"|[-\w.$]+)', head)
     return Function([_name(argument) for argument in arguments], dict(_blocks(body)))
