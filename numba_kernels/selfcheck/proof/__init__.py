@@ -1,1 +1,1 @@
-"""Elementwise kernels proven to be the rule: the expression that they compute, compared with that of the rule."""
+"""Elementwise kernels proven to be the rule: their expressions, compared with those of the rule."""

@@ -26,8 +26,8 @@ PARTS_OF_SWEEP = 16
 PURPOSE = "Are the elementwise kernels (numba_kernels) the rule (sgd_ref.rule) for all inputs?"
 
 OUTSIDE = (
-    "outside of this proof: norms, sums of squares and the factors made of them; gradients of narrower dtypes "
-    "under one global_clipnorm with float64; LLVM's code generator; the kernels for CUDA (not yet)"
+    "outside of this proof: norms, sums of squares and the factors made of them; gradients of narrower "
+    "dtypes under one global_clipnorm with float64; LLVM's code generator; the kernels for CUDA (not yet)"
 )
 
 Advance = Callable[[str, int, int], None]
@@ -150,9 +150,9 @@ def _add(findings: Findings, kernel: Kernel, proof: Proof) -> None:
 
 
 def page(findings: Findings) -> Iterator[str]:
-    """Yield the lines that tell what was found.
+    r"""Yield the lines that tell what was found.
 
-    >>> print(*page(Findings(1, 2, 3)), sep="\\n")  # doctest: +ELLIPSIS
+    >>> print(*page(Findings(1, 2, 3)), sep="\n")  # doctest: +ELLIPSIS
     1 kernel, 2 specialisations, 3 expressions compared with the rule
     0 conversions of half types, each compared with its definition on all float32
     outside of this proof: ...
@@ -162,7 +162,10 @@ def page(findings: Findings) -> Iterator[str]:
         yield f"NOT PROVEN: {failure}"
     for claim in findings.wrong:
         tried, different = findings.conversions[claim]
-        yield f"NOT PROVEN: {different:,} of {tried:,} float32 are not converted to {claim.half} as defined: {claim}"
+        yield (
+            f"NOT PROVEN: {different:,} of {tried:,} float32 are not converted to {claim.half} as defined: "
+            f"{claim}"
+        )
     for reason in findings.not_run:
         yield f"NOT RUN: {reason}"
     yield (
@@ -170,14 +173,15 @@ def page(findings: Findings) -> Iterator[str]:
         f"{counted(findings.expressions, 'expression')} compared with the rule"
     )
     yield (
-        f"{counted(len(findings.conversions), 'conversion')} of half types, each compared with its definition on all "
-        "float32"
+        f"{counted(len(findings.conversions), 'conversion')} of half types, each compared with its "
+        "definition on all float32"
     )
     yield OUTSIDE
     proven = findings.kernels - len(findings.failures)
     of_all = f"{proven:,} of {counted(findings.kernels, 'kernel')}"
     if findings.failures or findings.wrong:
-        yield f"FAILED: only {of_all} and {len(findings.conversions) - len(findings.wrong)} conversions are proven."
+        conversions = len(findings.conversions) - len(findings.wrong)
+        yield f"FAILED: only {of_all} and {counted(conversions, 'conversion')} are proven."
     elif findings.not_run:
         yield "INCOMPLETE: not everything could be run, so this proves nothing."
     else:

@@ -1,8 +1,8 @@
 """Expressions: what a kernel or the rule computes, as a graph in which equal parts are one object.
 
 A node is an operation with its operands; each rounded operation is a node of its own. Nodes are made by
-``Expressions.make``, which brings them into a normal form (``normal.py``). Two nodes of one ``Expressions`` are
-the same object exactly if their normal forms are equal.
+``Expressions.make``, which brings them into a normal form (``normal.py``). Two nodes of one
+``Expressions`` are the same object exactly if their normal forms are equal.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ BITS_OF = {"i1": 1, "i8": 8, HALF: 16, "i32": 32, "i64": 64, FLOAT: 32, DOUBLE: 
 """The width of each kind."""
 
 LEAVES = ("constant", "element", "elements", "own", "slot", "factor", "setting", "mode", "poison")
-"""Operations without operands. ``element`` is one number of an array, ``elements`` one in each lane of a vector,
-``own`` the number with the index of the result."""
+"""Operations without operands. ``element`` is one number of an array, ``elements`` one in each lane of a
+vector, ``own`` the number with the index of the result."""
 
 _INFIX = {"fadd": "+", "fsub": "-", "fmul": "*", "fdiv": "/", "add": "+", "sub": "-", "and": "&", "or": "|"}
 _INFIX |= {"xor": "^", "shl": "<<", "lshr": ">>", "ashr": ">>s", "mul": "*"}
@@ -184,7 +184,7 @@ def _text(node: Node, texts: list[str]) -> str:
     if op == "constant":
         return f"{constant_value(node):g}" if node.kind in (FLOAT, DOUBLE) else f"{args[0]:#x}"
     if op in LEAVES:
-        name, *index = (*args, "?") if not args else args
+        name, *index = args or (op,)
         return f"{name}[{index[0]}]" if index else str(name)
     bracketed = [f"({text})" if " " in text and not _is_call(text) else text for text in texts]
     if op in _INFIX:

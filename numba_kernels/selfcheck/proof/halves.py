@@ -1,9 +1,10 @@
 """Conversions of half types recognised in the instructions that make them up.
 
-LLVM spreads a rounding over some ten instructions, and merges it with what comes before and after. So no pattern
-is looked for. Where a float or 16 bits are made of the bits of *one* value, the instructions between are a
-function of that value, and it is asked which one: on all 65,536 values where the value is one of the half type,
-otherwise on a sample. What passes the sample is claimed, and ``sweep.py`` proves the claim on all 2**32 values.
+LLVM spreads a rounding over some ten instructions, and merges it with what comes before and after. So no
+pattern is looked for. Where a float or 16 bits are made of the bits of *one* value, the instructions
+between are a function of that value, and it is asked which one: on all 65,536 values where the value is
+one of the half type, otherwise on a sample. What passes the sample is claimed, and ``sweep.py`` proves the
+claim on all 2**32 values.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ SAME, WIDEN, NARROW, ROUND, ROUND_AND_NARROW, TRUNCATE = (
 )
 
 Form = tuple[tuple[Any, ...], ...]
-"""A function of one value: operations in their order, operands by their place; the value itself is the first."""
+"""A function of one value: operations in their order, operands by their place; the value is the first."""
 
 
 class Claim(NamedTuple):
@@ -150,7 +151,7 @@ def _written_out(node: Node, leaf: Node) -> Form:
         operands = list(part.operands)
         if part.op in COMMUTATIVE:
             operands.sort(key=lambda operand: digests[operand])
-        words = [arg for arg in part.args if not isinstance(arg, Node)]
+        words = tuple(arg for arg in part.args if not isinstance(arg, Node))
         text = repr((part.op, part.kind, words, [digests[operand] for operand in operands]))
         digests[part], ordered[part] = hashlib.sha256(text.encode()).hexdigest(), operands
     places = {leaf: 0}
@@ -205,6 +206,7 @@ def meaning_of(half: str, form: Form, is_of_half_type: bool) -> str | None:
     bits = np.arange(65536, dtype=np.uint16)
     wide = np.asarray(bits.view(BY_NAME[half]).astype(np.float32))
     given, result = form[0][1], form[-1][1]
+    meanings: dict[Any, tuple[str, Array]]
     if given == HALF:
         found = value_of(form, bits)
         meanings = {HALF: (SAME, bits), FLOAT: (WIDEN, wide)}
@@ -234,8 +236,8 @@ def nearest(half: str, x: Array) -> Array:
 def is_of_domain(half: str, bits: Array) -> Array:
     """Whether float32, by their bits, can occur in a kernel; in bfloat16 no NaN has bits in its low half.
 
-    Those that are loaded have none. IEEE 754, 6.2.3: the NaN of an operation has the payload of an operand; one
-    that the processor makes itself has a payload of zero but for the quiet bit.
+    Those that are loaded have none. IEEE 754, 6.2.3: the NaN of an operation has the payload of an operand;
+    one that the processor makes itself has a payload of zero but for the quiet bit.
     """
     magnitudes = bits & np.uint32(0x7FFFFFFF)
     is_nan = magnitudes > np.uint32(0x7F800000)

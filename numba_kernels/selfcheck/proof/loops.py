@@ -7,7 +7,7 @@ from operator import attrgetter
 
 from numba_kernels.selfcheck.proof.expressions import Expressions
 from numba_kernels.selfcheck.proof.integers import Affine, Facts
-from numba_kernels.selfcheck.proof.llvm.parsing import NotUnderstood
+from numba_kernels.selfcheck.proof.llvm.instructions import NotUnderstood
 from numba_kernels.selfcheck.proof.memory import Access, Memory, Written, in_own_terms
 
 _COMPLEMENT = {"eq": "ne", "ne": "eq", "gt": "le", "le": "gt", "lt": "ge", "ge": "lt"}
@@ -89,7 +89,7 @@ def record(
         out, or writes one that another iteration writes, too.
     """
     last = last or Affine.constant(0)
-    accesses = [access._replace(index=facts.resolved(access.index)) for access in accesses]
+    accesses = [access._replace(first=facts.resolved(access.first)) for access in accesses]
     fresh = list[Written]()
     by_array = sorted(accesses, key=attrgetter("array"))
     for array, group in groupby(by_array, key=attrgetter("array")):
@@ -103,8 +103,8 @@ def record(
 
 
 def _range(access: Access, counter: str, last: Affine) -> tuple[Affine, Affine]:
-    step = access.index.factors.get(counter, 0)
-    low = access.index.without(counter)
+    step = access.first.factors.get(counter, 0)
+    low = access.first.without(counter)
     return low, low + last.times(step) + Affine.constant(access.lanes)
 
 
@@ -127,24 +127,24 @@ def _ranges(
 ) -> list[Written]:
     """Return the ranges that all iterations write together."""
     first, *others = writes
-    if any(not (other.index - first.index).is_constant for other in others):
+    if any(not (other.first - first.first).is_constant for other in others):
         if counter:
             raise NotUnderstood(f"a loop that writes {array} in several places")
         return [
             Written(array, *_range(write, counter, last), (in_own_terms(e, facts, write),))
             for write in writes
         ]
-    writes = sorted(writes, key=lambda write: write.index.offset)
+    writes = sorted(writes, key=lambda write: write.first.offset)
     low, _ = _range(writes[0], counter, last)
     _, high = _range(writes[-1], counter, last)
-    place, step = writes[0].index, writes[0].index.factors.get(counter, 0)
+    place, step = writes[0].first, writes[0].first.factors.get(counter, 0)
     for write in writes:
-        if write.index != place:
+        if write.first != place:
             raise NotUnderstood(f"{array}[{place}] is left out or written twice in one iteration")
         place += Affine.constant(write.lanes)
-    if counter and place - writes[0].index != Affine.constant(step):
+    if counter and place - writes[0].first != Affine.constant(step):
         raise NotUnderstood(
-            f"an iteration writes {place - writes[0].index} elements of {array}, and moves on by {step}"
+            f"an iteration writes {place - writes[0].first} elements of {array}, and moves on by {step}"
         )
     return [
         Written(array, low, high, tuple(dict.fromkeys(in_own_terms(e, facts, write) for write in writes)))

@@ -1,7 +1,7 @@
 """The memory that a kernel reads and writes: what lies at an address, and what was written there.
 
-The tables are those of ``cpu/plan.py``. Arrays of one row do not overlap one another or the tables, which the
-optimizers check before each call.
+The tables are those of ``cpu/plan.py``. Arrays of one row do not overlap one another or the tables, which
+the optimizers check before each call.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 from numba_kernels.selfcheck.proof.expressions import DOUBLE, Expressions, Node, parts
 from numba_kernels.selfcheck.proof.integers import MANY, Affine, Facts
+from numba_kernels.selfcheck.proof.llvm.instructions import NotUnderstood, Type
 from numba_kernels.selfcheck.proof.llvm.opcodes import SIZES, Vector, kind_of
-from numba_kernels.selfcheck.proof.llvm.parsing import NotUnderstood, Type
 from numba_kernels.shared import slots
 
 ARRAYS = {
@@ -73,8 +73,8 @@ class Access(NamedTuple):
     ----------
     array : str
         Its name.
-    index : Affine
-        Of the first element.
+    first : Affine
+        The index of the first element.
     lanes : int
         How many.
     node : Node or None
@@ -84,7 +84,7 @@ class Access(NamedTuple):
     """
 
     array: str
-    index: Affine
+    first: Affine
     lanes: int
     node: Node | None
     is_vector: bool
@@ -207,7 +207,7 @@ class Places:
             raise NotUnderstood(f"{access.array} is written in a floating-point mode that is {memory.mode}")
         for other in memory.accesses:
             if other.node is not None and _may_meet(other, access):
-                raise NotUnderstood(f"{access.array}[{access.index}] is written twice in one iteration")
+                raise NotUnderstood(f"{access.array}[{access.first}] is written twice in one iteration")
         memory.accesses.append(access)
 
     def _place(self, address: Affine) -> tuple[str, Affine]:
@@ -220,7 +220,7 @@ class Places:
         return base.removeprefix("@"), address.without(base)
 
     def _index(self, rest: Affine, facts: Facts) -> Affine:
-        """Return the index of an element in its chunk, from the bytes between it and the array's first one."""
+        """Return the index of an element in its chunk, from the bytes between it and the first one."""
         start = facts.resolved(Affine.of("start")).times(self._itemsize)
         index = (rest - start).divided(self._itemsize)
         if index is None:
@@ -241,7 +241,7 @@ class Places:
         kind = kind_of(type_)
         for other in memory.accesses:
             if other.node is not None and _may_meet(other, access):
-                if (other.index, other.lanes, other.is_vector) != (index, lanes, access.is_vector):
+                if (other.first, other.lanes, other.is_vector) != (index, lanes, access.is_vector):
                     raise NotUnderstood(f"{array}[{index}] is read, and was written in another piece")
                 return Vector(lanes, other.node) if type_.lanes else other.node
         if type_.lanes:
@@ -305,7 +305,7 @@ def _may_meet(first: Access, second: Access) -> bool:
     """Whether two accesses of one iteration may have an element in common."""
     if first.array != second.array:
         return False
-    distance = second.index - first.index
+    distance = second.first - first.first
     if not distance.is_constant:
         return True
     return -second.lanes < distance.offset < first.lanes
@@ -321,7 +321,7 @@ def in_own_terms(e: Expressions, facts: Facts, access: Access) -> Node:
     for part in parts(access.node):
         if part.op in ("element", "elements"):
             array, index = part.args
-            distance = facts.resolved(index - access.index)
+            distance = facts.resolved(index - access.first)
             is_own = distance == Affine.constant(0) and (part.op == "elements") == access.is_vector
             if is_own:
                 replaced[part] = e.raw("own", part.kind, array)

@@ -1,10 +1,11 @@
 """The normal form: each step replaces an expression by one that is equal for all inputs, and says why.
 
-Equal means the same bits, where all NaN are one: so the definition counts (``sgd_ref`` compares NaN by being
-NaN). IEEE 754 is cited in its edition of 2019. Steps about bits have their reason in two's complement.
+Equal means the same bits, where all NaN are one: so the definition counts (``sgd_ref`` compares NaN by
+being NaN). IEEE 754 is cited in its edition of 2019. Steps about bits have their reason in two's
+complement.
 
-``tests/numba_kernels/selfcheck/proof/test_normal.py`` tries each step on special values, and shows that wrong
-steps fail there.
+``tests/numba_kernels/selfcheck/proof/test_normal.py`` tries each step on special values, and shows that
+wrong steps fail there.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from numba_kernels.selfcheck.proof.expressions import (
     Rule,
     constant_value,
 )
+
+Arguments = tuple[Any, ...]
 
 
 class Step(NamedTuple):
@@ -56,6 +59,11 @@ _COMPLEMENT = {
 }
 
 
+def _node(value: Any) -> Node:
+    assert isinstance(value, Node)
+    return value
+
+
 def _is(node: Any, value: float) -> bool:
     """Whether a node is this number; a zero counts with either sign."""
     return (
@@ -66,7 +74,7 @@ def _is(node: Any, value: float) -> bool:
     )
 
 
-def _folded(e: Expressions, op: str, kind: str, args: tuple[Any, ...]) -> Node | None:
+def _folded(e: Expressions, op: str, kind: str, args: Arguments) -> Node | None:
     operands = [arg for arg in args if isinstance(arg, Node)]
     if op == "constant" or not operands or not all(operand.is_constant for operand in operands):
         return None
@@ -79,7 +87,7 @@ def _folded(e: Expressions, op: str, kind: str, args: tuple[Any, ...]) -> Node |
     return e.constant(kind, int(result.view(width)[0]))
 
 
-def _ordered(e: Expressions, op: str, kind: str, args: tuple[Any, ...]) -> Node | None:
+def _ordered(e: Expressions, op: str, kind: str, args: Arguments) -> Node | None:
     if op in COMMUTATIVE and args[0].number > args[1].number:
         return e.make(op, kind, args[1], args[0])
     if (
@@ -91,79 +99,79 @@ def _ordered(e: Expressions, op: str, kind: str, args: tuple[Any, ...]) -> Node 
     return None
 
 
-def _times_one(e: Expressions, op: str, kind: str, args: tuple[Any, ...]) -> Node | None:
+def _times_one(e: Expressions, op: str, kind: str, args: Arguments) -> Node | None:
     if op != "fmul":
         return None
     first, second = args
-    return first if _is(second, 1) else second if _is(first, 1) else None
+    return _node(first) if _is(second, 1) else _node(second) if _is(first, 1) else None
 
 
-def _divided_by_one(e: Expressions, op: str, kind: str, args: tuple[Any, ...]) -> Node | None:
-    return args[0] if op == "fdiv" and _is(args[1], 1) else None
+def _divided_by_one(e: Expressions, op: str, kind: str, args: Arguments) -> Node | None:
+    return _node(args[0]) if op == "fdiv" and _is(args[1], 1) else None
 
 
-def _turned(e: Expressions, op: str, kind: str, args: tuple[Any, ...]) -> Node | None:
+def _turned(e: Expressions, op: str, kind: str, args: Arguments) -> Node | None:
     if op == "fcmp" and args[0] in _SWAPPED:
         return e.make(op, kind, _SWAPPED[args[0]], args[2], args[1])
     return None
 
 
-def _negated(e: Expressions, op: str, kind: str, args: tuple[Any, ...]) -> Node | None:
+def _negated(e: Expressions, op: str, kind: str, args: Arguments) -> Node | None:
     if op == "fcmp" and args[0] in _COMPLEMENT:
         return e.make("not", kind, e.make(op, kind, _COMPLEMENT[args[0]], *args[1:]))
     if op == "xor" and kind == "i1" and any(arg.is_constant and arg.args == (1,) for arg in args):
         (other,) = (arg for arg in args if not (arg.is_constant and arg.args == (1,)))
         return e.make("not", kind, other)
     if op == "not" and args[0].op == "not":
-        return args[0].operands[0]
+        return _node(args[0].operands[0])
     return None
 
 
-def _beyond_infinity(e: Expressions, op: str, kind: str, args: tuple[Any, ...]) -> Node | None:
+def _beyond_infinity(e: Expressions, op: str, kind: str, args: Arguments) -> Node | None:
     if op == "fcmp" and args[0] == "olt" and (_is(args[1], np.inf) or _is(args[2], -np.inf)):
         return e.truth(False)
     return None
 
 
-def _chosen(e: Expressions, op: str, kind: str, args: tuple[Any, ...]) -> Node | None:
+def _chosen(e: Expressions, op: str, kind: str, args: Arguments) -> Node | None:
     if op != "select":
         return None
     condition, first, second = args
     if first is second:
-        return first
+        return _node(first)
     if condition.is_constant:
-        return first if condition.args[0] else second
+        return _node(first if condition.args[0] else second)
     if condition.op == "not":
         return e.make("select", kind, condition.operands[0], second, first)
     return None
 
 
-def _sign_twice(e: Expressions, op: str, kind: str, args: tuple[Any, ...]) -> Node | None:
-    return args[0].operands[0] if op == "fneg" and args[0].op == "fneg" else None
+def _sign_twice(e: Expressions, op: str, kind: str, args: Arguments) -> Node | None:
+    return _node(args[0].operands[0]) if op == "fneg" and args[0].op == "fneg" else None
 
 
-def _bits_and_back(e: Expressions, op: str, kind: str, args: tuple[Any, ...]) -> Node | None:
+def _bits_and_back(e: Expressions, op: str, kind: str, args: Arguments) -> Node | None:
     other = {"bits": "float", "float": "bits"}.get(op)
-    return args[0].operands[0] if other is not None and args[0].op == other else None
+    return _node(args[0].operands[0]) if other is not None and args[0].op == other else None
 
 
-def _truths(e: Expressions, op: str, kind: str, args: tuple[Any, ...]) -> Node | None:
+def _truths(e: Expressions, op: str, kind: str, args: Arguments) -> Node | None:
     if op not in ("and", "or") or kind != "i1":
         return None
     for known, other in (args, args[::-1]):
         if known.is_constant:
             # What decides: false for "and", true for "or".
-            return known if known.args[0] == (op == "or") else other
+            return _node(known if known.args[0] == (op == "or") else other)
     return None
 
 
-def _truncated_truth(e: Expressions, op: str, kind: str, args: tuple[Any, ...]) -> Node | None:
+def _truncated_truth(e: Expressions, op: str, kind: str, args: Arguments) -> Node | None:
     if op == "trunc" and args[0].op == "zext" and args[0].operands[0].kind == kind:
-        return args[0].operands[0]
+        return _node(args[0].operands[0])
     return None
 
 
-def _setting_minus_itself(e: Expressions, op: str, kind: str, args: tuple[Any, ...]) -> Node | None:
+def _setting_minus_itself(e: Expressions, op: str, kind: str, args: Arguments) -> Node | None:
     if (
         op == "fsub"
         and args[0] is args[1]
@@ -174,7 +182,7 @@ def _setting_minus_itself(e: Expressions, op: str, kind: str, args: tuple[Any, .
     return None
 
 
-def _setting_narrowed(e: Expressions, op: str, kind: str, args: tuple[Any, ...]) -> Node | None:
+def _setting_narrowed(e: Expressions, op: str, kind: str, args: Arguments) -> Node | None:
     if op == "fptrunc" and kind == FLOAT and args[0].op in ("slot", "factor"):
         return e.make(args[0].op, FLOAT, *args[0].args)
     return None
@@ -186,23 +194,23 @@ def is_of_half(node: Node) -> bool:
         return all(is_of_half(operand) for operand in node.operands[1:])
     if node.op == "fneg":
         return is_of_half(node.operands[0])
-    return node.op in ("round", "widen") or (
-        node.op in ("slot", "factor", "setting") and node.args[0] != "loss_scale"
-    )
+    # The loss scale is a float32, and so is the factor of several dtypes.
+    is_setting = node.op in ("slot", "setting") and not str(node.args[0]).startswith("loss_scale")
+    return node.op in ("round", "widen") or is_setting
 
 
-def _of_half_already(e: Expressions, op: str, kind: str, args: tuple[Any, ...]) -> Node | None:
+def _of_half_already(e: Expressions, op: str, kind: str, args: Arguments) -> Node | None:
     if op == "round" and is_of_half(args[1]):
-        return args[1]
+        return _node(args[1])
     if (
         op == "widen"
         and args[1].op == "narrow"
         and args[1].args[0] == args[0]
         and is_of_half(args[1].args[1])
     ):
-        return args[1].args[1]
+        return _node(args[1].args[1])
     if op == "narrow" and args[1].op == "widen" and args[1].args[0] == args[0]:
-        return args[1].args[1]
+        return _node(args[1].args[1])
     return None
 
 
@@ -210,8 +218,8 @@ STEPS = (
     Step("constants", "the operation itself, carried out once", _folded),
     Step(
         "operands of a commutative operation in one order",
-        "IEEE 754, 5.4.1: sum and product are the rounded exact ones, which do not depend on the order; 5.11: "
-        "equality neither",
+        "IEEE 754, 5.4.1: sum and product are the rounded exact ones, which do not depend on the order; "
+        "5.11: equality neither",
         _ordered,
     ),
     Step("times 1", "IEEE 754, 4.3: the exact product is representable, with its sign (6.3)", _times_one),
@@ -247,7 +255,8 @@ STEPS = (
     ),
     Step(
         "numbers of a half type",
-        "IEEE 754, 4.3: a number of the format rounds to itself, so that widening and narrowing undo each other",
+        "IEEE 754, 4.3: a number of the format rounds to itself, so that widening and narrowing undo each "
+        "other",
         _of_half_already,
     ),
 )

@@ -1,4 +1,4 @@
-"""The proof of one kernel: what each path writes is what the rule says, for every element and every setting."""
+"""The proof of one kernel: each path writes what the rule says, for every element and every setting."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from numba_kernels.selfcheck.proof.expressions import Expressions, Node, Rule
 from numba_kernels.selfcheck.proof.halves import Claim, Halves
 from numba_kernels.selfcheck.proof.integers import Affine, Facts
 from numba_kernels.selfcheck.proof.llvm.graph import Graph
-from numba_kernels.selfcheck.proof.llvm.parsing import Function, NotUnderstood, function_of_kernel
+from numba_kernels.selfcheck.proof.llvm.instructions import Function, NotUnderstood
+from numba_kernels.selfcheck.proof.llvm.parsing import function_of_kernel
 from numba_kernels.selfcheck.proof.memory import INDIRECT, MISSING, PRESENT, Places, Situation, Written
 from numba_kernels.selfcheck.proof.normal import RULES
+from numba_kernels.selfcheck.proof.paths import Iteration, Path
 from numba_kernels.selfcheck.proof.reference import Features, Reference, features_of
-from numba_kernels.selfcheck.proof.walking import Iteration, Path, Walk
-from numba_kernels.shared.element import ACCUMULATED, NO_MOMENTUM, PLAIN, Variant
+from numba_kernels.selfcheck.proof.walking import Walk
+from numba_kernels.shared.element import ACCUMULATED, NO_MOMENTUM, Variant
 from sgd_ref.arithmetic.formats import HALF_FORMATS
 
 SHOWN = 3
@@ -214,7 +216,7 @@ class _Prover:
 def situations_of(variant: Variant | None) -> list[Situation]:
     """Return the situations in which a kernel is to be proven.
 
-    >>> len(situations_of(None)), len(situations_of(Variant(NO_MOMENTUM, PLAIN, averages=True)))
+    >>> len(situations_of(None)), len(situations_of(Variant(NO_MOMENTUM, ACCUMULATED, averages=True)))
     (3, 13)
     """
     if variant is None:

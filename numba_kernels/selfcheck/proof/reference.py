@@ -1,8 +1,8 @@
 """What the reference computes for one element, as expressions: its stages run on symbols.
 
-The settings have values that differ from one another, exact in every dtype, so that a number in a formula tells
-which setting it stands for. The kernels get the same settings through ``shared/constants.py``, so that what they
-find in a slot is told in the same way.
+The settings have values that differ from one another, exact in every dtype, so that a number in a formula
+tells which setting it stands for. The kernels get the same settings through ``shared/constants.py``, so
+that what they find in a slot is told in the same way.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from numba_kernels.selfcheck.proof.symbols import KINDS, Symbols, convert
 from numba_kernels.shared.constants import Constants
 from numba_kernels.shared.element import ACCUMULATED, DIVIDED, NESTEROV, NO_MOMENTUM, PLAIN, Variant
 from sgd_ref import optimizer as stages
+from sgd_ref import rule
 from sgd_ref.arithmetic.formats import HALF_FORMATS
 from sgd_ref.arithmetic.rounded import setting
 from sgd_ref.base.call import Call
@@ -165,7 +166,7 @@ class Reference:
         scale = VALUES["loss_scale_factor"] if features.has_loss_scale else None
         with mock.patch.object(stages, "convert", convert):
             advanced = optimizer.advance(values, call, scale)
-        arrays = {
+        arrays: dict[str, list[Any]] = {
             "variable": advanced.variables,
             "velocity": advanced.velocities,
             "average": advanced.averages,
@@ -224,9 +225,9 @@ class Reference:
         norm = symbols.of(dtype, self._e.make("setting", KINDS[dtype], "norm"))
         if clipping == BY_NORM:
             limit = setting(VALUES[clipping], dtype)
-            return symbols.node(limit, dtype), np.maximum(norm, limit).node
+            return symbols.node(limit, dtype), symbols.applied("maximum", (norm, limit), dtype).node
         if clipping == GLOBALLY:
             limit = setting(VALUES[clipping], dtype)
             reciprocal = setting(1 / VALUES[clipping], dtype)
-            return stages.rule.global_clip_factor(norm, limit, reciprocal).node, one
+            return rule.global_clip_factor(norm, limit, reciprocal).node, one
         return one, one

@@ -1,8 +1,8 @@
 """Conversions to half types on all 2**32 float32: the instructions of the kernels against the definition.
 
-The instructions are those that ``halves.py`` has found, compiled again by themselves. The definition is written
-down as a table: from which float32 on the nearest number of the half type is which one, where the middle between
-two neighbours belongs to the even one (IEEE 754-2019, 4.3.1).
+The instructions are those that ``halves.py`` has found, compiled again by themselves. The definition is
+written down as a table: from which float32 on the nearest number of the half type is which one, where the
+middle between two neighbours belongs to the even one (IEEE 754-2019, 4.3.1).
 """
 
 from __future__ import annotations
@@ -74,8 +74,8 @@ def table(half: str, is_narrow: bool) -> tuple[Array, Array]:
     Returns
     -------
     edges : ndarray of int64
-        For each number of the half type in rising order, infinity the last: the bits of the first float32 to which
-        none is nearer.
+        For each number of the half type in rising order, infinity the last: the bits of the first float32
+        to which none is nearer.
     values : ndarray of uint32
         The bits of these numbers, in 16 bits or as float32.
     """

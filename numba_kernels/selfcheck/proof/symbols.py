@@ -17,8 +17,9 @@ KINDS = {FLOAT16: FLOAT, BFLOAT16: FLOAT, FLOAT32: FLOAT, FLOAT64: DOUBLE}
 class Symbol:
     """A number that is not known, in place of an array of one dtype.
 
-    The formulas and stages of ``sgd_ref`` take it for an array. In a half type each operation is one of float32
-    with a rounding after it, as NumPy and ml_dtypes compute, and as rounding once would give (Figueroa, 1995).
+    The formulas and stages of ``sgd_ref`` take it for an array. In a half type each operation is one of
+    float32 with a rounding after it, as NumPy and ml_dtypes compute, and as rounding once would give (S. A.
+    Figueroa, "When is double rounding innocuous?", SIGNUM Newsletter 30, 1995).
 
     Parameters
     ----------
@@ -50,7 +51,7 @@ class Symbol:
 
     def __array_function__(self, function: Any, types: Any, operands: Any, options: Any) -> Any:
         if function is np.where:
-            return self.context.chosen(*operands, self.dtype)
+            return self.context.chosen(*operands)
         if function is np.zeros_like:
             return self.context.zero(self.dtype)
         return NotImplemented
@@ -136,7 +137,7 @@ class Symbols:
         is_rounded = name in _ROUNDED
         return self.of(dtype, self._rounded(found, dtype) if is_rounded else found)
 
-    def chosen(self, condition: Symbol, first: Any, second: Any, dtype: np.dtype[Any]) -> Symbol:
+    def chosen(self, condition: Symbol, first: Any, second: Any) -> Symbol:
         """Return the result of ``np.where``."""
         dtype = next(value.dtype for value in (first, second) if value.dtype != np.dtype(bool))
         nodes = [self.node(value, dtype) for value in (first, second)]

@@ -1,111 +1,32 @@
 """A kernel run on symbols: every path through it, one iteration of each loop for all of them.
 
-Branches on what is known are taken as they are. Where the way depends on a count, cases are distinguished; where
-it depends on anything else, such as whether two arrays lie close together, both ways are walked. A loop is run
-once, with the number of its iterations before this one as an unknown, and what it writes is then known for all
-of them.
+Branches on what is known are taken as they are. Where the way depends on a count, cases are distinguished;
+where it depends on anything else, such as whether two arrays lie close together, both ways are walked. A
+loop is run once, with the number of its iterations before this one as an unknown, and what it writes is
+then known for all of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import Any
 
-from numba_kernels.cpu.addresses import DEFAULT_MODE, IS_ARM, IS_X86
 from numba_kernels.selfcheck.proof.expressions import DOUBLE, FLOAT, Expressions, Node, constant_value
 from numba_kernels.selfcheck.proof.integers import MANY, Affine, Facts, Split
 from numba_kernels.selfcheck.proof.llvm.graph import Graph, Loop
+from numba_kernels.selfcheck.proof.llvm.instructions import Function, Instruction, NotUnderstood, Operand
 from numba_kernels.selfcheck.proof.llvm.opcodes import Opcodes, Value
-from numba_kernels.selfcheck.proof.llvm.parsing import Function, Instruction, NotUnderstood, Operand
 from numba_kernels.selfcheck.proof.loops import last_iteration, record
-from numba_kernels.selfcheck.proof.memory import Access, Memory, Places, Situation
+from numba_kernels.selfcheck.proof.memory import Memory, Places
+from numba_kernels.selfcheck.proof.modes import follow_mode
+from numba_kernels.selfcheck.proof.paths import End, Iteration, Path
 from numba_kernels.shared import slots
 
 COUNTING = ("NRT_incref", "NRT_decref")
 """Functions of Numba that count references to the arrays of tables, and touch nothing else."""
 
 MOST_PATHS = 20000
-
-
-@dataclass
-class Path:
-    """How far one path has come.
-
-    Attributes
-    ----------
-    block, before : str
-        The block that comes next, and the one before it.
-    values : dict of str to value
-        Of all names that were given one.
-    facts : Facts
-        What is known about indices on this path.
-    memory : Memory
-        What was read and written.
-    known : dict of Node to Node
-        Settings that were compared with a constant, and are equal to it.
-    """
-
-    block: str
-    before: str
-    values: dict[str, Value]
-    facts: Facts
-    memory: Memory
-    known: dict[Node, Node]
-
-    def copy(self, **changes: Any) -> Path:
-        """Return a copy that can be changed."""
-        copied = replace(
-            self,
-            values=dict(self.values),
-            facts=self.facts.copy(),
-            memory=self.memory.copy(),
-            known=dict(self.known),
-        )
-        return replace(copied, **changes)
-
-
-class End(NamedTuple):
-    """The end of a path in a loop: back at its start, or out of it by the exit whose condition is given."""
-
-    path: Path
-    is_back: bool
-    condition: Node | None = None
-    leaves_if: bool = True
-
-
-@dataclass
-class Iteration:
-    """What any one iteration of a loop over elements does.
-
-    Attributes
-    ----------
-    end : Path
-        Where it leaves the loop.
-    accesses : list of Access
-        What it reads and writes.
-    ends : list of End
-        All of its ends.
-    asked : list of tuple
-        What was asked about indices on the way, with the answers.
-    made : dict of str to value
-        The values of names that are given in the loop.
-    situation : Situation or None
-        The only one in which it holds, if it read a flag of it.
-    known : dict of Node to Node or None
-        The settings with which alone it holds, if it used one.
-    is_fresh : bool
-        Whether it has not been used yet.
-    """
-
-    end: Path
-    accesses: list[Access]
-    ends: list[End]
-    asked: list[tuple[str, Affine, int | None]]
-    made: dict[str, Value]
-    situation: Situation | None
-    known: dict[Node, Node] | None
-    is_fresh: bool = True
 
 
 Verify = Callable[[Path], None]
@@ -208,11 +129,10 @@ class Walk:
 
     def _key(self, path: Path) -> tuple[Any, ...]:
         """Return all that the rest of a path depends on."""
-        has_phis = self._function.blocks[path.block][0].op == "phi"
         memory = path.memory
         return (
             path.block,
-            path.before if has_phis else "",
+            path.before if self._function.blocks[path.block][0].op == "phi" else "",
             tuple(path.values.get(name) for name in self._needed[path.block]),
             path.facts.key,
             (tuple(memory.accesses), tuple(memory.written), memory.chunk, memory.mode),
@@ -265,27 +185,9 @@ class Walk:
         if op == "store":
             self._places.store(path.memory, path.facts, operands[1], instruction.type, operands[0])
             return None
-        if op == "call" and self._is_about_mode(path, instruction, operands):
+        if op == "call" and follow_mode(self._e, path.memory, instruction.words[0], operands):
             return self._e.raw("mode", "i64", "mode")
         return opcodes.result(instruction, operands)
-
-    def _is_about_mode(self, path: Path, instruction: Instruction, operands: list[Value]) -> bool:
-        """Follow the mode of floating-point arithmetic: to its default at first, and back at last."""
-        name, memory = instruction.words[0], path.memory
-        if name == "llvm.x86.sse.stmxcsr":
-            memory.local[str(operands[0])] = self._e.raw("mode", "i32", "mode")
-        elif name in ("llvm.x86.sse.ldmxcsr", "llvm.aarch64.set.fpcr"):
-            mode = memory.local[str(operands[0])] if "x86" in name else operands[0]
-            bits = mode.offset if isinstance(mode, Affine) else mode.args[0]
-            if bits == DEFAULT_MODE and memory.mode == "of the caller":
-                memory.mode = "default"
-            elif bits == "mode" and memory.mode == "default":
-                memory.mode = "left"
-            else:
-                raise NotUnderstood(f"the floating-point mode becomes {mode} where it was {memory.mode}")
-        elif name != "llvm.aarch64.get.fpcr":
-            return False
-        return True
 
     def _on(
         self, opcodes: Opcodes, path: Path, instruction: Instruction, loop: Loop | None
@@ -296,17 +198,15 @@ class Walk:
         if instruction.op == "unreachable":
             raise NotUnderstood("a place that LLVM says is never reached")
         labels = instruction.labels
+        if loop is not None and not loop.is_inner and set(labels) - (loop.blocks - {loop.header}):
+            self._end_chunk(path)
         if len(labels) == 1:
-            if loop is not None and not loop.is_inner and labels[0] == loop.header:
-                self._end_chunk(path)
             return self._to(path, labels[0], loop, None, True)
         condition = self._value(opcodes, path, instruction.operands[0])
         assert isinstance(condition, Node)
         decided = self._e.substituted(condition, path.known)
         self._used_known |= decided is not condition
         condition = decided
-        if loop is not None and not loop.is_inner and set(labels) - (loop.blocks - {loop.header}):
-            self._end_chunk(path)
         if loop is not None and sum(label in loop.blocks for label in labels) == 1:
             following, ends = list[Path](), list[End]()
             for label, holds in zip(labels, (True, False), strict=True):
@@ -443,7 +343,7 @@ class Walk:
         opcodes = Opcodes(self._e, path.facts)
         for phi, step in steps:
             following = self._incoming(opcodes, path, phi, path.before)
-            expected = path.values[phi.result] + Affine.constant(step)
+            expected = path.values[phi.result or ""] + Affine.constant(step)
             if path.facts.resolved(following) != path.facts.resolved(expected):
                 raise NotUnderstood(f"an index that does not move on by {step} each time: {phi.text}")
 
@@ -482,13 +382,11 @@ class Walk:
         """Verify the end of each chunk, and return the path after all of them."""
         self._chunks_walked += 1
         for end in ends:
-            if end.path.memory.chunk not in (None, Affine.of("first") + Affine.of(counter)):
+            if end.path.memory.chunk != Affine.of("first") + Affine.of(counter):
                 raise NotUnderstood(f"chunk {end.path.memory.chunk} is worked on in iteration {counter}")
         if path.facts.resolved(last + Affine.constant(1)) != path.facts.resolved(Affine.of("chunks")):
             raise NotUnderstood(f"the loop over chunks ends after {last}")
-        (end, *_) = (end for end in ends if not end.is_back)
-        after = end.path
-        after.memory = path.memory.copy()
-        after.facts = path.facts.copy()
+        after = next(end.path for end in ends if not end.is_back)
+        after.memory, after.facts = path.memory.copy(), path.facts.copy()
         after.facts.meanings[counter] = last
         return [after]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
+from numba_kernels.selfcheck.proof.llvm.instructions import Function, Instruction, NotUnderstood, Operand
 from numba_kernels.selfcheck.proof.llvm.opcodes import SIZES
-from numba_kernels.selfcheck.proof.llvm.parsing import Function, Instruction, NotUnderstood, Operand
 
 
 @dataclass

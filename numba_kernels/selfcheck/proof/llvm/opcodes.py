@@ -1,7 +1,7 @@
 """What each instruction means on symbols.
 
-A value is an ``Affine`` (an index, an address or a count), a ``Node`` (anything that depends on numbers), a
-``Vector`` whose lanes have one expression, or a tuple with an expression for each lane.
+A value is an ``Affine`` (an index, an address or a count), a ``Node`` (anything that depends on numbers),
+a ``Vector`` whose lanes have one expression, or a tuple with an expression for each lane.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from numba_kernels.selfcheck.proof.expressions import BITS_OF, DOUBLE, FLOAT, HALF, Expressions, Node, parts
 from numba_kernels.selfcheck.proof.integers import Affine, Facts
-from numba_kernels.selfcheck.proof.llvm.parsing import Instruction, NotUnderstood, Operand, Type
+from numba_kernels.selfcheck.proof.llvm.instructions import Instruction, NotUnderstood, Operand, Type
 
 
 class Vector(NamedTuple):
