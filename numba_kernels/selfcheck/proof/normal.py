@@ -45,7 +45,7 @@ class Step(NamedTuple):
     apply: Rule
 
 
-COMMUTATIVE = ("fadd", "fmul", "add", "mul", "and", "or", "xor", "fmax", "fmin")
+COMMUTATIVE = ("fadd", "fmul", "add", "mul", "and", "or", "xor")
 
 _SWAPPED = {"ogt": "olt", "oge": "ole", "ugt": "ult", "uge": "ule"}
 _COMPLEMENT = {
@@ -119,9 +119,10 @@ def _turned(e: Expressions, op: str, kind: str, args: Arguments) -> Node | None:
 def _negated(e: Expressions, op: str, kind: str, args: Arguments) -> Node | None:
     if op == "fcmp" and args[0] in _COMPLEMENT:
         return e.make("not", kind, e.make(op, kind, _COMPLEMENT[args[0]], *args[1:]))
-    if op == "xor" and kind == "i1" and any(arg.is_constant and arg.args == (1,) for arg in args):
-        (other,) = (arg for arg in args if not (arg.is_constant and arg.args == (1,)))
-        return e.make("not", kind, other)
+    if op == "xor" and kind == "i1":
+        for known, other in (args, args[::-1]):
+            if known.is_constant and known.args == (1,):
+                return e.make("not", kind, other)
     if op == "not" and args[0].op == "not":
         return _node(args[0].operands[0])
     return None
