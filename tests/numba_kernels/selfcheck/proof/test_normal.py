@@ -14,7 +14,12 @@ from numba_kernels.selfcheck.proof.expressions import DOUBLE, FLOAT, HALF, Expre
 from numba_kernels.selfcheck.proof.normal import STEPS, Step
 
 SPECIAL = [0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan, 0.5, -2.0, 3.0, 0.1, 1 / 3, 65504.0, 7e-8]
-SPECIAL += [float(np.finfo(np.float32).max), float(np.finfo(np.float32).smallest_subnormal), 1e-39, -(2.0**-126)]
+SPECIAL += [
+    float(np.finfo(np.float32).max),
+    float(np.finfo(np.float32).smallest_subnormal),
+    1e-39,
+    -(2.0**-126),
+]
 FINITE = [value for value in SPECIAL if np.isfinite(value)]
 
 Make = Callable[..., Node]
@@ -39,14 +44,14 @@ def _trials(e: Expressions) -> Iterator[tuple[str, str, tuple[Any, ...]]]:
             yield from ((op, kind, pair) for pair in itertools.product(floats, repeat=2))
         predicates = [f"{order}{name}" for order in "ou" for name in ("eq", "gt", "ge", "lt", "le")]
         for predicate in [*predicates, "one", "une", "ord", "uno"]:
-            yield from (
-                ("fcmp", "i1", (predicate, *pair)) for pair in itertools.product(floats, repeat=2)
-            )
+            yield from (("fcmp", "i1", (predicate, *pair)) for pair in itertools.product(floats, repeat=2))
         yield from (("fneg", kind, (one,)) for one in floats)
         truths = [e.truth(True), e.truth(False), e.raw("fcmp", "i1", "olt", x, y)]
         truths.append(e.raw("not", "i1", truths[-1]))
         yield from (("not", "i1", (truth,)) for truth in truths)
-        yield from ((op, "i1", pair) for op in ("and", "or", "xor") for pair in itertools.product(truths, repeat=2))
+        yield from (
+            (op, "i1", pair) for op in ("and", "or", "xor") for pair in itertools.product(truths, repeat=2)
+        )
         for truth, *pair in itertools.product(truths, floats, floats):
             yield "select", kind, (truth, *pair)
         for truth in truths:
@@ -63,11 +68,20 @@ def _trials(e: Expressions) -> Iterator[tuple[str, str, tuple[Any, ...]]]:
         bits = e.raw("own", HALF, "h")
         wide, any_number = e.raw("widen", FLOAT, half, bits), e.raw("own", FLOAT, "x")
         rounded = e.raw("round", FLOAT, half, any_number)
-        for number in (wide, any_number, rounded, e.raw("fneg", FLOAT, wide), e.raw("fadd", FLOAT, wide, rounded)):
+        for number in (
+            wide,
+            any_number,
+            rounded,
+            e.raw("fneg", FLOAT, wide),
+            e.raw("fadd", FLOAT, wide, rounded),
+        ):
             yield "round", FLOAT, (half, number)
             yield "narrow", HALF, (half, number)
             yield "widen", FLOAT, (half, e.raw("narrow", HALF, half, number))
-    integers = [e.raw("bits", "i32", e.raw("own", FLOAT, "x")), *(e.constant("i32", bits) for bits in (0, 1, 13))]
+    integers = [
+        e.raw("bits", "i32", e.raw("own", FLOAT, "x")),
+        *(e.constant("i32", bits) for bits in (0, 1, 13)),
+    ]
     for op in ("add", "sub", "and", "or", "xor", "mul"):
         yield from ((op, "i32", pair) for pair in itertools.product(integers, repeat=2))
     for op in ("shl", "lshr", "ashr"):
@@ -79,7 +93,9 @@ def _values(nodes: list[Node]) -> dict[Node, Any]:
     """Return values for the leaves: all pairs of special ones."""
     first, second = (np.array(side).ravel() for side in np.meshgrid(SPECIAL, SPECIAL))
     finite = np.resize(FINITE, first.shape)
-    halves = np.resize(np.array([0, 0x8000, 1, 0x3C00, 0x7C00, 0x7F80, 0x7BFF, 0xFC00, 0x3555], np.uint16), first.shape)
+    halves = np.resize(
+        np.array([0, 0x8000, 1, 0x3C00, 0x7C00, 0x7F80, 0x7BFF, 0xFC00, 0x3555], np.uint16), first.shape
+    )
     found = {}
     with np.errstate(all="ignore"):
         for leaf in nodes:

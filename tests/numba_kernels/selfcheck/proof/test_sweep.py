@@ -21,7 +21,7 @@ def _word(bits: int) -> tuple[Any, ...]:
 
 
 def cut(half: str, *, half_way: int) -> Claim:
-    """Return a rounding to bfloat16 that adds a constant and cuts the low half off: only ever right by chance."""
+    """Return a rounding that adds a constant and cuts the low half off: right by chance only."""
     form = (
         ("x", FLOAT),
         ("bits", "i32", (0,), ()),
@@ -35,12 +35,29 @@ def cut(half: str, *, half_way: int) -> Claim:
 
 
 @pytest.mark.parametrize(("dtype", "in_hardware"), [(BFLOAT16, None), (FLOAT16, None), (FLOAT16, False)])
-def test_the_conversions_of_kernels_are_as_defined(dtype: Any, in_hardware: Any, module: Any, sweep: Any) -> None:
+def test_the_conversions_of_kernels_are_as_defined(
+    dtype: Any, in_hardware: Any, module: Any, sweep: Any
+) -> None:
     claims = prove(module(dtype, None, in_hardware), dtype, None).claims
     assert claims
     blocks = sweep.generator.permutation(BLOCKS)[: sweep.count(BLOCKS, 64)].tolist()
     # Where numbers of either type become subnormal or infinite, and NaN.
-    edges = [0, 1, 0x0080, 0x32FF, 0x3300, 0x3380, 0x3800, 0x477F, 0x4780, 0x7F7F, 0x7F80, 0x7FC0, 0xFFC0, 0xC77F]
+    edges = [
+        0,
+        1,
+        0x0080,
+        0x32FF,
+        0x3300,
+        0x3380,
+        0x3800,
+        0x477F,
+        0x4780,
+        0x7F7F,
+        0x7F80,
+        0x7FC0,
+        0xFFC0,
+        0xC77F,
+    ]
     for claim in claims:
         tried, wrong = differing(claim, [*edges, *blocks])
         assert tried > (len(blocks) + len(edges) - 2) * 65000
@@ -51,7 +68,9 @@ def test_the_conversions_of_kernels_are_as_defined(dtype: Any, in_hardware: Any,
 def test_a_wrong_conversion_is_seen(half_way: int) -> None:
     claim = cut("bfloat16", half_way=half_way)
     assert differing(claim, [0x3F80, 0x3F81])[1] > 0
-    assert meaning_of("bfloat16", claim.form, is_of_half_type=False) == ("truncate" if half_way == 0 else None)
+    assert meaning_of("bfloat16", claim.form, is_of_half_type=False) == (
+        "truncate" if half_way == 0 else None
+    )
 
 
 def test_a_conversion_that_is_wrong_for_one_number_is_seen() -> None:
