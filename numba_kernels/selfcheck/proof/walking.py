@@ -96,7 +96,7 @@ class Walk:
             return facts.let("first", 0, MANY) + facts.let("chunks", 0, MANY, is_countable=True)
         if name == "%arg.first":
             return facts.let("first", 0, MANY)
-        return facts.let(name, 0, MANY)
+        return Affine.of(name)
 
     def _region(self, start: Path, loop: Loop | None) -> list[End]:
         """Walk all paths from a block to the ends of a loop, or of the kernel."""
