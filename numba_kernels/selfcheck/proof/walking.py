@@ -63,6 +63,7 @@ class Walk:
     ) -> None:
         self._e, self._function, self._places, self._verify = e, function, places, verify
         self._iterations = iterations
+        self._outside: dict[str, tuple[str, ...]] = {}
         self._loops, self._needed, self._joins = graph.loops, graph.needed, graph.joins
         self._chunks_walked = 0
         self._used_known = False
@@ -298,7 +299,7 @@ class Walk:
     ) -> Iteration:
         """Return what one iteration of a loop over elements does, from an earlier path if nothing differs."""
         phis = tuple(inside.values[phi.result or ""] for phi, _ in steps)
-        outside = tuple(path.values.get(name) for name in self._needed[loop.header])
+        outside = tuple(path.values.get(name) for name in self._names_from_outside(loop))
         resolved = tuple(
             path.facts.resolved(value) if isinstance(value, Affine) else value for value in phis + outside
         )
@@ -338,6 +339,11 @@ class Walk:
         if is_kept:
             self._iterations.setdefault(key, []).append(iteration)
         return iteration
+
+    def _names_from_outside(self, loop: Loop) -> tuple[str, ...]:
+        if loop.header not in self._outside:
+            self._outside[loop.header] = loop.names_from_outside(self._function)
+        return self._outside[loop.header]
 
     def _check_steps(self, path: Path, loop: Loop, steps: list[tuple[Instruction, int]]) -> None:
         opcodes = Opcodes(self._e, path.facts)

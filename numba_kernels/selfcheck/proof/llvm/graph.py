@@ -27,6 +27,31 @@ class Loop:
     blocks: set[str]
     is_inner: bool = False
 
+    def names_from_outside(self, function: Function) -> tuple[str, ...]:
+        """Return the names that are used in the loop and made before it, but for what its phis begin with."""
+        instructions = [instruction for label in self.blocks for instruction in function.blocks[label]]
+        made = {instruction.result for instruction in instructions}
+        used = {
+            operand.value
+            for instruction in instructions
+            for operand in instruction.operands
+            if operand.form == "name" and operand.value not in made
+        }
+        first = {
+            operand.value
+            for instruction in function.blocks[self.header]
+            if instruction.op == "phi"
+            for operand in instruction.operands
+        }
+        again = {
+            operand.value
+            for instruction in instructions
+            if instruction.op != "phi"
+            for operand in instruction.operands
+            if operand.form == "name"
+        }
+        return tuple(sorted(name for name in used if name not in first or name in again))
+
     def step(self, function: Function, phi: Instruction) -> int:
         """Return by how much an index grows in each iteration, which must be a constant.
 
