@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba_kernels.cpu.addresses import DEFAULT_MODE
+from numba_kernels.cpu.addresses import DEFAULT_MODE, IS_ARM, IS_X86
 from numba_kernels.selfcheck.proof.expressions import Expressions
 from numba_kernels.selfcheck.proof.integers import Affine
 from numba_kernels.selfcheck.proof.llvm.instructions import NotUnderstood
 from numba_kernels.selfcheck.proof.memory import Memory
+
+# On other processors the kernels do not know how to change it.
+FIRST_MODE, LAST_MODE = ("of the caller", "left") if IS_X86 or IS_ARM else ("default", "default")
 
 
 def follow_mode(e: Expressions, memory: Memory, name: str, operands: list[Any]) -> bool:

@@ -19,7 +19,7 @@ from numba_kernels.selfcheck.proof.llvm.instructions import Function, Instructio
 from numba_kernels.selfcheck.proof.llvm.opcodes import Opcodes, Value
 from numba_kernels.selfcheck.proof.loops import last_iteration, record
 from numba_kernels.selfcheck.proof.memory import Memory, Places
-from numba_kernels.selfcheck.proof.modes import follow_mode
+from numba_kernels.selfcheck.proof.modes import FIRST_MODE, LAST_MODE, follow_mode
 from numba_kernels.selfcheck.proof.paths import End, Iteration, Path
 from numba_kernels.shared import slots
 
@@ -76,9 +76,9 @@ class Walk:
         values: dict[str, Value] = {}
         for name in self._function.arguments:
             values[name] = self._argument(name, facts)
-        start = Path(self._function.entry, "", values, facts, Memory(), {})
+        start = Path(self._function.entry, "", values, facts, Memory(mode=FIRST_MODE), {})
         for end in self._region(start, None):
-            if end.path.memory.mode != "left":
+            if end.path.memory.mode != LAST_MODE:
                 raise NotUnderstood(
                     f"the kernel ends in a floating-point mode that is {end.path.memory.mode}"
                 )
