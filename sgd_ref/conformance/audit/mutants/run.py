@@ -13,6 +13,7 @@ from pathlib import Path
 from sgd_ref.conformance import data_folder
 from sgd_ref.conformance.audit.mutants.changes import Mutant, mutants_of
 from sgd_ref.conformance.audit.mutants.equivalent import reason_for
+from sgd_ref.conformance.audit.mutants.own_tests import TESTS, tests_of
 from sgd_ref.conformance.audit.mutants.reach import reach, reaching
 from sgd_ref.conformance.audit.mutants.trial import Question, attempt, questions
 
@@ -62,7 +63,7 @@ def tried(modules: Iterable[str], asked: Sequence[Question]) -> Iterator[Tried]:
     """Yield the mutants of the modules with what became of them.
 
     Only entries that reach the changed statement are asked, and first those that killed last: the mutants
-    of one function die by the same.
+    of one function die by the same. Where no file sees what a module does, its own tests come first.
     """
     paths = {module: path_of(module) for module in modules}
     reached = reach(asked, {str(path) for path in paths.values()})
@@ -71,9 +72,10 @@ def tried(modules: Iterable[str], asked: Sequence[Question]) -> Iterator[Tried]:
     gc.freeze()  # Forks share what is not touched.
     for module, path in paths.items():
         source = path.read_text(encoding="utf-8")
+        own = [tests] if (tests := tests_of(module)) else []
         for mutant in mutants_of(module, source):
             ids = reaching(reached, str(path), source, mutant.line)
-            killer = attempt(mutant, [one for one in order if ids is None or one.id in ids])
+            killer = attempt(mutant, own + [one for one in order if ids is None or one.id in ids])
             position = next((i for i, question in enumerate(order) if question.id == killer), 0)
             order.insert(0, order.pop(position))
             yield Tried(mutant, killer, "" if killer else reason_for(mutant))
