@@ -1,8 +1,8 @@
 """The tests that are asked before the golden files, where no file can see what a module does.
 
-`interval` only decides where a schedule is evaluated exactly: wider intervals change no rate. `exact` serves the
-bounds of the judge as well, which no file holds. What both promise, their own tests compare with exact numbers
-and with mpmath.
+`interval` only decides where a schedule is evaluated exactly: wider intervals change no rate. `exact` serves
+the bounds of the judge as well, which no file holds. What both promise, their own tests compare with exact
+numbers and with mpmath.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SECONDS = 60
 OPTIONS = ("-q", "-x", "-p", "no:cacheprovider", "--hypothesis-seed=0")
 
 
-def tests_of(module: str, tree: Path | None = None) -> Question | None:
+def question_of(module: str, tree: Path | None = None) -> Question | None:
     """Return the tests of a module as a question; None if it has none of its own here.
 
     Raises
@@ -37,6 +37,8 @@ def tests_of(module: str, tree: Path | None = None) -> Question | None:
         return None
     path = (tree or data_folder.folder().parent) / TESTS[module]
     if not path.is_file():
-        raise FileNotFoundError(f"the mutants of {module} are asked {TESTS[module]}, which is not here: {path}")
+        raise FileNotFoundError(
+            f"the mutants of {module} are asked {TESTS[module]}, which is not here: {path}"
+        )
     pytest = importlib.import_module("pytest")  # Before the fork, which every mutant begins with.
     return Question(TESTS[module], lambda: pytest.main([*OPTIONS, str(path)]) == 0, SECONDS)
