@@ -128,10 +128,15 @@ def _count(module: str, found: Sequence[Tried]) -> str:
 
 def _open(module: str, found: Sequence[Tried]) -> list[str]:
     return [
-        f"| `{module}`, `{one.mutant.place}` | `{one.mutant.before}` | `{one.mutant.after}` |"
+        f"| `{module}`, `{one.mutant.place}` | {_cell(one.mutant.before)} | {_cell(one.mutant.after)} |"
         for one in found
         if one.mutant.module == module and not one.killer and not one.reason
     ]
+
+
+def _cell(code: str) -> str:
+    """Return a line as code in a table, where a bar would end the cell."""
+    return f"`{code.replace('|', chr(92) + '|')}`"
 
 
 def _in_order(rows: Mapping[str, Sequence[str]]) -> list[str]:
