@@ -65,6 +65,7 @@ ROWS = (
         "shapes and indices of files are lists of numbers",
     ),
     Row("gradients", ("SparseRows.__init__",), "self.indices.size == 0", "", "indices are read as integers"),
+    Row("gradients", ("SparseRows.__init__",), "not self.shape or", " and ", "what follows refuses it alike"),
     Row("gradients", ("SparseRows.__init__",), "ndim", "", "indices of files are one list"),
     Row("gradients", ("SparseRows.__init__",), "reject_value", "", "it is the text of an error"),
     Row("gradients", ("SparseRows.__init__",), "outside =", " + ", "both hold for no index"),
