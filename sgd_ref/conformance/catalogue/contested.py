@@ -131,8 +131,8 @@ CONTESTED_PAIRS: frozenset[Pair] = frozenset(
 """The pairs of features that leave a question open in each combination that has them, and no others do.
 
 Their cases are judged by the answers to the question, each with bits and bounds of its own: what no answer
-allows diverges. But no combination judges these pairs by the bits of the reference alone. So combinations within
-a profile leave them out.
+allows diverges. But no combination judges these pairs by the bits of the reference alone. So combinations
+within a profile leave them out.
 """
 
 
