@@ -9,7 +9,8 @@ import pytest
 from sgd_ref.conformance import cases
 from sgd_ref.conformance.answers import ANSWERS
 from sgd_ref.conformance.audit import kill_matrix, kill_matrix_page
-from sgd_ref.conformance.catalogue.contested import contested
+from sgd_ref.conformance.catalogue.contested import CONTESTED_PAIRS, contested
+from sgd_ref.conformance.catalogue.qualities import qualities
 from sgd_ref.conformance.deviations import DEVIATIONS
 from sgd_ref.conformance.faithful import FAITHFUL
 from sgd_ref.conformance.golden.content.kill_matrix import Outcome, read
@@ -57,6 +58,13 @@ def test_every_deviation_dies_in_several_cases_and_in_the_smoke_tier() -> None:
             assert entry.is_rejected, name
             assert len(entry.exposing) >= FEWEST_KILLS, name
             assert (not smoke.intersection(entry.exposing)) == (name in BEYOND_SMOKE), name
+
+
+@pytest.mark.parametrize("pair", sorted(CONTESTED_PAIRS), ids=str)
+def test_pairs_with_an_open_question_are_judged_by_its_answers(pair: Any) -> None:
+    chosen = {case.id for case in cases() if all(value in qualities(case)[axis] for axis, value in pair)}
+    rejecting = [len(chosen.intersection(outcome.exposing)) for outcome in read()["deviations"].values()]
+    assert sum(count >= FEWEST_KILLS for count in rejecting) >= 50
 
 
 def test_no_faithful_variant_is_rejected() -> None:
