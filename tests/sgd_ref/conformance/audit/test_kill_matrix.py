@@ -19,7 +19,7 @@ NAMES, CASES = 8, 50
 """How many are computed anew without ``--sweep``."""
 
 WHOLE = 30
-"""Names that are computed anew over all cases with ``--sweep``. All of them take hours, and a job of their own."""
+"""Names that are computed anew over all cases with ``--sweep``; all take hours, in a job of their own."""
 
 FEWEST_KILLS = 3
 ON_OPEN_GROUND = {
