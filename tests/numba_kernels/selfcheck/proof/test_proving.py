@@ -151,7 +151,7 @@ SOURCES: dict[str, tuple[Any, Variant, tuple[Any, str, Any], str]] = {
         PLAINEST,
         (element, "descent", _late_decay),
         r"the kernel has \(variable - \(gradient \* learning_rate\)\) - .*\n"
-        r"  the rule has   \(variable - \(\(",
+        r"  the rule has   \(variable - \(learning_rate \* \(variable \* weight_decay\)\)\) - ",
     ),
     "velocity for the variable": (
         FLOAT32,
