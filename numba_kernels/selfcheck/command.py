@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from numba_kernels.selfcheck import page, runner
 from numba_kernels.selfcheck.device.availability import is_simulated, why_no_device
 from numba_kernels.selfcheck.extent import SEED, STANDARD, Extent, usable_processors
+from numba_kernels.selfcheck.proof import check as proof
 from numba_kernels.selfcheck.runner import Outcome
 from sgd_ref.command.options import (
     AS_EXPECTED,
@@ -45,6 +46,11 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         metavar="NUMBER",
         help="how many work at once (default: one for each processor, at most 8)",
     )
+    command.add_argument(
+        "--prove",
+        action="store_true",
+        help="prove instead that the elementwise kernels for this processor are the rule for all inputs",
+    )
     command.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: %(default)s")
 
 
@@ -52,6 +58,8 @@ def run(options: argparse.Namespace) -> int:
     """Run the checks, print their results, and return the exit status."""
     out = console()
     extent = _extent(options)
+    if options.prove:
+        return _prove(extent)
     if options.device == "cuda":
         reason = why_no_device()
         if reason is not None:
@@ -74,6 +82,26 @@ def run(options: argparse.Namespace) -> int:
         last = f"In the simulator: {last}"
     say(out, last)
     return status(outcome)
+
+
+def _prove(extent: Extent) -> int:
+    """Prove the elementwise kernels, print what came out, and return the exit status."""
+    if extent.device != "cpu":
+        raise WrongUsage("--prove must be used with --device cpu; kernels for CUDA are not proven yet")
+    out = console()
+    for line in (proof.PURPOSE, "", *page.where(), ""):
+        say(out, line)
+    with _progress() as advance:
+        findings = proof.run(extent, advance)
+    if not findings.kernels and not findings.not_run:
+        raise WrongUsage(
+            f"-k must match the id of a kernel, got {extent.pattern and extent.pattern.pattern!r}"
+        )
+    for line in proof.page(findings):
+        say(out, line)
+    if findings.failures or findings.wrong:
+        return DIVERGES
+    return COULD_NOT_RUN if findings.not_run else AS_EXPECTED
 
 
 def status(outcome: Outcome) -> int:
