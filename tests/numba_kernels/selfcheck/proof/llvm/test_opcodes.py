@@ -170,7 +170,7 @@ def test_an_instruction_means_what_llvm_makes_of_it(given: str, result: str, lin
 
 def test_every_opcode_of_numbers_is_tried() -> None:
     tried = {word for _, _, lines in CASES for word in lines.split()}
-    # Indices, memory and control: test_integers.py, test_normal.py, test_walking.py and the kernels themselves.
+    # Indices, memory and control: test_integers.py, test_normal.py, test_walking.py and kernels themselves.
     others = {
         "add",
         "alloca",
