@@ -103,6 +103,23 @@ def machine_code(kernel: Kernel, *capabilities: str) -> list[bytes]:
     return found
 
 
+def ptx(kernel: Kernel, capability: str) -> str:
+    """Return the PTX that a launch on such a device would hand to the assembler.
+
+    Raises
+    ------
+    CouldNotRun
+        If kernels are simulated, there is no such capability, or the kernel does not compile.
+    """
+    require_compiler()
+    with _device(_number(capability)):
+        try:
+            return str(_compiled(kernel).library.get_lto_ptx())
+        # As above.
+        except Exception as error:
+            raise CouldNotRun(f"{kernel.name} could not be built for {capability}: {error}") from error
+
+
 def _number(capability: str) -> tuple[int, int]:
     match = CAPABILITY.fullmatch(capability)
     if not match:

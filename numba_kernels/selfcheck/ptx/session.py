@@ -1,0 +1,98 @@
+"""A process in which kernels run as PTX: the driver loaded, and Numba given texts instead of machine code."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numba_kernels.selfcheck.ptx import texts
+from numba_kernels.selfcheck.ptx.driver import library, of_code, of_devices, of_memory, of_streams
+from numba_kernels.selfcheck.ptx.driver.device import Device
+from numba_kernels.selfcheck.ptx.driver.errors import CouldNotLoad
+from numba_kernels.selfcheck.ptx.driver.function import callbacks
+
+MODULES = (of_code, of_devices, of_memory, of_streams)
+"""Each has functions of the driver."""
+
+_devices: list[Device] = []
+
+
+def why_not() -> str | None:
+    """Return why PTX cannot be executed in this process; None if it can."""
+    if _devices:
+        return None
+    reason = library.why_no_compiler()
+    if reason is not None:
+        return reason
+    try:
+        from numba_kernels.cuda.toolkit import IS_SIMULATED
+    except ImportError as problem:
+        return str(problem)
+    return "NUMBA_ENABLE_CUDASIM must be 0 or not set: the simulator has no PTX" if IS_SIMULATED else None
+
+
+def begin() -> Device:
+    """Make this process run kernels as PTX from now on, and return the device that is none.
+
+    Raises
+    ------
+    CouldNotLoad
+        If it cannot; see `why_not`.
+    """
+    if not _devices:
+        reason = why_not()
+        if reason is not None:
+            raise CouldNotLoad(reason)
+        device = Device()
+        library.load(callbacks(device))
+        _take_texts()
+        _devices.append(device)
+    return _devices[0]
+
+
+def _take_texts() -> None:
+    from numba.cuda import dispatcher
+
+    def compile_to_ptx(self: Any, signature: Any) -> Any:
+        arguments, _ = dispatcher.sigutils.normalize_signature(signature)
+        found = self.overloads.get(arguments)
+        if found is None:
+            found = _kernel(self, arguments)
+            self.add_overload(found, arguments)
+        return found
+
+    # Numba compiles in this method alone, and would assemble what it compiled.
+    dispatcher.CUDADispatcher.compile = compile_to_ptx
+
+
+def _kernel(dispatch: Any, arguments: Any) -> Any:
+    """Return what Numba launches: an object of its own with a text in the place of machine code."""
+    from cuda.core import ObjectCode
+    from numba.cuda import codegen, dispatcher, types
+
+    from numba_kernels.cuda.toolkit import Kernel as OfToolkit
+
+    name = dispatch.py_func.__qualname__
+    text = texts.text_of(OfToolkit(name, dispatch.py_func, dispatch))
+    entry = _entry(text)
+    made = codegen.CUDACodeLibrary(dispatch.targetctx.codegen(), name, entry_name=entry, lto=True)
+    made._cubin_cache[made._ensure_cc(None)] = ObjectCode.from_cubin(text.encode() + b"\0")
+    return dispatcher._Kernel._rebuild(
+        cooperative=False,
+        name=entry,
+        signature=types.void(*arguments),
+        codelibrary=made,
+        debug=False,
+        lineinfo=False,
+        call_helper=None,
+        extensions=[],
+    )
+
+
+def _entry(text: str) -> str:
+    from numba_kernels.selfcheck.ptx.parsing import ENTRY
+
+    match = ENTRY.search(text)
+    assert match is not None
+    return match["name"]
+
+
