@@ -45,7 +45,12 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         metavar="NUMBER",
         help="how many work at once (default: one for each processor, at most 8)",
     )
-    command.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: %(default)s")
+    command.add_argument(
+        "--device",
+        choices=("cpu", "cuda", "ptx"),
+        default="cpu",
+        help="ptx: the code for CUDA executed on this processor, without a device (default: %(default)s)",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -58,6 +63,16 @@ def run(options: argparse.Namespace) -> int:
             complain(f"nothing was checked: {reason}")
             return COULD_NOT_RUN
         described, run_checks = _on_device(extent)
+    elif options.device == "ptx":
+        # They need gcc and the compilers of CUDA, which not everybody has.
+        from numba_kernels.selfcheck.ptx import session  # noqa: PLC0415
+        from numba_kernels.selfcheck.ptx.checks import describing, runner as ptx_runner  # noqa: PLC0415
+
+        reason = session.why_not()
+        if reason is not None:
+            complain(f"nothing was checked: {reason}")
+            return COULD_NOT_RUN
+        described, run_checks = describing.description(extent), ptx_runner.run
     else:
         described, run_checks = page.description(extent), runner.run
     for line in (page.PURPOSE, "", *described, ""):
@@ -70,6 +85,10 @@ def run(options: argparse.Namespace) -> int:
         say(out, line)
     out.print(page.table(outcome.results))
     last = page.verdict(outcome)
+    if options.device == "ptx":
+        for line in ptx_runner.lines(outcome, every=options.tier is None):
+            say(out, line)
+        last = f"By executed PTX, without a device: {last}"
     if options.device == "cuda" and is_simulated():
         last = f"In the simulator: {last}"
     say(out, last)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
+import sys
 from typing import Any
 
+from numba_kernels.selfcheck.machine_code.cuda.wheels import REMEDY
 from numba_kernels.selfcheck.ptx import texts
 from numba_kernels.selfcheck.ptx.driver import library, of_code, of_devices, of_memory, of_streams
 from numba_kernels.selfcheck.ptx.driver.device import Device
@@ -23,11 +27,14 @@ def why_not() -> str | None:
     reason = library.why_no_compiler()
     if reason is not None:
         return reason
-    try:
-        from numba_kernels.cuda.toolkit import IS_SIMULATED
-    except ImportError as problem:
-        return str(problem)
-    return "NUMBA_ENABLE_CUDASIM must be 0 or not set: the simulator has no PTX" if IS_SIMULATED else None
+    if importlib.util.find_spec("numba_cuda") is None:
+        return f"numba-cuda is not installed; {REMEDY}"
+    if os.environ.get("NUMBA_ENABLE_CUDASIM", "0") not in ("", "0"):
+        return "NUMBA_ENABLE_CUDASIM must be 0 or not set: the simulator has no PTX"
+    # It looks for a driver when it is imported, and not again.
+    if "numba.cuda" in sys.modules:
+        return "numba.cuda was imported before in this process"
+    return None
 
 
 def begin() -> Device:
@@ -44,8 +51,8 @@ def begin() -> Device:
             raise CouldNotLoad(reason)
         device = Device()
         library.load(callbacks(device))
-        _take_texts()
         _devices.append(device)
+        _take_texts()
     return _devices[0]
 
 
@@ -74,6 +81,7 @@ def _kernel(dispatch: Any, arguments: Any) -> Any:
     name = dispatch.py_func.__qualname__
     text = texts.text_of(OfToolkit(name, dispatch.py_func, dispatch))
     entry = _entry(text)
+    _devices[0].names[entry] = name
     made = codegen.CUDACodeLibrary(dispatch.targetctx.codegen(), name, entry_name=entry, lto=True)
     made._cubin_cache[made._ensure_cc(None)] = ObjectCode.from_cubin(text.encode() + b"\0")
     return dispatcher._Kernel._rebuild(

@@ -66,6 +66,10 @@ class Device:
         Of the device.
     codes : dict of str to Code
         By the symbol of the kernel, the code that was loaded.
+    names : dict of str to str
+        By the symbol of a kernel, its name.
+    replaced : dict of str to Code
+        By the name of a kernel, code that is executed in place of what was loaded; for mutants.
     faults : list of Fault
         What kernels and the host did wrong, since `take_faults`.
     launches : int
@@ -76,9 +80,12 @@ class Device:
         self.options = Options()
         self.memory = Memory()
         self.codes: dict[str, Code] = {}
+        self.names: dict[str, str] = {}
+        self.replaced: dict[str, Code] = {}
         self.texts: dict[str, Code] = {}
         self.faults: list[Exception] = []
         self.launches = 0
+        self.last_message: Any = None
         self.pinned: dict[int, tuple[int, Any]] = {}
         self.events: dict[int, Work | None] = {}
         self.objects: dict[int, Any] = {}
@@ -212,6 +219,7 @@ class Device:
         """Execute a kernel."""
         self.launches += 1
         options = self.options
+        code = self.replaced.get(self.names.get(code.kernel.entry, ""), code)
         seed = [options.seed, self.launches] if options.in_random_order else options.seed
         Launch(
             code, self.memory, blocks, threads, arguments, seed, options.in_random_order, options.finds_races

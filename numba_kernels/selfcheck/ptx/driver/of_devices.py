@@ -159,3 +159,13 @@ def synchronize(device: Device) -> None:
     """Make all work happen."""
     device.refuse_in_capture()
     device.queue.finish_all()
+
+
+def _text_of_error(device: Device, number: int, place: Any) -> None:
+    first = " ".join(str(device.faults[0]).split()) if device.faults else f"CUDA error {number}"
+    device.last_message = ctypes.create_string_buffer(first.encode())
+    store(place, ctypes.c_void_p, ctypes.addressof(device.last_message))
+
+
+driver_function("cuGetErrorName", INT, POINTER)(_text_of_error)
+driver_function("cuGetErrorString", INT, POINTER)(_text_of_error)

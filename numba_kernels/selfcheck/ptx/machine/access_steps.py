@@ -110,11 +110,11 @@ def store(kernel: Kernel, instruction: Instruction, keep: Keep) -> Step:
         if not is_global:
             what = launch.described(frame, instruction)
             places = launch.shared.places(addresses, frame.blocks, size, FRESH, what)
-            launch.log.add(instruction, False, WRITE, addresses, size, frame.chosen)
+            launch.log.add(instruction, False, WRITE, addresses, size, frame.chosen, tuple(values))
             launch.shared.write(places, np.broadcast_to(values[0], places.shape))
             return
         places = launch.memory.places(addresses, size, FRESH, launch.described(frame, instruction))
-        launch.log.add(instruction, True, WRITE, addresses, size, frame.chosen)
+        launch.log.add(instruction, True, WRITE, addresses, size, frame.chosen, tuple(values))
         numbers = launch.memory.view(dtype)
         first = places * per_place
         for lane, value in enumerate(values):

@@ -23,6 +23,8 @@ class Access(NamedTuple):
         In bytes.
     threads : ndarray or None
         The threads; None for all.
+    values : tuple of ndarray
+        What was written, for each thread or for all.
     step : int
         When: the number of the event in the launch.
     """
@@ -32,6 +34,7 @@ class Access(NamedTuple):
     addresses: Array
     size: int
     threads: Array | None
+    values: tuple[Array, ...]
     step: int
 
 
@@ -71,12 +74,13 @@ class Log:
         addresses: Array,
         size: int,
         threads: Array | None,
+        values: tuple[Array, ...] = (),
     ) -> None:
         """Keep an access."""
         if self.is_kept:
             self.step += 1
             accesses = self.in_global if is_global else self.in_shared
-            accesses.append(Access(instruction, kind, addresses, size, threads, self.step))
+            accesses.append(Access(instruction, kind, addresses, size, threads, values, self.step))
 
     def fence(self, threads: Array) -> None:
         """Keep a fence."""

@@ -62,6 +62,8 @@ class Order:
     def epochs(self, threads: Array, steps: Array) -> Array:
         """Return how many barriers the blocks of threads had passed before some steps."""
         found = np.zeros(len(threads), np.int64)
+        if not self._barriers:
+            return found
         blocks = threads // self._threads
         for block in np.unique(blocks):
             among = blocks == block
@@ -70,16 +72,21 @@ class Order:
 
     def is_before(self, thread: int, step: int, later_thread: int, later_step: int) -> bool:
         """Return whether a step of a thread comes before a later one of a thread of another block."""
+        block = thread // self._threads
+        known = self._known(later_thread, later_step)
+        return known.threads.get(thread, -1) >= step or self.is_known(block, step, later_thread, later_step)
+
+    def is_known(self, block: int, step: int, later_thread: int, later_step: int) -> bool:
+        """Return whether all that a block did up to a step comes before a step of a thread of another."""
+        epoch = bisect.bisect_left(self._barriers.get(block, []), step)
+        return self._known(later_thread, later_step).blocks.get(block, -1) > epoch
+
+    def _known(self, thread: int, step: int) -> Known:
         if self._history is None:
             self._history = self._learned()
-        block = thread // self._threads
-        epoch = bisect.bisect_left(self._barriers.get(block, []), step)
-        history = self._history.get(later_thread, [])
-        place = bisect.bisect_left(history, later_step, key=lambda entry: entry[0]) - 1
-        if place < 0:
-            return False
-        known = history[place][1]
-        return known.blocks.get(block, -1) > epoch or known.threads.get(thread, -1) >= step
+        history = self._history.get(thread, [])
+        place = bisect.bisect_left(history, step, key=lambda entry: entry[0]) - 1
+        return history[place][1] if place >= 0 else NOTHING
 
     def _learned(self) -> dict[int, list[tuple[int, Known]]]:
         """Return for each thread what it knew of other blocks, from which step on.

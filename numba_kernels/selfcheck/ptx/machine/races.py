@@ -7,12 +7,12 @@ does after an atomic addition to the same word that came later, and a fence.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from numba_kernels.selfcheck.ptx.faults import Fault
-from numba_kernels.selfcheck.ptx.machine.access_kinds import ATOMIC_ADD, READ
+from numba_kernels.selfcheck.ptx.machine.access_kinds import ATOMIC_ADD, READ, WRITE
 from numba_kernels.selfcheck.ptx.machine.log import Access, Log
 from numba_kernels.selfcheck.ptx.machine.order import Order
 from sgd_ref.arithmetic.formats import Array
@@ -63,9 +63,7 @@ class _Finder:
         for number, access in enumerate(self._accesses):
             if access.kind == READ:
                 cells, threads = self._cells(number)
-                if not self._is_shared and len(access.addresses) == 1 and not np.isin(cells[:1], wanted).any():
-                    continue
-                among = np.isin(cells, wanted)
+                among = _among(cells, wanted)
                 if among.any():
                     rows.append(self._rows(number, cells[among], threads[among]))
         cells, threads, numbers = (np.concatenate(column) for column in zip(*rows, strict=True))
@@ -87,75 +85,77 @@ class _Finder:
         return cells, threads, np.full(len(cells), number)
 
     def _compare(self, cells: Array, threads: Array, numbers: Array) -> None:
-        by_cell = np.argsort(cells, kind="stable")
-        cells, threads, numbers = cells[by_cell], threads[by_cell], numbers[by_cell]
-        starts = np.flatnonzero(np.concatenate([[True], cells[1:] != cells[:-1]]))
-        least, most = np.minimum.reduceat(threads, starts), np.maximum.reduceat(threads, starts)
-        ends = np.append(starts[1:], len(cells))
-        several = np.flatnonzero(least != most)
-        if not len(several):
-            return
-        seen: set[bytes] = set()
-        for group in several:
-            part = slice(starts[group], ends[group])
-            # Cells of one word are accessed in the same way.
-            key = threads[part].tobytes() + numbers[part].tobytes()
-            if key not in seen:
-                seen.add(key)
-                self._compare_all(threads[part], numbers[part])
-
-    def _compare_all(self, threads: Array, numbers: Array) -> None:
-        """Compare all accesses to one cell, each with those that it may race with."""
-        kinds = np.array([self._accesses[number].kind for number in numbers])
-        if (kinds == ATOMIC_ADD).all():
-            return
-        steps = np.array([self._accesses[number].step for number in numbers])
+        kinds = np.array([access.kind for access in self._accesses])[numbers]
+        steps = np.array([access.step for access in self._accesses])[numbers]
         blocks = threads // self._threads
         epochs = self._order.epochs(threads, steps)
         # Those of one block between two barriers: one thread may do what it likes there.
-        self._compare_within(threads, numbers, kinds, blocks, epochs)
-        if len(np.unique(blocks)) > 1:
-            self._compare_across(threads, numbers, kinds, steps, blocks)
+        for group in _suspicious((cells, blocks, epochs), threads, kinds):
+            self._compare_within(threads[group], numbers[group], kinds[group])
+        if self._is_shared or not len(blocks) or (blocks == blocks[0]).all():
+            return
+        seen: set[bytes] = set()
+        for group in _suspicious((cells,), blocks, kinds):
+            # Cells of one word are accessed in the same way.
+            key = threads[group].tobytes() + numbers[group].tobytes()
+            if key not in seen:
+                seen.add(key)
+                self._compare_across(
+                    threads[group], numbers[group], kinds[group], steps[group], blocks[group]
+                )
 
-    def _compare_within(
-        self, threads: Array, numbers: Array, kinds: Array, blocks: Array, epochs: Array
-    ) -> None:
-        segments = blocks.astype(np.int64) << 32 | epochs
-        order = np.argsort(segments, kind="stable")
-        starts = np.flatnonzero(np.concatenate([[True], np.diff(segments[order]) != 0]))
-        for members in np.split(order, starts[1:]):
-            if (threads[members] == threads[members[0]]).all():
-                continue
-            changing = members[kinds[members] != READ]
-            if not len(changing) or (kinds[members] == ATOMIC_ADD).all():
-                continue
-            first = changing[0]
-            for one in changing:
-                others = members[(threads[members] != threads[one])]
-                others = others[~((kinds[others] == ATOMIC_ADD) & (kinds[one] == ATOMIC_ADD))]
-                if len(others):
-                    first, other = one, others[0]
-                    self._report(threads, numbers, int(first), int(other))
+    def _compare_within(self, threads: Array, numbers: Array, kinds: Array) -> None:
+        for one in np.flatnonzero(kinds != READ):
+            others = np.flatnonzero(threads != threads[one])
+            others = others[~((kinds[others] == ATOMIC_ADD) & (kinds[one] == ATOMIC_ADD))]
+            for other in others:
+                self._report(threads, numbers, int(one), int(other))
 
     def _compare_across(
         self, threads: Array, numbers: Array, kinds: Array, steps: Array, blocks: Array
     ) -> None:
-        changing = np.flatnonzero(kinds != READ)
-        for one in changing:
+        for one in np.flatnonzero(kinds != READ):
             others = np.flatnonzero(blocks != blocks[one])
             others = others[~((kinds[others] == ATOMIC_ADD) & (kinds[one] == ATOMIC_ADD))]
-            for other in others:
-                before, after = (one, other) if steps[one] <= steps[other] else (other, one)
-                # Additions to one word are in an order, and a thread's own accesses to it come after its addition.
-                between = (threads == threads[after]) & (steps >= steps[before]) & (steps <= steps[after])
-                if kinds[before] == ATOMIC_ADD and (kinds[between] == ATOMIC_ADD).any():
-                    continue
-                if not self._order.is_before(
-                    int(threads[before]), int(steps[before]), int(threads[after]), int(steps[after])
+            for block in np.unique(blocks[others]):
+                of_block = others[blocks[others] == block]
+                earlier = of_block[steps[of_block] <= steps[one]]
+                # What a whole block did before a barrier is mostly known as a whole.
+                if len(earlier) and self._order.is_known(
+                    int(block), int(steps[earlier].max()), int(threads[one]), int(steps[one])
                 ):
-                    self._report(threads, numbers, int(one), int(other))
+                    of_block = of_block[steps[of_block] > steps[one]]
+                for other in of_block:
+                    before, after = (one, other) if steps[one] <= steps[other] else (other, one)
+                    if not self._are_in_order(threads, kinds, steps, int(before), int(after)):
+                        self._report(threads, numbers, int(one), int(other))
+
+    def _are_in_order(self, threads: Array, kinds: Array, steps: Array, before: int, after: int) -> bool:
+        # Additions to one word are in an order, and a thread's own accesses to it come after its addition.
+        between = (threads == threads[after]) & (steps >= steps[before]) & (steps <= steps[after])
+        if kinds[before] == ATOMIC_ADD and (kinds[between] == ATOMIC_ADD).any():
+            return True
+        return self._order.is_before(
+            int(threads[before]), int(steps[before]), int(threads[after]), int(steps[after])
+        )
+
+    def _write_the_same(self, threads: Array, numbers: Array, one: int, other: int) -> bool:
+        """Whether two stores are of the same number, such as a flag that several threads set."""
+        written = []
+        for place in (one, other):
+            access = self._accesses[numbers[place]]
+            if access.kind != WRITE or len(access.values) != 1:
+                return False
+            (values,) = access.values
+            index = int(threads[place]) if access.threads is None else int(
+                np.flatnonzero(access.threads == threads[place])[0]
+            )
+            written.append((access.size, values[index if len(values) > 1 else 0].tobytes()))
+        return written[0] == written[1]
 
     def _report(self, threads: Array, numbers: Array, one: int, other: int) -> None:
+        if self._write_the_same(threads, numbers, one, other):
+            return
         texts = []
         for place in (one, other):
             block, within = divmod(int(threads[place]), self._threads)
@@ -163,3 +163,26 @@ class _Finder:
             texts.append(f"block {block} thread {within} by line {instruction.line}, {instruction}")
         memory = "shared" if self._is_shared else "global"
         raise Fault("race", f"{self._name}: {texts[0]} and {texts[1]} reach the same {memory} memory in no order")
+
+
+def _among(cells: Array, wanted: Array) -> Array:
+    """Return which cells are among others, which are in order."""
+    places = np.searchsorted(wanted, cells)
+    return wanted[np.minimum(places, len(wanted) - 1)] == cells
+
+
+def _suspicious(keys: tuple[Array, ...], who: Array, kinds: Array) -> Iterator[Array]:
+    """Yield the places of accesses with the same keys, by several, one of them writing, not all atomic."""
+    order = np.lexsort(keys[::-1])
+    is_new = np.zeros(len(order), bool)
+    is_new[0] = True
+    for key in keys:
+        ordered = key[order]
+        is_new[1:] |= ordered[1:] != ordered[:-1]
+    starts = np.flatnonzero(is_new)
+    ordered_who, ordered_kinds = who[order], kinds[order]
+    by_several = np.minimum.reduceat(ordered_who, starts) != np.maximum.reduceat(ordered_who, starts)
+    most, least = np.maximum.reduceat(ordered_kinds, starts), np.minimum.reduceat(ordered_kinds, starts)
+    ends = np.append(starts[1:], len(order))
+    for group in np.flatnonzero(by_several & (most != READ) & (least != ATOMIC_ADD)):
+        yield order[starts[group] : ends[group]]

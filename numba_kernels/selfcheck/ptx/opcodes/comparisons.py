@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from numba_kernels.selfcheck.ptx.opcodes.operation import DTYPES, F32, F64, PRED, Operation
+from numba_kernels.selfcheck.ptx.opcodes.operation import DTYPES, F16, F32, F64, PRED, Operation
 from sgd_ref.arithmetic.formats import Array
 
 PLAIN = {
@@ -40,7 +40,7 @@ def operations() -> Iterator[tuple[str, Operation]]:
         for name in ("eq", "ne"):
             dtype = DTYPES[f"b{width}"]
             yield f"setp.{name}.b{width}", Operation(PRED, (dtype, dtype), PLAIN[name])
-    for dtype, suffix in ((F32, "f32"), (F64, "f64")):
+    for dtype, suffix in ((F16, "f16"), (F32, "f32"), (F64, "f64")):
         pair = (dtype, dtype)
         for name in PLAIN:
             yield f"setp.{name}.{suffix}", Operation(PRED, pair, _ordered(name))

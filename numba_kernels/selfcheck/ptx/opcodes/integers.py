@@ -45,7 +45,7 @@ def operations() -> Iterator[tuple[str, Operation]]:
         yield f"abs.s{width}", Operation(signed, (signed,), np.abs)
     for name, wide in WIDE.items():
         yield f"mul.wide.{name}", Operation(wide, (DTYPES[name], DTYPES[name]), _wide(wide))
-    for name in ("s64", "u64"):
+    for name in ("s32", "u32", "s64", "u64"):
         dtype = DTYPES[name]
         yield f"mul.hi.{name}", Operation(dtype, (dtype, dtype), high_product)
         for operation, function in (("div", divide), ("rem", remainder)):
@@ -106,19 +106,20 @@ def shift_right(x: Array, amount: Array) -> Array:
 
 
 def high_product(a: Array, b: Array) -> Array:
-    """Return the upper 64 bits of a product of 128."""
+    """Return the upper half of a product of twice the width."""
     # Python's integers are the shortest way that is plainly right; the opcode is rare.
     shape = np.broadcast(a, b).shape
     pairs = zip(np.broadcast_to(a, shape).tolist(), np.broadcast_to(b, shape).tolist(), strict=True)
-    return np.array([(x * y) >> 64 for x, y in pairs], a.dtype)
+    return np.array([(x * y) >> 8 * a.dtype.itemsize for x, y in pairs], a.dtype)
 
 
 def divide(a: Array, b: Array) -> Array:
     """Return quotients rounded towards zero; by zero all bits are set."""
-    shape = np.broadcast(a, b).shape
-    pairs = zip(np.broadcast_to(a, shape).tolist(), np.broadcast_to(b, shape).tolist(), strict=True)
-    wrap = 2 ** (8 * a.dtype.itemsize)
-    return _from_integers([_quotient(x, y) % wrap for x, y in pairs], a.dtype)
+    a, b = np.broadcast_arrays(a, b)
+    unsigned = np.dtype(f"u{a.dtype.itemsize}")
+    quotient = _magnitude(a) // np.maximum(_magnitude(b), unsigned.type(1))
+    quotient = np.where((a < 0) != (b < 0), np.negative(quotient), quotient)
+    return np.where(b == 0, ~unsigned.type(0), quotient).view(a.dtype)
 
 
 def remainder(a: Array, b: Array) -> Array:
@@ -126,10 +127,9 @@ def remainder(a: Array, b: Array) -> Array:
     return np.subtract(a, np.multiply(divide(a, b), b))
 
 
-def _quotient(x: int, y: int) -> int:
-    if y == 0:
-        return -1
-    return abs(x) // abs(y) * (1 if (x < 0) == (y < 0) else -1)
+def _magnitude(x: Array) -> Array:
+    bits = np.ascontiguousarray(x).view(f"u{x.dtype.itemsize}")
+    return np.where(x < 0, np.negative(bits), bits)
 
 
 def _from_integers(values: list[int], dtype: np.dtype[Any]) -> Array:
