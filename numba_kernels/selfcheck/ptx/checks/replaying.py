@@ -16,7 +16,7 @@ from unittest import mock
 
 import numpy as np
 
-from numba_kernels.cuda.arrays.allocation import from_host, to_host, to_numba
+from numba_kernels.cuda.arrays.allocation import from_host, to_host, to_numba, wait_for_device
 from numba_kernels.selfcheck.device.graphs import Model
 from sgd_ref.arithmetic.formats import Array
 from sgd_ref.conformance.catalogue.case import Case, Record
@@ -30,8 +30,10 @@ class ArrayOnStream:
     """An array of the device like one of CuPy's."""
 
     def __init__(self, values: Array) -> None:
+        values = np.array(values, order="C")
         self._array = to_numba(values)
         self.dtype, self.shape, self.size = values.dtype, values.shape, values.size
+        self.ndim, self.strides = values.ndim, values.strides
         self.data = types.SimpleNamespace(device_id=0, ptr=self.__cuda_array_interface__["data"][0])
         self.device = nullcontext()
 
@@ -40,11 +42,13 @@ class ArrayOnStream:
         return dict(self._array.__cuda_array_interface__)
 
     def get(self) -> Array:
-        """Return a copy on the host."""
+        """Return a copy on the host, after what is on the stream, as the library does."""
+        wait_for_device()
         return to_host(self._array)
 
     def set(self, values: Array) -> None:
-        """Write values of the host."""
+        """Write values of the host, after what is on the stream, as the library does."""
+        wait_for_device()
         from_host(self._array, values)
 
 

@@ -144,6 +144,7 @@ def _instantiate(device: Device, place: Any, graph: Any, *_: Any) -> None:
 
 
 driver_function("cuGraphInstantiate", POINTER, POINTER, ctypes.c_ulonglong)(_instantiate)
+driver_function("cuGraphInstantiateWithFlags", POINTER, POINTER, ctypes.c_ulonglong)(_instantiate)
 driver_function("cuGraphInstantiateWithParams", POINTER, POINTER, POINTER)(_instantiate)
 
 
