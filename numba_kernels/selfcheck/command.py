@@ -66,7 +66,8 @@ def run(options: argparse.Namespace) -> int:
     elif options.device == "ptx":
         # They need gcc and the compilers of CUDA, which not everybody has.
         from numba_kernels.selfcheck.ptx import session  # noqa: PLC0415
-        from numba_kernels.selfcheck.ptx.checks import describing, runner as ptx_runner  # noqa: PLC0415
+        from numba_kernels.selfcheck.ptx.checks import describing  # noqa: PLC0415
+        from numba_kernels.selfcheck.ptx.checks import runner as ptx_runner
 
         reason = session.why_not()
         if reason is not None:

@@ -38,7 +38,9 @@ def successors(kernel: Kernel, block: Block) -> list[int]:
     last = block.instructions[-1]
     if last.opcode == "ret":
         return []
-    following = [] if last.opcode == "bra.uni" or (last.opcode == "bra" and not last.guard) else [block.index + 1]
+    following = (
+        [] if last.opcode == "bra.uni" or (last.opcode == "bra" and not last.guard) else [block.index + 1]
+    )
     if last.opcode.startswith("bra"):
         if last.operands[0] not in kernel.labels:
             raise NotUnderstood(f"line {last.line}: a label must be in the kernel, got {last.operands[0]}")

@@ -73,7 +73,7 @@ def _take_texts() -> None:
 
 def _kernel(dispatch: Any, arguments: Any) -> Any:
     """Return what Numba launches: an object of its own with a text in the place of machine code."""
-    from cuda.core import ObjectCode
+    ObjectCode = importlib.import_module("cuda.core").ObjectCode  # noqa: N806
     from numba.cuda import codegen, dispatcher, types
 
     from numba_kernels.cuda.toolkit import Kernel as OfToolkit
@@ -102,5 +102,3 @@ def _entry(text: str) -> str:
     match = ENTRY.search(text)
     assert match is not None
     return match["name"]
-
-

@@ -16,12 +16,11 @@ from numba_kernels.selfcheck.ptx.checks.working import Way
 from numba_kernels.shared.element import VARIANTS, Variant
 from sgd_ref import schedules
 from sgd_ref.arithmetic.formats import FORMATS
-from sgd_ref.conformance.catalogue.tiers import cases as of_the_kit
-from sgd_ref.conformance.catalogue.tiers import make_case
 from sgd_ref.conformance.catalogue.axes import AXES
 from sgd_ref.conformance.catalogue.case import Case
 from sgd_ref.conformance.catalogue.combinations import case_id
-
+from sgd_ref.conformance.catalogue.tiers import cases as of_the_kit
+from sgd_ref.conformance.catalogue.tiers import make_case
 
 STANDARD_NAME, PRODUCT_NAME, SIZES_NAME, SPECIAL_NAME, FORMS_NAME, NORMS_NAME, GRAPHS_NAME = (
     "standard tier",

@@ -98,5 +98,3 @@ def _stream() -> Iterator[Any]:
     module.zeros = lambda shape, dtype: ArrayOnStream(np.zeros(shape, dtype))  # type: ignore[attr-defined]
     with mock.patch.dict(sys.modules, {"cupy": module}), warnings.catch_warnings():
         yield stream
-
-

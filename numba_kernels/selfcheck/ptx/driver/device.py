@@ -184,7 +184,9 @@ class Device:
         where = self.memory.region(address, size, "a copy from the device")
         if (self.memory.state[where] == FRESH).any():
             first = int(np.flatnonzero(self.memory.state[where] == FRESH)[0])
-            raise Fault("uninitialised", f"a copy to the host of {size} bytes: byte {first} was never written")
+            raise Fault(
+                "uninitialised", f"a copy to the host of {size} bytes: byte {first} was never written"
+            )
         ctypes.memmove(place, self.memory.bytes[where].tobytes(), size)
 
     def copy_within(self, target: int, source: int, size: int) -> None:

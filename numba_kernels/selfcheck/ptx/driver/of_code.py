@@ -119,5 +119,5 @@ def launch(device: Device, kernel: Any, *arguments: Any) -> None:
     given = bytearray(max((offset + size for offset, size in code.kernel.parameters.values()), default=0))
     for index, (offset, size) in enumerate(code.kernel.parameters.values()):
         place = ctypes.c_void_p.from_address(parameters + 8 * index).value
-        given[offset : offset + size] = ctypes.string_at(place, size)
+        given[offset : offset + size] = ctypes.string_at(place or 0, size)
     device.put(stream, lambda: lambda: device.launch(code, grid[0], block_x, bytes(given)))

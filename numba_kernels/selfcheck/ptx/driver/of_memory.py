@@ -11,6 +11,7 @@ from numba_kernels.selfcheck.ptx.driver.errors import INVALID_VALUE, OUT_OF_MEMO
 from numba_kernels.selfcheck.ptx.driver.function import INT, POINTER, SIZE, UINT, driver_function, store
 from numba_kernels.selfcheck.ptx.driver.of_devices import CONTEXT
 from numba_kernels.selfcheck.ptx.driver.queue import LEGACY
+from numba_kernels.selfcheck.ptx.faults import Fault
 
 ADDRESS = ctypes.c_uint64
 
@@ -36,9 +37,23 @@ def allocate(device: Device, place: Any, size: int) -> None:
 def free(device: Device, address: int) -> None:
     """Free memory once all work has happened, as the driver does."""
     device.refuse_in_capture()
-    device.queue.finish_all()
+    if device.queue.is_busy:
+        device.queue.postpone(lambda: device.memory.free(address))
+        return
+    _finish(device)
     if address:
         device.memory.free(address)
+
+
+def _finish(device: Device) -> None:
+    """Make all work happen; what goes wrong there is told later, and what is freed is free all the same."""
+    while True:
+        try:
+            device.queue.finish_all()
+        except Fault as fault:
+            device.faults.append(fault)
+        else:
+            return
 
 
 def _allocate_host(device: Device, place: Any, size: int, flags: int = 0) -> None:
@@ -57,7 +72,10 @@ driver_function("cuMemHostAlloc", POINTER, SIZE, UINT)(_allocate_host)
 def free_host(device: Device, address: Any) -> None:
     """Free page-locked memory once all work has happened."""
     device.refuse_in_capture()
-    device.queue.finish_all()
+    if device.queue.is_busy:
+        device.queue.postpone(lambda: free_host(device, address))
+        return
+    _finish(device)
     if device.pinned.pop(int(address or 0), None) is None:
         raise Refused(INVALID_VALUE)
 
@@ -103,7 +121,7 @@ def attributes(device: Device, count: int, kinds: Any, places: Any, address: int
         which = INT.from_address(kinds + 4 * index).value
         place = ctypes.c_void_p.from_address(places + 8 * index).value
         size = 4 if which in (OF_MEMORY_TYPE, OF_DEVICE, IS_MANAGED) else 8
-        ctypes.memset(place, 0, size)
+        ctypes.memset(place or 0, 0, size)
         try:
             attribute(device, place, which, address)
         except Refused:

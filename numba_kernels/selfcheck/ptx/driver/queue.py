@@ -49,6 +49,8 @@ class Queue:
         self._is_blocking: dict[int, bool] = {LEGACY: True}
         self._open: list[Work] = []
         self._awaited: dict[int, list[Work]] = {}
+        self._postponed: list[Callable[[], None]] = []
+        self.is_busy = False
 
     def add_stream(self, handle: int, is_blocking: bool) -> None:
         """Make a stream known."""
@@ -104,7 +106,26 @@ class Queue:
         """Make all work happen."""
         self._do(list(self._open))
 
+    def postpone(self, do: Callable[[], None]) -> None:
+        """Do something once the work that is happening now has happened.
+
+        Python's collector runs at any time, also while a kernel is executed, and frees memory of the device.
+        """
+        self._postponed.append(do)
+
     def _do(self, works: list[Work]) -> None:
+        if self.is_busy:
+            raise RuntimeError("work happens one after the other")
+        self.is_busy = True
+        try:
+            self._do_all(works)
+        finally:
+            self.is_busy = False
+            postponed, self._postponed = self._postponed, []
+            for do in postponed:
+                do()
+
+    def _do_all(self, works: list[Work]) -> None:
         left = list(works)
         while left:
             ready = [work for work in left if all(other.is_done for other in work.after)]

@@ -20,7 +20,9 @@ from sgd_ref.arithmetic.formats import Array
 Keep = Callable[[Operand], Operand]
 Step = Callable[[Frame], None]
 
-ACCESS = re.compile(r"(?:ld|st)\.(?P<space>global|shared)(?:\.v(?P<lanes>[24]))?\.(?P<type>[busf](?:16|32|64))")
+ACCESS = re.compile(
+    r"(?:ld|st)\.(?P<space>global|shared)(?:\.v(?P<lanes>[24]))?\.(?P<type>[busf](?:16|32|64))"
+)
 
 ATOMIC = re.compile(r"(?P<kind>atom|red)\.(?P<space>global|shared)\.add\.u64")
 

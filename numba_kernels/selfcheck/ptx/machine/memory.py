@@ -133,7 +133,9 @@ class Memory:
             raise Fault("alignment", f"{what(bad)}: {int(addresses[bad]):#x} is no multiple of {size}")
         if (offsets >= np.uint64(self.bytes.size)).any():
             bad = int(np.flatnonzero(offsets >= np.uint64(self.bytes.size))[0])
-            raise Fault("bounds", f"{what(bad)}: {size} bytes at {int(addresses[bad]):#x} are in no allocation")
+            raise Fault(
+                "bounds", f"{what(bad)}: {size} bytes at {int(addresses[bad]):#x} are in no allocation"
+            )
         unit = min(size, 8)
         places = (offsets // np.uint64(unit)).astype(np.int64)
         states = self.view(np.dtype(f"u{unit}"), state=True)

@@ -147,8 +147,10 @@ class _Finder:
             if access.kind != WRITE or len(access.values) != 1:
                 return False
             (values,) = access.values
-            index = int(threads[place]) if access.threads is None else int(
-                np.flatnonzero(access.threads == threads[place])[0]
+            index = (
+                int(threads[place])
+                if access.threads is None
+                else int(np.flatnonzero(access.threads == threads[place])[0])
             )
             written.append((access.size, values[index if len(values) > 1 else 0].tobytes()))
         return written[0] == written[1]
@@ -162,13 +164,15 @@ class _Finder:
             instruction = self._accesses[numbers[place]].instruction
             texts.append(f"block {block} thread {within} by line {instruction.line}, {instruction}")
         memory = "shared" if self._is_shared else "global"
-        raise Fault("race", f"{self._name}: {texts[0]} and {texts[1]} reach the same {memory} memory in no order")
+        raise Fault(
+            "race", f"{self._name}: {texts[0]} and {texts[1]} reach the same {memory} memory in no order"
+        )
 
 
 def _among(cells: Array, wanted: Array) -> Array:
     """Return which cells are among others, which are in order."""
     places = np.searchsorted(wanted, cells)
-    return wanted[np.minimum(places, len(wanted) - 1)] == cells
+    return np.asarray(wanted[np.minimum(places, len(wanted) - 1)] == cells)
 
 
 def _suspicious(keys: tuple[Array, ...], who: Array, kinds: Array) -> Iterator[Array]:

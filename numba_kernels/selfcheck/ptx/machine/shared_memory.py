@@ -53,7 +53,7 @@ class SharedMemory:
             kind = "bounds" if (each[bad] == 0).any() else "uninitialised"
             why = "is in no array of shared memory" if kind == "bounds" else "was never written"
             raise Fault(kind, f"{what(bad)}: {int(addresses[bad]):#x} {why}")
-        return places
+        return np.asarray(places)
 
     def read(self, places: Array, dtype: np.dtype[Any]) -> Array:
         """Return numbers at places."""

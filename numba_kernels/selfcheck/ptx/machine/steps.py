@@ -48,7 +48,9 @@ class Body:
                 continue
             self.steps.append(self._step(kernel, instruction, found))
         if self.last is not None and self.last.opcode == "bar.sync" and self.last.operands != ("0",):
-            raise NotUnderstood(f"line {self.last.line}: a barrier must be number 0 of all threads: {self.last}")
+            raise NotUnderstood(
+                f"line {self.last.line}: a barrier must be number 0 of all threads: {self.last}"
+            )
         self.specials = tuple(sorted(found))
         self.inputs, self.outputs = block.inputs, block.outputs
 

@@ -16,14 +16,13 @@ from numba_kernels.selfcheck.ptx.opcodes.operation import (
     B64,
     DTYPES,
     PRED,
-    S16,
     S32,
     S64,
     Operation,
 )
 from sgd_ref.arithmetic.formats import Array
 
-WIDE = {"s16": S32, "s32": S64, "u16": B32, "u32": B64}
+WIDE: dict[str, np.dtype[Any]] = {"s16": S32, "s32": S64, "u16": B32, "u32": B64}
 
 
 def operations() -> Iterator[tuple[str, Operation]]:
@@ -93,7 +92,7 @@ def shift_left(x: Array, amount: Array) -> Array:
     """Return bits shifted to the left; amounts beyond the width leave nothing."""
     width = x.dtype.itemsize * 8
     shifted = np.left_shift(x, np.minimum(amount, width - 1).astype(x.dtype))
-    return np.where(amount < width, shifted, x.dtype.type(0))
+    return np.asarray(np.where(amount < width, shifted, x.dtype.type(0)))
 
 
 def shift_right(x: Array, amount: Array) -> Array:
@@ -101,8 +100,8 @@ def shift_right(x: Array, amount: Array) -> Array:
     width = x.dtype.itemsize * 8
     shifted = np.right_shift(x, np.minimum(amount, width - 1).astype(x.dtype))
     if x.dtype.kind == "i":
-        return shifted
-    return np.where(amount < width, shifted, x.dtype.type(0))
+        return np.asarray(shifted)
+    return np.asarray(np.where(amount < width, shifted, x.dtype.type(0)))
 
 
 def high_product(a: Array, b: Array) -> Array:
@@ -119,7 +118,7 @@ def divide(a: Array, b: Array) -> Array:
     unsigned = np.dtype(f"u{a.dtype.itemsize}")
     quotient = _magnitude(a) // np.maximum(_magnitude(b), unsigned.type(1))
     quotient = np.where((a < 0) != (b < 0), np.negative(quotient), quotient)
-    return np.where(b == 0, ~unsigned.type(0), quotient).view(a.dtype)
+    return np.asarray(np.where(b == 0, ~unsigned.type(0), quotient).view(a.dtype))
 
 
 def remainder(a: Array, b: Array) -> Array:
@@ -170,6 +169,8 @@ def extract_bits(x: Array, position: Array, length: Array) -> Array:
         if x.dtype.kind == "i" and count:
             last = min(int(start) + int(count) - 1, width - 1)
             # Python's integers have their sign in all higher places already.
-            bits = bits - (1 << int(count)) if int(value) >> last & 1 and bits >> (int(count) - 1) & 1 else bits
+            bits = (
+                bits - (1 << int(count)) if int(value) >> last & 1 and bits >> (int(count) - 1) & 1 else bits
+            )
         found.append(bits % 2**width)
     return _from_integers(found, x.dtype)

@@ -17,7 +17,10 @@ PRED = np.dtype(bool)
 DTYPES = {
     **{f"{kind}{dtype.itemsize * 8}": dtype for kind in "bu" for dtype in (B16, B32, B64)},
     **{f"s{dtype.itemsize * 8}": dtype for dtype in (S16, S32, S64)},
-    **{"f16": F16, "f32": F32, "f64": F64, "pred": PRED},
+    "f16": F16,
+    "f32": F32,
+    "f64": F64,
+    "pred": PRED,
 }
 """By the names of types in PTX."""
 

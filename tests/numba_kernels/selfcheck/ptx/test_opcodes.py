@@ -4,6 +4,7 @@ import itertools
 import math
 import operator
 from fractions import Fraction
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -26,17 +27,24 @@ COMPARISONS = {
 }
 
 
-def special(suffix):
+def special(suffix: str) -> Any:
     dtype = FLOATS[suffix]
     information = np.finfo(dtype)
-    positive = [0.0, information.smallest_subnormal, information.smallest_normal, 1.0, 1 + information.eps, 1.5]
+    positive = [
+        0.0,
+        information.smallest_subnormal,
+        information.smallest_normal,
+        1.0,
+        1 + information.eps,
+        1.5,
+    ]
     positive += [2 - information.eps, 3.0, 0.1, information.max / 2, information.max, np.inf]
     positive += [float(x) for x in np.exp2(GENERATOR.uniform(-20, 10, 6))]
     with np.errstate(over="ignore"):
         return np.array([*positive, *(-x for x in positive), np.nan], dtype)
 
 
-def integers(suffix):
+def integers(suffix: str) -> Any:
     bits = int(suffix[1:])
     low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if suffix[0] == "s" else (0, 2**bits - 1)
     drawn = [int.from_bytes(GENERATOR.bytes(8), "little") % (high - low + 1) + low for _ in range(8)]
@@ -44,17 +52,17 @@ def integers(suffix):
     return [value for value in values if low <= value <= high]
 
 
-def wrapped(value, suffix):
+def wrapped(value: Any, suffix: str) -> Any:
     bits = int(suffix[1:])
     value %= 2**bits
     return value - 2**bits if suffix[0] == "s" and value >= 2 ** (bits - 1) else value
 
 
-def array(values, suffix):
+def array(values: Any, suffix: str) -> Any:
     return np.array(values, f"{'i' if suffix[0] == 's' else 'u'}{int(suffix[1:]) // 8}")
 
 
-def same(found, expected):
+def same(found: Any, expected: Any) -> None:
     """Same bits, but for NaN, of which there is one kind."""
     found, expected = np.asarray(found), np.asarray(expected)
     assert found.dtype == expected.dtype
@@ -63,12 +71,12 @@ def same(found, expected):
     np.testing.assert_array_equal(equal | (np.isnan(found) & np.isnan(expected)), True)
 
 
-def rounded(value, dtype):
+def rounded(value: Any, dtype: Any) -> Any:
     """The nearest number of a dtype to a fraction, from the reference's exact arithmetic."""
     return nearest(value, np.dtype(dtype))
 
 
-def exact(name, a, b):
+def exact(name: str, a: Any, b: Any) -> Any:
     """The result of an operation, by fractions where both are finite; by NumPy's rules for others."""
     function = {"add": operator.add, "sub": operator.sub, "mul": operator.mul, "div": operator.truediv}[name]
     dtype = a.dtype
@@ -88,7 +96,7 @@ def exact(name, a, b):
 
 @pytest.mark.parametrize("suffix", ["f32", "f64"])
 @pytest.mark.parametrize("name", ["add", "sub", "mul", "div"])
-def test_arithmetic_is_rounded_once(name, suffix):
+def test_arithmetic_is_rounded_once(name: str, suffix: str) -> None:
     values = special(suffix)
     a, b = (np.array(part, values.dtype) for part in zip(*itertools.product(values, values), strict=True))
     with np.errstate(all="ignore"):
@@ -96,7 +104,7 @@ def test_arithmetic_is_rounded_once(name, suffix):
 
 
 @pytest.mark.parametrize("suffix", ["f32", "f64"])
-def test_square_roots_and_reciprocals_are_nearest(suffix):
+def test_square_roots_and_reciprocals_are_nearest(suffix: str) -> None:
     values = special(suffix)
     with np.errstate(all="ignore"):
         roots = OPERATIONS[f"sqrt.rn.{suffix}"].function(values)
@@ -106,7 +114,9 @@ def test_square_roots_and_reciprocals_are_nearest(suffix):
             assert np.isnan(root) or x == 0
         elif np.isfinite(x) and x > 0:
             # No number is nearer: the square lies between those of the middles to its neighbours.
-            one, below, above = (Fraction(float(n)) for n in (root, np.nextafter(root, 0), np.nextafter(root, np.inf)))
+            one, below, above = (
+                Fraction(float(n)) for n in (root, np.nextafter(root, 0), np.nextafter(root, np.inf))
+            )
             assert ((one + below) / 2) ** 2 <= Fraction(float(x)) <= ((one + above) / 2) ** 2
         if np.isfinite(x) and x != 0:
             assert reciprocal == rounded(1 / Fraction(float(x)), x.dtype)
@@ -114,10 +124,13 @@ def test_square_roots_and_reciprocals_are_nearest(suffix):
 
 
 @pytest.mark.parametrize("suffix", ["f32", "f64"])
-def test_fused_product_and_sum_is_rounded_once(suffix):
+def test_fused_product_and_sum_is_rounded_once(suffix: str) -> None:
     values = special(suffix)
     dtype = values.dtype
-    triples = [np.array(part, dtype) for part in zip(*itertools.product(values[::2], values, values[1::3]), strict=True)]
+    triples = [
+        np.array(part, dtype)
+        for part in zip(*itertools.product(values[::2], values, values[1::3]), strict=True)
+    ]
     a = GENERATOR.uniform(-2, 2, 3000).astype(dtype)
     b = GENERATOR.uniform(-2, 2, 3000).astype(dtype)
     near = (-(a * b)).astype(dtype)
@@ -135,7 +148,7 @@ def test_fused_product_and_sum_is_rounded_once(suffix):
         same(found, np.array(expected, dtype))
 
 
-def test_results_that_are_nan_have_the_bits_of_the_device():
+def test_results_that_are_nan_have_the_bits_of_the_device() -> None:
     infinity = np.array([np.inf], np.float32)
     with np.errstate(all="ignore"):
         found = OPERATIONS["sub.rn.f32"].function(infinity, infinity)
@@ -143,7 +156,7 @@ def test_results_that_are_nan_have_the_bits_of_the_device():
 
 
 @pytest.mark.parametrize("suffix", ["f32", "f64"])
-def test_extremes_prefer_numbers_and_the_smaller_zero(suffix):
+def test_extremes_prefer_numbers_and_the_smaller_zero(suffix: str) -> None:
     values = special(suffix)
     a, b = (np.array(part, values.dtype) for part in zip(*itertools.product(values, values), strict=True))
     for name, chosen in (("min", min), ("max", max)):
@@ -159,7 +172,7 @@ def test_extremes_prefer_numbers_and_the_smaller_zero(suffix):
 
 @pytest.mark.parametrize("suffix", ["f16", "f32", "f64"])
 @pytest.mark.parametrize("name", COMPARISONS)
-def test_comparisons_of_numbers_have_a_rule_for_nan(name, suffix):
+def test_comparisons_of_numbers_have_a_rule_for_nan(name: str, suffix: str) -> None:
     values = special(suffix)
     a, b = (np.array(part, values.dtype) for part in zip(*itertools.product(values, values), strict=True))
     ordered = OPERATIONS[f"setp.{name}.{suffix}"].function(a, b)
@@ -171,7 +184,7 @@ def test_comparisons_of_numbers_have_a_rule_for_nan(name, suffix):
 
 
 @pytest.mark.parametrize("suffix", ["s16", "u16", "s32", "u32", "s64", "u64"])
-def test_integers_wrap(suffix):
+def test_integers_wrap(suffix: str) -> None:
     pairs = list(itertools.product(integers(suffix), repeat=2))
     a, b = (array(part, suffix) for part in zip(*pairs, strict=True))
     functions = {"add": operator.add, "sub": operator.sub, "mul.lo": operator.mul, "min": min, "max": max}
@@ -185,7 +198,7 @@ def test_integers_wrap(suffix):
 
 
 @pytest.mark.parametrize("suffix", ["s32", "u32", "s64", "u64"])
-def test_quotients_are_rounded_towards_zero(suffix):
+def test_quotients_are_rounded_towards_zero(suffix: str) -> None:
     pairs = [(x, y) for x, y in itertools.product(integers(suffix), repeat=2) if y]
     a, b = (array(part, suffix) for part in zip(*pairs, strict=True))
     quotients = [wrapped(int(Fraction(x, y)), suffix) for x, y in pairs]
@@ -199,7 +212,7 @@ def test_quotients_are_rounded_towards_zero(suffix):
 
 
 @pytest.mark.parametrize("suffix", ["s16", "u16", "s32", "u32", "s64", "u64"])
-def test_shifts_beyond_the_width(suffix):
+def test_shifts_beyond_the_width(suffix: str) -> None:
     width = int(suffix[1:])
     pairs = list(itertools.product(integers(suffix), [0, 1, 7, width - 1, width, width + 1, 2**32 - 1]))
     values, amounts = array([x for x, _ in pairs], suffix), np.array([n for _, n in pairs], np.uint32)
@@ -211,13 +224,13 @@ def test_shifts_beyond_the_width(suffix):
 
 
 @pytest.mark.parametrize("suffix", ["s16", "u16", "s32", "u32"])
-def test_wide_products_are_whole(suffix):
+def test_wide_products_are_whole(suffix: str) -> None:
     pairs = list(itertools.product(integers(suffix), repeat=2))
     a, b = (array(part, suffix) for part in zip(*pairs, strict=True))
     assert OPERATIONS[f"mul.wide.{suffix}"].function(a, b).tolist() == [x * y for x, y in pairs]
 
 
-def test_bits():
+def test_bits() -> None:
     words = array(integers("u64"), "u64")
     assert OPERATIONS["clz.b64"].function(words).tolist() == [64 - int(w).bit_length() for w in words]
     assert OPERATIONS["popc.b64"].function(words).tolist() == [int(w).bit_count() for w in words]
@@ -227,11 +240,13 @@ def test_bits():
         where = np.array([position], np.uint32), np.array([length], np.uint32)
         found = OPERATIONS["bfi.b64"].function(source, target, *where)
         mask = (((1 << length) - 1) << position) % 2**64
-        expected = [(int(t) & ~mask) | ((int(s) << position) & mask) for s, t in zip(source, target, strict=True)]
+        expected = [
+            (int(t) & ~mask) | ((int(s) << position) & mask) for s, t in zip(source, target, strict=True)
+        ]
         assert found.tolist() == expected
 
 
-def test_all_conversions_to_bfloat16_are_those_of_ml_dtypes():
+def test_all_conversions_to_bfloat16_are_those_of_ml_dtypes() -> None:
     """All bit patterns whose upper half varies, with every kind of lower half."""
     upper = np.arange(65536, dtype=np.uint32) << np.uint32(16)
     for lower in (0, 1, 0x7FFF, 0x8000, 0x8001, 0xFFFF):
@@ -244,7 +259,7 @@ def test_all_conversions_to_bfloat16_are_those_of_ml_dtypes():
         assert (low == found.view(np.uint16)[::-1]).all()
 
 
-def test_conversions_to_float16_and_back():
+def test_conversions_to_float16_and_back() -> None:
     every = np.arange(65536).astype(np.uint16).view(np.float16)
     wide = OPERATIONS["cvt.f32.f16"].function(every)
     same(OPERATIONS["cvt.rn.f16.f32"].function(wide), every)
@@ -259,7 +274,7 @@ def test_conversions_to_float16_and_back():
     assert (doubles[np.isfinite(doubles)] == every[np.isfinite(every)].astype(object)).all()
 
 
-def test_directed_roundings_lie_on_their_side_and_next_to_the_number():
+def test_directed_roundings_lie_on_their_side_and_next_to_the_number() -> None:
     x = np.concatenate([special("f64"), GENERATOR.normal(size=500), [1e-50, -1e-50, 1e300, -1e300, 1e-42]])
     with np.errstate(all="ignore"):
         down, up = (OPERATIONS[f"cvt.{mode}.f32.f64"].function(x) for mode in ("rm", "rp"))
@@ -278,7 +293,7 @@ def test_directed_roundings_lie_on_their_side_and_next_to_the_number():
 
 
 @pytest.mark.parametrize("source", ["u16", "u32", "u64", "s16", "s32", "s64"])
-def test_conversions_of_integers(source):
+def test_conversions_of_integers(source: str) -> None:
     values = integers(source)
     given = array(values, source)
     for target in ("u16", "u32", "u64", "s16", "s32", "s64"):
@@ -287,7 +302,9 @@ def test_conversions_of_integers(source):
             assert found.tolist() == [wrapped(value, target) for value in values]
     for suffix, dtype in (("f32", np.float32), ("f64", np.float64)):
         found = OPERATIONS[f"cvt.rn.{suffix}.{source}"].function(given)
-        assert found.tolist() == [float(rounded(Fraction(value), dtype)) if value else 0.0 for value in values]
+        assert found.tolist() == [
+            float(rounded(Fraction(value), dtype)) if value else 0.0 for value in values
+        ]
         numbers = np.array([0.0, -0.0, 1.9, -1.9, 3e4, -3e4, 1e30, -1e30, np.inf, -np.inf], dtype)
         low, high = (int(bound) for bound in (np.iinfo(given.dtype).min, np.iinfo(given.dtype).max))
         with np.errstate(all="ignore"):
@@ -297,7 +314,7 @@ def test_conversions_of_integers(source):
             assert got == min(max(bounded, low), high)
 
 
-def test_selection_takes_the_bits_as_they_are():
+def test_selection_takes_the_bits_as_they_are() -> None:
     a, b = special("f32"), special("f32")[::-1].copy()
     chosen = np.arange(len(a)) % 2 == 0
     found = OPERATIONS["selp.f32"].function(a, b, chosen)
