@@ -71,6 +71,7 @@ def compressed(generator: np.random.Generator, shape: tuple[int, ...], dtype: np
 
 
 def one_form(extent: Extent) -> Iterator[Case]:
+    """Give models of one dtype, with gradients of one form."""
     for dtype, variant in extent.kernels():
         if extent.tier == QUICK and variant not in extent.variants(dtype)[::4]:
             continue

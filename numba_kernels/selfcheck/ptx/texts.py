@@ -1,7 +1,7 @@
 """The PTX of kernels, as a launch hands it to the assembler, kept in a folder so that it is built once.
 
-The name of the folder depends on the contents of all modules that kernels are compiled from, and on the versions
-of the compilers. ``SGD_REF_PTX_DIR`` names another folder to keep such folders in.
+The name of the folder depends on the contents of all modules that kernels are compiled from, and on the
+versions of the compilers. ``SGD_REF_PTX_DIR`` names another folder to keep such folders in.
 """
 
 from __future__ import annotations

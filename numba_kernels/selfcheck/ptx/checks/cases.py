@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -16,11 +16,13 @@ from numba_kernels.selfcheck.ptx.checks.working import Way
 from numba_kernels.shared.element import VARIANTS, Variant
 from sgd_ref import schedules
 from sgd_ref.arithmetic.formats import FORMATS
-from sgd_ref.conformance.catalogue.axes import AXES
+from sgd_ref.conformance.catalogue.axes import AXES, Features
 from sgd_ref.conformance.catalogue.case import Case
 from sgd_ref.conformance.catalogue.combinations import case_id
 from sgd_ref.conformance.catalogue.tiers import cases as of_the_kit
 from sgd_ref.conformance.catalogue.tiers import make_case
+
+Item = TypeVar("Item")
 
 STANDARD_NAME, PRODUCT_NAME, SIZES_NAME, SPECIAL_NAME, FORMS_NAME, NORMS_NAME, GRAPHS_NAME = (
     "standard tier",
@@ -88,7 +90,7 @@ def _all_groups(extent: Extent) -> Iterator[Group]:
         yield Group(GRAPHS_NAME, list(_replayed(extent, move)), Way(move))
 
 
-def _drawn(cases: Any, extent: Extent, purpose: str, of: int = 1) -> list[Case]:
+def _drawn(cases: Iterable[Item], extent: Extent, purpose: str, of: int = 1) -> list[Item]:
     """Return cases, in the quick tier a share of them."""
     found = list(cases)
     if extent.pattern is not None:
@@ -112,7 +114,7 @@ def _product(extent: Extent) -> Iterator[Case]:
     chosen = extent if extent.tier == FULL else replace(extent, tier=QUICK)
     features = list(product.combinations(chosen))
     for combination in _drawn(features, extent, "product"):
-        ordered = {axis: combination[axis] for axis in AXES}
+        ordered: Features = {axis: combination[axis] for axis in AXES}
         yield replace(make_case(ordered), id=f"{product.NAME}/{case_id(ordered)}")
 
 

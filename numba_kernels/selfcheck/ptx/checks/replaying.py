@@ -1,7 +1,7 @@
 """Steps on a stream of the caller's, and steps captured in a graph and replayed, with arrays like CuPy's.
 
-No library but Numba runs on a driver that is none. So a few lines stand for CuPy: arrays with a current stream that
-does not wait for the default one, and that speak ``__cuda_array_interface__``.
+No library but Numba runs on a driver that is none. So a few lines stand for CuPy: arrays with a current
+stream that does not wait for the default one, and that speak ``__cuda_array_interface__``.
 """
 
 from __future__ import annotations

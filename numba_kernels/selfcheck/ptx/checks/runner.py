@@ -9,7 +9,7 @@ from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from numba_kernels.selfcheck.extent import Extent
+from numba_kernels.selfcheck.extent import QUICK, Extent
 from numba_kernels.selfcheck.ptx import session
 from numba_kernels.selfcheck.ptx.checks import cases, coverage
 from numba_kernels.selfcheck.ptx.checks.coverage import Covered
@@ -22,21 +22,9 @@ SHOWN = 0.95
 """Kernels of which less was executed are named."""
 
 
-class Executed(Outcome):
-    """The outcome, with the coverage of each kernel.
-
-    Attributes
-    ----------
-    covered : list of Covered
-    """
-
-    covered: list[Covered]
-
-
-def run(extent: Extent, advance: Advance = lambda doing, done, parts: None) -> Executed:
+def run(extent: Extent, advance: Advance = lambda doing, done, parts: None) -> Outcome:
     """Check the kernels of an extent by executing their PTX."""
-    outcome = Executed([], [])
-    outcome.covered = []
+    outcome = Outcome([], [])
     reason = session.why_not()
     if reason is not None:
         outcome.not_run.append(reason)
@@ -52,8 +40,8 @@ def run(extent: Extent, advance: Advance = lambda doing, done, parts: None) -> E
                 run_parts(parts, outcome, pool, finished)
         except BrokenExecutor as failure:
             outcome.not_run.append(f"what was left: {failure}")
-        outcome.covered = coverage.read(folder)
-    return outcome
+        covered = coverage.read(folder)
+    return outcome._replace(notes=tuple(_lines(covered, every=extent.tier != QUICK)))
 
 
 def _tell(advance: Advance, parts: int, done: int) -> None:
@@ -67,17 +55,17 @@ def _parts(extent: Extent, folder: Path) -> Iterator[tuple[str, Part]]:
             yield group.name, partial(run_cases, group.name, some, group.way, extent, folder)
 
 
-def lines(outcome: Executed, every: bool) -> Iterator[str]:
+def _lines(covered: list[Covered], every: bool) -> Iterator[str]:
     """Yield the table of coverage: each kernel, or those of which less than `SHOWN` was executed."""
-    executed = sum(kernel.executed for kernel in outcome.covered)
-    instructions = sum(kernel.instructions for kernel in outcome.covered)
+    executed = sum(kernel.executed for kernel in covered)
+    instructions = sum(kernel.instructions for kernel in covered)
     if not instructions:
         return
     yield (
-        f"coverage: {executed} of {instructions} instructions of {len(outcome.covered)} kernels "
+        f"coverage: {executed} of {instructions} instructions of {len(covered)} kernels "
         f"({executed / instructions:.1%}) were executed"
     )
-    for kernel in sorted(outcome.covered, key=lambda kernel: kernel.share):
+    for kernel in sorted(covered, key=lambda kernel: kernel.share):
         if every or kernel.share < SHOWN:
             missed = ", ".join(str(line.line) for line in kernel.missed[:8])
             more = f"; not executed: {len(kernel.missed)}, lines {missed}" if kernel.missed else ""

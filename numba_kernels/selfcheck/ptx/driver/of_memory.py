@@ -129,7 +129,7 @@ def attributes(device: Device, count: int, kinds: Any, places: Any, address: int
 
 
 def _from_host(device: Device, target: int, source: int, size: int) -> Callable[[], Callable[[], None]]:
-    """Return what makes a copy to the device: from page-locked memory as it is then, from other as it is now."""
+    """Return what makes a copy: from page-locked memory as it is then, from other memory as it is now."""
     device.memory.region(target, size, "a copy to the device")
 
     def late() -> Callable[[], None]:

@@ -36,9 +36,9 @@ class Barriers:
         Fault
             If threads of a block wait at another barrier, or have ended.
         """
-        if frame.chosen is None:
-            if (self._gone == 0).all() and (self._arrived == 0).all():
-                return frame.threads
+        if frame.chosen is None and not self._gone.any() and not self._arrived.any():
+            return frame.threads
+        at = f"{frame.launch.name} line {instruction.line}"
         threads = frame.threads
         blocks = threads // self._threads
         released: list[Array] = []
@@ -46,7 +46,7 @@ class Barriers:
             if self._place[block] not in (NOWHERE, place):
                 raise Fault(
                     "barrier",
-                    f"{frame.launch.name} line {instruction.line}: threads of block {block} wait at another barrier",
+                    f"{at}: threads of block {block} wait at another barrier",
                 )
             self._place[block] = place
             self._waiting[block].append(threads[blocks == block])
@@ -54,8 +54,7 @@ class Barriers:
             if self._gone[block]:
                 raise Fault(
                     "barrier",
-                    f"{frame.launch.name} line {instruction.line}: {self._gone[block]} threads of block {block} "
-                    "have ended, and others wait for them",
+                    f"{at}: {self._gone[block]} threads of block {block} have ended, others wait",
                 )
             if self._arrived[block] == self._threads:
                 released += self._waiting[block]

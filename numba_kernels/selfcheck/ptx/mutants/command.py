@@ -20,7 +20,7 @@ from numba_kernels.selfcheck.ptx.faults import NotUnderstood
 from numba_kernels.selfcheck.ptx.machine import launch
 from numba_kernels.selfcheck.ptx.machine.code import Code
 from numba_kernels.selfcheck.ptx.mutants.in_host_code import host_mutants
-from numba_kernels.selfcheck.ptx.mutants.in_ptx import Mutant, mutants
+from numba_kernels.selfcheck.ptx.mutants.in_ptx import Mutant, mutants, with_rate_truncated
 from numba_kernels.selfcheck.ptx.mutants.subjects import Subject, subjects
 from sgd_ref.conformance.catalogue.case import Case
 
@@ -30,6 +30,8 @@ MOST_STEPS = 100_000
 """Of a launch, so that a mutant that runs for ever ends."""
 
 LEAST_SHARE = 0.95
+
+OF_THE_RATE = "update_bfloat16_no_momentum_plain"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -83,6 +85,8 @@ def _of_subject(subject: Subject, extent: Extent, each: int) -> Iterator[Mutant]
         if code is None or text is None:
             raise RuntimeError(f"the cases of {name} must launch it")
         executed = set(np.flatnonzero(code.executed).tolist())
+        if name == OF_THE_RATE:
+            yield with_rate_truncated(name, text, code.kernel)
         yield from mutants(name, text, code.kernel, executed, extent.seed, each)
 
 

@@ -132,7 +132,7 @@ def _new_program_in_capture() -> Iterator[None]:
 
     with (
         mock.patch.object(device_state.DeviceState, "program", program),
-        mock.patch.object(device_state.DeviceState, "has_program", lambda *_: True),
+        mock.patch.object(device_state.DeviceState, "has_program", return_value=True),
     ):
         yield
 
@@ -157,7 +157,7 @@ def _freed_in_capture() -> Iterator[None]:
         launch(self, launches, handle, *others)
 
     with ExitStack() as stack:
-        stack.enter_context(mock.patch.object(optimizer, "without_frees", lambda _: nullcontext()))
+        stack.enter_context(mock.patch.object(optimizer, "without_frees", return_value=nullcontext()))
         stack.enter_context(mock.patch.object(device_state.DeviceState, "launch", launching))
         yield
 
@@ -177,6 +177,6 @@ def _one_slot() -> Iterator[None]:
 
     with (
         mock.patch.object(buffers, "SLOTS", 1),
-        mock.patch.object(toolkit.cuda, "event", lambda **_: NoEvent()),
+        mock.patch.object(toolkit.cuda, "event", return_value=NoEvent()),
     ):
         yield

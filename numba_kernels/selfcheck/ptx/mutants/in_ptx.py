@@ -224,3 +224,17 @@ def mutants(
         changed[line.line - 1] = " ".join(after)
         made += 1
         yield Mutant(name, change.__name__, line, " ".join(after), "\n".join(changed))
+
+
+def with_rate_truncated(name: str, text: str, kernel: Kernel) -> Mutant:
+    """Return a kernel for bfloat16 that cuts the learning rate off instead of rounding it.
+
+    The rate is the first number that such a kernel rounds.
+    """
+    first = next(
+        line for block in kernel.blocks for line in block.instructions if line.opcode == "cvt.rn.bf16x2.f32"
+    )
+    after = " ".join(truncated(first, kernel) or ())
+    lines = text.split("\n")
+    lines[first.line - 1] = after
+    return Mutant(name, "the learning rate truncated (A)", first, after, "\n".join(lines))

@@ -19,6 +19,14 @@ NAN32 = np.uint32(0x7FFFFFFF).view(np.float32)
 NAN64 = np.uint64(0xFFF8000000000000).view(np.float64)
 
 
+PLAIN: dict[str, Callable[..., Any]] = {
+    "add": np.add,
+    "sub": np.subtract,
+    "mul": np.multiply,
+    "div": np.divide,
+}
+
+
 def with_nan(result: Array) -> Array:
     """Return a fresh result with the bits of the device in place of each NaN."""
     is_nan = np.isnan(result)
@@ -29,18 +37,13 @@ def with_nan(result: Array) -> Array:
 
 def operations() -> Iterator[tuple[str, Operation]]:
     """Yield all of them with their opcodes."""
-    # Without a rounding modifier the assembler may fuse a product and a sum. Only bounds on errors are computed so,
-    # in float64, and here they are not fused. In float32 such an opcode would be a mistake, and is not known.
-    for name, function in (("add", np.add), ("sub", np.subtract), ("mul", np.multiply)):
-        yield f"{name}.f64", Operation(F64, (F64, F64), _rounded(function))
+    # Without a rounding modifier the assembler may fuse a product and a sum. Only bounds on errors are
+    # computed so, in float64, and here they are not fused. In float32 it would be a mistake.
+    for name in ("add", "sub", "mul"):
+        yield f"{name}.f64", Operation(F64, (F64, F64), _rounded(PLAIN[name]))
     for dtype, suffix in ((F32, "f32"), (F64, "f64")):
         pair = (dtype, dtype)
-        for name, function in (
-            ("add", np.add),
-            ("sub", np.subtract),
-            ("mul", np.multiply),
-            ("div", np.divide),
-        ):
+        for name, function in PLAIN.items():
             yield f"{name}.rn.{suffix}", Operation(dtype, pair, _rounded(function))
         yield f"fma.rn.{suffix}", Operation(dtype, (dtype, dtype, dtype), _rounded(fused))
         yield f"sqrt.rn.{suffix}", Operation(dtype, (dtype,), _rounded(np.sqrt))

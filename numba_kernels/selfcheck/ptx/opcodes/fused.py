@@ -1,7 +1,8 @@
 """The fused product and sum: one rounding.
 
-By arithmetic that loses nothing, so that it does not depend on what the host's compiler makes of it: the product as a
-sum of two numbers, the three added with the rest of each addition, and a rounding to odd before the last one.
+By arithmetic that loses nothing, so that it does not depend on what the host's compiler makes of it: the
+product as a sum of two numbers, the three added with the rest of each addition, and a rounding to odd before
+the last one.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from sgd_ref.arithmetic.formats import Array
 SPLITTER = 2.0**27 + 1
 
 SAFE = 2.0**480
-"""Factors of a size between the reciprocal of this number and itself have parts without under- or overflow."""
+"""Factors between the reciprocal of this number and itself have parts without under- or overflow."""
 
 
 def fused(a: Array, b: Array, c: Array) -> Array:

@@ -27,6 +27,12 @@ WIDE: dict[str, np.dtype[Any]] = {"s16": S32, "s32": S64, "u16": B32, "u32": B64
 
 def operations() -> Iterator[tuple[str, Operation]]:
     """Yield all of them with their opcodes."""
+    yield from _arithmetic()
+    yield from _logic()
+    yield from _of_bits()
+
+
+def _arithmetic() -> Iterator[tuple[str, Operation]]:
     for width in (16, 32, 64):
         for kind in "su":
             dtype = DTYPES[f"{kind}{width}"]
@@ -49,6 +55,9 @@ def operations() -> Iterator[tuple[str, Operation]]:
         yield f"mul.hi.{name}", Operation(dtype, (dtype, dtype), high_product)
         for operation, function in (("div", divide), ("rem", remainder)):
             yield f"{operation}.{name}", Operation(dtype, (dtype, dtype), function)
+
+
+def _logic() -> Iterator[tuple[str, Operation]]:
     for dtype in (B16, B32, B64):
         name = f"b{dtype.itemsize * 8}"
         yield f"shl.{name}", Operation(dtype, (dtype, B32), shift_left)
@@ -56,13 +65,22 @@ def operations() -> Iterator[tuple[str, Operation]]:
     for name in ("u16", "u32", "u64", "s16", "s32", "s64"):
         yield f"mov.{name}", Operation(DTYPES[name], (DTYPES[name],), _same)
     yield "mov.pred", Operation(PRED, (PRED,), _same)
-    for dtype, name in ((PRED, "pred"), (B16, "b16"), (B32, "b32"), (B64, "b64")):
+    kinds: tuple[tuple[np.dtype[Any], str], ...] = (
+        (PRED, "pred"),
+        (B16, "b16"),
+        (B32, "b32"),
+        (B64, "b64"),
+    )
+    for kind, name in kinds:
         for operation, logical in (("and", np.bitwise_and), ("or", np.bitwise_or), ("xor", np.bitwise_xor)):
-            yield f"{operation}.{name}", Operation(dtype, (dtype, dtype), logical)
-        yield f"not.{name}", Operation(dtype, (dtype,), np.bitwise_not)
+            yield f"{operation}.{name}", Operation(kind, (kind, kind), logical)
+        yield f"not.{name}", Operation(kind, (kind,), np.bitwise_not)
     for name in ("b16", "b32", "b64", "u16", "u32", "u64", "s16", "s32", "s64", "f32", "f64"):
-        dtype = DTYPES[name]
-        yield f"selp.{name}", Operation(dtype, (dtype, dtype, PRED), _select)
+        number = DTYPES[name]
+        yield f"selp.{name}", Operation(number, (number, number, PRED), _select)
+
+
+def _of_bits() -> Iterator[tuple[str, Operation]]:
     for width, dtype in ((32, B32), (64, B64)):
         yield f"clz.b{width}", Operation(B32, (dtype,), leading_zeros)
         yield f"popc.b{width}", Operation(B32, (dtype,), _population)
