@@ -7,6 +7,7 @@ import os
 import sys
 from typing import Any
 
+from numba_kernels.selfcheck.machine_code.cuda.errors import CouldNotRun
 from numba_kernels.selfcheck.machine_code.cuda.wheels import REMEDY
 from numba_kernels.selfcheck.ptx import texts
 from numba_kernels.selfcheck.ptx.driver import library, of_code, of_devices, of_memory, of_streams
@@ -24,9 +25,10 @@ def why_not() -> str | None:
     """Return why PTX cannot be executed in this process; None if it can."""
     if _devices:
         return None
-    reason = library.why_no_compiler()
-    if reason is not None:
-        return reason
+    return library.why_no_compiler() or _why_no_kernels()
+
+
+def _why_no_kernels() -> str | None:
     if importlib.util.find_spec("numba_cuda") is None:
         return f"numba-cuda is not installed; {REMEDY}"
     if os.environ.get("NUMBA_ENABLE_CUDASIM", "0") not in ("", "0"):
@@ -34,6 +36,10 @@ def why_not() -> str | None:
     # It looks for a driver when it is imported, and not again.
     if "numba.cuda" in sys.modules:
         return "numba.cuda was imported before in this process"
+    try:
+        texts.folder()
+    except CouldNotRun as problem:
+        return str(problem)
     return None
 
 

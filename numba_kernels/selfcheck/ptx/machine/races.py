@@ -2,8 +2,8 @@
 
 Threads of one block are put in order by barriers. Blocks are put in order by fences and atomic additions:
 what a thread did, or knew of at a barrier, before its fence and its atomic addition, comes before what another
-thread does after an atomic addition to the same word that came later, and a fence. Stores of the same number
-by several threads, such as a flag that each may set, are no race.
+thread does after a later atomic addition to the same word, and a fence. Stores of the same number by several
+threads, such as a flag that each may set, are no race.
 """
 
 from __future__ import annotations
