@@ -14,6 +14,7 @@ from numba_kernels.selfcheck.ptx.driver import library, of_code, of_devices, of_
 from numba_kernels.selfcheck.ptx.driver.device import Device
 from numba_kernels.selfcheck.ptx.driver.errors import CouldNotLoad
 from numba_kernels.selfcheck.ptx.driver.function import callbacks
+from numba_kernels.selfcheck.ptx.faults import Fault
 
 MODULES = (of_code, of_devices, of_memory, of_streams)
 """Each has functions of the driver."""
@@ -73,6 +74,11 @@ def _take_texts() -> None:
             self.add_overload(found, arguments)
         return found
 
+    def refuse(warning: Any) -> None:
+        raise Fault("host", f"a launch must give no warning to its user, got {warning}")
+
+    # Whatever filters there are: cases of the kit silence warnings.
+    dispatcher.warn = refuse
     # Numba compiles in this method alone, and would assemble what it compiled.
     dispatcher.CUDADispatcher.compile = compile_to_ptx
 

@@ -41,11 +41,13 @@ def run_cases(name: str, cases: Sequence[Case], way: Way, extent: Extent, folder
 
     def checked(case: Case) -> Trajectory:
         device.take_faults()
+        device.captures.clear()
         try:
             answer = run(case)
             device.queue.finish_all()
         # A device that has faulted answers every call with an error, which says less than the fault.
         except Exception:
+            device.captures.clear()
             if device.faults:
                 raise device.faults[0] from None
             raise

@@ -1,9 +1,9 @@
 """Races: two accesses to the same bytes, one of them writing, that nothing puts in order.
 
 Threads of one block are put in order by barriers. Blocks are put in order by fences and atomic additions:
-what a thread did, or knew of at a barrier, before its fence and its atomic addition, comes before what another
-thread does after a later atomic addition to the same word, and a fence. Stores of the same number by several
-threads, such as a flag that each may set, are no race.
+what a thread did, or knew of at a barrier, before its fence and its atomic addition, comes before what
+another thread does after a later atomic addition to the same word, and a fence. Stores of the same number by
+several threads, such as a flag that each may set, are no race.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import tempfile
 import time
@@ -41,6 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--seed", type=int, default=SEED, help="of the choice of mutants")
     parser.add_argument("--each", type=int, default=5, help="mutants of each kernel, at most")
+    parser.add_argument(
+        "--only", type=re.compile, default=re.compile(""), metavar="PATTERN", help="kernels so named, or host"
+    )
     options = parser.parse_args(arguments)
     reason = session.why_not()
     if reason is not None:
@@ -50,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     started = time.perf_counter()
     killed = survived = 0
     with tempfile.TemporaryDirectory() as folder, mock.patch.object(launch, "MOST_STEPS", MOST_STEPS):
-        for name, how in _seen(Extent(seed=options.seed), options.each, Path(folder)):
+        for name, how in _seen(Extent(seed=options.seed), options.each, options.only, Path(folder)):
             killed, survived = killed + (how is not None), survived + (how is None)
             print(
                 f"{'SURVIVES' if how is None else 'seen    '} {name}{'' if how is None else f': {how}'}",
@@ -61,15 +65,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return AS_REQUIRED if total and killed >= LEAST_SHARE * total else TOO_MANY_SURVIVE
 
 
-def _seen(extent: Extent, each: int, folder: Path) -> Iterator[tuple[str, str | None]]:
+def _seen(extent: Extent, each: int, only: re.Pattern[str], folder: Path) -> Iterator[tuple[str, str | None]]:
     for subject in subjects(extent):
+        if not any(map(only.search, subject.kernels)):
+            continue
         problem = _problem_of_subject(subject, extent, folder)
         if problem is not None:
             raise RuntimeError(f"without a mistake all must be well, got {problem}")
         for mutant in _of_subject(subject, extent, each):
+            if not only.search(mutant.kernel):
+                continue
             name = f"{mutant.kernel} line {mutant.before.line}, {mutant.change}: {mutant.before}"
             yield name, _problem_of(mutant, subject, extent, folder)
-    for host in host_mutants(extent):
+    for host in host_mutants(extent) if only.search("host") else ():
         with host.apply():
             problem = _problem(host.case, host.way, extent, folder)
         session.begin().queue.finish_all()

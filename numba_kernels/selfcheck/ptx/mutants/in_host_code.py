@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any, NamedTuple
@@ -112,7 +111,7 @@ def _with_advice() -> Iterator[None]:
     from numba_kernels.cuda import toolkit
 
     toolkit._kept_configured.cache_clear()
-    with mock.patch.object(toolkit, "_without_advice", nullcontext), warnings.catch_warnings(action="error"):
+    with mock.patch.object(toolkit, "_without_advice", nullcontext):
         yield
     toolkit._kept_configured.cache_clear()
 
