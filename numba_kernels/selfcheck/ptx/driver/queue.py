@@ -23,6 +23,8 @@ class Work:
     ----------
     do : callable
         Makes it happen.
+    stream : int
+        Where it was put.
     after : list of Work
         What must have happened before.
     is_done : bool
@@ -30,6 +32,7 @@ class Work:
     """
 
     do: Callable[[], None]
+    stream: int = LEGACY
     after: list[Work] = field(default_factory=list)
     is_done: bool = False
 
@@ -67,7 +70,7 @@ class Queue:
     def put(self, handle: int, do: Callable[[], None]) -> Work:
         """Put work on a stream, and return it."""
         after = [*self._awaited.pop(handle, []), *self._before(handle)]
-        work = Work(do, [other for other in after if not other.is_done])
+        work = Work(do, handle, [other for other in after if not other.is_done])
         self._last[handle] = work
         self._open.append(work)
         return work
@@ -127,8 +130,14 @@ class Queue:
 
     def _do_all(self, works: list[Work]) -> None:
         left = list(works)
+        streams = sorted({work.stream for work in left})
+        # One stream far ahead of another one is what a program that lacks a synchronisation does not survive.
+        ranks = dict(zip(streams, self._generator.permutation(len(streams)).tolist(), strict=True))
         while left:
             ready = [work for work in left if all(other.is_done for other in work.after)]
+            if self._generator.random() < 0.9:
+                first = min(ranks[work.stream] for work in ready)
+                ready = [work for work in ready if ranks[work.stream] == first]
             work = ready[int(self._generator.integers(len(ready)))]
             left.remove(work)
             self._open.remove(work)

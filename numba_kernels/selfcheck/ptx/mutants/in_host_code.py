@@ -49,14 +49,13 @@ def host_mutants(extent: Extent) -> Iterator[HostMutant]:
     # They need numba-cuda.
     from numba_kernels.cuda import toolkit
     from numba_kernels.cuda.arrays import allocation
-    from numba_kernels.cuda.host import buffers, device_state, groups, program
+    from numba_kernels.cuda.host import buffers, device_state
 
     def case(variant: Variant, dtype: np.dtype[Any], **settings: Any) -> Case:
         identifier = f"mutants/host/{dtype.name}/{variant.name}"
         return dense_case(identifier, variant, SHAPES, dtype, random_numbers(extent, identifier), **settings)
 
     plain, full = case(PLAINEST, FLOAT32), case(FULLEST, FLOAT32)
-    clipped = case(DIVIDING, FLOAT32, clipnorm=0.5)
     halves = case(DIVIDING, BFLOAT16)
 
     def patched(target: Any, name: str, replacement: Any) -> Callable[[], Any]:
@@ -82,16 +81,6 @@ def host_mutants(extent: Extent) -> Iterator[HostMutant]:
         Way("stream"),
     )
     yield HostMutant("memory freed while a graph is captured (G)", _freed_in_capture, plain, Way("graph"))
-    yield HostMutant(
-        "the sum of a chunk bounded by no error",
-        patched(program, "error_of_sum", lambda *_: 1 - 2.0**-20),
-        clipped,
-        Way(),
-    )
-    yield HostMutant("one chunk too few", patched(groups, "CHUNK", 100), case(PLAINEST, FLOAT32), Way())
-    yield HostMutant(
-        "an upload from memory that is written again", _one_slot, case(PLAINEST, FLOAT32), Way("stream")
-    )
     yield HostMutant(
         "launches on the default stream",
         patched(device_state, "numba_stream", lambda handle: 0),
@@ -158,24 +147,4 @@ def _freed_in_capture() -> Iterator[None]:
     with ExitStack() as stack:
         stack.enter_context(mock.patch.object(optimizer, "without_frees", return_value=nullcontext()))
         stack.enter_context(mock.patch.object(device_state.DeviceState, "launch", launching))
-        yield
-
-
-@contextmanager
-def _one_slot() -> Iterator[None]:
-    """Use one piece of page-locked memory for all copies, without waiting."""
-    from numba_kernels.cuda import toolkit
-    from numba_kernels.cuda.host import buffers
-
-    class NoEvent:
-        def record(self, stream: Any) -> None:
-            """Do nothing."""
-
-        def synchronize(self) -> None:
-            """Do nothing."""
-
-    with (
-        mock.patch.object(buffers, "SLOTS", 1),
-        mock.patch.object(toolkit.cuda, "event", return_value=NoEvent()),
-    ):
         yield
