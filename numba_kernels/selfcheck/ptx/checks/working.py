@@ -7,6 +7,8 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from numba_kernels.selfcheck.comparison import by_kernels, compare_cases, timed
 from numba_kernels.selfcheck.extent import Extent
 from numba_kernels.selfcheck.ptx import session
@@ -37,6 +39,7 @@ def run_cases(name: str, cases: Sequence[Case], way: Way, extent: Extent, folder
     """Run cases in this process, and return what differs; a fault of memory or order counts as well."""
     device = session.begin()
     device.options.seed, device.options.in_random_order = extent.seed, way.in_random_order
+    device.queue.draw_from(np.random.default_rng([extent.seed, len(cases)]))
     run, expected = _implementation(way)
 
     def checked(case: Case) -> Trajectory:

@@ -55,6 +55,10 @@ class Queue:
         self._postponed: list[Callable[[], None]] = []
         self.is_busy = False
 
+    def draw_from(self, generator: np.random.Generator) -> None:
+        """Draw orders from other random numbers from now on."""
+        self._generator = generator
+
     def add_stream(self, handle: int, is_blocking: bool) -> None:
         """Make a stream known."""
         self._is_blocking[handle] = is_blocking

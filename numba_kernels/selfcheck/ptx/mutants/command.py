@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -82,7 +83,8 @@ def _seen(extent: Extent, each: int, only: re.Pattern[str], folder: Path) -> Ite
             yield name, _problem_of(mutant, subject, extent, folder)
     for host in host_mutants(extent) if only.search("host") else ():
         with host.apply():
-            tries = (_problem(host.case, host.way, extent, folder) for _ in range(TRIES))
+            others = (replace(extent, seed=extent.seed + number) for number in range(TRIES))
+            tries = (_problem(host.case, host.way, other, folder) for other in others)
             problem = next((found for found in tries if found is not None), None)
         session.begin().queue.finish_all()
         yield f"host: {host.name}", problem
