@@ -44,7 +44,7 @@ CHUNK = 8192
 """Elements of a chunk on the device."""
 
 PACKETS = tuple((size,) for size in (1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 24, 33))
-MIDDLE = ((203,), (257,), (2049,), (45, 61))
+MIDDLE = ((203,), (257,), (2048,), (2049,), (45, 61))
 LONG = ((CHUNK + 9,),)
 """More chunks together than the device has room for blocks, so that a block has several."""
 

@@ -9,13 +9,16 @@ from numba_kernels.selfcheck.extent import Extent
 from numba_kernels.selfcheck.making import dense_case, random_numbers
 from numba_kernels.selfcheck.ptx.checks.working import Way
 from numba_kernels.shared.element import ACCUMULATED, CLASSIC, DIVIDED, NESTEROV, NO_MOMENTUM, PLAIN, Variant
+from sgd_ref import schedules
 from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64
 from sgd_ref.conformance.catalogue.case import Case
 
 SHAPES = (1,), (7,), (17,), (33,), (203,), (5, 3)
 
-MANY = (*SHAPES, (2, 3, 4), (2, 1, 3, 2, 2), *[(3,)] * 7)
-"""More chunks than the device has room for blocks."""
+MANY = (*SHAPES, (2048,), (2, 3, 4), (2, 1, 3, 2, 2), *[(3,)] * 7)
+"""More chunks than the device has room for blocks; one ends where all threads of a block have read a packet."""
+
+SCHEDULE = schedules.CosineDecay(0.1, 7)
 
 PLAINEST = Variant(NO_MOMENTUM, PLAIN, averages=False)
 DIVIDING = Variant(CLASSIC, DIVIDED, averages=False)
@@ -47,7 +50,7 @@ SUBJECTS: tuple[Row, ...] = (
     (("update_bfloat16_nesterov_accumulated_averages",), FULLEST, BFLOAT16, {}, (IN_ORDER,)),
     (("update_float16_nesterov_accumulated_averages",), FULLEST, FLOAT16, {}, (IN_ORDER,)),
     (("update_float64_nesterov_accumulated_averages",), FULLEST, FLOAT64, {}, (OVERTAKING,)),
-    (("update_bfloat16_no_momentum_plain",), PLAINEST, BFLOAT16, {}, (IN_ORDER,)),
+    (("update_bfloat16_no_momentum_plain",), PLAINEST, BFLOAT16, {"learning_rate": SCHEDULE}, (IN_ORDER,)),
     (("gather_float32_float32", "scatter_float32"), PLAINEST, FLOAT32, {}, (Way("gaps"),)),
     (
         ("sum_float64_1_compensated", "decide_float64_each", "exact_float64_1", "finish_float64_each"),
