@@ -16,7 +16,7 @@ from sgd_ref.conformance.catalogue.case import Case
 SHAPES = (1,), (7,), (17,), (33,), (203,), (5, 3)
 
 MANY = (*SHAPES, (2048,), (2, 3, 4), (2, 1, 3, 2, 2), *[(3,)] * 7)
-"""More chunks than the device has room for blocks; one ends where all threads of a block have read a packet."""
+"""More chunks than the device has room for blocks; one ends where all threads have read whole packets."""
 
 SCHEDULE = schedules.CosineDecay(0.1, 7)
 
