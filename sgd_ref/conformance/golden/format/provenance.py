@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from sgd_ref.conformance.golden.format.document import DEFINITION_VERSION, GENERATOR
+from sgd_ref.conformance.golden.format.document import GENERATOR
+from sgd_ref.definition import DEFINITION_VERSION
 
 
 def provenance(source: str, seed: str | None = None, generator: str = GENERATOR) -> dict[str, str]:
@@ -16,6 +17,13 @@ def provenance(source: str, seed: str | None = None, generator: str = GENERATOR)
         What its random numbers depend on; see ``conformance/data.py``.
     generator : str
         What wrote it.
+
+    Examples
+    --------
+    >>> sorted(provenance("sgd_ref.conformance.catalogue.exact", "exact/momentum/float32"))
+    ['definition_version', 'generator', 'seed', 'source']
+    >>> "seed" in provenance("sgd_ref.conformance.golden.content.rejections")
+    False
     """
     found = {"definition_version": DEFINITION_VERSION, "generator": generator, "source": source}
     return found if seed is None else found | {"seed": seed}
