@@ -51,7 +51,12 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         action="store_true",
         help="prove instead that the elementwise kernels for this processor are the rule for all inputs",
     )
-    command.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: %(default)s")
+    command.add_argument(
+        "--device",
+        choices=("cpu", "cuda", "ptx"),
+        default="cpu",
+        help="ptx: the code for CUDA executed on this processor, without a device (default: %(default)s)",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -66,6 +71,10 @@ def run(options: argparse.Namespace) -> int:
             complain(f"nothing was checked: {reason}")
             return COULD_NOT_RUN
         described, run_checks = _on_device(extent)
+    elif options.device == "ptx":
+        described, run_checks = _by_ptx(extent)
+        if not described:
+            return COULD_NOT_RUN
     else:
         described, run_checks = page.description(extent), runner.run
     for line in (page.PURPOSE, "", *described, ""):
@@ -77,7 +86,11 @@ def run(options: argparse.Namespace) -> int:
     for line in page.details(outcome):
         say(out, line)
     out.print(page.table(outcome.results))
+    for line in outcome.notes:
+        say(out, line)
     last = page.verdict(outcome)
+    if options.device == "ptx":
+        last = f"By executed PTX, without a device: {last}"
     if options.device == "cuda" and is_simulated():
         last = f"In the simulator: {last}"
     say(out, last)
@@ -130,6 +143,20 @@ def _on_device(extent: Extent) -> tuple[list[str], Callable[[Extent, runner.Adva
     from numba_kernels.selfcheck.device import runner as device_runner  # noqa: PLC0415
 
     return describing.description(extent), device_runner.run
+
+
+def _by_ptx(extent: Extent) -> tuple[list[str], Callable[[Extent, runner.Advance], Outcome]]:
+    """Return the description of what executes PTX, empty where it cannot, and what runs the checks."""
+    # They need gcc and the compilers of CUDA, which not everybody has.
+    from numba_kernels.selfcheck.ptx import session  # noqa: PLC0415
+    from numba_kernels.selfcheck.ptx.checks import describing  # noqa: PLC0415
+    from numba_kernels.selfcheck.ptx.checks import runner as ptx_runner  # noqa: PLC0415
+
+    reason = session.why_not()
+    if reason is not None:
+        complain(f"nothing was checked: {reason}")
+        return [], ptx_runner.run
+    return describing.description(extent), ptx_runner.run
 
 
 @contextmanager
