@@ -7,10 +7,14 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+
 from numba_kernels.torch import conversion
 from numba_kernels.torch.gradients import Place
+from numba_kernels.torch.memory import check_parameter
 from numba_kernels.torch.options import DEFAULTS, adopt_schedule, check_group
 from numba_kernels.torch.plan import named_places
+from numba_kernels.torch.shards import check_placements, part_of
 from numba_kernels.torch.state import ACCUMULATOR, AVERAGE, VELOCITY, check_state
 from sgd_ref.base.settings import Settings
 
@@ -102,3 +106,22 @@ def _converted(groups: Groups, kept: Mapping[Any, Any]) -> tuple[Groups, Mapping
                 check_state(name, parameter, {VELOCITY: kept[parameter].get(conversion.BUFFER)})
                 own_state[parameter] = conversion.own_state(kept[parameter], rate)
     return own_groups, own_state
+
+
+def check_parameters(name: str, params: Any) -> None:
+    """Check the parameters of a group that is added, as far as that is possible before all are in a list.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If one is not acceptable, or is given twice.
+    """
+    members = [params] if isinstance(params, torch.Tensor) else list(params)
+    tensors = [member[1] if isinstance(member, tuple) else member for member in members]
+    for index, parameter in enumerate(tensors):
+        if isinstance(parameter, torch.Tensor):
+            place = f"{name}['params'][{index}]"
+            check_placements(place, parameter)
+            check_parameter(place, part_of(parameter))
+    if len({id(parameter) for parameter in tensors}) != len(tensors):
+        raise ValueError(f"{name}['params'] must hold each parameter once, got duplicate parameters")
