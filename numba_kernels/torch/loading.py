@@ -85,6 +85,22 @@ def _check_kept(place: Place, kept: Mapping[str, Any], calls: int, common: Setti
             raise ValueError(f"the {kind} of {place.name} must be there after {calls} steps, got none")
 
 
+def check_between_updates(groups: Groups, steps: int | None) -> None:
+    """Check that a group may be added.
+
+    Raises
+    ------
+    RuntimeError
+        Between the steps of one update.
+    """
+    calls = groups[0]["calls"] if groups else 0
+    if steps is not None and calls % steps:
+        raise RuntimeError(
+            "add_param_group must be called between two updates, "
+            f"got it after {calls % steps} of {steps} steps"
+        )
+
+
 def _check_windows(groups: Groups, steps: int | None) -> None:
     """Check that all groups are equally far from their next update."""
     if len({group["calls"] % (steps or 1) for group in groups}) > 1:

@@ -203,13 +203,7 @@ class SGD(torch.optim.Optimizer):  # type: ignore[misc]
             Between the steps of one update (`gradient_accumulation_steps`), or within `swap_averages`.
         """
         self._refuse_swapped("add_param_group")
-        steps = self._settings.gradient_accumulation_steps
-        calls = self.param_groups[0]["calls"] if self.param_groups else 0
-        if steps is not None and calls % steps:
-            raise RuntimeError(
-                "add_param_group must be called between two updates, "
-                f"got it after {calls % steps} of {steps} steps"
-            )
+        loading.check_between_updates(self.param_groups, self._settings.gradient_accumulation_steps)
         given: Any = param_group
         if isinstance(given, dict) and "params" in given:
             name = f"param_groups[{len(self.param_groups)}]"
@@ -282,7 +276,7 @@ class SGD(torch.optim.Optimizer):  # type: ignore[misc]
         """Return a step that nothing can refuse any more, or None."""
         found = getattr(self, "found_inf", None)
         finite = found is None or not found.item()
-        if not finite and self._over is None:
+        if not (finite or self._over):
             return None
         try:
             plan, options, gradients = self._prepared()
@@ -393,7 +387,7 @@ class SGD(torch.optim.Optimizer):  # type: ignore[misc]
         Warns
         -----
         UserWarning
-            Before the first update of a group, which then keeps its parameters.
+            As `swap_averages` does.
         """
         with alone(self._running):
             self._refuse_swapped("finalize")
