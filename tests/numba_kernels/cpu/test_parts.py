@@ -52,7 +52,9 @@ def _pieces(arrays: list[Any], rank: int, size: int) -> list[Any]:
     ]
 
 
-def _made(dtypes: list[Any], settings: dict[str, Any], rank: int, size: int, scaled: bool, **more: Any) -> Any:
+def _made(
+    dtypes: list[Any], settings: dict[str, Any], rank: int, size: int, scaled: bool, **more: Any
+) -> Any:
     kind = numba_kernels.SGD if more else sgd_ref.SGD
     inner: Any = kind(**COMMON, **settings, **more)
     optimizer = sgd_ref.LossScaleOptimizer(inner, 8.0, 2) if scaled else inner
