@@ -12,7 +12,7 @@ import torch
 from numba_kernels.torch import conversion
 from numba_kernels.torch.gradients import Place
 from numba_kernels.torch.memory import check_parameter
-from numba_kernels.torch.options import DEFAULTS, adopt_schedule, check_group
+from numba_kernels.torch.options import DEFAULTS, OF_THE_OPTIMIZER, adopt_schedule, check_group
 from numba_kernels.torch.plan import named_places
 from numba_kernels.torch.shards import check_placements, part_of
 from numba_kernels.torch.state import ACCUMULATOR, AVERAGE, VELOCITY, check_state
@@ -83,6 +83,16 @@ def _check_kept(place: Place, kept: Mapping[str, Any], calls: int, common: Setti
             )
         if is_on and kind not in kept and calls >= since:
             raise ValueError(f"the {kind} of {place.name} must be there after {calls} steps, got none")
+
+
+def leave_out_common(group: dict[str, Any], common: Settings) -> None:
+    """Remove the options that all groups share from a group, where it has them with the same value.
+
+    ``ZeroRedundancyOptimizer`` gives each group all arguments of the constructor.
+    """
+    for option in OF_THE_OPTIMIZER:
+        if option in group and group[option] == getattr(common, option):
+            del group[option]
 
 
 def check_between_updates(groups: Groups, steps: int | None) -> None:

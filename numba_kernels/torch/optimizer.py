@@ -177,12 +177,11 @@ class SGD(torch.optim.Optimizer):  # type: ignore[misc]
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take over what was copied, unpickled or loaded, once all of it is checked."""
-        if self.__dict__.get("_is_swapped"):
-            self._refuse_swapped("load_state_dict")
+        self._refuse_swapped("load_state_dict")
         common: Any = state.get("_settings", self.__dict__.get("_settings"))
         groups, kept = loading.checked(state["param_groups"], state["state"], common)
         if "_settings" not in state:
-            # PyTorch hands on the tensors of the dict that is loaded; nothing is to be shared with it.
+            # PyTorch hands on the tensors of the dict that is loaded.
             kept = loading.copied(kept)
         super().__setstate__({**state, "param_groups": groups, "state": kept})
         self._begin()
@@ -209,6 +208,7 @@ class SGD(torch.optim.Optimizer):  # type: ignore[misc]
             name = f"param_groups[{len(self.param_groups)}]"
             if not isinstance(param_group["params"], (torch.Tensor, set)):
                 param_group["params"] = list(param_group["params"])
+            loading.leave_out_common(param_group, self._settings)
             adopt_schedule(param_group)
             check_group(name, {**self.defaults, **param_group})
             loading.check_parameters(name, param_group["params"])
@@ -259,14 +259,13 @@ class SGD(torch.optim.Optimizer):  # type: ignore[misc]
                 raise
             if step is None:
                 return
-            plan = step.plan
-            plan.keep_state(self)
+            step.plan.keep_state(self)
             step.write()
             if self._over is not None:
                 self._over.count()
             # Autograd has to know that values which it may have saved are others now.
-            torch.autograd.graph.increment_version(plan.parameters)
-            self._plan = plan
+            torch.autograd.graph.increment_version(step.plan.parameters)
+            self._plan = step.plan
 
     def _tell(self, error: Exception) -> None:
         if self._over is not None:
@@ -303,8 +302,7 @@ class SGD(torch.optim.Optimizer):  # type: ignore[misc]
 
     def _made_plan(self) -> Plan:
         places = [place for i, group in enumerate(self.param_groups) for place in named_places(i, group)]
-        if self._over is None:
-            self._over = self._membership.over([parameter for _, parameter in places])
+        self._over = self._over or self._membership.over([parameter for _, parameter in places])
         if self._over is None:
             return Plan(self, self._settings, self._losses)
         self._over.agree_on_parameters(places, self._settings)
@@ -398,5 +396,5 @@ class SGD(torch.optim.Optimizer):  # type: ignore[misc]
         return averages.averaged(self, self._settings.gradient_accumulation_steps or 1)
 
     def _refuse_swapped(self, method: str) -> None:
-        if self._is_swapped:
+        if self.__dict__.get("_is_swapped"):
             raise RuntimeError(f"{method} must not be called while swap_averages lends the averages")

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
+from torch.distributed.optim import ZeroRedundancyOptimizer
 from torch.distributed.tensor import Replicate, Shard, distribute_tensor
 
 import sgd_ref
@@ -198,6 +199,11 @@ def models(rank: int, size: int) -> dict[str, str]:
 
 def reference_of_models() -> str:
     """Return the digest of the same model, trained by the reference in one process."""
+    variables, velocities = _trained_by_reference()
+    return digest([*variables, *velocities])
+
+
+def _trained_by_reference() -> tuple[Any, Any]:
     parameters = list(_model().parameters())
     variables = [array_of(w.detach()).copy() for w in parameters]
     optimizer = sgd_ref.SGD(0.1, momentum=0.9, global_clipnorm=1.0)
@@ -206,4 +212,24 @@ def reference_of_models() -> str:
     for _ in range(STEPS):
         _set_gradients(parameters, generator)
         optimizer.apply([array_of(w.grad) for w in parameters])
-    return digest([*variables, *optimizer.velocities])
+    return variables, optimizer.velocities
+
+
+def zero(rank: int, size: int) -> str:
+    """Return the digest of a model of which each rank has the state of some parameters."""
+    parameters = list(_model().parameters())
+    optimizer = ZeroRedundancyOptimizer(
+        parameters, SGD, lr=0.1, momentum=0.9, global_clipnorm=1.0, own_parameters=True
+    )
+    generator = torch.Generator().manual_seed(1)
+    for _ in range(STEPS):
+        _set_gradients(parameters, generator)
+        optimizer.step()
+    own = sum(len(group["params"]) for group in optimizer.optim.param_groups)
+    assert (own < len(parameters)) == (size > 1)
+    return digest([full(w.detach()) for w in parameters])
+
+
+def reference_of_weights() -> str:
+    """Return the digest of the weights that the reference gives."""
+    return digest(_trained_by_reference()[0])

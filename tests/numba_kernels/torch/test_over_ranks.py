@@ -36,3 +36,10 @@ def test_models_under_fully_shard_and_ddp_have_the_bits_of_one_process(sweep: Sw
             assert results[size][rank]["ddp"] == expected
     # The norm of PyTorch depends on the number of ranks.
     assert len({results[size][0]["pytorch"] for size in sizes}) > 1
+
+
+def test_state_shared_out_over_ranks_gives_the_bits_of_one_process(sweep: Sweep) -> None:
+    sizes = (1, 2, 3, 4) if sweep.complete else (2,)
+    expected = proof.reference_of_weights()
+    for of_size in on_processes(f"{PROOF}:zero", *sizes).values():
+        assert set(of_size.values()) == {expected}
