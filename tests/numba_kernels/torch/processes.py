@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -14,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[3]
-LONGEST = 600.0
+LONGEST = 1800.0
 """Seconds; only a rank that hangs needs them."""
 
 
@@ -37,9 +39,21 @@ def on_processes(function: str, *sizes: int, expected: int = 0) -> dict[int, dic
         script = f"from {__name__.removesuffix('.processes')}.processes import main; main()"
         command = [sys.executable, "-W", "ignore", "-c", script, function, folder, *map(str, sizes)]
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-        done = subprocess.run(
-            command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=LONGEST, check=False
+        started = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
         )
+        try:
+            output, _ = started.communicate(timeout=LONGEST)
+        finally:
+            # Its forks are of the same session, and those that hang would stay.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(started.pid, signal.SIGKILL)
         results = {
             size: {
                 rank: json.loads(path.read_text())
@@ -49,7 +63,7 @@ def on_processes(function: str, *sizes: int, expected: int = 0) -> dict[int, dic
             for size in sizes
         }
     for size in sizes:
-        assert len(results[size]) == size - expected, done.stdout + done.stderr
+        assert len(results[size]) == size - expected, output
     return results
 
 
