@@ -134,7 +134,7 @@ class Ranks:
 
     def _check_open(self, place: str) -> None:
         if self._end is not None:
-            raise self._error(f"there is no {place}, since the ranks cannot talk any more: {self._end}")
+            raise self._error(f"{place}: the ranks cannot talk any more, since {self._end}")
 
     def _error(self, text: str) -> RankError:
         before = "no step before it" if not self.steps else f"all of step {self.steps} and those before it"

@@ -120,6 +120,9 @@ def trained(name: str, mesh: Any) -> str:
     """Return the digest of the training on ranks."""
     dtypes, settings, scaled = SCENARIOS[name]
     placements = [placement for _ in dtypes for _, placement in SHAPES]
+    if scaled:
+        # PyTorch's scaler takes no plain tensors beside DTensors.
+        placements = [placement or Replicate() for placement in placements]
     parameters = [
         torch.nn.Parameter(placed(tensor(w), mesh, placement))
         for w, placement in zip(variables_of(dtypes), placements, strict=True)

@@ -49,7 +49,7 @@ def test_a_killed_rank_is_named_and_the_checkpoint_of_before_loads_on_other_numb
         assert first.endswith(
             f"Rank {rank} has made nothing of step 6, and all of step 5 and those before it."
         )
-        assert "the ranks cannot talk any more: rank 3 was lost" in second
+        assert "the ranks cannot talk any more, since rank 3 was lost" in second
         assert found["same"]
     resumed = on_processes(f"{ACCIDENTS}:resumed", 1, 3)
     (expected,) = on_processes(f"{ACCIDENTS}:uninterrupted", 1)[1].values()
