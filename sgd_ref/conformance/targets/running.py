@@ -191,7 +191,11 @@ def named_together(report: Report, versions: Mapping[str, str] | None = None) ->
         versions or {},
         whole,
         frozenset(name for names in whole.values() for name in names if is_contradiction(name)),
-        {case_id: str(one) for case_id, one in found.items() if one.names and one.up_to is not None},
+        {
+            case_id: str(one)
+            for case_id, one in found.items()
+            if case_id not in whole and (one.names or one.has_other_velocities)
+        },
         excuses=False,
     )
 
