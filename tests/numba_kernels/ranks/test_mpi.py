@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -25,11 +26,17 @@ def _run(size: int, *arguments: str) -> list[str]:
     script = str(Path(__file__).with_name("over_mpi.py"))
     command = ["mpirun", "--allow-run-as-root", "--oversubscribe", "-n", str(size), sys.executable, script]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMPI_MCA_mpi_yield_when_idle": "1"}
-    done = subprocess.run(
-        [*command, *arguments], env=environment, capture_output=True, text=True, timeout=600, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return sorted(done.stdout.splitlines())
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run(
+            [*command, folder, *arguments],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=600,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return [path.read_text() for path in sorted(Path(folder).iterdir())]
 
 
 @pytest.mark.parametrize("size", [1, 2, 3])

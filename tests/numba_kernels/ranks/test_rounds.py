@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import threading
 from typing import Any
 
 import pytest
 
 from numba_kernels.ranks import Communicator, RankError, Ranks
 from numba_kernels.ranks.rounds import joined, split
-from tests.numba_kernels.ranks.threads import on_ranks
+from tests.numba_kernels.ranks.threads import ThreadCommunicator, on_ranks
 
 
 def _all_parts(of_ranks: list[list[bytes]]) -> list[bytes]:
@@ -113,21 +112,15 @@ def test_a_rank_that_ends_is_named_and_there_is_no_round_any_more(ending: int) -
             )
 
 
-def test_a_rank_that_does_not_answer_is_named_after_the_limit() -> None:
-    others = threading.Barrier(2)
-
-    def talk(communicator: Communicator) -> Any:
+def test_a_rank_that_does_not_answer_within_the_limit_is_named() -> None:
+    def talk(communicator: ThreadCommunicator) -> Any:
         ranks = Ranks(communicator)
         if ranks.rank == 1:
-            others.wait()
+            communicator.be_late()
             return None
-        try:
+        with pytest.raises(RankError) as caught:
             ranks.round("it", b"{}", [], _all_parts)
-        except RankError as error:
-            if ranks.rank == 0:
-                others.wait()
-            return str(error)
-        return None
+        return str(caught.value)
 
-    texts = on_ranks(4, talk, limit=0.1)
+    texts = on_ranks(4, talk)
     assert all("rank 1 was lost in it of step 1: no message" in texts[rank] for rank in (0, 2, 3))

@@ -9,8 +9,11 @@ from typing import Any
 
 from numba_kernels.ranks import Communicator, Lost
 
-GONE = object()
-"""In place of a message: its sender has ended."""
+GONE, LATE = object(), object()
+"""In place of a message: its sender has ended, or the limit ends before it sends one."""
+
+LIMIT = 600.0
+"""Seconds; only a rank that hangs needs them."""
 
 
 class Wires:
@@ -32,9 +35,13 @@ class Wires:
 class ThreadCommunicator(Communicator):
     """One end of the wires."""
 
-    def __init__(self, wires: Wires, rank: int, limit: float = 60.0) -> None:
+    def __init__(self, wires: Wires, rank: int, limit: float = LIMIT) -> None:
         super().__init__(rank, wires.size, limit)
         self._wires = wires
+
+    def be_late(self) -> None:
+        """Let rank 0 find, now, that the limit has ended."""
+        self._wires.up[self.rank].put(LATE)
 
     def send(self, message: bytes) -> None:
         self._wires.up[self.rank].put(message)
@@ -60,21 +67,23 @@ def _taken(messages: queue.Queue[Any], limit: float) -> bytes:
     try:
         message = messages.get(timeout=limit)
     except queue.Empty:
-        raise Lost(f"no message within {limit} s") from None
+        message = LATE
+    if message is LATE:
+        raise Lost(f"no message within {limit} s")
     if message is GONE:
         raise Lost("it has ended")
     assert isinstance(message, bytes)
     return message
 
 
-def on_ranks(size: int, function: Callable[[Communicator], Any], limit: float = 60.0) -> list[Any]:
+def on_ranks(size: int, function: Callable[[ThreadCommunicator], Any]) -> list[Any]:
     """Return what a function returns or raises on each rank."""
     wires = Wires(size)
     results: list[Any] = [None] * size
 
     def run(rank: int) -> None:
         try:
-            results[rank] = function(ThreadCommunicator(wires, rank, limit))
+            results[rank] = function(ThreadCommunicator(wires, rank))
         except Exception as error:  # noqa: BLE001  (it is what the rank answers)
             results[rank] = error
         finally:

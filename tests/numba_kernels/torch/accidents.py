@@ -18,7 +18,7 @@ from torch.distributed.tensor import Replicate, Shard, distribute_tensor
 from numba_kernels.torch import SGD
 from tests.numba_kernels.torch.proof import _model, _set_gradients, digest, full
 
-SETTINGS: dict[str, Any] = {"momentum": 0.9, "global_clipnorm": 1.0, "use_ema": True, "rank_timeout": 20.0}
+SETTINGS: dict[str, Any] = {"momentum": 0.9, "global_clipnorm": 1.0, "use_ema": True, "rank_timeout": 120.0}
 
 
 def _sharded(size: int) -> tuple[Any, list[Any]]:

@@ -22,6 +22,9 @@ from tests.numba_kernels.torch.grouped import tensor
 
 STEPS = 50
 
+LIMIT = 600.0
+"""Seconds; only a rank that hangs needs them."""
+
 SHAPES: list[tuple[tuple[int, ...], Any]] = [
     ((13, 7), Shard(0)),
     ((3, 11), Shard(1)),
@@ -66,6 +69,9 @@ SCENARIOS["accumulation"] = (
     False,
 )
 """Dtypes, settings, and whether the loss is scaled dynamically."""
+
+
+CLIPPED: dict[str, Any] = {"momentum": 0.9, "global_clipnorm": 1.0}
 
 
 def variables_of(dtypes: Sequence[Any]) -> list[Any]:
@@ -127,7 +133,7 @@ def trained(name: str, mesh: Any) -> str:
         torch.nn.Parameter(placed(tensor(w), mesh, placement))
         for w, placement in zip(variables_of(dtypes), placements, strict=True)
     ]
-    optimizer = SGD(parameters, lr=0.1, **settings)
+    optimizer = SGD(parameters, lr=0.1, rank_timeout=LIMIT, **settings)
     scaler = torch.amp.GradScaler("cpu", init_scale=8.0, growth_interval=3, enabled=scaled)
     scaler.scale(torch.zeros(1))
     for gradients in gradients_of(dtypes, scaled):
@@ -183,7 +189,7 @@ def models(rank: int, size: int) -> dict[str, str]:
             optimizer: Any = torch.optim.SGD(parameters, lr=0.1, momentum=0.9)
         else:
             group = torch.distributed.group.WORLD if name == "ddp" else None
-            optimizer = SGD(parameters, lr=0.1, momentum=0.9, global_clipnorm=1.0, process_group=group)
+            optimizer = SGD(parameters, lr=0.1, rank_timeout=LIMIT, process_group=group, **CLIPPED)
         generator = torch.Generator().manual_seed(1)
         for _ in range(STEPS):
             _set_gradients(parameters, generator)
@@ -209,7 +215,7 @@ def reference_of_models() -> str:
 def _trained_by_reference() -> tuple[Any, Any]:
     parameters = list(_model().parameters())
     variables = [array_of(w.detach()).copy() for w in parameters]
-    optimizer = sgd_ref.SGD(0.1, momentum=0.9, global_clipnorm=1.0)
+    optimizer = sgd_ref.SGD(0.1, **CLIPPED)
     optimizer.build(variables)
     generator = torch.Generator().manual_seed(1)
     for _ in range(STEPS):
@@ -224,7 +230,7 @@ def zero(rank: int, size: int) -> str:
     of_torch: Any = importlib.import_module("torch.distributed.optim")
     parameters = list(_model().parameters())
     optimizer = of_torch.ZeroRedundancyOptimizer(
-        parameters, SGD, lr=0.1, momentum=0.9, global_clipnorm=1.0, own_parameters=True
+        parameters, SGD, lr=0.1, rank_timeout=LIMIT, own_parameters=True, **CLIPPED
     )
     generator = torch.Generator().manual_seed(1)
     for _ in range(STEPS):
