@@ -13,9 +13,13 @@ from numba_kernels.cpu.alignment import AlignedState
 from numba_kernels.cpu.clipping import clip_all, clip_each
 from numba_kernels.cpu.compiling import compiled_work
 from numba_kernels.cpu.norm import Measurement
+from numba_kernels.cpu.over_ranks import Agreed
+from numba_kernels.cpu.parts import PartsOfRanks
 from numba_kernels.cpu.plan import Plan
 from numba_kernels.cpu.tasks import Work
 from numba_kernels.cpu.threads import Task, run_as_one, run_uninterrupted
+from numba_kernels.ranks.mpi import communicator_of
+from numba_kernels.ranks.rounds import Ranks
 from numba_kernels.shared.element import PLAIN
 from numba_kernels.shared.rows import from_sparse
 from sgd_ref.arithmetic.formats import FLOAT64, Array
@@ -26,7 +30,7 @@ from sgd_ref.base.learning_rate import LearningRate
 from sgd_ref.base.optimizer import BaseSGD
 from sgd_ref.base.state import State
 from sgd_ref.gradients import Gradient, SparseRows
-from sgd_ref.validation import integer_at_least
+from sgd_ref.validation import integer_at_least, reject_type
 
 
 class SGD(BaseSGD):
@@ -38,7 +42,13 @@ class SGD(BaseSGD):
         The settings of ``sgd_ref.SGD``, in its order and with its defaults.
     threads : int, default 1
         At least 1; how many threads may work on one call. The bits do not depend on it. It is no part of
-        the config.
+        the config, and neither are the arguments that follow.
+    communicator : mpi4py.MPI.Comm or numba_kernels.ranks.Communicator, optional
+        The ranks that make each call together. All of them have variables of the same names, in the same
+        order; each has a part of each variable, which may be empty. Norms, and whether all gradients are
+        finite, are those of all parts together.
+    replicated : sequence of str, default ()
+        A variable whose name contains one of these strings is the same on all ranks, and counts once.
 
     Raises
     ------
@@ -84,10 +94,21 @@ class SGD(BaseSGD):
         gradient_accumulation_steps: int | None = None,
         *,
         threads: int = 1,
+        communicator: Any = None,
+        replicated: Sequence[str] = (),
     ) -> None:
         arguments = locals()
         super().__init__(**{name: arguments[name] for name in KEYS})
         self._threads = integer_at_least("threads", threads, 1)
+        if isinstance(replicated, str) or not all(isinstance(part, str) for part in replicated):
+            reject_type("replicated", replicated, "a list of strings")
+        self._parts: PartsOfRanks | None = None
+        if communicator is not None:
+            self._parts = PartsOfRanks(Ranks(communicator_of(communicator)), replicated)
+        elif replicated:
+            raise ValueError(f"replicated must be empty without a communicator, got {replicated!r}")
+        # At most one: the gradients on which all ranks agreed, and the result.
+        self._agreed: list[tuple[Any, Agreed]] = []
         self._plan: Plan | None = None
         self._works: list[Work] = []
         self._has_loss_scale = False
@@ -100,8 +121,10 @@ class SGD(BaseSGD):
         return self._threads
 
     def __getstate__(self) -> dict[str, Any]:
+        if self._parts is not None:
+            raise TypeError("an optimizer with a communicator cannot be copied; its ranks would talk to both")
         # Addresses mean nothing in a copy or in another process.
-        return {**self.__dict__, "_plan": None, "_works": [], "_measured": []}
+        return {**self.__dict__, "_plan": None, "_works": [], "_measured": [], "_agreed": []}
 
     def allocated_state(self, names: list[str], variables: list[Array], decayed: list[bool]) -> State:
         """Return a state with aligned memory."""
@@ -126,6 +149,15 @@ class SGD(BaseSGD):
             learning_rate = self.rate_source
         return Call(state, accepted, learning_rate)
 
+    def validated(self, gradients: Sequence[Gradient], variables: Sequence[Array] | None) -> Call:
+        """Return a checked call; the other ranks learn where it is refused."""
+        try:
+            return super().validated(gradients, variables)
+        except Exception as error:
+            if self._parts is not None:
+                self._parts.refuse(error)
+            raise
+
     def accepted(self, gradient: Gradient, variable: Array) -> Any:
         """Return a dense gradient as it is, and the rows of a sparse one."""
         if isinstance(gradient, SparseRows) or scipy.sparse.issparse(gradient):
@@ -137,6 +169,8 @@ class SGD(BaseSGD):
         plan = self._loaded_plan(call, loss_scale)
         measurements = self._measurements(plan, call, loss_scale)
         self._measured[:] = [(call.gradients, measurements)]
+        if self._parts is not None:
+            return self._agreement(plan, call, loss_scale).finite
         return all(measurement.finite for measurement in measurements)
 
     def perform(self, call: Call, loss_scale: float | np.float32 | None) -> None:
@@ -144,7 +178,13 @@ class SGD(BaseSGD):
         plan = self._loaded_plan(call, loss_scale)
         accumulates = self.accumulates(call)
         wide_factor = None if accumulates else self._set_factors(plan, call, loss_scale)
+        counting: list[Task] = []
+        if self._parts is not None:
+            # Without clipping, too, the ranks compare what they do.
+            self._agreement(plan, call, loss_scale)
+            counting.append(self._parts.count)
         self._measured.clear()
+        self._agreed.clear()
         gradients = call.gradients
         compiled: list[Task] = []
         in_python: list[Task] = []
@@ -155,9 +195,7 @@ class SGD(BaseSGD):
                 tasks = work.accumulating(gradients) if accumulates else work.updating(gradients)
             compiled += tasks.compiled
             in_python += tasks.in_python
-        counting: list[Task] = [
-            partial(setattr, call.state, "calls", call.state.calls + 1),
-        ]
+        counting.append(partial(setattr, call.state, "calls", call.state.calls + 1))
         if self._state is not call.state:
             # The method of the class is written in Python, where an interrupt could come.
             counting.append(partial(object.__setattr__, self, "_state", call.state))
@@ -215,11 +253,29 @@ class SGD(BaseSGD):
             for group in plan.groups
         ]
 
+    def _agreement(self, plan: Plan, call: Call, loss_scale: float | np.float32 | None) -> Agreed:
+        """Return what all ranks together know of the gradients of a call."""
+        assert self._parts is not None
+        if not self._agreed or self._agreed[0][0] is not call.gradients:
+            clips = self.settings.clips_by_norm and not self.accumulates(call)
+            try:
+                measurements = self._measurements(plan, call, loss_scale) if clips or self._measured else []
+            except Exception as error:
+                self._parts.refuse(error)
+                raise
+            found = self._parts.agree(plan, self.settings, call, loss_scale, measurements, clips)
+            self._agreed[:] = [(call.gradients, found)]
+        return self._agreed[0][1]
+
     def _set_factors(
         self, plan: Plan, call: Call, loss_scale: float | np.float32 | None
     ) -> np.float64 | None:
         """Write the clipping factors; return the factor if the kernels do not compute in its dtype."""
         settings = self.settings
+        if self._parts is not None:
+            if not settings.clips_by_norm:
+                return None
+            return self._parts.set_factors(plan, settings, self._agreement(plan, call, loss_scale))
         if settings.clipnorm is not None:
             clip_each(plan.groups, self._measurements(plan, call, loss_scale))
         if settings.global_clipnorm is None:

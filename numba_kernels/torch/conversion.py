@@ -10,6 +10,7 @@ import torch
 
 from numba_kernels.torch.memory import DTYPES, array_of, tensor_of
 from numba_kernels.torch.options import WITHOUT_MEANING, rounded_rate
+from numba_kernels.torch.shards import part_of, spread_like
 from numba_kernels.torch.state import VELOCITY
 from sgd_ref.arithmetic.formats import Array
 from sgd_ref.arithmetic.rounded import setting
@@ -77,10 +78,10 @@ def foreign_state(kept: Mapping[str, Any], rate: np.float32) -> dict[str, Any]:
 
 
 def _times(tensor: Any, function: Any) -> Any:
-    dtype = DTYPES[tensor.dtype]
+    dtype, part = DTYPES[tensor.dtype], part_of(tensor)
     with np.errstate(all="ignore"):
-        result: Array = np.asarray(function(array_of(tensor), dtype))
-    return tensor_of(np.array(result.reshape(-1))).view(tensor.shape)
+        result: Array = np.asarray(function(array_of(part), dtype))
+    return spread_like(tensor, tensor_of(np.array(result.reshape(-1))).view(part.shape))
 
 
 def foreign_group(name: str, group: Mapping[str, Any], common: Settings) -> dict[str, Any]:
@@ -109,6 +110,18 @@ def foreign_group(name: str, group: Mapping[str, Any], common: Settings) -> dict
     off = {option: WITHOUT_MEANING.get(option) for option in OTHERS if option != "capturable"}
     nesterov = bool(group["nesterov"]) and group["momentum"] != 0
     return {**kept, **off, "weight_decay": 0, "nesterov": nesterov}
+
+
+def foreign_dict(saved: Mapping[str, Any], common: Settings) -> dict[str, Any]:
+    """Return a state dict of this optimizer as one for ``torch.optim.SGD``."""
+    groups, state = [], {}
+    for index, group in enumerate(saved["param_groups"]):
+        name = f"param_groups[{index}]"
+        groups.append(foreign_group(name, group, common))
+        kept = {place: saved["state"][place] for place in group["params"] if place in saved["state"]}
+        rate = check_rate(name, group, list(kept.values()))
+        state.update({place: foreign_state(of_one, rate) for place, of_one in kept.items()})
+    return {"state": state, "param_groups": groups}
 
 
 def check_rate(name: str, group: Mapping[str, Any], states: list[Mapping[str, Any]]) -> np.float32:

@@ -7,10 +7,14 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+
 from numba_kernels.torch import conversion
 from numba_kernels.torch.gradients import Place
-from numba_kernels.torch.options import DEFAULTS, adopt_schedule, check_group
+from numba_kernels.torch.memory import check_parameter
+from numba_kernels.torch.options import DEFAULTS, OF_THE_OPTIMIZER, adopt_schedule, check_group
 from numba_kernels.torch.plan import named_places
+from numba_kernels.torch.shards import check_placements, part_of
 from numba_kernels.torch.state import ACCUMULATOR, AVERAGE, VELOCITY, check_state
 from sgd_ref.base.settings import Settings
 
@@ -81,6 +85,32 @@ def _check_kept(place: Place, kept: Mapping[str, Any], calls: int, common: Setti
             raise ValueError(f"the {kind} of {place.name} must be there after {calls} steps, got none")
 
 
+def leave_out_common(group: dict[str, Any], common: Settings) -> None:
+    """Remove the options that all groups share from a group, where it has them with the same value.
+
+    ``ZeroRedundancyOptimizer`` gives each group all arguments of the constructor.
+    """
+    for option in OF_THE_OPTIMIZER:
+        if option in group and group[option] == getattr(common, option):
+            del group[option]
+
+
+def check_between_updates(groups: Groups, steps: int | None) -> None:
+    """Check that a group may be added.
+
+    Raises
+    ------
+    RuntimeError
+        Between the steps of one update.
+    """
+    calls = groups[0]["calls"] if groups else 0
+    if steps is not None and calls % steps:
+        raise RuntimeError(
+            "add_param_group must be called between two updates, "
+            f"got it after {calls % steps} of {steps} steps"
+        )
+
+
 def _check_windows(groups: Groups, steps: int | None) -> None:
     """Check that all groups are equally far from their next update."""
     if len({group["calls"] % (steps or 1) for group in groups}) > 1:
@@ -102,3 +132,22 @@ def _converted(groups: Groups, kept: Mapping[Any, Any]) -> tuple[Groups, Mapping
                 check_state(name, parameter, {VELOCITY: kept[parameter].get(conversion.BUFFER)})
                 own_state[parameter] = conversion.own_state(kept[parameter], rate)
     return own_groups, own_state
+
+
+def check_parameters(name: str, params: Any) -> None:
+    """Check the parameters of a group that is added, as far as that is possible before all are in a list.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If one is not acceptable, or is given twice.
+    """
+    members = [params] if isinstance(params, torch.Tensor) else list(params)
+    tensors = [member[1] if isinstance(member, tuple) else member for member in members]
+    for index, parameter in enumerate(tensors):
+        if isinstance(parameter, torch.Tensor):
+            place = f"{name}['params'][{index}]"
+            check_placements(place, parameter)
+            check_parameter(place, part_of(parameter))
+    if len({id(parameter) for parameter in tensors}) != len(tensors):
+        raise ValueError(f"{name}['params'] must hold each parameter once, got duplicate parameters")

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 
 from numba_kernels.torch import averages, conversion, loading
-from numba_kernels.torch.memory import check_parameter
 from numba_kernels.torch.options import DEFAULTS, Options, adopt_schedule, check_group
-from numba_kernels.torch.plan import Outdated, Plan
+from numba_kernels.torch.over_ranks import Membership, OverRanks
+from numba_kernels.torch.plan import Outdated, Plan, named_places
 from numba_kernels.torch.step import Step
 from sgd_ref.base.exclusive import Running, alone
 from sgd_ref.base.losses import Losses
@@ -53,6 +53,14 @@ class SGD(torch.optim.Optimizer):  # type: ignore[misc]
     threads : int, optional
         How many threads may work on one step; by default ``torch.get_num_threads()`` at each step. No bit
         depends on it.
+    process_group : ProcessGroup, optional
+        The ranks that make each step together; by default those on which DTensors lie, if there are any.
+        Plain parameters are the same on all of them, and count once in a norm.
+    own_parameters : bool, default False
+        Whether each rank of the group, by default of all, has plain parameters of its own instead, as the
+        stages of a pipeline and the ranks of ``ZeroRedundancyOptimizer`` have.
+    rank_timeout : float, default 60.0
+        Seconds that the first rank waits for the others. These wait twice as long for its answer.
 
     Raises
     ------
@@ -132,6 +140,9 @@ class SGD(torch.optim.Optimizer):  # type: ignore[misc]
         ema_overwrite_frequency: int | None = None,
         gradient_accumulation_steps: int | None = None,
         threads: int | None = None,
+        process_group: Any = None,
+        own_parameters: bool = False,
+        rank_timeout: float | None = None,
     ) -> None:
         self._settings = Settings.checked(
             clipnorm=clipnorm,
@@ -143,6 +154,7 @@ class SGD(torch.optim.Optimizer):  # type: ignore[misc]
             gradient_accumulation_steps=gradient_accumulation_steps,
         )
         self._threads = None if threads is None else integer_at_least("threads", threads, 1)
+        self._membership = Membership(process_group, own_parameters, rank_timeout)
         self._begin()
         given = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "nesterov": nesterov}
         defaults = {**DEFAULTS, **given}
@@ -153,22 +165,23 @@ class SGD(torch.optim.Optimizer):  # type: ignore[misc]
 
     def _begin(self) -> None:
         self._plan: Plan | None = None
+        self._over: OverRanks | None = self.__dict__.get("_over")
         self._losses = Losses()
         self._running = Running()
         self._is_swapped = False
 
     def __getstate__(self) -> dict[str, Any]:
-        # Addresses mean nothing in a copy or in another process.
-        return {**super().__getstate__(), "_settings": self._settings, "_threads": self._threads}
+        # Addresses and connections mean nothing in a copy or in another process.
+        kept = {name: getattr(self, name) for name in ("_settings", "_threads", "_membership")}
+        return {**super().__getstate__(), **kept}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take over what was copied, unpickled or loaded, once all of it is checked."""
-        if self.__dict__.get("_is_swapped"):
-            self._refuse_swapped("load_state_dict")
+        self._refuse_swapped("load_state_dict")
         common: Any = state.get("_settings", self.__dict__.get("_settings"))
         groups, kept = loading.checked(state["param_groups"], state["state"], common)
         if "_settings" not in state:
-            # PyTorch hands on the tensors of the dict that is loaded; nothing is to be shared with it.
+            # PyTorch hands on the tensors of the dict that is loaded.
             kept = loading.copied(kept)
         super().__setstate__({**state, "param_groups": groups, "state": kept})
         self._begin()
@@ -189,21 +202,16 @@ class SGD(torch.optim.Optimizer):  # type: ignore[misc]
             Between the steps of one update (`gradient_accumulation_steps`), or within `swap_averages`.
         """
         self._refuse_swapped("add_param_group")
-        steps = self._settings.gradient_accumulation_steps
-        calls = self.param_groups[0]["calls"] if self.param_groups else 0
-        if steps is not None and calls % steps:
-            raise RuntimeError(
-                "add_param_group must be called between two updates, "
-                f"got it after {calls % steps} of {steps} steps"
-            )
+        loading.check_between_updates(self.param_groups, self._settings.gradient_accumulation_steps)
         given: Any = param_group
         if isinstance(given, dict) and "params" in given:
             name = f"param_groups[{len(self.param_groups)}]"
             if not isinstance(param_group["params"], (torch.Tensor, set)):
                 param_group["params"] = list(param_group["params"])
+            loading.leave_out_common(param_group, self._settings)
             adopt_schedule(param_group)
             check_group(name, {**self.defaults, **param_group})
-            _check_parameters(name, param_group["params"])
+            loading.check_parameters(name, param_group["params"])
         super().add_param_group(param_group)
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -225,12 +233,17 @@ class SGD(torch.optim.Optimizer):  # type: ignore[misc]
             If an option, a parameter, a gradient or a tensor of state is not acceptable. Nothing has changed.
         RuntimeError
             Within `swap_averages`, if this thread flushes subnormal numbers to zero, or if the optimizer is
-            at work already.
+            at work already. A ``numba_kernels.ranks.RankError`` if another rank has failed, is lost, or has
+            other settings: it says which, and that this rank has made nothing of the step.
         """
         loss = None
         if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+            try:
+                with torch.enable_grad():
+                    loss = closure()
+            except Exception as error:
+                self._tell(error)
+                raise
         self._advance()
         return loss
 
@@ -238,40 +251,62 @@ class SGD(torch.optim.Optimizer):  # type: ignore[misc]
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _advance(self) -> None:
         with alone(self._running):
-            self._refuse_swapped("step")
-            found = getattr(self, "found_inf", None)
-            if found is None or not found.item():
-                self._make_call()
+            try:
+                self._refuse_swapped("step")
+                step = self._prepared_step()
+            except Exception as error:
+                self._tell(error)
+                raise
+            if step is None:
+                return
+            step.plan.keep_state(self)
+            step.write()
+            if self._over is not None:
+                self._over.count()
+            # Autograd has to know that values which it may have saved are others now.
+            torch.autograd.graph.increment_version(step.plan.parameters)
+            self._plan = step.plan
 
-    def _make_call(self) -> None:
+    def _tell(self, error: Exception) -> None:
+        if self._over is not None:
+            self._over.refuse(error)
+
+    def _prepared_step(self) -> Step | None:
+        """Return a step that nothing can refuse any more, or None."""
+        found = getattr(self, "found_inf", None)
+        finite = found is None or not found.item()
+        if not (finite or self._over):
+            return None
         try:
             plan, options, gradients = self._prepared()
         except Outdated:
             self._plan = None
             plan, options, gradients = self._prepared()
-        if gradients is None:
-            return
         scale = getattr(self, "grad_scale", None)
         if scale is not None:
             scale = np.float32(positive_real("grad_scale", scale.item()))
         threads = torch.get_num_threads() if self._threads is None else self._threads
         step = Step(plan, gradients, options, scale, threads)
-        plan.keep_state(self)
-        step.run(self.param_groups)
-        # Autograd has to know that values which it may have saved are others now.
-        torch.autograd.graph.increment_version(plan.parameters)
-        self._plan = plan
+        return step if step.prepare(self.param_groups, self._over, finite) else None
 
-    def _prepared(self) -> tuple[Plan, list[Options], list[list[Any]] | None]:
+    def _prepared(self) -> tuple[Plan, list[Options], list[list[Any]]]:
         """Return all that a call reads, checked; nothing has changed yet."""
         plan = self._plan
         if plan is None or not plan.is_current(self):
-            plan = Plan(self, self._settings, self._losses)
+            plan = self._made_plan()
         options = plan.read_options(self.param_groups)
         if not plan.has_state_for(options):
-            plan = Plan(self, self._settings, self._losses)
+            plan = self._made_plan()
             options = plan.read_options(self.param_groups)
         return plan, options, plan.load()
+
+    def _made_plan(self) -> Plan:
+        places = [place for i, group in enumerate(self.param_groups) for place in named_places(i, group)]
+        self._over = self._over or self._membership.over([parameter for _, parameter in places])
+        if self._over is None:
+            return Plan(self, self._settings, self._losses)
+        self._over.agree_on_parameters(places, self._settings)
+        return Plan(self, self._settings, self._losses, self._over.other_dtypes)
 
     def state_dict(self) -> dict[str, Any]:
         """Return state and groups as plain data and tensors; see ``torch.optim.Optimizer.state_dict``.
@@ -304,15 +339,7 @@ class SGD(torch.optim.Optimizer):  # type: ignore[misc]
         >>> optimizer.pytorch_state_dict()["state"]
         {0: {'momentum_buffer': tensor([2.])}}
         """
-        saved: dict[str, Any] = torch.optim.Optimizer.state_dict(self)
-        groups, state = [], {}
-        for index, group in enumerate(saved["param_groups"]):
-            name = f"param_groups[{index}]"
-            groups.append(conversion.foreign_group(name, group, self._settings))
-            kept = {place: saved["state"][place] for place in group["params"] if place in saved["state"]}
-            rate = conversion.check_rate(name, group, list(kept.values()))
-            state.update({place: conversion.foreign_state(of_one, rate) for place, of_one in kept.items()})
-        return {"state": state, "param_groups": groups}
+        return conversion.foreign_dict(torch.optim.Optimizer.state_dict(self), self._settings)
 
     def swap_averages(self) -> AbstractContextManager[None]:
         """Give the parameters the values of their averages within a ``with`` statement, then their own again.
@@ -358,7 +385,7 @@ class SGD(torch.optim.Optimizer):  # type: ignore[misc]
         Warns
         -----
         UserWarning
-            Before the first update of a group, which then keeps its parameters.
+            As `swap_averages` does.
         """
         with alone(self._running):
             self._refuse_swapped("finalize")
@@ -369,15 +396,5 @@ class SGD(torch.optim.Optimizer):  # type: ignore[misc]
         return averages.averaged(self, self._settings.gradient_accumulation_steps or 1)
 
     def _refuse_swapped(self, method: str) -> None:
-        if self._is_swapped:
+        if self.__dict__.get("_is_swapped"):
             raise RuntimeError(f"{method} must not be called while swap_averages lends the averages")
-
-
-def _check_parameters(name: str, params: Any) -> None:
-    members = [params] if isinstance(params, torch.Tensor) else list(params)
-    tensors = [member[1] if isinstance(member, tuple) else member for member in members]
-    for index, parameter in enumerate(tensors):
-        if isinstance(parameter, torch.Tensor):
-            check_parameter(f"{name}['params'][{index}]", parameter)
-    if len({id(parameter) for parameter in tensors}) != len(tensors):
-        raise ValueError(f"{name}['params'] must hold each parameter once, got duplicate parameters")

@@ -18,7 +18,23 @@ from numba_kernels.torch.gradients import Place, all_accepted
 from numba_kernels.torch.memory import DTYPES, check_parameter, elements_of
 from numba_kernels.torch.options import Options, OptionsOfGroup
 from numba_kernels.torch.quick_look import QuickLook, addresses_of, are_all_there, gradients_of
-from numba_kernels.torch.state import ACCUMULATOR, AVERAGE, VELOCITY, check_state, completed, needed
+from numba_kernels.torch.shards import (
+    check_alike,
+    check_placements,
+    is_spread,
+    part_of,
+    parts_of,
+    spread_like,
+)
+from numba_kernels.torch.state import (
+    ACCUMULATOR,
+    AVERAGE,
+    VELOCITY,
+    check_state,
+    completed,
+    needed,
+    parts_of_state,
+)
 from sgd_ref.arithmetic.formats import FLOAT64, Array
 from sgd_ref.arithmetic.rounded import check_subnormals_are_kept, promoted
 from sgd_ref.base.aliasing import OccupiedMemory
@@ -37,10 +53,8 @@ class GroupPlan:
 
     Parameters
     ----------
-    index : int
-        Of the group.
     places : list of Place
-        Its parameters.
+        Its parameters; of DTensors their parts.
     kept : list of dict
         For each of them the tensors of state.
     options : OptionsOfGroup
@@ -107,6 +121,8 @@ class Plan:
         What all groups share.
     losses : Losses
         The warnings already given.
+    others : sequence of dtype
+        Those of parameters that only other ranks have.
 
     Raises
     ------
@@ -115,61 +131,80 @@ class Plan:
 
     Attributes
     ----------
+    places : list of Place
+        All parameters, group by group, with what an error calls them.
     parameters : list of Tensor
-        All of them, group by group.
+        The same without names.
+    slices : list of slice
+        Where those of each parameter group stand among all.
     """
 
-    def __init__(self, optimizer: Any, common: Settings, losses: Losses) -> None:
+    def __init__(
+        self, optimizer: Any, common: Settings, losses: Losses, others: Sequence[np.dtype[Any]] = ()
+    ) -> None:
         groups, state = optimizer.param_groups, optimizer.state
         members = [named_places(index, group) for index, group in enumerate(groups)]
-        self._places = list(chain.from_iterable(members))
-        for name, parameter in self._places:
-            check_parameter(name, parameter)
-            if parameter.is_neg():
+        self.places = list(chain.from_iterable(members))
+        for name, parameter in self.places:
+            check_placements(name, parameter)
+            check_parameter(name, part_of(parameter))
+            if part_of(parameter).is_neg():
                 raise ValueError(f"{name} must have its own sign in memory, got a view with another one")
             check_state(name, parameter, state.get(parameter, {}))
-        self.parameters = [place.parameter for place in self._places]
+        self.parameters = [place.parameter for place in self.places]
+        self._is_spread = any(map(is_spread, self.parameters))
+        self._places = [Place(name, part_of(parameter)) for name, parameter in self.places]
         _check_memory(self._places)
-        dtypes = [DTYPES[parameter.dtype] for parameter in self.parameters]
+        parts = [place.parameter for place in self._places]
+        dtypes = [DTYPES[part.dtype] for part in parts]
         # What holds several dtypes holds the two widest of them.
-        self.dtypes_of_norm = list(dict.fromkeys(promoted([a, b]) for a in dtypes for b in set(dtypes)))
+        every = [*dtypes, *others]
+        self.dtypes_of_norm = list(dict.fromkeys(promoted([a, b]) for a in every for b in set(every)))
         losses.use(dtypes)
-        self._slices: list[slice] = []
+        self.slices: list[slice] = []
         readers: list[tuple[OptionsOfGroup, Options]] = []
         for index, (group, places) in enumerate(zip(groups, members, strict=True)):
-            start = self._slices[-1].stop if self._slices else 0
-            self._slices.append(slice(start, start + len(places)))
-            options = OptionsOfGroup(index, common, dtypes[self._slices[-1]], losses)
+            start = self.slices[-1].stop if self.slices else 0
+            self.slices.append(slice(start, start + len(places)))
+            options = OptionsOfGroup(index, common, dtypes[self.slices[-1]], losses)
             readers.append((options, options.read(group)))
         kinds = [needed(read.settings) for _, read in readers]
         complete = [
-            [completed(place.parameter, state.get(place.parameter, {}), kind) for place in places]
+            [
+                completed(part_of(parameter), parts_of_state(state.get(parameter, {})), kind)
+                for _, parameter in places
+            ]
             for places, kind in zip(members, kinds, strict=True)
         ]
         self.groups = [
-            GroupPlan(places, kept, options, read.settings)
-            for places, kept, (options, read) in zip(members, complete, readers, strict=True)
-            if places
+            GroupPlan(self._places[part], kept, options, read.settings)
+            for part, kept, (options, read) in zip(self.slices, complete, readers, strict=True)
+            if kept
         ]
         self._counts = [len(places) for places in members]
         self.indices = [index for index, places in enumerate(members) if places]
+        self._complete = [
+            {kind: spread_like(parameter, tensor) for kind, tensor in tensors.items()}
+            for parameter, tensors in zip(self.parameters, chain.from_iterable(complete), strict=True)
+        ]
         self._tensors = {
-            kind: [tensors[kind] for kept in complete for tensors in kept if kind in tensors]
+            kind: [tensors[kind] for tensors in self._complete if kind in tensors]
             for kind in {kind for of_group in kinds for kind in of_group}
         }
         written = [array for group in self.groups for _, array in group.state.named_arrays()]
         # NumPy clips narrow gradients by a factor of float64.
-        self._needs_arrays = common.global_clipnorm is not None and FLOAT64 in dtypes and len(set(dtypes)) > 1
-        self._quick = QuickLook(self.parameters, written)
-        self._complete = list(chain.from_iterable(complete))
+        self._needs_arrays = common.global_clipnorm is not None and FLOAT64 in every and len(set(every)) > 1
+        self._quick = QuickLook(parts, written)
         self._memory = OccupiedMemory(named for group in self.groups for named in group.state.named_arrays())
         self._state: Any = None
         self._dicts: list[dict[str, Any]] = []
         self._values: list[Any] = []
         self._having: dict[str, list[dict[str, Any]]] = {}
-        self._forms = _forms(self.parameters)
-        self._addresses = addresses_of(self.parameters)
-        self._addresses_of_state = {kind: addresses_of(tensors) for kind, tensors in self._tensors.items()}
+        self._forms = _forms(parts)
+        self._addresses = addresses_of(parts)
+        self._addresses_of_state = {
+            kind: addresses_of(parts_of(tensors)) for kind, tensors in self._tensors.items()
+        }
 
     def keep_state(self, optimizer: Any) -> None:
         """Let the optimizer have the tensors of state of this plan, once nothing can be refused any more."""
@@ -197,13 +232,13 @@ class Plan:
             or list(map(len, members)) != self._counts
             or not all(map(operator.is_, chain.from_iterable(members), self.parameters))
             or not all(map(operator.is_, state.values(), self._values))
-            or addresses_of(self.parameters) != self._addresses
+            or addresses_of(self._parts(self.parameters)) != self._addresses
         ):
             return False
         try:
             return all(
                 all(map(operator.is_, map(operator.itemgetter(kind), self._having[kind]), tensors))
-                and addresses_of(tensors) == self._addresses_of_state[kind]
+                and addresses_of(self._parts(tensors)) == self._addresses_of_state[kind]
                 for kind, tensors in self._tensors.items()
             )
         except KeyError:
@@ -223,8 +258,8 @@ class Plan:
             for group, read in zip(self.groups, options, strict=True)
         )
 
-    def load(self) -> list[list[Any]] | None:
-        """Set the addresses of the gradients; return those of each group, or None where there are none.
+    def load(self) -> list[list[Any]]:
+        """Set the addresses of the gradients, and return those of each group.
 
         Raises
         ------
@@ -236,26 +271,33 @@ class Plan:
             If a parameter has another form in the same memory.
         """
         gradients = gradients_of(self.parameters)
+        if self._is_spread:
+            gradients = _parts_of_gradients(self.places, gradients)
         addresses = None if self._needs_arrays else self._quick.addresses(gradients)
-        slices = [part for part in self._slices if part.start < part.stop]
+        slices = [part for part in self.slices if part.start < part.stop]
         if addresses is not None:
             is_complete = are_all_there(gradients)
-            if not is_complete and not any(gradient is not None for gradient in gradients):
-                return None
             of_groups = [gradients[part] for part in slices]
             for group, part, of_group in zip(self.groups, slices, of_groups, strict=True):
                 _set_addresses(group, addresses[part], None if is_complete else of_group)
             return of_groups
-        if _forms(self.parameters) != self._forms:
+        if _forms(self._parts(self.parameters)) != self._forms:
             raise Outdated
         check_subnormals_are_kept()
         arrays = [all_accepted(self._places[part], gradients[part], self._memory) for part in slices]
-        if all(array is None for of_group in arrays for array in of_group):
-            return None
         for group_plan, of_group in zip(self.groups, arrays, strict=True):
             for of_dtype in group_plan.groups:
                 of_dtype.set_gradients(of_group)
         return arrays
+
+    @property
+    def has_gradients(self) -> bool:
+        """Whether one of the parameters has a gradient in this call."""
+        return any(group.has_gradients for group_plan in self.groups for group in group_plan.groups)
+
+    def _parts(self, tensors: list[Any]) -> list[Any]:
+        # Looking at each of hundreds of plain tensors would take a tenth of a step.
+        return parts_of(tensors) if self._is_spread else tensors
 
 
 def named_places(index: int, group: dict[str, Any]) -> list[Place]:
@@ -264,6 +306,13 @@ def named_places(index: int, group: dict[str, Any]) -> list[Place]:
         f"param_groups[{index}]['params'][{i}]" for i in range(len(group["params"]))
     ]
     return [Place(name, parameter) for name, parameter in zip(names, group["params"], strict=True)]
+
+
+def _parts_of_gradients(places: Sequence[Place], gradients: Sequence[Any]) -> list[Any]:
+    for (name, parameter), gradient in zip(places, gradients, strict=True):
+        if gradient is not None:
+            check_alike(f"the gradient of {name}", gradient, parameter)
+    return parts_of(gradients)
 
 
 def _forms(parameters: Sequence[Any]) -> list[Any]:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from numba_kernels.torch.memory import as_laid_out, fills_its_memory, zeros_like
+from numba_kernels.torch.shards import check_alike, is_spread, part_of
 from sgd_ref.base.settings import Settings
 
 VELOCITY, AVERAGE, ACCUMULATOR = "velocity", "average", "accumulator"
@@ -30,9 +31,9 @@ def check_state(name: str, parameter: Any, kept: Mapping[str, Any]) -> None:
     Raises
     ------
     TypeError
-        If it is no tensor.
+        If it is no tensor, or only one of it and its parameter is a DTensor.
     ValueError
-        If it has another shape, dtype, device or layout than its parameter.
+        If it has another shape, dtype, device, layout or placement than its parameter.
     """
     for kind in KINDS:
         tensor = kept.get(kind)
@@ -43,12 +44,19 @@ def check_state(name: str, parameter: Any, kept: Mapping[str, Any]) -> None:
         )
         if not isinstance(tensor, torch.Tensor):
             raise TypeError(f"the {kind} of {name} must be {accepted}, got a {type(tensor).__name__}")
+        if is_spread(parameter) or is_spread(tensor):
+            check_alike(f"the {kind} of {name}", tensor, parameter)
         given = tensor.dtype, tensor.shape, tensor.device, tensor.layout
         if given != (parameter.dtype, parameter.shape, parameter.device, parameter.layout):
             raise ValueError(
                 f"the {kind} of {name} must be {accepted}, got one of {tensor.dtype}, shape "
                 f"{tuple(tensor.shape)} and layout {tensor.layout}, on {tensor.device}"
             )
+
+
+def parts_of_state(kept: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the tensors of state of one parameter, as far as they lie on this rank."""
+    return {kind: part_of(kept[kind]) for kind in KINDS if kind in kept}
 
 
 def completed(parameter: Any, kept: Mapping[str, Any], kinds: tuple[str, ...]) -> dict[str, Any]:

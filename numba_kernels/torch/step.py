@@ -10,10 +10,10 @@ import numpy as np
 
 from numba_kernels.cpu.clipping import clip_all, clip_each
 from numba_kernels.cpu.norm import Measurement
-from numba_kernels.cpu.plan import Group
 from numba_kernels.cpu.tasks import Work
 from numba_kernels.cpu.threads import Task, run_as_one, run_uninterrupted
-from numba_kernels.torch.options import Options
+from numba_kernels.torch.options import OF_A_GROUP, OF_THE_OPTIMIZER, Options
+from numba_kernels.torch.over_ranks import OverRanks
 from numba_kernels.torch.plan import GroupPlan, Plan
 from sgd_ref.arithmetic.formats import FLOAT64
 from sgd_ref.arithmetic.rounded import promoted
@@ -44,29 +44,60 @@ class Step:
         scale: np.float32 | None,
         threads: int,
     ) -> None:
-        self._plan, self._gradients, self._options = plan, gradients, options
+        self.plan, self._gradients, self._options = plan, gradients, options
         self._scale, self._threads = scale, threads
         # All groups share what follows.
         settings = options[0].settings
         self._settings = settings
         self._steps = settings.gradient_accumulation_steps
+        self._works: list[list[Work]] = []
+        self._wide_factor: np.float64 | None = None
+        self._accumulates = False
+        self._counting: list[Task] = []
 
-    def run(self, param_groups: Sequence[dict[str, Any]]) -> None:
-        """Make the call, and count it where no interrupt can come between."""
-        plan, settings = self._plan, self._settings
-        counting = self._counting(param_groups)
-        accumulates = self._steps is not None and (param_groups[0]["calls"] + 1) % self._steps != 0
-        works: list[list[Work]] = []
+    def prepare(self, param_groups: Sequence[dict[str, Any]], over: OverRanks | None, finite: bool) -> bool:
+        """Do all that may still be refused: numbers are written into the tables, norms are taken.
+
+        Parameters
+        ----------
+        param_groups : list of dict
+            Of the optimizer.
+        over : OverRanks or None
+            Where other ranks take part in the call.
+        finite : bool
+            False if the other ranks have to be told that the gradients of this one are not.
+
+        Returns
+        -------
+        bool
+            Whether there is a call to make.
+        """
+        plan, settings = self.plan, self._settings
+        self._counting = self._counted(param_groups)
+        self._accumulates = self._steps is not None and (param_groups[0]["calls"] + 1) % self._steps != 0
         for group_plan, options, index in zip(plan.groups, self._options, plan.indices, strict=True):
             group_plan.use(options.settings)
-            works.append(group_plan.works(self._scale is not None, plan.dtypes_of_norm, self._threads))
+            self._works.append(group_plan.works(self._scale is not None, plan.dtypes_of_norm, self._threads))
             self._set_call(group_plan, options, param_groups[index]["calls"])
-        wide_factor = None
-        if not accumulates and settings.clips_by_norm:
-            wide_factor = self._clip()
+        clips = not self._accumulates and settings.clips_by_norm
+        if over is not None:
+            measure = self._measurements if clips else None
+            takes_place, self._wide_factor = over.agree(
+                plan, settings, self._described(param_groups), measure, finite
+            )
+            return takes_place
+        if not plan.has_gradients:
+            return False
+        if clips:
+            self._wide_factor = self._clip()
+        return True
+
+    def write(self) -> None:
+        """Make the call, and count it where no interrupt can come between."""
+        accumulates, wide_factor, counting = self._accumulates, self._wide_factor, self._counting
         compiled: list[Task] = []
         in_python: list[Task] = []
-        for of_group, gradients in zip(works, self._gradients, strict=True):
+        for of_group, gradients in zip(self._works, self._gradients, strict=True):
             for work in of_group:
                 if wide_factor is not None and work.group.dtype != FLOAT64:
                     tasks = work.updating_widely(gradients, wide_factor, self._scale is not None)
@@ -79,7 +110,7 @@ class Step:
         else:
             run_as_one(compiled + counting)
 
-    def _counting(self, param_groups: Sequence[dict[str, Any]]) -> list[Task]:
+    def _counted(self, param_groups: Sequence[dict[str, Any]]) -> list[Task]:
         counting: list[Task] = []
         for group in param_groups:
             if group["schedule"] is not None:
@@ -98,19 +129,36 @@ class Step:
             group.constants.set_call(options.rate, self._scale, is_first, overwrites)
 
     def _clip(self) -> np.float64 | None:
-        groups: list[Group] = []
-        measurements: list[Measurement] = []
-        members = [group for group_plan in self._plan.groups for group in group_plan.groups]
-        dtype = promoted([group.dtype for group in members if group.has_gradients])
-        is_wide = self._settings.global_clipnorm is not None and dtype == FLOAT64
-        for group_plan, gradients in zip(self._plan.groups, self._gradients, strict=True):
-            for group in group_plan.groups:
-                groups.append(group)
-                transformed = group.constants.gradient(self._scale is not None)
-                compensated = is_wide or group.dtype == FLOAT64
-                measurements.append(Measurement(group, gradients, transformed, compensated, self._threads))
+        groups = [group for group_plan in self.plan.groups for group in group_plan.groups]
+        dtype = promoted([group.dtype for group in groups if group.has_gradients])
         if self._settings.clipnorm is not None:
-            clip_each(groups, measurements)
+            clip_each(groups, self._measurements(False))
             return None
         assert self._settings.global_clipnorm is not None
+        measurements = self._measurements(dtype == FLOAT64)
         return clip_all(groups, measurements, self._settings.global_clipnorm, dtype)
+
+    def _measurements(self, wide: bool) -> list[Measurement]:
+        has_scale, threads = self._scale is not None, self._threads
+        return [
+            Measurement(
+                group,
+                gradients,
+                group.constants.gradient(has_scale),
+                wide or group.dtype == FLOAT64,
+                threads,
+            )
+            for group_plan, gradients in zip(self.plan.groups, self._gradients, strict=True)
+            for group in group_plan.groups
+        ]
+
+    def _described(self, param_groups: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """Return what must be the same on all ranks."""
+        described: dict[str, Any] = {name: getattr(self._settings, name) for name in OF_THE_OPTIMIZER}
+        described["grad_scale"] = None if self._scale is None else float(self._scale)
+        for index, options in zip(self.plan.indices, self._options, strict=True):
+            name = f"param_groups[{index}]"
+            described[f"{name}['lr']"] = float(options.rate)
+            described[f"{name}['calls']"] = param_groups[index]["calls"]
+            described |= {f"{name}[{option!r}]": getattr(options.settings, option) for option in OF_A_GROUP}
+        return described
