@@ -154,12 +154,6 @@ def all_scenarios(rank: int, size: int) -> dict[str, str]:
     return {name: trained(name, mesh) for name in SCENARIOS}
 
 
-def some_scenarios(rank: int, size: int) -> dict[str, str]:
-    """Return the digests of a few scenarios."""
-    mesh = init_device_mesh("cpu", (size,))
-    return {name: trained(name, mesh) for name in list(SCENARIOS)[4::5] + list(SCENARIOS)[-3:]}
-
-
 def _model() -> Any:
     torch.manual_seed(0)
     return torch.nn.Sequential(torch.nn.Linear(13, 7), torch.nn.ReLU(), torch.nn.Linear(7, 3))
