@@ -111,17 +111,21 @@ def case_from_json(document: Json) -> SimpleNamespace:
 
 
 def rate_of(case: Any, call: int) -> float | None:
-    """Return the rate of a call of a case, as a user would give it; None for a schedule that is a formula."""
-    if case.learning_rate_calls is not None:
-        return float(case.learning_rate_calls[call])
+    """Return the rate of a call of a case; None for a schedule that is a formula.
+
+    It is a float32, as every learning rate is, for variables of float64 too.
+    """
     given = case.config["learning_rate"]
-    if not isinstance(given, dict):
-        return float(given)
-    if given["class_name"] != "PiecewiseConstantDecay":
-        return None
-    boundaries, values = given["config"]["boundaries"], given["config"]["values"]
-    passed = sum(case.calls_before + call > boundary for boundary in boundaries)
-    return float(values[passed])
+    if case.learning_rate_calls is not None:
+        given = case.learning_rate_calls[call]
+    elif isinstance(given, dict):
+        if given["class_name"] != "PiecewiseConstantDecay":
+            return None
+        boundaries, values = given["config"]["boundaries"], given["config"]["values"]
+        given = values[sum(case.calls_before + call > boundary for boundary in boundaries)]
+    # A number beyond its range is infinite.
+    with np.errstate(over="ignore"):
+        return float(np.float32(given))
 
 
 def record_to_json(record: Json) -> Json:

@@ -160,6 +160,20 @@ def test_the_rate_changes_after_a_boundary(calls: int, rates: list[float]) -> No
     assert [serving.rate_of(case, call) for call in range(3)] == rates
 
 
+@pytest.mark.parametrize("case", [*ASKED, *cases("first")], ids=lambda case: case.id)
+def test_rates_are_those_of_the_case(case: Case) -> None:
+    asked = serving.case_from_json(encoding.case_to_json(case))
+    for call in range(len(case.gradients)):
+        assert serving.rate_of(asked, call) in (case.rate(call), None)
+
+
+def test_a_rate_is_rounded_to_float32() -> None:
+    decimal = next(case for case in cases() if case.id == "axes/float64/momentum/decimal")
+    rate = serving.rate_of(serving.case_from_json(encoding.case_to_json(decimal)), 0)
+    assert rate == decimal.rate(0)
+    assert rate != decimal.config["learning_rate"]
+
+
 def test_a_schedule_that_is_a_formula_is_left_to_the_worker() -> None:
     given = encoding.case_to_json(case_of(np.ones(2, FLOAT32)))
     given["config"] = {
