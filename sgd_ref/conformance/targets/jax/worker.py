@@ -20,6 +20,7 @@ class Training:
         config = case.config
         self.clipnorm = config["global_clipnorm"]
         self.count = case.calls_before
+        self.rate: float | None = None
         self.has_momentum = config["momentum"] != 0
         variables = [self.jax.numpy.asarray(variable) for variable in case.variables]
         self.init, self.update, self.get = self._optimizer(config, self._schedule(case))
@@ -31,7 +32,7 @@ class Training:
 
     def step(self, gradients: Sequence[Any], rate: float | None) -> None:
         """Make one update."""
-        del rate
+        self.rate = rate
         variables = self.get(self.state)
         # Automatic differentiation gives gradients the dtype of their parameter.
         pairs = zip(gradients, variables, strict=True)
@@ -48,22 +49,20 @@ class Training:
             velocities = [np.array(state[1]) for state in self.state.packed_state]
         return {"variables": [np.array(one) for one in self.get(self.state)], "velocities": velocities}
 
-    def _optimizer(self, config: dict[str, Any], schedule: float | Callable[[int], float]) -> Any:
+    def _optimizer(self, config: dict[str, Any], schedule: Callable[[int], float | None]) -> Any:
         if config["momentum"] == 0:
             return self.optimizers.sgd(schedule)
         kind = self.optimizers.nesterov if config["nesterov"] else self.optimizers.momentum
         return kind(schedule, config["momentum"])
 
-    def _schedule(self, case: Any) -> float | Callable[[int], float]:
-        rates, given = case.learning_rate_calls, case.config["learning_rate"]
-        if rates is not None:
-            before = case.calls_before
-            return lambda count: rates[count - before]
+    def _schedule(self, case: Any) -> Callable[[int], float | None]:
+        given = case.config["learning_rate"]
         if not isinstance(given, dict):
-            return float(given)
+            # A number, or what a callable gave for this call.
+            return lambda count: self.rate
         kind, config = given["class_name"], given["config"]
         start, steps = config.get("initial_learning_rate"), config.get("decay_steps")
-        schedule: Callable[[int], float]
+        schedule: Callable[[int], float | None]
         if kind == "PiecewiseConstantDecay":
             schedule = self.optimizers.piecewise_constant(config["boundaries"], config["values"])
         elif kind == "ExponentialDecay" and not config["staircase"]:

@@ -21,12 +21,14 @@ class Optimizers:
         return lambda *arguments, **named: (name, arguments, named)
 
 
-def schedule(given: Any, rates: list[float] | None = None, calls_before: int = 0) -> Any:
+def training_of_stand_in() -> Any:
     training = WORKER.Training.__new__(WORKER.Training)
     training.optimizers = Optimizers()
-    config = {"learning_rate": given}
-    case = SimpleNamespace(config=config, learning_rate_calls=rates, calls_before=calls_before)
-    return training._schedule(case)
+    return training
+
+
+def schedule(given: Any) -> Any:
+    return training_of_stand_in()._schedule(SimpleNamespace(config={"learning_rate": given}))
 
 
 START = {"initial_learning_rate": 0.5, "decay_steps": 4}
@@ -74,7 +76,9 @@ def test_what_it_lacks_is_refused(kind: str, config: dict[str, Any]) -> None:
         schedule({"class_name": kind, "config": config})
 
 
-def test_a_number_stays_one_and_a_callable_counts_from_the_state() -> None:
-    assert schedule(0.25) == 0.25
-    rates = schedule(None, [4.0, 2.0], calls_before=3)
-    assert [rates(3), rates(4)] == [4.0, 2.0]
+def test_a_rate_that_no_formula_gives_is_that_of_the_call() -> None:
+    training = training_of_stand_in()
+    rate = training._schedule(SimpleNamespace(config={"learning_rate": 0.1}))
+    for given in (0.25, 0.125):
+        training.rate = given
+        assert rate(7) == given
