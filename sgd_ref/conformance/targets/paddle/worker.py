@@ -15,6 +15,8 @@ class Training:
     def __init__(self, case: Any) -> None:
         self.paddle = importlib.import_module("paddle")
         config = case.config
+        if config["clipnorm"] is not None and any(one.dtype == "float64" for one in case.variables):
+            raise NotImplementedError("on a CPU, clip_by_norm has a kernel for float32 alone")
         self.parameters = [self._parameter(variable) for variable in case.variables]
         self.has_momentum = config["momentum"] != 0
         groups = []
@@ -22,7 +24,7 @@ class Training:
             pairs = zip(self.parameters, case.excluded, strict=True)
             chosen = [parameter for parameter, flag in pairs if flag == is_excluded]
             if chosen:
-                decay = 0.0 if is_excluded else config["weight_decay"] or 0.0
+                decay = None if is_excluded else config["weight_decay"]
                 groups.append({"params": chosen, "weight_decay": decay})
         module, clip = self.paddle.optimizer, self._clipping(config)
         if self.has_momentum:
