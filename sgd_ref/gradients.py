@@ -22,7 +22,7 @@ class SparseRows:
     ----------
     indices : array_like of int, shape (n,)
         Positions along the first axis, in any order, duplicates allowed, 0 <= index < shape[0].
-    values : ndarray, shape (n, *shape[1:])
+    values : ndarray, shape (n,) + shape[1:]
         One row for each index.
     shape : tuple of int
         Shape of the variable, with at least one axis.

@@ -46,7 +46,7 @@ def pytest_configure(config: pytest.Config) -> None:
     # The tests of a file share what its fixtures compute, some of it for minutes.
     if config.getoption("numprocesses", None) and config.option.dist == "load":
         config.option.dist = "loadfile"
-        config.option.loadscope_reorder = False
+        config.option.loadscopereorder = False
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

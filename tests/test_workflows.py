@@ -32,7 +32,7 @@ PINNED = re.compile(r"uses: [\w-]+/[\w/-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$")
 INSERTED = re.compile(r"\$\{\{\s*(.*?)\s*\}\}")
 FENCED = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
-TOOLS = {"build", "pdoc", "pip", "venv"}
+TOOLS = {"build", "pip", "venv"}
 """What ``python -m`` runs that is not of this project."""
 
 OPTIONS_OF_PYTEST = {"--ignore-glob", "--randomly-seed", "--sweep", "--sweep-seed"}

@@ -34,9 +34,8 @@ class SGD(BaseSGD):
 
     Parameters
     ----------
-    learning_rate, momentum, nesterov, weight_decay, clipnorm, clipvalue, global_clipnorm, use_ema,
-    ema_momentum, ema_overwrite_frequency, name, loss_scale_factor, gradient_accumulation_steps
-        As for ``sgd_ref.SGD``.
+    learning_rate, momentum, ..., gradient_accumulation_steps
+        The settings of ``sgd_ref.SGD``, in its order and with its defaults.
     threads : int, default 1
         At least 1; how many threads may work on one call. The bits do not depend on it. It is no part of
         the config.

@@ -12,6 +12,9 @@ from pathlib import Path
 DISTRIBUTION = "sgd-ref"
 PROJECT = Path(__file__).parents[2]
 
+EXTRA = re.compile(r"""(?:\band\s+)?extra\s*==\s*['"]([^'"]+)['"]""")
+"""The part of a marker that names an extra; build tools write it last."""
+
 
 def how_to_install(*extras: str) -> str:
     """Return the command that installs extras of this distribution, in one line.
@@ -58,7 +61,10 @@ def project_url() -> str:
 
 
 def _requirements(extras: Sequence[str]) -> Iterator[str]:
-    """Yield the requirements of the extras, as the installed distribution declares them."""
+    """Yield the requirements of the extras, as the installed distribution declares them.
+
+    What else a marker asks for, such as a version of Python, stays: pip reads it on the command line, too.
+    """
     try:
         declared = importlib.metadata.requires(DISTRIBUTION) or []
     # The packages may lie somewhere on the path, without having been installed.
@@ -66,6 +72,7 @@ def _requirements(extras: Sequence[str]) -> Iterator[str]:
         return
     for line in declared:
         requirement, _, marker = line.partition(";")
-        extra = re.search(r"""extra\s*==\s*['"]([^'"]+)['"]""", marker)
+        extra = EXTRA.search(marker)
         if extra is not None and extra[1] in extras:
-            yield requirement.strip()
+            others = EXTRA.sub("", marker).replace("'", '"').strip()
+            yield f"{requirement.strip()}; {others}" if others else requirement.strip()

@@ -13,6 +13,7 @@ from sgd_ref.command import conform, explain, golden, regenerate, reproduce, sum
 from sgd_ref.command.options import GROUP, INTERRUPTED, PIPE_CLOSED, Command, WrongUsage
 from sgd_ref.command.parser import Parser, refuse
 from sgd_ref.command.printing import OutputClosed, abandon_standard_output, escape_what_cannot_be_encoded
+from sgd_ref.definition import DEFINITION_VERSION
 
 OWN: Mapping[str, Command] = {
     "conform": conform.COMMAND,
@@ -52,13 +53,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def version() -> str:
-    """Return the versions of this distribution and of the packages that decide the bits, in one line.
+    """Return the versions of this distribution, its definition and the packages that it computes with.
 
     >>> version().startswith("sgd-ref ")
     True
     """
     packages = ", ".join(f"{name} {_version(name)}" for name in ("numpy", "numba"))
-    return f"sgd-ref {_version(DISTRIBUTION)} ({packages}, Python {platform.python_version()})"
+    own = f"{DISTRIBUTION} {_version(DISTRIBUTION)}"
+    return f"{own} (definition {DEFINITION_VERSION}, {packages}, Python {platform.python_version()})"
 
 
 def _version(distribution: str) -> str:

@@ -44,9 +44,8 @@ class SGD(KnowingArrays, BaseSGD):
 
     Parameters
     ----------
-    learning_rate, momentum, nesterov, weight_decay, clipnorm, clipvalue, global_clipnorm, use_ema,
-    ema_momentum, ema_overwrite_frequency, name, loss_scale_factor, gradient_accumulation_steps
-        As for ``sgd_ref.SGD``.
+    learning_rate, momentum, ..., gradient_accumulation_steps
+        The settings of ``sgd_ref.SGD``, in its order and with its defaults.
     rates_ahead : int, default 1024
         A power of two, at least 2: for how many calls the device has room for the values of a schedule, and
         so how many times a captured graph can be replayed after one call of ``prepare_replays``. It is no

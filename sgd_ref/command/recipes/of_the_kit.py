@@ -42,7 +42,7 @@ OWN = (
         "kill-matrix",
         ("-m", "sgd_ref.conformance.audit.kill_matrix", "--update"),
         writes=(KILL_MATRIX, "golden/audit/kill_matrix.md"),
-        duration="half an hour",
+        duration="hours",
         reads=(COMBINATIONS,),
     ),
     Recipe(

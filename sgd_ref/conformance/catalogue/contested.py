@@ -128,7 +128,12 @@ CONTESTED_PAIRS: frozenset[Pair] = frozenset(
         (("accumulation", "3"), ("gradients", "missing")),
     }
 )
-"""The pairs of features that leave a question open in each combination that has them, and no others do."""
+"""The pairs of features that leave a question open in each combination that has them, and no others do.
+
+Their cases are judged by the answers to the question, each with bits and bounds of its own: what no answer
+allows diverges. But no combination judges these pairs by the bits of the reference alone. So combinations
+within a profile leave them out.
+"""
 
 
 def contested(case: Case) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations, product
 
 from sgd_ref.conformance.bounds.judging import judge
@@ -29,6 +29,9 @@ MOST_ALIKE = 6
 LEAST_DIFFERING = 4
 """Elements that must differ for another deviation to be sought beside one that is right but for rounding."""
 
+THEIR_FORM = "the documented ones (Velocities declares another form)"
+ALL_BUT_VELOCITIES = f"all is as defined, but the velocities that it reports are not {THEIR_FORM}"
+
 MOST_PAIRS = 1500
 """Pairs that are tried where no deviation alone explains a divergence."""
 
@@ -49,18 +52,24 @@ class Diagnosis:
     up_to : int or None
         Where `names` explain the first violation, but not the whole trajectory: the first call that they do
         not explain.
+    has_other_velocities : bool
+        Whether `names`, or the rule itself where there are none, explain all but the reported velocities.
+        These may be of another form, say without the learning rate. ``Velocities`` declares such a form.
     """
 
     names: tuple[Names, ...] = ()
     is_exact: bool = True
     parting: Parting | None = None
     up_to: int | None = None
+    has_other_velocities: bool = False
 
     def __str__(self) -> str:
         if not self.names:
-            return "it equals no known deviation"
+            return ALL_BUT_VELOCITIES if self.has_other_velocities else "it equals no known deviation"
         alternatives = ", or ".join(" with ".join(names) for names in self.names)
         equals = f"it equals {alternatives}" + ("" if self.is_exact else ", but for rounding")
+        if self.has_other_velocities:
+            return f"{equals}; but the velocities that it reports are not {THEIR_FORM}"
         if self.up_to is None:
             return equals
         return f"no known deviation explains all of it; before call {self.up_to} {equals}"
@@ -119,6 +128,12 @@ def diagnose(
         found = search.extended() or search.pairs()
     if found:
         return as_diagnosis(found, where)
+    shown = without_velocities(observed)
+    if shown is not None:
+        search_without = Search(case, shown, candidates, is_state_hidden, basis)
+        found = search_without.alone()
+        if found or search_without.violation is None:
+            return replace(as_diagnosis(found, where), has_other_velocities=True)
     best = search.farthest
     if best is None:
         return Diagnosis(parting=where)
@@ -133,6 +148,17 @@ def as_diagnosis(found: Sequence[Explained], where: Parting | None) -> Diagnosis
     contradicting = [one for one in found if not are_roundings(one.names)] or found
     exact = [one for one in contradicting if one.is_exact]
     return Diagnosis(tuple(one.names for one in exact or contradicting), bool(exact), where)
+
+
+def without_velocities(observed: Trajectory) -> Trajectory | None:
+    """Return a trajectory as if it did not report velocities; None if it reports none.
+
+    >>> without_velocities([{"variables": [], "velocities": []}]), without_velocities([{"variables": []}])
+    ([{'variables': []}], None)
+    """
+    if not any("velocities" in record for record in observed):
+        return None
+    return [{key: value for key, value in record.items() if key != "velocities"} for record in observed]
 
 
 def are_roundings(names: Names) -> bool:

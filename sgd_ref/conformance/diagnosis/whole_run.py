@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from itertools import combinations
 
@@ -12,7 +13,15 @@ from sgd_ref.conformance.bounds.running_error.judging import fit
 from sgd_ref.conformance.catalogue.case import Case, Trajectory
 from sgd_ref.conformance.deviations import DEFINITION, Basis
 from sgd_ref.conformance.diagnosis.exposing import cases_that_expose
-from sgd_ref.conformance.diagnosis.matching import Diagnosis, Explained, Names, Search, as_diagnosis, diagnose
+from sgd_ref.conformance.diagnosis.matching import (
+    Diagnosis,
+    Explained,
+    Names,
+    Search,
+    as_diagnosis,
+    diagnose,
+    without_velocities,
+)
 from sgd_ref.conformance.diagnosis.parting import parting
 
 LEAST_SHARE = 0.75
@@ -96,7 +105,28 @@ class _Run:
         self._together()
         self._any_pairs()
         chosen = self._chosen()
-        return {case_id: self._diagnosis(case_id, chosen) for case_id in self._diverging}
+        found = {case_id: self._diagnosis(case_id, chosen) for case_id in self._diverging}
+        return found | self._with_other_velocities()
+
+    def _with_other_velocities(self) -> dict[str, Diagnosis]:
+        """Return the diagnoses of those that are explained if the velocities are left out, and only then."""
+        left = {case_id: self._diverging[case_id] for case_id in self._unexplained()}
+        shown = _Run(
+            _without_velocities(left), _without_velocities(self._right), self._is_state_hidden, self._basis
+        )
+        for case_id, search in shown._searches.items():
+            shown._keep(case_id, search.alone())
+        shown._together()
+        chosen = shown._chosen()
+        right = {case_id for case_id, search in shown._searches.items() if search.violation is None}
+        return {
+            case_id: replace(
+                shown._diagnosis(case_id, chosen) if case_id in chosen else Diagnosis(),
+                parting=parting(*self._diverging[case_id], self._basis),
+                has_other_velocities=True,
+            )
+            for case_id in right | chosen.keys()
+        }
 
     def _keep(self, case_id: str, found: Sequence[Explained]) -> None:
         believed = [one for one in found if self._share(one.names) >= LEAST_SHARE]
@@ -188,3 +218,11 @@ class _Run:
         if farthest is None or self._share(farthest[0]) < LEAST_SHARE:
             return Diagnosis(parting=where)
         return Diagnosis((farthest[0],), farthest[1].is_exact, where, farthest[1].calls)
+
+
+def _without_velocities(
+    answers: Mapping[str, tuple[Case, Trajectory]],
+) -> dict[str, tuple[Case, Trajectory]]:
+    """Return the answers that report velocities, without them."""
+    shown = {case_id: (case, without_velocities(observed)) for case_id, (case, observed) in answers.items()}
+    return {case_id: (case, observed) for case_id, (case, observed) in shown.items() if observed is not None}

@@ -10,11 +10,13 @@ from xml.etree import ElementTree
 from sgd_ref.conformance.grading.findings import Findings
 from sgd_ref.conformance.grading.verdict import Verdict
 from sgd_ref.conformance.reports.tables import mismatch_line
+from sgd_ref.definition import DEFINITION_VERSION
 
 
 def to_json(all_findings: Sequence[Findings]) -> str:
-    """Return all verdicts as JSON; infinite distances are null."""
-    return json.dumps({"runs": [_run(findings) for findings in all_findings]}, indent=1, allow_nan=False)
+    """Return all verdicts as JSON, with the version of the definition; infinite distances are null."""
+    runs = [_run(findings) for findings in all_findings]
+    return json.dumps({"definition_version": DEFINITION_VERSION, "runs": runs}, indent=1, allow_nan=False)
 
 
 def to_junit(all_findings: Sequence[Findings]) -> str:
@@ -39,6 +41,7 @@ def to_junit(all_findings: Sequence[Findings]) -> str:
         )
         properties = ElementTree.SubElement(suite, "properties")
         for key, value in (
+            ("definition_version", DEFINITION_VERSION),
             ("rule", findings.report.profile.rule),
             ("by_design", ", ".join(sorted(findings.report.profile.by_design))),
         ):

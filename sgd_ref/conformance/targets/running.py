@@ -201,7 +201,11 @@ def named_together(
         versions or {},
         {**whole, **(failures or {})},
         frozenset(name for names in whole.values() for name in names if is_contradiction(name)) | failed,
-        {case_id: str(one) for case_id, one in found.items() if one.names and one.up_to is not None},
+        {
+            case_id: str(one)
+            for case_id, one in found.items()
+            if case_id not in whole and (one.names or one.has_other_velocities)
+        },
         excuses=False,
     )
 

@@ -24,6 +24,76 @@ def contains(around: Interval, value: Fraction) -> bool:
     return Fraction(around.lower) <= value <= Fraction(around.upper)
 
 
+@pytest.mark.parametrize(
+    ("operation", "a", "b", "lower", "upper"),
+    [
+        (operator.add, (1.0, 2.0), (4.0, 8.0), 5.0, 10.0),
+        (operator.sub, (1.0, 2.0), (4.0, 8.0), -7.0, -2.0),
+        # Each pair of ends is the least and the greatest of one of them.
+        (operator.mul, (1.0, 2.0), (3.0, 4.0), 3.0, 8.0),
+        (operator.mul, (-2.0, -1.0), (-4.0, -3.0), 3.0, 8.0),
+        (operator.mul, (-2.0, -1.0), (3.0, 4.0), -8.0, -3.0),
+        (operator.mul, (1.0, 2.0), (-4.0, -3.0), -8.0, -3.0),
+        (operator.truediv, (1.0, 2.0), (4.0, 8.0), 0.125, 0.5),
+        (operator.truediv, (-2.0, -1.0), (-8.0, -4.0), 0.125, 0.5),
+        (operator.truediv, (-2.0, -1.0), (4.0, 8.0), -0.5, -0.125),
+        (operator.truediv, (1.0, 2.0), (-8.0, -4.0), -0.5, -0.125),
+    ],
+)
+def test_ends_are_one_float_outside_of_those_of_the_result(
+    operation: Any, a: tuple[float, float], b: tuple[float, float], lower: float, upper: float
+) -> None:
+    result = operation(Interval(*a), Interval(*b))
+    assert (result.lower, result.upper) == (math.nextafter(lower, -9.0), math.nextafter(upper, 99.0))
+
+
+@pytest.mark.parametrize(
+    ("bases", "exponents", "lower", "upper"),
+    [
+        ((2.0, 4.0), (1.0, 2.0), 2 - 2.0**-49, 16 + 2.0**-46),
+        ((0.25, 0.5), (1.0, 2.0), 2.0**-4 - 2.0**-54, 0.5 + 2.0**-51),
+        ((-1.0, 4.0), (-1.0, 2.0), 0.0, 16 + 2.0**-46),
+        ((-1.0, 0.5), (1.0, 2.0), 0.0, 0.5 + 2.0**-51),
+        ((0.5, 0.5), (1074.0, 1074.0), 0.0, 2.0**-1070 + 2.0**-1074),
+        ((0.5, 0.5), (1060.0, 1060.0), 2.0**-1060 - 2.0**-1070, 2.0**-1060 + 2.0**-1070),
+        ((1.0, 1.0), (0.0, 0.0), 1 - 2.0**-50, 1 + 2.0**-50),
+    ],
+)
+def test_ends_of_a_power(
+    bases: tuple[float, float], exponents: tuple[float, float], lower: float, upper: float
+) -> None:
+    result = interval.power(Interval(*bases), Interval(*exponents))
+    assert (result.lower, result.upper) == (lower, upper)
+
+
+@pytest.mark.parametrize(
+    ("x", "lower", "upper"),
+    [
+        ((0.0, 0.0), 1 - 2.0**-49, 1.0),
+        ((1.0, 1.0), -1.0, -1 + 2.0**-49),
+        ((-0.5, 0.0), 1 - 2.0**-49, 1.0),
+        ((1.0, 1.5), -1.0, -1 + 2.0**-49),
+        ((-0.5, 1.5), -1.0, 1.0),
+    ],
+)
+def test_ends_of_a_cosine(x: tuple[float, float], lower: float, upper: float) -> None:
+    result = interval.cosine_of_pi_times(Interval(*x))
+    assert (result.lower, result.upper) == (lower, upper)
+
+
+def test_a_cosine_between_both_ends_falls() -> None:
+    result = interval.cosine_of_pi_times(Interval(0.25, 0.5))
+    assert -(2.0**-48) < result.lower < 0
+    assert 0.7071 < result.upper < 0.7072
+
+
+def test_ends_of_one_number() -> None:
+    float_itself, integer = interval.number(0.1), interval.number(2)
+    assert (float_itself.lower, float_itself.upper) == (0.1, 0.1)
+    assert (integer.lower, integer.upper) == (math.nextafter(2, 1), math.nextafter(2, 3))
+    assert repr(float_itself) == "Interval(0.1, 0.1)"
+
+
 @given(st.fractions() | st.integers() | FINITE)
 @example(2**53 + 1)
 @example(Fraction(1, 2**1080))
@@ -109,10 +179,13 @@ def test_cosine(x: Fraction) -> None:
         lambda: 1 / Interval(-1.0, 1.0),
         lambda: 1 / Interval(0.0, 1.0),
         lambda: 1 / Interval(0.0, 0.0),
+        lambda: 1 / Interval(-1.0, 0.0),
         lambda: interval.power(Interval(2.0, 2.0), Interval(2000.0, 2000.0)),
         lambda: interval.number(10**400),
         lambda: Interval(math.nan, 1.0),
         lambda: Interval(2.0, 1.0),
+        lambda: Interval(-math.inf, 1.0),
+        lambda: Interval(1.0, math.inf),
     ],
 )
 def test_what_has_no_finite_interval_is_an_arithmetic_error(compute: Callable[[], Interval]) -> None:

@@ -40,11 +40,19 @@ def test_elsewhere_the_packages_are_named(tmp_path: Path, monkeypatch: pytest.Mo
         "jax==0.10.2; extra == 'optax'",
         "numba-cuda[cu13]==0.30.4; extra == 'cuda'",
         "numpy<2.5; sys_platform == 'linux' and extra == 'test'",
+        "tensorflow==2.21.0; (python_version < '3.14') and extra == 'keras'",
     ]
     monkeypatch.setattr(importlib.metadata, "requires", lambda name: declared)
-    assert how_to_install("keras", "optax") == "pip install keras==3.15.1 jax==0.10.2"
+    assert how_to_install("optax") == "pip install jax==0.10.2"
     assert how_to_install("cuda") == "pip install 'numba-cuda[cu13]==0.30.4'"
-    assert how_to_install("test") == "pip install 'numpy<2.5'"
+    assert how_to_install("test") == """pip install 'numpy<2.5; sys_platform == "linux"'"""
+    assert shlex.split(how_to_install("keras", "optax")) == [
+        "pip",
+        "install",
+        "keras==3.15.1",
+        "jax==0.10.2",
+        'tensorflow==2.21.0; (python_version < "3.14")',
+    ]
 
 
 def test_where_nothing_is_declared_no_command_is_made_up(

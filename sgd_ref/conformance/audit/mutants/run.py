@@ -5,14 +5,16 @@ from __future__ import annotations
 import argparse
 import gc
 import importlib.util
+import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from sgd_ref.conformance import data_folder
 from sgd_ref.conformance.audit.mutants.changes import Mutant, mutants_of
 from sgd_ref.conformance.audit.mutants.equivalent import reason_for
+from sgd_ref.conformance.audit.mutants.own_tests import TESTS, question_of
 from sgd_ref.conformance.audit.mutants.reach import reach, reaching
 from sgd_ref.conformance.audit.mutants.trial import Question, attempt, questions
 
@@ -62,7 +64,7 @@ def tried(modules: Iterable[str], asked: Sequence[Question]) -> Iterator[Tried]:
     """Yield the mutants of the modules with what became of them.
 
     Only entries that reach the changed statement are asked, and first those that killed last: the mutants
-    of one function die by the same.
+    of one function die by the same. Where no file sees what a module does, its own tests come first.
     """
     paths = {module: path_of(module) for module in modules}
     reached = reach(asked, {str(path) for path in paths.values()})
@@ -71,17 +73,20 @@ def tried(modules: Iterable[str], asked: Sequence[Question]) -> Iterator[Tried]:
     gc.freeze()  # Forks share what is not touched.
     for module, path in paths.items():
         source = path.read_text(encoding="utf-8")
+        own = [tests] if (tests := question_of(module)) else []
         for mutant in mutants_of(module, source):
             ids = reaching(reached, str(path), source, mutant.line)
-            killer = attempt(mutant, [one for one in order if ids is None or one.id in ids])
+            killer = attempt(mutant, own + [one for one in order if ids is None or one.id in ids])
             position = next((i for i, question in enumerate(order) if question.id == killer), 0)
             order.insert(0, order.pop(position))
             yield Tried(mutant, killer, "" if killer else reason_for(mutant))
 
 
-def page(found: Sequence[Tried]) -> str:
-    """Return the published page, in Markdown."""
-    open_ones = [one for one in found if not one.killer and not one.reason]
+def page(found: Sequence[Tried], before: str = "") -> str:
+    """Return the published page, in Markdown.
+
+    Modules that were not tried keep their rows of the page before.
+    """
     lines = [
         "# Mutants of the reference",
         "",
@@ -91,27 +96,51 @@ def page(found: Sequence[Tried]) -> str:
         "`sgd_ref/conformance/audit/mutants/equivalent.py`, or open. Written by "
         "`python -m sgd_ref.conformance.audit.mutants.run --update`.",
         "",
+        "The files see little of "
+        + " and ".join(f"`{module}`" for module in TESTS)
+        + ", for the reasons in `own_tests.py` beside it: the mutants of these are asked the unit tests of "
+        "the module first.",
+        "",
         "| module | mutants | killed | equivalent | open |",
         "|---|---:|---:|---:|---:|",
     ]
-    for module in dict.fromkeys(one.mutant.module for one in found):
-        own = [one for one in found if one.mutant.module == module]
-        killed, equivalent = sum(bool(one.killer) for one in own), sum(bool(one.reason) for one in own)
-        lines.append(
-            f"| `{module}` | {len(own)} | {killed} | {equivalent} | {len(own) - killed - equivalent} |"
-        )
-    lines.append("")
-    left = [f"`{module}`" for module in MODULES if module not in {one.mutant.module for one in found}]
+    tried_now = {one.mutant.module for one in found}
+    rows = {module: [_count(module, found)] for module in tried_now}
+    open_rows = {module: _open(module, found) for module in tried_now}
+    for line in before.splitlines():
+        row = re.match(r"\| `([\w.]+)`(,?)", line)
+        if row and row[1] not in tried_now:
+            (open_rows if row[2] else rows).setdefault(row[1], []).append(line)
+    lines += [*_in_order(rows), ""]
+    left = [f"`{module}`" for module in MODULES if module not in rows]
     if left:
         lines += [f"Not tried for this page: {', '.join(left)}.", ""]
-    if open_ones:
-        lines += ["| open in | before | after |", "|---|---|---|"]
-        lines += [
-            f"| `{one.mutant.module}`, `{one.mutant.place}` | `{one.mutant.before}` | `{one.mutant.after}` |"
-            for one in open_ones
-        ]
-        lines.append("")
+    if any(open_rows.values()):
+        lines += ["| open in | before | after |", "|---|---|---|", *_in_order(open_rows), ""]
     return "\n".join(lines)
+
+
+def _count(module: str, found: Sequence[Tried]) -> str:
+    own = [one for one in found if one.mutant.module == module]
+    killed, equivalent = sum(bool(one.killer) for one in own), sum(bool(one.reason) for one in own)
+    return f"| `{module}` | {len(own)} | {killed} | {equivalent} | {len(own) - killed - equivalent} |"
+
+
+def _open(module: str, found: Sequence[Tried]) -> list[str]:
+    return [
+        f"| `{module}`, `{one.mutant.place}` | {_cell(one.mutant.before)} | {_cell(one.mutant.after)} |"
+        for one in found
+        if one.mutant.module == module and not one.killer and not one.reason
+    ]
+
+
+def _cell(code: str) -> str:
+    """Return a line as code in a table, where a bar would end the cell."""
+    return f"`{code.replace('|', chr(92) + '|')}`"
+
+
+def _in_order(rows: Mapping[str, Sequence[str]]) -> list[str]:
+    return [row for module in MODULES for row in rows.get(module, ())]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -123,7 +152,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     found = list(tried(given.module or MODULES, list(questions(given.golden))))
     if given.update:
-        PAGE.write_text(page(found), encoding="utf-8")
+        PAGE.write_text(page(found, PAGE.read_text(encoding="utf-8")), encoding="utf-8")
     else:
         print(page(found), end="")
     if any(not one.killer and not one.reason for one in found):

@@ -28,7 +28,7 @@ MEMORY = 4 << 30
 """Of a process, in bytes: some mutants make numbers without end."""
 
 SECONDS = 2
-"""Of processor time that an entry may take: some mutants never end."""
+"""Of processor time that an import or an entry may take: some mutants never end."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,13 @@ class Question:
         Its id.
     is_answered : callable
         Whether the reference gives what the entry expects.
+    seconds : int
+        Of processor time that the answer may take.
     """
 
     id: str
     is_answered: Callable[[], bool]
+    seconds: int = SECONDS
 
 
 def questions(folder: Path) -> Iterator[Question]:
@@ -119,7 +122,7 @@ def _answer(mutant: Mutant, asked: Sequence[Question], writing: int) -> None:
         signal.setitimer(signal.ITIMER_PROF, SECONDS)
         import_anew(mutant)
         for question in asked:
-            signal.setitimer(signal.ITIMER_PROF, SECONDS)
+            signal.setitimer(signal.ITIMER_PROF, question.seconds)
             os.write(writing, f"{question.id}\n".encode())
             if not question.is_answered():
                 os._exit(0)

@@ -14,9 +14,6 @@ FORMAT = 4
 DATA_VERSION = "4.0.0"
 """The version of the data: format, coverage, correction; see ``golden/VERSIONS.md``."""
 
-DEFINITION_VERSION = "0.1.0"
-"""The version of sgd-ref that gave the answers: the one in ``pyproject.toml``."""
-
 GENERATOR = "sgd-ref golden write"
 
 RECORDER = "sgd_ref.conformance.record"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from sgd_ref.conformance.golden.format.document import DEFINITION_VERSION, GENERATOR
+from sgd_ref.conformance.golden.format.document import GENERATOR
+from sgd_ref.definition import DEFINITION_VERSION
 
 
 def provenance(source: str, seed: str | None = None, generator: str = GENERATOR) -> dict[str, str]:

@@ -11,9 +11,10 @@ from typing import Any
 from sgd_ref.arithmetic.formats import FORMATS
 from sgd_ref.conformance.catalogue.layouts import LAYOUTS
 from sgd_ref.conformance.catalogue.made import MODULUS
-from sgd_ref.conformance.golden.format.document import DEFINITION_VERSION, FORMAT, GENERATOR, RECORDER
+from sgd_ref.conformance.golden.format.document import FORMAT, GENERATOR, RECORDER
 from sgd_ref.conformance.protocol.encoding import Json
 from sgd_ref.conformance.trajectories.comparison import LISTS
+from sgd_ref.definition import DEFINITION_VERSION
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 

@@ -21,7 +21,6 @@ from sgd_ref.conformance.golden.content.schedules import schedule_entries
 from sgd_ref.conformance.golden.content.stages import stage_entries
 from sgd_ref.conformance.golden.format.document import (
     DATA_VERSION,
-    DEFINITION_VERSION,
     FORMAT,
     GENERATOR,
     document,
@@ -46,6 +45,7 @@ from sgd_ref.conformance.golden.format.schemas import (
 )
 from sgd_ref.conformance.protocol.encoding import Json
 from sgd_ref.conformance.protocol.layout import laid_out
+from sgd_ref.definition import DEFINITION_VERSION
 
 SENTENCES_PATH = f"resume/{sentences.NAME}.json"
 

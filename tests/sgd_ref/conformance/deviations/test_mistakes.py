@@ -78,7 +78,6 @@ TELLING = (
     "structure/resumed/averages/momentum/float32",
     "structure/resumed/accumulation-2/momentum/float32",
     "structure/calls-66/averages/momentum/float32",
-    "structure/calls-1002/plain/float32",
     "structure/calls-260/momentum/float32",
     "structure/big-65536/plain/float32",
     "structure/square-matrices/momentum/float32",
@@ -93,6 +92,7 @@ TELLING = (
     "structure/bfloat16-first/mixed-global_clipnorm/plain/mixed",
     "structure/calls-66/callable/momentum/float32",
     "structure/big-norm/plain/float32",
+    "structure/calls-1002/plain/float32",
 )
 """Cases that tell any two mistakes apart, chosen one after another by the pairs that each separates."""
 

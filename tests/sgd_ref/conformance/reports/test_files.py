@@ -14,6 +14,7 @@ from sgd_ref.conformance.grading.findings import Findings
 from sgd_ref.conformance.reports.files import to_json, to_junit
 from sgd_ref.conformance.reports.tables import rule_lines, summary_line
 from sgd_ref.conformance.trajectories import reference
+from sgd_ref.definition import DEFINITION_VERSION
 
 CONTESTED = make_case(PLAINEST | {"gradients": "missing", "accumulation": "2"})
 BROKEN = make_case(PLAINEST | {"update": "momentum"})
@@ -43,7 +44,11 @@ def test_every_report_says_which_rule_it_was_held_to() -> None:
         suite = ElementTree.fromstring(to_junit([findings])).find("testsuite")
         assert suite is not None
         properties = {one.get("name"): one.get("value") for one in suite.iter("property")}
-        assert properties == {"rule": profile.rule, "by_design": ", ".join(profile.by_design)}
+        assert properties == {
+            "definition_version": DEFINITION_VERSION,
+            "rule": profile.rule,
+            "by_design": ", ".join(profile.by_design),
+        }
 
 
 def test_what_programs_read() -> None:

@@ -29,6 +29,18 @@ def test_the_page_counts() -> None:
     assert "Not tried for this page: `sgd_ref.optimizer`, " in text
 
 
+def test_modules_that_were_not_tried_keep_their_rows() -> None:
+    norm = Mutant("sgd_ref.norm", "_square_root", 1, "root * root", "root + root", "")
+    rule = Mutant("sgd_ref.rule", "move", 1, "w + velocity", "w - velocity", "")
+    before = page([Tried(norm, "", ""), Tried(rule, "", "")])
+    text = page([Tried(rule, "axes/momentum", "")], before)
+    assert "| `sgd_ref.rule` | 1 | 1 | 0 | 0 |" in text
+    assert "`sgd_ref.rule`, `move`" not in text
+    assert "| `sgd_ref.norm` | 1 | 0 | 0 | 1 |" in text
+    assert "| `sgd_ref.norm`, `_square_root` | `root * root` | `root + root` |" in text
+    assert page([Tried(norm, "", "")], text) == text
+
+
 def test_the_last_killer_is_asked_first(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = [Question(name, lambda: True) for name in ("a", "b", "c")]
     orders = []

@@ -13,12 +13,13 @@ from sgd_ref.arithmetic.formats import FORMATS
 from sgd_ref.arithmetic.rounded import convert
 from sgd_ref.conformance.catalogue.first import first_cases
 from sgd_ref.conformance.golden.content.stages import special_values
-from sgd_ref.conformance.golden.format.document import DEFINITION_VERSION, content_hash
+from sgd_ref.conformance.golden.format.document import content_hash
 from sgd_ref.conformance.golden.format.entries import Entry, decimals, entry_from_json, entry_to_json
 from sgd_ref.conformance.golden.format.location import Place
 from sgd_ref.conformance.golden.format.schemas import SMOKE, STANDARD, TRAJECTORY
 from sgd_ref.conformance.protocol.encoding import case_to_json
 from sgd_ref.conformance.trajectories.comparison import compare, equal_bits
+from sgd_ref.definition import DEFINITION_VERSION
 
 
 def test_an_entry_comes_back(entries: list[Entry]) -> None:

@@ -1,0 +1,44 @@
+"""The tests that are asked before the golden files, where no file can see what a module does.
+
+`interval` only decides where a schedule is evaluated exactly: wider intervals change no rate. `exact` serves
+the bounds of the judge as well, which no file holds. What both promise, their own tests compare with exact
+numbers and with mpmath.
+"""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+from sgd_ref.conformance import data_folder
+from sgd_ref.conformance.audit.mutants.trial import Question
+
+TESTS = {
+    "sgd_ref.arithmetic.exact": "tests/sgd_ref/arithmetic/test_exact.py",
+    "sgd_ref.arithmetic.interval": "tests/sgd_ref/arithmetic/test_interval.py",
+}
+"""The tests of a module, in the tree that the golden data lie in."""
+
+SECONDS = 60
+"""Of processor time that the tests of a module may take."""
+
+OPTIONS = ("-q", "-x", "-p", "no:cacheprovider", "--hypothesis-seed=0")
+
+
+def question_of(module: str, tree: Path | None = None) -> Question | None:
+    """Return the tests of a module as a question; None if it has none of its own here.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the tree does not hold them, as that of a wheel.
+    """
+    if module not in TESTS:
+        return None
+    path = (tree or data_folder.folder().parent) / TESTS[module]
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"the mutants of {module} are asked {TESTS[module]}, which is not here: {path}"
+        )
+    pytest = importlib.import_module("pytest")  # Before the fork, which every mutant begins with.
+    return Question(TESTS[module], lambda: pytest.main([*OPTIONS, str(path)]) == 0, SECONDS)
