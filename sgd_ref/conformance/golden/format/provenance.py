@@ -17,6 +17,13 @@ def provenance(source: str, seed: str | None = None, generator: str = GENERATOR)
         What its random numbers depend on; see ``conformance/data.py``.
     generator : str
         What wrote it.
+
+    Examples
+    --------
+    >>> sorted(provenance("sgd_ref.conformance.catalogue.exact", "exact/momentum/float32"))
+    ['definition_version', 'generator', 'seed', 'source']
+    >>> "seed" in provenance("sgd_ref.conformance.golden.content.rejections")
+    False
     """
     found = {"definition_version": DEFINITION_VERSION, "generator": generator, "source": source}
     return found if seed is None else found | {"seed": seed}
