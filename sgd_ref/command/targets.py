@@ -24,7 +24,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         nargs="?",
         choices=(LIST, INSTALL, REMOVE),
         default=LIST,
-        help="list the targets; install or remove environments (default: %(default)s)",
+        help=f"list the targets; install or remove environments (default: {LIST})",
     )
     command.add_argument(
         "names",

@@ -18,6 +18,8 @@ from sgd_ref.conformance.targets.registry import FAMILIES
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv(VARIABLE, str(tmp_path / "environments"))
     monkeypatch.setattr(module.Environment, "_commands", lambda self: [])
+    # The compilers that some need are not on every machine.
+    monkeypatch.setattr(module.shutil, "which", lambda tool: f"/bin/{tool}")
     return tmp_path / "environments"
 
 

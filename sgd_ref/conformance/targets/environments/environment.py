@@ -8,7 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -148,21 +148,20 @@ class Environment:
             )
         shutil.rmtree(self.folder)
 
-    def _commands(self) -> list[list[str]]:
-        commands = []
+    def _commands(self) -> Iterator[list[str]]:
+        # Each is made when those before it have run: what is built may need what is installed.
         if self.python:
-            commands.append([sys.executable, "-m", "venv", str(self.folder / "python")])
+            yield [sys.executable, "-m", "venv", str(self.folder / "python")]
             requirements = str(self.definition / self.python)
             pip = [str(self.interpreter), "-m", "pip", "--disable-pip-version-check", "--quiet"]
-            commands.append([*pip, "install", "--no-input", "--requirement", requirements])
+            yield [*pip, "install", "--no-input", "--requirement", requirements]
         if self.npm:
             for file in ("package.json", self.npm):
                 shutil.copyfile(self.definition / file, self.folder / file)
             options = ["--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]
-            commands.append(["npm", "ci", "--prefix", str(self.folder), *options])
+            yield ["npm", "ci", "--prefix", str(self.folder), *options]
         if self.build is not None:
-            commands.append(self.build(self.folder))
-        return commands
+            yield self.build(self.folder)
 
     def _run(self, command: list[str]) -> None:
         done = subprocess.run(

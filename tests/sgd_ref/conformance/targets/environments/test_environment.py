@@ -65,6 +65,18 @@ def test_a_command_that_fails_says_why_and_leaves_it_unfinished(definition: Path
     assert mine.state() == module.INSTALLED
 
 
+def test_what_is_built_finds_what_is_installed_before(definition: Path) -> None:
+    (definition / "requirements.txt").write_text("")
+    found = []
+
+    def build(folder: Path) -> list[str]:
+        found.append(module.interpreter_in(folder).is_file())
+        return [sys.executable, "-c", WRITES]
+
+    environment(definition, python="requirements.txt", build=build).install(lambda command: None)
+    assert found == [True]
+
+
 def test_a_folder_of_somebody_else_stays_as_it_is(definition: Path) -> None:
     mine = environment(definition)
     mine.folder.mkdir(parents=True)
