@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from numba_kernels.selfcheck import page, runner
 from numba_kernels.selfcheck.device.availability import is_simulated, why_no_device
 from numba_kernels.selfcheck.extent import SEED, STANDARD, Extent, usable_processors
+from numba_kernels.selfcheck.proof import check as proof
 from numba_kernels.selfcheck.runner import Outcome
 from sgd_ref.command.options import (
     AS_EXPECTED,
@@ -45,19 +46,35 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         metavar="NUMBER",
         help="how many work at once (default: one for each processor, at most 8)",
     )
-    command.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: %(default)s")
+    command.add_argument(
+        "--prove",
+        action="store_true",
+        help="prove instead that the elementwise kernels for this processor are the rule for all inputs",
+    )
+    command.add_argument(
+        "--device",
+        choices=("cpu", "cuda", "ptx"),
+        default="cpu",
+        help="ptx: the code for CUDA executed on this processor, without a device (default: %(default)s)",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
     """Run the checks, print their results, and return the exit status."""
     out = console()
     extent = _extent(options)
+    if options.prove:
+        return _prove(extent)
     if options.device == "cuda":
         reason = why_no_device()
         if reason is not None:
             complain(f"nothing was checked: {reason}")
             return COULD_NOT_RUN
         described, run_checks = _on_device(extent)
+    elif options.device == "ptx":
+        described, run_checks = _by_ptx(extent)
+        if not described:
+            return COULD_NOT_RUN
     else:
         described, run_checks = page.description(extent), runner.run
     for line in (page.PURPOSE, "", *described, ""):
@@ -69,11 +86,35 @@ def run(options: argparse.Namespace) -> int:
     for line in page.details(outcome):
         say(out, line)
     out.print(page.table(outcome.results))
+    for line in outcome.notes:
+        say(out, line)
     last = page.verdict(outcome)
+    if options.device == "ptx":
+        last = f"By executed PTX, without a device: {last}"
     if options.device == "cuda" and is_simulated():
         last = f"In the simulator: {last}"
     say(out, last)
     return status(outcome)
+
+
+def _prove(extent: Extent) -> int:
+    """Prove the elementwise kernels, print what came out, and return the exit status."""
+    if extent.device != "cpu":
+        raise WrongUsage("--prove must be used with --device cpu; kernels for CUDA are not proven yet")
+    out = console()
+    for line in (proof.PURPOSE, "", *page.where(), ""):
+        say(out, line)
+    with _progress() as advance:
+        findings = proof.run(extent, advance)
+    if not findings.kernels and not findings.not_run:
+        raise WrongUsage(
+            f"-k must match the id of a kernel, got {extent.pattern and extent.pattern.pattern!r}"
+        )
+    for line in proof.page(findings):
+        say(out, line)
+    if findings.failures or findings.wrong:
+        return DIVERGES
+    return COULD_NOT_RUN if findings.not_run else AS_EXPECTED
 
 
 def status(outcome: Outcome) -> int:
@@ -102,6 +143,20 @@ def _on_device(extent: Extent) -> tuple[list[str], Callable[[Extent, runner.Adva
     from numba_kernels.selfcheck.device import runner as device_runner  # noqa: PLC0415
 
     return describing.description(extent), device_runner.run
+
+
+def _by_ptx(extent: Extent) -> tuple[list[str], Callable[[Extent, runner.Advance], Outcome]]:
+    """Return the description of what executes PTX, empty where it cannot, and what runs the checks."""
+    # They need gcc and the compilers of CUDA, which not everybody has.
+    from numba_kernels.selfcheck.ptx import session  # noqa: PLC0415
+    from numba_kernels.selfcheck.ptx.checks import describing  # noqa: PLC0415
+    from numba_kernels.selfcheck.ptx.checks import runner as ptx_runner  # noqa: PLC0415
+
+    reason = session.why_not()
+    if reason is not None:
+        complain(f"nothing was checked: {reason}")
+        return [], ptx_runner.run
+    return describing.description(extent), ptx_runner.run
 
 
 @contextmanager

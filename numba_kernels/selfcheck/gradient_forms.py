@@ -36,7 +36,7 @@ def check(extent: Extent, optimizer_class: Any = numba_kernels.SGD) -> Result:
     """Check every form of gradient with all kernels of the extent."""
     result = Result(NAME)
     with timed(result):
-        for cases in (_one_form(extent), _all_dtypes(extent), _untouched_rows(extent)):
+        for cases in (one_form(extent), all_dtypes(extent), _untouched_rows(extent)):
             compare_cases(result, cases, extent, by_kernels(optimizer_class))
     return result
 
@@ -70,7 +70,8 @@ def compressed(generator: np.random.Generator, shape: tuple[int, ...], dtype: np
     return coordinates(generator, shape, dtype).tocsr()
 
 
-def _one_form(extent: Extent) -> Iterator[Case]:
+def one_form(extent: Extent) -> Iterator[Case]:
+    """Give models of one dtype, with gradients of one form."""
     for dtype, variant in extent.kernels():
         if extent.tier == QUICK and variant not in extent.variants(dtype)[::4]:
             continue
@@ -103,7 +104,7 @@ def _one_form(extent: Extent) -> Iterator[Case]:
                 yield case_of(identifier, settings_for(variant, **clipping), variables, gradients)
 
 
-def _all_dtypes(extent: Extent) -> Iterator[Case]:
+def all_dtypes(extent: Extent) -> Iterator[Case]:
     """Give models with variables of all dtypes, so that their common norm is a float64, or of two dtypes."""
     for variant in VARIANTS:
         if not all(variant in extent.variants(dtype) for dtype in FORMATS):

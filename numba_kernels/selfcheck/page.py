@@ -54,6 +54,15 @@ COUNTED = ("cases", "values", "differing", "skipped")
 
 def description(extent: Extent) -> list[str]:
     """Return the machine, the compiler and the versions for which the results hold, and the tier and seed."""
+    return [
+        *where(),
+        f"this run: {extent.tier} tier, seed {extent.seed}, {counted(extent.processes, 'process')}, "
+        f"optimizers with {' and '.join(map(str, COUNTS))} threads",
+    ]
+
+
+def where() -> list[str]:
+    """Return the machine, the compiler and the versions for which the results hold."""
     found = machine.description()
     compiled_for = target()
     vectors = " ".join(name for name in VECTORS if name in compiled_for.present())
@@ -65,8 +74,6 @@ def description(extent: Extent) -> list[str]:
         f"system: {found['system']}",
         f"software: {', '.join(f'{name} {found[name]}' for name in SOFTWARE if name in found)}",
         f"compiler: LLVM {llvm} for {compiled_for.name} ({shown}); float16 converted {half}",
-        f"this run: {extent.tier} tier, seed {extent.seed}, {counted(extent.processes, 'process')}, "
-        f"optimizers with {' and '.join(map(str, COUNTS))} threads",
     ]
 
 

@@ -44,10 +44,13 @@ class Outcome(NamedTuple):
         In the order of the table.
     not_run : list of str
         What could not be run, with the reason.
+    notes : tuple of str
+        Lines to be said after the table.
     """
 
     results: list[Result]
     not_run: list[str]
+    notes: tuple[str, ...] = ()
 
 
 def run(extent: Extent, advance: Advance = lambda doing, done, parts: None) -> Outcome:

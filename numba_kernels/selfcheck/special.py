@@ -36,7 +36,7 @@ def check(extent: Extent, optimizer_class: Any = numba_kernels.SGD) -> Result:
     result = Result(NAME)
     with timed(result):
         kernels = by_kernels(optimizer_class)
-        compare_cases(result, _every_role(extent), extent, kernels)
+        compare_cases(result, every_role(extent), extent, kernels)
         compare_cases(result, _all_halves(extent, HALF_FORMATS), extent, kernels)
         _check_conversions(result, extent)
         with _conversions_by_bits():
@@ -60,7 +60,7 @@ def special_values(dtype: np.dtype[Any]) -> Array:
     return convert(values, dtype)
 
 
-def _every_role(extent: Extent) -> Iterator[Case]:
+def every_role(extent: Extent) -> Iterator[Case]:
     """Give all pairs of special values as weight and gradient, with such state, drawn, as there is."""
     for dtype, variant in extent.kernels():
         special = special_values(dtype)

@@ -14,6 +14,7 @@ from numba_kernels.cuda.arrays.allocation import from_host, to_host
 from numba_kernels.cuda.toolkit import IS_SIMULATED
 from numba_kernels.selfcheck.comparison import compare_cases, timed
 from numba_kernels.selfcheck.device.libraries import by_torch, why_not
+from numba_kernels.selfcheck.device.on_device import Move
 from numba_kernels.selfcheck.extent import Extent
 from numba_kernels.selfcheck.making import dense_case, random_numbers
 from numba_kernels.selfcheck.result import Result
@@ -47,7 +48,7 @@ def check(extent: Extent) -> Result:
             if reason is not None:
                 result.skips(reason, len(cases))
                 continue
-            compare_cases(result, cases, extent, run, _last_record)
+            compare_cases(result, cases, extent, run, last_record)
     return result
 
 
@@ -56,7 +57,7 @@ def on_stream(case: Case) -> list[Record]:
     torch = importlib.import_module("torch")
     stream = torch.cuda.Stream()
     with torch.cuda.stream(stream):
-        model = _Model(case)
+        model = Model(case, by_torch)
         for gradients in case.gradients:
             model.step(gradients)
         stream.synchronize()
@@ -68,7 +69,7 @@ def by_graph(case: Case) -> list[Record]:
     torch = importlib.import_module("torch")
     stream = torch.cuda.Stream()
     with torch.cuda.stream(stream):
-        model = _Model(case)
+        model = Model(case, by_torch)
         model.step(case.gradients[0])
         stream.synchronize()
         graph = torch.cuda.CUDAGraph()
@@ -82,30 +83,42 @@ def by_graph(case: Case) -> list[Record]:
         return [model.record()]
 
 
-class _Model:
-    """The variables and gradients of a case as tensors that stay where they are."""
+class Model:
+    """The variables and gradients of a case as arrays on the device that stay where they are.
 
-    def __init__(self, case: Case) -> None:
-        self.variables = [by_torch(variable) for variable in case.variables]
-        self._gradients = [by_torch(np.asarray(gradient)) for gradient in case.gradients[0]]
+    Parameters
+    ----------
+    case : Case
+        The case.
+    move : callable
+        Copies an array of the host to one of the library that has a current stream.
+    """
+
+    def __init__(self, case: Case, move: Move) -> None:
+        self.variables = [move(variable) for variable in case.variables]
+        self._gradients = [move(np.asarray(gradient)) for gradient in case.gradients[0]]
         self.optimizer = cuda.SGD.from_config(case.config)
         self.optimizer.exclude_from_weight_decay(var_names=list(case.excluded_from_weight_decay))
         self.optimizer.build(self.variables, list(case.names))
 
     def set_gradients(self, gradients: Any) -> None:
+        """Write the gradients of the next call where those of the first one lie."""
         for tensor, gradient in zip(self._gradients, gradients, strict=True):
             from_host(tensor, gradient)
 
     def apply(self) -> None:
+        """Make a call."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             self.optimizer.apply(self._gradients)
 
     def step(self, gradients: Any) -> None:
+        """Make a call with other gradients."""
         self.set_gradients(gradients)
         self.apply()
 
     def record(self) -> Record:
+        """Return the state as a trajectory has it."""
         optimizer = self.optimizer
         return {
             "variables": [to_host(variable) for variable in self.variables],
@@ -118,7 +131,7 @@ class _Model:
         }
 
 
-def _last_record(case: Case) -> list[Record]:
+def last_record(case: Case) -> list[Record]:
     """Return the record of the reference after the last call, with the learning rate of the next call."""
     last = dict(reference.run(case)[len(case.gradients) - 1])
     optimizer = cuda.SGD.from_config(case.config)

@@ -35,7 +35,8 @@ def with_gaps(array: Array) -> Any:
         return by_numba(array)
     spread = np.zeros((*array.shape[:-1], 2 * array.shape[-1]), array.dtype)
     spread[..., ::2] = array
-    return by_numba(spread)[..., ::2]
+    # Numba's arrays on a device know no Ellipsis in front of the last axis.
+    return by_numba(spread)[(*[slice(None)] * (array.ndim - 1), slice(None, None, 2))]
 
 
 def by_torch(array: Array) -> Any:

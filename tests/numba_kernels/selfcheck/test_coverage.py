@@ -88,11 +88,11 @@ def test_no_two_cases_of_a_check_have_the_same_id(one_kernel: ExtentOf) -> None:
     for cases in (
         [placement.case for placement in sizes._placements(extent)],
         [
-            *gradient_forms._one_form(extent),
-            *gradient_forms._all_dtypes(extent),
+            *gradient_forms.one_form(extent),
+            *gradient_forms.all_dtypes(extent),
             *gradient_forms._untouched_rows(extent),
         ],
-        list(special._every_role(extent)),
+        list(special.every_role(extent)),
     ):
         identifiers = [case.id for case in cases]
         assert len(identifiers) == len(set(identifiers))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -44,7 +44,7 @@ class Code(NamedTuple):
     measures: Mapping[str, int]
 
 
-def build(kernel: Kernel, *capabilities: str) -> list[Code]:
+def build(kernel: Kernel, *capabilities: str, keep_ptx: Callable[[str], None] | None = None) -> list[Code]:
     """Build a kernel for devices that need not be there, and look at it.
 
     Parameters
@@ -53,6 +53,8 @@ def build(kernel: Kernel, *capabilities: str) -> list[Code]:
         Any that ``numba_kernels.cuda.toolkit.kernel`` made.
     *capabilities : str
         As ``sm_80``. From 9.0 on, a launch runs code for exactly one architecture, as ``sm_90a``.
+    keep_ptx : callable, optional
+        Is given the PTX of the last capability, which costs one more step of the linker.
 
     Raises
     ------
@@ -62,7 +64,9 @@ def build(kernel: Kernel, *capabilities: str) -> list[Code]:
     """
     require_compiler()
     codes = []
-    for capability, cubin in zip(capabilities, machine_code(kernel, *capabilities), strict=True):
+    for capability, cubin in zip(
+        capabilities, machine_code(kernel, *capabilities, keep_ptx=keep_ptx), strict=True
+    ):
         text, usage = _looked_at(cubin)
         if target(text) != capability:
             raise CouldNotRun(
@@ -86,7 +90,9 @@ def require_compiler() -> None:
         raise CouldNotRun("NUMBA_ENABLE_CUDASIM must be 0 or not set: the simulator has no machine code")
 
 
-def machine_code(kernel: Kernel, *capabilities: str) -> list[bytes]:
+def machine_code(
+    kernel: Kernel, *capabilities: str, keep_ptx: Callable[[str], None] | None = None
+) -> list[bytes]:
     """Return the machine code as a launch on devices of these capabilities would load it."""
     numbers = [_number(capability) for capability in capabilities]
     compiled = None
@@ -97,10 +103,29 @@ def machine_code(kernel: Kernel, *capabilities: str) -> list[bytes]:
                 # What Numba hands to the device's compiler is the same for all, and takes most of the time.
                 compiled = compiled or _compiled(kernel)
                 found.append(bytes(compiled.library.get_cubin().code))
+                if keep_ptx is not None and capability == capabilities[-1]:
+                    keep_ptx(str(compiled.library.get_lto_ptx()))
             # Numba, NVVM and the linker each have errors of their own.
             except Exception as error:
                 raise CouldNotRun(f"{kernel.name} could not be built for {capability}: {error}") from error
     return found
+
+
+def ptx(kernel: Kernel, capability: str) -> str:
+    """Return the PTX that a launch on such a device would hand to the assembler.
+
+    Raises
+    ------
+    CouldNotRun
+        If kernels are simulated, there is no such capability, or the kernel does not compile.
+    """
+    require_compiler()
+    with _device(_number(capability)):
+        try:
+            return str(_compiled(kernel).library.get_lto_ptx())
+        # As above.
+        except Exception as error:
+            raise CouldNotRun(f"{kernel.name} could not be built for {capability}: {error}") from error
 
 
 def _number(capability: str) -> tuple[int, int]:

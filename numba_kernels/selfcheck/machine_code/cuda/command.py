@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from typing import TYPE_CHECKING
 
 from numba_kernels.selfcheck.extent import usable_processors
@@ -18,6 +19,7 @@ from numba_kernels.selfcheck.machine_code.cuda.building import CAPABILITY, Code,
 from numba_kernels.selfcheck.machine_code.cuda.errors import CouldNotRun
 from numba_kernels.selfcheck.machine_code.cuda.requirements import broken
 from numba_kernels.selfcheck.machine_code.cuda.wheels import NEEDED, version
+from numba_kernels.selfcheck.ptx import texts
 
 if TYPE_CHECKING:
     from numba_kernels.cuda.toolkit import Kernel
@@ -58,7 +60,7 @@ def _check(options: argparse.Namespace, names: list[str], wanted: list[str]) -> 
     print(f"{'kernel':<{NAME_WIDTH}} {'for':<7}", *(f"{measure:>9}" for measure in SHOWN))
     codes: list[Code] = []
     faults: dict[str, list[str]] = {}
-    for code in _built(wanted, capabilities, options.processes):
+    for code in _built(wanted, capabilities, options.processes, options.keep_ptx):
         found = list(broken(code))
         if not options.update:
             found += pins.differences(code, kept)
@@ -95,6 +97,11 @@ def _parser() -> argparse.ArgumentParser:
         "--kernel", type=_pattern, default=re.compile(""), metavar="PATTERN", help="only kernels so named"
     )
     parser.add_argument("--processes", type=int, default=usable_processors(), help="how many build at a time")
+    parser.add_argument(
+        "--keep-ptx",
+        action="store_true",
+        help="also keep the PTX of the last one, for sgd-ref check --device ptx",
+    )
     parser.add_argument("--update", action="store_true", help=f"write the counts into {pins.FILE.name}")
     return parser
 
@@ -118,19 +125,21 @@ def _kernels() -> Iterator[Kernel]:
     return all_kernels()
 
 
-def _built(names: Sequence[str], capabilities: Sequence[str], processes: int) -> Iterator[Code]:
+def _built(
+    names: Sequence[str], capabilities: Sequence[str], processes: int, keeps_ptx: bool
+) -> Iterator[Code]:
     methods = multiprocessing.get_all_start_methods()
     context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
     context.set_forkserver_preload([__name__, "numba_kernels.cuda.device.kernels"])
     # A process for each kernel: the code depends a little on what was compiled before.
     with ProcessPoolExecutor(min(processes, len(names)), context, max_tasks_per_child=1) as pool:
-        for codes in pool.map(_build, names, [capabilities] * len(names)):
+        for codes in pool.map(partial(_build, capabilities=capabilities, keeps_ptx=keeps_ptx), names):
             yield from codes
 
 
-def _build(name: str, capabilities: Sequence[str]) -> list[Code]:
+def _build(name: str, capabilities: Sequence[str], keeps_ptx: bool) -> list[Code]:
     (kernel,) = (kernel for kernel in _kernels() if kernel.name == name)
-    return build(kernel, *capabilities)
+    return build(kernel, *capabilities, keep_ptx=partial(texts.keep, name) if keeps_ptx else None)
 
 
 def _row(code: Code) -> str:

@@ -612,7 +612,7 @@ def one_kernel(
     function = toy(separate_step)
     kernels = {MOMENTUM: toolkit.Kernel(MOMENTUM, function, toolkit.cuda.jit(function))}
 
-    def built(names: list[str], capabilities: list[str], processes: int) -> Iterator[Code]:
+    def built(names: list[str], capabilities: list[str], processes: int, keeps_ptx: bool) -> Iterator[Code]:
         return (code for name in names for code in build(kernels[name], *capabilities))
 
     monkeypatch.setattr(command, "_kernels", lambda: iter(kernels.values()))

@@ -95,6 +95,7 @@ OTHERS = {
     "golden/starters/sgd.py": "answers over its standard streams",
     "numba_kernels/benchmarks/device/worker.py": "answers over its standard streams",
     "numba_kernels/benchmarks/worker.py": "answers over its standard streams",
+    "numba_kernels/selfcheck/ptx/mutants/__main__.py": "prints which mistakes are seen",
     "sgd_ref/command/main.py": "sgd-ref itself",
     "sgd_ref/conformance/audit/naming.py": "prints a table",
     "sgd_ref/conformance/targets/environments/serving.py": "answers over its standard streams",

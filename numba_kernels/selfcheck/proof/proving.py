@@ -1,0 +1,255 @@
+"""The proof of one kernel: each path writes what the rule says, for every element and every setting."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from numba_kernels.selfcheck.proof.expressions import Expressions, Node, Rule
+from numba_kernels.selfcheck.proof.halves import Claim, Halves
+from numba_kernels.selfcheck.proof.integers import Affine, Facts
+from numba_kernels.selfcheck.proof.llvm.graph import Graph
+from numba_kernels.selfcheck.proof.llvm.instructions import Function, NotUnderstood
+from numba_kernels.selfcheck.proof.llvm.parsing import function_of_kernel
+from numba_kernels.selfcheck.proof.memory import INDIRECT, MISSING, PRESENT, Places, Situation, Written
+from numba_kernels.selfcheck.proof.normal import RULES
+from numba_kernels.selfcheck.proof.paths import Iteration, Path
+from numba_kernels.selfcheck.proof.reference import Features, Reference, features_of
+from numba_kernels.selfcheck.proof.walking import Walk
+from numba_kernels.shared.element import ACCUMULATED, NO_MOMENTUM, Variant
+from sgd_ref.arithmetic.formats import HALF_FORMATS
+
+SHOWN = 3
+"""Differences of one kernel that are told in full."""
+
+
+@dataclass
+class Proof:
+    """What came out for one kernel.
+
+    Attributes
+    ----------
+    specialisations : int
+        Combinations of features and flags.
+    expressions : int
+        Results that were compared with the rule, each with the combination and the way through the kernel.
+    failures : list of str
+        Why it is not proven; none if it is.
+    claims : set of Claim
+        What is said about conversions of half types, and has to be proven for itself.
+    unreached : list of str
+        Blocks that no path comes to.
+    """
+
+    specialisations: int = 0
+    expressions: int = 0
+    failures: list[str] = field(default_factory=list)
+    claims: set[Claim] = field(default_factory=set)
+    unreached: list[str] = field(default_factory=list)
+
+
+def prove(
+    module: str, dtype: np.dtype[Any], variant: Variant | None, rules: tuple[Rule, ...] = RULES
+) -> Proof:
+    """Prove that a kernel is the rule, or say where it is not.
+
+    Parameters
+    ----------
+    module : str
+        The optimised module, as LLVM writes it.
+    dtype : dtype
+        Of the variables.
+    variant : Variant or None
+        Of a kernel that updates; None for the one that only accumulates.
+    rules : tuple of callable
+        The steps of normalisation.
+    """
+    prover = _Prover(dtype, variant, rules)
+    try:
+        prover.run(function_of_kernel(module))
+    except NotUnderstood as reason:
+        prover.proof.failures.append(f"not understood: {reason}")
+    return prover.proof
+
+
+class _Prover:
+    def __init__(self, dtype: np.dtype[Any], variant: Variant | None, rules: tuple[Rule, ...]) -> None:
+        self.proof = Proof()
+        self._dtype, self._variant = dtype, variant
+        self._halves = Halves(dtype.name) if dtype in HALF_FORMATS else None
+        if self._halves is not None:
+            rules += (self._halves.rule,)
+            self.proof.claims = self._halves.claims
+        self._e = Expressions(rules)
+        self._reference = Reference(self._e, dtype)
+        self._compared: dict[Any, bool] = {}
+        self._expected: dict[Any, tuple[dict[str, Node], dict[Node, Node]]] = {}
+
+    def run(self, function: Function) -> None:
+        reached: set[str] = set()
+        graph = Graph.of(function)
+        iterations: dict[Any, list[Iteration]] = {}
+        for situation in situations_of(self._variant):
+            self.proof.specialisations += len(self._features(situation))
+            walk = Walk(
+                self._e,
+                function,
+                Places(self._e, self._dtype.itemsize, situation),
+                partial(self._verify, situation),
+                graph,
+                iterations,
+            )
+            walk.run()
+            reached |= walk.reached
+        self.proof.unreached = [label for label in function.blocks if label not in reached]
+
+    def _features(self, situation: Situation) -> list[Features]:
+        if self._variant is None:
+            return [
+                features
+                for features in features_of(Variant(NO_MOMENTUM, ACCUMULATED, averages=False))
+                if features.clipping == "none" and not features.has_decay
+            ]
+        return [
+            features for features in features_of(self._variant) if features.has_decay or not situation.decays
+        ]
+
+    def _arrays(self) -> list[str]:
+        variant = self._variant
+        if variant is None:
+            return ["variable", "accumulator"]
+        return [
+            "variable",
+            *["velocity"] * (variant.momentum != NO_MOMENTUM),
+            *["average"] * variant.averages,
+            *["accumulator"] * (variant.gradient == ACCUMULATED),
+        ]
+
+    def _verify(self, situation: Situation, path: Path) -> None:
+        """Compare what lies in memory at the end of a chunk with the rule."""
+        if situation.gradient == INDIRECT:
+            if path.memory.written:
+                raise NotUnderstood("a row that is to be skipped is written")
+            return
+        arrays = self._arrays()
+        others = {written.array for written in path.memory.written} - set(arrays)
+        if others:
+            raise NotUnderstood(f"{', '.join(sorted(others))} is written, which the kernel has not")
+        for array in arrays:
+            for node in self._final(path, array):
+                self._compare(node, array, path, situation)
+
+    def _final(self, path: Path, array: str) -> Iterator[Node]:
+        """Yield what all elements of an array hold at the end, in terms of what they held before."""
+        facts = path.facts
+        kind = "16 bits" if self._dtype in HALF_FORMATS else {4: "float", 8: "double"}[self._dtype.itemsize]
+        unchanged = self._e.raw("own", kind, array)
+        ranges = [written for written in path.memory.written if written.array == array]
+        place, end = Affine.constant(0), facts.resolved(Affine.of("count"))
+        while facts.sign(end - place) != 0:
+            first = _first(facts, ranges)
+            if first is None:
+                yield unchanged
+                return
+            if (
+                facts.is_negative(first.low - place) is not False
+                or facts.is_negative(end - first.high) is not False
+            ):
+                raise NotUnderstood(f"{array}[{place}] to [{end}] is written as {_told(ranges)}")
+            if facts.sign(first.low - place) != 0:
+                yield unchanged
+            yield from first.nodes
+            ranges.remove(first)
+            place = facts.resolved(first.high)
+        if ranges:
+            raise NotUnderstood(f"{array} is written beyond its end, [{end}]: {_told(ranges)}")
+
+    def _compare(self, node: Node, array: str, path: Path, situation: Situation) -> None:
+        known = path.known
+        for features in self._features(situation):
+            key = (node, array, situation, features, tuple(known.items()))
+            if key in self._compared:
+                continue
+            results, arguments = self._rule(features, situation)
+            also = {}
+            for own, constant in known.items():
+                told = arguments.get(own)
+                if told is not None and told.is_constant and told is not constant:
+                    break
+                if told is not None and not told.is_constant:
+                    also[told] = constant
+            else:
+                found = self._e.substituted(
+                    self._e.substituted(self._e.substituted(node, known), arguments), also
+                )
+                expected = self._e.substituted(results[array], also)
+                self._compared[key] = found is expected
+                self.proof.expressions += 1
+                if found is not expected:
+                    self._fail(found, expected, f"{array}, {situation}, {features}")
+
+    def _rule(self, features: Features, situation: Situation) -> tuple[dict[str, Node], dict[Node, Node]]:
+        key = features, situation
+        if key not in self._expected:
+            self._expected[key] = (
+                self._reference.results(features, situation, accumulates=self._variant is None),
+                self._reference.arguments(features, situation),
+            )
+        return self._expected[key]
+
+    def _fail(self, found: Node, expected: Node, where: str) -> None:
+        if len(self.proof.failures) < SHOWN:
+            first, second = first_difference(found, expected)
+            parts = [f"{where}", f"  the kernel has {found}", f"  the rule has   {expected}"]
+            if first is not found:
+                parts.append(f"  first where the kernel has {first}, the rule has {second}")
+            self.proof.failures.append("\n".join(parts))
+        else:
+            self.proof.failures.append(where)
+
+
+def situations_of(variant: Variant | None) -> list[Situation]:
+    """Return the situations in which a kernel is to be proven.
+
+    >>> len(situations_of(None)), len(situations_of(Variant(NO_MOMENTUM, ACCUMULATED, averages=True)))
+    (3, 13)
+    """
+    if variant is None:
+        return [Situation(PRESENT), Situation(MISSING), Situation(INDIRECT)]
+    flags = list(product((False, True), repeat=2)) if variant.averages else [(False, False)]
+    return [
+        *(Situation(PRESENT, decays, *both) for decays in (False, True) for both in flags),
+        *(Situation(MISSING, False, *both) for both in flags),
+        Situation(INDIRECT),
+    ]
+
+
+def _first(facts: Facts, ranges: list[Written]) -> Written | None:
+    """Return the range that lies before all others, if there is one."""
+    for one in ranges:
+        if all(other is one or facts.is_negative(other.low - one.low) is False for other in ranges):
+            return one
+    return None
+
+
+def first_difference(found: Node, expected: Node) -> tuple[Node, Node]:
+    """Return the innermost parts of two expressions that make all the difference."""
+    while found.op == expected.op and len(found.args) == len(expected.args):
+        pairs = [
+            (first, second)
+            for first, second in zip(found.args, expected.args, strict=True)
+            if first is not second and first != second
+        ]
+        if len(pairs) != 1 or not all(isinstance(part, Node) for part in pairs[0]):
+            break
+        found, expected = pairs[0]
+    return found, expected
+
+
+def _told(ranges: list[Written]) -> str:
+    return ", ".join(f"[{written.low}] to [{written.high}]" for written in ranges) or "nothing"

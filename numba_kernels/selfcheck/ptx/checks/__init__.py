@@ -1,0 +1,1 @@
+"""The checks of ``sgd-ref check --device ptx``."""

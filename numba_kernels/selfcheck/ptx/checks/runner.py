@@ -1,0 +1,72 @@
+"""All checks of executed PTX, in parts that a pool of processes runs, and the coverage of each kernel."""
+
+from __future__ import annotations
+
+import multiprocessing
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+
+from numba_kernels.selfcheck.extent import QUICK, Extent
+from numba_kernels.selfcheck.ptx import session
+from numba_kernels.selfcheck.ptx.checks import cases, coverage
+from numba_kernels.selfcheck.ptx.checks.coverage import Covered
+from numba_kernels.selfcheck.ptx.checks.working import run_cases
+from numba_kernels.selfcheck.runner import COMPARING, Advance, Outcome, Part, run_parts
+
+CASES_OF_PART = 24
+
+SHOWN = 0.95
+"""Kernels of which less was executed are named."""
+
+
+def run(extent: Extent, advance: Advance = lambda doing, done, parts: None) -> Outcome:
+    """Check the kernels of an extent by executing their PTX."""
+    outcome = Outcome([], [])
+    reason = session.why_not()
+    if reason is not None:
+        outcome.not_run.append(reason)
+        return outcome
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        parts = list(_parts(extent, folder))
+        finished = partial(_tell, advance, len(parts))
+        # Of its own, since a process that has begun a session keeps it.
+        context = multiprocessing.get_context("spawn")
+        try:
+            with ProcessPoolExecutor(extent.processes, context) as pool:
+                run_parts(parts, outcome, pool, finished)
+        except BrokenExecutor as failure:
+            outcome.not_run.append(f"what was left: {failure}")
+        covered = coverage.read(folder)
+    return outcome._replace(notes=tuple(_lines(covered, every=extent.tier != QUICK)))
+
+
+def _tell(advance: Advance, parts: int, done: int) -> None:
+    advance(COMPARING, done, parts)
+
+
+def _parts(extent: Extent, folder: Path) -> Iterator[tuple[str, Part]]:
+    for group in cases.groups(extent):
+        for start in range(0, len(group.cases), CASES_OF_PART):
+            some = group.cases[start : start + CASES_OF_PART]
+            yield group.name, partial(run_cases, group.name, some, group.way, extent, folder)
+
+
+def _lines(covered: list[Covered], every: bool) -> Iterator[str]:
+    """Yield the table of coverage: each kernel, or those of which less than `SHOWN` was executed."""
+    executed = sum(kernel.executed for kernel in covered)
+    instructions = sum(kernel.instructions for kernel in covered)
+    if not instructions:
+        return
+    yield (
+        f"coverage: {executed} of {instructions} instructions of {len(covered)} kernels "
+        f"({executed / instructions:.1%}) were executed"
+    )
+    for kernel in sorted(covered, key=lambda kernel: kernel.share):
+        if every or kernel.share < SHOWN:
+            missed = ", ".join(str(line.line) for line in kernel.missed[:8])
+            more = f"; not executed: {len(kernel.missed)}, lines {missed}" if kernel.missed else ""
+            yield f"  {kernel.share:>6.1%} of {kernel.instructions:>5} {kernel.kernel}{more}"

@@ -1,0 +1,43 @@
+"""An opcode without memory or control: the types of its operands and a function of arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sgd_ref.arithmetic.formats import Array
+
+B16, B32, B64 = np.dtype(np.uint16), np.dtype(np.uint32), np.dtype(np.uint64)
+S16, S32, S64 = np.dtype(np.int16), np.dtype(np.int32), np.dtype(np.int64)
+F16, F32, F64 = np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64)
+PRED = np.dtype(bool)
+
+DTYPES = {
+    **{f"{kind}{dtype.itemsize * 8}": dtype for kind in "bu" for dtype in (B16, B32, B64)},
+    **{f"s{dtype.itemsize * 8}": dtype for dtype in (S16, S32, S64)},
+    "f16": F16,
+    "f32": F32,
+    "f64": F64,
+    "pred": PRED,
+}
+"""By the names of types in PTX."""
+
+
+class Operation(NamedTuple):
+    """One opcode.
+
+    Attributes
+    ----------
+    result : dtype
+        Of the result.
+    operands : tuple of dtype
+        Of the operands.
+    function : callable
+        From arrays to an array; those of one element stand for all threads.
+    """
+
+    result: np.dtype[Any]
+    operands: tuple[np.dtype[Any], ...]
+    function: Callable[..., Array]

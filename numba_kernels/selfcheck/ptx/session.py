@@ -1,0 +1,116 @@
+"""A process in which kernels run as PTX: the driver loaded, and Numba given texts instead of machine code."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from typing import Any
+
+from numba_kernels.selfcheck.machine_code.cuda.errors import CouldNotRun
+from numba_kernels.selfcheck.machine_code.cuda.wheels import REMEDY
+from numba_kernels.selfcheck.ptx import texts
+from numba_kernels.selfcheck.ptx.driver import library, of_code, of_devices, of_memory, of_streams
+from numba_kernels.selfcheck.ptx.driver.device import Device
+from numba_kernels.selfcheck.ptx.driver.errors import CouldNotLoad
+from numba_kernels.selfcheck.ptx.driver.function import callbacks
+from numba_kernels.selfcheck.ptx.faults import Fault
+
+MODULES = (of_code, of_devices, of_memory, of_streams)
+"""Each has functions of the driver."""
+
+_devices: list[Device] = []
+
+
+def why_not() -> str | None:
+    """Return why PTX cannot be executed in this process; None if it can."""
+    if _devices:
+        return None
+    return library.why_no_compiler() or _why_no_kernels()
+
+
+def _why_no_kernels() -> str | None:
+    if importlib.util.find_spec("numba_cuda") is None:
+        return f"numba-cuda is not installed; {REMEDY}"
+    if os.environ.get("NUMBA_ENABLE_CUDASIM", "0") not in ("", "0"):
+        return "NUMBA_ENABLE_CUDASIM must be 0 or not set: the simulator has no PTX"
+    # It looks for a driver when it is imported, and not again.
+    if "numba.cuda" in sys.modules:
+        return "numba.cuda was imported before in this process"
+    try:
+        texts.folder()
+    except CouldNotRun as problem:
+        return str(problem)
+    return None
+
+
+def begin() -> Device:
+    """Make this process run kernels as PTX from now on, and return the device that is none.
+
+    Raises
+    ------
+    CouldNotLoad
+        If it cannot; see `why_not`.
+    """
+    if not _devices:
+        reason = why_not()
+        if reason is not None:
+            raise CouldNotLoad(reason)
+        device = Device()
+        library.load(callbacks(device))
+        _devices.append(device)
+        _take_texts()
+    return _devices[0]
+
+
+def _take_texts() -> None:
+    from numba.cuda import dispatcher
+
+    def compile_to_ptx(self: Any, signature: Any) -> Any:
+        arguments, _ = dispatcher.sigutils.normalize_signature(signature)
+        found = self.overloads.get(arguments)
+        if found is None:
+            found = _kernel(self, arguments)
+            self.add_overload(found, arguments)
+        return found
+
+    def refuse(warning: Any) -> None:
+        raise Fault("host", f"a launch must give no warning to its user, got {warning}")
+
+    # Whatever filters there are: cases of the kit silence warnings.
+    dispatcher.warn = refuse
+    # Numba compiles in this method alone, and would assemble what it compiled.
+    dispatcher.CUDADispatcher.compile = compile_to_ptx
+
+
+def _kernel(dispatch: Any, arguments: Any) -> Any:
+    """Return what Numba launches: an object of its own with a text in the place of machine code."""
+    ObjectCode = importlib.import_module("cuda.core").ObjectCode  # noqa: N806
+    from numba.cuda import codegen, dispatcher, types
+
+    from numba_kernels.cuda.toolkit import Kernel as OfToolkit
+
+    name = dispatch.py_func.__qualname__
+    text = texts.text_of(OfToolkit(name, dispatch.py_func, dispatch))
+    entry = _entry(text)
+    _devices[0].names[entry] = name
+    made = codegen.CUDACodeLibrary(dispatch.targetctx.codegen(), name, entry_name=entry, lto=True)
+    made._cubin_cache[made._ensure_cc(None)] = ObjectCode.from_cubin(text.encode() + b"\0")
+    return dispatcher._Kernel._rebuild(
+        cooperative=False,
+        name=entry,
+        signature=types.void(*arguments),
+        codelibrary=made,
+        debug=False,
+        lineinfo=False,
+        call_helper=None,
+        extensions=[],
+    )
+
+
+def _entry(text: str) -> str:
+    from numba_kernels.selfcheck.ptx.parsing import ENTRY
+
+    match = ENTRY.search(text)
+    assert match is not None
+    return match["name"]
