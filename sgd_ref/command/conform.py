@@ -104,7 +104,7 @@ def run(options: argparse.Namespace) -> int:
         targets = _targets(options)
         held_to = chosen_dialect(options, targets[0].rule)
         _check_rule(options, targets, held_to)
-        offered = None if options.offers is None else _offered(options.offers, targets)
+        offered = _offered(options, targets)
         cases = running.matching(options.tier, options.pattern, offered)
         _check_files(options, targets)
     except ValueError as problem:
@@ -120,8 +120,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         if options.update:
             _update(findings, targets, options.ledger)
-        if options.ledger is not None:
-            findings = [ledger.listed(ledger.read(options.ledger), found) for found in findings]
+        findings = [_listed(found, options.ledger) for found in findings]
         problems = _written(options, targets, findings)
         _print(findings, not_run)
     except (OSError, ValueError) as problem:
@@ -165,8 +164,13 @@ def _targets(options: argparse.Namespace) -> list[Target]:
     return [registry.program(options.program, time_limit, start_limit)]
 
 
-def _offered(given: Sequence[str], targets: Sequence[Target]) -> Mapping[str, Collection[str]]:
-    """Return what is offered by words, or by the handshake of a program, which is started for it."""
+def _offered(options: argparse.Namespace, targets: Sequence[Target]) -> Mapping[str, Collection[str]] | None:
+    """Return what is offered by words, by a target, or by the handshake of a program, started for it."""
+    given = options.offers
+    if given is None:
+        declared = targets[0].offers
+        # The full tier has every combination already.
+        return None if declared is None or options.tier == "full" else offered_by(declared)
     if tuple(given) != (CLAIMS,):
         return offered_by(given)
     with targets[0].start() as run:
@@ -192,11 +196,11 @@ def _check_extent(options: argparse.Namespace) -> None:
 
 def _check_rule(options: argparse.Namespace, targets: Sequence[Target], held_to: Dialect | None) -> None:
     """Check that what is kept of a target is written by its own rule alone."""
-    if held_to is None or held_to == Dialect(targets[0].rule) or options.target not in registry.FAMILIES:
+    if held_to is None or held_to == targets[0].dialect or options.target not in registry.FAMILIES:
         return
     for name in ("update", "page"):
         if getattr(options, name) and not (name == "update" and options.ledger is not None):
-            raise WrongUsage(f"--{name} must go with the rule of {options.target}, {targets[0].rule}")
+            raise WrongUsage(f"--{name} must go with the rule of {options.target}, {targets[0].dialect}")
 
 
 def _check_files(options: argparse.Namespace, targets: Sequence[Target]) -> None:
@@ -241,6 +245,12 @@ def _written(
     if options.html is not None:
         options.html.write_text(page.to_html(findings), encoding="utf-8")
     return [line for found in findings for line in _problems(found, options.ledger)]
+
+
+def _listed(found: Findings, path: Path | None) -> Findings:
+    """Return findings with what a ledger lists; its own one counts where names excuse nothing."""
+    expected = ledger.of_run(found, path) if path is not None or not found.excuses else None
+    return found if expected is None else ledger.listed(expected, found)
 
 
 def _problems(found: Findings, path: Path | None) -> list[str]:

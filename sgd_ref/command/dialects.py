@@ -14,7 +14,7 @@ def add_dialect(command: argparse.ArgumentParser) -> None:
         "--rule",
         choices=tuple(RULES),
         help="the documented rule that the implementation is held to (default: what a program says in its "
-        "handshake, pytorch for torch, optax for optax, else keras)",
+        "handshake, for targets known by a word the one of their page, else keras)",
     )
     command.add_argument(
         "--by-design",

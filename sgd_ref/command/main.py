@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, entry_points
 from importlib.metadata import version as version_of
 
 from sgd_ref.base.installing import DISTRIBUTION
-from sgd_ref.command import conform, explain, golden, regenerate, reproduce, summary
+from sgd_ref.command import conform, explain, golden, regenerate, reproduce, summary, targets
 from sgd_ref.command.options import GROUP, INTERRUPTED, PIPE_CLOSED, Command, WrongUsage
 from sgd_ref.command.parser import Parser, refuse
 from sgd_ref.command.printing import OutputClosed, abandon_standard_output, escape_what_cannot_be_encoded
@@ -22,6 +22,7 @@ OWN: Mapping[str, Command] = {
     "regenerate": regenerate.COMMAND,
     "reproduce": reproduce.COMMAND,
     "summary": summary.COMMAND,
+    "targets": targets.COMMAND,
 }
 
 

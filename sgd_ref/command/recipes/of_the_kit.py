@@ -17,15 +17,18 @@ TARGETS = {
     "torch": ("torch",),
     "optax": ("optax",),
 }
-"""For each family of targets the extras that all of its members need."""
+"""For each family of targets the extras that all of its members need; others have their own environments."""
 
 
 def _of_targets(family: str) -> Recipe:
     options = [argument for name in FAMILIES[family].options for argument in (f"--{name}", ALL)]
     command = ("-m", "sgd_ref.command.main", "conform", family, *options, "--update", "--page")
     # The page is of all targets: each family writes it anew, with the kept data of the others.
-    writes = (f"golden/targets/{family}-*/*.json", "golden/targets/README.md")
-    return Recipe(family, command, writes, "minutes", reads=(COMBINATIONS,), extras=TARGETS[family])
+    folder = f"{family}-*" if FAMILIES[family].options else family
+    writes = (f"golden/targets/{folder}/*.json", "golden/targets/README.md")
+    environment, extras = FAMILIES[family].environment, TARGETS.get(family, ())
+    obstacle = Recipe.obstacle if environment is None else environment.obstacle
+    return Recipe(family, command, writes, "minutes", (COMBINATIONS,), extras, obstacle=obstacle)
 
 
 OWN = (

@@ -247,12 +247,20 @@ class Report:
 
         Among the cases that were run it takes one in which the claim matters, if there is such a case.
         """
+        return list(self._unproven)
+
+    @cached_property
+    def _unproven(self) -> list[tuple[str, str]]:
         named = [claim for claim in values_of(self.profile.offers or ()) if self._having(*claim)]
         claims = dict.fromkeys([*self.profile.claims(), *named])
         return [claim for claim in claims if not self._is_proven(*claim)]
 
     def _having(self, axis: str, value: str) -> list[Verdict]:
-        return [v for v in self._asked if value in qualities(v.case).get(axis, ())]
+        return [verdict for verdict, has in self._qualities if value in has.get(axis, ())]
+
+    @cached_property
+    def _qualities(self) -> list[tuple[Verdict, Mapping[str, Collection[str]]]]:
+        return [(verdict, qualities(verdict.case)) for verdict in self._asked]
 
     @cached_property
     def _asked(self) -> list[Verdict]:

@@ -23,6 +23,10 @@ that is kept:
     sgd-ref conform keras --backend all --mode all --page
     sgd-ref conform torch --variant all --page
     sgd-ref conform optax --mode all --page
+    sgd-ref targets install NAME && sgd-ref conform NAME --page
+
+The last line is for each of the other targets, which run in an environment of their own. They are asked the
+cases that need nothing but what they offer, with more combinations of that.
 
 A case is *exact* if every bit is that of the reference; *rounding* if some faithful evaluation of the
 documented formulas gives the bits; it *diverges* if none does; it *fails* if there is no answer; it is

@@ -14,11 +14,19 @@ from typing import Any
 
 from sgd_ref.conformance.catalogue.case import Case, Implementation
 from sgd_ref.conformance.protocol.failures import WorkerFailed
+from sgd_ref.conformance.targets.jax import target as jax
 from sgd_ref.conformance.targets.keras import target as keras
+from sgd_ref.conformance.targets.libtorch import target as libtorch
+from sgd_ref.conformance.targets.mlx import target as mlx
+from sgd_ref.conformance.targets.onnx import target as onnx
 from sgd_ref.conformance.targets.optax import target as optax
+from sgd_ref.conformance.targets.paddle import target as paddle
 from sgd_ref.conformance.targets.program import Program
 from sgd_ref.conformance.targets.scripts import function
+from sgd_ref.conformance.targets.sklearn import target as sklearn
 from sgd_ref.conformance.targets.target import CannotRun, Family, Option, Target
+from sgd_ref.conformance.targets.tfjs import target as tfjs
+from sgd_ref.conformance.targets.tinygrad import target as tinygrad
 from sgd_ref.conformance.targets.torch import target as torch
 
 ALL = "all"
@@ -27,7 +35,19 @@ TIME_LIMIT, START_LIMIT = 60.0, 120.0
 """Seconds that a program may take for one case, and until its handshake, where nothing else is said."""
 
 
-FAMILIES: Mapping[str, Family] = {"keras": keras.FAMILY, "torch": torch.FAMILY, "optax": optax.FAMILY}
+FAMILIES: Mapping[str, Family] = {
+    "keras": keras.FAMILY,
+    "torch": torch.FAMILY,
+    "optax": optax.FAMILY,
+    "sklearn": sklearn.FAMILY,
+    "onnx": onnx.FAMILY,
+    "jax": jax.FAMILY,
+    "tinygrad": tinygrad.FAMILY,
+    "libtorch": libtorch.FAMILY,
+    "tfjs": tfjs.FAMILY,
+    "mlx": mlx.FAMILY,
+    "paddle": paddle.FAMILY,
+}
 """The targets that are known by a word: each is a folder beside this file, and one entry here."""
 
 
@@ -55,8 +75,8 @@ def arguments_of(name: str, *others: str) -> str:
 def names() -> list[str]:
     """Return the names of all targets that are known by a word.
 
-    >>> names()[-2:]
-    ['optax eager', 'optax jitted']
+    >>> [name for name in names() if name.startswith(("optax", "onnx"))]
+    ['optax eager', 'optax jitted', 'onnx']
     """
     return [
         " ".join((word, *values)) for word, family in FAMILIES.items() for values in family.combinations()

@@ -134,11 +134,12 @@ def _run(
     total = len(cases) if isinstance(cases, Sequence) else None
     task = progress.add_task(target.name, total=total)
     explained: dict[str, Future[tuple[str, ...]]] = {}
+    explained_alone = ("error",) if target.named_together else ("diverges", "error")
     # Explaining one mismatch here goes on while the implementation answers the next case.
     with target.start() as run, ThreadPoolExecutor(1) as explaining:
 
         def explain(verdict: Verdict) -> None:
-            if target.explain is not None and verdict.grade in ("diverges", "error"):
+            if target.explain is not None and verdict.grade in explained_alone:
                 explained[verdict.case.id] = explaining.submit(target.explain, verdict)
 
         def note(verdict: Verdict) -> None:
@@ -164,17 +165,23 @@ def _run(
             explaining.shutdown(cancel_futures=True)
         handshake: Handshake | None = getattr(run, "handshake", None)
         versions = {} if handshake is None else {"version": handshake.version, **handshake.versions}
-        if target.explain is None:
+        if target.explain is None or target.named_together:
             report = replace(report, profile=claims_of_what_ran(report))
         if handshake is not None and target.introduces_itself:
             itself = {"name": handshake.name, "version": handshake.version, "language": handshake.language}
             versions = {key: text for key, text in {**itself, **versions, **itself}.items() if text}
+    if target.named_together:
+        return named_together(report, versions, {case_id: of for case_id, of in names.items() if of})
     if target.explain is not None:
         return Findings(report, versions, names, target.contradictions)
     return named_together(report, versions)
 
 
-def named_together(report: Report, versions: Mapping[str, str] | None = None) -> Findings:
+def named_together(
+    report: Report,
+    versions: Mapping[str, str] | None = None,
+    failures: Mapping[str, tuple[str, ...]] | None = None,
+) -> Findings:
     """Return the findings about an implementation that nothing is known about: names excuse nothing.
 
     Parameters
@@ -183,14 +190,17 @@ def named_together(report: Report, versions: Mapping[str, str] | None = None) ->
         All its verdicts, which are explained together.
     versions : mapping of str to str, optional
         What was run.
+    failures : mapping of str to tuple of str, optional
+        By the id of a case that failed, the name of the failure.
     """
     found = report.diagnoses
     whole = {case_id: one.names[0] for case_id, one in found.items() if one.names and one.up_to is None}
+    failed = {name for names in (failures or {}).values() for name in names}
     return Findings(
         report,
         versions or {},
-        whole,
-        frozenset(name for names in whole.values() for name in names if is_contradiction(name)),
+        {**whole, **(failures or {})},
+        frozenset(name for names in whole.values() for name in names if is_contradiction(name)) | failed,
         {
             case_id: str(one)
             for case_id, one in found.items()
@@ -218,7 +228,8 @@ def profile_of(target: Target, run: Implementation, held_to: Dialect | None = No
         If it declares a rule, or a deviation, that there is not.
     """
     try:
-        declared: Profile = getattr(run, "profile", None) or Profile(rule=target.rule)
+        profile = Profile(rule=target.rule, by_design=target.by_design)
+        declared: Profile = getattr(run, "profile", None) or profile
     except ValueError as problem:
         raise CannotRun(f"{target.name}: the handshake: {problem}") from problem
     if held_to is None:

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from itertools import product
 
 from sgd_ref.conformance.catalogue.case import Implementation
+from sgd_ref.conformance.dialects import Dialect
 from sgd_ref.conformance.grading.verdict import Verdict
+from sgd_ref.conformance.targets.environments.environment import Environment
 
 
 class CannotRun(Exception):
@@ -37,6 +39,13 @@ class Target:
         How often it may be run to shrink one case.
     rule : str
         The documented rule that it is held to where nothing else is said.
+    by_design : frozenset of str
+        Names of known deviations that its documentation states, which become parts of the rule.
+    offers : tuple of str or None
+        What it offers, as for ``sgd-ref conform --offers``: it is asked the cases within. None: all cases.
+    named_together : bool
+        Whether names are found over all cases of a run, and excuse nothing that its ledger does not list.
+        `explain` then serves where single cases are run, and names failures.
     """
 
     name: str
@@ -47,6 +56,14 @@ class Target:
     introduces_itself: bool = False
     runs_to_shrink: int = 150
     rule: str = "keras"
+    by_design: frozenset[str] = frozenset()
+    offers: tuple[str, ...] | None = None
+    named_together: bool = False
+
+    @property
+    def dialect(self) -> Dialect:
+        """The rule that it is held to where nothing else is said."""
+        return Dialect.of(self.rule, self.by_design)
 
 
 @dataclass(frozen=True)
@@ -80,12 +97,15 @@ class Family:
         self-contained script; raises ValueError for a case that it cannot express.
     absent : mapping of tuple of str to str
         Values that go together with nothing to run, and why.
+    environment : Environment or None
+        What is installed for it apart; None if it runs in the environment of this package.
     """
 
     options: Mapping[str, Option]
     member: Callable[..., Target]
     how_to_run: Callable[..., str]
     absent: Mapping[tuple[str, ...], str] = field(default_factory=dict)
+    environment: Environment | None = None
 
     def combinations(self) -> list[tuple[str, ...]]:
         """Return the values of the options of each implementation that there is."""

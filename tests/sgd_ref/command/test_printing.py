@@ -77,6 +77,7 @@ GIVEN: dict[str, list[list[str]]] = {
         ["torch", "--mode", "{}"],
         ["torch", "--variant", "{}"],
     ],
+    "targets": [["{}"], ["install", "{}"]],
     "summary": [["{}"], ["report.json", "--badge", "{}"]],
     "check": [["-k", "{}"], ["--seed", "{}"], ["--processes", "{}"], ["--device", "{}"]],
     "bench": [["-k", "{}"], ["--output", "{}"], ["--device", "{}"]],

@@ -1,0 +1,1 @@
+"""The example optimizers of JAX, ``jax.example_libraries.optimizers``, as a target."""

@@ -1,0 +1,1 @@
+"""LibTorch, the library of PyTorch for C++, as a target."""

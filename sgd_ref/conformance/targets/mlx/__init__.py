@@ -1,0 +1,1 @@
+"""``mlx.optimizers.SGD``, as a target."""

@@ -1,0 +1,1 @@
+"""The operator ``Momentum`` in the reference evaluator of ONNX, as a target."""

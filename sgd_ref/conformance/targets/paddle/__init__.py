@@ -1,0 +1,1 @@
+"""``paddle.optimizer.SGD`` and ``paddle.optimizer.Momentum`` of PaddlePaddle, as a target."""

@@ -1,0 +1,85 @@
+"""The worker of PaddlePaddle: ``SGD`` or ``Momentum``, with its decay and its clipping, on the CPU."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+
+class Training:
+    """One optimizer for the variables of a case, with a group for those that do not decay."""
+
+    def __init__(self, case: Any) -> None:
+        self.paddle = importlib.import_module("paddle")
+        config = case.config
+        if config["clipnorm"] is not None and any(one.dtype == "float64" for one in case.variables):
+            raise NotImplementedError("on a CPU, clip_by_norm has a kernel for float32 alone")
+        self.parameters = [self._parameter(variable) for variable in case.variables]
+        self.has_momentum = config["momentum"] != 0
+        groups = []
+        for is_excluded in (False, True):
+            pairs = zip(self.parameters, case.excluded, strict=True)
+            chosen = [parameter for parameter, flag in pairs if flag == is_excluded]
+            if chosen:
+                decay = None if is_excluded else config["weight_decay"]
+                groups.append({"params": chosen, "weight_decay": decay})
+        module, clip = self.paddle.optimizer, self._clipping(config)
+        if self.has_momentum:
+            self.optimizer = module.Momentum(
+                0.0, config["momentum"], groups, use_nesterov=config["nesterov"], grad_clip=clip
+            )
+        else:
+            self.optimizer = module.SGD(0.0, groups, grad_clip=clip)
+        if case.state is not None and self.has_momentum and case.state.velocities:
+            kept = dict(zip(self.parameters, case.state.velocities, strict=True))
+            self.optimizer.set_state_dict(
+                {f"{parameter.name}_velocity_0": self.paddle.to_tensor(v) for parameter, v in kept.items()}
+            )
+
+    def step(self, gradients: Sequence[Any], rate: float | None) -> None:
+        """Make one update of the variables that have a gradient."""
+        if rate is None:
+            raise NotImplementedError("a schedule that is a formula")
+        self.optimizer.set_lr(rate)
+        for parameter, gradient in zip(self.parameters, gradients, strict=True):
+            if gradient is not None:
+                parameter.grad = self.paddle.to_tensor(np.array(gradient, parameter.numpy().dtype))
+        self.optimizer.step()
+        self.optimizer.clear_grad(set_to_zero=False)
+
+    def record(self) -> dict[str, Any]:
+        """Return the state."""
+        variables = [parameter.numpy().copy() for parameter in self.parameters]
+        if not self.has_momentum:
+            return {"variables": variables, "velocities": []}
+        state = self.optimizer.state_dict()
+        velocities = []
+        for parameter, variable in zip(self.parameters, variables, strict=True):
+            kept = state.get(f"{parameter.name}_velocity_0")
+            velocities.append(np.zeros_like(variable) if kept is None else kept.numpy().copy())
+        return {"variables": variables, "velocities": velocities}
+
+    def _parameter(self, variable: Any) -> Any:
+        parameter = self.paddle.create_parameter(list(variable.shape), str(variable.dtype))
+        parameter.set_value(variable)
+        return parameter
+
+    def _clipping(self, config: dict[str, Any]) -> Any:
+        nn = self.paddle.nn
+        if config["clipnorm"] is not None:
+            return nn.ClipGradByNorm(config["clipnorm"])
+        if config["global_clipnorm"] is not None:
+            return nn.ClipGradByGlobalNorm(config["global_clipnorm"])
+        if config["clipvalue"] is not None:
+            return nn.ClipGradByValue(config["clipvalue"])
+        return None
+
+
+def versions() -> dict[str, str]:
+    """Return what is run."""
+    paddle = importlib.import_module("paddle")
+    paddle.set_device("cpu")
+    return {"version": str(paddle.__version__)}

@@ -1,0 +1,1 @@
+"""``SGDOptimizer`` of scikit-learn, which trains its multilayer perceptrons, as a target."""

@@ -1,0 +1,1 @@
+"""TensorFlow.js, ``tf.train.sgd`` and ``tf.train.momentum``, as a target."""

@@ -1,0 +1,1 @@
+"""``tinygrad.nn.optim.SGD``, as a target."""

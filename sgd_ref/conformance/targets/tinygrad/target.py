@@ -1,0 +1,57 @@
+"""tinygrad as a target: what it offers, what its documentation says, and what it is known for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from sgd_ref.conformance.catalogue.case import Case
+from sgd_ref.conformance.targets.environments.environment import Environment
+from sgd_ref.conformance.targets.environments.isolated import Isolation, isolated_family
+from sgd_ref.conformance.targets.known import KnownFailure
+
+SGD = "https://docs.tinygrad.org/nn/#tinygrad.nn.optim.SGD"
+
+
+def has_momentum_of_float64(case: Case) -> bool:
+    """Whether a variable of float64 has a momentum buffer."""
+    return bool(case.config["momentum"]) and any(one.dtype == np.float64 for one in case.variables)
+
+
+FAILURES = (
+    KnownFailure(
+        "momentum-of-float64-refused",
+        r"assign dtype mismatch dtypes\.float != dtypes\.double",
+        has_momentum_of_float64,
+        "nn/optim.py, `_new_optim_param`: buffers have the dtype OPTIM_DTYPE, float32, and take no float64",
+    ),
+)
+
+ISOLATION = Isolation(
+    Environment(
+        "tinygrad",
+        Path(__file__).parent,
+        python="requirements.txt",
+        tools=("clang",),
+        size="140 MB",
+        settings={"DEV": "CPU"},
+    ),
+    # Every parameter has a gradient. The rate is a tensor of one element, which no variable without axes
+    # takes. Half types need a younger clang than that of Debian 12.
+    offers=(
+        "float32",
+        "float64",
+        "filled",
+        "momentum",
+        "nesterov",
+        "decay",
+        "exclusion",
+        "piecewise",
+        "callable",
+    ),
+    rule="pytorch",
+    failures=FAILURES,
+)
+
+FAMILY = isolated_family(ISOLATION)
