@@ -15,7 +15,7 @@ from sgd_ref.conformance.deviations import DEVIATIONS
 from sgd_ref.conformance.faithful import FAITHFUL
 from sgd_ref.conformance.golden.content.kill_matrix import Outcome, read
 
-NAMES, CASES = 8, 50
+NAMES, CASES = 5, 30
 """How many are computed anew without ``--sweep``."""
 
 WHOLE = 30
