@@ -12,6 +12,7 @@ import scipy.sparse
 from sgd_ref.arithmetic.formats import BY_NAME, Array, is_supported
 from sgd_ref.arithmetic.rounded import convert, holds
 from sgd_ref.base.aliasing import OccupiedMemory, is_same_memory, overlaps_itself
+from sgd_ref.base.losses import level_of_user
 from sgd_ref.gradients import SparseRows, from_scipy
 from sgd_ref.validation import ndarray, reject_type, reject_value, text
 
@@ -234,7 +235,7 @@ def warn_of_missing(gradients: Sequence[Any], targets: Sequence[Target]) -> None
     """Warn of the variables that have no gradient in this call."""
     missing = [name for gradient, (name, _) in zip(gradients, targets, strict=True) if gradient is None]
     if missing:
-        warnings.warn(f"no gradient was given for the variables {missing}", stacklevel=4)
+        warnings.warn(f"no gradient was given for the variables {missing}", stacklevel=level_of_user())
 
 
 def _position(variable: Array, known: Sequence[Array]) -> int | None:
