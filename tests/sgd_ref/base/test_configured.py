@@ -16,7 +16,11 @@ from sgd_ref.base.configured import Configured
 from sgd_ref.base.fixed_setting import FixedSetting
 from sgd_ref.base.settings import SETTINGS, Settings
 
-OWN = {numba_kernels.SGD: "threads", numba_kernels.cuda.SGD: "rates_ahead"}
+OWN = {
+    numba_kernels.SGD: ("threads", "communicator", "replicated"),
+    numba_kernels.cuda.SGD: ("rates_ahead",),
+}
+"""What kernels take beside the settings."""
 
 
 def test_the_signature_lists_the_settings() -> None:
@@ -34,10 +38,10 @@ def test_each_setting_is_an_attribute() -> None:
 
 
 @pytest.mark.parametrize("kernels", OWN)
-def test_kernels_have_the_same_constructor_and_one_argument_more(kernels: type) -> None:
+def test_kernels_have_the_same_constructor_and_arguments_of_their_own(kernels: type) -> None:
     parameters = dict(inspect.signature(kernels).parameters)
-    own = parameters.pop(OWN[kernels])
-    assert own.kind is inspect.Parameter.KEYWORD_ONLY
+    for name in OWN[kernels]:
+        assert parameters.pop(name).kind is inspect.Parameter.KEYWORD_ONLY
     assert parameters == dict(inspect.signature(sgd_ref.SGD).parameters)
 
 
