@@ -385,7 +385,7 @@ def test_the_version_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
         cli.main(["--version"])
     assert stopped.value.code == 0
     out = capsys.readouterr().out
-    assert re.fullmatch(r"sgd-ref \S+ \(numpy \d\S+, numba \d\S+, Python 3\.\S+\)\n", out)
+    assert re.fullmatch(r"sgd-ref \S+ \(definition \d\S+, numpy \d\S+, numba \d\S+, Python 3\.\S+\)\n", out)
 
 
 def test_ctrl_c_gives_no_traceback(

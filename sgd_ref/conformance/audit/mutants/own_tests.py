@@ -8,6 +8,7 @@ numbers and with mpmath.
 from __future__ import annotations
 
 import importlib
+import sys
 from pathlib import Path
 
 from sgd_ref.conformance import data_folder
@@ -41,4 +42,13 @@ def question_of(module: str, tree: Path | None = None) -> Question | None:
             f"the mutants of {module} are asked {TESTS[module]}, which is not here: {path}"
         )
     pytest = importlib.import_module("pytest")  # Before the fork, which every mutant begins with.
-    return Question(TESTS[module], lambda: pytest.main([*OPTIONS, str(path)]) == 0, SECONDS)
+
+    def pass_with_the_mutant() -> bool:
+        # Tests that this process has imported already would ask the module that they were imported with.
+        for name in [
+            name for name, known in sys.modules.items() if getattr(known, "__file__", "") == str(path)
+        ]:
+            del sys.modules[name]
+        return bool(pytest.main([*OPTIONS, str(path)]) == 0)
+
+    return Question(TESTS[module], pass_with_the_mutant, SECONDS)
