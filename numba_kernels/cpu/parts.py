@@ -12,7 +12,7 @@ from numba_kernels.cpu.clipping import set_divisors, set_factor
 from numba_kernels.cpu.norm import Measurement
 from numba_kernels.cpu.over_ranks import Agreed, Known, Parts, agreed
 from numba_kernels.cpu.plan import Plan
-from numba_kernels.ranks.rounds import RankError, Ranks
+from numba_kernels.ranks.rounds import Ranks
 from sgd_ref.arithmetic.formats import FLOAT64
 from sgd_ref.arithmetic.rounded import promoted
 from sgd_ref.base.call import Call
@@ -36,8 +36,6 @@ class PartsOfRanks:
 
     def refuse(self, error: Exception) -> None:
         """Raise an error, once the other ranks know that this one cannot make the call."""
-        if isinstance(error, RankError):
-            raise error
         self._ranks.refuse("the norms", error)
 
     def agree(

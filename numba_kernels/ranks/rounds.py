@@ -78,10 +78,11 @@ class Ranks:
     def refuse(self, name: str, error: BaseException) -> NoReturn:
         """Tell the others that this rank has failed, and raise its error.
 
-        Each other rank that takes part in a round gets a ``RankError`` with the text of this error.
+        Each other rank that takes part in a round gets a ``RankError`` with the text of this error. If the
+        error is a ``RankError`` itself, all ranks have it already.
         """
         place = f"{name} of step {self.steps + 1}"
-        if self._end is None and error is not self._told:
+        if self._end is None and error is not self._told and not isinstance(error, RankError):
             self._told = error
             text = f"rank {self.rank} failed in {place}: {type(error).__name__}: {error}"
             try:

@@ -127,8 +127,6 @@ class OverRanks:
 
     def refuse(self, error: Exception) -> None:
         """Raise an error, once the other ranks know that this one cannot make the step."""
-        if isinstance(error, RankError):
-            raise error
         self._ranks.refuse("the norms", error)
 
     def agree(

@@ -88,6 +88,20 @@ def test_a_rank_that_fails_has_its_own_error_and_is_named_by_the_others(failing:
             assert f"Rank {rank} has made nothing of step 1, and no step before it" in str(error)
 
 
+def test_an_error_that_all_ranks_have_is_raised_without_another_round() -> None:
+    def talk(communicator: Communicator) -> Any:
+        ranks = Ranks(communicator)
+        with pytest.raises(RankError) as caught:
+            ranks.round("b" if ranks.rank == 1 else "a", b"{}", [], _all_parts)
+        with pytest.raises(RankError) as again:
+            ranks.refuse("it", caught.value)
+        assert again.value is caught.value
+        assert not hasattr(again.value, "__notes__")
+        return ranks.round("it", b"{}", [b"on"], _all_parts)
+
+    assert on_ranks(3, talk) == [[b"on"] * 3] * 3
+
+
 @pytest.mark.parametrize("ending", [0, 2])
 def test_a_rank_that_ends_is_named_and_there_is_no_round_any_more(ending: int) -> None:
     def talk(communicator: Communicator) -> Any:
