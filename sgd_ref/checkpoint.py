@@ -1,16 +1,15 @@
-"""Checkpoints: an optimizer and its variables in one file, and back, to the last bit.
+"""Checkpoints: save an optimizer and its variables in one file and load them again, to the last bit.
 
-The file is a ``.npz`` archive that ``numpy.load(path, allow_pickle=False)`` reads. Its array "manifest"
-holds JSON in UTF-8; all others hold the bits of a variable or of a slot of state as unsigned integers,
+The file is a ``.npz`` archive that ``numpy.load(path, allow_pickle=False)`` reads. Its array "manifest" holds
+JSON in UTF-8. Every other array holds the bits of a variable or of an array of state as unsigned integers,
 since NumPy alone cannot name every dtype::
 
     manifest                            format, version, optimizer (class_name and config, as Keras names
                                         them), calls, loss_scale, growth_counter, and for each variable
                                         its name, dtype, shape and whether weight decay applies
     variable_0, variable_1, ...         the variables
-    average_0, ...                      the slots that the settings ask for, one array for each variable
-    gradient_accumulator_0, ...
-    momentum_0, ...
+    average_0, ...                      the state that the settings ask for, one array for each variable
+    gradient_accumulator_0, ... momentum_0, ...
 """
 
 from __future__ import annotations
@@ -57,12 +56,12 @@ def save(
 ) -> None:
     """Write an optimizer, with all of its state, and its variables into one file.
 
-    The file at `path` is replaced in one step: whoever reads it, also after this process was killed or
-    the power failed, finds the old checkpoint or the new one, complete. The new one has the permissions of
-    the old one. A process that is killed may leave a file behind; its name is ``.sgd-ref-``, random digits
-    and ``.tmp``.
+    The file at `path` is replaced in one step: a reader always finds the complete old checkpoint or the
+    complete new one, even if this process is killed or the power fails. The new file has the permissions of
+    the old one. A process that is killed may leave a temporary file behind; its name is ``.sgd-ref-``, random
+    digits and ``.tmp``.
 
-    Only a regular file is replaced. A symbolic link stays, and the file that it leads to is replaced or
+    Only a regular file is replaced. A symbolic link stays, and the file that it points to is replaced or
     created. Other hard links to a file keep the old checkpoint.
 
     Parameters
@@ -100,7 +99,7 @@ def save(
     state = _checked_state(optimizer, variables)
     target, mode = destination(path)
     inner = optimizer.inner_optimizer if isinstance(optimizer, LossScaleOptimizer) else optimizer
-    # A checkpoint that a step was written into would be half of each.
+    # A step during the save would leave a checkpoint that is half old and half new.
     with alone(inner._running):
         _replace(target, mode, _manifest(optimizer, state), state)
 
@@ -110,17 +109,18 @@ def _replace(target: Path, mode: int | None, manifest_of_all: dict[str, Any], st
     manifest = json.dumps(manifest_of_all, allow_nan=False).encode()
     arrays: dict[str, Any] = {"manifest": np.frombuffer(manifest, np.uint8)}
     arrays |= {key: _bits(array) for key, array in _arrays(state).items()}
-    # A name of its own, since that of the target may be as long as names can be.
+    # Not the name of the target with an ending, since that name may already have the maximum length.
     temporary = target.with_name(f".sgd-ref-{secrets.token_hex(8)}.tmp")
 
     def create(name: str, flags: int) -> int:
-        # With no wider permissions even at first, since who opens the file while it is empty can read on.
+        # The permissions are never wider, since whoever opens the file while it is empty can also read it
+        # later.
         return os.open(name, flags, 0o666 if mode is None else mode)
 
     try:
         with open(temporary, "xb", opener=create) as file:
             if mode is not None:
-                # The umask may have taken some of them away.
+                # The umask may have removed some of the permissions.
                 temporary.chmod(mode)
             np.savez(file, **arrays)
             file.flush()
@@ -139,7 +139,7 @@ def load(
     *,
     names: Sequence[str] | None = None,
 ) -> SGD | LossScaleOptimizer:
-    """Read a checkpoint: write the saved values into the variables and return the optimizer on them.
+    """Read a checkpoint: write the saved values into the variables and return the optimizer.
 
     Nothing in the file is executed: it is never unpickled.
 
@@ -152,7 +152,7 @@ def load(
         must be in the order in which they were saved: if you exchange two variables of one shape and dtype,
         each gets the values of the other.
     learning_rate : optional
-        Replaces the saved one; needed where that was a callable or a schedule of your own class.
+        Replaces the saved learning rate; needed if that was a callable or a schedule of your own class.
     names : list of str, optional
         The name of each of `variables`, in any order; each saved name must be given once. The saved values
         are found by these names.
@@ -188,7 +188,7 @@ def load(
         names = check_names(names, len(checked))
     if learning_rate is not None:
         rates.checked(learning_rate)
-    # Before it is opened, since to open a named pipe is to wait for a writer.
+    # Before the file is opened, since opening a named pipe waits for a writer.
     check_regular(path, Path(path).stat().st_mode)
     with Path(path).open("rb") as file:
         try:
@@ -202,7 +202,7 @@ def load(
             problem = str(error) if isinstance(error, (TypeError, ValueError)) else repr(error)
             raise ValueError(f"{os.fspath(path)} cannot be loaded: {problem}") from error
     if learning_rate is not None:
-        # Unlike the settings of the file, this one was not told before.
+        # Unlike the settings in the file, this learning rate has not given a warning before.
         inner = optimizer.inner_optimizer if isinstance(optimizer, LossScaleOptimizer) else optimizer
         inner._losses.forget_rate()
         inner.learning_rate = learning_rate
@@ -216,7 +216,7 @@ def _checked_state(optimizer: Any, variables: Any) -> State:
     if not isinstance(inner, BaseSGD):
         reject_type("optimizer", optimizer, "an SGD optimizer or a LossScaleOptimizer")
     for part in (optimizer, inner):
-        # The fast kernels have the name and the bits of the reference.
+        # The class of the fast kernels has the same name, SGD, and the same bits.
         if type(part).__name__ not in CLASSES:
             reject_type("optimizer", part, f"one of {', '.join(CLASSES)}, which is what load constructs")
     state = inner.built_state()
@@ -260,10 +260,10 @@ def _bits(array: Array) -> Array:
 
 
 def _flush_folder(folder: Path) -> None:
-    """Have the new entry of the folder written to the disk, where the system offers it."""
+    """Flush the folder, with its new entry, to the disk if the system offers this."""
     if not hasattr(os, "O_DIRECTORY"):
         return
-    # The checkpoint is in place by now; a folder that cannot be read is no reason to deny that.
+    # The checkpoint is in place by now; a folder that cannot be opened is no reason to report a failure.
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_DIRECTORY)
         try:
@@ -274,7 +274,7 @@ def _flush_folder(folder: Path) -> None:
 
 def _read(file: BinaryIO) -> tuple[dict[str, Any], dict[str, Array]]:
     with zipfile.ZipFile(file) as archive:
-        # Each is compared with its checksum here, before NumPy interprets it.
+        # Each member is compared with its checksum here, before NumPy interprets it.
         members = {name.removesuffix(".npy"): archive.read(name) for name in archive.namelist()}
     arrays = {
         key: np.lib.format.read_array(io.BytesIO(member), allow_pickle=False)
@@ -321,14 +321,14 @@ def _restored(
     variables: Sequence[Array],
     learning_rate: LearningRate | None,
 ) -> tuple[SGD | LossScaleOptimizer, list[Array]]:
-    """Return the optimizer, built, and the values for the variables, which are not changed here."""
+    """Return the built optimizer, and the values for the variables; the variables are not changed here."""
     optimizer = _constructed(manifest["optimizer"], learning_rate)
     decayed = [boolean("decayed", entry["decayed"]) for entry in manifest["variables"]]
     optimizer.exclude_from_weight_decay(
         [variable for variable, applies in zip(variables, decayed, strict=True) if not applies]
     )
     with warnings.catch_warnings():
-        # What there is to say about the settings was said when the optimizer was first built.
+        # The warnings about the settings were given when the optimizer was first built.
         warnings.simplefilter("ignore")
         optimizer.build(variables, [text("name", entry["name"]) for entry in manifest["variables"]])
     inner = optimizer.inner_optimizer if isinstance(optimizer, LossScaleOptimizer) else optimizer

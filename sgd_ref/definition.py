@@ -1,4 +1,4 @@
-"""The version of the definition: of the bits, apart from the package and from the golden data.
+"""The version of the definition, that is, of the bits; the package and the golden data have other versions.
 
 ``DEFINITION.md`` beside this file says what its numbers mean, and what happens when Keras changes.
 """
@@ -6,6 +6,6 @@
 DEFINITION_VERSION = "0.1.0"
 """The version of the definition that this package holds, as three numbers.
 
-The first goes up when an answer becomes another one, the second when more is defined, the third when the
-reference did not compute what its definition says. Golden data and reports carry it.
+The first number goes up when an answer changes, the second when the definition covers more, the third when
+the reference did not compute what the definition says. Golden data and reports contain this version.
 """

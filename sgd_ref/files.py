@@ -16,7 +16,7 @@ KINDS = {
 
 
 class Destination(NamedTuple):
-    """Where a file is to be written, once links are followed.
+    """The place where a file will be written, after links are followed.
 
     Attributes
     ----------
@@ -31,7 +31,7 @@ class Destination(NamedTuple):
 
 
 def check_regular(path: str | os.PathLike[str], mode: int) -> None:
-    """Check by its mode that the file at `path` is a regular file.
+    """Check by the mode of the file at `path` that it is a regular file.
 
     Raises
     ------
@@ -47,7 +47,8 @@ def check_regular(path: str | os.PathLike[str], mode: int) -> None:
 
 
 def destination(path: str | os.PathLike[str]) -> Destination:
-    """Return where a file at `path` is to be written: where links lead to, a regular file or nothing.
+    """Return the place where a file at `path` will be written: the end of its links, a regular file or
+    nothing.
 
     Raises
     ------
@@ -64,7 +65,8 @@ def destination(path: str | os.PathLike[str]) -> Destination:
     ('target', None)
     """
     try:
-        # Not of the resolved path: links such as /dev/stdout lead to a file without a path.
+        # The status is not that of the resolved path: links such as /dev/stdout lead to a file without a
+        # path.
         found = Path(path).stat()
     except FileNotFoundError:
         return Destination(Path(path).resolve(), None)

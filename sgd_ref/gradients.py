@@ -13,7 +13,7 @@ from sgd_ref.validation import ndarray, reject_type, reject_value
 
 
 class SparseRows:
-    """The gradient of a variable, such as an embedding, in which only some rows took part.
+    """The gradient of a variable, such as an embedding, of which a step used only some rows.
 
     It stands for a dense gradient that starts as zeros. The first occurrence of a row is copied into it,
     and later occurrences of the same row are added in order of appearance.
@@ -86,9 +86,9 @@ class SparseRows:
         Notes
         -----
         ``dense[i] = values[j1] + values[j2] + ...``, over the positions of i among the indices. Sources: the
-        documentation of ``tf.IndexedSlices`` for the places of the rows, and that of
-        ``tf.math.unsorted_segment_sum``, which converts them, for the sum. `sgd_ref` itself fixes the order:
-        from the left, without a zero to start from, so that a single row of -0.0 stays -0.0.
+        documentation of ``tf.IndexedSlices`` for the places of the rows, and the documentation of
+        ``tf.math.unsorted_segment_sum``, which converts the rows, for the sum. `sgd_ref` itself fixes the
+        order: from the left, without a zero to start from, so that a single row of -0.0 stays -0.0.
 
         Examples
         --------
@@ -114,8 +114,8 @@ Gradient = Array | SparseRows | scipy.sparse.sparray | scipy.sparse.spmatrix | N
 def from_scipy(matrix: Any) -> SparseRows:
     """Convert a matrix of ``scipy.sparse``, two-dimensional, to the rows that it stores.
 
-    Elements stored more than once are added in order of storage, the first one copied, as for
-    duplicate rows; a row that stores nothing is not among the indices.
+    The first value that is stored for an element is copied, and later values are added in order of storage,
+    as for duplicate rows. A row that stores nothing is not among the indices.
 
     >>> import scipy.sparse
     >>> from_scipy(scipy.sparse.coo_array(([1.0, 2.0], ([1, 1], [0, 0])), shape=(3, 2))).to_dense()

@@ -35,7 +35,7 @@ class LossScaleSettings(NamedTuple):
 
 
 class LossScaleOptimizer(Declared):
-    """An optimizer that scales the loss by a factor which it adapts to the gradients.
+    """An optimizer that scales the loss by a factor, and adapts the factor to the gradients.
 
     A call with a gradient that is not finite halves the scale and changes nothing else. Any other call is a
     call of the inner optimizer, with the gradients divided by the scale. After `dynamic_growth_steps` such
@@ -165,7 +165,7 @@ class LossScaleOptimizer(Declared):
         """Count a finite call, and double the scale when it is due."""
         counter = self._growth_counter + 1
         if counter < self.settings.dynamic_growth_steps:
-            # Without the look at the name, which takes longer than this method.
+            # Without the check of attribute names, which takes longer than this method.
             object.__setattr__(self, "_growth_counter", counter)
             return
         self._growth_counter = 0
@@ -233,8 +233,8 @@ class LossScaleOptimizer(Declared):
     def variables(self) -> list[Array]:
         """The state in the order of Keras.
 
-        A count and a learning rate that Keras' wrapper has and never uses (always 0), the growth
-        counter, the scale, then the variables of the inner optimizer.
+        First come a count and a learning rate, which Keras' wrapper has but never uses (always 0). Then come
+        the growth counter, the scale, and the variables of the inner optimizer.
         """
         growth = np.int64(weights.counter("the growth counter", self._growth_counter))
         own = (np.int64(0), np.float32(0), growth, self._scale)
@@ -269,8 +269,8 @@ class LossScaleOptimizer(Declared):
         TypeError
             If `values` is not a list or tuple, or one of them has the wrong type or dtype.
         ValueError
-            If the number of arrays, a shape, a counter or the scale does not fit, or the list knows that its
-            arrays are others.
+            If the number of arrays, a shape, a counter or the scale does not fit, or the list comes from an
+            optimizer of another kind.
         RuntimeError
             If the optimizer has no variables yet, or is at work.
 
@@ -337,7 +337,7 @@ class LossScaleOptimizer(Declared):
         config : mapping
             It is not changed.
         learning_rate : optional
-            Replaces that of the config; needed where that was a callable.
+            Replaces the learning rate of the config; needed if that was a callable.
 
         Raises
         ------
@@ -355,7 +355,7 @@ class LossScaleOptimizer(Declared):
 
 
 def _checked_scale(name: str, value: Any) -> np.float32:
-    """Return a loss scale rounded to float32, where it must be normal."""
+    """Return a loss scale rounded to float32; the rounded scale must be normal."""
     accepted = "a real number that is positive, finite and normal in float32"
     scale = to_float32(name, value, accepted)
     if scale < SMALLEST_NORMAL:

@@ -48,11 +48,11 @@ def euclidean_norm(arrays: Sequence[Array], dtype: DTypeLike) -> Any:
 
     Notes
     -----
-    ``math.sqrt(math.fsum(x * x))`` is not this norm. It rounds each square (float64 squares have 106
-    bits, and may overflow or underflow), then the sum, the root, and the conversion to `dtype`. Two
-    roundings in a row may differ from one. In the first example the exact sum is ``(2**24 + 1)**2 +
-    2**-40``, so the norm lies just above the midpoint of the neighbours 16777216 and 16777218; fsum
-    drops the ``2**-40``, and the remaining tie goes to the wrong neighbour.
+    ``math.sqrt(math.fsum(x * x))`` is not this norm. It rounds each square (float64 squares have 106 bits,
+    and may overflow or underflow), then the sum, the root, and the conversion to `dtype`. Two roundings in a
+    row may give another result than one rounding. In the first example the exact sum is ``(2**24 + 1)**2 +
+    2**-40``, so the norm lies just above the midpoint of the neighbours 16777216 and 16777218; fsum drops the
+    ``2**-40``, and the remaining tie goes to the wrong neighbour.
 
     The formula is that of the documentation of ``clipnorm`` and ``global_clipnorm``. IEEE 754-2019,
     section 9.4, leaves the rounding of such sums to the implementation. `sgd_ref` rounds once, at the end,
@@ -86,7 +86,7 @@ def _sum_of_squares(arrays: Sequence[Array]) -> tuple[int, int]:
         # Python's integers take ten times the memory of the elements, so only a block exists at a time.
         for start in range(0, elements.size, BLOCK):
             fraction, exponent = np.frexp(convert(elements[start : start + BLOCK], FLOAT64))
-            # A float64, and with it every narrower number, has 53 bits: scaled so, it is an integer.
+            # A float64, and so every narrower number, has 53 bits: scaled like this, it is an integer.
             integer = (fraction * 2.0**53).astype(np.int64)
             for i, e in zip(integer.tolist(), exponent.tolist(), strict=True):
                 sums[e] += i * i
@@ -97,10 +97,11 @@ def _sum_of_squares(arrays: Sequence[Array]) -> tuple[int, int]:
 def _square_root(total: int) -> Fraction:
     """Return a rational that rounds like the square root of `total`, at any scale by a power of two.
 
-    It is the root itself if that is a multiple of ``2**-EXTRA_BITS``. Otherwise the root lies strictly
-    between two neighbouring multiples, and their midpoint is returned. No number of a dtype and no
-    midpoint of two of them lies there too: these have at most 54 bits, so at the size of the root, 1 or
-    more, they are multiples of ``2**-EXTRA_BITS``. Hence both are rounded to the same side.
+    The result is the root itself if that is a multiple of ``2**-EXTRA_BITS``. Otherwise the root lies
+    strictly between two neighbouring multiples, and the result is their midpoint. No number of a dtype, and
+    no midpoint of two such numbers, lies between these multiples: they have at most 54 bits, so at the size
+    of the root, 1 or more, they are multiples of ``2**-EXTRA_BITS``. Hence the root and the result are
+    rounded to the same side.
     """
     scaled = total << 2 * EXTRA_BITS
     root = math.isqrt(scaled)

@@ -21,7 +21,8 @@ Gradients = list[Array | None]
 
 @dataclass(frozen=True)
 class Values:
-    """The arrays that a step reads and returns, one of each for each variable; stages never write them."""
+    """The arrays that a step reads and returns, one of each kind for each variable; stages never write into
+    them."""
 
     variables: list[Array]
     velocities: list[Array]
@@ -57,7 +58,7 @@ class SGD(BaseSGD):
     name : str, default "SGD"
         The first part of the names of the arrays of state.
     loss_scale_factor : float, optional
-        Gradients are divided by it, since ``scale_loss`` multiplied the loss by it.
+        The factor by which ``scale_loss`` multiplies the loss; ``apply`` divides the gradients by it.
     gradient_accumulation_steps : int, optional
         N, at least 2: update in every N-th call only, with the mean of the gradients since the last update.
 
@@ -71,8 +72,8 @@ class SGD(BaseSGD):
     -----
     An optimizer does one thing at a time. While a thread is in a method that changes the optimizer, a second
     thread that calls such a method gets a RuntimeError at once. So does a callable learning rate that calls
-    such a method. The method under way is not disturbed, and nothing is left half done. There is no lock to
-    wait for. Each thread may have optimizers of its own, on variables of its own.
+    such a method. The method that is already running is not disturbed, and nothing is left half done. No
+    thread ever waits for a lock. Each thread may have optimizers of its own, on variables of its own.
 
     Variables and gradients of a subclass of ndarray, such as ``np.memmap`` or ``np.matrix``, are read and
     written as the plain arrays in their memory; methods of the subclass are not called. Masked arrays are
@@ -81,8 +82,8 @@ class SGD(BaseSGD):
     A public attribute that the class does not declare, such as ``lr``, cannot be set.
 
     A setting may become 0 or infinite in the dtype of a variable. Then it is used as 0 or infinity, and the
-    first such value of each setting and dtype gives a warning. A clipping or scale is refused instead.
-    ``sgd_ref/base/losses.py`` has the whole policy.
+    first such value of each setting and dtype gives a warning. A clipping or scale that becomes 0 or infinite
+    is refused instead. ``sgd_ref/base/losses.py`` has the whole policy.
 
     Update rule for parameter w with gradient g, from the documentation of Keras::
 
@@ -105,8 +106,8 @@ class SGD(BaseSGD):
 
     Formulas, each for one variable ``w`` and its gradient ``g``: ``unscaled``, ``mean_of``, ``clipped``,
     ``globally_clipped``, ``decayed``, ``descended``, ``accelerated``, ``moved``, ``moved_by_nesterov`` and
-    ``averaged`` return an array. Those that are a function of ``rule`` can be overridden by a method. Arrays
-    and numbers of one formula share a dtype, to which the settings and the rate are rounded.
+    ``averaged`` return an array. A formula that is a function of ``rule`` can be overridden by a method, too.
+    Arrays and numbers of one formula share a dtype, to which the settings and the rate are rounded.
 
     Counts and checks are those of ``BaseSGD``, which has an interface of its own.
 
@@ -124,7 +125,7 @@ class SGD(BaseSGD):
     """
 
     def perform(self, call: Call, loss_scale: float | np.float32 | None) -> None:
-        """Make a call that is checked: compute all values, write them, count."""
+        """Make a checked call: compute all values, write them, and count the call."""
         state = call.state
         values = Values(memory_of(state.variables), state.velocities, state.averages, state.accumulators)
         with np.errstate(all="ignore"):
@@ -139,7 +140,7 @@ class SGD(BaseSGD):
         try:
             for array, result in pairs:
                 array[...] = result
-        # An interrupt may come between two writes; no step may stay half made.
+        # An interrupt may come between two writes, but no step may stay half made.
         except BaseException:
             for (array, _), old in zip(pairs, before, strict=True):
                 array[...] = old
@@ -172,7 +173,7 @@ class SGD(BaseSGD):
         return [None if g is None else rounded(g) for g in gradients]
 
     def accumulate(self, values: Values, gradients: Gradients) -> Values:
-        """Add the gradients to the accumulators; a missing one adds nothing."""
+        """Add the gradients to the accumulators; a missing gradient adds nothing."""
         return replace(
             values,
             accumulators=[
@@ -194,7 +195,7 @@ class SGD(BaseSGD):
         return means, replace(values, accumulators=[np.zeros_like(array) for array in values.accumulators])
 
     def clip(self, gradients: Gradients) -> Gradients:
-        """Clip by the one clipping that is set."""
+        """Clip the gradients by the clipping that is set."""
         if self.settings.clipnorm is not None:
             return self.clip_by_norm(gradients, self.settings.clipnorm)
         if self.settings.clipvalue is not None:
@@ -262,7 +263,8 @@ class SGD(BaseSGD):
         return replace(values, variables=variables, velocities=velocities)
 
     def average(self, values: Values, call: Call) -> Values:
-        """Average all variables, also those without a gradient; the first update stores them."""
+        """Average all variables, also those without a gradient; at the first update the averages are the
+        variables."""
         if not self.settings.use_ema:
             return values
         if self.updates_before(call) == 0:

@@ -1,4 +1,4 @@
-"""A list and a dict that refuse changes, since a change of a copy would silently do nothing."""
+"""A list and a dict that refuse changes, since changing these copies would silently have no effect."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class ReadOnlyList(list[Item]):
 
 
 class ReadOnlyDict(dict[str, Value]):
-    """A dict of settings that were used up when their owner was constructed.
+    """A dict of settings that their owner read when it was constructed, so that changing them has no effect.
 
     Its copies are plain dicts.
 
@@ -77,7 +77,7 @@ class ReadOnlyDict(dict[str, Value]):
     owner : str
         The name of the dict in the error message.
     way : str
-        What to do instead of changing the dict.
+        What the user can do instead of changing the dict.
 
     Examples
     --------

@@ -2,24 +2,24 @@
 
 The same functions run on two kinds of NumPy arrays. On floats every operation rounds once to the dtype, and
 the result *is* the definition to the last bit. On exact fractions nothing is rounded, and the result is the
-meaning of the formula. Where swapping the terms of a sum or product would change no bit, they stand in the
-order of the documentation.
+meaning of the formula. If swapping the terms of a sum or product would change no bit, they stand in the order
+of the documentation.
 
 Arguments of one call share one dtype: float16, bfloat16, float32, float64, or fractions. Arrays share one
-shape, any; settings, norms and factors are single numbers, already rounded to the dtype. Results have the
-shape and dtype of the arrays (of the numbers, where only these are given), without units; nothing is
-written in place. The callers check the arguments. The only error here is a fraction divided by zero;
-floats overflow and divide by zero as in IEEE 754.
+shape, which is arbitrary; settings, norms and factors are single numbers, already rounded to the dtype.
+Results have the shape and dtype of the arrays (or of the numbers, if only numbers are given), and no units;
+nothing is written in place. The callers check the arguments. The only error here is a fraction divided by
+zero; floats overflow and divide by zero as in IEEE 754.
 
-``w`` is one variable and ``g`` its gradient, as in the documentation; up to clipping it is spelled out as
-``gradient``. These names are keys of the published vectors (``golden/stages``), and so they stay.
+``w`` is one variable and ``g`` its gradient, as in the documentation. The functions up to clipping spell out
+the name ``gradient``. These names are keys of the golden data (``golden/stages``), so they must not change.
 
 Sources. The documentation of ``optimizer_sgd`` (Keras) has the formulas of the update and the average, and
 describes the rest in words. The core code of Keras 3.15.1 (``base_optimizer.py``, ``sgd.py``) decides the
-points that the documentation leaves open: the order of operations, which parentheses show here; the formulas
-of decay and clipping; and the order of the stages. In
-``base_optimizer.py``, ``apply`` unscales, and ``_backend_apply_gradients`` accumulates or takes the mean,
-then clips, decays, updates, averages and overwrites. Each function names its part of either source.
+points that the documentation leaves open: the order of operations, which the parentheses here show; the
+formulas of decay and clipping; and the order of the stages. In ``base_optimizer.py``, ``apply`` unscales, and
+``_backend_apply_gradients`` accumulates or takes the mean, then clips, decays, updates, averages and
+overwrites. Each function names its part of either source.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def unscale(gradient: Numbers, loss_scale_factor: Number) -> Numbers:
 def accumulate(gradient: Numbers, accumulator: Numbers) -> Numbers:
     """`gradient_accumulation_steps`: add to the sum of the gradients since the last update.
 
-    Documentation: it speaks of the average only. Core code: a sum is kept, in
+    Documentation: only the average is mentioned. Core code: a sum is kept, in
     `_backend_increment_gradient_accumulators`.
 
     >>> accumulate(np.array([1.0, 2.0]), np.array([3.0, 0.0]))
@@ -97,8 +97,8 @@ def clip_by_value(gradient: Numbers, clipvalue: Number) -> Numbers:
 def global_clip_factor(norm: Number, clipnorm: Number, reciprocal_of_clipnorm: Number) -> Number:
     """`global_clipnorm`: the factor that brings the norm of all gradients down to this value.
 
-    ``norm - norm`` is 0 for a finite norm and makes the factor NaN for any other, so that one gradient
-    that is not finite is not hidden as zeros in all the others.
+    ``norm - norm`` is 0 for a finite norm and NaN for any other. It makes the factor NaN if one gradient is
+    not finite, which would otherwise only turn all the other gradients into zeros.
 
     Documentation: the global norm is afterwards "no higher than this value". Core code: the formula, also for
     norms that are not finite, in `clip_by_global_norm`.
@@ -170,8 +170,9 @@ def move_nesterov(
 ) -> Numbers:
     """Update rule for parameter w when `nesterov` is True; `velocity` is the new one.
 
-    Documentation: ``w + momentum * velocity - learning_rate * g``, which read from left to right has other
-    bits. Core code: the parentheses, since `update_step` of `sgd.py` adds the difference to w at once.
+    Documentation: ``w + momentum * velocity - learning_rate * g``, which has other bits if it is evaluated
+    from left to right. Core code: the parentheses, since `update_step` of `sgd.py` computes the difference
+    first and adds it to w.
 
     >>> move_nesterov(np.array([1.0]), np.array([-2.0]), np.array([4.0]), momentum=0.5, learning_rate=0.25)
     array([-1.])
@@ -182,9 +183,9 @@ def move_nesterov(
 def average(old_average: Numbers, w: Numbers, ema_momentum: Number) -> Numbers:
     """`use_ema`: exponential moving average of the weights, after the first update.
 
-    Documentation: the formula, with no word on the first average. Core code: in
-    `_update_model_variables_moving_average` the first average is the formula with a momentum of 0. Here it
-    is the weights themselves, stored, which is equal for finite weights but for the sign of a zero.
+    Documentation: the formula, but nothing about the first average. Core code: in
+    `_update_model_variables_moving_average` the first average is the formula with a momentum of 0. Here the
+    first average is a copy of the weights. For finite weights this is the same but for the sign of a zero.
 
     >>> average(np.array([1.0, -2.0]), np.array([2.0, 2.0]), 0.75)
     array([ 1.25, -1.  ])

@@ -31,7 +31,7 @@ class Progress:
     loss : float
         The loss of this batch, not scaled, before its gradients were applied.
     optimizer : SGD or LossScaleOptimizer
-        The optimizer that is trained with; its learning rate may be set.
+        The optimizer of this training; its learning rate may be set.
     variables : list of ndarray
         The arrays that are trained, after this batch.
     """
@@ -85,11 +85,11 @@ def fit(
     loss_and_gradients : callable
         Called with ``(variables, batch, scale_loss)``; returns the loss, a real number that is not
         scaled, and the gradients of ``scale_loss(loss)``, one for each variable as for
-        ``optimizer.apply``. Differentiation is linear, so that it may instead start from
-        ``scale_loss(1.0)`` as the derivative by the loss.
+        ``optimizer.apply``. Since differentiation is linear, it may instead start backpropagation from
+        ``scale_loss(1.0)`` as the gradient at the loss.
     batches : iterable
-        Whatever `loss_and_gradients` takes, at least one in each epoch. With more than one epoch it
-        must be iterable more than once, as a list is and a generator is not.
+        Batches of any kind that `loss_and_gradients` takes, at least one in each epoch. For more than one
+        epoch, it must be possible to iterate more than once, as over a list and unlike over a generator.
     epochs : int, default 1
         At least 1.
     callbacks : list of callable, optional
@@ -103,15 +103,15 @@ def fit(
     Raises
     ------
     TypeError, ValueError
-        If an argument is not acceptable; nothing has changed then. If an epoch has no batch or
-        `loss_and_gradients` returns something else, everything is as after the batch before.
+        If an argument is not acceptable; nothing has changed then. If an epoch has no batch, or if
+        `loss_and_gradients` returns something else, everything stays as it was after the batch before.
 
     Notes
     -----
     An error that `batches`, `loss_and_gradients` or a callback raises is passed on. The variables are then as
     the last call of ``apply`` left them, without the averages.
 
-    The time of finalisation is that of ``Trainer.fit`` of Keras 3.15.1.
+    Averages are finalised at the same time as in ``Trainer.fit`` of Keras 3.15.1.
 
     Examples
     --------
@@ -179,7 +179,7 @@ def fit(
 
 
 def _with_a_batch(iterator: Iterator[Any], epoch: int) -> Iterator[Any]:
-    """Return an iterator over the same batches; raise a ValueError if there is none."""
+    """Return an iterator over the same batches; raise a ValueError if there is no batch."""
     try:
         first = next(iterator)
     except StopIteration:

@@ -97,7 +97,7 @@ def text(name: str, value: Any) -> str:
 
 
 def ndarray(name: str, value: Any) -> Array:
-    """Return `value`, which must be an ndarray, and not one with a mask."""
+    """Return `value`, which must be an ndarray, and not a masked array."""
     if not isinstance(value, np.ndarray) or isinstance(value, np.ma.MaskedArray):
         reject_type(name, value, "an ndarray")
     return value

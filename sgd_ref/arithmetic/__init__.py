@@ -1,1 +1,1 @@
-"""The arithmetics on which formulas run: rounded numbers, exact numbers, and intervals."""
+"""The kinds of numbers that formulas run on: rounded numbers, exact numbers, and intervals."""

@@ -1,8 +1,8 @@
-"""Exact numbers: fractions, on which a formula gives its value without rounding.
+"""Exact numbers: fractions, on which a formula computes its value without rounding.
 
 Sums, products and quotients of fractions are exact. Square roots, powers and cosines are exact where they
 are rational. Otherwise they are rationals very close to the true value (`BITS`): results computed from them
-round to any of the four dtypes as exact results would. There are no infinities and no NaN here.
+round to any of the four dtypes exactly as true results would. There are no infinities and no NaN.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from sgd_ref.validation import reject_type, reject_value
 
 BITS = 512
 """Irrational results are within 2**-BITS of the true value: relative for roots and powers, absolute for
-cosines. Some 200 bits would do for one value; the rest is for differences such as 1 + cosine."""
+cosines. About 200 bits would be enough for one value; the other bits are for cancellation in sums such as 1 +
+cosine."""
 
 _LONGEST_EXACT_POWER = 2**15
 _LARGEST_LOGARITHM = 2840
@@ -103,9 +104,9 @@ def power(base: Fraction, exponent: Fraction) -> Fraction:
     Returns
     -------
     Fraction
-        Exact where the power is rational and no longer than some 32,000 bits. Otherwise within 2**-BITS
-        of it, relative, except that anything above 2**4096 or below 2**-4096 gives some power beyond
-        that limit on the same side, as all of them are infinite or vanish in every dtype.
+        Exact where the power is rational and no longer than some 32,000 bits. Otherwise within 2**-BITS of
+        the true power, relative. A power above 2**4096 or below 2**-4096 is replaced by another number beyond
+        the same limit, since all of these overflow or vanish in every dtype.
 
     Raises
     ------
@@ -134,7 +135,7 @@ def power(base: Fraction, exponent: Fraction) -> Fraction:
 def cosine_of_pi_times(x: Fraction) -> Fraction:
     """Return cos(pi * x), exact where it is rational, else within 2**-BITS of it, absolute.
 
-    For rational `x` it is rational only at multiples of 1/2 and of 1/3 (Niven's theorem).
+    For rational `x` the cosine is rational only at multiples of 1/2 and of 1/3 (Niven's theorem).
 
     >>> cosine_of_pi_times(Fraction(1)), cosine_of_pi_times(Fraction(5, 3))
     (Fraction(-1, 1), Fraction(1, 2))
@@ -151,7 +152,7 @@ def cosine_of_pi_times(x: Fraction) -> Fraction:
 class Norm(Fraction):
     """A norm as a fraction; the reciprocal of zero is infinite, as it is for floats.
 
-    So ``c * min(1 / norm, 1 / c)``, the documented formula of global clipping, holds for it too.
+    So ``c * min(1 / norm, 1 / c)``, the documented formula of global clipping, also works for a norm of zero.
     """
 
     def __rtruediv__(self, numerator: Any) -> Any:
@@ -188,7 +189,7 @@ def _rational_root(base: Fraction, degree: int) -> Fraction | None:
 
 
 def _integer_root(n: int, degree: int) -> int | None:
-    """Return the integer root of `degree` of `n`, a positive integer, if there is one."""
+    """Return the integer root of the given `degree` of `n`, a positive integer, if there is such a root."""
     if degree >= n.bit_length():
         return 1 if n == 1 else None
     low, high = 1, 1 << -(-n.bit_length() // degree)
@@ -205,8 +206,9 @@ def _exponential_of_logarithm(base: Fraction, exponent: Fraction) -> Fraction:
     """Return exp(exponent * log(base)).
 
     `decimal` rounds quotients, logarithms and exponentials correctly, so that each is off by 10**-digits at
-    most, relative. For the rounded `base` that is 10**-digits in its logarithm, which the exponent
-    magnifies: hence its digits are added. All together the result is off by less than 10**-157.
+    most, relative. The rounding of `base` changes its logarithm by 10**-digits, and the exponent magnifies
+    this error: hence the number of digits grows with the exponent. The total error of the result is less than
+    10**-157.
     """
     digits = 160 + math.ceil(abs(exponent)).bit_length() // 3 + 1
     context = decimal.Context(
@@ -227,8 +229,8 @@ def _decimal(x: Fraction, context: decimal.Context) -> decimal.Decimal:
 def _cosine_series(x: Fraction) -> Fraction:
     """Sum 1 - a**2/2! + a**4/4! - ... for a = pi * x, 0 <= x <= 1/2, in integers of one unit.
 
-    Every term is cut off at less than 2 units and there are fewer than 200, pi is off by less than 2**13
-    units: far less than the 2**32 units that make 2**-BITS.
+    Each of the fewer than 200 terms loses less than 2 units, and pi is off by less than 2**13 units: far less
+    than the 2**32 units that make 2**-BITS.
     """
     one = 1 << (BITS + _GUARD_BITS)
     angle = _PI * x.numerator // x.denominator

@@ -13,7 +13,7 @@ Array = NDArray[Any]
 
 
 class Format(NamedTuple):
-    """A binary floating-point format of IEEE 754, as its two defining numbers.
+    """A binary floating-point format of IEEE 754, defined by two numbers.
 
     A finite number is ``integer * 2**exponent`` with ``abs(integer) < 2**precision`` and
     ``exponent >= minimum_exponent - precision + 1``.

@@ -1,9 +1,9 @@
-"""Intervals of doubles: fast arithmetic that knows how wrong it may be.
+"""Intervals of doubles: fast arithmetic that carries a bound on its own error.
 
-An interval contains the true value of a formula. An operation on two intervals gives a third one, which
-contains the result for any number of the first and any number of the second. Its ends are computed in float64
-and moved outward by at least the error of that computation. Where there is no such interval (overflow,
-division by an interval around zero), the operation raises an ArithmeticError.
+An interval contains the true value of a formula. An operation on two intervals gives a third interval, which
+contains the result for any number of the first and any number of the second. The ends of this interval are
+computed in float64 and moved outward by at least the error of that computation. If no such interval exists
+(overflow, division by an interval around zero), the operation raises an ArithmeticError.
 """
 
 from __future__ import annotations
@@ -92,9 +92,10 @@ def number(value: Fraction | float) -> Interval:
 
 
 def power(base: Interval, exponent: Interval) -> Interval:
-    """Return `base` to the power of `exponent` where both are 0 or more, whatever the intervals say.
+    """Return `base` to the power of `exponent`; the true values of both are 0 or more, even if an interval is
+    not.
 
-    A power is monotonic in its base, and in its exponent, so that both extremes are at ends.
+    A power is monotonic in its base and in its exponent, so the extremes lie at ends of the intervals.
     """
     bases = (max(base.lower, 0.0), base.upper)
     exponents = (max(exponent.lower, 0.0), exponent.upper)
@@ -105,7 +106,7 @@ def power(base: Interval, exponent: Interval) -> Interval:
 
 
 def cosine_of_pi_times(x: Interval) -> Interval:
-    """Return cos(pi * x) where `x` is in [0, 1], whatever the interval says; there the cosine falls."""
+    """Return cos(pi * x), which falls on [0, 1]; the true `x` is in [0, 1], even if the interval is wider."""
     lower = math.cos(math.pi * min(x.upper, 1.0)) - _COSINE_ERROR
     upper = math.cos(math.pi * max(x.lower, 0.0)) + _COSINE_ERROR
     return Interval(max(lower, -1.0), min(upper, 1.0))

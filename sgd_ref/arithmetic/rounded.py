@@ -83,7 +83,7 @@ def nearest(value: Fraction | int, dtype: DTypeLike) -> Any:
 
 
 def setting(value: float, dtype: DTypeLike) -> Any:
-    """Round a setting, a Python float, once to `dtype`: the D(x) of the design.
+    """Round a setting, a Python float, once to `dtype`: this is D(x) in ``golden/README.md``.
 
     >>> setting(0.1, np.float32)
     np.float32(0.1)
@@ -157,10 +157,10 @@ def _power_of_two(exponent: int) -> Fraction:
 
 
 def _to_odd_float32(array: Array) -> Array:
-    """Round float64 to float32 so that a second rounding, to bfloat16, gives the same as one rounding would.
+    """Round float64 to float32 so that a second rounding, to bfloat16, gives the result of a single rounding.
 
-    Rounding to odd keeps, in the last bit, whether anything was cut off; ml_dtypes by itself converts
-    float64 to bfloat16 through a float32 rounded to nearest, and so rounds twice.
+    Rounding to odd records in the last bit whether anything was cut off. The conversion of ml_dtypes from
+    float64 to bfloat16 goes through a float32 that is rounded to nearest, and so rounds twice.
     """
     nearby = array.astype(np.float32)
     toward_zero = np.where(np.abs(nearby) > np.abs(array), np.nextafter(nearby, np.float32(0)), nearby)

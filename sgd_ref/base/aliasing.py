@@ -10,14 +10,15 @@ from numpy.lib.array_utils import byte_bounds
 
 from sgd_ref.arithmetic.formats import Array
 
-# Two interleaved views may need an exponential search; past this effort they count as overlapping.
+# Comparing two interleaved views may need an exponential search; beyond this effort they count as
+# overlapping.
 EFFORT = 1_000_000
 
 
 def memory_of(arrays: Iterable[Array]) -> list[Array]:
-    """Return arrays of the class ndarray itself in the memory of arrays, which may be of subclasses.
+    """Return each array as a plain ndarray in the same memory; the given arrays may be of subclasses.
 
-    A subclass may do other things when it is read, computed with or written; the rule has no place for them.
+    A subclass may redefine reading, arithmetic and writing, which the rule does not provide for.
 
     >>> matrix = np.zeros((2, 2)).view(np.matrix)
     >>> (plain,) = memory_of([matrix])
@@ -28,7 +29,7 @@ def memory_of(arrays: Iterable[Array]) -> list[Array]:
 
 
 def is_same_memory(first: Array, second: Array) -> bool:
-    """Whether two arrays are one: the same elements of memory in the same order.
+    """Whether two arrays are the same elements of memory in the same order.
 
     >>> a = np.zeros(4)
     >>> is_same_memory(a, a[:]), is_same_memory(a, a[::-1])
@@ -61,7 +62,7 @@ def overlaps_itself(array: Array) -> bool:
 
 
 class OccupiedMemory:
-    """The memory of several named arrays, to be asked who else uses it.
+    """The memory of several named arrays, which can be asked whether another array shares it.
 
     >>> a = np.zeros(8)
     >>> memory = OccupiedMemory([("a", a)])
@@ -78,7 +79,7 @@ class OccupiedMemory:
     def owner(self, array: Array, among: int | None = None) -> str | None:
         """Return the name of the first array that shares memory with `array`, if there is one.
 
-        Only the first `among` arrays are asked, by default all.
+        Only the first `among` arrays are searched, by default all.
         """
         if not array.size:
             return None

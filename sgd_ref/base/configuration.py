@@ -1,4 +1,4 @@
-"""Configs with the keys of Keras: a config of Keras loads here, and one from here loads in Keras."""
+"""Configs with the keys of Keras: `sgd_ref` loads configs of Keras, and Keras loads configs of `sgd_ref`."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def arguments_of_sgd(config: Mapping[str, Any], learning_rate: Any) -> dict[str,
     TypeError
         If `config` is not a mapping.
     ValueError
-        If a key is unknown, or the config has no learning rate because that could not be exported.
+        If a key is unknown, or the config has no learning rate because the rate could not be exported.
     """
     arguments = known(config, KEYS)
     if learning_rate is not None:

@@ -1,4 +1,4 @@
-"""The constructor of an optimizer, and its way from a config and back."""
+"""The constructor of an optimizer, and its conversion to a config and back."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Configured(Declared):
     """The settings of SGD on an optimizer: a constructor that checks them, and attributes that cannot be set.
 
     The signature is written out for readers, type checkers and editors. It lists the settings of
-    ``Settings``, which has their checks.
+    ``Settings``, which checks them.
 
     Attributes
     ----------
@@ -86,7 +86,7 @@ class Configured(Declared):
         config : mapping
             It is not changed; missing keys take their defaults.
         learning_rate : optional
-            Replaces that of the config; needed where that was a callable.
+            Replaces the learning rate of the config; needed if that was a callable.
 
         Raises
         ------

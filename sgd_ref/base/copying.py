@@ -1,4 +1,4 @@
-"""Copies of optimizers: each has copies of the variables, to which nobody else may have a reference."""
+"""Copies of optimizers: each holds copies of the variables, which the user may have no reference to."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ REMEDY = (
 
 
 class Copying(ABC):
-    """What an optimizer does about copies of itself."""
+    """The part of an optimizer that deals with copies of it."""
 
     _state: State | None
     _running: Running
@@ -29,7 +29,7 @@ class Copying(ABC):
 
     @abstractmethod
     def built_state(self) -> State:
-        """Return the state, which must be there."""
+        """Return the state; the optimizer must be built."""
 
     @abstractmethod
     def allocated_state(self, names: list[str], variables: list[Array], decayed: list[bool]) -> State:
@@ -39,13 +39,14 @@ class Copying(ABC):
         """Let the optimizer go on with other arrays. A copy of an optimizer needs this to train your arrays.
 
         The new variables take over the state of the old ones: velocities, averages, accumulators, names,
-        exclusion from weight decay, and the count. The arrays of state are then other arrays. The values of
-        the new variables are not touched: to go on as the original would, they must equal the old ones.
+        exclusion from weight decay, and the count. This state is copied into new arrays. The values of the
+        new variables are not changed: they must equal the old values if training is to go on as with the old
+        variables.
 
-        A copy by ``copy.deepcopy``, pickle or ``torch.save`` has copies of the variables. You may have copied
-        variables and optimizer together, as in ``copy.deepcopy((variables, optimizer))``; then your copied
-        list has these very arrays, but the optimizer cannot know that. So a copy refuses ``apply`` without
-        variables until its variables were given to ``apply``, `build` or this method.
+        A copy by ``copy.deepcopy``, pickle or ``torch.save`` has copies of the variables. If you copied
+        variables and optimizer together, as in ``copy.deepcopy((variables, optimizer))``, your copied list
+        has these very arrays, but the optimizer cannot know that. So a copy refuses ``apply`` without
+        variables until you have given its variables to ``apply``, `build` or this method.
 
         Parameters
         ----------
@@ -79,7 +80,7 @@ class Copying(ABC):
             self._state = _moved(self, variables, names)
 
     def __copy__(self) -> Self:
-        # What cannot be pickled raises its error here.
+        # An attribute that cannot be pickled raises its error here.
         attributes: Any = self.__getstate__()
         if self._state is not None:
             raise TypeError(
@@ -88,7 +89,7 @@ class Copying(ABC):
             )
         twin = type(self).__new__(type(self))
         twin.__dict__.update(attributes)
-        # A copy does not share the work under way, nor the warnings already given.
+        # A copy shares neither the work under way nor the warnings already given.
         twin._running, twin._losses = Running(), copy.deepcopy(self._losses)
         return twin
 
@@ -117,7 +118,7 @@ def _moved(optimizer: Copying, variables: Sequence[Array], names: Sequence[str] 
 
 
 def places(variables: Any, state: State) -> list[int]:
-    """Return where each of some variables stands in a state; an error tells of copies where there are some.
+    """Return the position of each of some variables in a state; the error says if the state holds copies.
 
     Raises
     ------
@@ -133,7 +134,7 @@ def places(variables: Any, state: State) -> list[int]:
 
 
 def refuse_copied_variables() -> None:
-    """Refuse a call without variables, which would train arrays that nobody else may know.
+    """Refuse a call without variables: it would train copies that the user may have no reference to.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Which calls there were, and which of them update."""
+"""The number of calls made, and which of the calls update the variables."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Counting:
         return self.calls // (self.settings.gradient_accumulation_steps or 1)
 
     def accumulates(self, call: Call) -> bool:
-        """Whether a call only adds to the accumulators: all but every N-th do."""
+        """Whether a call only adds to the accumulators: every N-th call updates, all others accumulate."""
         steps = self.settings.gradient_accumulation_steps
         return steps is not None and (call.state.calls + 1) % steps != 0
 

@@ -25,7 +25,7 @@ MEANT = {
     "ema": "use_ema",
     "scale": "loss_scale",
 }
-"""What other libraries and papers call a setting, and its name here."""
+"""Names of settings in other libraries and papers, with the names that they have here."""
 
 
 class Declared:
@@ -57,7 +57,8 @@ def _is_settable(owner: type, name: str, is_callable: bool) -> bool:
         if name in vars(base):
             found = vars(base)[name]
             if isinstance(found, FunctionType):
-                # A method may be wrapped; a number under its name can only be a mistake.
+                # A wrapped method may replace a method; a number under the name of a method can only be a
+                # mistake.
                 return is_callable
             return not isinstance(found, property) or found.fset is not None
         if name in vars(base).get("__annotations__", {}):

@@ -1,4 +1,4 @@
-"""Which variables weight decay leaves alone."""
+"""The variables that weight decay does not change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One optimizer does one thing at a time: whoever comes while it is at work is refused, and does not wait."""
+"""One optimizer does one thing at a time: a second call while it is at work is refused, and does not wait."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ CALL = "call"
 class Running(dict[str, object]):
     """The work that an optimizer is doing: empty, or one token under ``CALL``.
 
-    It is taken by ``setdefault``, which is atomic, also in a Python without a global lock: of two threads one
-    gets its own token back. A lock would be atomic, too, but an interrupt between its being taken and that
-    being known would leave it taken for ever. A copy, also an unpickled one, is at no work.
+    A thread claims the work by ``setdefault``, which is atomic even in a Python without a global lock: only
+    one of two threads gets its own token back. Taking a lock would be atomic, too. But an interrupt after a
+    lock is taken, and before the thread has noted that, would leave the lock taken for ever. A copy, also an
+    unpickled one, is empty.
     """
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -24,14 +25,14 @@ class Running(dict[str, object]):
 
 @contextmanager
 def alone(running: Running) -> Iterator[None]:
-    """Do the work of a ``with`` statement only where the optimizer is at no other work.
+    """Do the work of a ``with`` statement only if the optimizer is doing no other work.
 
     ``apply`` has the same steps written out, since a context manager takes half a microsecond.
 
     Raises
     ------
     RuntimeError
-        If it is.
+        If it is doing other work.
     """
     token: list[None] | None = []
     try:
@@ -40,7 +41,7 @@ def alone(running: Running) -> Iterator[None]:
             refuse()
         yield
     finally:
-        # No function is called here, so that no interrupt can come before the token is gone.
+        # No function is called here, so that no interrupt can come before the token is removed.
         if token is not None and CALL in running and running[CALL] is token:
             del running[CALL]
 

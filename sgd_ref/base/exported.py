@@ -1,4 +1,4 @@
-"""Exported weights: a list of arrays that knows what they are, so that nothing else is made of them."""
+"""Exported weights: a list of arrays that knows the meaning of each, so that they cannot be mistaken."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ class Meaning(NamedTuple):
     Attributes
     ----------
     arrays : tuple of str
-        The numbers at the front, then the kinds of slots, in order.
+        The numbers at the front, then the kinds of state, in order.
     names : tuple of str
-        The names of the variables; each kind of slot has an array for each. Empty without slots.
+        The names of the variables; each kind of state has one array for each variable. Empty if there is no
+        state.
     gradient_accumulation_steps : int or None
         The number of calls of a window of accumulation.
     """
@@ -42,7 +43,7 @@ class Meaning(NamedTuple):
         return found
 
     def has_default_names(self) -> bool:
-        """Whether the variables have no names but their positions."""
+        """Whether the variables have only their default names, made from their positions."""
         return list(self.names) == check_names(None, len(self.names))
 
 
@@ -77,19 +78,19 @@ class Weights(list[Array]):
 
 
 class Exporting(Protocol):
-    """An optimizer, as far as its weights depend on it."""
+    """The attributes of an optimizer that its weights depend on."""
 
     settings: Settings
 
     def built_state(self) -> State:
-        """Return the state, which must be there."""
+        """Return the state; the optimizer must be built."""
 
     def constant_rate(self) -> np.float32 | None:
-        """Return the learning rate where it is a number."""
+        """Return the learning rate if it is a number."""
 
 
 def meaning_of(optimizer: Exporting, before: tuple[str, ...] = ()) -> Meaning:
-    """Return the meaning of the weights of an optimizer; those named by `before` come first."""
+    """Return the meaning of the weights of an optimizer; the arrays named by `before` come first."""
     state = optimizer.built_state()
     rate = () if optimizer.constant_rate() is None else ("learning_rate",)
     kinds = tuple(dict.fromkeys(kind for kind, _ in state.slots()))
@@ -101,7 +102,7 @@ def meaning_of(optimizer: Exporting, before: tuple[str, ...] = ()) -> Meaning:
 
 
 def check_meaning(values: Any, needed: Meaning) -> None:
-    """Check that weights which know what they are were exported from an optimizer of the same kind.
+    """Check that weights with a meaning were exported from an optimizer of the same kind.
 
     Raises
     ------

@@ -18,7 +18,7 @@ from sgd_ref.base.state import State
 
 
 class Exporting(ABC):
-    """What an optimizer gives of its state, and takes."""
+    """The part of an optimizer that exports its state and sets it from exported arrays."""
 
     settings: Settings
     rate_source: Any
@@ -27,19 +27,19 @@ class Exporting(ABC):
 
     @abstractmethod
     def built_state(self) -> State:
-        """Return the state, which must be there."""
+        """Return the state; the optimizer must be built."""
 
     @abstractmethod
     def constant_rate(self) -> np.float32 | None:
-        """Return the learning rate where it is a number."""
+        """Return the learning rate if it is a number."""
 
     @property
     def variables(self) -> list[Array]:
         """The state in the order of Keras.
 
-        The number of calls (int64) and the learning rate (float32) where it is a number, as copies of shape
-        (); then the averages, the accumulators and the velocities themselves. A number of calls beyond int64
-        is a ValueError; training goes on beyond it.
+        First come the number of calls (int64) and, if it is a number, the learning rate (float32), as copies
+        of shape (). Then come the averages, the accumulators and the velocities themselves. A number of calls
+        beyond int64 raises a ValueError here, although training can go on.
         """
         return weights.variables(self.built_state(), self.constant_rate())
 
@@ -59,15 +59,16 @@ class Exporting(ABC):
         Parameters
         ----------
         values : list of ndarray
-            Of the shapes of ``variables``, and of their dtypes or narrower ones. What ``get_weights``
-            returned must come from an optimizer with the same kinds of state, ``gradient_accumulation_steps``
-            and names of variables, unless one of the two has default names. A plain list goes by position.
+            Of the shapes of ``variables``, and of their dtypes or narrower ones. A list that ``get_weights``
+            returned must come from an optimizer with the same kinds of state, the same
+            ``gradient_accumulation_steps`` and the same names of variables, unless one of the two has default
+            names. A plain list goes by position.
 
         Raises
         ------
         TypeError, ValueError
-            If the number of arrays, a shape, a dtype or a counter does not fit, or the list knows that its
-            arrays are others.
+            If the number of arrays, a shape, a dtype or a counter does not fit, or the list comes from an
+            optimizer of another kind.
         RuntimeError
             If the optimizer has no variables yet, or is at work.
         """
@@ -75,16 +76,16 @@ class Exporting(ABC):
             check_meaning(values, meaning_of(self))
             rate = self.assign_weights(values)
             if rate is not None:
-                # When all is set, since a warning may be an error.
+                # After everything is set, since a warning may be an error.
                 self._losses.tell_rate(rate, near_one=True)
 
     def assign_weights(self, values: Sequence[Any]) -> np.float32 | None:
-        """Set the state as ``set_weights`` does, for one who has seen to it that the optimizer is at no work.
+        """Set the state as ``set_weights`` does; the caller makes sure that the optimizer is at no work.
 
         Returns
         -------
         float32 or None
-            The learning rate among the values, where there is one; a loss of it is still to be told.
+            The learning rate among the values, if there is one; the caller has to warn if a dtype loses it.
         """
         rate = weights.assign(self.built_state(), values, self.constant_rate())
         if rate is not None:

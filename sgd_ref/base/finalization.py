@@ -12,7 +12,7 @@ from sgd_ref.base.variables import check_writable
 
 
 def is_due(state: State, variables: Sequence[Array], use_ema: bool, updates: int) -> bool:
-    """Whether there are averages to be copied into the variables.
+    """Whether there are averages to copy into the variables.
 
     Raises
     ------

@@ -19,8 +19,8 @@ EXTRA = re.compile(r"""(?:\band\s+)?extra\s*==\s*['"]([^'"]+)['"]""")
 def how_to_install(*extras: str) -> str:
     """Return the command that installs extras of this distribution, in one line.
 
-    In a checkout pip takes the extras from there; elsewhere the command lists what they need, since an index
-    of packages need not have this distribution.
+    In a checkout, pip takes the extras from the checkout. Elsewhere, the command lists the requirements of
+    the extras, since the package index may not have this distribution.
 
     Parameters
     ----------
@@ -42,9 +42,10 @@ def how_to_install(*extras: str) -> str:
 
 
 def project_url() -> str:
-    """Return the address of this project; empty where it is not installed.
+    """Return the address of this project; empty if the project is not installed.
 
-    Its one source is the entry ``Repository`` of ``[project.urls]`` in ``pyproject.toml``.
+    The only place where the address is written is the entry ``Repository`` of ``[project.urls]`` in
+    ``pyproject.toml``.
 
     >>> project_url().partition(":")[0] in ("https", "")
     True
@@ -63,7 +64,8 @@ def project_url() -> str:
 def _requirements(extras: Sequence[str]) -> Iterator[str]:
     """Yield the requirements of the extras, as the installed distribution declares them.
 
-    What else a marker asks for, such as a version of Python, stays: pip reads it on the command line, too.
+    The other conditions of a marker, such as a version of Python, stay: pip reads them on the command line,
+    too.
     """
     try:
         declared = importlib.metadata.requires(DISTRIBUTION) or []

@@ -25,7 +25,7 @@ def checked(
 ) -> np.float32 | LearningRateSchedule | Callable[[], Any]:
     """Return a number as float32, a schedule or a callable as it is.
 
-    `losses` warns of a number that becomes 0.
+    The module `losses` warns of a number that becomes 0.
 
     Raises
     ------
@@ -56,9 +56,9 @@ def read(
     calls: int,
     losses: Losses | None = None,
 ) -> np.float32:
-    """Return the learning rate of the call that follows after `calls` calls.
+    """Return the learning rate of the call after `calls` calls.
 
-    `losses` warns of a lost value of a schedule or a callable.
+    The module `losses` warns of a lost value of a schedule or a callable.
 
     Raises
     ------
@@ -70,7 +70,7 @@ def read(
     if isinstance(learning_rate, np.float32):
         return learning_rate
     value = given(learning_rate, calls)
-    # What an error would call the value takes longer to write than most schedules to compute.
+    # The name of the value for an error takes longer to write than most schedules take to compute.
     if losses is not None and type(value) is np.float32 and losses.keep(float(value)):
         return value
     rate = rounded(learning_rate, calls, value)
@@ -80,12 +80,12 @@ def read(
 
 
 def given(learning_rate: LearningRateSchedule | Callable[[], Any], calls: int) -> Any:
-    """Return the value of a schedule or a callable as it comes."""
+    """Return the value of a schedule or a callable, not yet rounded."""
     return learning_rate(calls) if isinstance(learning_rate, LearningRateSchedule) else _called(learning_rate)
 
 
 def rounded(learning_rate: LearningRateSchedule | Callable[[], Any], calls: int, value: Any) -> np.float32:
-    """Return a value that a schedule or a callable has given, as float32.
+    """Return a value of a schedule or a callable as float32.
 
     Raises
     ------
@@ -102,7 +102,7 @@ def _called(function: Callable[[], Any]) -> Any:
     try:
         return function()
     except TypeError as error:
-        # Raised by the call itself, not inside of the callable: some callables have no signature to check.
+        # The call itself raised it, not the code of the callable: some callables have no signature to check.
         traceback = error.__traceback__
         if traceback is not None and traceback.tb_next is None:
             error.add_note(f"learning_rate, {function!r}, is called without arguments")
@@ -113,7 +113,7 @@ def _check_takes_nothing(function: Callable[[], Any]) -> None:
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):
-        # Some that are not written in Python have none.
+        # Some callables that are not written in Python have no signature.
         return
     try:
         signature.bind()

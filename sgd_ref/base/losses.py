@@ -1,4 +1,4 @@
-"""Settings that a dtype does not have: one policy for all of them, whichever way they come in.
+"""Settings that a dtype cannot represent: one policy for all of them, however they are set.
 
 A dtype loses a setting if the rounded setting is infinite, or 0 although the setting is not, or 1 although
 the setting is strictly between 0 and 1. Lost clippings and scales are refused, since they would undo every
@@ -8,9 +8,10 @@ is lost. The value may come from the constructor, ``build``, the setter, a sched
 ``set_weights`` or ``load``. The settings in a checkpoint give no warning: the user had it when the optimizer
 was built.
 
-The learning rate can be lost in float32, to which it is rounded first, or in the dtype of a variable. There
-is no warning if a value of a schedule or a callable becomes 1, since its error is that of any rounding. There
-is none for a schedule's own rounding either, so that a schedule may end at 0, or at a value that rounds to 0.
+The learning rate can be lost in float32, to which it is rounded first, or in the dtype of a variable. A value
+of a schedule or a callable that becomes 1 gives no warning, since its error is no larger than that of any
+rounding. A schedule's own rounding gives no warning either, so that a schedule may end at 0, or at a value
+that rounds to 0.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ PACKAGES = ("sgd_ref", "numba_kernels")
 
 
 class Losses:
-    """The warnings that the user of one optimizer has had, and the range of learning rates that need none.
+    """The warnings that one optimizer has already given, and the range of learning rates that need no
+    warning.
 
     Attributes
     ----------
@@ -45,7 +47,7 @@ class Losses:
         self.lowest, self.highest = 0.0, math.inf
 
     def use(self, dtypes: Iterable[np.dtype[Any]]) -> None:
-        """Remember the dtypes of the variables, in which the learning rates will be used."""
+        """Remember the dtypes of the variables, since learning rates will be used in these dtypes."""
         self._dtypes = list(dict.fromkeys(dtypes))
         self._set_limits()
 
@@ -54,7 +56,7 @@ class Losses:
         return self.lowest < abs(rate) < self.highest
 
     def forget_rate(self) -> None:
-        """Forget the warnings about the learning rate, since another one takes its place."""
+        """Forget the warnings about the learning rate, since another rate replaces it."""
         self._told = {(name, dtype) for name, dtype in self._told if name != "learning_rate"}
         self._set_limits()
 
@@ -69,16 +71,16 @@ class Losses:
         self.tell_rate(rate)
 
     def tell(self, name: str, value: float | None, dtype: np.dtype[Any], near_one: bool = True) -> None:
-        """Warn of a setting that is lost in a dtype, unless that was done before.
+        """Warn of a setting that is lost in a dtype, unless this warning was given before.
 
         Parameters
         ----------
         name : str
-            Of the setting.
+            The name of the setting.
         value : float or None
-            As it was given, finite; None where it is off.
+            The value as it was given, finite; None if the setting is off.
         dtype : dtype
-            Where it is used.
+            The dtype in which the setting is used.
         near_one : bool
             Whether a setting strictly between 0 and 1 that becomes 1 is lost, too.
         """
@@ -88,7 +90,7 @@ class Losses:
         becomes_one = near_one and abs(value) < 1 == abs(rounded)
         if rounded != 0 and math.isfinite(rounded) and not becomes_one:
             return
-        # Before the warning, which may be an error, since the value is told then, too.
+        # This comes before the warning, which may be an error, since the user knows of the value then, too.
         self._told.add((name, dtype))
         self._set_limits()
         warnings.warn(f"{name}={value!r} becomes {rounded:g} in {dtype}", stacklevel=level_of_user())
@@ -104,9 +106,9 @@ class Losses:
 
 
 def level_of_user() -> int:
-    """Return the ``stacklevel`` of a warning, of the function that calls this, that names the user's line.
+    """Return the ``stacklevel`` with which a warning of the calling function names the user's line.
 
-    A setting comes in by many ways, through more or fewer functions of these packages.
+    The number of functions of these packages between the two depends on how the setting is given.
     """
     level, frame = 1, sys._getframe(1)
     while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] in PACKAGES:

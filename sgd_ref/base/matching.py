@@ -1,4 +1,4 @@
-"""Find variables by their names, and check that a state was kept for them."""
+"""Find variables by their names, and check that they fit a saved state."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from sgd_ref.base.variables import check_names
 
 
 def order_of_names(names: Sequence[str], known: Sequence[str]) -> list[int]:
-    """Return for each name where it stands among the known ones.
+    """Return the position of each name among the known names.
 
     Raises
     ------
     TypeError
         If `names` is not a list of strings.
     ValueError
-        If a name is given twice, is not known, or a known one is missing.
+        If a name is given twice or is not known, or if a known name is missing.
 
     Examples
     --------
     >>> order_of_names(["bias", "kernel"], ["kernel", "bias"])
     [1, 0]
     """
-    # The number of names is told with the names themselves.
+    # The error lists the names themselves, which also shows their number.
     given = check_names(names, len(names) if isinstance(names, (list, tuple)) else 0)
     place = {name: index for index, name in enumerate(check_names(known, len(known)))}
     unknown = [name for name in given if name not in place]
@@ -37,21 +37,21 @@ def order_of_names(names: Sequence[str], known: Sequence[str]) -> list[int]:
 
 
 def check_forms(names: Sequence[str], forms: Sequence[tuple[Any, str]], variables: Sequence[Array]) -> None:
-    """Check that variables have the shapes and dtypes for which a state was kept.
+    """Check that variables have the shapes and dtypes of a saved state.
 
     Parameters
     ----------
     names : sequence of str
-        What error messages call the variables.
+        The names of the variables in error messages.
     forms : sequence of (shape, name of the dtype)
         One for each name.
     variables : sequence of ndarray
-        Checked.
+        The variables to check.
 
     Raises
     ------
     ValueError
-        If one has another shape or dtype.
+        If a variable has another shape or dtype.
     """
     for index, (name, (shape, dtype), variable) in enumerate(zip(names, forms, variables, strict=True)):
         if dtype != variable.dtype.name or tuple(shape) != variable.shape:

@@ -107,8 +107,8 @@ class BaseSGD(Configured, Counting, Exporting, Copying, ABC):
         Warns
         -----
         UserWarning
-            If a setting becomes 0 or infinite in the dtype of a variable, or is strictly between 0 and 1 and
-            becomes 1: once for each setting and dtype.
+            If a setting becomes 0 or infinite in the dtype of a variable, or if it is strictly between 0 and
+            1 and becomes 1. There is one warning for each setting and dtype.
 
         Examples
         --------
@@ -160,11 +160,11 @@ class BaseSGD(Configured, Counting, Exporting, Copying, ABC):
         Parameters
         ----------
         gradients : list of ndarray, SparseRows, scipy.sparse array or None
-            One for each variable, of its shape and of its dtype or a narrower one. None leaves the
-            variable out of this call.
+            One for each variable, of the shape of the variable and of the same dtype or a narrower one. None
+            leaves the variable out of this call.
         variables : list of ndarray, optional
-            The variables that the gradients belong to, in their order; all of them by default. On an
-            optimizer that is not built yet they build it.
+            The variables that the gradients belong to, in the same order; by default all variables. If the
+            optimizer is not built yet, it is built with them.
 
         Raises
         ------
@@ -210,7 +210,7 @@ class BaseSGD(Configured, Counting, Exporting, Copying, ABC):
     def learning_rate(self) -> np.float32:
         """The learning rate at the present count of calls; can be set at any time.
 
-        A callable is called each time that this is read.
+        A callable is called each time that this property is read.
         """
         return rates.read(self.rate_source, self.calls)
 
@@ -264,7 +264,7 @@ class BaseSGD(Configured, Counting, Exporting, Copying, ABC):
                 state.overwrite_by_averages()
 
     def scale_loss(self, loss: Any) -> Any:
-        """Return the loss times ``loss_scale_factor``, or the loss itself where there is none.
+        """Return the loss times ``loss_scale_factor``, or the loss itself if that is None.
 
         A Python number gives a Python float; an array of one of the four dtypes is scaled in the wider of
         float32 and its dtype, and any other dtype is a TypeError.
@@ -273,7 +273,7 @@ class BaseSGD(Configured, Counting, Exporting, Copying, ABC):
 
     @abstractmethod
     def perform(self, call: Call, loss_scale: float | np.float32 | None) -> None:
-        """Make a call that is checked: advance the arrays of its state, count the call, keep the state.
+        """Make a checked call: advance the arrays of its state, count the call, keep the state.
 
         Parameters
         ----------
@@ -298,7 +298,7 @@ class BaseSGD(Configured, Counting, Exporting, Copying, ABC):
         return self._state
 
     def constant_rate(self) -> np.float32 | None:
-        """Return the learning rate where it is a number."""
+        """Return the learning rate if it is a number."""
         return self.rate_source if isinstance(self.rate_source, np.float32) else None
 
     def build_again(
@@ -326,7 +326,7 @@ class BaseSGD(Configured, Counting, Exporting, Copying, ABC):
     def quickly_validated(
         self, gradients: Sequence[Gradient], variables: Sequence[Array] | None
     ) -> Call | None:
-        """Return the call if it can be checked in a shorter way than by ``validated``; otherwise None."""
+        """Return the call if a shorter check than ``validated`` is enough; otherwise None."""
         return None
 
     def validated(self, gradients: Sequence[Gradient], variables: Sequence[Array] | None) -> Call:
@@ -371,7 +371,8 @@ class BaseSGD(Configured, Counting, Exporting, Copying, ABC):
         return to_dense(gradient, variable)
 
     def all_finite(self, call: Call, loss_scale: float | np.float32 | None) -> bool:
-        """Whether no gradient of a call has an infinity or NaN, before the loss scale is undone."""
+        """Whether no gradient of a call has an infinity or NaN, before the gradients are divided by the loss
+        scale."""
         # The signalling NaNs of bfloat16 raise the processor's flag for invalid operations.
         with np.errstate(invalid="ignore"):
             return all(gradient is None or bool(np.isfinite(gradient).all()) for gradient in call.gradients)

@@ -25,7 +25,7 @@ from sgd_ref.validation import (
 )
 
 CLIPPINGS = ("clipnorm", "clipvalue", "global_clipnorm")
-"""Settings that exclude each other: at most one may be set."""
+"""Mutually exclusive settings: at most one may be set."""
 
 
 def _at_least_one(name: str, value: Any) -> int:
@@ -45,7 +45,8 @@ def _checked_by(check: Callable[[str, Any], Any], default: Any = None) -> Any:
 class Settings:
     """The settings of SGD, as Python numbers; each is rounded to a dtype where it is used.
 
-    This is the one list of them: the checks of the constructor and the keys of a config are derived from it.
+    This is the only list of the settings: the checks of the constructor and the keys of a config are derived
+    from it.
 
     >>> Settings.checked(momentum=0.9).momentum
     0.9
@@ -95,7 +96,7 @@ class Settings:
 
     @property
     def clips(self) -> bool:
-        """Whether one of the clippings is set."""
+        """Whether a clipping is set."""
         return any(getattr(self, name) is not None for name in CLIPPINGS)
 
     @property
@@ -104,7 +105,7 @@ class Settings:
         return self.clipnorm is not None or self.global_clipnorm is not None
 
     def rounded(self, dtype: np.dtype[Any]) -> RoundedSettings:
-        """Return the settings that meet arrays, as numbers of one dtype.
+        """Return the settings that are combined with arrays, as numbers of one dtype.
 
         >>> Settings(momentum=0.9).rounded(np.dtype("float32")).momentum
         np.float32(0.9)
@@ -121,14 +122,14 @@ class Settings:
         dtypes : iterable of dtype
             The dtypes of the variables.
         learning_rate : float32 or None
-            The learning rate where it is a number.
+            The learning rate if it is a number.
         losses : Losses
             The warnings already given.
 
         Raises
         ------
         ValueError
-            If a clip or scale setting is not finite and normal where it is used.
+            If a clip or scale setting is not finite and normal in a dtype where it is used.
 
         Warns
         -----
@@ -157,7 +158,8 @@ SETTINGS = tuple(setting_field.name for setting_field in fields(Settings))
 
 
 class RoundedSettings:
-    """The settings that meet arrays, as numbers of one dtype; each is rounded once, when it is read.
+    """The settings that are combined with arrays, as numbers of one dtype; each is rounded once, when it is
+    read.
 
     Parameters
     ----------

@@ -29,7 +29,8 @@ class State:
     calls : int
         Number of calls made.
     has_copied_variables : bool
-        Whether this state was copied, and nobody has given its variables since: then they may be hidden.
+        Whether this state was copied, and its variables have not been given since: the user may have no
+        reference to them.
     """
 
     names: list[str]
@@ -48,7 +49,7 @@ class State:
         self.forms = [(array.shape, array.dtype) for _, array in self.named_arrays()]
 
     def __getstate__(self) -> dict[str, Any]:
-        # Asked for by whoever copies or pickles.
+        # `copy` and `pickle` call this method.
         return {**self.__dict__, "has_copied_variables": True}
 
     @staticmethod
@@ -75,7 +76,7 @@ class State:
         )
 
     def named_arrays(self) -> list[tuple[str, Array]]:
-        """Return all that a step writes, each array with what an error message calls it."""
+        """Return all arrays that a step writes, each with its name for error messages."""
         named = list(zip(self.names, self.variables, strict=True))
         for kind, arrays in (
             ("the velocity", self.velocities),
@@ -86,12 +87,12 @@ class State:
         return named
 
     def check_forms(self) -> None:
-        """Check that no array was given another shape or dtype in place.
+        """Check that no array has got another shape or dtype in place.
 
         Raises
         ------
         ValueError
-            If one was.
+            If an array has.
         """
         for (name, array), (shape, dtype) in zip(self.named_arrays(), self.forms, strict=True):
             if array.shape != shape or array.dtype != dtype:
@@ -106,7 +107,7 @@ class State:
             variable[...] = average
 
     def slots(self) -> list[tuple[str, Array]]:
-        """Return the arrays of state in the order of Keras, each with the kind of its slot."""
+        """Return the arrays of state in the order of Keras, each with its kind."""
         return [
             *(("average", array) for array in self.averages),
             *(("gradient_accumulator", array) for array in self.accumulators),

@@ -27,7 +27,7 @@ def check_variables(variables: Any, argument: str = "variables") -> list[Array]:
     TypeError
         If `variables` is not a list or tuple of ndarrays of the dtypes in ``FORMATS``.
     ValueError
-        If it is empty, or an array is read-only, is given twice or shares memory with another one.
+        If the list is empty, or if an array is read-only, is given twice or shares memory with another one.
     """
     if not isinstance(variables, (list, tuple)):
         reject_type(argument, variables, "a list of ndarrays")
@@ -67,14 +67,14 @@ def check_writable(named_arrays: Iterable[tuple[str, Array]]) -> None:
 
 
 def check_names(names: Any, count: int) -> list[str]:
-    """Return one name for each variable: the given ones, or variable_0, variable_1, ...
+    """Return one name for each variable: the given names, or variable_0, variable_1, ...
 
     Raises
     ------
     TypeError
         If `names` is not a list of strings.
     ValueError
-        If there are too few or too many, or two that give arrays of state the same name.
+        If there are too few or too many names, or if two names would give arrays of state the same name.
     """
     if names is None:
         return [f"variable_{index}" for index in range(count)]
@@ -114,14 +114,14 @@ def check_rebuilt(
 
 
 def positions(chosen: Any, known: Sequence[Array], argument: str = "variables") -> list[int]:
-    """Return where each of the `chosen` variables stands among the `known` ones.
+    """Return the position of each of the `chosen` variables among the `known` variables.
 
     Raises
     ------
     TypeError
         If `chosen` is not a list of ndarrays.
     ValueError
-        If one is not known or is given twice.
+        If a variable is not known or is given twice.
     """
     if not isinstance(chosen, (list, tuple)):
         reject_type(argument, chosen, "a list of ndarrays")
@@ -148,7 +148,7 @@ def positions(chosen: Any, known: Sequence[Array], argument: str = "variables") 
 
 
 class Target(NamedTuple):
-    """A variable as far as a gradient must fit it."""
+    """The properties of a variable that a gradient must fit."""
 
     name: str
     variable: Array
@@ -197,7 +197,7 @@ def check_gradients(gradients: Any, targets: Sequence[Target]) -> None:
 
 
 def check_no_alias(gradients: Sequence[Any], memory: OccupiedMemory) -> None:
-    """Check that no gradient lies in memory that the step is going to write.
+    """Check that no gradient lies in memory that the step will write.
 
     Raises
     ------

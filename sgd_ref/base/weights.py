@@ -1,4 +1,5 @@
-"""The state as a flat list of arrays in the order of Keras, so that it moves both ways in mid-training."""
+"""The state as a flat list of arrays in the order of Keras, for moving it to Keras and back in
+mid-training."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ LARGEST_COUNT = 2**63 - 1
 
 
 def variables(state: State, learning_rate: np.float32 | None) -> list[Array]:
-    """Return calls, the learning rate where it is a number, averages, accumulators and velocities.
+    """Return the number of calls, the learning rate if it is a number, averages, accumulators and velocities.
 
     Raises
     ------
@@ -32,7 +33,7 @@ def variables(state: State, learning_rate: np.float32 | None) -> list[Array]:
 
 
 def read_only(number: np.generic) -> Array:
-    """Return a number as a read-only array, since nobody would read a value written into it."""
+    """Return a number as a read-only array, since a value written into it would have no effect."""
     array = np.array(number)
     array.setflags(write=False)
     return array
@@ -55,7 +56,7 @@ def assign(state: State, values: Sequence[Any], learning_rate: np.float32 | None
     Returns
     -------
     float32 or None
-        The learning rate among the values, where there is one.
+        The learning rate among the values, if there is one.
 
     Raises
     ------
@@ -82,7 +83,7 @@ def assign(state: State, values: Sequence[Any], learning_rate: np.float32 | None
 
 
 def counter(name: str, value: Any) -> int:
-    """Return a counter given as an integer or a 0-dimensional array of one."""
+    """Return a counter that is given as an integer or as a 0-dimensional array of an integer."""
     zero_dimensional = isinstance(value, np.ndarray) and value.ndim == 0
     number = integer_at_least(name, value.item() if zero_dimensional else value, 0)
     if number > LARGEST_COUNT:
@@ -91,7 +92,7 @@ def counter(name: str, value: Any) -> int:
 
 
 def slot_value(name: str, value: Any, slot: Array) -> Array:
-    """Return a copy of `value` in the dtype of the slot, which must hold it exactly."""
+    """Return a copy of `value` in the dtype of the array of state, which must hold the values exactly."""
     array = np.array(value if isinstance(value, np.generic) else ndarray(name, value))
     if array.shape != slot.shape:
         raise ValueError(f"{name} must have the shape {slot.shape}, got {array.shape}")

@@ -32,7 +32,7 @@ from sgd_ref.conformance.targets import ledger, registry, running
 from sgd_ref.conformance.targets.target import CannotRun, Target
 
 CLAIMS = "claims"
-"""The word for what a program claims itself."""
+"""The word for the claims in a program's own handshake."""
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -165,7 +165,8 @@ def _targets(options: argparse.Namespace) -> list[Target]:
 
 
 def _offered(options: argparse.Namespace, targets: Sequence[Target]) -> Mapping[str, Collection[str]] | None:
-    """Return what is offered by words, by a target, or by the handshake of a program, started for it."""
+    """Return the offered features: from words, from a target, or from the handshake of a program, which is
+    started."""
     given = options.offers
     if given is None:
         declared = targets[0].offers
@@ -195,7 +196,7 @@ def _check_extent(options: argparse.Namespace) -> None:
 
 
 def _check_rule(options: argparse.Namespace, targets: Sequence[Target], held_to: Dialect | None) -> None:
-    """Check that what is kept of a target is written by its own rule alone."""
+    """Check that the kept files of a target are written only under the rule of the target."""
     if held_to is None or held_to == targets[0].dialect or options.target not in registry.FAMILIES:
         return
     for name in ("update", "page"):
@@ -204,7 +205,7 @@ def _check_rule(options: argparse.Namespace, targets: Sequence[Target], held_to:
 
 
 def _check_files(options: argparse.Namespace, targets: Sequence[Target]) -> None:
-    """Check before the run the files that are read and written after it."""
+    """Check, before the run, the files that are read and written after the run."""
     if options.ledger is not None and len(targets) > 1:
         raise WrongUsage(f"--ledger must go with one implementation, got {len(targets)}")
     if options.ledger is not None and not options.update:
@@ -235,7 +236,7 @@ def _check_ledger(path: Path) -> None:
 def _written(
     options: argparse.Namespace, targets: Sequence[Target], findings: Sequence[Findings]
 ) -> list[str]:
-    """Write the files that are asked for, and return the differences from the ledgers."""
+    """Write the requested files, and return the differences from the ledgers."""
     if options.page:
         publish(findings, targets)
     if options.json is not None:
@@ -248,7 +249,8 @@ def _written(
 
 
 def _listed(found: Findings, path: Path | None) -> Findings:
-    """Return findings with what a ledger lists; its own one counts where names excuse nothing."""
+    """Return findings with the entries of a ledger; the ledger of an implementation of the user's own
+    overrides names."""
     expected = ledger.of_run(found, path) if path is not None or not found.excuses else None
     return found if expected is None else ledger.listed(expected, found)
 

@@ -1,4 +1,4 @@
-"""Files and folders that a command is to write, tried before a long run rather than after it."""
+"""Files and folders that a command will write, checked before a long run rather than after it."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def check_file(option: str, path: Path) -> None:
     Raises
     ------
     WrongUsage
-        If it cannot be written.
+        If the file cannot be written.
     """
     try:
         exists = _is_there(path)
         if exists and not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():
-            # To open a named pipe waits for its reader, and a terminal is there to be written.
+            # Opening a named pipe waits for its reader, and a terminal can always be written.
             return
-        # Where a link leads, since a new file is removed again and the link stays.
+        # The end of a link, since a new file is removed again and the link must stay.
         target = path.resolve()
         with target.open("ab"):
             pass
@@ -42,19 +42,19 @@ def check_file(option: str, path: Path) -> None:
 
 
 def check_folder(option: str, path: Path) -> None:
-    """Check that files can be written into a folder, which may have to be made.
+    """Check that files can be written into a folder, which may not exist yet.
 
     Parameters
     ----------
     option : str
-        What names the folder on the command line, for the error.
+        The option that names the folder, for the error message.
     path : Path
         The folder. If there is none yet, there is none afterwards either.
 
     Raises
     ------
     WrongUsage
-        If that cannot be done.
+        If files cannot be written into it.
     """
     try:
         present = path.absolute()
@@ -74,7 +74,7 @@ def check_distinct(**paths: Path | None) -> None:
     Raises
     ------
     WrongUsage
-        If two do.
+        If two options name the same file.
 
     Examples
     --------

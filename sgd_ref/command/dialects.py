@@ -26,19 +26,19 @@ def add_dialect(command: argparse.ArgumentParser) -> None:
 
 
 def chosen_dialect(options: argparse.Namespace, default: str = "keras") -> Dialect | None:
-    """Return the rule that the arguments choose; None where they say nothing.
+    """Return the rule that the arguments choose; None if they choose none.
 
     Parameters
     ----------
     options : Namespace
         The parsed arguments.
     default : str
-        The rule that deviations by design are added to where no rule is given.
+        The rule that deviations by design are added to if no rule is given.
 
     Raises
     ------
     WrongUsage
-        If there is no deviation of one of the names.
+        If a name is not that of a known deviation.
     """
     if options.rule is None and options.by_design is None:
         return None

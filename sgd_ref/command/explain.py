@@ -1,4 +1,5 @@
-"""``sgd-ref explain``: a case step by step, and where an implementation parts from it."""
+"""``sgd-ref explain``: show a case step by step, and the place where an implementation leaves the right
+trajectory."""
 
 from __future__ import annotations
 
@@ -83,12 +84,12 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def chosen(options: argparse.Namespace) -> tuple[Case, Target | None]:
-    """Return the case, and the implementation if there is one, that the arguments name.
+    """Return the case that the arguments name, and the implementation if they name one.
 
     Raises
     ------
     ValueError
-        If the case, the target, the call or the element is none.
+        If the case, the target, the call or the element does not exist.
     CannotRun
         If the target is not there to be run.
     """
@@ -114,7 +115,7 @@ def _program(options: argparse.Namespace) -> Target:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the case, or where a trajectory parts, and return the exit status."""
+    """Print the case, or the place where a trajectory leaves the right one, and return the exit status."""
     try:
         try:
             case, target = chosen(options)
@@ -127,7 +128,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def show(options: argparse.Namespace, case: Case, target: Target | None, console: Console) -> int:
-    """Print a case, beside the implementation if there is one, and return the exit status.
+    """Print a case, with the answer of the implementation if there is one, and return the exit status.
 
     Returns
     -------
@@ -204,7 +205,7 @@ def _compared(options: argparse.Namespace, console: Console, target: Target, ver
 
 
 def _say_own(console: Console, verdict: Verdict) -> None:
-    """Print what explains the answer of an implementation of which nothing is known."""
+    """Print the diagnosis for an implementation that has no known deviations."""
     diagnosis = verdict.diagnosis
     if diagnosis is None or verdict.trajectory is None:
         _say_deviations(console, equal_alone(verdict.case, verdict.trajectory or ()))
@@ -220,7 +221,7 @@ def _say_deviations(console: Console, names: Sequence[str]) -> None:
 
 
 def _place(verdict: Verdict) -> Element | None:
-    """Return the element that is wrong, else one that differs, else any."""
+    """Return an element that is wrong; if there is none, an element that differs; otherwise any element."""
     for found in (verdict.violation, verdict.difference):
         if found is not None and found.variable:
             return found.variable, found.element
@@ -290,9 +291,10 @@ def _table_of_both(
 def _pairs(
     case: Case, told: Told, observed: Trajectory, call: int, place: Element
 ) -> Iterator[tuple[str, Array | None, Array | None]]:
-    """Yield each stage and reported quantity of a call, as the reference gives it and as observed."""
+    """Yield each stage and reported quantity of a call, with the value of the reference and the observed
+    value."""
     taken, record = told.stages[call], observed[call]
-    # When the call returns, the values that the averages overwrote are gone.
+    # When the call returns, the averages have overwritten these values.
     reported = {OVERWRITTEN if OVERWRITTEN in taken else UPDATED: "variables"}
     reported |= {VELOCITY: "velocities", AVERAGE: "averages", ACCUMULATOR: "accumulators"}
     for stage, arrays in taken.items():

@@ -29,7 +29,7 @@ EPILOG = "Exit status: 0 fine, 1 differs, 2 wrong usage, 3 could not run."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what ``sgd-ref golden`` takes."""
+    """Add the arguments of ``sgd-ref golden`` to its parser."""
     actions = parser.add_subparsers(title="actions", required=True, metavar="ACTION", dest="action")
 
     def action(name: str, help_text: str) -> argparse.ArgumentParser:
@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run the action that was chosen and return the exit status."""
+    """Run the chosen action and return the exit status."""
     actions: dict[str, Callable[[argparse.Namespace, Console], int]] = {
         "write": _write,
         "verify": _verify,
@@ -126,7 +126,7 @@ def _show(options: argparse.Namespace, console: Console) -> int:
 
 @contextmanager
 def _progress(what: str) -> Iterator[Callable[[str], None]]:
-    """Show the file that was done last, on a terminal only."""
+    """Show the file that was finished last; on a terminal only."""
     with progress_bar(error_console()) as bar:
         task = bar.add_task(what, total=None)
         yield lambda path: bar.update(task, advance=1, description=f"{what}: {path}")

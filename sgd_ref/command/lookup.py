@@ -1,4 +1,4 @@
-"""What the command line names by a text: a case by a part of its id, and an element of a variable."""
+"""Look up what a text on the command line names: a case by a part of its id, or an element of a variable."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from sgd_ref.conformance.catalogue.suiting import split_id, suited
 from sgd_ref.conformance.catalogue.tiers import cases, make_case
 
 MOST_CANDIDATES = 20
-"""Ids that are listed where a text is a part of several."""
+"""The largest number of ids that an error lists when a text is a part of several."""
 
 Element = tuple[str, tuple[int, ...]]
 """The name of a variable, and the index of one of its elements."""
 
 
 def find_case(text: str) -> Case:
-    """Return the case with an id that is, begins with or contains a text.
+    """Return the case whose id equals, begins with or contains a text.
 
     Parameters
     ----------
     text : str
-        An id of any tier, or a part of the id of one of the first or the standard cases. Behind the id, words
-        for shapes of variables, as in ``axes/momentum/filled``, stand for the case without the others.
+        An id of any tier, or a part of the id of one of the first or the standard cases. Words for shapes of
+        variables may follow the id, as in ``axes/momentum/filled``: the case then leaves out variables of
+        other shapes.
 
     Raises
     ------

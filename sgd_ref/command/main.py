@@ -1,4 +1,4 @@
-"""The command ``sgd-ref``: its subcommands, and those that other packages register."""
+"""The command ``sgd-ref``: its own subcommands, and the subcommands that other packages register."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ OWN: Mapping[str, Command] = {
 
 
 WITH_PROGRAMS = {"conform", "explain"}
-"""Subcommands that a program may follow, after ``--``."""
+"""Subcommands whose arguments may end with ``--`` and a program."""
 
 VERSION = "--version"
 
@@ -35,15 +35,16 @@ VERSION = "--version"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status.
 
-    0: as expected. 1: something diverges, or fails, that is not known. 2: wrong usage. 3: something
-    could not be run. 130: interrupted by Ctrl-C. 141: the reader of the output has gone.
+    0: as expected. 1: an unexpected divergence or failure. 2: wrong usage. 3: something could not be run.
+    130: interrupted by Ctrl-C. 141: the reader of the output has gone.
     """
     escape_what_cannot_be_encoded()
     try:
         try:
             return _run(list(sys.argv[1:] if arguments is None else arguments))
         finally:
-            # Here, since a pipe that is closed when Python ends gives a traceback.
+            # The output is flushed here, since a pipe that is found closed when Python ends gives a
+            # traceback.
             sys.stdout.flush()
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -101,7 +102,7 @@ def _run(given: list[str]) -> int:
 
 
 def commands_for(first: Sequence[str]) -> dict[str, Command]:
-    """Return the subcommands that the first argument may name.
+    """Return the subcommands among which the first argument chooses.
 
     Registered subcommands take a while to import. They are not imported if the argument names a subcommand of
     this package.
@@ -113,7 +114,7 @@ def commands_for(first: Sequence[str]) -> dict[str, Command]:
 
 
 def _split(arguments: Sequence[str]) -> tuple[list[str], list[str] | None]:
-    """Return the arguments up to ``--``, and the program after it, which has its own."""
+    """Return the arguments before ``--``, and the program with its own arguments after ``--``."""
     own = list(arguments)
     if not set(own[:1]) & WITH_PROGRAMS or "--" not in own:
         return own, None

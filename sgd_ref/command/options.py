@@ -1,4 +1,4 @@
-"""Shared by the subcommands: exit statuses, and the types of their arguments."""
+"""Exit statuses and types of arguments that the subcommands share."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from sgd_ref.validation import positive_real
 AS_EXPECTED, DIVERGES, WRONG_USAGE, COULD_NOT_RUN = 0, 1, 2, 3
 
 INTERRUPTED, PIPE_CLOSED = 130, 141
-"""The statuses after Ctrl-C and after the reader of the output left, as in a shell: 128 and the signal."""
+"""The statuses after Ctrl-C and after the reader of the output has closed it, as in a shell: 128 plus the
+signal."""
 
 
 @dataclass(frozen=True)
@@ -24,14 +25,14 @@ class Command:
     help : str
         One line, in lower case and without a full stop, for the list of all subcommands.
     description : str
-        What it does, for its own help.
+        The purpose of the subcommand, for its own help.
     epilog : str
-        What its exit statuses mean.
+        The meaning of its exit statuses.
     add_arguments : callable
         Adds its arguments to its parser.
     run : callable
-        From the parsed arguments to the exit status. It raises `WrongUsage` for arguments that make no sense
-        together.
+        A function of the parsed arguments that returns the exit status. It raises `WrongUsage` for arguments
+        that make no sense together.
     """
 
     help: str
@@ -46,7 +47,7 @@ GROUP = "sgd_ref.commands"
 
 
 class WrongUsage(Exception):
-    """Raised where the arguments of a subcommand make no sense; its message is shown with the usage."""
+    """Raised if the arguments of a subcommand make no sense; its message is shown with the usage."""
 
 
 def pattern(text: str) -> re.Pattern[str]:
@@ -73,7 +74,7 @@ def whole_number(text: str) -> int:
 
 
 def words(text: str) -> tuple[str, ...]:
-    """Return words that stand between commas.
+    """Return the words of a list with commas.
 
     >>> words("float32, momentum")
     ('float32', 'momentum')

@@ -10,11 +10,11 @@ from sgd_ref.command.options import WrongUsage
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser of arguments, and of those of its subcommands.
+    """A parser of arguments, including the arguments of subcommands.
 
-    The parsed namespace has the innermost parser as ``parser``, so that `refuse` finds its usage. With the
-    class of the standard library, the outermost parser reports an unknown argument of a subcommand, and its
-    usage does not help. Nor does that class find a positional argument behind an option.
+    The parsed namespace has the innermost parser as ``parser``, so that `refuse` finds its usage. In the
+    class of the standard library, the outermost parser reports an unknown argument of a subcommand, and shows
+    a usage that does not help. That class also does not find a positional argument behind an option.
 
     Examples
     --------
@@ -32,8 +32,10 @@ class Parser(argparse.ArgumentParser):
     def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: Any = None
     ) -> tuple[argparse.Namespace, list[str]]:
-        """Parse arguments, positional ones among the options; those that are left over are an error."""
-        # The method of the standard library that parses them so calls this one for a part of its work.
+        """Parse arguments, where positional arguments may stand among options; arguments that are left over
+        are an error."""
+        # The method of the standard library that parses intermixed arguments calls this method for a part of
+        # its work.
         if self._is_intermixing:
             return super().parse_known_args(args, namespace)
         if self._subparsers is not None:
@@ -48,6 +50,6 @@ class Parser(argparse.ArgumentParser):
 
 
 def refuse(options: argparse.Namespace, problem: WrongUsage) -> NoReturn:
-    """Exit with status 2, the usage of the subcommand that was parsed, and the problem."""
+    """Exit with status 2, and print the usage of the parsed subcommand and the problem."""
     parser: Parser = options.parser
     parser.error(str(problem))

@@ -1,4 +1,4 @@
-"""Where the subcommands print: the one place that makes a console, so that no text is ever read as markup."""
+"""Printing of the subcommands: only this module makes a console, so that no text is ever read as markup."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from rich.text import Text
 PIPE_WIDTH = 240
 
 CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
-"""What moves the cursor or colours the terminal, and how it is shown."""
+"""Control characters, which could move the cursor or colour the terminal, and the text shown for each."""
 
 
 class OutputClosed(Exception):
-    """Raised where nobody reads the output any more; not an OSError, which a command would report."""
+    """Raised when nobody reads the output any more; not an OSError, since a command would report that."""
 
 
 class PlainConsole(Console):
-    """A console that shows text as it is: no markup, no emoji, no colours for what looks like a number."""
+    """A console that shows text as it is: no markup, no emoji, no colours for numbers."""
 
     def __init__(self, *, stderr: bool = False, width: int | None = None) -> None:
         super().__init__(stderr=stderr, width=width, markup=False, emoji=False, highlight=False)
@@ -31,18 +31,18 @@ class PlainConsole(Console):
         return super().render_str(visible(text), **options)
 
     def on_broken_pipe(self) -> NoReturn:
-        """Leave it to `main` to end quietly; rich would exit with 1, which means that something diverges."""
+        """Let `main` end the command quietly; rich would exit with 1, which means that something diverges."""
         raise OutputClosed
 
 
 def console() -> Console:
-    """Return where to print results: as wide as the terminal, or as lines of one width in a pipe."""
+    """Return the console for results: as wide as the terminal, or of a fixed width in a pipe."""
     terminal = PlainConsole()
     return terminal if terminal.is_terminal else PlainConsole(width=PIPE_WIDTH)
 
 
 def error_console() -> Console:
-    """Return where to show progress, so that it never gets between results."""
+    """Return the console for progress, which is separate so that progress never appears among results."""
     return PlainConsole(stderr=True)
 
 
@@ -69,14 +69,14 @@ def write(text: str) -> None:
 
 
 def complain(problem: object) -> None:
-    """Print on standard error why nothing can be done."""
+    """Print on standard error why the command cannot go on."""
     print(f"sgd-ref: {visible(str(problem))}", file=sys.stderr)
 
 
 def escape_what_cannot_be_encoded() -> None:
     r"""Let both streams write ``\xe9`` and the like where the terminal's encoding lacks a character."""
     for stream in (sys.stdout, sys.stderr):
-        # A stream that somebody put there need not be a text file.
+        # A stream that other code has put there may not be a text file.
         with contextlib.suppress(AttributeError, ValueError):
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
 

@@ -34,7 +34,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Make the data that were chosen, say what came of it, and return the exit status."""
+    """Make the chosen data, print the outcome of each part, and return the exit status."""
     chosen = _chosen(list(recipes()), options.only, options.without)
     absent = [name for name in CONTENT if not (PROJECT / name).exists()]
     if absent:
@@ -48,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _chosen(known: Sequence[Recipe], only: Sequence[str] | None, without: Sequence[str]) -> list[Recipe]:
-    """Return the recipes that are asked for, in the order in which they follow from each other."""
+    """Return the requested recipes, each after the recipes whose files it reads."""
     names = [recipe.name for recipe in known]
     for option, given in (("--only", only or ()), ("--without", without)):
         for name in given:

@@ -27,7 +27,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the script, or the contradictions that are known, and return the exit status."""
+    """Print the script, or a list of the known contradictions, and return the exit status."""
     given = {name: getattr(options, name) for name in registry.options()}
     try:
         name = registry.targets(options.target, **given)[0].name

@@ -1,4 +1,5 @@
-"""``sgd-ref targets``: which implementations are known by a word, and the environments that some need."""
+"""``sgd-ref targets``: the implementations that the kit can run by name, and the environments that some of
+them need."""
 
 from __future__ import annotations
 

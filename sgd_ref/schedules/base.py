@@ -1,4 +1,4 @@
-"""The base of all learning-rate schedules: settings, and one correct rounding of a formula."""
+"""The base of all learning-rate schedules: settings, and a formula whose value is rounded correctly, once."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ _LARGEST_FLOAT32 = float(FORMATS[FLOAT32].largest)
 class LearningRateSchedule:
     """A learning rate that depends on the step; subclass it and override `__call__` to write your own.
 
-    Override `get_config` too for a schedule that is to be compared, printed or saved. Settings never
-    change after construction.
+    If your schedule is to be compared, printed or saved, override `get_config`, too. Settings never change
+    after construction.
 
     Examples
     --------
@@ -43,7 +43,7 @@ class LearningRateSchedule:
     def __call__(self, step: int) -> np.float32:
         """Return the learning rate of call `step` of the optimizer, counted from 0.
 
-        Calls, not updates: under gradient accumulation there are more of them.
+        The schedule counts calls, not updates: under gradient accumulation there are more calls than updates.
 
         Parameters
         ----------
@@ -74,7 +74,7 @@ class LearningRateSchedule:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        """Return the schedule that gave `config` from `get_config`."""
+        """Return the schedule whose `get_config` returned `config`."""
         return cls(**config)
 
     def __eq__(self, other: object) -> bool:
@@ -113,11 +113,12 @@ class FormulaSchedule(LearningRateSchedule):
     """A schedule with a formula, which is evaluated as if in real numbers.
 
     The value is the float32 nearest to the formula, ties to even, for the settings rounded to float32 and
-    the exact step. The formula runs on intervals first; if both ends round to the same float32, so does
-    all between them. Otherwise it runs on exact numbers (Ziv's strategy). A value halfway between two
-    floats is rational. Rational values are exact numbers, except powers far too long to be halfway.
-    An irrational value is rounded wrongly only if its relative distance to halfway is below about 2**-400.
-    Among the 2**224 combinations of five settings and a step of 64 bits, not one is expected to be so near.
+    the exact step. The formula runs on intervals first. If both ends of the result round to the same float32,
+    so does every number between them. Otherwise the formula runs on exact numbers (Ziv's strategy). A value
+    halfway between two floats is rational. Rational values are exact numbers, except powers far too long to
+    be halfway. An irrational value is rounded wrongly only if its relative distance to halfway is below about
+    2**-400. Among the 2**224 combinations of five settings and a step of 64 bits, not one is expected to be
+    so near.
 
     Parameters
     ----------
@@ -127,9 +128,9 @@ class FormulaSchedule(LearningRateSchedule):
     Extending
     ---------
     A subclass gives its checked settings to this constructor, and overrides ``formula(step, settings,
-    arithmetic)``, which returns the value as a number of this arithmetic. A formula that has to decide
-    something, such as a period, reads the settings of the schedule. ``exact_settings`` has those that are
-    numbers, rounded to float32, as fractions; ``config`` is the dict of all settings.
+    arithmetic)``, which returns the value as a number of this arithmetic. A formula that decides between
+    cases, such as periods, reads the settings of the schedule. ``exact_settings`` has those that are numbers,
+    rounded to float32, as fractions; ``config`` is the dict of all settings.
     """
 
     def __init__(self, config: dict[str, Any]) -> None:
@@ -143,7 +144,8 @@ class FormulaSchedule(LearningRateSchedule):
         self.exact_settings = _settings_in(exact, rounded)
 
     def __setattr__(self, name: str, value: object) -> None:
-        # The values come from settings rounded by the constructor: a change here would have no effect.
+        # The constructor has already rounded the settings for the formula: a change of this dict would have
+        # no effect.
         if name in vars(self) or name in vars(self).get("config", ()):
             raise AttributeError(
                 f"{name} is fixed when the schedule is constructed, got {value!r}; "
@@ -174,7 +176,7 @@ class FormulaSchedule(LearningRateSchedule):
             return self._rounded_exactly(step)
         if max(-value.lower, value.upper) <= _LARGEST_FLOAT32:
             lowest, highest = np.float32(value.lower), np.float32(value.upper)
-            # Both can be zeros of different sign.
+            # Both ends can be zeros, of different sign.
             if lowest == highest != 0:
                 return lowest
         return self._rounded_exactly(step)

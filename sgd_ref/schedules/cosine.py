@@ -28,7 +28,7 @@ class CosineDecay(FormulaSchedule):
     decay_steps : int or float
         Length of the decay, greater than 0, not counting the warmup.
     alpha : float
-        Learning rate at the end, as a fraction of that at the start of the decay, finite.
+        Learning rate at the end, as a fraction of the rate at the start of the decay, finite.
     name : str
         Part of the config only.
     warmup_target : float or None
@@ -103,9 +103,9 @@ class CosineDecayRestarts(FormulaSchedule):
     first_decay_steps : int or float
         Length of the first period, greater than 0.
     t_mul : float
-        Each period is this many times as long as the one before, finite and 1 or more.
+        Factor by which each period is longer than the period before, finite and 1 or more.
     m_mul : float
-        Each period starts at this many times the learning rate of the one before (if `alpha` is 0), finite
+        Factor between the learning rates at the starts of two successive periods (if `alpha` is 0), finite
         and 0 or more.
     alpha : float
         Learning rate before each restart, as a fraction of `initial_learning_rate`, finite.
@@ -121,8 +121,8 @@ class CosineDecayRestarts(FormulaSchedule):
     -----
     ``initial_learning_rate * ((1 - alpha) * cosine_decay + alpha)`` with ``cosine_decay = 0.5 * m_mul **
     i * (1 + cos(pi * completed_fraction))``. Here i is the number of the period, from 0, and
-    `completed_fraction` is the part of it that is over. A period contains its first step and not its last.
-    Source: documentation and, for the place of `m_mul`, code of
+    `completed_fraction` is the part of this period that is over. A period contains its first step and not its
+    last. Source: documentation and, for the place of `m_mul`, code of
     ``keras.optimizers.schedules.CosineDecayRestarts``, Keras 3.15.1.
 
     Examples
@@ -163,13 +163,13 @@ class CosineDecayRestarts(FormulaSchedule):
 
 
 def _decayed(completed_fraction: Fraction, alpha: Any, arithmetic: Arithmetic, m_factor: Any = 1) -> Any:
-    """Return the rate as a fraction of the initial one."""
+    """Return the rate as a fraction of the initial rate."""
     cosine_decay = m_factor * (1 + arithmetic.cosine_of_pi_times(arithmetic.number(completed_fraction))) / 2
     return (1 - alpha) * cosine_decay + alpha
 
 
 def period(completed: Fraction, t_mul: Fraction) -> tuple[int, Fraction]:
-    """Return the number of restarts before a time, and the fraction of its period that is over then.
+    """Return the number of restarts before a time, and the fraction of the present period that is over.
 
     Times are in lengths of the first period. The i-th period, from 0, has the length t_mul**i and starts at
     1 + t_mul + ... + t_mul**(i - 1) = (t_mul**i - 1) / (t_mul - 1).

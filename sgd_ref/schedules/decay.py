@@ -23,7 +23,8 @@ from sgd_ref.validation import boolean, integer_at_least, non_negative_real, rej
 
 
 class StaircaseDecay(FormulaSchedule):
-    """A decay by the number of periods of `decay_steps` that are over: with fractions, or whole ones only."""
+    """A decay by the number of elapsed periods of `decay_steps`, with or without the fraction of the last
+    one."""
 
     def __init__(
         self, initial_learning_rate: float, decay_steps: float, decay_rate: float, staircase: bool, name: str
@@ -39,7 +40,7 @@ class StaircaseDecay(FormulaSchedule):
         )
 
     def periods(self, step: int) -> Fraction | int:
-        """Return how many periods are over, with `staircase` only the whole ones."""
+        """Return how many periods are over; with `staircase` only whole periods count."""
         periods: Fraction = step / self.exact_settings.decay_steps
         return math.floor(periods) if self.config["staircase"] else periods
 
@@ -172,8 +173,8 @@ class PolynomialDecay(FormulaSchedule):
     power : float
         Power of the polynomial, finite and 0 or more; with 0 the rate is constant.
     cycle : bool
-        Whether the decay, once at its end, starts again over twice, three times, ... `decay_steps`;
-        otherwise the rate stays at its end.
+        Whether the decay, once at its end, starts again, now over twice, then over three times `decay_steps`
+        and so on; otherwise the rate stays at its end value.
     name : str
         Part of the config only.
 

@@ -1,4 +1,4 @@
-"""Schedules to and from plain data, in the form in which Keras exports them."""
+"""Conversion of schedules to plain data and back, in the form that Keras exports."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def serialize(schedule: LearningRateSchedule) -> dict[str, Any]:
     Raises
     ------
     TypeError
-        If `schedule` is not of one of the six classes, but your own class, for example.
+        If `schedule` is not an instance of one of the six classes, but of your own class, for example.
 
     Examples
     --------
@@ -58,7 +58,7 @@ def serialize(schedule: LearningRateSchedule) -> dict[str, Any]:
 
 
 def deserialize(data: Mapping[str, Any]) -> LearningRateSchedule:
-    """Return the schedule that `serialize`, here or in Keras, gave as `data`.
+    """Return the schedule that `serialize`, of this module or of Keras, turned into `data`.
 
     Parameters
     ----------

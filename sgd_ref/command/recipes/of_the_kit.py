@@ -1,4 +1,4 @@
-"""The recipes of the conformance kit, in the order in which they follow from each other."""
+"""The recipes of the conformance kit, each after the recipes whose files it reads."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ TARGETS = {
     "torch": ("torch",),
     "optax": ("optax",),
 }
-"""For each family of targets the extras that all of its members need; others have their own environments."""
+"""For each family of targets, the extras that all of its members need; other targets have their own
+environments."""
 
 
 def _of_targets(family: str) -> Recipe:
     options = [argument for name in FAMILIES[family].options for argument in (f"--{name}", ALL)]
     command = ("-m", "sgd_ref.command.main", "conform", family, *options, "--update", "--page")
-    # The page is of all targets: each family writes it anew, with the kept data of the others.
+    # The page is about all targets: each family writes it anew, with the kept data of the other families.
     folder = f"{family}-*" if FAMILIES[family].options else family
     writes = (f"golden/targets/{folder}/*.json", "golden/targets/README.md")
     environment, extras = FAMILIES[family].environment, TARGETS.get(family, ())

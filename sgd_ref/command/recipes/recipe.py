@@ -17,22 +17,22 @@ class Recipe:
     Attributes
     ----------
     name : str
-        By which ``--only`` chooses it.
+        The name by which ``--only`` chooses the recipe.
     command : tuple of str
-        What Python gets on its command line, in the folder of the checkout. Exit status 0 means that the data
+        The arguments of Python, which runs in the folder of the checkout. Exit status 0 means that the data
         were written, and 3 that this machine lacks something.
     writes : tuple of str
         Patterns of `Path.glob` from the folder of the checkout: the files that the command writes.
     duration : str
-        How long it takes, in words, on 2 processors.
+        The time that the command takes on 2 processors, in words.
     reads : tuple of str, optional
-        The same for files that the command reads and another recipe writes.
+        Patterns of the files that the command reads and another recipe writes.
     extras : tuple of str, optional
         The extras in ``pyproject.toml`` that must be installed, in the versions that these name.
     is_measured : bool, optional
-        Whether the files hold times of one machine, which no other run gives again.
+        Whether the files hold times measured on one machine, which no other run can reproduce.
     obstacle : callable, optional
-        Returns what else this machine lacks; None if nothing. It is called where the extras are installed.
+        Returns what else this machine lacks, or None. It is called if the extras are installed.
 
     Examples
     --------

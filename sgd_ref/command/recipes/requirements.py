@@ -16,7 +16,7 @@ REQUIREMENT = re.compile(r"(?P<name>[\w.-]+)(?:\[[^\]]*\])?\s*(?:==\s*(?P<exact>
 def missing(checkout: Path, extras: Sequence[str]) -> str | None:
     """Return the requirements of some extras that this environment lacks; None if it lacks none.
 
-    Only versions that are named exactly are compared: elsewhere any version will do.
+    Only exactly pinned versions are compared; otherwise any version is accepted.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def _problems(lines: Sequence[str]) -> Iterator[str]:
 
 
 def _is(installed: str, exact: str) -> bool:
-    """Whether a version is the one that ``==`` asks for; builds of one version, as ``+cpu``, are the same.
+    """Whether a version satisfies ``==``; builds of one version, such as ``+cpu``, count as the same.
 
     >>> _is("2.13.0+cpu", "2.13.0"), _is("13.0.3", "13.0.*"), _is("13.10", "13.1.*")
     (True, True, False)

@@ -1,4 +1,4 @@
-"""Following recipes: in the checkout itself, or in a copy of it to see what would differ."""
+"""Running recipes: in the checkout itself, or in a copy of it to see what would differ."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sgd_ref.command.recipes.recipe import Recipe, matching
 from sgd_ref.command.recipes.requirements import missing
 
 CONTENT = ("golden", "numba_kernels", "sgd_ref", "tests", "pyproject.toml")
-"""The parts of a checkout that a copy has: the programs, and all data that these read and write."""
+"""The parts of a checkout that go into a copy: the programs, and all data that they read and write."""
 
 CACHES = ("__pycache__", ".*")
 
@@ -30,11 +30,11 @@ class Outcome:
     Attributes
     ----------
     name : str
-        Of the recipe.
+        The name of the recipe.
     changed : tuple of str
-        Files that changed, came or went; paths from the folder of the checkout.
+        Files that were changed, added or removed; paths from the folder of the checkout.
     skipped : str or None
-        Why it was not followed.
+        The reason why it was not run.
     failure : str or None
         What went wrong.
     """
@@ -46,7 +46,7 @@ class Outcome:
 
 
 def why_not(recipe: Recipe, checkout: Path) -> str | None:
-    """Return what this machine lacks for a recipe; None if nothing."""
+    """Return what this machine lacks for a recipe, or None."""
     return missing(checkout, recipe.extras) or recipe.obstacle()
 
 
@@ -56,7 +56,7 @@ def follow(
     announce: Callable[[str], None] = lambda _: None,
     is_alone: bool = False,
 ) -> Iterator[Outcome]:
-    """Follow recipes in a folder, one after the other, and yield the result of each.
+    """Run recipes in a folder, one after the other, and yield the result of each.
 
     If a recipe fails, the recipes that read its files are not run.
 
@@ -69,7 +69,7 @@ def follow(
     announce : callable, optional
         Called with the name of each recipe before its command is run.
     is_alone : bool, default False
-        Whether nobody else writes there. Then a recipe fails if it changes a file that it does not
+        Whether nothing else writes into the folder. Then a recipe fails if it changes a file that it does not
         declare.
     """
     stale: dict[str, str] = {}
@@ -90,7 +90,7 @@ def follow(
 
 @contextmanager
 def copied(checkout: Path) -> Iterator[Path]:
-    """Give a copy of a checkout that may be written, and remove it afterwards."""
+    """Provide a writable copy of a checkout, and remove it afterwards."""
     with TemporaryDirectory(prefix="sgd-ref-") as folder:
         for name in CONTENT:
             source, place = checkout / name, Path(folder) / name
@@ -110,7 +110,7 @@ def _followed(recipe: Recipe, checkout: Path, is_alone: bool) -> Outcome:
         return Outcome(recipe.name, tuple(paths), skipped="its command could not run; it says why above")
     if status != AS_EXPECTED:
         return Outcome(recipe.name, tuple(paths), failure=f"its command ended with exit status {status}")
-    # A file that went is no longer there to be matched.
+    # A removed file is no longer there to be matched.
     declared = known | matching(checkout, recipe.writes)
     strangers = [path for path in paths if path not in declared]
     if strangers and is_alone:
@@ -120,7 +120,7 @@ def _followed(recipe: Recipe, checkout: Path, is_alone: bool) -> Outcome:
 
 
 def _status(command: Sequence[str], checkout: Path) -> int:
-    # The packages of the folder come first, wherever this one was imported from.
+    # The packages of the folder come first, wherever this package was imported from.
     path = os.pathsep.join(filter(None, (str(checkout), os.environ.get("PYTHONPATH"))))
     environment = {**os.environ, "PYTHONPATH": path}
     return subprocess.run([sys.executable, *command], cwd=checkout, env=environment, check=False).returncode
