@@ -47,8 +47,7 @@ def check_regular(path: str | os.PathLike[str], mode: int) -> None:
 
 
 def destination(path: str | os.PathLike[str]) -> Destination:
-    """Return the place where a file at `path` will be written: the end of its links, a regular file or
-    nothing.
+    """Return the place where a file at `path` will be written: at the end of its links, if there are any.
 
     Raises
     ------

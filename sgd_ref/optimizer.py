@@ -21,8 +21,7 @@ Gradients = list[Array | None]
 
 @dataclass(frozen=True)
 class Values:
-    """The arrays that a step reads and returns, one of each kind for each variable; stages never write into
-    them."""
+    """The arrays that a step reads and returns, in lists by variable; stages never change an array."""
 
     variables: list[Array]
     velocities: list[Array]
@@ -263,8 +262,7 @@ class SGD(BaseSGD):
         return replace(values, variables=variables, velocities=velocities)
 
     def average(self, values: Values, call: Call) -> Values:
-        """Average all variables, also those without a gradient; at the first update the averages are the
-        variables."""
+        """Average all variables, also those without a gradient; the first average is a copy."""
         if not self.settings.use_ema:
             return values
         if self.updates_before(call) == 0:

@@ -92,8 +92,7 @@ def number(value: Fraction | float) -> Interval:
 
 
 def power(base: Interval, exponent: Interval) -> Interval:
-    """Return `base` to the power of `exponent`; the true values of both are 0 or more, even if an interval is
-    not.
+    """Return `base` to the power of `exponent`; both true values are 0 or more, even if an interval is not.
 
     A power is monotonic in its base and in its exponent, so the extremes lie at ends of the intervals.
     """

@@ -31,8 +31,7 @@ PACKAGES = ("sgd_ref", "numba_kernels")
 
 
 class Losses:
-    """The warnings that one optimizer has already given, and the range of learning rates that need no
-    warning.
+    """The warnings that one optimizer has given, and the range of learning rates that need no warning.
 
     Attributes
     ----------

@@ -371,8 +371,7 @@ class BaseSGD(Configured, Counting, Exporting, Copying, ABC):
         return to_dense(gradient, variable)
 
     def all_finite(self, call: Call, loss_scale: float | np.float32 | None) -> bool:
-        """Whether no gradient of a call has an infinity or NaN, before the gradients are divided by the loss
-        scale."""
+        """Whether no gradient of a call has an infinity or NaN, before the division by the loss scale."""
         # The signalling NaNs of bfloat16 raise the processor's flag for invalid operations.
         with np.errstate(invalid="ignore"):
             return all(gradient is None or bool(np.isfinite(gradient).all()) for gradient in call.gradients)

@@ -158,8 +158,7 @@ SETTINGS = tuple(setting_field.name for setting_field in fields(Settings))
 
 
 class RoundedSettings:
-    """The settings that are combined with arrays, as numbers of one dtype; each is rounded once, when it is
-    read.
+    """The settings that are combined with arrays, in one dtype; each is rounded once, when it is read.
 
     Parameters
     ----------

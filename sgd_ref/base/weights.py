@@ -1,5 +1,4 @@
-"""The state as a flat list of arrays in the order of Keras, for moving it to Keras and back in
-mid-training."""
+"""The state as a flat list of arrays in the order of Keras, to move it to Keras and back in mid-training."""
 
 from __future__ import annotations
 

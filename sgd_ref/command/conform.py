@@ -165,8 +165,7 @@ def _targets(options: argparse.Namespace) -> list[Target]:
 
 
 def _offered(options: argparse.Namespace, targets: Sequence[Target]) -> Mapping[str, Collection[str]] | None:
-    """Return the offered features: from words, from a target, or from the handshake of a program, which is
-    started."""
+    """Return the offered features, from words, from a target, or from the handshake of a started program."""
     given = options.offers
     if given is None:
         declared = targets[0].offers
@@ -249,8 +248,7 @@ def _written(
 
 
 def _listed(found: Findings, path: Path | None) -> Findings:
-    """Return findings with the entries of a ledger; the ledger of an implementation of the user's own
-    overrides names."""
+    """Return findings with the entries of a ledger; only these excuse a user's own implementation."""
     expected = ledger.of_run(found, path) if path is not None or not found.excuses else None
     return found if expected is None else ledger.listed(expected, found)
 

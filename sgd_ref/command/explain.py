@@ -1,5 +1,4 @@
-"""``sgd-ref explain``: show a case step by step, and the place where an implementation leaves the right
-trajectory."""
+"""``sgd-ref explain``: a case step by step, and the place where an implementation departs from it."""
 
 from __future__ import annotations
 
@@ -291,8 +290,7 @@ def _table_of_both(
 def _pairs(
     case: Case, told: Told, observed: Trajectory, call: int, place: Element
 ) -> Iterator[tuple[str, Array | None, Array | None]]:
-    """Yield each stage and reported quantity of a call, with the value of the reference and the observed
-    value."""
+    """Yield each stage and reported quantity of a call, with its reference value and its observed value."""
     taken, record = told.stages[call], observed[call]
     # When the call returns, the averages have overwritten these values.
     reported = {OVERWRITTEN if OVERWRITTEN in taken else UPDATED: "variables"}

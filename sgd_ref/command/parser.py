@@ -32,8 +32,7 @@ class Parser(argparse.ArgumentParser):
     def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: Any = None
     ) -> tuple[argparse.Namespace, list[str]]:
-        """Parse arguments, where positional arguments may stand among options; arguments that are left over
-        are an error."""
+        """Parse arguments, positional ones also among options; left-over arguments are an error."""
         # The method of the standard library that parses intermixed arguments calls this method for a part of
         # its work.
         if self._is_intermixing:

@@ -1,5 +1,4 @@
-"""``sgd-ref targets``: the implementations that the kit can run by name, and the environments that some of
-them need."""
+"""``sgd-ref targets``: the implementations that the kit can run by name, and the environments of some."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ def folder() -> Path:
     Raises
     ------
     FileNotFoundError
-        If there is none.
+        If there is no such folder.
 
     Examples
     --------

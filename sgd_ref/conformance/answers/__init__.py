@@ -1,4 +1,4 @@
-"""Answers to open questions: for each question of contested ground what is right, and how it is judged.
+"""Answers to open questions: the right results for each contested question, and the bounds to judge them by.
 
 The documentation leaves these questions open, so several answers are right. Each is a variant of the
 reference with bounds of its own. An implementation must give the same answer in all cases of a question.

@@ -1,4 +1,4 @@
-"""An answer to an open question: a variant of the reference, and the bounds of what is faithful to it."""
+"""An answer to an open question: a variant of the reference, and the bounds of its faithful evaluations."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ class Answer:
     Attributes
     ----------
     question : str
-        Name of the question, of ``catalogue/contested.py``.
+        Name of the question in ``catalogue/contested.py``.
     name : str
         The answer, in a few words.
     what : str
-        What becomes of what is asked about.
+        What the answer says, in a sentence.
     optimizer : subclass of SGD
         The reference with this answer.
     wrapper : subclass of LossScaleOptimizer
         The same for dynamic loss scaling.
     walk : subclass of Walk
-        The bounds of this answer, where they are not those of the reference.
+        The bounds of this answer, if they differ from those of the reference.
 
     Examples
     --------
@@ -46,7 +46,7 @@ class Answer:
 
 
 class Composed(NamedTuple):
-    """Answers to several questions at once: what `reference.run` and `judge` take."""
+    """Answers to several questions at once, as `reference.run` and `judge` take them."""
 
     optimizer: type[SGD]
     wrapper: type[LossScaleOptimizer]
@@ -54,7 +54,7 @@ class Composed(NamedTuple):
 
 
 def composed(answers: Iterable[Answer]) -> Composed:
-    """Return the reference that gives some answers, and its bounds.
+    """Return the variant of the reference that gives some answers, and its bounds.
 
     Examples
     --------

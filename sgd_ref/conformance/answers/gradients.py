@@ -1,4 +1,4 @@
-"""Gradients narrower than their variables that are unscaled, or added row by row, before they are widened."""
+"""Gradients narrower than their variables: unscaled, or added up row by row, before they are widened."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from sgd_ref.optimizer import SGD, Gradients
 
 
 class UnscaledBeforeWidening(GivenDtypes):
-    """A gradient of a float64 variable is divided by the loss scale, and rounded, in the dtype that it has.
+    """A gradient of a float64 variable is divided by the loss scale, and rounded, in its own dtype.
 
-    So does ``g / scale`` in `apply` of `keras/src/optimizers/base_optimizer.py`, which comes before any cast.
+    In `apply` of `keras/src/optimizers/base_optimizer.py`, ``g / scale`` comes before any cast.
     """
 
     def unscale(self, gradients: Gradients, loss_scale: float | np.float32 | None) -> Gradients:
@@ -48,20 +48,19 @@ class UnscaledBeforeWidenings(Walk):
         if loss_scale is None or arithmetic.dtype != FLOAT64 or gradient.dtype == FLOAT64:
             return super().prepared(gradient, arithmetic, loss_scale)
         own = arithmetic_of(gradient.dtype, arithmetic.flushes)
-        # The scale of float64 variables is a double; that of narrower gradients is rounded to float32.
+        # The scale of float64 variables is a double; the scale of narrower gradients is rounded to float32.
         scale = float(np.float32(loss_scale))
         return Prepared(moved(prepared(gradient, own, scale).gradient, arithmetic))
 
 
 class RowsAddedBeforeWidening(SGD):
-    """Rows that occur twice are added, and their sum is rounded, in the dtype that they have.
+    """Rows that occur twice are added, and their sum is rounded, in the dtype of the gradient.
 
-    So does ``tf.math.unsorted_segment_sum``, with which TensorFlow makes indexed slices dense before any
-    cast.
+    TensorFlow makes indexed slices dense in this way, by ``tf.math.unsorted_segment_sum`` before any cast.
     """
 
     def validated(self, gradients: Sequence[Gradient], variables: Sequence[Array] | None = None) -> Call:
-        """Make the gradients dense first."""
+        """Make the gradients dense before they are checked."""
         dense = [g.to_dense() if isinstance(g, SparseRows) else g for g in gradients]
         return super().validated(dense, variables)
 

@@ -1,4 +1,4 @@
-"""A global norm over mixed dtypes that each gradient meets in its own dtype."""
+"""A global norm over mixed dtypes, rounded to the dtype of each gradient."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sgd_ref.optimizer import SGD, Gradients
 class NormInOwnDtype(SGD):
     """The common norm is rounded to the dtype of each gradient, which is clipped in that dtype.
 
-    So does `clip_by_global_norm` of Optax: ``(t / g_norm.astype(t.dtype)) * max_norm``.
+    `clip_by_global_norm` of Optax does so: ``(t / g_norm.astype(t.dtype)) * max_norm``.
     """
 
     def clip_by_global_norm(self, gradients: Gradients, clipnorm: float) -> Gradients:

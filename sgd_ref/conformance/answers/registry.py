@@ -1,4 +1,4 @@
-"""All answers by question; the first one of each question is that of the reference."""
+"""All answers by question; the first answer to each question is that of the reference."""
 
 from __future__ import annotations
 
@@ -115,11 +115,11 @@ ANSWERS: dict[str, tuple[Answer, ...]] = {
     question: tuple(answer for answer in _ALL if answer.question == question)
     for question in dict.fromkeys(answer.question for answer in _ALL)
 }
-"""By the name of each question its answers, that of the reference first."""
+"""The answers to each question, by its name; the answer of the reference comes first."""
 
 
 def combinations(questions: Sequence[str]) -> list[tuple[Answer, ...]]:
-    """Return every choice of one answer to each question, that of the reference first.
+    """Return every choice of one answer to each question; the choice of the reference comes first.
 
     Examples
     --------

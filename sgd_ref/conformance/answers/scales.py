@@ -1,4 +1,4 @@
-"""A loss scale that is kept from infinity, and not from zero."""
+"""A loss scale with an upper limit and no lower limit."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from sgd_ref.loss_scale import LossScaleOptimizer
 class LimitedAbove(ScaleWithoutLimits):
     """The loss scale grows only to a finite number, and halves without a limit.
 
-    So does `_amp_update_scale_` of PyTorch, which `torch.amp.GradScaler` calls.
+    `_amp_update_scale_` of PyTorch, which `torch.amp.GradScaler` calls, does so.
     """
 
     def grow(self) -> None:
-        """Double where the result is finite."""
+        """Double the scale if the result is finite."""
         LossScaleOptimizer.grow(self)

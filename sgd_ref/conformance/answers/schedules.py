@@ -1,4 +1,4 @@
-"""Schedules as they may also be read where the documentation leaves two readings."""
+"""Schedules in their other reading, where the documentation allows two."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class LowersMinimum(SGD):
 def _reading(
     optimizer: Optimizer, documented: type[FormulaSchedule], otherwise: type[FormulaSchedule]
 ) -> Optimizer:
-    """Return an optimizer that reads its schedule otherwise, if that is of the documented kind."""
+    """Return an optimizer that reads its schedule differently, if the schedule is of the documented kind."""
     schedule = optimizer.rate_source
     if isinstance(schedule, documented):
         optimizer.rate_source = otherwise.from_config(schedule.get_config())

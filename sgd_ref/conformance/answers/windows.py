@@ -1,4 +1,4 @@
-"""Bounds of what may become of an accumulator whose variable has no gradient when its window ends."""
+"""Bounds for an accumulator whose variable has no gradient when the window ends."""
 
 from __future__ import annotations
 

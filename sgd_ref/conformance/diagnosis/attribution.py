@@ -1,4 +1,4 @@
-"""Explaining a divergence: which known deviations, when replayed, give exactly the observed bits."""
+"""Explanations of a divergence: the known deviations that, when replayed, give exactly the observed bits."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from sgd_ref.conformance.diagnosis.replayed_rates import Rate
 from sgd_ref.conformance.trajectories.comparison import Difference, are_equal
 
 MOST_TOGETHER = 8
-"""Candidates for which every choice is tried."""
+"""The largest number of candidates for which every choice is tried."""
 
 MOST_LEFT_OUT = 1
-"""Some candidates can exclude each other; this many are left out before others are found superfluous."""
+"""Candidates may exclude each other, so at first all but up to this many are tried together."""
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """The known deviations that a trajectory has.
+    """The known deviations that a trajectory shows.
 
     Attributes
     ----------
@@ -37,7 +37,7 @@ class Explanation:
         Whether every bit is explained.
     left : Difference or None
         If the explanation is not complete: the first element that differs from the result of these
-        deviations, if they give a result from the observed state.
+        deviations. None if they give no result from the observed state.
     """
 
     names: tuple[str, ...] = ()
@@ -52,8 +52,8 @@ def explain(
     """Find the known deviations with which the reference gives the observed trajectory.
 
     Every call is replayed by itself, from the state observed before it and with the learning rate
-    observed in it, and must give every observed bit. A rate that is not reported is looked for among
-    those that the candidates give. Where the state is not reported, the whole case is replayed from the
+    observed in it, and must give every observed bit. If the rate is not reported, it is sought among the
+    rates that the candidates give. If the state is not reported, the whole case is replayed from the
     beginning instead.
 
     Parameters
@@ -61,17 +61,17 @@ def explain(
     case : Case
         The case.
     observed : trajectory
-        What an implementation answered; of the form that ``check_form`` checks.
+        The answer of an implementation, of the form that ``check_form`` checks.
     candidates : sequence of str
-        Names of deviations. Of several that explain everything alone, the first one is taken; where more
-        than one is needed, contradictions are left out before roundings.
+        Names of deviations. If several explain everything alone, the first of them is chosen. If more than
+        one is needed, contradictions are left out before roundings.
     basis : Basis, optional
-        The rule that they are added to.
+        The rule that the deviations are added to.
 
     Returns
     -------
     Explanation
-        Without names where the trajectory is that of the rule.
+        Without names if the trajectory is that of the rule.
 
     Raises
     ------
@@ -106,7 +106,7 @@ def explain_within_bounds(
     basis: Basis = DEFINITION,
     is_state_hidden: bool = False,
 ) -> tuple[str, ...]:
-    """Return as few of the candidates as have a trajectory within their derived bounds.
+    """Return as few candidates as possible within whose derived bounds a trajectory lies.
 
     Parameters
     ----------
@@ -115,8 +115,8 @@ def explain_within_bounds(
     observed : trajectory
         Of the form that ``check_form`` checks.
     candidates : sequence of str
-        Names of deviations that are to be expected in the case. Of several choices, contradictions come
-        before mere roundings, few before many, and first ones before later ones.
+        Names of deviations that are expected in the case. Among several choices, contradictions are preferred
+        to mere roundings, few names to many, and earlier names to later ones.
     basis : Basis, optional
         The rule that they are added to.
     is_state_hidden : bool, default False
@@ -125,7 +125,7 @@ def explain_within_bounds(
     Returns
     -------
     tuple of str
-        Empty where no choice of them does.
+        Empty if the trajectory lies within the bounds of no choice.
 
     Examples
     --------
@@ -137,13 +137,13 @@ def explain_within_bounds(
     ('ascends',)
     """
     if case.made is not None:
-        # Its arrays are compared by digests, which tell nothing of how near they are.
+        # Its arrays are compared by digests, which do not show how near the arrays are.
         return ()
     search = Search(case, observed, candidates, is_state_hidden, basis)
     possible = [name for name in candidates if may_act(case, name)]
     expected = basis.run(case)
     acting = [name for name in possible if _acts(case, name, basis, expected)]
-    # Some act beside another one alone; what was tried is not tried again.
+    # Some deviations act only beside another one; a choice that was tried is not tried again.
     choices = dict.fromkeys([*_choices(acting), *_choices(possible)])
     return next((names for names in choices if search.holds(names)), ())
 
@@ -155,9 +155,10 @@ def is_within_bounds(
     basis: Basis = DEFINITION,
     is_state_hidden: bool = False,
 ) -> bool:
-    """Whether a trajectory is within the derived bounds of some deviations, all of them together.
+    """Whether a trajectory is within the derived bounds of some deviations together.
 
-    So it may be for deviations that are too small to be told from roundings: it takes evidence to name them.
+    This may also hold for deviations that are too small to tell from roundings: naming them takes other
+    evidence.
 
     Parameters
     ----------
@@ -179,7 +180,7 @@ def is_within_bounds(
 
 
 def _choices(names: Sequence[str]) -> list[tuple[str, ...]]:
-    """Return what can be chosen of the first names: mere roundings last, few before many."""
+    """Return the choices among the first names: mere roundings last, few names before many."""
     chosen = names[:MOST_TOGETHER]
     choices = [some for size in range(1, len(chosen) + 1) for some in combinations(chosen, size)]
     return sorted(choices, key=are_roundings)
@@ -188,7 +189,7 @@ def _choices(names: Sequence[str]) -> list[tuple[str, ...]]:
 def _acts(case: Case, name: str, basis: Basis, expected: Trajectory) -> bool:
     try:
         return not are_equal(case, expected, basis.run(case, [name]))
-    # From such a state the deviation may make no step at all.
+    # From such a state, the deviation may be unable to make a step.
     except (ArithmeticError, LookupError, TypeError, ValueError):
         return False
 
@@ -214,7 +215,7 @@ class _Replays:
         for step in self._steps:
             match = step.match(names, self._known_rates.get(step.first))
             if match is None:
-                # The step that refutes one set of deviations is likely to refute the next one, too.
+                # The step that refutes one set of deviations is likely to refute the next set, too.
                 self._steps.remove(step)
                 self._steps.insert(0, step)
                 return False
@@ -238,7 +239,8 @@ def _fewest(candidates: Sequence[str], succeed: Callable[[Sequence[str]], bool])
 
 
 def _reduced(names: tuple[str, ...], succeed: Callable[[Sequence[str]], bool]) -> tuple[str, ...]:
-    # What roundings explain is not held against an implementation, so contradictions go first.
+    # A divergence that roundings explain does not count against an implementation, so contradictions are
+    # dropped first.
     order = sorted(names, key=lambda name: DEVIATIONS[name].kind != "contradiction")
     parts = [order]
     while parts:

@@ -1,4 +1,4 @@
-"""Which known deviations may have made a violation: those that act there and lead nearer to what was seen."""
+"""The known deviations that may have caused a violation: they act there and come near the observed value."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ NEEDS = {
     "step": ("momentum",),
     "averaged": ("use_ema",),
 }
-"""For each method of the reference the settings of which one must be on for it to be called."""
+"""For each method of the reference, the settings of which at least one must be on for the method to be
+called."""
 
 
 def beginning(case: Case, calls: int) -> Case:
@@ -58,7 +59,7 @@ def beginning(case: Case, calls: int) -> Case:
 
 
 def may_act(case: Case, name: str) -> bool:
-    """Whether something that a deviation replaces is ever called in a case.
+    """Whether a method that a deviation replaces is ever called in a case.
 
     >>> from sgd_ref import conformance
     >>> plain = conformance.cases("smoke")[0]
@@ -72,10 +73,10 @@ def may_act(case: Case, name: str) -> bool:
 
 
 def suiting(case: Case, names: Iterable[str] | None = None, basis: Basis = DEFINITION) -> list[str]:
-    """Return the deviations that may change something in a case, of those named, or of all.
+    """Return the deviations, among the named ones or all, that may change something in a case.
 
-    In a big case, these are structural ones: each takes its time where a variable has a million elements,
-    and what is no matter of structure shows in small cases too.
+    In a big case, only structural deviations are returned: each deviation takes long on a million elements,
+    and one that does not concern structure shows in small cases, too.
 
     >>> from sgd_ref import conformance
     >>> suiting(conformance.cases("smoke")[0], ["clip-adds-epsilon", "ascends"])
@@ -88,28 +89,28 @@ def suiting(case: Case, names: Iterable[str] | None = None, basis: Basis = DEFIN
         for name in considered
         if name not in basis.names
         and may_act(case, name)
-        # What is on record is of the definition.
+        # The recorded results are for the definition.
         and (basis != DEFINITION or has_other_bits(name, case))
     ]
 
 
 class Acting:
-    """The known deviations that change something up to a violation, and what they give there.
+    """The known deviations that change something up to a violation, with their results there.
 
     Parameters
     ----------
     case : Case
         The case.
     observed : trajectory
-        What was seen in it.
+        The answer of the implementation.
     violation : Violation
         The first value that is wrong.
     names : iterable of str, optional
         Names of deviations; all by default.
     beside : tuple of str, optional
-        Deviations that are there already: others are looked for that act beside them.
+        Deviations that are assumed already: the search is for others that act beside them.
     basis : Basis, optional
-        The rule that all of them are added to.
+        The rule that all deviations are added to.
     """
 
     def __init__(
@@ -138,15 +139,15 @@ class Acting:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Those that act, in the order of the registry."""
+        """The names of the deviations that act, in the order of the registry."""
         return tuple(self._results)
 
     def likely(self) -> list[str]:
-        """Return those that alone are nearer to the wrong value than the reference is."""
+        """Return the deviations that alone come nearer to the wrong value than the reference does."""
         return [name for name, wrong in self._results.items() if self._is_nearer(wrong[-1])]
 
     def alike(self) -> list[list[str]]:
-        """Return those that act, in groups that up to the violation give the same bits."""
+        """Return the deviations that act, in groups that give the same bits up to the violation."""
         groups: list[list[str]] = []
         for name, wrong in self._results.items():
             for group in groups:
@@ -158,21 +159,21 @@ class Acting:
         return groups
 
     def gain(self, name: str) -> int:
-        """Return how many elements more than the reference a deviation alone has near to what was seen."""
+        """Return how many more elements than the reference a deviation brings near to the observed ones."""
         wrong = self._results.get(name)
         if wrong is None:
             return 0
         return _near(self.start, wrong, self.observed) - _near(self.start, self._expected, self.observed)
 
     def are_likely(self, names: tuple[str, ...]) -> bool:
-        """Whether several together are nearer to the wrong value than the reference is."""
+        """Whether several deviations together come nearer to the wrong value than the reference does."""
         wrong = self._run(names)
         return wrong is not None and self._is_nearer(wrong[-1])
 
     def _run(self, names: tuple[str, ...]) -> Trajectory | None:
         try:
             return self._basis.run(self.start, (*self._beside, *names))
-        # Together, or from such a state, deviations may make no step at all.
+        # Together, or from such a state, deviations may be unable to make a step.
         except (ArithmeticError, LookupError, TypeError, ValueError):
             return None
 
@@ -188,7 +189,7 @@ class Acting:
             return math.isfinite(wrong)
         if seen == right == wrong == 0:
             return math.copysign(1, seen) == math.copysign(1, wrong) != math.copysign(1, right)
-        # One that only rounds more often, and so has wider bounds, leads nowhere.
+        # A deviation that only rounds more often has wider bounds, but comes no nearer.
         return bool(abs(wrong - seen) < abs(right - seen))
 
     def _value(self, record: Record) -> Any:
@@ -215,7 +216,7 @@ def _near(case: Case, trajectory: Trajectory, observed: Trajectory) -> int:
 
 @cache
 def _replaced(name: str) -> frozenset[str]:
-    """Return the methods that a deviation replaces, if all of them are called for one setting each."""
+    """Return the methods that a deviation replaces, if it is known for all of them when they are called."""
     replaced = {
         method
         for cls in DEVIATIONS[name].optimizer.__mro__

@@ -1,4 +1,4 @@
-"""In which cases each known deviation shows: what the kill matrix has on record."""
+"""The cases in which each known deviation shows, from the kill matrix."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sgd_ref.conformance.deviations.mistakes import STRUCTURAL
 
 @cache
 def cases_that_expose(name: str) -> frozenset[str]:
-    """Return the ids of the standard cases in which a deviation is rejected; none for one that never is.
+    """Return the ids of the standard cases in which a deviation is rejected, possibly none.
 
     >>> "named/exclusion-is-a-substring" in cases_that_expose("exclusion-by-pattern")
     True
@@ -26,14 +26,14 @@ def cases_that_expose(name: str) -> frozenset[str]:
 def has_other_bits(name: str, case: Case) -> bool:
     """Whether a deviation alone may give other bits than the reference in a case.
 
-    False only for a standard case of which it is on record that it does not.
+    False only for a standard case in which the kill matrix shows the same bits.
 
     >>> from sgd_ref import conformance
     >>> plain = conformance.cases("smoke")[0]
     >>> has_other_bits("ascends", plain), has_other_bits("clip-adds-epsilon", plain)
     (True, False)
     """
-    # A case that was changed may have kept its id, and big cases were run for structural deviations alone.
+    # A changed case may have kept its id, and big cases were run for structural deviations only.
     is_on_record = name in _matrix() and (case.made is None or name in STRUCTURAL)
     if not is_on_record or case is not _uncontested().get(case.id):
         return True
@@ -42,7 +42,7 @@ def has_other_bits(name: str, case: Case) -> bool:
 
 @cache
 def _uncontested() -> dict[str, Case]:
-    """Return the cases on record, but for those in which other bits may be right by another answer."""
+    """Return the recorded cases, without those in which other bits may be right under another answer."""
     on_record = frozenset(_content()["cases"])
     return {case.id: case for case in cases() if case.id in on_record and not contested(case)}
 

@@ -1,4 +1,4 @@
-"""The diagnosis of one divergence: the known deviations within whose bounds it lies."""
+"""The diagnosis of one divergence: the known deviations within whose bounds the trajectory lies."""
 
 from __future__ import annotations
 
@@ -21,19 +21,20 @@ from sgd_ref.conformance.trajectories.comparison import are_equal, compare
 Names = tuple[str, ...]
 
 MOST_MORE = 2
-"""Deviations that are added to one that explains the first calls."""
+"""How many deviations are added at most to one that explains the first calls."""
 
 MOST_ALIKE = 6
-"""Deviations that explain the same first calls, and to which one more is added."""
+"""The largest number of choices that explain the same first calls and are extended by one deviation."""
 
 LEAST_DIFFERING = 4
-"""Elements that must differ for another deviation to be sought beside one that is right but for rounding."""
+"""How many elements must differ before another deviation is sought beside one that explains all but
+roundings."""
 
 THEIR_FORM = "the documented ones (Velocities declares another form)"
 ALL_BUT_VELOCITIES = f"all is as defined, but the velocities that it reports are not {THEIR_FORM}"
 
 MOST_PAIRS = 1500
-"""Pairs that are tried where no deviation alone explains a divergence."""
+"""The largest number of pairs that are tried if no deviation alone explains a divergence."""
 
 
 @dataclass(frozen=True)
@@ -43,18 +44,19 @@ class Diagnosis:
     Attributes
     ----------
     names : tuple of tuple of str
-        Known deviations, alone or several together, that explain the trajectory: it lies within the derived
-        bounds of the rule that has them. Several where this case does not tell them apart.
+        Sets of one or more known deviations that explain the trajectory: it lies within the derived bounds of
+        the rule with these deviations. There are several sets if this case does not tell them apart.
     is_exact : bool
-        Whether the trajectory equals them to the bit.
+        Whether the trajectory has the very bits of these deviations.
     parting : Parting or None
-        Where the trajectory parts from that of the reference: call, stage, variable, element and bits.
+        Where the trajectory departs from the reference: call, stage, variable, element and bits.
     up_to : int or None
-        Where `names` explain the first violation, but not the whole trajectory: the first call that they do
-        not explain.
+        If `names` explain the first violation, but not the whole trajectory: the first call that they do not
+        explain.
     has_other_velocities : bool
-        Whether `names`, or the rule itself where there are none, explain all but the reported velocities.
-        These may be of another form, say without the learning rate. ``Velocities`` declares such a form.
+        Whether `names`, or the rule itself if there are no names, explain everything but the reported
+        velocities. The velocities may have another form, for example without the learning rate.
+        ``Velocities`` declares such a form.
     """
 
     names: tuple[Names, ...] = ()
@@ -77,7 +79,7 @@ class Diagnosis:
 
 @dataclass(frozen=True)
 class Explained:
-    """Deviations that explain a divergence, and whether to the bit."""
+    """Deviations that explain a divergence, and whether they give the very same bits."""
 
     names: Names
     is_exact: bool
@@ -104,9 +106,10 @@ def diagnose(
     is_state_hidden : bool, default False
         Whether the state may be wider than the reported one.
     with_pairs : bool, default True
-        Whether pairs are tried where no deviation alone explains it.
+        Whether pairs are tried if no deviation alone explains the trajectory.
     basis : Basis, optional
-        The rule that it diverges from, by default that of the reference; its own deviations are not named.
+        The rule that the trajectory diverges from, by default that of the reference; its own deviations are
+        not named.
 
     Examples
     --------
@@ -141,9 +144,9 @@ def diagnose(
 
 
 def as_diagnosis(found: Sequence[Explained], where: Parting | None) -> Diagnosis:
-    """Return the diagnosis of what explains a divergence: to the bit where anything does so.
+    """Return a diagnosis from the explanations of a divergence; those with the very same bits come first.
 
-    Deviations that only round otherwise are named where nothing else explains it.
+    Deviations that only round differently are named only if nothing else explains the divergence.
     """
     contradicting = [one for one in found if not are_roundings(one.names)] or found
     exact = [one for one in contradicting if one.is_exact]
@@ -162,7 +165,7 @@ def without_velocities(observed: Trajectory) -> Trajectory | None:
 
 
 def are_roundings(names: Names) -> bool:
-    """Whether deviations only round otherwise.
+    """Whether deviations only round differently.
 
     >>> are_roundings(("update-fused",)), are_roundings(("update-fused", "ascends"))
     (True, False)
@@ -181,7 +184,7 @@ class Search:
     Attributes
     ----------
     violation : Violation or None
-        What is to be explained: the first value that the definition does not allow.
+        The first value that the definition does not allow, which is to be explained.
     """
 
     def __init__(
@@ -208,7 +211,7 @@ class Search:
 
     @property
     def farthest(self) -> tuple[Names, Fit] | None:
-        """Of the deviations that explain the first violation but not everything, those that go farthest."""
+        """The deviations that explain the first violation and the most calls, but not everything."""
         return next(iter(self._all_farthest()), None)
 
     def _all_farthest(self) -> list[tuple[Names, Fit]]:
@@ -216,7 +219,7 @@ class Search:
         return [(names, found) for names, found in self._partly if found.calls == most][:MOST_ALIKE]
 
     def alone(self) -> list[Explained]:
-        """Return the deviations that explain it alone."""
+        """Return the deviations that alone explain the divergence."""
         if self._acting is None or self.violation is None:
             return []
         found = self.among((name,) for name in self._acting.likely())
@@ -225,7 +228,7 @@ class Search:
         )
 
     def extended(self) -> list[Explained]:
-        """Return what explains it with one deviation more than those that go farthest, or two."""
+        """Return explanations that add one deviation, or two, to those that explain most calls."""
         for _ in range(MOST_MORE):
             alike = self._all_farthest()
             explained: list[Explained] = []
@@ -241,7 +244,7 @@ class Search:
         return []
 
     def to_the_bit(self, found: Sequence[Explained]) -> list[Explained]:
-        """Return what gives all bits with one deviation more than what explains them but for rounding."""
+        """Return explanations of all bits that add one deviation to those that leave only roundings."""
         if any(one.is_exact for one in found):
             return []
         explained: list[Explained] = []
@@ -255,7 +258,7 @@ class Search:
     def _more_to_the_bit(self, names: Names) -> Iterator[str]:
         comparison = compare(self._case, self._basis.run(self._case, names), self._observed)
         difference = comparison.first
-        # Few bits, or signs of zeros, are explained by chance.
+        # A few bits, or signs of zeros, could be explained by chance.
         if difference is None or comparison.differing < LEAST_DIFFERING or comparison.units < 1:
             return
         start = beginning(self._case, difference.call + 1)
@@ -266,16 +269,17 @@ class Search:
                     self._case, self._basis.run(self._case, (*names, name)), self._observed
                 ):
                     yield name
-            # Together, deviations may make no step at all.
+            # Together, deviations may be unable to make a step.
             except (ArithmeticError, TypeError, ValueError):
                 continue
 
     def pairs(self, preferred: frozenset[str] = frozenset()) -> list[Explained]:
-        """Return the pairs that explain it, those with preferred names first."""
+        """Return the pairs that explain the divergence, pairs with preferred names first."""
         if self._acting is None:
             return []
         acting = self._acting
-        # One of those that give the same bits is tried, and the others where it explains the violation.
+        # Of deviations that give the same bits, one is tried; the others follow only if it explains the
+        # violation.
         alike = {group[0]: group for group in acting.alike()}
         alike |= {name: [name] for name in self._mistakes if name not in acting.names}
         pairs = self._promising(acting, alike, preferred)
@@ -289,7 +293,7 @@ class Search:
     def _promising(
         acting: Acting, alike: Mapping[str, Sequence[str]], preferred: frozenset[str]
     ) -> list[Names]:
-        """Return the pairs to try: of two that lead to the wrong value, and of two that bring most near."""
+        """Return the pairs to try: those nearest to the wrong value, and those near in most elements."""
         gains = {name: acting.gain(name) for name in alike}
         likely = frozenset(acting.likely())
 
@@ -302,18 +306,18 @@ class Search:
         return list(dict.fromkeys(by_value[: MOST_PAIRS // 2] + by_gain[: MOST_PAIRS // 2]))
 
     def among(self, choices: Iterable[Names]) -> list[Explained]:
-        """Return those of some choices of deviations that explain it."""
+        """Return those among some choices of deviations that explain the divergence."""
         explained = (self.explained(names) for names in choices)
         return [one for one in explained if one is not None]
 
     def explained(self, names: Names) -> Explained | None:
-        """Return whether deviations explain it, and how."""
+        """Return how deviations explain the divergence; None if they do not."""
         if self.violation is None:
             return None
         until = self.violation.call + 1
         start = beginning(self._case, until)
         first = fit(start, names, self._observed[:until], self._is_state_hidden, self._basis)
-        # So near to the reference that bounds cannot tell the two apart, only bits can.
+        # If the answer is within the bounds of the reference as well, only equal bits count.
         is_near = self._reference.violation is None
         if not first.fits or (is_near and not first.is_exact):
             return None
@@ -324,9 +328,10 @@ class Search:
         return None
 
     def holds(self, names: Names) -> bool:
-        """Whether a trajectory that diverges is within the bounds of deviations, not by their width alone.
+        """Whether a trajectory lies within the bounds of deviations, not merely because they are wide.
 
-        So near to the reference that bounds hold both, contradictions must lead nearer to the wrong value.
+        If it also lies within the bounds of the reference, contradictions must lead nearer to the wrong
+        value.
         """
         if self.explained(names) is not None:
             return True
@@ -350,7 +355,7 @@ def equal_alone(case: Case, observed: Trajectory) -> Names:
 
 
 def count(diagnoses: Iterable[Diagnosis]) -> Counter[Names]:
-    """Return in how many of several divergences each deviation, or pair, was found."""
+    """Count, over several divergences, how often each deviation or pair was found."""
     return Counter(names for diagnosis in diagnoses for names in diagnosis.names)
 
 

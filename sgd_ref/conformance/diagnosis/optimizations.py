@@ -1,4 +1,4 @@
-"""Which optimisations an implementation makes: found in the cases in which each of them changes bits."""
+"""The optimisations that an implementation makes, found in the cases in which each of them changes bits."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ def optimizations(graded: Mapping[str, tuple[Case, Trajectory, Basis]]) -> dict[
     Parameters
     ----------
     graded : dict of str to (Case, trajectory, Basis)
-        By the id of the case, what an implementation answered, and the rule that it was held to.
+        By the id of the case, the case, the answer of the implementation, and the rule that it was held to.
 
     Returns
     -------
     dict of str to str
-        "not done": the bits are those of the rule. "done": they are those of one of its variants.
-        "evaluated in another way": they are neither. An optimisation is absent if its case was not graded.
+        "not done": the bits are those of the rule. "done": the bits are those of a variant with this
+        optimisation. "evaluated in another way": neither. An optimisation is absent if its case was not
+        graded.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Where an implementation parts from the reference: the first call, and the first stage in it."""
+"""The place where an implementation departs from the reference: the first call, and the first stage in it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ FINALIZATION, COUNTING, GROWTH = "finalization", "counting", "growth of the loss
 GRADIENTS = (GRADIENT, UNSCALED, MEAN, NORM, NORM_OF_ALL, CLIPPED)
 
 Group = tuple[tuple[str, ...], tuple[str, ...]]
-"""Quantities that are reported, and the stages between them and those reported before them."""
+"""Reported quantities, and the stages that compute them from the quantities of the group before."""
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,10 @@ class Parting:
     Attributes
     ----------
     difference : Difference
-        The difference in one quantity: of those that differ, the one that the rule computes first.
+        The difference in the first quantity that differs, in the order of the rule.
     stages : tuple of str
         The stages that can have made the difference: the stages of this call that come after the last
-        quantity that is equal. Empty where this call is to leave the element alone.
+        quantity that is equal. Empty if this call should leave the element unchanged.
     """
 
     difference: Difference
@@ -58,11 +58,11 @@ class Parting:
 
 
 def parting(case: Case, observed: Trajectory, basis: Basis = DEFINITION) -> Parting | None:
-    """Return where a trajectory parts from that of the rule, or None if it has the same bits.
+    """Return where a trajectory departs from that of the rule, or None if it has the same bits.
 
-    The call is the first one that differs. In this call it is the first differing quantity in the order of
-    the rule: learning rate, accumulators, velocities, variables, averages, variables that averages overwrite;
-    then the loss scale and the counters.
+    The result is for the first call that differs, and in this call for the first quantity that differs, in
+    the order of the rule: learning rate, accumulators, velocities, variables, averages, variables that
+    averages overwrite; then the loss scale and the counters.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ def parting(case: Case, observed: Trajectory, basis: Basis = DEFINITION) -> Part
 
 
 def partings(case: Case, observed: Trajectory, basis: Basis = DEFINITION) -> list[Parting | None]:
-    """Return where each call parts from the rule by itself, from the state observed before it.
+    """Return where each call by itself departs from the rule, starting from the state observed before it.
 
     Parameters
     ----------
@@ -115,8 +115,8 @@ def partings(case: Case, observed: Trajectory, basis: Basis = DEFINITION) -> lis
     Returns
     -------
     list of Parting or None
-        One for each record; None where a call has the bits of the reference, or starts from a state that
-        the reference refuses. One alone, for the whole case, where the state is not reported.
+        One for each record; None if a call has the bits of the reference, or starts from a state that the
+        reference refuses. If the state is not reported, there is only one, for the whole case.
 
     Examples
     --------
@@ -178,12 +178,12 @@ def _groups(case: Case, call: int, taken: Collection[str]) -> Iterator[Group]:
         of_gradients = ()
     of_variables = (*of_gradients, *of_this_call(DECAYED, UPDATED))
     if OVERWRITTEN in taken:
-        # Nobody sees the variables that are overwritten, so the averages come first; overwriting, too, may
-        # have written them.
+        # The overwritten variables are never reported, so the averages come first; the stage of overwriting
+        # may have changed them, too.
         yield ("averages",), (*of_variables, AVERAGE, OVERWRITTEN)
         yield ("variables",), (OVERWRITTEN,)
     else:
-        # Averages that are not due may overwrite variables all the same.
+        # An implementation may overwrite variables by averages even if no overwrite is due.
         may_overwrite = UPDATED in taken and case.config.get("ema_overwrite_frequency") is not None
         yield ("variables",), (*of_variables, OVERWRITTEN) if may_overwrite else of_variables
         yield ("averages",), of_this_call(AVERAGE)

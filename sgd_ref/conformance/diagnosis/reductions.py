@@ -1,4 +1,4 @@
-"""Smaller and plainer cases: each function leaves out or simplifies one thing, everywhere at once."""
+"""Reductions of a case: each function leaves out or simplifies one thing, everywhere at once."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ PLAIN_CONFIGS: tuple[dict[str, Any], ...] = (
     dict.fromkeys(CLIPPINGS),
     {"loss_scale_factor": None},
 )
-"""Features of the config turned off, those first that bring others with them."""
+"""Settings that turn off features of the config; features that others depend on come first."""
 
 PLAIN_INTEGERS = (1, 2, 3)
 PLAIN_NUMBERS = (0.5, 1.0, 0.25, 2.0)
 PLAIN_SCALES = (2.0, 4.0)
 PRECISIONS = (1, 2, 3, 5, 8, 12)
-"""Numbers of significant bits to which numbers are cut where none of the plainest will do."""
+"""Numbers of significant bits to which numbers are cut if none of the plainest numbers will do."""
 
 
 def with_calls(case: Case, kept: Sequence[int]) -> Case:
@@ -67,7 +67,7 @@ def with_variables(case: Case, kept: Sequence[int]) -> Case:
 
 
 def with_part(case: Case, kept: Sequence[int], variable: int, axis: int) -> Case:
-    """Return the case with some of the positions along one axis of a variable, of its gradients and state.
+    """Return the case with some positions along one axis of a variable, and of its gradients and state.
 
     >>> case = Case("a", {}, ("w",), (np.arange(3.0),), ((SparseRows([2, 0, 1], np.ones(3), (3,)),),))
     >>> smaller = with_part(case, [0, 2], variable=0, axis=0)
@@ -141,7 +141,7 @@ def without_layouts(case: Case) -> Case:
 
 
 def with_flat_variables(case: Case) -> Case:
-    """Return the case with variables of one axis, but for those that have sparse gradients."""
+    """Return the case with variables of one axis, except for variables with sparse gradients."""
     for variable, array in enumerate(case.variables):
         has_rows = any(isinstance(gradients[variable], SparseRows) for gradients in case.gradients)
         if array.ndim > 1 and not has_rows:
@@ -150,7 +150,7 @@ def with_flat_variables(case: Case) -> Case:
 
 
 def with_config(case: Case, changes: dict[str, Any]) -> Case:
-    """Return the case with other settings, and without the state for which these have no use."""
+    """Return the case with other settings, and without the state that these do not need."""
     config = {**case.config, **changes}
     state = case.state
     if state is not None:
@@ -185,7 +185,7 @@ def without_loss_scaling(case: Case) -> Case:
 
 
 def number_paths(settings: Any, path: Path = ()) -> Iterator[Path]:
-    """Yield where the numbers other than 0 are in a config, with those of its schedule.
+    """Yield the paths of all numbers other than 0 in a config, including its schedule.
 
     >>> list(number_paths({"learning_rate": {"config": {"values": [0.5, 0.0]}}, "nesterov": False}))
     [('learning_rate', 'config', 'values', 0)]
@@ -212,7 +212,7 @@ def number_at(settings: Any, path: Path) -> Any:
 
 
 def with_number_at(settings: Any, path: Path, number: Any) -> Any:
-    """Return settings in which another number stands at a path.
+    """Return settings with another number at a path.
 
     >>> with_number_at({"values": [0.5, 0.25]}, ("values", 1), 1.0)
     {'values': [0.5, 1.0]}
@@ -226,7 +226,7 @@ def with_number_at(settings: Any, path: Path, number: Any) -> Any:
 
 
 def plainer_numbers(number: float, is_scale: bool = False) -> Iterator[Any]:
-    """Yield numbers that are plainer than one, the plainest first.
+    """Yield numbers that are plainer than the given one, the plainest first.
 
     >>> list(plainer_numbers(0.3))[:6]
     [0.5, 1.0, 0.25, 2.0, 0.296875, 0.298828125]
@@ -274,7 +274,7 @@ def cut_to(number: float, precision: int) -> float:
 
 
 def arrays(case: Case) -> list[Array]:
-    """Return every array of numbers in a case: variables, gradients, state; see ``with_arrays``."""
+    """Return every array of numbers in a case: variables, gradients and state; see ``with_arrays``."""
     state = case.state
     return [
         *case.variables,
@@ -344,7 +344,7 @@ def _with_gradient(case: Case, call: int, variable: int, gradient: Gradient) -> 
 
 
 def _with_gradients(case: Case, change: Callable[[Any, Array], Array], kind: type) -> Case:
-    """Return the case with a change to every gradient of a kind, given with its variable."""
+    """Return the case with every gradient of a kind changed, by a function of gradient and variable."""
     return replace(
         case,
         gradients=tuple(

@@ -27,15 +27,15 @@ from sgd_ref.loss_scale import SMALLEST_NORMAL, LossScaleOptimizer
 from sgd_ref.optimizer import SGD
 
 NORM_UNITS = 4
-"""Units in the last place by which a norm that is summed in another order may be off.
+"""The largest error, in units in the last place, of a norm that is summed in another order.
 
-A sum of n squares, rounded after each addition, can be off by n/2 units and its root by half of that. The
-standard cases have n = 109 at most, sums that are not contrived are off by some sqrt(n)/4 units, and no
+The error of a sum of n squares, rounded after each addition, can be n/2 units, and that of its root half as
+much. The standard cases have n = 109 at most. In practice such a sum is off by about sqrt(n)/4 units, and no
 norm of Keras was off by more than 2."""
 
 
 class Match(NamedTuple):
-    """How a replay gives the observed bits: the learning rate, and by how many units it or norms are off."""
+    """How a replay gives the observed bits: the learning rate, and the error of the rate or of norms."""
 
     rate: Rate | None
     units: float
@@ -54,7 +54,7 @@ class Step:
     observed : sequence of dict
         A record for each call.
     rates : Rates or None
-        The possible learning rates of the call; None for that of the case.
+        The possible learning rates of the call; None for the rate of the case.
     basis : Basis
         The rule that deviations are added to.
     """
@@ -66,14 +66,14 @@ class Step:
     basis: Basis = DEFINITION
 
     def match(self, names: Sequence[str], known_rate: Rate | None = None) -> Match | None:
-        """Return how these deviations give the observed bits, if they do.
+        """Return how these deviations give the observed bits; None if they do not.
 
         Parameters
         ----------
         names : sequence of str
             Names of deviations.
         known_rate : float32 or float64, optional
-            Of the rates that are off by some units, only this one is tried.
+            If given, only this one of the possible rates is tried.
         """
         if self._is_refused(names):
             return None
@@ -88,7 +88,7 @@ class Step:
         return None
 
     def difference(self, names: Sequence[str]) -> Difference | None:
-        """Return the first element that these deviations give otherwise, if they give anything."""
+        """Return the first element in which the result of these deviations differs, if there is a result."""
         if self._is_refused(names):
             return None
         rate = None
@@ -105,7 +105,7 @@ class Step:
         return None if difference is None else replace(difference, call=self.first + difference.call)
 
     def _norm_units(self, names: Sequence[str], rate: Rate | None) -> float | None:
-        """Return by how many units norms must be off for the observed bits, if there is such a number."""
+        """Return the error of norms, in units, that gives the observed bits, if there is such an error."""
         differing = self._differing(self._replayed(names, rate, 0))
         if not differing:
             return 0.0
@@ -123,7 +123,7 @@ class Step:
         return None
 
     def _replayed(self, names: Sequence[str], rate: Rate | None, norm_units: int) -> list[Record]:
-        """Return the records that these deviations give."""
+        """Return the records that result from these deviations."""
         if rate is None:
             return self.basis.run(self.case, names)
         given: Any = (rate,)
@@ -165,13 +165,13 @@ def replayed(case: Case, names: Sequence[str], base: type[SGD] = SGD) -> Traject
     names : sequence of str
         Names of deviations.
     base : subclass of SGD, optional
-        A faithful variant that they deviate from, in place of the reference.
+        A faithful variant that the deviations are added to, in place of the reference.
     """
     return reference.run(case, *compose(names, base))
 
 
 def steps(case: Case, observed: Trajectory, basis: Basis = DEFINITION) -> list[Step]:
-    """Return a step for every record, or one for the whole case where the state is not reported."""
+    """Return a step for every record, or one step for the whole case if the state is not reported."""
     if not all(_reports_state(case, record) for record in observed[: len(case.gradients)]):
         return [Step(0, case, observed, basis=basis)]
     made = []
@@ -179,7 +179,7 @@ def steps(case: Case, observed: Trajectory, basis: Basis = DEFINITION) -> list[S
     state, variables = case.state, case.variables
     values_when_traced: dict[tuple[bool, ...], float] = {}
     for call, record in enumerate(observed):
-        # The learning rate of the call takes the place of this one.
+        # The learning rate of the call replaces this one.
         single = replace(
             case,
             config={**case.config, "learning_rate": 0.5},
@@ -232,7 +232,7 @@ def _only_rate(rate: Any) -> list[Record]:
 
 
 class _GivenRate(SGD):
-    """Uses what its callable learning rate returns as it is: float64, or NaN, too."""
+    """An optimizer that uses the value of its callable learning rate unrounded and unchecked, even NaN."""
 
     def validated(self, gradients: Sequence[Gradient], variables: Sequence[Array] | None = None) -> Call:
         given: Any = self.rate_source

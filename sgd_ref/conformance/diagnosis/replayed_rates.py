@@ -29,10 +29,10 @@ from sgd_ref.schedules.base import FormulaSchedule
 Rate = np.floating[Any]
 
 COSINE_UNITS = 2
-"""Units in the last place of float32 by which a cosine in float32 may be off; 1 has been seen."""
+"""The largest error of a cosine in float32, in units in the last place of float32; 1 has been seen."""
 
 FLOAT64_UNITS = 4
-"""Units in the last place of float64 by which a schedule in float64 may be off; 1 has been seen."""
+"""The largest error of a schedule in float64, in units in the last place of float64; 1 has been seen."""
 
 
 class Schedules:
@@ -44,7 +44,7 @@ class Schedules:
         self._made: dict[type[SGD], Any] = {}
 
     def deviating(self, names: Collection[str], calls: int) -> list[Rate]:
-        """Return the rates of some deviations at a count of calls that are not the documented one."""
+        """Return the rates of some deviations at a count of calls, without the documented rate."""
         if not isinstance(self._learning_rate(SGD), LearningRateSchedule):
             return []
         classes = (DEVIATIONS[name].optimizer for name in names if name != SCHEDULE_IN_FLOAT32)
@@ -57,7 +57,7 @@ class Schedules:
         return [rate for rate in rates if not equal_bits(np.asarray(rate), documented)]
 
     def value(self, optimizer_class: type[SGD], calls: int) -> Rate:
-        """Return the rate at a count of calls; NaN where the definition has none, as for negative counts."""
+        """Return the rate at a count of calls; NaN if the definition has none, as for negative counts."""
         learning_rate = self._learning_rate(optimizer_class)
         if not isinstance(learning_rate, LearningRateSchedule):
             return np.float32(learning_rate)
@@ -67,9 +67,9 @@ class Schedules:
             return np.float32(math.nan)
 
     def in_float64(self, calls: int) -> list[Rate]:
-        """Return the formula of the schedule at its settings as given, rounded to float64, if that is in use.
+        """Return the schedule for unrounded settings, rounded to float64, if the deviations use it.
 
-        Also with a cosine that was rounded to float32, and is some units off.
+        The result may also contain a cosine that was rounded to float32 and is off by some units.
         """
         schedule = self._learning_rate(SGD)
         in_use = any(variable.dtype == FLOAT64 for variable in self._case.variables)
@@ -92,18 +92,19 @@ class Schedules:
 
 
 class Rates:
-    """The learning rate of one call: as reported, or as any of the deviations gives it.
+    """The learning rate of one call: the reported rate, or any rate that the deviations give.
 
     Parameters
     ----------
     schedules : Schedules
-        Those of the case.
+        The schedules of the case.
     calls : int
-        The count of calls that the implementation reported before this one.
+        The count of calls that the implementation reported before this call.
     reported : float or None
         The rate that it reported.
     given, traced : float or None
-        For a callable, its value in this call and in the first one in which the same gradients were missing.
+        For a callable, its value in this call, and in the first call in which the same gradients were
+        missing.
     """
 
     def __init__(
@@ -121,9 +122,9 @@ class Rates:
         self._traced = traced
 
     def possible(self, names: Collection[str]) -> Iterator[tuple[Rate, float]]:
-        """Yield the rates that the call may have used, float32 or float64, and by how many units each is off.
+        """Yield the rates that the call may have used, float32 or float64, each with its error in units.
 
-        The reported one alone where it was reported.
+        If a rate was reported, only that one.
         """
         if self._given is not None:
             if self.reported is None or np.float32(self.reported) == self.documented:
@@ -144,12 +145,12 @@ class Rates:
 
     @property
     def documented(self) -> Rate:
-        """The rate of the definition; NaN where it has none."""
+        """The rate of the definition; NaN if it has none."""
         return np.float32(self._given) if self._given is not None else self._schedules.value(SGD, self._calls)
 
 
 def _around(rates: list[Rate], units: int) -> Iterator[tuple[Rate, float]]:
-    """Yield the rates, then those one unit away from them, and so on."""
+    """Yield the rates, then the numbers one unit away from them, and so on."""
     yield from ((rate, 0.0) for rate in rates)
     above, below = list(rates), list(rates)
     for distance in range(1, units + 1):
@@ -159,7 +160,7 @@ def _around(rates: list[Rate], units: int) -> Iterator[tuple[Rate, float]]:
 
 
 def _with_cosine_in_float32(units: int) -> Any:
-    """Return exact arithmetic, but for a cosine rounded to float32 before 1 is added."""
+    """Return exact arithmetic in which only the cosine is rounded, to float32, before 1 is added."""
 
     def cosine_of_pi_times(x: Fraction) -> Fraction:
         cosine = nearest(exact.cosine_of_pi_times(x), FLOAT32)

@@ -24,8 +24,8 @@ PLAIN_ELEMENTS = (0.0, 1.0, 0.5, -1.0)
 def shrink(case: Case, still: Callable[[Case], bool], most_runs: int = 400) -> Case:
     """Return the smallest case found on which an implementation still fails.
 
-    Features are turned off, then calls, variables and elements are left out, then numbers are replaced
-    by plainer ones, over and over until nothing more can go. The search is greedy and has nothing random.
+    Features are turned off, then calls, variables and elements are left out, then numbers are replaced by
+    plainer ones. This repeats until nothing more can be removed. The search is greedy and not random.
 
     Parameters
     ----------
@@ -34,13 +34,13 @@ def shrink(case: Case, still: Callable[[Case], bool], most_runs: int = 400) -> C
     still : callable
         Whether the implementation fails on a case in the same way.
     most_runs : int, default 400
-        How often `still` may be called.
+        The largest number of calls of `still`.
 
     Returns
     -------
     Case
-        One for which `still` was true and which the reference can run. Its id is ``shrunk/`` and the old
-        one; `features` and `exposes` are empty, since those of the catalogue hold no longer.
+        A case for which `still` was true and which the reference can run. Its id is ``shrunk/`` and the old
+        id; `features` and `exposes` are empty, since those of the catalogue no longer apply.
 
     Raises
     ------
@@ -87,11 +87,11 @@ class _Search:
 
     @property
     def is_exhausted(self) -> bool:
-        """Whether there are no more runs to try anything with."""
+        """Whether no more runs are allowed."""
         return self._runs_left <= 0
 
     def accepts(self, candidate: Case) -> bool:
-        """Take a candidate for the best case if the failure is still there."""
+        """Make a candidate the best case if it still shows the failure."""
         if self.is_exhausted:
             return False
         candidate = with_layouts(candidate)
@@ -108,11 +108,11 @@ class _Search:
         return True
 
     def accepts_one_of(self, candidates: Iterable[Case]) -> bool:
-        """Take the first of some candidates on which the failure is still there."""
+        """Make the first candidate that still shows the failure the best case."""
         return any(self.accepts(candidate) for candidate in candidates)
 
     def keep_fewest(self, count: int, with_kept: Callable[[Case, Sequence[int]], Case]) -> None:
-        """Leave out as many of the numbered things as possible, but not all of them."""
+        """Leave out as many of the numbered parts as possible, but not all of them."""
         whole = self.best
         kept = list(range(count))
         size = count // 2
@@ -170,7 +170,7 @@ def _leave_out_calls(search: _Search) -> None:
 
 
 def _leave_out_variables(search: _Search) -> None:
-    # What fails without any elements is easier to read with one.
+    # A case that fails without any elements is easier to read with one element.
     sizes = [array.size for array in search.best.variables]
     if any(sizes) and not all(sizes):
         filled = [position for position, size in enumerate(sizes) if size]
@@ -261,7 +261,7 @@ def _always(plain: float) -> Callable[[float], float]:
 def _with_plainer_elements(
     case: Case, group: Sequence[tuple[int, int]], rule: Callable[[float], float]
 ) -> Case | None:
-    """Return the case with plainer elements by the rule; None if the rule makes no element plainer."""
+    """Return the case with elements made plainer by a rule; None if the rule makes no element plainer."""
     values: list[Any] = list(reductions.arrays(case))
     changed: set[int] = set()
     for position, index in group:

@@ -1,4 +1,4 @@
-"""The diagnoses of all divergences of one run: the fewest known deviations that explain the most of them."""
+"""The diagnoses of all divergences of one run, with as few known deviations as possible."""
 
 from __future__ import annotations
 
@@ -25,19 +25,21 @@ from sgd_ref.conformance.diagnosis.matching import (
 from sgd_ref.conformance.diagnosis.parting import parting
 
 LEAST_SHARE = 0.75
-"""Of the graded cases that expose a deviation, the share in which it must be seen for it to be believed."""
+"""The least share, among the graded cases that expose a deviation, in which it must be seen to be
+believed."""
 
 MOST_LOOKED_AT = 8
-"""Cases that did not diverge, and in which a name is looked for before it is believed."""
+"""The largest number of passing cases in which a name is checked before it is believed."""
 
 MOST_FREQUENT = 6
-"""Names of other cases of the run that are tried together where nothing explains a case alone."""
+"""How many frequent names of the run are tried together on a case that no single name explains."""
 
 MOST_TOGETHER = 3
-"""How many of them are tried at once."""
+"""The largest number of frequent names in one choice."""
 
 SECONDS_FOR_PAIRS = 20.0
-"""Processor seconds of a run in which any pairs are tried; pairs of the most frequent names always are."""
+"""Processor seconds for trying arbitrary pairs in a run; pairs of the most frequent names are always
+tried."""
 
 
 def diagnoses(
@@ -48,15 +50,15 @@ def diagnoses(
 ) -> dict[str, Diagnosis]:
     """Return the diagnosis of each divergence of a run.
 
-    A name that would show in many cases of the run, and does not, is struck. Of those that explain a
-    case, the one that explains most cases of the run is taken.
+    A name that should show in many cases of the run, but does not, is dropped. Among the names that explain a
+    case, the name that explains most cases of the run is chosen.
 
     Parameters
     ----------
     diverging : mapping of str to (Case, trajectory)
-        By the id of the case, what was answered in the cases that diverge.
+        By the id of the case, the cases that diverge, with the answers.
     right : mapping of str to (Case, trajectory)
-        The same of the cases that were graded and do not diverge.
+        The same for the graded cases that do not diverge.
     is_state_hidden : bool, default False
         Whether the state may be wider than the reported one.
     basis : Basis, optional
@@ -99,7 +101,7 @@ class _Run:
         self._found: dict[str, Sequence[Explained]] = {}
 
     def diagnoses(self) -> dict[str, Diagnosis]:
-        """Return them, alone before together."""
+        """Return the diagnoses; single deviations are tried before several together."""
         for case_id, search in self._searches.items():
             self._keep(case_id, search.alone())
         self._together()
@@ -109,7 +111,7 @@ class _Run:
         return found | self._with_other_velocities()
 
     def _with_other_velocities(self) -> dict[str, Diagnosis]:
-        """Return the diagnoses of those that are explained if the velocities are left out, and only then."""
+        """Return the diagnoses of cases that are explained only if the velocities are left out."""
         left = {case_id: self._diverging[case_id] for case_id in self._unexplained()}
         shown = _Run(
             _without_velocities(left), _without_velocities(self._right), self._is_state_hidden, self._basis
@@ -137,7 +139,7 @@ class _Run:
         return min(map(self._share_of, names), default=0.0)
 
     def _share_of_one(self, name: str) -> float:
-        """Return in which share of the graded cases that expose a deviation it may be at work."""
+        """Return the share of the graded cases exposing a deviation in which it may be at work."""
         exposing = cases_that_expose(name)
         seen = len(exposing & self._diverging.keys())
         others = sorted(exposing & self._right.keys())
@@ -154,7 +156,7 @@ class _Run:
         return [case_id for case_id in self._searches if case_id not in self._found]
 
     def _frequent(self) -> list[str]:
-        """Return the names that explain most cases, and next those that explain a part of others."""
+        """Return the names that explain, or partly explain, the most cases."""
         counts = Counter(name for found in self._found.values() for one in found for name in one.names)
         partly = Counter(
             name
@@ -180,7 +182,7 @@ class _Run:
                     break
 
     def _any_pairs(self) -> None:
-        """Try any pairs, as long as there is time, and what is found in the other cases."""
+        """Try any pairs, as long as there is time, and try each pair that is found on the other cases."""
         until = time.process_time() + SECONDS_FOR_PAIRS
         for case_id in self._unexplained():
             if case_id in self._found:

@@ -1,4 +1,4 @@
-"""Dialects: documented rules other than that of Keras, as deviations of the definition that are meant."""
+"""Dialects: documented rules other than that of Keras, as intended deviations from the definition."""
 
 from sgd_ref.conformance.dialects.dialect import KERAS, Dialect
 from sgd_ref.conformance.dialects.rules import RULES, Part, Rule

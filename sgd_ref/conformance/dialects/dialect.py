@@ -1,4 +1,4 @@
-"""A dialect: the rule that an implementation is held to, with what it does otherwise by design."""
+"""A dialect: the rule that an implementation is held to, with its deviations by design."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sgd_ref.validation import reject_type, reject_value, text
 
 @dataclass(frozen=True)
 class Dialect:
-    """A documented rule, and known deviations from it that are meant.
+    """A documented rule, and known, intended deviations from it.
 
     Attributes
     ----------
@@ -45,7 +45,7 @@ class Dialect:
         Raises
         ------
         TypeError, ValueError
-            If there is no such rule, or no such deviation; the message lists those that there are.
+            If there is no such rule, or no such deviation; the message lists the existing ones.
         """
         if text("rule", rule) not in RULES:
             reject_value("rule", rule, f"one of {', '.join(RULES)}")
@@ -58,7 +58,7 @@ class Dialect:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of all deviations that make it up, in the order of the registry."""
+        """The names of all deviations in the dialect, in the order of the registry."""
         chosen = self.by_design.union(part.name for part in RULES[self.rule].parts)
         return tuple(name for name in DEVIATIONS if name in chosen)
 
@@ -83,7 +83,7 @@ class Dialect:
         return Basis(self.names, _rounding(RULES[self.rule].roundings, optimizer), wrapper)
 
     def differs_in(self, case: Case) -> bool:
-        """Whether the rule is another one than that of Keras in a case, by more than roundings."""
+        """Whether the rule differs from the rule of Keras in a case, by more than roundings."""
         parts = RULES[self.rule].parts
         return any(part.concerns(case) for part in parts) or any(
             may_act(case, name) for name in self.by_design

@@ -1,4 +1,4 @@
-"""The documented rules by name: what each has otherwise than Keras, and where its documentation says so."""
+"""The documented rules by name: how each differs from Keras, and where its documentation says so."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class Part:
     Attributes
     ----------
     name : str
-        The known deviation that has it.
+        The known deviation that implements it.
     address : str
         The documentation that states it, as a URL.
     concerns : callable
-        Whether it makes another rule in a case; elsewhere the two rules differ in roundings alone.
+        Whether it makes another rule in a case; in other cases, the two rules differ only in roundings.
     """
 
     name: str
@@ -36,9 +36,9 @@ class Rule:
     Attributes
     ----------
     parts : tuple of Part
-        What it has otherwise than the definition.
+        Its differences from the definition.
     roundings : tuple of subclass of SGD
-        Faithful variants with the order of operations of its code, which has the bits that are "exact".
+        Faithful variants with the order of operations of the framework's code; their bits count as "exact".
     """
 
     parts: tuple[Part, ...] = ()
@@ -63,7 +63,7 @@ def decays_by_zero(case: Case) -> bool:
 
 
 def clips_by_norm(case: Case) -> bool:
-    """Whether gradients are clipped by a norm, their own or that of all."""
+    """Whether gradients are clipped by a norm, of each gradient or of all gradients."""
     return case.config["clipnorm"] is not None or clips_globally(case)
 
 
@@ -105,7 +105,7 @@ RULES: dict[str, Rule] = {
         # The factor is formed and clamped to 1 before it multiplies.
         (ClipByQuotient, GlobalClipByQuotient),
     ),
-    # The gradient is that of the point ahead, and the weights are those without the look-ahead.
+    # The gradient is taken at the point ahead, and the weights are those without the look-ahead.
     "sutskever": Rule((Part("nesterov-ignored", SUTSKEVER, looks_ahead),)),
     "optax": Rule(
         (
@@ -117,4 +117,4 @@ RULES: dict[str, Rule] = {
         )
     ),
 }
-"""By name, that of Keras first."""
+"""By name; the rule of Keras comes first."""

@@ -1,1 +1,1 @@
-"""Answers graded: run an implementation over cases, one verdict each."""
+"""Grading: run an implementation over cases and give a verdict on each."""

@@ -1,4 +1,4 @@
-"""Open questions: what a case is worth under each answer, and the one answer that an implementation gives."""
+"""Open questions: the verdict on a case under each answer, and the one answer of an implementation."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ class Alternatives:
     Parameters
     ----------
     compared : sequence of Verdict
-        One for each choice, that of the reference first; those whose bits differ are not judged yet, and
-        stand as "diverges". One alone where no question is open, or nothing came back that can be graded.
+        One for each choice of answers; the choice of the reference comes first. Verdicts on other bits are
+        not judged yet, and are marked "diverges". There is only one verdict if no question is open, or if the
+        answer of the implementation cannot be graded.
     judge : callable
-        From such a verdict to that of the judge.
+        A function from such a verdict to the verdict of the judge.
     parting : sequence of int
-        For each verdict the first call in which its answers may be told from those of the reference.
+        For each verdict, the first call in which its answers may differ from those of the reference.
     """
 
     def __init__(
@@ -38,16 +39,17 @@ class Alternatives:
         self._verdicts = list(compared)
         self._is_judged = [verdict.grade != "diverges" for verdict in compared]
         self._judge = judge
-        # A wrong answer takes long to reject. What has the same bits, or differs late, is most likely right.
+        # A wrong answer takes long to reject. An answer with the same bits, or one that differs late, is most
+        # likely right.
         self._order = sorted(range(len(compared)), key=lambda index: _lateness(compared[index]))
 
     @property
     def is_contested(self) -> bool:
-        """Whether there is more than one."""
+        """Whether there is more than one verdict."""
         return len(self._verdicts) > 1
 
     def best(self) -> Verdict:
-        """Return the verdict on a case that is looked at alone: one that is right, or else goes farthest."""
+        """Return the verdict on a single case: a passing one, or else the one that diverges latest."""
         found = []
         for index in self._order:
             verdict = self._judged(index)
@@ -67,7 +69,7 @@ class Alternatives:
         )
 
     def judged_by(self, judge: Callable[[Verdict], Verdict]) -> Alternatives:
-        """Return the same verdicts; those that are not found to be right are left to another judge."""
+        """Return the same verdicts; another judge decides on those that are not found to be right."""
         return Alternatives(self._verdicts, judge, self._parting)
 
     def _judged(self, index: int) -> Verdict:
@@ -79,7 +81,7 @@ class Alternatives:
         return self._verdicts[index]
 
     def _violation_before_parting(self, index: int) -> Violation | None:
-        """Return what another answer was rejected for before anything told this answer from it."""
+        """Return the violation of another answer, if it comes before the two answers can be told apart."""
         for other, verdict in enumerate(self._verdicts):
             violation = verdict.violation
             parting = min(self._parting[index], self._parting[other])
@@ -89,7 +91,7 @@ class Alternatives:
 
 
 def answers_of(verdict: Verdict) -> Composed:
-    """Return the reference, with its bounds, that a verdict was found by."""
+    """Return the variant of the reference, with its bounds, that a verdict is based on."""
     return composed(
         next(answer for answer in ANSWERS[question] if answer.name == name)
         for question, name in verdict.answers.items()
@@ -97,7 +99,7 @@ def answers_of(verdict: Verdict) -> Composed:
 
 
 def basis_of(verdict: Verdict) -> Basis:
-    """Return the rule that a verdict was found by: that of the dialect, with its answers."""
+    """Return the rule that a verdict is based on: the rule of the dialect, with its answers."""
     optimizer, wrapper, _ = answers_of(verdict)
     return verdict.dialect.basis(optimizer, wrapper)
 
@@ -120,12 +122,12 @@ def consistent(graded: Mapping[str, Alternatives]) -> dict[str, Verdict]:
     contested = {case_id: found for case_id, found in graded.items() if found.is_contested}
     best = [found.best() for found in contested.values()]
     given: dict[str, dict[str, None]] = {}
-    # Those of cases that are right; where there are none, those under which the others go farthest.
+    # The choices of right cases; if no case is right, the choices under which cases diverge latest.
     for verdict in sorted(best, key=lambda verdict: verdict.grade not in RIGHT):
         for question, name in verdict.answers.items():
             if verdict.grade in RIGHT or question not in given:
                 given.setdefault(question, {})[name] = None
-    # Where cases by themselves suit several answers, the right one may be another that suits all of them.
+    # Each case by itself may suit several answers; the right answer may be another one that suits all cases.
     possible = [
         tuple(names) if len(names) == 1 else tuple(answer.name for answer in ANSWERS[question])
         for question, names in given.items()
@@ -141,7 +143,7 @@ def consistent(graded: Mapping[str, Alternatives]) -> dict[str, Verdict]:
 
 
 def _lateness(verdict: Verdict) -> tuple[int, int]:
-    """Return a key that is smaller the later, and the less, a result differs."""
+    """Return a sorting key: it is smaller if a result differs later, or in fewer elements."""
     if verdict.difference is None:
         return (-len(verdict.case.gradients) - 1, 0)
     return (-verdict.difference.call, verdict.differing)

@@ -34,7 +34,7 @@ from sgd_ref.gradients import SparseRows
 from sgd_ref.validation import reject_type
 
 HIDDEN, FLUSHED = "hidden wider state", "subnormals-flushed"
-"""The allowance for a state that is wider than it is reported, and the deviation that flushes to zero."""
+"""The allowance for a state that is wider than the reported one, and the deviation that flushes to zero."""
 
 UNDECIDED = (
     "it is faithful only if the state is wider than what is reported, which these cases alone cannot tell: "
@@ -49,12 +49,12 @@ def check(
     profile: Profile | None = None,
     progress: Callable[[Verdict], None] | None = None,
 ) -> Report:
-    """Run an implementation over cases and grade what it answers.
+    """Run an implementation over cases and grade its answers.
 
     Parameters
     ----------
     run : callable
-        One function from a case to a trajectory. It may raise ``Unsupported``.
+        A function from a case to a trajectory. It may raise ``Unsupported``.
     cases : iterable of Case, optional
         The standard tier by default.
     name : str, default "mine"
@@ -64,8 +64,8 @@ def check(
         ``profile``, if it has one.
     progress : callable, optional
         Called with the verdict on each case by itself. In the report, all cases of an open question are
-        judged by one answer, and all cases by one reading of the state. Where a few cases cannot tell how
-        the state is to be read, the message of a verdict that depends on it says so.
+        judged by one answer, and all cases by one reading of the state. If a few cases cannot show which
+        reading is right, the message of a verdict that depends on the reading says so.
 
     Returns
     -------
@@ -112,7 +112,7 @@ def check(
 
 
 def is_whole(graded: Collection[str]) -> bool:
-    """Whether there is no standard case beside some cases that needs nothing but what these need.
+    """Whether some cases include every standard case that needs no other features than they do.
 
     Such a run shows whether the state of an implementation is wider than what it reports.
 
@@ -135,7 +135,7 @@ def is_whole(graded: Collection[str]) -> bool:
 
 
 def profile_of(run: Implementation, given: Profile | None = None) -> Profile:
-    """Return the profile that is given, or what an implementation declares of itself in its ``profile``.
+    """Return the given profile, or else the attribute ``profile`` of an implementation.
 
     >>> def run(case): ...
     >>> run.profile = Profile(flush_to_zero=True)
@@ -149,9 +149,9 @@ def profile_of(run: Implementation, given: Profile | None = None) -> Profile:
 
 
 def chosen(cases: Iterable[Case], profile: Profile) -> Iterator[Case]:
-    """Yield the cases as they are asked: without variables of shapes that are not offered.
+    """Yield the cases in the form that is sent: without variables of shapes that are not offered.
 
-    Nobody can write over their gradients, as some known mistakes would while they are tried.
+    Their gradients are read-only, since some known mistakes would overwrite them during the diagnosis.
     """
     offered = profile.offered()
     for case in cases:
@@ -159,7 +159,7 @@ def chosen(cases: Iterable[Case], profile: Profile) -> Iterator[Case]:
 
 
 def protected(case: Case) -> Case:
-    """Return a case with the same gradients, the dense ones read-only; itself where they are already."""
+    """Return a case with the same gradients, dense ones read-only; the case itself if they already are."""
     gradients = tuple(tuple(map(_read_only, call)) for call in case.gradients)
     pairs = zip(case.gradients, gradients, strict=True)
     if all(old is new for before, after in pairs for old, new in zip(before, after, strict=True)):
@@ -168,17 +168,17 @@ def protected(case: Case) -> Case:
 
 
 def _read_only(gradient: Array | SparseRows | None) -> Array | SparseRows | None:
-    # Of sparse ones, every optimizer makes a dense copy first.
+    # Every optimizer first makes a dense copy of a sparse gradient.
     if isinstance(gradient, np.ndarray) and gradient.flags.writeable:
         return readonly(gradient.view())
     return gradient
 
 
 def free_running(graded: Mapping[str, Alternatives], profile: Profile) -> dict[str, Verdict]:
-    """Return the verdicts that change if the state is wider than what is reported.
+    """Return the verdicts that change if the state is wider than the reported one.
 
-    None unless all uncontested ones that diverge step by step are faithful in that reading: the state of an
-    implementation does not get wider from case to case.
+    There are none unless every uncontested case that diverges step by step is faithful in this reading: the
+    state of an implementation does not become wider from case to case.
     """
     step_by_step = consistent(graded)
     diverging = [case_id for case_id, verdict in step_by_step.items() if verdict.grade == "diverges"]
@@ -202,14 +202,14 @@ def free_running(graded: Mapping[str, Alternatives], profile: Profile) -> dict[s
 
 
 def grade(run: Implementation, case: Case, profile: Profile | None = None) -> Verdict:
-    """Run one case and grade the answer; where the case is contested, by the answer that suits it best."""
+    """Run one case and grade its result; a contested case is graded under the answer that suits it best."""
     profile = profile_of(run, profile)
     (asked,) = chosen([case], profile)
     return grade_by_answers(run, asked, profile).best()
 
 
 def grade_by_answers(run: Implementation, case: Case, profile: Profile) -> Alternatives:
-    """Run one case, and be ready to grade what comes back under each choice of answers to its questions."""
+    """Run one case, and prepare to grade the result under each choice of answers to its questions."""
 
     def step_by_step(verdict: Verdict) -> Verdict:
         return _judged(verdict, profile, bool(profile.hidden_wider_state))
@@ -226,7 +226,7 @@ def grade_by_answers(run: Implementation, case: Case, profile: Profile) -> Alter
 
 
 def _parting(case: Case, verdict: Verdict) -> int:
-    """Return the first call in which the answers of a verdict may be told from those of the reference."""
+    """Return the first call in which the answers of a verdict may differ from those of the reference."""
     answers = answers_of(verdict)
     if answers.walk.has_bounds_of_its_own:
         return 0
@@ -236,7 +236,7 @@ def _parting(case: Case, verdict: Verdict) -> int:
 
 
 def _compared_by_answers(run: Implementation, case: Case, profile: Profile) -> list[Verdict]:
-    """Run one case and compare the bits that come back; those that differ stand as "diverges"."""
+    """Run one case and compare the resulting bits; a verdict on other bits is marked "diverges"."""
     given = private_copy(case)
     questions = contested(case)
     try:
@@ -250,14 +250,14 @@ def _compared_by_answers(run: Implementation, case: Case, profile: Profile) -> l
         return [Verdict(case, "error", questions, message="it changed the gradients that it was given")]
     try:
         return [_compared(case, trajectory, answers, profile) for answers in combinations(questions)]
-    # What it returned may be anything, even objects that raise when they are looked at.
+    # The returned value may be anything, even an object that raises when its attributes are read.
     except Exception as error:
         message = f"it returned no trajectory: {_described(error)}"
         return [Verdict(case, "error", questions, message=message)]
 
 
 def _compared(case: Case, trajectory: Any, answers: Sequence[Answer], profile: Profile) -> Verdict:
-    """Compare what came back with the rule that gives some answers."""
+    """Compare the result with the rule that gives some answers."""
     answering = composed(answers)
     expected = profile.dialect.basis(answering.optimizer, answering.wrapper).run(case)
     check_form(case, expected, trajectory)
@@ -279,7 +279,7 @@ def _compared(case: Case, trajectory: Any, answers: Sequence[Answer], profile: P
 def _judged(verdict: Verdict, profile: Profile, is_state_hidden: bool) -> Verdict:
     """Return the verdict on other bits, as "rounding" or as "diverges"."""
     if verdict.case.made is not None:
-        # Nothing is rounded in it, so that only the bits of the reference are possible.
+        # Nothing is rounded in this case, so that only the bits of the reference are possible.
         return replace(verdict, grade="diverges", violation=_other_bits(verdict.difference))
     violation_of = _violation_of_dialect if verdict.dialect.differs_in(verdict.case) else _violation
     violation = violation_of(verdict, is_state_hidden, False)
@@ -326,18 +326,18 @@ def _other_bits(difference: Difference | None) -> Violation | None:
 
 
 def private_copy(case: Case) -> Case:
-    """Return a copy of a case whose arrays belong to nobody else, with the layouts that it states.
+    """Return a copy of a case with arrays of its own, in the layouts that the case states.
 
-    They are writable, but for gradients that are broadcast.
+    The arrays are writable, except for broadcast gradients.
     """
     return with_layouts(copy.deepcopy(case))
 
 
 def _described(error: BaseException) -> str:
     try:
-        # A program in another process has said itself what kind of error it was.
+        # A program in another process has itself given the kind of error.
         return str(error) if isinstance(error, ImplementationError) else f"{type(error).__name__}: {error}"
-    # Its own description of itself may be what is broken.
+    # The ``__str__`` of the error may itself raise.
     except Exception:
         return f"{type(error).__name__}, which cannot say why"
 

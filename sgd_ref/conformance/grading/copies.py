@@ -1,4 +1,4 @@
-"""Copies that were forgotten: records that are views of one state, which goes on changing."""
+"""Forgotten copies: records that are views of one state, which goes on changing."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from sgd_ref.conformance.trajectories.comparison import LISTS, before_first_call
 
 
 def forgotten_copy(case: Case, expected: Trajectory, observed: Trajectory) -> str:
-    """Return where records share what changes between them, in words, or nothing.
+    """Return in words where records share memory that changes between them; empty if they do not.
 
     Parameters
     ----------
     case : Case
         The case.
     expected, observed : trajectory
-        That of the reference, and one that differs from it, both of the form that ``check_form`` checks.
+        The trajectory of the reference, and one that differs from it, both of the form that ``check_form``
+        checks.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What was graded, and what never was: by dtype and feature, in words."""
+"""Coverage: which dtypes and features were graded, and which never were."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from sgd_ref.conformance.trajectories import reference
 from sgd_ref.conformance.trajectories.comparison import equal_bits
 
 NARROWER: Mapping[Any, tuple[Any, ...]] = {FLOAT64: (FLOAT32,), FLOAT32: (BFLOAT16, FLOAT16)}
-"""For a dtype those that an implementation might compute in by mistake; the half types have none."""
+"""For each dtype, the narrower dtypes that an implementation might compute in by mistake; the half types have
+none."""
 
 WITHOUT: Mapping[str, Mapping[str, Any]] = {
     "update": {"momentum": 0.0, "nesterov": False},
@@ -28,12 +29,12 @@ WITHOUT: Mapping[str, Mapping[str, Any]] = {
     "accumulation": {"gradient_accumulation_steps": None},
     "loss_scaling": {"loss_scale_factor": None},
 }
-"""For each axis the settings with which its feature is off."""
+"""For each axis, the settings with which its feature is off."""
 
 
 @dataclass(frozen=True)
 class Coverage:
-    """How often each value of each axis was asked for, and graded.
+    """The number of cases with each value of each axis that were run, and that were graded.
 
     Attributes
     ----------
@@ -55,7 +56,7 @@ class Coverage:
 
     @property
     def never_graded(self) -> dict[str, tuple[str, ...]]:
-        """By axis the values that were asked for, and of which no case was graded."""
+        """By axis, the values that cases were run for but no case was graded for."""
         missing = {
             axis: tuple(value for value in values if not self.graded.get(axis, {}).get(value))
             for axis, values in self.asked.items()
@@ -64,14 +65,14 @@ class Coverage:
 
     @property
     def in_words(self) -> str:
-        """What was never graded, as one text; empty if everything was."""
+        """The values that were never graded, as one text; empty if all were."""
         return "; ".join(
             f"{axis.replace('_', ' ')} {', '.join(values)}" for axis, values in self.never_graded.items()
         )
 
 
 def coverage(asked: Iterable[Case], graded: Iterable[Case]) -> Coverage:
-    """Return what was graded among some cases."""
+    """Return the coverage of some cases."""
     return Coverage(_counted(asked), _counted(graded))
 
 
@@ -90,10 +91,11 @@ def _counted(cases: Iterable[Case]) -> dict[str, dict[str, int]]:
 
 
 def discriminates(case: Case, axis: str, value: str) -> bool:
-    """Whether a right answer to a case shows a feature: not everybody without it would give the same answer.
+    """Whether a right answer to a case shows a feature: without the feature, the answer would be different.
 
-    The feature must change the variables, and its setting, if it is a number, be one that no narrower dtype
-    holds, so that it is seen in which dtype it was kept. For a dtype there must be such a number at all.
+    The feature must change the variables. If its setting is a number, no narrower dtype may hold the number,
+    so that the answer shows in which dtype the setting was kept. For a dtype, there must be at least one such
+    number.
 
     Examples
     --------
@@ -124,7 +126,7 @@ def _needs_dtype(case: Case, name: str) -> bool:
 
 
 def _is_seen_whole(case: Case, axis: str, value: str) -> bool:
-    """Whether the number that a feature is set to is one that no narrower dtype holds."""
+    """Whether no narrower dtype holds the number that a feature is set to."""
     names = {
         "update": "momentum",
         "weight_decay": "weight_decay",

@@ -1,4 +1,4 @@
-"""What a run found: the verdicts on one implementation, each mismatch with its known names."""
+"""The findings of a run: the verdicts on one implementation, each mismatch with its known names."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ class Findings:
     report : Report
         The verdicts.
     versions : dict of str to str
-        What was run, such as ``{"keras": "3.15.1"}``.
+        The versions of what was run, such as ``{"keras": "3.15.1"}``.
     names : dict of str to tuple of str
-        For the id of a case that diverges or fails, the known deviations that give the very same
-        result; missing or empty where nothing known does.
+        For the id of a case that diverges or fails, the known deviations that give the very same result;
+        missing or empty if none does.
     contradictions : frozenset of str
         The names that differ in meaning from the documentation; the others are rounding.
     partly : dict of str to str
         For the id of a case without a name: the known deviations that explain a part of it, in words.
     excuses : bool
-        Whether a mismatch with a known name is expected, as it is of the frameworks that the kit knows.
+        Whether a mismatch with a known name is expected, as for the frameworks that the kit knows.
     listed : frozenset of str
         Ids of the cases whose mismatch a ledger lists, which is then expected.
     """
@@ -46,7 +46,7 @@ class Findings:
                 yield verdict
 
     def unexplained(self) -> list[Verdict]:
-        """Return the mismatches that count and for which nothing known gives the same result."""
+        """Return the mismatches that count and for which no known deviation gives the same result."""
         return [v for v in self.mismatches() if not v.passes and not self.names.get(v.case.id)]
 
     def unexpected(self) -> list[Verdict]:
@@ -60,7 +60,7 @@ class Findings:
 
     @property
     def found(self) -> list[str]:
-        """All names that were found, contradictions first, each with the most frequent before others."""
+        """All names that were found: first contradictions, then roundings, each sorted by frequency."""
         names = {name for names in self.names.values() for name in names}
         return sorted(
             names, key=lambda name: (name not in self.contradictions, -len(self.cases_of(name)), name)
@@ -68,6 +68,6 @@ class Findings:
 
     @property
     def as_expected(self) -> bool:
-        """Whether something was graded, every claim was, and each mismatch that counts is expected."""
+        """Whether something was graded, every claim was graded, and each mismatch that counts is expected."""
         graded = sum(self.report.count(grade) for grade in GRADED)
         return graded > 0 and not self.report.unproven_claims() and not self.unexpected()

@@ -1,4 +1,4 @@
-"""The bar that long commands show."""
+"""The progress bar of long commands."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 
 def progress_bar(console: Console) -> Progress:
-    """Return a bar with what is being done, how many are done, and for how long.
+    """Return a progress bar with the present task, the number of finished tasks and the elapsed time.
 
-    It is drawn once a second, which a log of the terminal can hold, and removed at the end.
+    It is drawn only once a second, to keep logs of the terminal short, and removed at the end.
 
     Parameters
     ----------
     console : Console
-        Nothing is shown where it is no terminal.
+        Nothing is shown if it is not a terminal.
 
     Examples
     --------
@@ -25,7 +25,7 @@ def progress_bar(console: Console) -> Progress:
     ...     bar.tasks[0].completed
     1
     """
-    # What is being done has names that a user chose.
+    # The tasks have names that a user chose.
     label = TextColumn("{task.description}", markup=False)
     return Progress(
         label,

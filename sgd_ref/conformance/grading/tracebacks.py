@@ -1,4 +1,4 @@
-"""Where an implementation raised: its own frames, without those of the kit that called it."""
+"""Tracebacks of implementations: their own frames, without those of the kit that called them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ MOST_FRAMES = 20
 
 
 def own_traceback(error: BaseException) -> str:
-    r"""Return the traceback of an error from the first frame that is not of the kit, the last ones of many.
+    r"""Return the traceback of an error from the first frame outside the kit; of many frames, only the last.
 
-    Empty where there is no other frame, as for a program that runs in another process.
+    It is empty if all frames are of the kit, as for a program that runs in another process.
 
     Examples
     --------
@@ -33,6 +33,6 @@ def own_traceback(error: BaseException) -> str:
         return ""
     try:
         return "".join(TracebackException(type(error), error, frames, limit=-MOST_FRAMES).format())
-    # Its own description of itself, or of what caused it, may be what is broken.
+    # The ``__str__`` of the error, or of its cause, may itself raise.
     except Exception:
         return ""

@@ -1,4 +1,4 @@
-"""Velocities that an implementation keeps in another form, and how the kit reads and writes them."""
+"""Velocities that an implementation keeps in another form, and their conversion to the documented form."""
 
 from __future__ import annotations
 
@@ -18,17 +18,18 @@ from sgd_ref.validation import boolean, reject_value
 
 @dataclass(frozen=True)
 class Velocities:
-    """What an implementation keeps for a velocity, as a multiple of it.
+    """The form in which an implementation keeps a velocity, as a multiple of the documented one.
 
-    The documented velocity is ``v = momentum * v - learning_rate * g``, and is added to the variable. It is
-    ``sign * kept``, or ``sign * learning_rate * kept`` without the rate.
+    The documented velocity is ``v = momentum * v - learning_rate * g``, and is added to the variable. If the
+    implementation keeps the array ``kept``, then ``v`` is ``sign * kept``, or ``sign * learning_rate * kept``
+    without the rate.
 
     Attributes
     ----------
     sign : int
-        1, or -1 where what is kept is subtracted from the variable.
+        1, or -1 if the kept array is subtracted from the variable.
     without_rate : bool
-        Whether the rate is left out of what is kept. That is a velocity at a constant rate only.
+        Whether the kept array leaves out the rate. It can be converted to a velocity only at a constant rate.
 
     Examples
     --------
@@ -49,11 +50,11 @@ class Velocities:
 
     @property
     def is_documented(self) -> bool:
-        """Whether what is kept is the documented velocity."""
+        """Whether the kept array is the documented velocity."""
         return self.sign == 1 and not self.without_rate
 
     def kept(self, velocity: Array, rate: float | None) -> Array | None:
-        """Return what is kept for a documented velocity, or None where that is not exact.
+        """Return the kept form of a documented velocity, or None if the conversion is not exact.
 
         Parameters
         ----------
@@ -66,14 +67,14 @@ class Velocities:
         return None if not factor else exactly_scaled(velocity, 1 / factor)
 
     def documented(self, kept: Array, rate: float | None) -> Array | None:
-        """Return the documented velocity for what is kept, or None where that is not exact."""
+        """Return the documented velocity for a kept array, or None if the conversion is not exact."""
         factor = self._factor(kept, rate)
         return None if not factor else exactly_scaled(kept, factor)
 
     def _factor(self, array: Array, rate: float | None) -> Fraction | None:
         if not self.without_rate:
             return Fraction(self.sign)
-        # Nobody knows in which dtype the rate is kept, unless all hold it.
+        # The dtype in which the rate is kept is unknown, unless every dtype holds the rate.
         if rate is None or float(array.dtype.type(rate)) != rate:
             return None
         return self.sign * Fraction(rate)
@@ -85,7 +86,7 @@ DOCUMENTED = Velocities()
 def exactly_scaled(array: Array, factor: Fraction) -> Array | None:
     """Return a multiple of an array, or None if an element of it would have to be rounded.
 
-    A zero stays the zero that it is: a velocity begins as +0.0, whatever its sign means.
+    A zero keeps its sign: a velocity begins as +0.0 in every form.
 
     Examples
     --------
@@ -119,14 +120,14 @@ def _nearest(number: Fraction) -> float:
 
 
 def with_velocities(run: Implementation, velocities: Velocities) -> Implementation:
-    """Return an implementation that takes and reports documented velocities, from one that keeps others.
+    """Wrap an implementation that keeps other velocities: the result takes and reports documented ones.
 
-    Velocities that it reports are left out where the documented ones would have to be rounded.
+    Reported velocities are left out if the conversion would have to round.
 
     Raises
     ------
     Unsupported
-        By the implementation, for a case that resumes from velocities for which nothing exact can be kept.
+        By the wrapped implementation, for a case that resumes from velocities without an exact kept form.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What grading gives: the verdict on a case, and the report on an implementation."""
+"""The results of grading: the verdict on a case, and the report on an implementation."""
 
 from __future__ import annotations
 
@@ -33,26 +33,28 @@ class Verdict:
     Attributes
     ----------
     case : Case
-        What was run.
+        The case that was run.
     grade : str
-        "exact": the bits of the rule that it is held to, by default those of the reference. "rounding":
-        other bits, which some faithful evaluation of the documented rule gives. "diverges": bits that none
-        gives. Where the case depends on open questions, the same of the rule with some answer to each of
-        them. "unsupported": the implementation does not offer a feature. "error": it raised, or what it
-        returned is no trajectory of the case.
+        "exact": the bits of the rule that the implementation is held to, by default those of the reference.
+        "rounding": other bits, which some faithful evaluation of the documented rule gives. "diverges": bits
+        that no faithful evaluation gives. If the case depends on open questions, the rule includes an answer
+        to each of them. "unsupported": the implementation does not offer a feature. "error": the
+        implementation raised, or returned something that is no trajectory of the case.
     questions : tuple of str
         The open questions that the case depends on.
     answers : dict of str to str
-        For each of them the answer by which the case was judged; empty for "unsupported" and "error".
+        For each of these questions, the answer by which the case was judged; empty for "unsupported" and
+        "error".
     message : str
-        The reason of "unsupported" and "error"; for "diverges", that a copy was forgotten, where it was.
+        The reason of "unsupported" and "error"; for "diverges", a note if a copy was forgotten.
     traceback : str
-        For "error", where the implementation raised, without the frames of the kit; empty where it did not
-        raise, or did so in another process.
+        For "error", the traceback of the implementation without the frames of the kit; empty if it did not
+        raise, or raised in another process.
     difference : Difference or None
         For "rounding" and "diverges", the first element that differs from the reference.
     violation : Violation or None
-        For "diverges", the first value that no faithful evaluation gives, and between what it would lie.
+        For "diverges", the first value that no faithful evaluation gives, and the interval of the possible
+        values.
     allowances : tuple of str
         What the implementation was granted beyond an evaluation step by step: "hidden wider state" or
         "flush to zero".
@@ -61,9 +63,9 @@ class Verdict:
     units : float
         The largest distance in units in the last place.
     trajectory : sequence of dict or None
-        What the implementation returned.
+        The records that the implementation returned.
     dialect : Dialect
-        The rule that it was held to.
+        The rule that the implementation was held to.
     """
 
     case: Case
@@ -83,11 +85,11 @@ class Verdict:
 
     @cached_property
     def diagnosis(self) -> Diagnosis | None:
-        """For "diverges": the known deviations that explain it, and where it parts; else None.
+        """For "diverges", the deviations that explain it, and where it leaves the reference; otherwise None.
 
-        What the implementation was held to by declaration is no part of it: it names what comes beyond.
-        Found when it is first asked for, which takes a second or two. `Report.diagnoses` also knows the
-        other cases of a run.
+        Deviations that the implementation declares by its rule are not named again. The diagnosis is computed
+        when it is first read, which takes a second or two. `Report.diagnoses` also takes the other cases of a
+        run into account.
         """
         if self.grade != "diverges" or self.trajectory is None:
             return None
@@ -100,7 +102,7 @@ class Verdict:
 
     @property
     def shows_optimization(self) -> bool:
-        """Whether the case is one that names an optimisation, and fails nobody."""
+        """Whether the case only shows an optimisation, and never counts against an implementation."""
         return self.case.id.startswith(PREFIX)
 
     @property
@@ -108,8 +110,8 @@ class Verdict:
         """Whether the verdict does not count against the implementation.
 
         It passes if it is "exact" or "rounding" by the rule that the implementation declares, with the one
-        answer that the implementation gives to each open question; if it is "unsupported"; and if the case
-        is one that names an optimisation. `Report.ok` asks this of all verdicts.
+        answer that the implementation gives to each open question. It also passes if it is "unsupported", or
+        if the case only shows an optimisation. `Report.ok` requires that all verdicts pass.
         """
         if self.shows_optimization and self.grade == "diverges":
             return True
@@ -118,7 +120,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Profile:
-    """What an implementation declares of itself; None claims nothing, so that nothing is demanded.
+    """What an implementation declares of itself; None claims nothing, so that nothing is required.
 
     Attributes
     ----------
@@ -126,23 +128,25 @@ class Profile:
         Names of dtypes, each of which must be graded at least once, with numbers that no narrower dtype
         holds.
     features : dict of str to frozenset of str, or None
-        For feature axes the values, each of which must be graded at least once where it matters: in a case
-        whose variables the feature changes, with a setting that no narrower dtype holds. Of several cases
-        that were run, that is; where no case is of that kind, any will do.
+        The values of each feature axis, each of which must be graded at least once in a case where it
+        matters: the feature changes the variables, with a setting that no narrower dtype holds. If no case of
+        the run is of this kind, any case with the value counts.
     hidden_wider_state : bool or None
-        Whether its state is wider than what it reports, so that its trajectories are read free-running
-        from the start. False: they are read step by step, which is much tighter. None, for those who do
-        not know: step by step, unless all that diverges in that reading is faithful in the other.
+        Whether its state is wider than what it reports. True: its trajectories are judged free-running from
+        the start. False: they are judged step by step, which is much tighter. None means unknown: they are
+        judged step by step, unless every divergence is faithful when it is judged free-running.
     flush_to_zero : bool
-        Whether it computes with subnormal numbers as zeros. Cases for which that was needed are marked.
+        Whether it replaces subnormal numbers by zeros. Verdicts that depend on this are marked.
     offers : tuple of str or None
-        Words for what it offers, as for ``sgd-ref conform --offers``. Every case that needs something else is
-        "unsupported" without being run, or is asked without the variables of shapes that are not offered.
-        Each value that a word names must be graded at least once, if a case has it.
+        Words for the offered features, as for ``sgd-ref conform --offers``. Every case that needs another
+        feature is "unsupported" without being run; variables of shapes that are not offered are left out of a
+        case. Each value that a word names must be graded at least once, if a case has it.
     velocities : Velocities
-        What it keeps for velocities: it gets those of a state in that form, and reports its own in it.
+        The form in which it keeps velocities: it gets the velocities of a state in this form, and reports its
+        own in this form.
     rule : {"keras", "pytorch", "sutskever", "optax"}
-        The documented rule that it is held to; ``conformance/dialects/rules.py`` says what makes up each.
+        The documented rule that it is held to; ``conformance/dialects/rules.py`` lists the parts of each
+        rule.
     by_design : collection of str
         Names of known deviations that it has on purpose: they become parts of the rule.
 
@@ -183,7 +187,7 @@ class Profile:
         _ = self.dialect
 
     def offered(self) -> Offered:
-        """Return what a case may need, by axes; nothing is declined where nothing is offered by words."""
+        """Return the values that a case may need, by axis: without words for the offer, all values."""
         return {} if self.offers is None else offered_by(self.offers)
 
     @property
@@ -211,11 +215,11 @@ class Report:
     verdicts : dict of str to Verdict
         By the id of the case, in the order of the run.
     profile : Profile
-        What the implementation claims.
+        What the implementation declares.
     seconds : float
         Duration of the run.
     hidden_wider_state : bool or None
-        How its state was read, as in `Profile`; None where nothing of the run tells.
+        How its state was read, as in `Profile`; None if the run does not show it.
     """
 
     name: str
@@ -226,7 +230,7 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether every verdict passes, something was graded, and every claim was at least once."""
+        """Whether every verdict passes, something was graded, and every claim was graded at least once."""
         return (
             all(verdict.passes for verdict in self.verdicts.values())
             and not self.unproven_claims()
@@ -235,7 +239,7 @@ class Report:
 
     @property
     def settled(self) -> Profile:
-        """The profile with what the run has shown of the state: it grades single cases as the run does."""
+        """The profile with the reading of the state that the run has shown; it grades single cases alike."""
         return replace(self.profile, hidden_wider_state=self.hidden_wider_state)
 
     def count(self, grade: str) -> int:
@@ -245,7 +249,7 @@ class Report:
     def unproven_claims(self) -> list[tuple[str, str]]:
         """Return the claims that no graded case shows, as pairs of axis and value.
 
-        Among the cases that were run it takes one in which the claim matters, if there is such a case.
+        If the claim matters in some case of the run, only such cases can show it.
         """
         return list(self._unproven)
 
@@ -278,7 +282,7 @@ class Report:
 
     @cached_property
     def coverage(self) -> Coverage:
-        """What was graded, and what never was, by dtype and feature.
+        """The coverage of the run: which dtypes and features were graded, and which never were.
 
         Examples
         --------
@@ -296,9 +300,9 @@ class Report:
 
     @cached_property
     def diagnoses(self) -> dict[str, Diagnosis]:
-        """For each case that diverges the known deviations that explain it, the fewest for the whole run.
+        """For each case that diverges, the known deviations that explain it, as few as possible for the run.
 
-        Found when they are first asked for, which takes about a second for each case.
+        They are computed when they are first read, which takes about a second for each case.
 
         Examples
         --------
@@ -342,7 +346,7 @@ class Report:
 
     @property
     def contested_share(self) -> float:
-        """The share of cases that depend on a question left open, from 0 to 1."""
+        """The share of cases that depend on an open question, from 0 to 1."""
         return sum(v.contested for v in self.verdicts.values()) / max(len(self.verdicts), 1)
 
     def __str__(self) -> str:

@@ -1,1 +1,1 @@
-"""How cases and answers are said to another process, in any language."""
+"""The exchange of cases and answers with another process, in any language."""

@@ -1,4 +1,4 @@
-"""The line that an implementation answers to a case with: a trajectory, or why there is none."""
+"""The line with which an implementation answers a case: a trajectory, or the reason why there is none."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ OUTCOMES = ("trajectory", "unsupported", "error")
 BYTES_BESIDE_ARRAYS = 2**20
 
 BYTES_OF_ONE_ELEMENT = 100
-"""Variable, velocity, average and accumulator in float64: four times 16 digits and a space, and some more."""
+"""Enough for variable, velocity, average and accumulator in float64: four times 16 digits and a space."""
 
 
 def longest_answer(case: Case) -> int:

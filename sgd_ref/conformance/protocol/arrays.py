@@ -1,12 +1,12 @@
-"""Arrays as JSON: every number as the bits that it has, or big arrays by a rule or as a digest.
+"""Arrays as JSON: every number as its bits, or a big array as a rule or a digest.
 
 An array is ``{"dtype": "float32", "shape": [2, 1], "bits": "3f800000 80000000"}``: its elements in
 row-major order, each the IEEE 754 bit pattern as one hexadecimal number of full width, most significant
 digit first, one space between two of them. In C, ``strtoull(position, &position, 16)`` reads one after
 the other. A single number, such as a learning rate, is an array of shape ``[]``.
 
-In place of ``bits``, an array of a case may have ``made``, two numbers, from which ``catalogue.made`` makes
-it, and an array of a record ``hash`` and ``window``, its digest.
+In place of ``bits``, an array of a case may have ``made``: two numbers, from which ``catalogue.made`` makes
+the array. An array of a record may have ``hash`` and ``window``, its digest.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from sgd_ref.validation import integer_at_least, reject_type, reject_value, text
 
 
 def array_to_json(array: Any, name: str = "array") -> Json:
-    """Return an array, or a single number, of one of the four dtypes as its bits.
+    """Return an array, or a single number, of one of the four dtypes as JSON with its bits.
 
     Raises
     ------
@@ -50,9 +50,9 @@ def array_to_json(array: Any, name: str = "array") -> Json:
 
 
 def result_to_json(array: Any, name: str = "array") -> Json:
-    """Return an array that was computed as its bits, with one pattern for every NaN.
+    """Return a computed array as JSON with its bits, with one pattern for every NaN.
 
-    Any NaN is like any other, and which one an operation gives depends on the processor.
+    All NaNs count as equal, and the pattern that an operation gives depends on the processor.
 
     Raises
     ------
@@ -114,13 +114,13 @@ def array_from_json(document: Any, name: str = "array") -> Array:
     array = np.frombuffer(packed, f">u{size}").astype(f"u{size}").view(dtype)
     try:
         return array.reshape(shape)
-    # Beside a length of 0, other lengths may be anything.
+    # If one length is 0, the others may be any numbers.
     except ValueError:
         reject_value(f"{name}.shape", shape, "a shape that an array can have")
 
 
 def made_to_json(numbers: MadeFrom, array: Array) -> Json:
-    """Return an array of a big case as the numbers that it is made from.
+    """Return an array of a big case as JSON with the numbers that it is made from.
 
     >>> made_to_json((3, 5), np.zeros(4, "float32"))
     {'dtype': 'float32', 'shape': [4], 'made': [3, 5]}

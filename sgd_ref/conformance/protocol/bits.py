@@ -1,4 +1,4 @@
-"""Arrays of the four dtypes for frameworks that do not know all of them: as bits, or as float32."""
+"""Arrays of the four dtypes as bits or as float32, for frameworks that lack some of the dtypes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def to_bits(array: Any) -> Array:
 
 
 def from_bits(bits: Any, dtype: str) -> Array:
-    """Return the array that has certain bit patterns, in memory of its own.
+    """Return a new array with the given bit patterns.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
 """A digest of a big array: a hash of all its bits, and a window of elements for people to look at.
 
-An implementation may answer with digests to a case that is made by a rule.
+An implementation may answer with digests to a case whose arrays a rule makes.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from sgd_ref.conformance.catalogue.case import Record, Trajectory
 MODULUS = 2**31 - 1
 
 MIDDLE = range(2**16 - 2, 2**16 + 2)
-"""Where counts of 16 bits end."""
+"""Positions around the end of 16-bit counts."""
 
 ENDS = 4
-"""Elements at either end."""
+"""Number of elements at either end."""
 
 
 @dataclass(frozen=True)
 class Digest:
-    """What stands for an array.
+    """A digest that stands for an array.
 
     Attributes
     ----------
     dtype : dtype
-        That of the array.
+        The dtype of the array.
     shape : tuple of int
-        That of the array.
+        The shape of the array.
     hash : int
         The sum of all ``(k + 1) * part``, modulo 2**31 - 1, where the parts are the bit patterns of the
         elements in row-major order, each cut into 16-bit numbers, the most significant one first, and k
@@ -52,7 +52,7 @@ class Digest:
 
 
 def window_positions(size: int) -> list[int]:
-    """Return the positions of the window of an array, of those that it has: both ends, and around 2**16.
+    """Return the positions of the window of an array: at both ends, and around 2**16 if it is that long.
 
     >>> window_positions(6), window_positions(65537)[4:6]
     ([0, 1, 2, 3, 4, 5], [65533, 65534])

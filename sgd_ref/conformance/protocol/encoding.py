@@ -1,14 +1,14 @@
-"""Cases and trajectories as JSON, one line each, every number of an array as the bits that it has.
+"""Cases and trajectories as JSON, one line each, with every number of an array as its bits.
 
 Arrays are written as ``arrays`` says. Sparse rows are ``{"indices": [2, 0], "values": <array>, "shape":
-[4, 2]}``, a gradient that is missing is ``null``.
+[4, 2]}``, and a missing gradient is ``null``.
 
 A case whose arrays have memory layouts has one more key, ``layouts``: ``{"variables": [...], "gradients":
-[...]}``, a name for each variable. The elements stand in row-major order all the same.
+[...]}``, a name for each variable. The elements are in row-major order nevertheless.
 
-Settings are JSON numbers with as many digits as it takes to give the same float64 again, and finite.
-Every key is always there, ``null`` or empty where it has no meaning; in a record of a trajectory only
-``variables`` has to be there. Nothing else is accepted.
+Settings are finite JSON numbers, with enough digits to give the same float64 again. Every key is always
+present, and ``null`` or empty if it has no meaning. A record of a trajectory must have only ``variables``.
+Other keys are not accepted.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def case_to_json(case: Case) -> Json:
     Raises
     ------
     TypeError
-        If a setting is not what JSON can hold, or an array has none of the four dtypes.
+        If a setting cannot be written as JSON, or an array has none of the four dtypes.
     ValueError
         If a setting is not finite.
     """
@@ -168,7 +168,7 @@ def _made_to_json(case: Case, made: Made) -> Json:
 
 
 def _arrays_of_case(document: Json) -> tuple[Any, Any, Made | None]:
-    """Return variables and gradients, and what they are made from if the first variable is made."""
+    """Return variables and gradients, with the numbers that they are made from if the first one is made."""
     variables = listed("variables", document["variables"])
     calls = [
         listed(f"gradients[{i}]", call) for i, call in enumerate(listed("gradients", document["gradients"]))

@@ -1,4 +1,4 @@
-"""What can go wrong with an implementation in a process of its own."""
+"""The failures of an implementation that runs in a process of its own."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ class ImplementationError(Exception):
     Attributes
     ----------
     kind, message : str
-        Name of the type of the error, such as ``"ValueError"``, and what it said.
+        Name of the type of the error, such as ``"ValueError"``, and its message.
     call : int or None
-        The gradient call in which it happened, counted from 0; None where no call was to blame.
+        The call in which it happened, counted from 0; None if it belongs to no call.
     """
 
     def __init__(self, kind: str, message: str, call: int | None = None) -> None:
@@ -25,7 +25,7 @@ class ImplementationError(Exception):
 
 
 class WorkerFailed(Exception):
-    """The process of the implementation did not answer as it has to."""
+    """The process of the implementation did not answer as the protocol requires."""
 
 
 class WorkerDied(WorkerFailed):
@@ -41,7 +41,7 @@ class InvalidAnswer(WorkerFailed):
 
 
 def showable(words: str) -> str:
-    r"""Return what a program wrote such that it can be shown anywhere, the beginning if it is long.
+    r"""Return the output of a program so that it can be shown anywhere; of long output, only the beginning.
 
     Terminals obey control characters, and half a surrogate pair cannot be encoded at all.
 

@@ -1,4 +1,4 @@
-"""The first line of an implementation: what it is, and what it claims to offer."""
+"""The first line of an implementation: its name, its versions and its claims."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sgd_ref.conformance.protocol.failures import InvalidAnswer
 from sgd_ref.validation import boolean, reject_type, reject_value, text
 
 PROTOCOL = 2
-"""The version of the protocol. A program says the lowest one that has all keys of its handshake."""
+"""The version of the protocol. A program states the lowest version that has all keys of its handshake."""
 
 VERSION_OF_KEYS = {
     "offers": 2,
@@ -24,7 +24,7 @@ VERSION_OF_KEYS = {
     "rule": 2,
     "by_design": 2,
 }
-"""The versions of the protocol that brought keys of the handshake; the others were there from the first."""
+"""The version of the protocol that introduced each key of the handshake; other keys are in version 1."""
 
 LONGEST_HANDSHAKE = 2**16
 
@@ -36,26 +36,26 @@ class Handshake:
     Attributes
     ----------
     name, version, language : str
-        The implementation, and what it is written in.
+        The implementation, and the language that it is written in.
     dtypes : list of str or None
         The dtypes of variables that it claims to offer; None claims nothing.
     features : dict of str to list of str
         For axes such as ``"update"``, the values that it claims to offer.
     versions : dict of str to str
-        What it is built on.
+        The versions of the libraries that it is built on.
     digests : bool
-        Whether it answers with digests to cases that are made by a rule; it is sent none otherwise.
+        Whether it answers with digests to cases whose arrays a rule makes; otherwise no such case is sent.
     offers : list of str or None
-        Words for what it offers, as for ``sgd-ref conform --offers``: no case is sent that needs something
-        else, and each value that a word names must be graded if a case has it.
+        Words for the offered features, as for ``sgd-ref conform --offers``: no case that needs another
+        feature is sent, and each value that a word names must be graded if a case has it.
     velocities : dict
-        What it keeps for velocities: "sign" and "without_rate", as in ``grading.velocities``.
+        The form in which it keeps velocities: "sign" and "without_rate", as in ``grading.velocities``.
     hidden_wider_state : bool or None
         Whether its state is wider than what it reports; None if it does not say.
     flush_to_zero : bool
-        Whether it computes with subnormal numbers as zeros.
+        Whether it replaces subnormal numbers by zeros.
     rule : str
-        Name of the documented rule that it is to be held to; whether there is one is asked of `Profile`.
+        Name of the documented rule that it is held to; `Profile` checks that there is such a rule.
     by_design : list of str
         Names of known deviations that it has on purpose.
     """

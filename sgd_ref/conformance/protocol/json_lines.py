@@ -1,4 +1,4 @@
-"""Messages as lines of JSON, with nothing in them that two readers may read in two ways."""
+"""Messages as lines of JSON, without anything that two parsers could read differently."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def from_line(line: bytes) -> Json:
     Raises
     ------
     ValueError
-        If `line` is not one JSON object, has a key of an object twice, or numbers that JSON has not, such
+        If `line` is not one JSON object, has a key of an object twice, or has numbers that JSON lacks, such
         as NaN.
     """
     try:

@@ -9,7 +9,7 @@ from sgd_ref.conformance.protocol.json_lines import Json
 
 
 def laid_out(value: Json, levels: int) -> bytes:
-    r"""Return JSON whose outermost levels have one part a line, so that a change is a few lines of a diff.
+    r"""Return JSON with one line for each part of the outermost levels, so that a change gives a short diff.
 
     >>> laid_out({"a": [1, [2, 3]], "b": {}}, levels=2)
     b'{\n "a": [\n  1,\n  [2,3]\n ],\n "b": {}\n}\n'

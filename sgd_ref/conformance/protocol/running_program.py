@@ -32,14 +32,14 @@ SECONDS_TO_END = 2.0
 
 @dataclass(frozen=True)
 class _Received:
-    """What came on standard output.
+    """A message from standard output.
 
     Attributes
     ----------
     content : bytes
-        A line without its end; what came of it, if the output ended or it is too long.
+        A line without its end; only its beginning if the output ended or the line is too long.
     what : str
-        "line"; "surplus": a line, and more than one was asked for; "overlong"; "end" of the output.
+        "line"; "surplus": a line that was not asked for; "overlong"; "end" of the output.
     """
 
     content: bytes
@@ -48,16 +48,16 @@ class _Received:
 
 @dataclass
 class _Inbox:
-    """What a program wrote and nobody has taken yet.
+    """The messages of a program that have not been taken yet.
 
     Attributes
     ----------
     longest : int
-        Bytes that the next line may have.
+        The greatest length of the next line, in bytes.
     received : queue of _Received
-        At most two of them: one that was asked for, and one that was not.
+        At most two messages: one that was asked for, and one that was not.
     begun : bytearray
-        The beginning of a line whose end has not come.
+        The beginning of a line whose end has not arrived.
     """
 
     longest: int
@@ -68,17 +68,17 @@ class _Inbox:
 class RunningProgram:
     """A program that runs, with its pipes.
 
-    Each pipe has a thread: the program may block on any of them while we wait for another. What nobody
-    asked for stays in the pipe, so that a flood fills neither memory nor time.
+    Each pipe has a thread: the program may block on any pipe while the kit waits for another. Output that was
+    not asked for stays in the pipe, so that a flood of output costs neither memory nor time.
 
     Parameters
     ----------
     command : list of str
         The program and its arguments.
     environment : mapping of str to str or None
-        Its environment variables, those of this process if None.
+        Its environment variables; those of this process if None.
     longest : int
-        Bytes that its first line may have.
+        The greatest length of its first line, in bytes.
 
     Raises
     ------
@@ -87,7 +87,7 @@ class RunningProgram:
     """
 
     def __init__(self, command: list[str], environment: Mapping[str, str] | None, longest: int) -> None:
-        # A session of its own, so that what the program starts in turn can be ended with it.
+        # A session of its own, so that the processes that the program starts can be ended with it.
         self._popen = Popen(
             command, stdin=PIPE, stdout=PIPE, stderr=PIPE, env=environment, start_new_session=True
         )
@@ -115,7 +115,7 @@ class RunningProgram:
         Raises
         ------
         WorkerFailed
-            If none comes, or more than one, or what is no line. The program is ended then.
+            If no line comes, or more than one line, or something that is no line. The program is ended then.
         """
         unasked = self._first_unasked()
         if unasked is not None:
@@ -151,13 +151,13 @@ class RunningProgram:
             self._popen.wait(SECONDS_TO_END)
 
     def kill(self) -> None:
-        """End the program, and everything that it started, if it still runs."""
+        """End the program and all processes that it started, if it still runs."""
         self._finalizer()
 
     def _first_unasked(self) -> _Received | None:
-        """Return what came since the last answer was taken, and keep it."""
+        """Return the output since the last answer was taken, and keep it."""
         if self._unasked is None:
-            # Of a program that has ended, the last words may still be on their way.
+            # The last output of a program that has ended may still be on its way.
             patience = SECONDS_TO_END if self._popen.poll() is not None else 0.0
             with contextlib.suppress(queue.Empty):
                 self._unasked = self._inbox.received.get(patience > 0, patience)
@@ -185,7 +185,7 @@ def _beginning(content: bytes) -> str:
 def _write(process: Popen[bytes], requests: Requests) -> None:
     """Write requests until there are no more."""
     assert process.stdin is not None
-    # A program that has ended has said so by its output.
+    # The end of its output has already shown that the program has ended.
     with contextlib.suppress(BrokenPipeError):
         for request in iter(requests.get, None):
             process.stdin.write(request)
@@ -221,19 +221,20 @@ def _listen(process: Popen[bytes], errors: bytearray) -> None:
 
 
 def _end(process: Popen[bytes], requests: Requests, threads: list[threading.Thread]) -> None:
-    """End a process that may still run, and free all that belongs to it."""
+    """End a process that may still run, and free all of its resources."""
     if process.poll() is None:
         if sys.platform == "win32":
             process.kill()
         else:
-            # macOS refuses for a process that ended just now.
+            # macOS refuses this for a process that has just ended.
             with contextlib.suppress(PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     requests.put(None)
     for thread in threads:
         thread.join(SECONDS_TO_END)
-    # A pipe that somebody else still holds open would block its thread, and closing it this one.
+    # A pipe that another process still holds open would block its thread, and closing it would block this
+    # one.
     if not any(thread.is_alive() for thread in threads):
         for pipe in (process.stdin, process.stdout, process.stderr):
             assert pipe is not None

@@ -1,37 +1,39 @@
-"""Implementations in a process of their own, in any language: the protocol, and our side of it.
+"""Implementations in a process of their own, in any language: the protocol, and the kit's side of it.
 
-A program speaks it over its standard input and output, in lines of JSON that end with a newline, in UTF-8.
-It stays for many cases.
+A program speaks the protocol over its standard input and output, in lines of JSON that end with a newline, in
+UTF-8. One process answers many cases.
 
 **Start.** It first writes its handshake, one line of at most 64 KiB:
 ``{"protocol": 1, "name": "my_sgd", "version": "1.0", "language": "C", "dtypes": ["float32"],
 "features": {"update": ["plain", "momentum"]}, "versions": {"libm": "2.39"}}``. The first three are
-required. ``dtypes`` (of the variables) and ``features`` (values of the axes of `axes`) are claims: each of
-them must be graded at least once, and what is left out claims nothing. ``versions`` says what the program
-is built on. `handshake` has all keys, and the versions of the protocol that brought them.
+required. ``dtypes`` (of the variables) and ``features`` (values of the axes of `axes`) are claims: each
+claimed value must be graded at least once, and a key that is left out claims nothing. ``versions`` has the
+versions of the libraries that the program is built on. The module `handshake` has all keys, and the versions
+of the protocol that introduced them.
 
-**Run.** It reads a case, one line, as `encoding` says, and writes one line: the identity of the case and
-one of three outcomes.
+**Run.** It reads a case, one line in the form of the module `encoding`, and writes one line: the identity of
+the case and one of three outcomes.
 
 - ``{"id": ..., "trajectory": [...]}``, a record for each call, and one more after finalisation;
-- ``{"id": ..., "unsupported": "why"}``, for what it does not offer;
-- ``{"id": ..., "error": {"type": "ValueError", "message": "...", "call": 3}}``, where the optimizer
-  refused or broke, ``call`` counted from 0, null where no call was to blame.
+- ``{"id": ..., "unsupported": "why"}``, for a feature that it does not offer;
+- ``{"id": ..., "error": {"type": "ValueError", "message": "...", "call": 3}}``, if the optimizer refused or
+  broke; ``call`` counts from 0, and is null if the error belongs to no call.
 
 Keys come in any order, each once, and no others. A line may be as long as 1 MiB and 100 bytes for each
-element (and each variable) of each record. It must be flushed, since the next case comes only after it.
+element (and each variable) of each record. The program must flush each line, since the next case comes only
+after the answer.
 
-**Stop.** The end of its standard input says that there are no more cases; there is no message for it. The
-program has two seconds then to end by itself, after which it is killed, with all that it started.
+**Stop.** The end of its standard input says that there are no more cases; there is no message for this. The
+program then has two seconds to end by itself. After that it is killed, with all processes that it started.
 
-**What goes wrong** is the verdict "error" on the case that was asked, and the next case is given to a fresh
-process: no answer in time, half a line, the end of the process, more than one line, a line too long, a
-line that is no JSON, the identity of another case, other numbers, shapes or dtypes of variables. What is
-written between two answers and comes late fails the case that follows it. A process that ends after its
-answer is started again. Without a proper handshake from its first process, nothing is run at all.
+**Failures.** A failure gives the case the verdict "error", and the next case goes to a fresh process.
+Failures are: no answer in time, half a line, the end of the process, more than one line, a line that is too
+long, a line that is no JSON, the identity of another case, and another number of variables, or other shapes
+or dtypes. Output between two answers that arrives late fails the case after it. A process that ends after its
+answer is started again. Without a valid handshake from the first process, nothing is run at all.
 
-Standard error is free for anything; its last lines are shown where something fails. `Worker` is this side
-of the pipes, `serve` the other one for implementations in Python.
+Standard error is free for anything; its last lines are shown if something fails. `Worker` is the kit's side
+of the pipes, and `serve` is the other side for implementations in Python.
 """
 
 from __future__ import annotations
@@ -85,7 +87,7 @@ class Worker:
     command : sequence of str
         The program and its arguments.
     environment : mapping of str to str, optional
-        Its environment variables, that of this process if left out.
+        Its environment variables; by default those of this process.
     time_limit : float
         Seconds for one case.
     start_limit : float
@@ -130,14 +132,14 @@ class Worker:
 
     @property
     def handshake(self) -> Handshake:
-        """What the implementation says of itself; starts the process if it has not said it yet.
+        """The handshake of the implementation; starts the process if there is no handshake yet.
 
         Raises
         ------
         OSError
             If there is no such program, or it cannot be executed.
         WorkerFailed
-            If what it says first is no handshake.
+            If its first line is no handshake.
         """
         if self._handshake is None:
             self._running()
@@ -150,12 +152,12 @@ class Worker:
         Raises
         ------
         Unsupported
-            If the implementation does not offer what the case needs.
+            If the implementation does not offer a feature that the case needs.
         ImplementationError
             If the optimizer refused or broke.
         WorkerFailed
-            If the process died, hung or wrote something else than an answer; it is started again for
-            the next case.
+            If the process died, hung or wrote something other than an answer; it is started again for the
+            next case.
         """
         program = self._running()
         if case.made is not None and not self.handshake.digests:
@@ -166,7 +168,7 @@ class Worker:
         except (Unsupported, ImplementationError):
             raise
         except BaseException:
-            # What is left in the pipes would be taken for the answer to the next case.
+            # Anything left in the pipes would be taken for the answer to the next case.
             self._kill()
             raise
 
@@ -201,16 +203,16 @@ class Worker:
 
 
 def serve(prepare: Callable[[], tuple[Handshake, Implementation]]) -> None:
-    """Be the process: answer to the cases on standard input until it ends.
+    """Answer the cases on standard input, as the process of an implementation, until the input ends.
 
     Parameters
     ----------
     prepare : callable
-        Imports what the implementation needs and returns the handshake and the implementation.
-        What the two print goes to standard error.
+        Imports the framework, and returns the handshake and the implementation. Anything that they print goes
+        to standard error.
     """
     answers = os.fdopen(os.dup(1), "wb")
-    # Frameworks print to standard output, also from C, and would print into the answers.
+    # Frameworks print to standard output, also from C, which would get into the answers.
     os.dup2(2, 1)
     handshake, run = prepare()
     _write(answers, handshake_to_json(replace(handshake, digests=True)))

@@ -1,1 +1,1 @@
-"""Targets: the frameworks that the kit can run by name, and the ledgers of what each is expected to do."""
+"""Targets: the frameworks that the kit can run by name, and the ledgers with the expected results of each."""

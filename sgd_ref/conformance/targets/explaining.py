@@ -1,6 +1,6 @@
 """Explanations of the divergences of a target, from the deviations and failures that it is known for.
 
-A name is found where it gives the very bits, or where the answer lies within its derived bounds.
+A deviation is named if it gives the very same bits, or if the answer lies within its derived bounds.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from sgd_ref.conformance.targets.ledger import path_of, read
 from sgd_ref.conformance.targets.target import Target
 
 FLUSHED = "subnormals-flushed"
-"""The deviation of XLA on a CPU, in everything that it runs."""
+"""The deviation of XLA on a CPU, which concerns every framework that runs on XLA."""
 
 
 def known_target(
@@ -34,7 +34,7 @@ def known_target(
     Parameters
     ----------
     name : str
-        As it is shown.
+        The name as it is shown.
     start : callable
         Returns a context manager that gives the implementation, or raises ``CannotRun``.
     candidates : callable
@@ -44,7 +44,7 @@ def known_target(
     failures : sequence of KnownFailure
         The errors that it is known to raise.
     rule : str, default "keras"
-        The documented rule that it is held to where nothing else is said.
+        The documented rule that it is held to by default.
     """
     path = path_of(name)
     ledger = read(path) if path.exists() else {}
@@ -59,8 +59,8 @@ def known_target(
         explanation = explain(verdict.case, verdict.trajectory, names, basis)
         if explanation.complete:
             return explanation.names
-        # Which roundings come beside a contradiction depends on the processor; the contradiction does not.
-        # Evidence is behind what is recorded, and the bounds do not refute it.
+        # The roundings beside a contradiction depend on the processor; the contradiction does not. The ledger
+        # rests on evidence, and here the bounds do not refute it.
         recorded = ledger.get(verdict.case.id)
         if (
             recorded is not None

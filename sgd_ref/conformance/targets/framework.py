@@ -31,7 +31,7 @@ class Framework:
     arguments : sequence of str
         The arguments of the module on its command line.
     environment : mapping of str to str
-        Variables for the environment of the framework; they come before those of this process.
+        Environment variables for the framework, which override those of this process.
     time_limit : float
         Seconds for one case.
     caches : bool, default False
@@ -51,7 +51,7 @@ class Framework:
         time_limit: float,
         caches: bool = False,
     ) -> None:
-        # The process finds modules where this one finds them.
+        # The new process looks for modules in the same places as this one.
         path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
         environment = {**os.environ, **environment, "PYTHONPATH": path}
         if caches:
@@ -66,12 +66,12 @@ class Framework:
         return self._worker.handshake
 
     def __call__(self, case: Case) -> list[Record]:
-        """Return the trajectory that the framework gives.
+        """Return the trajectory that the framework computes.
 
         Raises
         ------
         Unsupported
-            If the framework, in the way it is run, does not offer what the case needs.
+            If the framework, in the chosen variant, does not offer a feature that the case needs.
         ImplementationError
             If the framework raised an error; with its type, its message and the call.
         WorkerFailed

@@ -1,4 +1,4 @@
-"""The form in which known deviations and failures of an implementation are written down, with evidence."""
+"""The form of records of known deviations and failures of an implementation, with evidence."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from sgd_ref.conformance.catalogue.case import Case
 
 @dataclass(frozen=True)
 class KnownDeviation:
-    """A deviation that some variants of an implementation are known for.
+    """A deviation that some variants of an implementation are known to have.
 
     Attributes
     ----------
     name : str
         The deviation.
     evidence : str
-        File and function, and the address of a public thread where there is one.
+        File and function, and the address of a public thread if there is one.
     concerns : callable
         Whether it may show in a case.
     variants : tuple of str
-        Where it is.
+        The variants that have it.
     """
 
     name: str
@@ -33,7 +33,7 @@ class KnownDeviation:
 
 @dataclass(frozen=True)
 class Known:
-    """What one variant of an implementation is known for.
+    """The known deviations and failures of one variant of an implementation.
 
     Attributes
     ----------
@@ -48,7 +48,7 @@ class Known:
 
 
 def expected_in(case: Case, variant: str, known: Sequence[KnownDeviation]) -> tuple[str, ...]:
-    """Return the names of those deviations that a variant may show in a case, in their order.
+    """Return the names of the deviations that a variant may show in a case, in their order.
 
     >>> flushed = KnownDeviation("subnormals-flushed", "seen", lambda case: True, ("jitted",))
     >>> case = Case("a", {}, (), (), ())
@@ -59,7 +59,7 @@ def expected_in(case: Case, variant: str, known: Sequence[KnownDeviation]) -> tu
 
 
 def known_for(variant: str, known: Sequence[KnownDeviation], failures: tuple[KnownFailure, ...]) -> Known:
-    """Return what one variant is known for."""
+    """Return the known deviations and failures of one variant."""
     return Known({one.name: one.evidence for one in known if variant in one.variants}, failures)
 
 
@@ -70,13 +70,13 @@ class KnownFailure:
     Attributes
     ----------
     name : str
-        What fails.
+        The name of the failure.
     pattern : str
         A regular expression that its message contains.
     concerns : callable
-        Whether it is to be expected in a case.
+        Whether it is expected in a case.
     evidence : str
-        Where it comes from.
+        The cause of the error.
     """
 
     name: str

@@ -31,7 +31,7 @@ class Expected:
     grade : str
         "diverges", "error" or "unsupported".
     names : tuple of str
-        The deviations or the failure; for "unsupported" the reason alone.
+        The deviations or the failure; for "unsupported" only the reason.
     """
 
     grade: str
@@ -46,7 +46,7 @@ Ledger = Mapping[str, Expected]
 
 
 def path_of(target: str) -> Path:
-    """Return where the ledger of a target is kept.
+    """Return the path of the ledger of a target.
 
     >>> path_of("keras jax eager").parts[-3:]
     ('targets', 'keras-jax-eager', 'ledger.json')
@@ -86,7 +86,7 @@ def problems(ledger: Ledger, findings: Findings) -> list[str]:
 
 
 def listed(ledger: Ledger, findings: Findings) -> Findings:
-    """Return findings that know which of their mismatches a ledger lists as they are."""
+    """Return findings that know which of their mismatches a ledger lists with the same result."""
     found = observed(findings)
     ids = (case_id for case_id, got in found.items() if ledger.get(case_id) == got)
     return replace(findings, listed=frozenset(ids) & {verdict.case.id for verdict in findings.mismatches()})
@@ -98,23 +98,23 @@ def of_run(findings: Findings, path: Path | None) -> Ledger | None:
     Raises
     ------
     ValueError
-        If the file is no ledger, or that of a run by another rule.
+        If the file is no ledger, or is the ledger of a run under another rule.
     """
     held_to = str(findings.report.profile.dialect)
     kept = path_of(findings.report.name)
     if path is None:
-        # What is kept of a target is of its own rule, and says nothing of another one.
+        # The kept ledger of a target is for its own rule, and does not apply to another rule.
         return read(kept) if _is_there(kept) and rule_of(kept) == held_to else None
     return read_for(path, held_to)
 
 
 def read_for(path: Path, held_to: str) -> dict[str, Expected]:
-    """Return a ledger from its file, for a run by some rule.
+    """Return a ledger from its file, for a run under some rule.
 
     Raises
     ------
     ValueError
-        If the file is no ledger, or that of a run by another rule.
+        If the file is no ledger, or is the ledger of a run under another rule.
     """
     if rule_of(path) != held_to:
         raise ValueError(f"{path} lists what is expected by the rule of {rule_of(path)}, not of {held_to}")
@@ -124,13 +124,13 @@ def read_for(path: Path, held_to: str) -> dict[str, Expected]:
 def _is_there(path: Path) -> bool:
     try:
         return path.exists()
-    # The name of a program is its command, which may be longer than a name of a file can be.
+    # The name of a program is its command, which may be too long for the name of a file.
     except OSError:
         return False
 
 
 def rule_of(path: Path) -> str:
-    """Return the rule by which the results of a ledger are expected, in words.
+    """Return the rule that a ledger was written under, in words.
 
     Raises
     ------
@@ -182,7 +182,7 @@ def to_json(findings: Findings, evidence: Mapping[str, str]) -> str:
     content: dict[str, Any] = {
         "format": FORMAT,
         "target": findings.report.name,
-        # A ledger that names no rule is one of the rule of Keras.
+        # A ledger that names no rule was written under the rule of Keras.
         **({} if dialect == KERAS else {"rule": str(dialect)}),
         "versions": dict(findings.versions),
         "entries": entries,
@@ -194,7 +194,7 @@ def _names(findings: Findings, verdict: Verdict) -> tuple[str, ...]:
     if verdict.grade == "unsupported":
         return (" ".join(verdict.message.split()),)
     names = findings.names.get(verdict.case.id, ())
-    # Roundings beside a contradiction depend on the processor.
+    # The roundings beside a contradiction depend on the processor.
     return tuple(name for name in names if name in findings.contradictions) or tuple(names)
 
 

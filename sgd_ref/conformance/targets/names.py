@@ -16,7 +16,7 @@ def file_name(target: str) -> str:
 
 
 def versions_text(target: str, versions: Mapping[str, str]) -> str:
-    """Return the versions of a run in words; "version" is the target's own. Empty if none is known.
+    """Return the versions of a run in words, where "version" is that of the target; empty if none is known.
 
     >>> versions_text("keras jax eager", {"version": "3.15.1", "jax": "0.10.2"})
     'keras 3.15.1, jax 0.10.2'

@@ -1,4 +1,4 @@
-"""A program of a user's own: what its handshake declares is the profile by which it is graded."""
+"""A program of the user: its handshake becomes the profile by which it is graded."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from sgd_ref.conformance.protocol.worker import Worker
 
 
 class Program(Worker):
-    """A program that introduces itself."""
+    """A program that sends a handshake."""
 
     @property
     def profile(self) -> Profile:
-        """What it declares of itself."""
+        """The profile from its handshake."""
         return declared(self.handshake)
 
 
 def declared(handshake: Handshake) -> Profile:
-    """Return what a handshake declares.
+    """Return the profile that a handshake declares.
 
     Raises
     ------

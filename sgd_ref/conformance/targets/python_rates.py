@@ -1,4 +1,4 @@
-"""Learning-rate schedules as users write them where a library asks for a function: in Python floats."""
+"""Learning-rate schedules as users write them for a library that takes functions: in Python floats."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def cosine_decay(step: int, config: Config) -> float:
 
 
 def cosine_decay_restarts(step: int, config: Config) -> float:
-    """Half a period of the cosine again and again, each `t_mul` times as long and `m_mul` times as high."""
+    """Repeated half periods of the cosine, each `t_mul` times as long and `m_mul` times as high."""
     period, t_mul, height = config["first_decay_steps"], config.get("t_mul", 2.0), 1.0
     remaining = float(step)
     if t_mul == 1:

@@ -1,4 +1,4 @@
-"""The targets that are known by a word, and those that a user names."""
+"""The targets that the kit knows by name, and the implementations that a user names."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from sgd_ref.conformance.targets.torch import target as torch
 ALL = "all"
 
 TIME_LIMIT, START_LIMIT = 60.0, 120.0
-"""Seconds that a program may take for one case, and until its handshake, where nothing else is said."""
+"""The default limits, in seconds, for the answer of a program to one case, and for its handshake."""
 
 
 FAMILIES: Mapping[str, Family] = {
@@ -48,7 +48,7 @@ FAMILIES: Mapping[str, Family] = {
     "mlx": mlx.FAMILY,
     "paddle": paddle.FAMILY,
 }
-"""The targets that are known by a word: each is a folder beside this file, and one entry here."""
+"""The targets that the kit knows by name: each is a folder beside this file, and one entry here."""
 
 
 def options_of(name: str) -> dict[str, str]:
@@ -63,7 +63,7 @@ def options_of(name: str) -> dict[str, str]:
 
 
 def arguments_of(name: str, *others: str) -> str:
-    """Return the text for one implementation on the command line, with other arguments in it.
+    """Return the command-line text for one implementation, with other arguments after the name of the target.
 
     >>> arguments_of("keras jax eager", "subnormals-flushed")
     'keras subnormals-flushed --backend jax --mode eager'
@@ -73,7 +73,7 @@ def arguments_of(name: str, *others: str) -> str:
 
 
 def names() -> list[str]:
-    """Return the names of all targets that are known by a word.
+    """Return the names of all targets that the kit knows.
 
     >>> [name for name in names() if name.startswith(("optax", "onnx"))]
     ['optax eager', 'optax jitted', 'onnx']
@@ -84,7 +84,7 @@ def names() -> list[str]:
 
 
 def options() -> dict[str, Option]:
-    """Return what can be chosen on the command line, of whichever family, and "all".
+    """Return the options of all families for the command line, each with its values and "all".
 
     >>> options()["variant"].values
     ('loop', 'foreach', 'fused', 'compiled', 'all')
@@ -110,12 +110,12 @@ def targets(target: str, **given: str | None) -> list[Target]:
     target : str
         One of `FAMILIES`, or ``module:function``.
     **given : str or None
-        A value of each option of the family, "all" for each of them, None for the first.
+        A value for each option of the family; "all" stands for every value, None for the first.
 
     Raises
     ------
     ValueError
-        If the target is of neither form, or does not have the option or its value.
+        If the target has neither form, or lacks the option or the value.
     CannotRun
         If none of the named targets is installed, or the function cannot be imported.
     """
@@ -145,11 +145,11 @@ def how_to_run(case: Case, target: str, **chosen: str) -> str:
     Parameters
     ----------
     case : Case
-        The case to run; the code covers no features but those of this case.
+        The case to run; the code covers only the features of this case.
     target : str
         One of `FAMILIES`, or ``module:function``.
     **chosen : str
-        Options of the family, as `options_of` gives them; the default of those that are left out.
+        Options of the family, as `options_of` gives them; an option that is left out has its default.
 
     Raises
     ------
@@ -169,7 +169,7 @@ def how_to_run(case: Case, target: str, **chosen: str) -> str:
 
 
 def program(command: Sequence[str], time_limit: float, start_limit: float) -> Target:
-    """Return a program that speaks the protocol of `protocol.worker`, in whatever language.
+    """Return a program, in any language, that speaks the protocol of `protocol.worker`.
 
     Parameters
     ----------
@@ -178,7 +178,7 @@ def program(command: Sequence[str], time_limit: float, start_limit: float) -> Ta
     time_limit, start_limit : float
         Seconds for one case, and from the start to the handshake.
     """
-    # No name of a known implementation begins like this, nor the file of a ledger.
+    # Neither the name of a known implementation nor the file of a ledger begins like this.
     name = f"-- {shlex.join(command)}"
 
     @contextmanager
@@ -210,7 +210,7 @@ def _function(target: str) -> Target:
         function: Any = importlib.import_module(module_name)
         for attribute in path.split("."):
             function = getattr(function, attribute)
-    # A module may do anything when it is imported.
+    # An import may raise any error.
     except (Exception, SystemExit) as problem:
         raise CannotRun(f"{target}: {type(problem).__name__}: {problem}") from problem
     finally:

@@ -1,4 +1,4 @@
-"""What ``sgd-ref conform`` does: find the implementations, run them side by side, explain mismatches."""
+"""The work of ``sgd-ref conform``: find the implementations, run them side by side, explain mismatches."""
 
 from __future__ import annotations
 
@@ -32,21 +32,22 @@ from sgd_ref.conformance.targets.target import CannotRun, Target
 def matching(
     tier: str, pattern: re.Pattern[str] | None, offered: Mapping[str, Collection[str]] | None = None
 ) -> Sequence[Case]:
-    """Return the cases of a tier with an id that a pattern matches somewhere.
+    """Return the cases of a tier whose id contains a match of a pattern.
 
     Parameters
     ----------
     tier : str
-        Its name.
+        The name of the tier.
     pattern : regular expression or None
-        None matches all.
+        None matches every id.
     offered : mapping of str to collection of str, optional
-        What the cases may need; see `within.cases_within`, which adds more. Not for the full tier.
+        The values that the cases may need; see `within.cases_within`, which adds more cases. Not for the full
+        tier.
 
     Raises
     ------
     ValueError
-        If there is none.
+        If there is no such case.
     """
     if offered is not None:
         within = cases_within(offered, tier)
@@ -59,7 +60,7 @@ def matching(
     if pattern is None:
         return cases(tier)
     if tier == "full":
-        # Ids are cheap; cases are made for those that match alone.
+        # Ids are cheap; a case is made only if its id matches.
         found = [make_case(features) for features in full_product() if pattern.search(case_id(features))]
     else:
         found = [case for case in cases(tier) if pattern.search(case.id)]
@@ -69,7 +70,7 @@ def matching(
 
 
 class Stopped(Exception):
-    """Raised between two cases of a target where another thread was interrupted."""
+    """Raised between two cases of a target if another thread was interrupted."""
 
 
 def run_all(
@@ -86,28 +87,28 @@ def run_all(
     console : Console
         Shows the progress.
     held_to : Dialect, optional
-        The rule that all of them are held to; by default the one that a program declares in its handshake, or
-        else that of the target.
+        The rule that all of them are held to; by default the rule that a program declares in its handshake,
+        or else that of the target.
 
     Returns
     -------
     list of Findings
         In the order of the targets.
     list of str
-        Why others could not be run.
+        The reasons why other targets could not be run.
     """
     stopping = threading.Event()
     with warnings.catch_warnings(), progress_bar(console) as progress:
-        # Threads share the filters, so that what one of them silences by itself may reach another one.
+        # Threads share the warning filters, so that a warning silenced in one thread may appear in another.
         warnings.simplefilter("ignore")
         runs = [partial(_run, target, cases, progress, stopping, held_to) for target in chosen]
         if len(runs) == 1:
-            # In the main thread, where Ctrl-C ends even a function that never returns.
+            # A single target runs in the main thread, where Ctrl-C ends even a function that never returns.
             return _collected(runs)
         with ThreadPoolExecutor(min(os.cpu_count() or 1, len(runs))) as pool:
             try:
                 return _collected([pool.submit(run).result for run in runs])
-            # Where Ctrl-C ends the waiting, each run ends after its present case.
+            # If Ctrl-C ends the waiting, each run ends after its present case.
             finally:
                 stopping.set()
                 pool.shutdown(cancel_futures=True)
@@ -151,7 +152,8 @@ def _run(
         try:
             profile = profile_of(target, run, held_to)
             report = check(run, cases, target.name, profile, note)
-            # One answer in all cases of an open question may make others diverge than each case by itself.
+            # With one answer to all cases of an open question, other cases may diverge than with an answer
+            # for each.
             for case_id, verdict in report.verdicts.items():
                 if case_id not in explained:
                     explain(verdict)
@@ -161,7 +163,7 @@ def _run(
                 if report.verdicts[case_id].grade in ("diverges", "error")
             }
         finally:
-            # Nobody waits for explanations of a run that was interrupted.
+            # Explanations of an interrupted run are not needed.
             explaining.shutdown(cancel_futures=True)
         handshake: Handshake | None = getattr(run, "handshake", None)
         versions = {} if handshake is None else {"version": handshake.version, **handshake.versions}
@@ -182,14 +184,14 @@ def named_together(
     versions: Mapping[str, str] | None = None,
     failures: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Findings:
-    """Return the findings about an implementation that nothing is known about: names excuse nothing.
+    """Return the findings about an implementation without known deviations: names excuse nothing.
 
     Parameters
     ----------
     report : Report
-        All its verdicts, which are explained together.
+        All verdicts on it, which are explained together.
     versions : mapping of str to str, optional
-        What was run.
+        The versions of what was run.
     failures : mapping of str to tuple of str, optional
         By the id of a case that failed, the name of the failure.
     """
@@ -216,16 +218,16 @@ def profile_of(target: Target, run: Implementation, held_to: Dialect | None = No
     Parameters
     ----------
     target : Target
-        What is run.
+        The target that is run.
     run : callable
-        Its implementation, started.
+        The started implementation of the target.
     held_to : Dialect, optional
-        The rule; by default the one that the implementation declares, or else that of the target.
+        The rule; by default the rule that the implementation declares, or else that of the target.
 
     Raises
     ------
     CannotRun
-        If it declares a rule, or a deviation, that there is not.
+        If it declares a rule or a deviation that does not exist.
     """
     try:
         profile = Profile(rule=target.rule, by_design=target.by_design)
@@ -238,7 +240,7 @@ def profile_of(target: Target, run: Implementation, held_to: Dialect | None = No
 
 
 def claims_of_what_ran(report: Report) -> Profile:
-    """Return what an implementation declares, without the claims of which no case was run."""
+    """Return the profile of an implementation, without the claims for which no case was run."""
     asked, profile = report.coverage.asked, report.profile
     return replace(
         profile,

@@ -14,7 +14,7 @@ from sgd_ref.conformance.targets.environments.environment import Environment
 
 
 class CannotRun(Exception):
-    """Raised if an implementation cannot be run here, because something is not installed."""
+    """Raised if an implementation cannot be run here because something is not installed."""
 
 
 @dataclass(frozen=True)
@@ -24,28 +24,30 @@ class Target:
     Attributes
     ----------
     name : str
-        As it is shown.
+        The name as it is shown.
     start : callable
         Returns a context manager that gives the implementation.
     explain : callable or None
-        From a verdict that diverges or fails to the names of the known deviations that explain it.
+        A function from a verdict that diverges or fails to the names of the known deviations that explain it.
     contradictions : frozenset of str
-        The names among them that differ in meaning.
+        The names among them that contradict the documentation.
     evidence : mapping of str to str
-        Where each name was seen, or was reported.
+        For each name, where it was seen or reported.
     introduces_itself : bool
         Whether it sends a handshake with its name and its claims.
     runs_to_shrink : int
-        How often it may be run to shrink one case.
+        The largest number of runs to shrink one case.
     rule : str
-        The documented rule that it is held to where nothing else is said.
-    by_design : frozenset of str
+        The documented rule that it is held to by default.
+
+by_design : frozenset of str
         Names of known deviations that its documentation states, which become parts of the rule.
     offers : tuple of str or None
-        What it offers, as for ``sgd-ref conform --offers``: it is asked the cases within. None: all cases.
+        The offered features, as for ``sgd-ref conform --offers``: only cases within these features are asked.
+        None: all cases are asked.
     named_together : bool
-        Whether names are found over all cases of a run, and excuse nothing that its ledger does not list.
-        `explain` then serves where single cases are run, and names failures.
+        Whether names are found over all cases of a run together, and do not excuse mismatches that its ledger
+        does not list. Then `explain` only explains single cases, and names failures.
     """
 
     name: str
@@ -73,7 +75,7 @@ class Option:
     Attributes
     ----------
     values : tuple of str
-        The default first.
+        The values; the first is the default.
     help : str
         The text for the help of the command.
     """
@@ -84,21 +86,21 @@ class Option:
 
 @dataclass(frozen=True)
 class Family:
-    """The implementations that one word on the command line stands for.
+    """The implementations that one name on the command line stands for.
 
     Attributes
     ----------
     options : mapping of str to Option
-        What can be chosen among them, by the name of the option.
+        The options that choose among them, by name.
     member : callable
-        From one value of each option to the implementation.
+        A function from one value of each option to the implementation.
     how_to_run : callable
-        From a case and one value of each option, by its name, to the code that defines ``run(case)`` in a
-        self-contained script; raises ValueError for a case that it cannot express.
+        A function from a case and one value of each option, by name, to the code that defines ``run(case)``
+        in a self-contained script. It raises ValueError for a case that it cannot express.
     absent : mapping of tuple of str to str
-        Values that go together with nothing to run, and why.
+        Combinations of values without an implementation, each with the reason.
     environment : Environment or None
-        What is installed for it apart; None if it runs in the environment of this package.
+        The environment of its own; None if it runs in the environment of this package.
     """
 
     options: Mapping[str, Option]
@@ -108,6 +110,6 @@ class Family:
     environment: Environment | None = None
 
     def combinations(self) -> list[tuple[str, ...]]:
-        """Return the values of the options of each implementation that there is."""
+        """Return the values of the options for each existing implementation."""
         everything = product(*(option.values for option in self.options.values()))
         return [values for values in everything if values not in self.absent]

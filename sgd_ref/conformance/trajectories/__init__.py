@@ -1,1 +1,1 @@
-"""Trajectories, the answers to cases: how the reference makes one, and how two are compared."""
+"""Trajectories, the answers to cases: how the reference computes one, and how two are compared."""

@@ -1,4 +1,4 @@
-"""Two trajectories side by side: bit for bit, and how far apart in units in the last place."""
+"""The comparison of two trajectories: bit for bit, and by their distance in units in the last place."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Difference:
         if self.variable:
             where += f" of {self.variable}{list(self.element)}"
         expected, observed = self.values
-        # As many as tell any two numbers of the dtype apart: 17 for float64, 9 for float32.
+        # As many digits as distinguish any two numbers of the dtype: 17 for float64, 9 for float32.
         digits = 17 if len(self.observed) > len("0x00000000") else 9
         return (
             f"{where}: expected {self.expected} ({expected:.{digits}g}), "
@@ -65,7 +65,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All that differs between two trajectories.
+    """A summary of the differences between two trajectories.
 
     Attributes
     ----------
@@ -102,7 +102,7 @@ def describe_units(units: float) -> str:
 
 
 def equal_bits(expected: Array, observed: Array) -> Array:
-    """Return where two arrays of one dtype have the same bits, any NaN being like any other.
+    """Return where two arrays of one dtype have the same bits; all NaNs count as equal.
 
     >>> equal_bits(np.array([0.0, np.nan], "f4"), np.array([-0.0, -np.nan], "f4"))
     array([False,  True])
@@ -112,7 +112,7 @@ def equal_bits(expected: Array, observed: Array) -> Array:
 
 
 def same_bits(expected: Array | Digest, observed: Any) -> bool:
-    """Whether two arrays of one form, or digests of them, have the same bits everywhere.
+    """Whether two arrays of one shape and dtype, or their digests, have the same bits everywhere.
 
     >>> same_bits(np.zeros(2), np.zeros(2)), same_bits(np.zeros(2), digest_of(np.ones(2)))
     (True, False)
@@ -200,7 +200,7 @@ def are_equal(case: Case, expected: Trajectory, observed: Trajectory) -> bool:
     True
     """
     return all(
-        # Most bytes are equal, and nothing is quicker to see.
+        # Most bytes are equal, and nothing is quicker to compare.
         (isinstance(want, np.ndarray) and isinstance(got, np.ndarray) and want.tobytes() == got.tobytes())
         or same_bits(want, got)
         for wanted, given in zip(expected, observed, strict=True)
@@ -248,7 +248,7 @@ def check_form(case: Case, expected: Trajectory, observed: Any) -> None:
 
 
 def has_state(case: Case, quantity: str) -> bool:
-    """Whether there is such a state in a case: the feature that it belongs to is on.
+    """Whether a case has state of some kind: the feature that this state belongs to is on.
 
     >>> from sgd_ref import conformance
     >>> plain = conformance.cases("smoke")[0]

@@ -71,7 +71,7 @@ def records(
         The record.
     """
     variables = own_variables(case)
-    # Warnings about missing gradients and lost settings tell nothing: the case has them on purpose.
+    # Warnings about missing gradients and lost settings say nothing new: the case has them on purpose.
     with _without_warnings():
         optimizer, rates = _constructed(case, optimizer_class, wrapper_class)
         optimizer.exclude_from_weight_decay(var_names=list(case.excluded_from_weight_decay))
@@ -96,8 +96,8 @@ def records(
 def _without_warnings() -> AbstractContextManager[Any]:
     """Ignore all warnings, and leave the filters alone where they do so already.
 
-    Threads share the filters: while one of them puts a filter anew into its place, another one would be
-    without it for a moment.
+    Threads share the filters: while one thread replaces a filter, another thread would be without it for a
+    moment.
     """
     if warnings.filters[:1] == [IGNORED]:
         return nullcontext()
@@ -105,7 +105,7 @@ def _without_warnings() -> AbstractContextManager[Any]:
 
 
 class _Constant:
-    """A callable learning rate of one value."""
+    """A callable learning rate that always returns the same value."""
 
     def __init__(self, value: float) -> None:
         self.value = value

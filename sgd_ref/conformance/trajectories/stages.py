@@ -16,7 +16,8 @@ from sgd_ref.loss_scale import LossScaleOptimizer
 from sgd_ref.optimizer import SGD, Gradients, Values
 
 Stage = tuple[Array | None, ...]
-"""One array for each variable, None where one takes no part; what all share is one array of shape ()."""
+"""One array for each variable, or None for a variable that the stage leaves out; a value that all variables
+share is one array of shape ()."""
 
 LEARNING_RATE, LOSS_SCALE, GRADIENT, UNSCALED = "learning rate", "loss scale", "gradient", "unscaled gradient"
 MEAN, ACCUMULATOR = "accumulated mean", "accumulator"
@@ -33,12 +34,12 @@ def stages(
     optimizer_class: type[SGD] = SGD,
     wrapper_class: type[LossScaleOptimizer] = LossScaleOptimizer,
 ) -> list[dict[str, Stage]]:
-    """Return what each stage of each call gives, in the order of the rule.
+    """Return the result of each stage of each call, in the order of the rule.
 
     Parameters
     ----------
     case : Case
-        A whole case, or one call that starts from a state that was observed.
+        A whole case, or one call that starts from an observed state.
     optimizer_class, wrapper_class : type, optional
         Subclasses of SGD and of LossScaleOptimizer to run in their place.
 

@@ -1,1 +1,1 @@
-"""Environments of targets: each framework installed apart, and a worker there that speaks the protocol."""
+"""Environments of targets: each holds one framework, and a worker that speaks the protocol."""

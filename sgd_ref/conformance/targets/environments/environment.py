@@ -1,4 +1,4 @@
-"""An environment: what is installed for one target, apart from everything else."""
+"""An environment: the packages for one target, installed apart from everything else."""
 
 from __future__ import annotations
 
@@ -15,42 +15,43 @@ from pathlib import Path
 from sgd_ref.conformance.targets.environments import places, starters
 
 MARK = "sgd-ref-environment.json"
-"""The file that says that a folder is an environment of this kit, and of what."""
+"""The file that marks a folder as an environment of this kit, and says for which target."""
 
 INSTALLED, OUTDATED, BROKEN, ABSENT = "installed", "outdated", "not finished", "not installed"
 
 
 class CannotInstall(Exception):
-    """Raised if an environment cannot be made, with the command that failed and the end of what it said."""
+    """Raised if an environment cannot be made, with the failed command and the end of its output."""
 
 
 @dataclass(frozen=True)
 class Environment:
-    """What one target needs.
+    """The description of the environment of one target.
 
     Attributes
     ----------
     name : str
-        That of the target, and of the folder.
+        The name of the target, and of the folder of the environment.
     definition : Path
         The folder of the target, with the files below.
     python : str
-        A file of requirements with pinned versions; empty for none. They go to a virtual environment.
+        A file of requirements with pinned versions, which are installed into a virtual environment; empty for
+        none.
     npm : str
-        A package-lock.json, beside which there is a package.json; empty for none.
+        A package-lock.json with a package.json beside it; empty for none.
     build : callable or None
-        Writes the worker into the folder of the environment that it is given, and returns a command that
-        compiles or checks it.
+        A function that writes the worker into the given folder of the environment, and returns a command that
+        compiles or checks the worker.
     sources : sequence of str
         Other files that the environment is made from.
     starter : str
-        A file of the starters that it is made from; empty for none.
+        The starter that the worker is made from; empty for none.
     tools : sequence of str
-        Programs that must be there for it.
+        Programs that must be installed on the machine.
     size : str
-        What it takes on the disk.
+        The space that it takes on the disk, in words.
     settings : mapping of str to str
-        Variables for the process of the worker.
+        Environment variables for the process of the worker.
     """
 
     name: str
@@ -66,7 +67,7 @@ class Environment:
 
     @property
     def folder(self) -> Path:
-        """Where it is, or would be."""
+        """The folder where it is, or would be."""
         return places.folder() / self.name
 
     @property
@@ -76,7 +77,7 @@ class Environment:
 
     @property
     def identity(self) -> str:
-        """A hash of everything that it is made from."""
+        """A hash of all files that it is made from."""
         digest = hashlib.sha256()
         lock = (self.npm, "package.json") if self.npm else ()
         for file in filter(None, (self.python, *lock, *self.sources)):
@@ -84,7 +85,7 @@ class Environment:
         if self.starter:
             digest.update(starters.path_of(self.starter).read_bytes())
         if self.python:
-            # What is compiled for one version of Python is not for another.
+            # Packages compiled for one version of Python do not fit another.
             digest.update(f"{sys.version_info[0]}.{sys.version_info[1]}".encode())
         return digest.hexdigest()
 
@@ -102,24 +103,24 @@ class Environment:
         return INSTALLED if identity == self.identity else OUTDATED
 
     def obstacle(self) -> str | None:
-        """Return why the target cannot run here, with the command that helps; None if it can."""
+        """Return the reason why the target cannot run here, with a command that helps; None if it can."""
         state = self.state()
         if state == INSTALLED:
             return None
         return f"its environment is {state}; make it with: sgd-ref targets install {self.name}"
 
     def install(self, say: Callable[[str], None]) -> None:
-        """Make the environment anew.
+        """Make the environment from scratch.
 
         Parameters
         ----------
         say : callable
-            Is told each command before it runs.
+            Called with each command before the command runs.
 
         Raises
         ------
         CannotInstall
-            If a program is missing, a command fails, or the folder holds something else.
+            If a program is missing, a command fails, or the folder was not made by this kit.
         """
         missing = [tool for tool in self.tools if shutil.which(tool) is None]
         if missing:
@@ -149,7 +150,8 @@ class Environment:
         shutil.rmtree(self.folder)
 
     def _commands(self) -> Iterator[list[str]]:
-        # Each is made when those before it have run: what is built may need what is installed.
+        # Each command is made after the commands before it have run: the build may need the installed
+        # packages.
         if self.python:
             yield [sys.executable, "-m", "venv", str(self.folder / "python")]
             requirements = str(self.definition / self.python)

@@ -1,4 +1,4 @@
-"""How a script runs a target in the environment of the target."""
+"""The function with which a script runs a target in the environment of the target."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from sgd_ref.gradients import SparseRows
 
 
 def run_in_environment(target: str) -> Callable[[Any], Trajectory]:
-    """Return a function that runs a case of a script, as ``scripts.literals`` writes it.
+    """Return a function that runs a case in the form in which ``scripts.literals`` writes it.
 
     Parameters
     ----------
     target : str
-        The word for a target with an environment of its own.
+        The name of a target with an environment of its own.
 
     Raises
     ------
@@ -33,7 +33,7 @@ def run_in_environment(target: str) -> Callable[[Any], Trajectory]:
 
 
 def _case(written: Any) -> Case:
-    """Return the case that a script holds as a mere namespace."""
+    """Return the case that a script holds as a plain namespace."""
     scaling, state, layouts = written.loss_scaling, written.state, written.layouts
     return Case(
         id=written.id,

@@ -1,4 +1,4 @@
-"""A target that runs in an environment of its own: its process, its profile, and why it diverges."""
+"""A target that runs in an environment of its own: its process, its profile, and its known deviations."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ from sgd_ref.conformance.targets.environments.in_scripts import run_in_environme
 run = run_in_environment("{name}")
 """
 
-# The published facts are measured without a GPU, and with one thread.
+# The published results come from runs without a GPU, and with one thread.
 ENVIRONMENT = {"CUDA_VISIBLE_DEVICES": "-1", "OMP_NUM_THREADS": "1"}
 
 
 class Isolated(Worker):
-    """The process of a target, which is started in the environment of the target alone.
+    """The process of a target, which runs in the environment of the target.
 
     Parameters
     ----------
     command : sequence of str
         The program and its arguments.
     profile : Profile
-        What its framework offers, and the rule that it is held to.
+        The features that its framework offers, and the rule that it is held to.
     environment : mapping of str to str
         Variables for the process.
     """
@@ -55,26 +55,27 @@ class Isolated(Worker):
 
 @dataclass(frozen=True)
 class Isolation:
-    """How one target runs.
+    """The description of a target with an environment of its own.
 
     Attributes
     ----------
     environment : Environment
-        What is installed for it.
+        The environment that it runs in.
     offers : tuple of str
-        What it offers, in the words of the handshake.
+        The offered features, in the words of the handshake.
     rule : str
         The documented rule that it is held to.
     by_design : mapping of str to str
-        Names of known deviations that its documentation states, each with the address.
+        Names of known deviations that its documentation states, each with the address of the documentation.
     evidence : mapping of str to str
-        The deviations that it is known for, each with where it comes from.
+        The deviations that it is known for, each with its source.
     failures : tuple of KnownFailure
         The errors that it is known to raise.
     velocities : Velocities
-        What it keeps for velocities.
+        The form in which it keeps velocities.
     command : callable or None
-        From the folder of the environment to the program; by default the worker in Python, ``worker.py``.
+        A function from the folder of the environment to the command of the program; by default the worker in
+        Python, ``worker.py``, is run.
     hidden_wider_state : bool or None
         As in `Profile`.
     flush_to_zero : bool
@@ -94,7 +95,7 @@ class Isolation:
 
     @property
     def profile(self) -> Profile:
-        """What the target declares."""
+        """The declarations of the target."""
         return Profile(
             offers=self.offers,
             rule=self.rule,
@@ -105,7 +106,7 @@ class Isolation:
         )
 
     def start(self) -> AbstractContextManager[Implementation]:
-        """Return the process.
+        """Return the process of the target, which starts when it is first called.
 
         Raises
         ------
@@ -120,12 +121,12 @@ class Isolation:
     def _command(self) -> list[str]:
         if self.command is not None:
             return self.command(self.environment.folder)
-        # Without the variables and the site-packages of the user.
+        # The options keep out the environment variables and the site-packages of the user.
         python = [str(self.environment.interpreter), "-E", "-s"]
         return [*python, str(SERVING), str(self.environment.definition / "worker.py")]
 
     def explain(self, verdict: Verdict) -> tuple[str, ...]:
-        """Return the names that the target is known for and that explain one mismatch by itself."""
+        """Return the known deviations or the known failure of the target that explain one mismatch."""
         if verdict.trajectory is None:
             failure = known_failure(verdict.case, verdict.message, self.failures)
             return () if failure is None else (failure,)
@@ -139,7 +140,7 @@ class Isolation:
 
 
 def isolated_family(isolation: Isolation) -> Family:
-    """Return a target of an environment of its own, for the registry."""
+    """Return a target with an environment of its own, for the registry."""
     name = isolation.environment.name
     failures = {failure.name: failure.evidence for failure in isolation.failures}
     contradictions = {name for name in isolation.evidence if is_contradiction(name)} | failures.keys()

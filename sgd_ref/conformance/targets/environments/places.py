@@ -1,4 +1,4 @@
-"""Where the environments of targets are kept, and what belongs to nobody else there."""
+"""The place of the environments of targets, and environment variables that must not reach them."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import os
 from pathlib import Path
 
 VARIABLE = "SGD_REF_ENVIRONMENTS"
-"""The environment variable that says where environments are kept."""
+"""The environment variable that names the folder of the environments."""
 
 
 def folder() -> Path:
-    """Return the folder that holds an environment for each target, which may not be there yet.
+    """Return the folder that holds the environments of the targets, and may not exist yet.
 
-    It is the one that ``SGD_REF_ENVIRONMENTS`` names, or else ``sgd-ref/environments`` in the cache of the
-    user: ``$XDG_CACHE_HOME``, or ``~/.cache``.
+    The variable ``SGD_REF_ENVIRONMENTS`` names the folder. Without the variable, it is
+    ``sgd-ref/environments`` in the cache of the user, which is ``$XDG_CACHE_HOME`` or ``~/.cache``.
 
     Raises
     ------
     ValueError
-        If the variable holds a relative path, which means something else in each folder.
+        If the variable holds a relative path, whose meaning would depend on the working directory.
     """
     given = os.environ.get(VARIABLE)
     if given:

@@ -1,16 +1,17 @@
 """The process in which a worker runs: ``python serving.py WORKER`` in the environment of a framework.
 
-It needs the standard library and NumPy, and ml_dtypes where there is bfloat16; nothing of this package is
-installed there. WORKER is a file that defines
+It needs the standard library and NumPy, and ml_dtypes for bfloat16; no other part of this package is
+installed in the environment. WORKER is a file that defines
 
-- ``versions()``: what it runs, by the name of the package, the framework itself under "version";
+- ``versions()``: the versions of the packages that it runs, by name; that of the framework itself under
+  "version";
 - ``Training(case)``: one optimizer for the variables of a case, with ``step(gradients, rate)`` for each
   call, and ``record()``, the state after it. A gradient is an array, `Rows`, or None. ``finalize()`` is for
   averages.
 
-A worker raises NotImplementedError for what its framework does not offer, and lets errors of the framework
-through. `case` has the keys of a case in the protocol as attributes, with arrays of NumPy; `case.excluded`
-says for each variable whether it is excluded from weight decay.
+A worker raises NotImplementedError for a feature that its framework does not offer, and does not catch errors
+of the framework. `case` has the keys of a case in the protocol as attributes, with arrays of NumPy;
+`case.excluded` says for each variable whether it is excluded from weight decay.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ def dtype_of(name: str) -> Any:
 
 
 def array_from_json(document: Json) -> Any:
-    """Return the array that is written as a dtype, a shape and bit patterns.
+    """Return the array from its dtype, its shape and its bit patterns.
 
     >>> array_from_json({"dtype": "float32", "shape": [2], "bits": "3f800000 c0000000"})
     array([ 1., -2.], dtype=float32)
@@ -111,9 +112,9 @@ def case_from_json(document: Json) -> SimpleNamespace:
 
 
 def rate_of(case: Any, call: int) -> float | None:
-    """Return the rate of a call of a case; None for a schedule that is a formula.
+    """Return the rate of a call of a case; None if a schedule gives it by a formula.
 
-    It is a float32, as every learning rate is, for variables of float64 too.
+    Every learning rate is a float32, also for variables of float64.
     """
     given = case.config["learning_rate"]
     if case.learning_rate_calls is not None:
@@ -123,13 +124,13 @@ def rate_of(case: Any, call: int) -> float | None:
             return None
         boundaries, values = given["config"]["boundaries"], given["config"]["values"]
         given = values[sum(case.calls_before + call > boundary for boundary in boundaries)]
-    # A number beyond its range is infinite.
+    # A number beyond the range of float32 is infinite.
     with np.errstate(over="ignore"):
         return float(np.float32(given))
 
 
 def record_to_json(record: Json) -> Json:
-    """Return a record as the protocol has it."""
+    """Return a record in the form of the protocol."""
     written: Json = {}
     for quantity, value in record.items():
         if isinstance(value, list):
@@ -140,7 +141,7 @@ def record_to_json(record: Json) -> Json:
 
 
 def answer(worker: ModuleType, document: Json) -> Json:
-    """Return what a worker answers to a case."""
+    """Return the answer of a worker to a case."""
     records: list[Json] = []
     begun = False
     try:
@@ -155,7 +156,7 @@ def answer(worker: ModuleType, document: Json) -> Json:
             records.append(record_to_json(training.record()))
     except NotImplementedError as reason:
         return {"id": document["id"], "unsupported": str(reason)}
-    # Whatever the framework raises is its answer.
+    # Any error of the framework is its answer.
     except Exception as error:
         call_or_none = len(records) if begun else None
         told = {"type": type(error).__name__, "message": str(error), "call": call_or_none}
@@ -164,7 +165,7 @@ def answer(worker: ModuleType, document: Json) -> Json:
 
 
 def load(path: str) -> ModuleType:
-    """Return the worker of a file, which need not be on the path."""
+    """Return the worker in a file as a module; the file need not be on Python's path."""
     spec = importlib.util.spec_from_file_location("worker", path)
     assert spec is not None
     assert spec.loader is not None
@@ -179,9 +180,9 @@ def _write(answers: BinaryIO, message: Json) -> None:
 
 
 def main(path: str) -> None:
-    """Answer to the cases on standard input until it ends."""
+    """Answer the cases on standard input until the input ends."""
     answers = os.fdopen(os.dup(1), "wb")
-    # Frameworks print to standard output, also from C, and would print into the answers.
+    # Frameworks print to standard output, also from C, which would get into the answers.
     os.dup2(2, 1)
     worker = load(path)
     versions = worker.versions()
@@ -196,7 +197,7 @@ def main(path: str) -> None:
     for line in sys.stdin.buffer:
         _write(answers, answer(worker, json.loads(line)))
     answers.flush()
-    # Frameworks take seconds to tear down what nobody needs any more.
+    # Frameworks take seconds to shut down, which is not needed here.
     os._exit(0)
 
 

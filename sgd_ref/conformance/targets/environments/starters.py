@@ -1,4 +1,4 @@
-"""Workers that are a starter of ``golden/starters/`` with its marked function replaced, as its page says."""
+"""Workers made from a starter of ``golden/starters/``, whose marked function is replaced."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ def path_of(starter: str) -> Path:
 def assembled(
     starter: str, function: str, name: str, version: str, edits: Mapping[str, str] | None = None
 ) -> str:
-    r"""Return the text of a starter that has another function, name and version.
+    r"""Return the text of a starter with another function, name and version.
 
     Parameters
     ----------
     starter : str
         The text of the starter.
     function : str
-        What comes in place of the function that is marked.
+        The text that replaces the marked function.
     name, version : str
-        What the handshake says.
+        The name and version for the handshake.
     edits : mapping of str to str, optional
-        Other parts of the text, each of which is there once, and what comes in their place.
+        Other parts of the text, each of which occurs exactly once, with their replacements.
 
     Raises
     ------
     ValueError
-        If a part is not there exactly once.
+        If a part does not occur exactly once.
 
     Examples
     --------
@@ -59,6 +59,6 @@ def assembled(
         if text.count(old) != 1:
             raise ValueError(f"the starter must hold {old!r} once, got {text.count(old)} times")
         text = text.replace(old, new)
-    # In the handshake, the version stands behind the name.
+    # In the handshake, the version comes after the name.
     before, behind = text.rsplit(name, 1)
     return before + name + behind.replace("1.0", version, 1)

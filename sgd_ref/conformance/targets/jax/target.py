@@ -1,4 +1,4 @@
-"""JAX as a target: what it offers, what its documentation says, and what it is known for."""
+"""JAX as a target: its offered features, its documented rule, and its known deviations."""
 
 from __future__ import annotations
 

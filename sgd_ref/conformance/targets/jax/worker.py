@@ -14,7 +14,7 @@ class Training:
 
     def __init__(self, case: Any) -> None:
         self.jax = importlib.import_module("jax")
-        # Without it there is no float64, and with it a rate of a schedule may be one.
+        # Without this setting there is no float64; with it, the rate of a schedule may be a float64.
         self.jax.config.update("jax_enable_x64", any(one.dtype == "float64" for one in case.variables))
         self.optimizers = importlib.import_module("jax.example_libraries.optimizers")
         config = case.config
@@ -34,7 +34,7 @@ class Training:
         """Make one update."""
         self.rate = rate
         variables = self.get(self.state)
-        # Automatic differentiation gives gradients the dtype of their parameter.
+        # Automatic differentiation gives each gradient the dtype of its parameter.
         pairs = zip(gradients, variables, strict=True)
         native = [self.jax.numpy.asarray(gradient, variable.dtype) for gradient, variable in pairs]
         if self.clipnorm is not None:
@@ -81,6 +81,6 @@ class Training:
 
 
 def versions() -> dict[str, str]:
-    """Return what is run."""
+    """Return the versions of what is run."""
     jax = importlib.import_module("jax")
     return {"version": jax.__version__, "jaxlib": importlib.import_module("jaxlib").__version__}

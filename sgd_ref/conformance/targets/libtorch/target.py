@@ -1,4 +1,4 @@
-"""LibTorch as a target: what it offers, and what it is known for."""
+"""LibTorch as a target: its offered features and its known deviations."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ EDITS = {
     "}\n\n"
     "std::string trajectory_of(",
 }
-"""What the starter has besides for more settings."""
+"""Parts of the starter with their replacements, which read more settings."""
 
 
 def build(folder: Path) -> list[str]:
@@ -72,7 +72,7 @@ ISOLATION = Isolation(
         tools=(os.environ.get("CXX", "c++"),),
         size="1 GB",
     ),
-    # The sparse gradients of the starter are dense.
+    # The starter makes sparse gradients dense.
     offers=(
         "dtype",
         "momentum",

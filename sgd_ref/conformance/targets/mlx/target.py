@@ -1,4 +1,4 @@
-"""MLX as a target: what it offers, what its documentation says, and what it is known for."""
+"""MLX as a target: its offered features, its documented rule, and its known deviations."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SGD = "https://ml-explore.github.io/mlx/build/html/python/optimizers/_autosummar
 
 BY_DESIGN = {
     "rate-outside-velocity": SGD,
-    # "The weight decay (L2 penalty)", which is a part of the gradient; 0 is none.
+    # "The weight decay (L2 penalty)" becomes a part of the gradient; 0 means no decay.
     "decay-enters-velocity": SGD,
     "zero-decay-skipped": SGD,
 }

@@ -10,7 +10,7 @@ import numpy as np
 
 
 class Training:
-    """One optimizer for the variables of a case; two where some do not decay."""
+    """One optimizer for the variables of a case; two if some variables do not decay."""
 
     def __init__(self, case: Any) -> None:
         self.mx = importlib.import_module("mlx.core")
@@ -40,7 +40,7 @@ class Training:
         if rate is None:
             raise NotImplementedError("a schedule that is a formula")
         native = {
-            # Automatic differentiation gives gradients the dtype of their parameter.
+            # Automatic differentiation gives each gradient the dtype of its parameter.
             name: self._native(gradient).astype(self.variables[name].dtype)
             for name, gradient in zip(self.names, gradients, strict=True)
             if gradient is not None
@@ -68,7 +68,7 @@ class Training:
         if array.dtype == "bfloat16":
             return self.mx.array(np.array(array).view("uint16")).view(self.mx.bfloat16)
         with self.mx.stream(self.mx.cpu):
-            # Of NumPy's float64 it makes float32 otherwise.
+            # Without the dtype, MLX would convert NumPy's float64 to float32.
             return self.mx.array(np.array(array), dtype=getattr(self.mx, str(array.dtype)))
 
 
@@ -81,7 +81,7 @@ def _array(native: Any) -> Any:
 
 
 def versions() -> dict[str, str]:
-    """Return what is run."""
+    """Return the versions of what is run."""
     mx = importlib.import_module("mlx.core")
     mx.set_default_device(mx.cpu)
     return {"version": str(mx.__version__)}

@@ -1,4 +1,4 @@
-"""ONNX as a target: what it offers, what its documentation says, and what it is known for."""
+"""ONNX as a target: its offered features, its documented rule, and its known deviations."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MOMENTUM = "https://onnx.ai/onnx/operators/onnx_aionnxpreviewtraining_Momentum.h
 BY_DESIGN = {
     "rate-outside-velocity": MOMENTUM,
     "decay-enters-velocity": MOMENTUM,
-    # The formulas have no case for a momentum or a coefficient of 0.
+    # The formulas do not treat a momentum or a coefficient of 0 as a special case.
     "zero-momentum-multiplied": MOMENTUM,
     "unset-decay-multiplied": MOMENTUM,
     # An attribute of an operator is a float32.
@@ -22,7 +22,7 @@ BY_DESIGN = {
 
 ISOLATION = Isolation(
     Environment("onnx", Path(__file__).parent, python="requirements.txt", size="140 MB"),
-    # The operator is defined for float32 and float64. One coefficient is for all of its variables.
+    # The operator is defined for float32 and float64. One coefficient applies to all of its variables.
     offers=(
         "float32",
         "float64",

@@ -81,5 +81,5 @@ def _model(config: dict[str, Any], variable: Any, is_excluded: bool) -> Any:
 
 
 def versions() -> dict[str, str]:
-    """Return what is run."""
+    """Return the versions of what is run."""
     return {"version": str(importlib.import_module("onnx").__version__)}

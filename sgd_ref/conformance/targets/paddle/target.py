@@ -1,4 +1,4 @@
-"""PaddlePaddle as a target: what it offers, what its documentation says, and what it is known for."""
+"""PaddlePaddle as a target: its offered features, its documented rule, and its known deviations."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ EVIDENCE = {
 
 ISOLATION = Isolation(
     Environment("paddle", Path(__file__).parent, python="requirements.txt", size="700 MB"),
-    # On a CPU there are float32 and float64.
+    # On a CPU, it supports float32 and float64.
     offers=(
         "float32",
         "float64",

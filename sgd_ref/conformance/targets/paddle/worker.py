@@ -79,7 +79,7 @@ class Training:
 
 
 def versions() -> dict[str, str]:
-    """Return what is run."""
+    """Return the versions of what is run."""
     paddle = importlib.import_module("paddle")
     paddle.set_device("cpu")
     return {"version": str(paddle.__version__)}

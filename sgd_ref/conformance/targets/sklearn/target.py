@@ -1,4 +1,4 @@
-"""scikit-learn as a target: what it offers, what its documentation says, and what it is known for."""
+"""scikit-learn as a target: its offered features, its documented rule, and its known deviations."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ EVIDENCE = {
 
 ISOLATION = Isolation(
     Environment("sklearn", Path(__file__).parent, python="requirements.txt", size="300 MB"),
-    # Multilayer perceptrons have float32 and float64; every parameter has a gradient.
+    # Multilayer perceptrons use float32 and float64, and every parameter has a gradient.
     offers=("float32", "float64", "momentum", "nesterov", "piecewise", "callable"),
     evidence=EVIDENCE,
 )

@@ -25,7 +25,7 @@ class Training:
         """Make one update."""
         if rate is None:
             raise NotImplementedError("a schedule that is a formula")
-        # As the optimizer itself does for its adaptive rate.
+        # The optimizer itself sets its adaptive rate in this way.
         self.optimizer.learning_rate = rate
         self.optimizer.update_params(self.variables, gradients)
 
@@ -36,5 +36,5 @@ class Training:
 
 
 def versions() -> dict[str, str]:
-    """Return what is run."""
+    """Return the versions of what is run."""
     return {"version": str(importlib.import_module("sklearn").__version__)}

@@ -1,4 +1,4 @@
-"""TensorFlow.js as a target: what it offers, what its documentation says, and what it is known for."""
+"""TensorFlow.js as a target: its offered features, its documented rule, and its known deviations."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sgd_ref.conformance.targets.environments.isolated import Isolation, isolate
 HERE = Path(__file__).parent
 STARTER, VERSION = "sgd.mjs", "4.22.0"
 
-# Of the momentum of TensorFlow, which it has; its own page leaves the formula out.
+# It has the momentum of TensorFlow, whose page states the formula; its own page does not.
 MOMENTUM = "https://www.tensorflow.org/api_docs/python/tf/compat/v1/train/MomentumOptimizer"
 
 EVIDENCE: dict[str, str] = {}

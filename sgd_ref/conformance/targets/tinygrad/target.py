@@ -1,4 +1,4 @@
-"""tinygrad as a target: what it offers, what its documentation says, and what it is known for."""
+"""tinygrad as a target: its offered features, its documented rule, and its known deviations."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ ISOLATION = Isolation(
         size="140 MB",
         settings={"DEV": "CPU"},
     ),
-    # Every parameter has a gradient. The rate is a tensor of one element, which no variable without axes
-    # takes. Half types need a younger clang than that of Debian 12.
+    # Every parameter has a gradient. The rate is a tensor of one element, which cannot be combined with a
+    # variable without axes. Half types need a newer clang than that of Debian 12.
     offers=(
         "float32",
         "float64",

@@ -10,7 +10,7 @@ import numpy as np
 
 
 class Training:
-    """One optimizer for the variables of a case; two where some do not decay."""
+    """One optimizer for the variables of a case; two if some variables do not decay."""
 
     def __init__(self, case: Any) -> None:
         self.tinygrad = importlib.import_module("tinygrad")
@@ -39,7 +39,7 @@ class Training:
         """Make one update."""
         if rate is None:
             raise NotImplementedError("a schedule that is a formula")
-        # Automatic differentiation gives gradients the dtype of their parameter.
+        # Automatic differentiation gives each gradient the dtype of its parameter.
         for variable, gradient in zip(self.variables, gradients, strict=True):
             variable.grad = self._tensor(gradient).cast(variable.dtype)
         with self.tinygrad.Context(TRAINING=1):
@@ -48,7 +48,7 @@ class Training:
                 optimizer.step()
 
     def record(self) -> dict[str, Any]:
-        """Return the state; momentum buffers lie in float32, whatever the dtype of the variable."""
+        """Return the state; momentum buffers are float32, whatever the dtype of the variable."""
         record = {"variables": [_array(variable) for variable in self.variables]}
         if not self.has_momentum:
             record["velocities"] = []
@@ -76,5 +76,5 @@ def _array(tensor: Any) -> Any:
 
 
 def versions() -> dict[str, str]:
-    """Return what is run."""
+    """Return the versions of what is run."""
     return {"version": importlib.import_module("importlib.metadata").version("tinygrad")}
