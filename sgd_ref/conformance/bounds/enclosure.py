@@ -1,10 +1,10 @@
 """Enclosures: every number that any faithful evaluation of an expression can give.
 
-Rounding to nearest is monotone. So if the operands of an operation lie in intervals, and its exact results
-between two numbers a and b, then the rounded results lie between a rounded and b rounded. An evaluation
-that is faithful may round a result to the dtype, or to a wider format, or not at all, as a fused
-multiply-add does; each operation here returns the interval of all three. Nothing is estimated: an exact
-result in the dtype stays a single point, and between two neighbouring candidates nothing else lies.
+Rounding to nearest is monotone. So if the exact results of an operation on intervals lie between two numbers
+a and b, then the rounded results lie between a rounded and b rounded. A faithful evaluation may round a
+result to the dtype, or to a wider format, or not at all, as a fused multiply-add does; each operation here
+returns an interval with all three results. Nothing is estimated: an exact result in the dtype stays a single
+point, and an interval between two neighbouring numbers of the dtype contains no other.
 
 Sources: IEEE 754-2019, section 4.3.1, for the rounding; IEEE 1788-2015 for intervals.
 """
@@ -29,17 +29,17 @@ MOST_TERMS_IN_ALL_ORDERS = 6
 
 @dataclass(frozen=True, eq=False)
 class Arithmetic:
-    """The operations that faithful evaluations in a dtype have to choose from.
+    """The operations that faithful evaluations in a dtype can use.
 
     Attributes
     ----------
     dtype : dtype
         One of ``FORMATS``.
     endpoints : Endpoints
-        The numbers at the ends of the intervals.
+        The arithmetic of the ends of intervals.
     flushes : bool
-        Whether subnormal operands and results may also become zero; float16 is excepted, since processors
-        do not flush it.
+        Whether subnormal operands and results may also become zero. Subnormal numbers of float16 stay, since
+        processors do not flush them.
     """
 
     dtype: np.dtype[Any]
@@ -47,7 +47,7 @@ class Arithmetic:
     flushes: bool = False
 
     def point(self, values: Any) -> Enclosure:
-        """Return the enclosure of numbers that are known: an array of a dtype, or Python numbers."""
+        """Return the enclosure of known numbers: an array of a dtype, or Python numbers."""
         array = np.atleast_1d(values)
         if array.dtype not in FORMATS:
             array = array.astype(FLOAT64)
@@ -69,7 +69,7 @@ class Arithmetic:
         return self.flushed(enclosure)
 
     def flushed(self, enclosure: Enclosure) -> Enclosure:
-        """Return the same numbers, and zero where subnormal numbers may become zero."""
+        """Return the same numbers, with zero added where subnormal numbers may become zero."""
         if not self.flushes or self.dtype == FLOAT16:
             return enclosure
         normal = self.endpoints.point(np.array(float(FORMATS[self.dtype].smallest_normal)))
@@ -92,7 +92,7 @@ class Enclosure:
     Attributes
     ----------
     arithmetic : Arithmetic
-        Of the dtype of the computation.
+        The arithmetic of the dtype of the computation.
     lower, upper : ndarray
         The ends, both included; where `lower` is greater, no number is possible.
     nan : ndarray of bool
@@ -170,7 +170,7 @@ class Enclosure:
         return replace(self, lower=ends.nearest(self.lower), upper=ends.nearest(self.upper))
 
     def kept(self) -> Enclosure:
-        """Return the values that may be kept: stored in the dtype, or in a wider format."""
+        """Return the values that an implementation may keep: stored in the dtype, or in a wider format."""
         return self.arithmetic.operation(self.lower, self.upper, self.nan)
 
     def holds(self, observed: Array) -> Array:
@@ -201,14 +201,14 @@ class Enclosure:
         )
 
     def rounded_to(self, observed: Array) -> Enclosure:
-        """Return the part that rounds to numbers of the dtype that were observed.
+        """Return the part of the enclosure that rounds to the observed numbers of the dtype.
 
         Where the observed number is infinite or NaN, return the whole enclosure.
         """
         with np.errstate(invalid="ignore"):
             finite = np.isfinite(observed)
         points = self.arithmetic.endpoints.point(np.where(finite, observed, np.zeros_like(observed)))
-        # Half of the smallest number of float64 is a number of the endpoints only.
+        # Only the type of the endpoints holds half of the smallest number of float64.
         half = self.arithmetic.endpoints.point(_steps(observed, self.arithmetic.flushes)) / 2
         preimage = replace(self, lower=points - half, upper=points + half)
         narrowed = self.among(preimage)
@@ -217,11 +217,11 @@ class Enclosure:
             lower=np.where(finite, narrowed.lower, self.lower),
             upper=np.where(finite, narrowed.upper, self.upper),
         )
-        # A subnormal number that was stored may be read as zero.
+        # A stored subnormal number may be read as zero.
         return self.arithmetic.flushed(narrowed)
 
     def among(self, other: Enclosure) -> Enclosure:
-        """Return the numbers that lie in both enclosures; one of the two certainly holds the true number."""
+        """Return the numbers that lie in both enclosures, each of which contains the true number."""
         return replace(
             self,
             lower=_greatest(self.lower, other.lower),
@@ -231,7 +231,7 @@ class Enclosure:
 
 
 def arithmetic_of(dtype: np.dtype[Any], flushes: bool = False) -> Arithmetic:
-    """Return the arithmetic of a dtype, with endpoints that suit it."""
+    """Return the arithmetic of a dtype, with suitable endpoints."""
     return Arithmetic(dtype, endpoints_of(dtype), flushes)
 
 
@@ -270,7 +270,7 @@ def sum_in_any_order(terms: Sequence[Enclosure]) -> Enclosure:
                     partial[part] + partial[tuple(index for index in chosen if index not in part)]
                     for part_size in range(1, size // 2 + 1)
                     for part in combinations(chosen, part_size)
-                    # Of two halves of equal size, either may be called the first.
+                    # If the halves have equal size, each split would occur twice.
                     if 2 * part_size < size or part[0] == chosen[0]
                 )
             )
@@ -315,7 +315,7 @@ def _join(
     multipliers: dict[tuple[int, ...], Enclosure],
     dividers: dict[tuple[int, ...], Enclosure],
 ) -> None:
-    """Find the factor and the divisor that the chosen items form together, from those of smaller choices."""
+    """Compute the common factor and divisor of the chosen items, from those of smaller choices."""
     multiplying, dividing = [], []
     for part_size in range(1, len(chosen)):
         for part in combinations(chosen, part_size):
@@ -353,7 +353,7 @@ def _sum_of_many(terms: Sequence[Enclosure]) -> Enclosure:
 def _steps(observed: Array, flushes: bool) -> Array:
     """Return the distance to the farther neighbour.
 
-    Zero may stand for any subnormal number where these are flushed.
+    If subnormal numbers are flushed, zero may stand for any of them.
     """
     form = FORMATS[observed.dtype]
     values = convert(observed, FLOAT64)
@@ -385,14 +385,14 @@ def _greatest(x: Array, y: Array) -> Array:
 
 
 def _or(numbers: Array, other: float) -> Array:
-    """Return the numbers with something else in place of NaN."""
+    """Return the numbers with another number in place of NaN."""
     return _placed(numbers, _is_nan(numbers), other)
 
 
 def _is_nan(numbers: Array) -> Array:
     if numbers.dtype != object:
         return np.asarray(np.isnan(numbers))
-    # np.isnan takes no fractions.
+    # np.isnan does not accept fractions.
     return np.array([math.isnan(number) for number in numbers], bool)
 
 

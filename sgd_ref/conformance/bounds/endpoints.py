@@ -1,9 +1,9 @@
-"""Endpoints of enclosures: numbers with directed rounding, wider than the dtype that is judged.
+"""Endpoints of enclosures: numbers with directed rounding, in a wider format than the judged dtype.
 
-Enclosures of float16, bfloat16 and float32 have endpoints in float64, those of float64 in the 64 bits of
-x87 registers: each operation rounds away from the inside, and not at all where it is exact. Where there
-are no such registers, endpoints are fractions, which are slower and check the others in the tests.
-Infinities are endpoints like any other; NaN is none.
+Enclosures of float16, bfloat16 and float32 have endpoints in float64; enclosures of float64 have them in the
+64-bit format of x87 registers. Each operation rounds outward, and not at all if it is exact. On machines
+without such registers, endpoints are fractions, which are slower; the tests compare the other endpoints with
+them. Infinities can be endpoints, NaN cannot.
 
 Source of the error terms: T. J. Dekker, A floating-point technique for extending the available precision,
 Numerische Mathematik 18 (1971); D. E. Knuth, The Art of Computer Programming 2, section 4.2.2.
@@ -23,14 +23,15 @@ from sgd_ref.arithmetic.formats import FLOAT32, FLOAT64, FORMATS, Array
 from sgd_ref.arithmetic.rounded import convert, nearest
 
 Directed = tuple[Array, Array]
-"""A result rounded down and the same rounded up."""
+"""A result rounded down, and the same result rounded up."""
 
 WIDER = {FLOAT32: 53, FLOAT64: 64}
-"""Precision of the next wider format in use: float64, and the 64 bits of x87 registers."""
+"""Precision of the next wider format in use: float64 for float32, and the 64 bits of x87 registers for
+float64."""
 
 
 class Endpoints(Protocol):
-    """What enclosures need of their endpoints; arrays in and out, of any shapes that broadcast."""
+    """The operations on endpoints that enclosures need, on arrays of any shapes that broadcast."""
 
     def point(self, array: Array) -> Array:
         """Return the numbers of an array of a dtype, exactly; NaN stays NaN."""
@@ -51,10 +52,10 @@ class Endpoints(Protocol):
         """Return the numbers rounded to nearest in the dtype."""
 
     def below(self, x: Array) -> Array:
-        """Return numbers that no rounding to the next wider format, or a still wider one, falls below."""
+        """Return lower bounds of the numbers after any rounding to a wider format."""
 
     def above(self, x: Array) -> Array:
-        """Return numbers that no rounding to the next wider format, or a still wider one, exceeds."""
+        """Return upper bounds of the numbers after any rounding to a wider format."""
 
 
 class FloatEndpoints:
@@ -65,7 +66,7 @@ class FloatEndpoints:
         self._wide = wide
         precision = np.finfo(wide).nmant + 1
         self._splitter = wide.type(2) ** ((precision + 1) // 2) + 1
-        # Down there the error term of a product itself is not exact.
+        # For such small numbers, the error term of a product is itself not exact.
         self._tiny = wide.type(2) ** (int(np.finfo(wide).minexp) + 2 * precision)
 
     def point(self, array: Array) -> Array:
@@ -141,7 +142,7 @@ class FloatEndpoints:
 
 
 class FractionEndpoints:
-    """Endpoints that are fractions, or infinite floats, for any dtype; slower and without error terms."""
+    """Endpoints for any dtype that are fractions or infinite floats: slower, but without error terms."""
 
     def __init__(self, dtype: np.dtype[Any]) -> None:
         self._precision = WIDER.get(dtype, FORMATS[FLOAT32].precision)
@@ -189,7 +190,7 @@ class FractionEndpoints:
 
 
 def endpoints_of(dtype: np.dtype[Any]) -> Endpoints:
-    """Return endpoints that suit a dtype, on this machine."""
+    """Return suitable endpoints for a dtype on this machine."""
     if dtype != FLOAT64:
         return FloatEndpoints(dtype, FLOAT64)
     extended = np.dtype(np.longdouble)
@@ -263,7 +264,7 @@ def _outward(x: Any, precision: int, lowest: int, downwards: bool) -> Any:
         denominator <<= unit
     else:
         numerator <<= -unit
-    # The quotient of integers is the floor.
+    # The quotient of integers is rounded down.
     integer = numerator // denominator if downwards else -(-numerator // denominator)
     return Fraction(integer << unit) if unit > 0 else Fraction(integer, 1 << -unit)
 
@@ -291,7 +292,7 @@ def _divided(x: Any, y: Any) -> Any:
 
 
 def _as_float(x: Any) -> float:
-    """Return the sign of a fraction: all that matters beside an infinity."""
+    """Return the sign of a fraction, which is enough for an operation with an infinity."""
     return x if isinstance(x, float) else float((x > 0) - (x < 0))
 
 

@@ -20,9 +20,10 @@ class Judgement:
     Attributes
     ----------
     violation : Violation or None
-        The first value that is not possible, under the reading that went farthest; None where all are.
+        The first impossible value, under the reading that accepts the most calls; None if all values are
+        possible.
     reading : mapping of str to str
-        How the implementation holds its settings, where that matters.
+        For each setting where it matters, how the implementation holds it.
     """
 
     violation: Violation | None
@@ -49,16 +50,16 @@ def judge(
     case : Case
         The case.
     expected : trajectory
-        That of the reference, or of the optimizer that `walk` is for.
+        The trajectory of the reference, or of the optimizer that `walk` is for.
     observed : trajectory
-        That of an implementation, of the form that ``check_form`` checks.
+        The trajectory of an implementation, of the form that ``check_form`` checks.
     is_state_hidden : bool, default False
-        False: step by step, each call from the state that was reported, where it is. True: free-running
-        from the start, with a state that may be wider than the reported one.
+        False: step by step, each call from the reported state, if there is one. True: free-running from the
+        start, with a state that may be wider than the reported one.
     flushes : bool, default False
         Whether subnormal numbers may become zero.
     walk : subclass of Walk, optional
-        What has the bounds.
+        The class with the bounds.
 
     Examples
     --------
@@ -87,7 +88,7 @@ def _judged(
     walk: type[Walk],
     dtype: np.dtype[Any] | None,
 ) -> Judgement:
-    """Return the reading under which the variables of one dtype are possible, or go farthest."""
+    """Return the reading under which the variables of one dtype are possible, or become impossible latest."""
     farthest: Judgement | None = None
     failed: list[dict[str, str]] = []
     for reading in readings(case):

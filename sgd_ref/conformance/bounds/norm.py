@@ -1,4 +1,4 @@
-"""The enclosure of a Euclidean norm: any order of summation, scaled or not, of all or of partial norms."""
+"""The enclosure of a Euclidean norm: in any order of summation, scaled or not, also from partial norms."""
 
 from __future__ import annotations
 
@@ -21,16 +21,15 @@ ROOT_BITS = 128
 def norm(gradients: Sequence[Enclosure], dtype: np.dtype[Any]) -> Enclosure:
     r"""Return the norm of all elements, as one element: an enclosure of every faithful evaluation.
 
-    Computed is in float32, or in float64 where that is the dtype; never in a half type, in which squares
-    of ordinary gradients overflow. The result may be rounded to the dtype.
+    The computation is in float32, or in float64 if that is the dtype. It is never in a half type, in which
+    squares of ordinary gradients overflow. The result may be rounded to the dtype.
 
     The sum of n squares has, in any order and with any fused multiply-add, a relative error of at most
-    n u: one u for each square, n - 1 for the additions. Where all squares and all their partial sums
-    are numbers of the format, it has none. Squares that vanish are no excuse: the definition is that
-    the norm of representable gradients does not suffer from the range of their squares; what they may
-    lose is bounded by u times the sum. The other forms are the scaled one, :math:`m \sqrt{\sum (g_i /
-    m)^2}` with the largest magnitude m, and the norm of the norms of each variable, which may be kept in
-    the dtype of the variable.
+    n u: one u for each square, n - 1 for the additions. If the format holds all squares and all their partial
+    sums, there is no error. Squares that underflow are no excuse: by the definition, the range of squares
+    must not affect the norm of representable gradients. The loss by underflow is bounded by u times the sum.
+    The other forms are the scaled one, :math:`m \sqrt{\sum (g_i / m)^2}` with the largest magnitude m, and
+    the norm of the norms of each variable, which may be kept in the dtype of the variable.
 
     Source: C.-P. Jeannerod and S. M. Rump, Improved error bounds for inner products in floating-point
     arithmetic, SIAM Journal on Matrix Analysis and Applications 34 (2013).
@@ -40,7 +39,7 @@ def norm(gradients: Sequence[Enclosure], dtype: np.dtype[Any]) -> Enclosure:
     gradients : sequence of Enclosure
         One for each variable, of any shapes and arithmetics.
     dtype : dtype
-        That of the result.
+        The dtype of the result.
     """
     wide = promoted([dtype, FLOAT32])
     arithmetic = arithmetic_of(wide, any(g.arithmetic.flushes for g in gradients))
@@ -86,7 +85,7 @@ def _plain(x: Enclosure) -> Enclosure:
 def _scaled(x: Enclosure) -> Enclosure:
     """The root of a sum of scaled squares, times the scale.
 
-    Since no operation here must be rounded, this also encloses the plain root, except where squares are
+    Since no operation here has to be rounded, this also encloses the plain root, except where squares are
     subnormal.
     """
     magnitude = np.maximum(np.abs(x.lower), np.abs(x.upper))
@@ -98,7 +97,7 @@ def _scaled(x: Enclosure) -> Enclosure:
 
 
 def _kept(x: Enclosure, own: Arithmetic) -> Enclosure:
-    """Return a norm as it may be kept until it meets others: rounded to its own dtype, or not."""
+    """Return a partial norm as it may be kept until it is combined: rounded to its own dtype, or not."""
     return _moved(_moved(x, own, is_rounded=True), x.arithmetic)
 
 
@@ -129,7 +128,7 @@ def _sum(magnitudes: list[Any]) -> Fraction:
 
 
 def _root(x: Fraction, upwards: bool) -> Fraction:
-    """Return a square root that is exact, or off by less than 2**-ROOT_BITS, relative, in one direction."""
+    """Return a square root, exact or with a relative error below 2**-ROOT_BITS in the given direction."""
     if x == 0:
         return x
     shift = max(ROOT_BITS + (x.denominator.bit_length() - x.numerator.bit_length()) // 2 + 1, 0)
@@ -140,13 +139,13 @@ def _root(x: Fraction, upwards: bool) -> Fraction:
 
 
 def _enclosure(arithmetic: Arithmetic, lower: Array, upper: Array, nan: Array) -> Enclosure:
-    """Return the enclosure with fractions as its exact ends."""
+    """Return the enclosure whose exact ends are the given fractions."""
     ends = arithmetic.endpoints
     return arithmetic.operation(ends.enclosing(lower)[0], ends.enclosing(upper)[1], nan)
 
 
 def _moved(x: Enclosure, arithmetic: Arithmetic, is_rounded: bool = False) -> Enclosure:
-    """Return the same numbers in another arithmetic, where they may be rounded once more."""
+    """Return the same numbers in another arithmetic, in which they may be rounded once more."""
     ends = arithmetic.endpoints
     if arithmetic.dtype != x.arithmetic.dtype and FLOAT64 in (arithmetic.dtype, x.arithmetic.dtype):
         lower, upper = ends.enclosing(x.lower)[0], ends.enclosing(x.upper)[1]

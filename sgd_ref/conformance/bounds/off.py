@@ -1,4 +1,4 @@
-"""State of a feature that is off: it may be left out or be zeros, and nothing else."""
+"""State of a feature that is off: it must be left out, or be zeros."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sgd_ref.conformance.trajectories.comparison import LISTS, has_state
 
 
 def state_of_nothing(call: int, case: Case, given: Record) -> Iterator[Violation]:
-    """Yield the first element that is not zero of each array that belongs to a feature which is off.
+    """Yield the first nonzero element of each array that belongs to a feature that is off.
 
     Parameters
     ----------
@@ -22,7 +22,7 @@ def state_of_nothing(call: int, case: Case, given: Record) -> Iterator[Violation
     case : Case
         It says which features are on.
     given : dict
-        The record that was observed.
+        The observed record.
     """
     for quantity in LISTS:
         if has_state(case, quantity) or not given.get(quantity):

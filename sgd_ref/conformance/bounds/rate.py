@@ -23,16 +23,16 @@ from sgd_ref.schedules.base import FormulaSchedule
 class Rates:
     """The learning rates of one case.
 
-    A schedule may be evaluated in float32, off by the units that the case states, or in float64 from its
-    settings as they are given, off by as many units there. If an implementation reports the rate
-    of a call, the reported rate is judged, and then taken as the rate that it used.
+    A schedule may be evaluated in float32, with the error in units that the case states, or in float64 from
+    the unrounded settings, with the same error in units of float64. If an implementation reports the rate of
+    a call, the reported rate is judged, and then taken as the rate that it used.
 
     Parameters
     ----------
     case : Case
         Its `learning_rate_units` bound an evaluation of its schedule.
     optimizer : subclass of SGD, optional
-        Whose schedule it is that the config of the case names.
+        The optimizer that reads the schedule in the config of the case.
     """
 
     def __init__(self, case: Case, optimizer: type[SGD] = SGD) -> None:
@@ -43,11 +43,11 @@ class Rates:
 
     @property
     def is_constant(self) -> bool:
-        """Whether it is the same in every call."""
+        """Whether the rate is the same in every call."""
         return self._schedule is None and self._case.learning_rate_calls is None
 
     def is_possible(self, call: int, calls: int, documented: Any, reported: Any) -> bool:
-        """Whether a reported rate is one that a faithful evaluation may give."""
+        """Whether a faithful evaluation may give the reported rate."""
         if reported is None:
             return True
         observed = float(reported)
@@ -56,26 +56,26 @@ class Rates:
         for low, high in (self._single(documented), self._double(call, calls)):
             if low <= observed <= high or low <= float(np.float32(observed)) <= high:
                 return True
-        # In float64, and then rounded.
+        # The schedule may be evaluated in float64 and then rounded.
         return any(float(np.float32(end)) == observed for end in self._double(call, calls))
 
     def held(
         self, call: int, calls: int, documented: Any, reported: Any, arithmetic: Arithmetic, kind: str
     ) -> Enclosure:
-        """Return the rate of a call in one arithmetic, as one reading has it.
+        """Return the rate of a call in one arithmetic under one reading.
 
         Parameters
         ----------
         call : int
-            Its place in the case.
+            The position of the call in the case.
         calls : int
-            The count of calls before it.
+            The count of calls before the call.
         documented : float32
             The rate of the definition.
         reported : float or None
-            That of the implementation.
+            The rate that the implementation reports.
         arithmetic : Arithmetic
-            Of the dtype of a variable.
+            The arithmetic of the dtype of a variable.
         kind : str
             "rounded" or "kept".
         """
@@ -84,7 +84,7 @@ class Rates:
         double = (float(reported or 0),) * 2 if is_wide else self._double(call, calls)
         low, high = double if kind == KEPT else single
         if kind == KEPT and arithmetic.dtype not in WIDER:
-            # In half types a float32 is kept, too.
+            # For half types, a float32 counts as kept, too.
             low, high = min(low, *single), max(high, *single)
         if kind == ROUNDED:
             low, high = (float(setting(end, arithmetic.dtype)) for end in (low, high))

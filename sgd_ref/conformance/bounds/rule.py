@@ -1,14 +1,14 @@
 """One bound for each formula of ``sgd_ref.rule``: all values that a faithful evaluation may give.
 
-The functions stand in the order of ``sgd_ref/rule.py``, and those that bound one of its formulas have the
-name of the formula. ``move`` bounds ``decay_weights`` and ``descend``, too, since decay may meet the update.
-The others bound a part that several formulas share, or a form that only other implementations compute. Each
-takes enclosures, of one arithmetic and of shapes that broadcast, and returns the hull of all evaluations that
-are equal in real numbers: every order of a sum or product, reciprocals, factors that are formed first, and
-the forms that real implementations use. Every line of a hull is such a form, and some faithful
-implementation needs it. No division has a line of its own: a reciprocal need not be rounded, so that the
-product with it encloses the quotient; and what multiplies and divides by the same number encloses what does
-neither.
+The functions stand in the order of ``sgd_ref/rule.py``, and a function that bounds one of its formulas has
+the name of the formula. ``move`` also bounds ``decay_weights`` and ``descend``, since decay may be combined
+with the update. The other functions bound a part that several formulas share, or a form that only other
+implementations compute. Each function takes enclosures of one arithmetic, whose shapes broadcast, and returns
+the hull of all evaluations that are equal in real numbers: every order of a sum or product, reciprocals,
+factors that are formed first, and the forms that real implementations use. Every line of a hull is such a
+form, and some faithful implementation needs it. Division has no line of its own: a reciprocal need not be
+rounded, so that the product with it encloses the quotient. Likewise, a form that multiplies and divides by
+the same number encloses the form without both.
 
 The results are those of an operation, not yet stored in the dtype: `Enclosure.stored` rounds them.
 """
@@ -25,7 +25,7 @@ from sgd_ref.conformance.bounds.enclosure import Enclosure, hull, product_in_any
 
 @dataclass(frozen=True, eq=False)
 class Factors:
-    """Single numbers by which a gradient has yet to be multiplied and divided, in any order."""
+    """Single numbers by which a gradient is still to be multiplied and divided, in any order."""
 
     multipliers: tuple[Enclosure, ...] = ()
     divisors: tuple[Enclosure, ...] = ()
@@ -47,7 +47,7 @@ def accumulate(gradient: Enclosure, accumulator: Enclosure) -> Enclosure:
 def mean_of_accumulated(terms: Sequence[Enclosure], steps: Enclosure) -> Enclosure:
     """`gradient_accumulation_steps`: the sum of the gradients of a window, divided by the number of steps.
 
-    Where the value of the accumulator is known, `terms` are the last gradient and the accumulator; otherwise
+    If the value of the accumulator is known, `terms` are the last gradient and the accumulator; otherwise
     they are all gradients of the window. They may be added in any order, or be divided first.
     """
     reciprocal = 1 / steps
@@ -56,10 +56,10 @@ def mean_of_accumulated(terms: Sequence[Enclosure], steps: Enclosure) -> Enclosu
 
 
 def running_mean(total: Enclosure, calls: int, later: Sequence[Enclosure | None]) -> Enclosure:
-    """The mean of k gradients from that of the first k - 1, ``m + (g - m) / k``, as Optax accumulates.
+    """The mean of k gradients from the mean of the first k - 1, ``m + (g - m) / k``, as Optax accumulates.
 
-    It begins with the mean of a total over some calls, and goes on with one gradient a call; one that is
-    missing counts as 0.
+    It begins with the mean of a total over some calls, and goes on with one gradient in each call; a missing
+    gradient counts as 0.
     """
     mean = total * (1 / total.arithmetic.point(max(calls, 1)))
     zero = total.arithmetic.point(0)
@@ -77,7 +77,7 @@ def clip_by_norm(gradient: Enclosure, norm: Enclosure, clipnorm: Enclosure) -> E
 
 
 def clipping(norm: Enclosure, clipnorm: Enclosure) -> Factors:
-    """`clipnorm`: the same as factors, which the stages around it may form together with their own."""
+    """`clipnorm`: clipping as factors, which the stages around it may combine with their own factors."""
     return Factors((clipnorm,), (norm.at_least(clipnorm),))
 
 
@@ -91,15 +91,15 @@ def clip_by_global_norm(
 ) -> Enclosure:
     """`global_clipnorm`: the gradient times ``clipnorm * min(1 / norm, 1 / clipnorm)``, in any order.
 
-    The second reciprocal may be that of the setting before it was rounded, as it is in the definition. A
-    norm that is not finite makes every element NaN.
+    The second reciprocal may be that of the unrounded setting, as in the definition. A norm that is not
+    finite makes every element NaN.
     """
     ways = global_clipping(norm, clipnorm, reciprocal_of_clipnorm)
     return hull(*(late_gradient([gradient], factors) for factors in ways))
 
 
 def global_clipping(norm: Enclosure, clipnorm: Enclosure, reciprocal_of_clipnorm: Enclosure) -> list[Factors]:
-    """`global_clipnorm`: the same as factors, in one way or, where the norm may be below clipnorm, in two."""
+    """`global_clipnorm`: clipping as factors, in two ways if the norm may be below clipnorm, else in one."""
     is_infinite = np.asarray(norm.upper == np.inf, bool)
     is_finite = np.asarray(norm.lower < np.inf, bool)
     finite = Enclosure(
@@ -120,10 +120,10 @@ def descent(gradient: Enclosure, learning_rate: Enclosure) -> Enclosure:
 
 
 def late_gradient(gradients: Sequence[Enclosure], factors: Factors) -> Enclosure:
-    """The gradient as a sum times one factor, which joins loss scale, number of steps and clipping.
+    """The gradient as a sum times one factor, which combines loss scale, number of steps and clipping.
 
-    Every factor may be rounded, and so may the product of any of them. This product is formed before it meets
-    the sum: ``g * (clipnorm / (max(norm, clipnorm) * loss_scale))``.
+    Every factor may be rounded, and so may the product of any of them. This product is formed before it
+    multiplies the sum: ``g * (clipnorm / (max(norm, clipnorm) * loss_scale))``.
     """
     return product_in_any_order(sum_in_any_order(gradients), factors.multipliers, factors.divisors)
 
@@ -137,7 +137,7 @@ def late_descent(gradients: Sequence[Enclosure], learning_rate: Enclosure, facto
 
 
 def accelerate(velocity: Enclosure, steps: Sequence[Enclosure], momentum: Enclosure) -> Enclosure:
-    """The velocity: momentum times the old one and the step, or its parts, added in any order."""
+    """The velocity: momentum times the old velocity, plus the step or its parts, in any order."""
     return sum_in_any_order([velocity * momentum, *steps])
 
 
@@ -146,8 +146,8 @@ def accelerate_without_rate(
 ) -> Enclosure:
     """The velocity as PyTorch and Optax keep it, ``-velocity / learning_rate``: a sum of gradients.
 
-    `gradients` are one gradient, or the parts of a sparse one. The formula holds while the learning rate
-    stays the same. The quotient is one of real numbers: nobody computes it.
+    `gradients` are one gradient, or the parts of a sparse gradient. The formula holds while the learning rate
+    stays the same. The quotient is one of real numbers: no implementation computes it.
     """
     return sum_in_any_order([velocity.over(-learning_rate) * momentum, *gradients])
 
@@ -155,11 +155,11 @@ def accelerate_without_rate(
 def move(
     w: Enclosure, terms: Sequence[Enclosure], learning_rate: Enclosure, weight_decay: Enclosure | None
 ) -> Enclosure:
-    """The weight, its decay, and all that is added to it, in any order.
+    """The sum, in any order, of the weight, its decay and further terms.
 
-    With decay this is ``w - w * weight_decay * learning_rate`` or ``w * (1 - weight_decay *
-    learning_rate)``, and what is added may come before or after. A decay of 0 takes nothing, but infinity
-    times 0 is NaN; the second form would leave an infinite weight, as would no decay at all.
+    With decay this is ``w - w * weight_decay * learning_rate`` or ``w * (1 - weight_decay * learning_rate)``,
+    and the further terms may be added before or after. A decay of 0 subtracts nothing, but infinity times 0
+    is NaN. The second form would leave an infinite weight unchanged, like no decay at all.
     """
     if weight_decay is None:
         return sum_in_any_order([w, *terms])
@@ -173,7 +173,7 @@ def move(
 def move_against(
     w: Enclosure, direction: Enclosure, learning_rate: Enclosure, weight_decay: Enclosure | None
 ) -> Enclosure:
-    """The weight less the learning rate times a direction, to which its decay may be added first."""
+    """The weight minus the learning rate times a direction, which may include the decay."""
     moved = move(w, [descent(direction, learning_rate)], learning_rate, weight_decay)
     if weight_decay is None:
         return moved
@@ -191,8 +191,8 @@ def move_nesterov(
 ) -> Enclosure:
     """Nesterov's update from the new velocity and the step, or from the new and the old velocity.
 
-    The latter is ``w - momentum * old_velocity + (1 + momentum) * velocity``, as in the notes of the Stanford
-    course CS231n: https://cs231n.github.io/neural-networks-3/
+    The second form is ``w - momentum * old_velocity + (1 + momentum) * velocity``, as in the notes of the
+    Stanford course CS231n: https://cs231n.github.io/neural-networks-3/
     """
     one = w.arithmetic.point(1)
     return hull(
@@ -204,9 +204,9 @@ def move_nesterov(
 def average(
     old_average: Enclosure, w: Enclosure, ema_momentum: Enclosure, complement: Enclosure
 ) -> Enclosure:
-    """`use_ema`: both products and their sum, or a step from one towards the other.
+    """`use_ema`: the sum of both products, or a step from the average towards the weight or the reverse.
 
-    The momentum may be the complement of the complement, where a function takes the latter.
+    The momentum may be computed as the complement of its complement, if a function takes the complement.
     """
     return hull(
         old_average * ema_momentum + w * complement,

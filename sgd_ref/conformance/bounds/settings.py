@@ -1,4 +1,4 @@
-"""The settings as an implementation may hold them: discrete readings, each the same in a whole run."""
+"""The settings as an implementation may hold them: a few readings, each of which applies to a whole run."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from sgd_ref.conformance.bounds.enclosure import Arithmetic, Enclosure, hull
 from sgd_ref.conformance.catalogue.case import Case
 
 ROUNDED, KEPT, APART = "rounded", "kept", "apart"
-"""Rounded to the dtype of the variable; kept in double, or for half types in float32 or double, which are
-next to the same there; and for the momentum of averages, with its complement rounded apart from it."""
+"""Three readings. Rounded: to the dtype of the variable. Kept: in double, or for half types in float32 or
+double, which are nearly equal there. Apart: the momentum of averages, whose complement is rounded
+independently."""
 
 LEARNING_RATE = "learning_rate"
 AVERAGING = "ema_momentum"
@@ -25,7 +26,7 @@ LOSS_SCALE = "loss_scale_factor"
 _PLAIN = ("momentum", "weight_decay", *CLIPPINGS)
 
 Reading = Mapping[str, str]
-"""For the name of a setting how it is held; settings that are not named are rounded."""
+"""How each named setting is held; settings that are not named are rounded."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Held:
 def readings(case: Case) -> list[Reading]:
     """Return the readings that may differ in a case, the most uniform first.
 
-    Only one where every setting is a number of every dtype, as in most cases.
+    There is only one if every dtype holds every setting, as in most cases.
     """
     kinds = {name: _kinds(case, name) for name in (LEARNING_RATE, AVERAGING, LOSS_SCALE, *_PLAIN)}
     open_kinds = {name: found for name, found in kinds.items() if len(found) > 1}
@@ -55,7 +56,7 @@ def readings(case: Case) -> list[Reading]:
 
 
 def relevant(quantity: str, case: Case, is_state_hidden: bool) -> tuple[str, ...]:
-    """Return the settings on whose reading a value depends, given what was observed before it."""
+    """Return the settings on whose reading a value depends, given the values observed before it."""
     if quantity == "accumulators":
         return (LOSS_SCALE,)
     if quantity not in ("velocities", "variables", "averages"):
@@ -71,7 +72,7 @@ def relevant(quantity: str, case: Case, is_state_hidden: bool) -> tuple[str, ...
 
 
 def held(case: Case, arithmetic: Arithmetic, reading: Reading) -> Held:
-    """Return the settings as one reading has them."""
+    """Return the settings under one reading."""
     config, dtype = case.config, arithmetic.dtype
     clipnorm = config["global_clipnorm"]
 
@@ -111,13 +112,13 @@ def _kinds(case: Case, name: str) -> list[str]:
     dtypes = {variable.dtype for variable in case.variables}
     if name == LEARNING_RATE:
         values = _rates(case)
-        # A float64 variable, too, gets a learning rate that was a float32.
+        # The learning rate of a float64 variable is a float32, too.
         dtypes = {FLOAT32 if dtype == FLOAT64 else dtype for dtype in dtypes}
     else:
         value = case.config.get(name)
         values = [] if value is None or (name == AVERAGING and not case.config["use_ema"]) else [value]
         if name == LOSS_SCALE:
-            # Half gradients are unscaled in float32 at least.
+            # Gradients of half types are unscaled at least in float32.
             dtypes = {promoted([dtype, FLOAT32]) for dtype in dtypes}
     kinds = [ROUNDED]
     if values is None or any(float(setting(value, dtype)) != value for value in values for dtype in dtypes):
@@ -130,7 +131,7 @@ def _kinds(case: Case, name: str) -> list[str]:
 
 
 def _rates(case: Case) -> Sequence[float] | None:
-    """Return all values of the learning rate; None for those of a formula, which are any."""
+    """Return all values of the learning rate; None for a formula, which may give any value."""
     if case.learning_rate_calls is not None:
         return case.learning_rate_calls
     given = case.config["learning_rate"]

@@ -24,7 +24,7 @@ from sgd_ref.gradients import SparseRows
 
 
 class Late(NamedTuple):
-    """Terms with factors and divisors that their sum has yet to meet."""
+    """Terms, with factors and divisors that are still to be applied to their sum."""
 
     terms: tuple[Enclosure, ...]
     factors: rule.Factors
@@ -39,13 +39,13 @@ class Prepared:
     gradient : Enclosure
         After every stage so far.
     late : tuple of Late
-        The same gradient before some factors, which the update may apply together with the rate. Empty
-        where it is too late for that.
+        The same gradient before some factors, which the update may apply together with the rate. Empty if a
+        later stage has already needed the product.
     layers : tuple of Enclosure
-        Parts of a sparse gradient with repeated rows; no part has a row twice. Empty where an earlier stage
+        Parts of a sparse gradient with repeated rows; no part has a row twice. Empty if an earlier stage
         needed their sum.
     scale : Enclosure or None
-        The number by which the layers have yet to be divided.
+        The number by which the layers are still to be divided.
     """
 
     gradient: Enclosure
@@ -54,7 +54,7 @@ class Prepared:
     scale: Enclosure | None = None
 
     def at(self, index: Array) -> Prepared:
-        """Return the chosen elements alone."""
+        """Return only the chosen elements."""
         return Prepared(
             self.gradient[index],
             tuple(Late(tuple(term[index] for term in late.terms), late.factors) for late in self.late),
@@ -64,7 +64,7 @@ class Prepared:
 
 
 def prepared(gradient: Array | SparseRows, arithmetic: Arithmetic, loss_scale: float | None) -> Prepared:
-    """Return a gradient, flat and dense, divided by the loss scale, as it is held, if there is one.
+    """Return a gradient, flat and dense, divided by the loss scale in its held form, if there is a scale.
 
     The quotient is computed in float32 at least, and then perhaps rounded. Rows that occur twice are added
     in any order, before or after.
@@ -90,12 +90,12 @@ def unscaled(layers: Sequence[Enclosure], arithmetic: Arithmetic, loss_scale: fl
 
 
 def layers_of(gradient: Array | SparseRows, arithmetic: Arithmetic) -> list[Enclosure]:
-    """Return flat and dense parts of a gradient whose sum it is, none of which needs a row twice."""
+    """Return flat and dense parts whose sum is the gradient; no part has a row twice."""
     return [arithmetic.point(layer.reshape(-1)) for layer in _layers(gradient)]
 
 
 def _layers(gradient: Array | SparseRows) -> list[Array]:
-    """Return dense arrays, none of which has a row twice: first occurrences, second ones, and so on."""
+    """Return dense arrays without repeated rows: the first occurrences, the second ones, and so on."""
     if not isinstance(gradient, SparseRows):
         return [np.asarray(gradient)]
     layers = [np.zeros(gradient.shape, gradient.dtype)]
@@ -115,7 +115,7 @@ def mean(window: Sequence[Prepared], steps: Enclosure) -> Prepared:
     gradient = rule.mean_of_accumulated(terms, steps)
     late = [Late(terms, rule.Factors((), (steps,)))]
     if all(part.late for part in window):
-        # The loss scale is the same in all calls of a window that is not known by its sum.
+        # The loss scale is the same in all calls of a window, unless only the sum of the window is known.
         scaled = tuple(term for part in window for term in part.late[0].terms)
         number = scaled[0].arithmetic.point(np.float64(float(steps.lower[0])))
         late.append(Late(scaled, window[0].late[0].factors + rule.Factors((), (number,))))
@@ -125,7 +125,7 @@ def mean(window: Sequence[Prepared], steps: Enclosure) -> Prepared:
 
 
 def running_mean(total: Enclosure, calls: int, later: Sequence[Prepared | None]) -> Enclosure:
-    """Return the mean of a window as one that is kept up to date."""
+    """Return the mean of a window as a running mean."""
     return rule.running_mean(total, calls, [None if part is None else part.gradient for part in later])
 
 
@@ -136,10 +136,11 @@ def clipped(
     held_in: Callable[[np.dtype[Any]], Held],
     is_norm_in_own_dtype: bool = False,
 ) -> list[Prepared | None]:
-    """Return the chosen elements of all gradients, clipped by the one clipping that is set.
+    """Return the chosen elements of all gradients, clipped by the clipping that is set.
 
-    `held` are the settings for each variable, `held_in` gives those for a dtype. The common norm is that of
-    the dtype which holds all gradients; or it is rounded to the dtype of each, in which that one is clipped.
+    `held` has the settings for each variable, and `held_in` returns those for a dtype. The common norm is in
+    the dtype that holds all gradients; or it is rounded to the dtype of each gradient, which is then clipped
+    in that dtype.
     """
     common: dict[np.dtype[Any], list[rule.Factors]] = {}
     if held[0].global_clipnorm is not None:
@@ -173,11 +174,11 @@ def _clipped(part: Prepared, index: Array, held: Held, common: Sequence[rule.Fac
 
 
 def _multiplied(part: Prepared, ways: Sequence[rule.Factors]) -> Prepared:
-    """Return a gradient times the factors of clipping, in one way or the other.
+    """Return a gradient times the factors of clipping, in one of two ways.
 
-    The hull stands for where a rounding is between these factors and those of the stages before: the gradient
-    may be rounded by itself first, or its factors are formed into one number that multiplies the sum which is
-    still late. The rate may join either product, so that both stay late.
+    The hull covers both places of a rounding between these factors and those of earlier stages: the gradient
+    may be rounded first, or all factors may be combined into one number that multiplies the sum later. The
+    rate may join either product, so that both are kept as late terms.
     """
     sources = (Late((part.gradient,), rule.Factors()), *part.late)
     late = tuple(_in_common(source, factors) for source in sources for factors in ways)
@@ -189,7 +190,7 @@ def _multiplied(part: Prepared, ways: Sequence[rule.Factors]) -> Prepared:
 
 
 def _in_common(late: Late, factors: rule.Factors) -> Late:
-    """Return terms with more factors, all in the narrowest arithmetic that holds both."""
+    """Return terms with additional factors, all in the narrowest arithmetic that holds both."""
     own, other = late.terms[0].arithmetic, factors.multipliers[0].arithmetic
     dtype = promoted([own.dtype, other.dtype])
     arithmetic = own if dtype == own.dtype else arithmetic_of(dtype, own.flushes)
@@ -203,18 +204,18 @@ def _in_common(late: Late, factors: rule.Factors) -> Late:
 
 @dataclass(frozen=True)
 class Moment:
-    """Some elements of a variable before a call, and its velocity afterwards as far as it is known.
+    """Some elements of a variable before a call, and its velocity afterwards if that is known.
 
     Attributes
     ----------
     w, velocity : Enclosure
-        Before the call; the velocity is None without momentum.
+        The values before the call; the velocity is None without momentum.
     new_velocity : ndarray or None
-        The velocity that was observed after the call, if it is the state of the implementation.
+        The velocity observed after the call, if this is the true state of the implementation.
     is_rate_constant : bool
         Whether the learning rate never changes, so that the velocity may be kept without it.
     is_decayed, is_nesterov : bool
-        Whether weight decay applies to the variable, and Nesterov's update.
+        Whether weight decay applies to the variable, and whether Nesterov's update does.
     """
 
     w: Enclosure
@@ -228,7 +229,7 @@ class Moment:
 def updated(
     moment: Moment, prepared: Prepared, learning_rate: Enclosure, held: Held
 ) -> tuple[Enclosure, Enclosure | None]:
-    """Return what weight and velocity may be after the update, not yet stored."""
+    """Return the possible weight and velocity after the update, not yet stored."""
     weight_decay = held.weight_decay if moment.is_decayed else None
     g, w = prepared.gradient, moment.w
     step = rule.descent(g, learning_rate)
@@ -272,13 +273,13 @@ def updated(
 
 
 def widened(x: Enclosure) -> Enclosure:
-    """Return the same numbers where half types compute in float32."""
+    """Return the same numbers, with half types widened to float32 for computing."""
     dtype = promoted([x.arithmetic.dtype, FLOAT32])
     return x if dtype == x.arithmetic.dtype else moved(x, arithmetic_of(dtype, x.arithmetic.flushes))
 
 
 def moved(x: Enclosure, arithmetic: Arithmetic) -> Enclosure:
-    """Return the same numbers in another arithmetic, which holds them exactly or encloses them."""
+    """Return the same numbers in another arithmetic, exact or enclosed."""
     if arithmetic.dtype == x.arithmetic.dtype:
         return x
     if (arithmetic.dtype == FLOAT64) == (x.arithmetic.dtype == FLOAT64):
@@ -288,7 +289,7 @@ def moved(x: Enclosure, arithmetic: Arithmetic) -> Enclosure:
 
 
 def _descents(prepared: Prepared, learning_rate: Enclosure) -> list[Enclosure]:
-    """Return the steps of the layers of a sparse gradient, which may be added to the weights one by one."""
+    """Return the steps from the layers of a sparse gradient, which may be added to the weights one by one."""
     factors = rule.Factors((), () if prepared.scale is None else (prepared.scale,))
     return [
         _rounded(
@@ -309,7 +310,7 @@ def _parts(prepared: Prepared, arithmetic: Arithmetic) -> list[Enclosure]:
 
 
 def _rounded(x: Enclosure, arithmetic: Arithmetic) -> Enclosure:
-    """Return a result, perhaps of a wider dtype, as it is or rounded to the dtype of the variable."""
+    """Return a result, perhaps of a wider dtype, unchanged or rounded to the dtype of the variable."""
     result = moved(x, arithmetic)
     return arithmetic.operation(result.lower, result.upper, result.nan)
 
@@ -321,9 +322,9 @@ def _moved_by_parts(
     learning_rate: Enclosure,
     held: Held,
 ) -> list[Enclosure]:
-    """Return the weight moved by the terms of a velocity one by one, without forming their sum.
+    """Return the weight after adding the terms of a velocity one by one, without forming their sum.
 
-    Sparse gradients are added to the weight row by row, also where a row occurs twice.
+    Sparse gradients are added to the weight row by row, even if a row occurs twice.
     """
     assert moment.velocity is not None
     assert held.momentum is not None

@@ -1,4 +1,4 @@
-"""A value that no faithful evaluation gives, and how it is told."""
+"""A value that no faithful evaluation gives, and its description in words."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import math
 from dataclasses import dataclass
 
 DIGITS = 17
-"""Significant decimal digits of a float64: with as many, no two different numbers print alike."""
+"""Significant decimal digits of a float64, so that no two different numbers print alike."""
 
 DIGITS_OF_SINGLE = 9
-"""The same of a float32, and more than half types need."""
+"""The same for a float32, and more than half types need."""
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class Violation:
     element : tuple of int
         Index of the element.
     observed : float
-        Its value.
+        The observed value.
     lower, upper : float
-        The least and the greatest value that would be possible; where `lower` is greater, no number is.
+        The least and the greatest possible value; if `lower` is greater, no number is possible.
     nan : bool
         Whether NaN would be possible.
     digits : int

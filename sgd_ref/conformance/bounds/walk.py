@@ -1,4 +1,4 @@
-"""Walking along a trajectory: each value that was observed must be one that a faithful evaluation gives."""
+"""The walk along a trajectory: a faithful evaluation must be able to give each observed value."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from sgd_ref.gradients import SparseRows
 from sgd_ref.optimizer import SGD
 
 Slot = Array | Enclosure | None
-"""One array of state as far as it is known: its bits, an enclosure of its elements, or None without any."""
+"""The knowledge of one array of state: its bits, an enclosure of its elements, or None without such state."""
 
 
 class Walk:
@@ -33,34 +33,35 @@ class Walk:
     case : Case
         The case.
     expected : trajectory
-        That of the reference, for counters and documented learning rates.
+        The trajectory of the reference, for counters and documented learning rates.
     observed : trajectory
         Of the form that ``check_form`` checks.
     reading : mapping
         How the implementation holds its settings.
     is_state_hidden : bool
         Whether its state may be wider than the reported one, so that every call goes on from enclosures.
-        Otherwise a call goes on from the reported state, where there is one.
+        Otherwise a call goes on from the reported state, if there is one.
     flushes : bool
         Whether subnormal numbers may become zero.
     everywhere : bool
         Whether all elements are enclosed, not only those that differ from the reference.
     dtype : dtype or None
-        The dtype of the variables that are looked at; None for all. Settings may be held otherwise in
-        each dtype.
+        The dtype of the variables to walk along; None for all. Settings may be held differently in each
+        dtype.
 
     Extending
     ---------
-    A subclass that has other bounds, for another answer to an open question, sets ``optimizer``, whose
-    trajectory `expected` is, and overrides ``prepared``, ``mean_of_window``, ``reset`` or ``clipped``. If its
-    bounds may be others in calls that give the bits of the reference, it sets ``has_bounds_of_its_own``.
+    A subclass has the bounds for another answer to an open question. It sets ``optimizer``, the optimizer
+    whose trajectory is `expected`, and overrides ``prepared``, ``mean_of_window``, ``reset`` or ``clipped``.
+    If its bounds may differ even in calls that give the bits of the reference, it sets
+    ``has_bounds_of_its_own``.
     """
 
     optimizer: type[SGD] = SGD
-    """Whose schedules the configs of cases name."""
+    """The optimizer that reads the schedules in the configs of cases."""
 
     has_bounds_of_its_own = False
-    """Whether bounds may be others before the first call that has other bits than the reference."""
+    """Whether bounds may differ before the first call that has other bits than the reference."""
 
     def __init__(
         self,
@@ -144,14 +145,14 @@ class Walk:
         return None if gradient is None else self._mean(position, gradient)
 
     def reset(self, call: int, position: int) -> Slot:
-        """Forget the window of a variable, and return what its accumulator holds after the update."""
+        """Forget the window of a variable, and return the content of its accumulator after the update."""
         self._window.clear(position)
         return np.zeros_like(self._case.variables[position])
 
     def clipped(
         self, gradients: Sequence[Prepared | None], settings: Sequence[Held]
     ) -> list[Prepared | None]:
-        """Return the elements that are looked at, clipped; see ``step.clipped``."""
+        """Return the examined elements, clipped; see ``step.clipped``."""
         return clipped(gradients, self._indices, settings, self._held_in)
 
     def _accumulated(
@@ -204,7 +205,7 @@ class Walk:
         if not overwrites:
             yield from self._seen_or_copied(call, "variables", position, result, given)
         if averages:
-            # The new value, where it is known; else its enclosure.
+            # The new value if it is known; otherwise its enclosure.
             w = self._slots["variables"][position] if not overwrites else result
             if isinstance(w, np.ndarray) and isinstance(result, Enclosure):
                 enclosed: Enclosure | None = result.rounded_to(w.reshape(-1)[self._indices[position]])
@@ -245,7 +246,7 @@ class Walk:
     def _seen(
         self, call: int, quantity: str, position: int, result: Enclosure, given: Record
     ) -> Iterator[Violation]:
-        """Compare an enclosure with the reported values, and go on from there."""
+        """Compare an enclosure with the reported values, and return the knowledge to go on from."""
         index = self._indices[position]
         stored = result.stored()
         self.enclosed.append((call, quantity, position, stored))
@@ -332,9 +333,9 @@ class Walk:
         return list(given) or [np.zeros_like(variable) for variable in variables]
 
     def _concerned(self, position: int, everywhere: bool) -> Array:
-        """Return the elements that are ever reported otherwise than by the reference.
+        """Return the elements whose reported values ever differ from the reference.
 
-        The others need no enclosure: the reference is a faithful evaluation.
+        Other elements need no enclosure, since the reference is a faithful evaluation.
         """
         size = self._case.variables[position].size
         differs = np.full(size, everywhere)

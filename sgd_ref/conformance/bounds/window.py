@@ -1,4 +1,4 @@
-"""The window of gradients since the last update, for implementations that do not show their accumulators."""
+"""The window of gradients since the last update, for implementations that report no accumulators."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Window:
     case : Case
         It may resume in the middle of a window. Then only the sum of the earlier gradients is known.
     arithmetics : mapping
-        For each dtype.
+        The arithmetic of each dtype.
     """
 
     def __init__(self, case: Case, arithmetics: Mapping[np.dtype[Any], Arithmetic]) -> None:
@@ -40,28 +40,29 @@ class Window:
         self._gradients[position].append(gradient)
 
     def has_some(self, position: int) -> bool:
-        """Whether anything of a variable was accumulated."""
+        """Whether any gradient of a variable was accumulated."""
         has_gradient = any(gradient is not None for gradient in self._gradients[position])
         return has_gradient or self._totals[position] is not None
 
     def mean(self, position: int, last: Prepared | None, steps: Enclosure) -> Prepared:
-        """Return the mean of the window that ends with a gradient, or without one where it has others."""
+        """Return the mean of the window that ends with a gradient, or with None after other gradients."""
         gradients = [*self._gradients[position], last]
         total = self._totals[position]
         present = [gradient for gradient in gradients if gradient is not None]
         found = mean(present if total is None else [Prepared(total), *present], steps)
         calls_before = self._calls_before[position]
         if calls_before + len(gradients) != self._steps:
-            # What was kept from a window before has no place in a mean that runs over one window.
+            # A running mean over one window cannot include gradients that were kept from an earlier window.
             return found
         some = present[0].gradient if total is None else total
         zero = some.arithmetic.point(np.zeros(some.lower.shape))
         running = running_mean(zero if total is None else total, calls_before, gradients)
-        # It subtracts infinity from itself where the sum is infinite, and gives way to the definition there.
+        # A running mean subtracts infinity from itself if the sum is infinite; then only the definition
+        # counts.
         running = replace(running, nan=running.nan & found.gradient.nan)
         return replace(found, gradient=hull(found.gradient, running))
 
     def clear(self, position: int) -> None:
-        """Begin with a window of a variable that has nothing before it."""
+        """Begin an empty window of a variable."""
         self._gradients[position] = []
         self._calls_before[position], self._totals[position] = 0, None

@@ -1,1 +1,1 @@
-"""What is asked: a case, the axes of its features, and the catalogue of all cases."""
+"""The questions of the kit: a case, the axes of its features, and the catalogue of all cases."""

@@ -61,7 +61,7 @@ def complete(features: Features) -> dict[str, str]:
 
 
 def label(axis: str, value: str) -> str:
-    """Return the word for a value in an id; a number gets the name of its axis in front.
+    """Return the word for a value in an id; a number is preceded by the name of its axis.
 
     >>> label("update", "nesterov"), label("accumulation", "3")
     ('nesterov', 'accumulation-3')
@@ -70,7 +70,7 @@ def label(axis: str, value: str) -> str:
 
 
 def from_labels(labels: Sequence[str]) -> dict[str, str] | None:
-    """Return the features that labels stand for, in whatever order; None if they stand for none.
+    """Return the features that labels stand for, in any order; None if a label is unknown.
 
     >>> (from_labels(["accumulation-3", "nesterov"]) or {})["update"]
     'nesterov'
@@ -82,7 +82,7 @@ def from_labels(labels: Sequence[str]) -> dict[str, str] | None:
 
 
 class Settings(NamedTuple):
-    """Numbers that the settings of a case have: exact in every dtype, or decimal fractions, which are not."""
+    """Numbers for the settings of a case: exact in every dtype, or decimal fractions, which are not exact."""
 
     learning_rate: float
     momentum: float
@@ -98,7 +98,7 @@ SETTINGS = {
     "decimal": Settings(0.1, 0.9, 0.05, 1.7, 0.6, 3.1, 0.95),
 }
 
-# Boundaries and periods are such that values change between the updates of every accumulation.
+# Boundaries and periods are chosen so that values change between the updates of every accumulation.
 SCHEDULES: dict[str, dict[str, dict[str, Any]]] = {
     "dyadic": {
         "piecewise": {
@@ -193,11 +193,11 @@ CALLABLE_RATES = {
     "decimal": (0.2, 0.03, 0.4, 0.1, 0.07, 0.3),
 }
 
-# Units in the last place of float32 by which an evaluation of these schedules in float32 may be off,
-# from one half for each rounding, four for a power or a cosine, and their condition: a relative error of
-# the exponent p counts p * ln(rate) < 2 times, one of the argument of the cosine pi * p * sin(pi * p) < 2
-# times, and the sums have no cancellation, thanks to alpha and the final learning rate. The restarts
-# without alpha do: 1 + cos(pi * 5 / 6) is 1/7 of its terms.
+# The largest errors of these schedules in float32, in units in the last place. Each rounding contributes one
+# half, and a power or a cosine four. A relative error of the exponent p is multiplied by p * ln(rate) < 2,
+# and that of the argument of the cosine by pi * p * sin(pi * p) < 2. The sums have no cancellation, thanks to
+# alpha and the final learning rate. Only the restarts without alpha have some: 1 + cos(pi * 5 / 6) is 1/7 of
+# its terms.
 SCHEDULE_UNITS = {"exponential": 8, "inverse_time": 3, "polynomial": 12, "cosine": 12, "restarts": 64}
 
 LOSS_SCALES = {"fixed": 1024.0, "fixed-96": 96.0, "dynamic": 8.0}
@@ -235,21 +235,21 @@ def every_pair(
     times: int = 1,
     seen: Mapping[Pair, int] | None = None,
 ) -> list[dict[str, str]]:
-    """Return few combinations in which each pair of values of any two axes occurs that is not yet covered.
+    """Return few combinations that contain every uncovered pair of values of any two axes.
 
-    Each new combination starts from the first pair not yet covered and takes, axis by axis, the value
-    that covers most of the others; among equals the one used least.
+    Each new combination starts from the first uncovered pair. Axis by axis, it takes the value that covers
+    most other pairs; among equally good values, it takes the one that was used least.
 
     Parameters
     ----------
     covered : iterable of features, optional
-        Combinations that there are already.
+        The existing combinations.
     axes : mapping of str to tuple of str, optional
         The axes, with the values that may occur; all of them by default.
     apart : collection of pairs, optional
         Pairs that no new combination has, and that need not occur.
     times : int, default 1
-        In how many combinations each pair occurs, if there are as many.
+        The number of combinations in which each pair occurs, if there are so many.
     seen : mapping of pair to int, optional
         How often pairs occur already; by default as often as in `covered`.
 
@@ -299,7 +299,7 @@ def _combination_with(
     missing: Mapping[Pair, int],
     uses: Mapping[tuple[str, str], int],
 ) -> dict[str, str] | None:
-    """Return a combination with a pair and many other missing ones; None where no value fits the others."""
+    """Return a combination with a pair and many other missing pairs; None if no value fits the others."""
     features = dict(start)
     for axis, values in axes.items():
         if axis in features:
@@ -321,7 +321,7 @@ def _another_with(
     apart: Collection[Pair],
     known: Collection[tuple[str | None, ...]],
 ) -> dict[str, str] | None:
-    """Return the first combination with a pair that is not known; None if there is none."""
+    """Return the first combination with a pair that is not among the known ones; None if there is none."""
     chosen = dict(start)
     for values in itertools.product(*((chosen[a],) if a in chosen else axes[a] for a in axes)):
         features = dict(zip(axes, values, strict=True))

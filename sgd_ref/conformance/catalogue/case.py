@@ -1,4 +1,4 @@
-"""A case: what an optimizer is given, as plain data, and the trajectory that it answers with."""
+"""A case: the input of an optimizer, as plain data, and the trajectory that is its answer."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class State:
     Attributes
     ----------
     calls : int
-        Number of calls made, which are more than the updates where gradients are accumulated.
+        Number of calls made, which exceeds the number of updates if gradients are accumulated.
     velocities, averages, accumulators : tuple of ndarray
         With momentum, with moving averages, with gradient accumulation.
     loss_scale : float or None
@@ -72,12 +72,12 @@ class State:
 
 @dataclass(frozen=True)
 class Layouts:
-    """How the arrays of a case lie in memory: for each variable a layout of ``layouts.LAYOUTS``.
+    """The layouts of the arrays of a case in memory: for each variable a key of ``layouts.LAYOUTS``.
 
     Attributes
     ----------
     variables, gradients : tuple of str
-        That of each variable, and that of its gradient in every call. What is sparse has none.
+        The layout of each variable, and of its gradient in every call. Sparse gradients have no layout.
 
     Examples
     --------
@@ -95,7 +95,7 @@ MadeFrom = tuple[int, int]
 
 @dataclass(frozen=True)
 class Made:
-    """What the arrays of a big case are made from.
+    """The numbers that the arrays of a big case are made from.
 
     Attributes
     ----------
@@ -116,17 +116,18 @@ class Case:
     Attributes
     ----------
     id : str
-        Never changes its meaning. The numbers of a case are not drawn from it.
+        The id, whose meaning never changes. The numbers of a case are not drawn from it.
     config : dict
-        What ``SGD.get_config()`` gives. The learning rate is a float, a schedule as
-        ``{"class_name": ..., "config": {...}}``, or None where `learning_rate_calls` is given. Settings that
-        a schedule leaves out are added with their defaults.
+        The result of ``SGD.get_config()``. The learning rate is a float, a schedule as ``{"class_name": ...,
+        "config": {...}}``, or None if `learning_rate_calls` is given. Settings that a schedule leaves out are
+        added with their defaults.
     names : tuple of str
         Names of the variables.
     variables : tuple of ndarray
         Values before the first call: float16, bfloat16, float32 or float64.
     gradients : tuple of tuple of (ndarray, SparseRows or None)
-        For each call, one gradient for each variable, as passed to ``apply``, that is already scaled.
+        For each call, one gradient for each variable, as passed to ``apply``: already multiplied by the loss
+        scale.
     state : State or None
         The state to resume from; None for a fresh optimizer.
     excluded_from_weight_decay : tuple of str
@@ -134,28 +135,29 @@ class Case:
     loss_scaling : LossScaling or None
         Settings of the LossScaleOptimizer around the optimizer, if there is one.
     learning_rate_calls : tuple of float or None
-        What a callable learning rate returns, one value for each call.
+        The values of a callable learning rate, one for each call.
     finalize : bool
         Whether ``finalize_variable_values`` follows the last call.
     features : dict of str to str
         The value of each feature axis, such as ``{"update": "nesterov"}``; None for a case that is no
         combination of them.
     learning_rate_units : int
-        How many units in the last place of float32 an evaluation in float32 of the schedule of this
-        case may be off.
+        The largest error of an evaluation of the schedule of this case in float32, in units in the last
+        place.
     exposes : tuple of str
-        Names of known deviations that the case is for: the author of the case states them, and the audit of
-        the kit says whether they diverge in it. In golden data, all known deviations that diverge in it.
+        Names of known deviations that the case is for. The author of the case states them, and the audit of
+        the kit checks that they diverge in the case. Small cases in golden data name all known deviations
+        that their bounds reject.
     notes : str
-        What the case is for, with addresses where it stems from a known bug.
+        The purpose of the case, with addresses if it stems from a known bug.
     kind : str
         ``"trajectory"``.
     layouts : Layouts or None
-        How `variables` and `gradients` lie in memory; None where every array is contiguous. The layouts
+        The layouts of `variables` and `gradients` in memory; None if every array is contiguous. The layouts
         change no value, and a program in another language may ignore them.
     made : Made or None
-        What all variables and gradients of a big case are made from; None where they are listed. Nothing is
-        rounded in such a case, so that hashes of its arrays are compared.
+        The numbers that all variables and gradients of a big case are made from; None if the elements are
+        listed. Nothing is rounded in a big case, so that hashes of its arrays can be compared.
     """
 
     id: str
@@ -177,18 +179,19 @@ class Case:
     made: Made | None = None
 
     def __post_init__(self) -> None:
-        """Make the config whole, so that an adapter finds every setting in it."""
+        """Complete the config, so that an adapter finds every setting in it."""
         object.__setattr__(self, "config", whole(self.config))
 
     def rate(self, call: int, skipped: int = 0) -> float:
-        """Return the learning rate of a call, whatever gives it: a number, a schedule or a callable.
+        """Return the learning rate of a call, from a number, a schedule or a callable.
 
         Parameters
         ----------
         call : int
-            The call, counted from 0 within this case, also where the case resumes.
+            The call, counted from 0 within this case, even if the case resumes.
         skipped : int, default 0
-            How many calls of this case dynamic loss scaling skipped before: a schedule does not count them.
+            The number of earlier calls of this case that dynamic loss scaling skipped, which a schedule does
+            not count.
 
         Returns
         -------
@@ -198,7 +201,7 @@ class Case:
         Raises
         ------
         TypeError, ValueError
-            If `call` or `skipped` is no such number.
+            If `call` or `skipped` is not such a number.
 
         Examples
         --------

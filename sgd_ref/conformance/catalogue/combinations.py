@@ -1,6 +1,7 @@
 """The combinations of features that are cases of the standard tier.
 
-They are published input data and are only ever appended: a new axis gives its plainest value to all of them.
+They are published input data, and combinations are only added, never changed: a new axis gives its plainest
+value to all of them.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ SEEDED_BY_VALUE = (
     "values",
     "settings",
 )
-"""The axes of which a seed names every value; of another axis it names those that are not the plainest."""
+"""The axes of which a seed names every value; of any other axis, it names all values but the plainest."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Combination:
     features : dict of str to str
         A value of each axis.
     seed : str
-        The text that the numbers of the case are drawn from. It never changes, whatever the id becomes.
+        The text that the numbers of the case are drawn from. It never changes, even if the id does.
     exposes : tuple of str
         The known deviations that the case is for.
     """
@@ -55,7 +56,7 @@ class Combination:
 
 
 def case_id(features: Features) -> str:
-    """Return the id of the case of a combination: its values but the plainest, in the order of the axes.
+    """Return the id of the case of a combination: all values but the plainest, in the order of the axes.
 
     >>> case_id(complete({"update": "momentum", "accumulation": "2"}))
     'axes/momentum/accumulation-2'
@@ -69,7 +70,7 @@ def case_id(features: Features) -> str:
 def seed(features: Features) -> str:
     """Return the text that the numbers of a combination are drawn from.
 
-    A new axis adds nothing to the seed of a case in which it is plain.
+    A new axis adds nothing to the seed of a case that has the plainest value of the axis.
 
     >>> seed(PLAINEST)
     'float32/plain/none/none/none/none/none/constant/dense/ordinary/dyadic'
@@ -95,12 +96,12 @@ def kept_combinations() -> tuple[Combination, ...]:
 
 @cache
 def smoke_ids() -> tuple[str, ...]:
-    """Return the ids of the cases of the smoke tier, named ones among them."""
+    """Return the ids of the cases of the smoke tier, including named cases."""
     return tuple(_content()["smoke"])
 
 
 def missing_combinations(known: Iterable[Combination]) -> list[Combination]:
-    """Return combinations to append so that every pair of values of two axes occurs; they promise nothing."""
+    """Return combinations to add so that every pair of values of two axes occurs; they expose nothing yet."""
     return [
         Combination(features, seed(features))
         for features in every_pair(combination.features for combination in known)

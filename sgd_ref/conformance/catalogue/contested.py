@@ -1,6 +1,6 @@
-"""Contested ground: the closed list of questions that the documentation and the code of Keras leave open.
+"""Contested cases: the closed list of questions that the documentation and the code of Keras leave open.
 
-Here is which cases depend on a question; ``conformance/answers`` has the answers that are right.
+This module decides which cases depend on a question; ``conformance/answers`` has the right answers.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Question(NamedTuple):
 
 
 def missing_on_update_call(case: Case) -> bool:
-    """Whether a variable that has accumulated something has no gradient when its window ends."""
+    """Whether a variable with accumulated gradients has no gradient when its window ends."""
     steps = case.config.get("gradient_accumulation_steps")
     if steps is None:
         return False
@@ -128,11 +128,11 @@ CONTESTED_PAIRS: frozenset[Pair] = frozenset(
         (("accumulation", "3"), ("gradients", "missing")),
     }
 )
-"""The pairs of features that leave a question open in each combination that has them, and no others do.
+"""The pairs of features that leave a question open in every combination with them; no other pairs do.
 
-Their cases are judged by the answers to the question, each with bits and bounds of its own: what no answer
-allows diverges. But no combination judges these pairs by the bits of the reference alone. So combinations
-within a profile leave them out.
+Cases with these pairs are judged by the answers to the question, each with its own bits and bounds: a result
+that no answer allows diverges. But no combination judges these pairs by the bits of the reference alone. So
+combinations for a profile leave these pairs out.
 """
 
 

@@ -1,4 +1,4 @@
-"""Cases that show nothing: each kind is refused when a case is made."""
+"""Checks against degenerate cases, which can show nothing: they are refused when a case is made."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sgd_ref.gradients import SparseRows
 
 FEWEST_CALLS = 9
 VECTOR_REGISTER = 64
-"""More elements than any vector register holds, of the narrowest dtype: 512 bits of 16-bit numbers, twice."""
+"""More elements of the narrowest dtype than any vector register holds: twice 512 bits of 16-bit numbers."""
 
 
 def refuse_degenerate(case: Case) -> None:

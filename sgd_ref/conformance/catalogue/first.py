@@ -1,4 +1,4 @@
-"""The first cases: so small that a person can follow them, and a program can carry them along."""
+"""The first cases: so small that a person can follow them, and a program can include them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Place = tuple[int, int]
 
 @dataclass(frozen=True)
 class _Plan:
-    """What one of the first cases is about."""
+    """The description of one of the first cases."""
 
     name: str
     notes: str
@@ -56,7 +56,7 @@ def first_cases() -> Iterator[Case]:
 
 
 def _made(plan: _Plan) -> Case:
-    # The text that the numbers were first drawn from.
+    # The numbers are drawn from the original id, which has since changed.
     numbers = NumberStream(f"smoke/{plan.name}")
     shapes = list(zip(SHAPES, plan.dtypes, strict=True))
     variables = [numbers.array(shape, dtype, 2.0) for shape, dtype in shapes]
@@ -89,7 +89,7 @@ def _form(plan: _Plan, place: Place, gradient: Array) -> Array | SparseRows | No
     if place in plan.missing:
         return None
     if place in plan.sparse:
-        # One row twice: the two are added.
+        # One row occurs twice, so that the two are added.
         return SparseRows([1, 1], gradient, gradient.shape)
     return gradient
 

@@ -1,7 +1,8 @@
-"""Memory layouts: how the arrays of a case lie in memory, which their values do not depend on.
+"""Memory layouts: how the arrays of a case are stored; no value depends on them.
 
-A case states the layouts as data. They are applied wherever its arrays are made or copied in Python, so that
-an implementation in the same process, or in a process that reads cases by ``protocol.encoding``, meets them.
+A case states the layouts as data. They are applied wherever the arrays of the case are made or copied in
+Python. So they reach an implementation in the same process, and one in a process that reads cases by
+``protocol.encoding``.
 """
 
 from __future__ import annotations
@@ -20,24 +21,25 @@ CONTIGUOUS = "contiguous"
 BROADCAST = "broadcast"
 
 BETWEEN = 7.0
-"""The number in the memory around the elements of an array that is a part of a larger one."""
+"""The number that fills the memory between the elements of an array that is a part of a larger array."""
 
 OFFSET = 3
-"""Elements in front of an array that begins within a larger one; no vector register is aligned there."""
+"""The number of elements before an array that begins within a larger one, so that it is not aligned to a
+vector register."""
 
 
 def laid_out(array: Array, layout: str) -> Array:
-    """Return an array of the same elements with a layout, in memory of its own.
+    """Return an array of the same elements with a layout, in new memory.
 
     Parameters
     ----------
     array : ndarray
-        Any.
+        Any array.
     layout : str
         A key of ``LAYOUTS``. "contiguous": row by row. "transposed": the first axis runs fastest. "strided":
         every second element of a larger array, along each axis. "reversed": each axis runs backwards.
-        "offset": it begins within a larger array. "broadcast": an axis along which all elements are equal
-        has them in memory once; the result is read-only.
+        "offset": it begins within a larger array. "broadcast": an axis along which all elements are equal is
+        stored once; the result is read-only.
 
     Raises
     ------
@@ -58,9 +60,9 @@ def laid_out(array: Array, layout: str) -> Array:
 
 
 def with_layouts(case: Case) -> Case:
-    """Return a case whose variables and gradients have the layouts that it states, in memory of their own.
+    """Return a case whose variables and gradients have the layouts that it states, in new memory.
 
-    What is read-only stays so. Sparse rows have no layout.
+    Read-only arrays stay read-only. Sparse rows have no layout.
     """
     if case.layouts is None:
         return case
@@ -90,7 +92,7 @@ def checked_layouts(case: Case) -> Case:
     Raises
     ------
     ValueError
-        If not, or if a variable is to be broadcast, which nobody could write to.
+        If not, or if the layout of a variable is "broadcast", which cannot be written to.
     """
     layouts = case.layouts or Layouts((), ())
     for part, given in (("variables", layouts.variables), ("gradients", layouts.gradients)):
@@ -145,7 +147,7 @@ def _broadcast(array: Array) -> Array:
 
 
 def _stepped(array: Array, step: int) -> Array:
-    """Return a view of an array that goes in steps along each axis; an array also where there is no axis."""
+    """Return a view of an array with steps along each axis; the result is an array even without axes."""
     index: tuple[Any, ...] = (..., *(slice(None, None, step) for _ in array.shape))
     view: Array = array[index]
     return view
@@ -164,4 +166,4 @@ LAYOUTS: dict[str, Callable[[Array], Array]] = {
     "offset": _offset,
     BROADCAST: _broadcast,
 }
-"""Every layout by name, with the function that gives it to an array."""
+"""Every layout by name, with the function that applies it to an array."""

@@ -1,4 +1,4 @@
-"""Big arrays that a rule of one line makes from their indices: a case need not carry their elements."""
+"""Big arrays that a one-line rule makes from their indices, so that a case need not list their elements."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CLASSES = 8
 LARGEST_CACHED = 32
 
 LARGEST_SIZE = 2**21
-"""Elements of an array, so that every product of the rule is a whole number that float64 holds."""
+"""The largest number of elements of an array: up to it, float64 holds every product in the rule exactly."""
 
 
 def made(multiplier: int, offset: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
@@ -30,9 +30,10 @@ def made(multiplier: int, offset: int, shape: tuple[int, ...], dtype: np.dtype[A
     multiplier, offset : int
         From 0 and below 2**31 - 1.
     shape : tuple of int
-        Of at most ``LARGEST_SIZE`` elements. An element has the index i in row-major order, from 0.
+        The shape, of at most ``LARGEST_SIZE`` elements. In the rule, i is the index of an element in
+        row-major order, from 0.
     dtype : dtype
-        Any of the four. The elements are odd whole numbers from -7 to 7, which all of them hold.
+        Any of the four dtypes. The elements are odd whole numbers from -7 to 7, which every dtype holds.
 
     Raises
     ------
@@ -56,6 +57,6 @@ def made(multiplier: int, offset: int, shape: tuple[int, ...], dtype: np.dtype[A
 
 @lru_cache(maxsize=LARGEST_CACHED)
 def _numbers(multiplier: int, offset: int, size: int) -> Array:
-    """Return the elements as small integers; the cases of a structure differ in their dtypes alone."""
+    """Return the elements as small integers; the cases of a structure differ only in their dtypes."""
     index = np.arange(size, dtype=np.int64)
     return (2 * ((multiplier * index + offset) % MODULUS % CLASSES) - (CLASSES - 1)).astype(np.int8)

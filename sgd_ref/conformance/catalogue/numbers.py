@@ -16,10 +16,10 @@ from sgd_ref.gradients import SparseRows
 
 
 class NumberStream:
-    """A stream of numbers that depends on a text alone, such as the id of a case.
+    """A stream of numbers that depends only on a text, such as the id of a case.
 
-    Python documents that ``random.Random.random`` gives the same numbers for the same seed in every
-    version; NumPy does not for its generators.
+    Python documents that ``random.Random.random`` gives the same numbers for the same seed in every version.
+    NumPy makes no such promise for its generators.
 
     >>> NumberStream("a").array((2,), np.dtype("float32"), 1.0).dtype
     dtype('float32')
@@ -35,7 +35,7 @@ class NumberStream:
         return convert(np.array(values, np.float64).reshape(shape), dtype)
 
     def rows(self, shape: tuple[int, ...], dtype: np.dtype[Any], magnitude: float) -> SparseRows:
-        """Return half as many rows as the first axis is long; every third repeats an earlier one."""
+        """Return half as many rows as the first axis is long; every third row repeats an earlier one."""
         count = max(shape[0] // 2, 2)
         indices = [int(self._random.random() * shape[0]) for _ in range(count)]
         indices[2::3] = indices[: len(indices[2::3])]
@@ -50,7 +50,7 @@ def with_special_weights(weights: Array) -> Array:
 def with_special_gradient(gradient: Array, call: int, calls: int) -> Array:
     """Return the gradient with signed zeros, and in the last calls also NaN and infinities.
 
-    Not earlier, since one NaN in a clipped gradient leaves nothing to see afterwards.
+    Earlier calls have none, since one NaN in a clipped gradient hides everything afterwards.
     """
     if call < calls - 3:
         return _placed(gradient, (0.0, -0.0))
@@ -66,13 +66,13 @@ def with_subnormals(array: Array) -> Array:
 
 
 def readonly(array: Array) -> Array:
-    """Return the array, which nobody can change any more."""
+    """Return the array, made read-only."""
     array.flags.writeable = False
     return array
 
 
 def readonly_gradient(gradient: Array | SparseRows | None) -> Array | SparseRows | None:
-    """Return the gradient, dense, sparse or missing, which nobody can change any more."""
+    """Return the gradient (dense, sparse or missing), made read-only."""
     if isinstance(gradient, SparseRows):
         readonly(gradient.indices)
         readonly(gradient.values)

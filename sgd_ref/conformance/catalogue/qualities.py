@@ -1,4 +1,4 @@
-"""What a case has of each feature axis, read off its settings and numbers, also where it is a named case."""
+"""The values of each feature axis that a case has, derived from its settings and numbers."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ BESIDE_AXES: Mapping[str, tuple[str, ...]] = {
     "shapes": ("filled", "empty", "scalar"),
     "start": ("fresh", "resumed"),
 }
-"""What combinations do not vary: variables that have elements and axes, no elements, or no axes; and
+"""Axes that combinations do not vary: whether variables have elements and axes, no elements, or no axes; and
 whether a case begins or resumes."""
 
 Values = set[str]
 
 
 def qualities(case: Case) -> dict[str, frozenset[str]]:
-    """Return for each axis the values that a case has, often one, of gradients and numbers several.
+    """Return for each axis the values that a case has, which may be several kinds of gradients or numbers.
 
     Examples
     --------
@@ -135,7 +135,7 @@ def _settings(case: Case) -> Values:
 
 
 def shape_of(variable: Array) -> str:
-    """Return what a variable has on the axis "shapes".
+    """Return the value of a variable on the axis "shapes".
 
     >>> shape_of(np.zeros((2, 0))), shape_of(np.zeros(())), shape_of(np.zeros(1))
     ('empty', 'scalar', 'filled')
@@ -168,7 +168,8 @@ FINDERS: Mapping[str, Callable[[Case], Values]] = {
     "shapes": _shapes,
     "start": _start,
 }
-"""For each axis what finds its values; whatever is added here is counted in the coverage of a report."""
+"""For each axis, the function that finds its values; the coverage of a report counts every axis that is
+listed here."""
 
 
 def arrays(case: Case) -> Iterator[Array]:

@@ -1,4 +1,4 @@
-"""The learning rate of a call of a case, whatever gives it: a number, a schedule or a callable."""
+"""The learning rate of a call of a case, from a number, a schedule or a callable."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The keys of a record: what an implementation may report of its state after a call."""
+"""The keys of a record, which is the state that an implementation reports after a call."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ RECORD_KEYS = (*RECORD_ARRAYS, *RECORD_INTEGERS, *RECORD_NUMBERS)
 
 
 def check_keys(name: str, record: Collection[object]) -> None:
-    """Check that a record has variables, and no key that nobody would look at.
+    """Check that a record has variables, and no unknown key.
 
     Parameters
     ----------
     name : str
-        Of the record, for the message.
+        The name of the record, for the message.
     record : collection
         The record, or its keys.
 
     Raises
     ------
     ValueError
-        If it has not, with the key that was probably meant.
+        If variables are missing, or a key is unknown; the message has the key that was probably meant.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What a case needs beyond what is offered, and the case without the variables that nobody can take."""
+"""The features of a case that are not offered, and the case without the variables that are not offered."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from sgd_ref.conformance.catalogue.qualities import BESIDE_AXES, qualities_on, s
 from sgd_ref.validation import reject_value
 
 OFFERABLE: Mapping[str, tuple[str, ...]] = {**AXES, **BESIDE_AXES}
-"""The axes of what an implementation may offer, with their values."""
+"""The axes whose values an implementation may offer, with these values."""
 
 Offered = Mapping[str, Collection[str]]
-"""For axes the values that are offered; of an axis that is left out, all."""
+"""The offered values of each axis; all values of an axis that is left out."""
 
 
 def check_offered(offered: Offered) -> None:
-    """Check that axes and values of what is offered are known, and that of no axis nothing is offered.
+    """Check that the offered axes and values are known, and that each axis has at least one offered value.
 
     >>> check_offered({"shapes": ["round"]})
     Traceback (most recent call last):
@@ -34,7 +34,7 @@ def check_offered(offered: Offered) -> None:
 
 
 def lacking(case: Case, offered: Offered) -> tuple[str, ...]:
-    """Return the words for what a case needs and nobody offers, in the order of the axes.
+    """Return the words for the features that a case needs and that are not offered, in the order of the axes.
 
     Examples
     --------
@@ -48,17 +48,17 @@ def lacking(case: Case, offered: Offered) -> tuple[str, ...]:
         label(axis, value)
         for axis, values in OFFERABLE.items()
         if axis in offered
-        # Named cases have values that are on no axis, such as an accumulation over 4 calls.
+        # Named cases have settings that are not values of an axis, such as an accumulation over 4 calls.
         for value in (*values, *sorted(found[axis].difference(values)))
-        # A sparse or a missing gradient stands among dense ones, which everybody takes.
+        # A sparse or a missing gradient stands among dense ones, which every implementation takes.
         if value in found[axis] and value not in offered[axis] and (axis, value) != ("gradients", "dense")
     )
 
 
 def suited(case: Case, offered: Offered) -> Case | None:
-    """Return the case that somebody can answer who offers certain things, or None.
+    """Return the case that an implementation with certain offers can answer, or None.
 
-    That is the case itself, or what is left of it without the variables that have no elements or no axes.
+    This is the case itself, or the case without the variables that have no elements or no axes.
 
     Examples
     --------
@@ -79,7 +79,7 @@ def suited(case: Case, offered: Offered) -> Case | None:
 
 
 def split_id(case_id: str) -> tuple[str, tuple[str, ...]]:
-    """Return the id of the whole case, and the words for the shapes of the variables that are left of it.
+    """Return the id of the whole case, and the words for the shapes of the remaining variables.
 
     >>> split_id("axes/nesterov/filled/scalar")
     ('axes/nesterov', ('filled', 'scalar'))
@@ -94,7 +94,7 @@ def split_id(case_id: str) -> tuple[str, tuple[str, ...]]:
 
 
 def _with_shapes(case: Case, shapes: Collection[str]) -> Case | None:
-    """Return a case without variables of other shapes; None if nothing is left to be computed in a call."""
+    """Return a case without variables of other shapes; None if nothing is left to compute in a call."""
     kept = [position for position, variable in enumerate(case.variables) if shape_of(variable) in shapes]
 
     def chosen(parts: Any) -> tuple[Any, ...]:

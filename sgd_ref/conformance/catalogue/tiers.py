@@ -54,7 +54,7 @@ MIXED = {
     "nothing": "float16",
 }
 
-# Their norms lie on both sides of the thresholds of the clippings.
+# The norms of the gradients lie on both sides of the thresholds of the clippings.
 MAGNITUDES = (1.0, 0.25, 3.0)
 
 
@@ -64,11 +64,11 @@ def cases(tier: str = "standard") -> Sequence[Case]:
     Parameters
     ----------
     tier : str
-        "first": small cases that a person can follow. "smoke": plain cases, and few others that together
-        expose every known deviation, for seconds.
-        "standard": each feature alone, every pair of values of any two feature axes, combinations on which
-        every evaluation in the documented order gives the same bits, the named cases, and those of structure.
-        "full": the product of all axes, made one by one as they are asked for.
+        "first": small cases that a person can follow. "smoke": plain cases, and a few others, that together
+        expose every known deviation and run in seconds. "standard": each feature alone, every pair of values
+        of any two feature axes, combinations on which every evaluation in the documented order gives the same
+        bits, the named cases, and those of structure. "full": the product of all axes; each case is made when
+        it is first needed.
 
     Returns
     -------
@@ -96,7 +96,7 @@ def cases(tier: str = "standard") -> Sequence[Case]:
 
 
 class FullProduct(Sequence[Case]):
-    """The product of all axes; a case is made when it is asked for."""
+    """The product of all axes; each case is made when it is read."""
 
     def __len__(self) -> int:
         return math.prod(len(values) for values in AXES.values())
@@ -145,9 +145,9 @@ def make_case(features: Features, seeded_by: str | None = None, exposes: Sequenc
     Parameters
     ----------
     features : mapping of str to str
-        Values of axes; those of the axes that it leaves out are the plainest.
+        Values of axes; an axis that is left out has its plainest value.
     seeded_by : str, optional
-        The text that the numbers are drawn from; by default the one of the combination.
+        The text that the numbers are drawn from; by default that of the combination.
     exposes : sequence of str, optional
         The known deviations that the case is for.
 
@@ -181,7 +181,7 @@ def make_case(features: Features, seeded_by: str | None = None, exposes: Sequenc
 
 
 def _config(features: Features, calls: int) -> tuple[dict[str, Any], tuple[float, ...] | None, int]:
-    """Return the config, the values of a callable learning rate, and the units a schedule may be off."""
+    """Return the config, the values of a callable learning rate, and the error of a schedule in units."""
     numbers = SETTINGS[features["settings"]]
     kind = features["learning_rate"]
     learning_rate: Any = numbers.learning_rate if kind == "constant" else None

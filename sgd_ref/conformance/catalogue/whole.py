@@ -1,4 +1,4 @@
-"""Configs made whole: what a schedule leaves out has its default, as in Keras' ``get_config``."""
+"""Completed configs: a setting that a schedule leaves out gets its default, as in Keras' ``get_config``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from sgd_ref.schedules.serialization import CLASSES
 def whole(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the config of an optimizer whose schedule, if it has one, has all of its settings.
 
-    Settings that are given stay what they are, integers too. What is no schedule of the six is left alone.
+    Given settings stay as they are, even integers. A learning rate that is not one of the six schedules is
+    not changed.
 
     >>> given = {"class_name": "ExponentialDecay", "config": {"initial_learning_rate": 1, "decay_rate": 0.5}}
     >>> whole({"learning_rate": given})["learning_rate"]["config"]
@@ -42,6 +43,6 @@ def _is_known(schedule: Any) -> bool:
 
 @cache
 def _defaults(class_name: str) -> dict[str, Any]:
-    """Return the default of each setting, in order; ``Parameter.empty`` of those that are required."""
+    """Return the default of each setting, in order; ``Parameter.empty`` for a required setting."""
     parameters = inspect.signature(CLASSES[class_name]).parameters
     return {name: parameter.default for name, parameter in parameters.items()}

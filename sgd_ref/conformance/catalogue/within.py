@@ -1,4 +1,4 @@
-"""The cases for an implementation that offers a part: with them, every pair of what it offers occurs."""
+"""The cases for an implementation that offers only some features: every pair of offered values occurs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sgd_ref.conformance.catalogue.tiers import cases, make_case
 from sgd_ref.validation import reject_type, reject_value
 
 TIMES = 3
-"""In how many cases without an open question each pair of what is offered occurs."""
+"""The number of cases without an open question in which each pair of offered values occurs."""
 
 NOT_DECLINED_BY_SILENCE = ("values", "settings", *BESIDE_AXES)
 """The axes of which everything is offered unless one of their values has a word."""
@@ -26,23 +26,23 @@ AXES_OF_WORDS = {
     for value in values
     if value != "none"
 }
-"""For each word that stands for a value, its axis and the value."""
+"""For each word that stands for a value, the axis and the value."""
 
 
 def cases_within(offered: Offered, tier: str = "standard") -> tuple[Case, ...]:
-    """Return the cases of a tier that need nothing else than what is offered, and more for missing pairs.
+    """Return the cases of a tier that need only offered values, and more cases for missing pairs.
 
-    The pairs of the standard tier are spread over combinations of many features, of which an implementation
-    that offers a part can answer few. The cases that are added combine what is offered alone, so that each
+    The pairs of the standard tier are spread over combinations of many features, few of which an
+    implementation with some features can answer. The added cases combine only offered values, so that each
     pair of values of two axes occurs, in at least three cases without an open question if there are so many.
 
     Parameters
     ----------
     offered : mapping of str to collection of str
-        For axes of the catalogue the values that are offered; of an axis that is left out, all. The axis
+        The offered values of each axis of the catalogue; all values of an axis that is left out. The axis
         "shapes" has "filled", "empty" (no elements) and "scalar" (no axes): variables of shapes that are not
-        offered are left out of a case, and its id gets the words of those that are. The axis "start" has
-        "fresh" and "resumed".
+        offered are left out of a case, and the words for the offered shapes are added to its id. The axis
+        "start" has "fresh" and "resumed".
     tier : str, default "standard"
         "first", "smoke" or "standard".
 
@@ -53,7 +53,7 @@ def cases_within(offered: Offered, tier: str = "standard") -> tuple[Case, ...]:
     Raises
     ------
     ValueError
-        If an axis, a value or the tier is unknown, or of an axis nothing is offered.
+        If an axis, a value or the tier is unknown, or if no value of an axis is offered.
 
     Examples
     --------
@@ -72,7 +72,7 @@ def cases_within(offered: Offered, tier: str = "standard") -> tuple[Case, ...]:
 
 
 def _pairs(case: Case) -> set[Pair]:
-    """Return all pairs of values that a case has, named ones too."""
+    """Return all pairs of values that a case has, also of a named case."""
     found = qualities(case)
     return {
         ((first, a), (second, b))
@@ -83,17 +83,16 @@ def _pairs(case: Case) -> set[Pair]:
 
 
 def offered_by(words: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """Return what is offered, from the words for it.
+    """Return the offered values from the words for them.
 
     Parameters
     ----------
     words : iterable of str
-        Values of the axes, as in the ids of cases, or names of axes for all of their values. What is plainest
-        needs no word: of an axis without one that alone is offered, and besides what has one. Only of dtypes
-        nothing else is offered than what has a word, if any has. All numbers, special ones and subnormal
-        ones too, all settings, all shapes, and cases that resume are offered, unless one of their axis has a
-        word: "filled" alone declines variables without elements and without axes, and "fresh" alone
-        declines cases that resume.
+        Values of the axes, as in the ids of cases, or names of axes for all of their values. The plainest
+        value of an axis needs no word and is always offered, except that only the dtypes with a word are
+        offered, if there are any. All numbers (also special and subnormal ones), all settings, all shapes,
+        and cases that resume are offered, unless a value of their axis has a word: "filled" alone declines
+        variables without elements and without axes, and "fresh" alone declines cases that resume.
 
     Returns
     -------
@@ -128,7 +127,7 @@ def offered_by(words: Iterable[str]) -> dict[str, tuple[str, ...]]:
 
 
 def values_of(words: Iterable[str]) -> list[tuple[str, str]]:
-    """Return the values that words for what is offered name, each with its axis.
+    """Return the values that words for offered features name, each with its axis.
 
     Raises
     ------
@@ -158,9 +157,9 @@ def values_of(words: Iterable[str]) -> list[tuple[str, str]]:
 def offered_by_claims(
     dtypes: Collection[str] | None, features: Mapping[str, Collection[str]]
 ) -> dict[str, tuple[str, ...]]:
-    """Return what is offered, from what a handshake claims.
+    """Return the offered values from the claims of a handshake.
 
-    What is plainest is offered besides; of an axis without a claim, all values.
+    The plainest value of an axis is always offered; of an axis without a claim, all values are offered.
 
     >>> offered_by_claims(["float64"], {"update": ["momentum"]})
     {'dtype': ('float64',), 'update': ('plain', 'momentum')}

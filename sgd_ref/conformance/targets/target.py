@@ -39,8 +39,7 @@ class Target:
         The largest number of runs to shrink one case.
     rule : str
         The documented rule that it is held to by default.
-
-by_design : frozenset of str
+    by_design : frozenset of str
         Names of known deviations that its documentation states, which become parts of the rule.
     offers : tuple of str or None
         The offered features, as for ``sgd-ref conform --offers``: only cases within these features are asked.

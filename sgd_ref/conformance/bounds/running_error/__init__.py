@@ -1,6 +1,6 @@
-"""Bounds of any rule that is written as a subclass of the reference, by an analysis of its running error.
+"""Bounds for any rule that is written as a subclass of the reference, by a running error analysis.
 
-The bounds of ``bounds/`` know every form of the documented formulas and of no others. Those here hold for a
-wrong rule, too. Its own code runs on arrays that know how large their terms are and how often they were
-rounded.
+The bounds of ``bounds/`` know every form of the documented formulas, and no other formulas. The bounds here
+hold for a wrong rule, too. The code of the rule runs on arrays that know the sizes of their terms and their
+numbers of roundings.
 """

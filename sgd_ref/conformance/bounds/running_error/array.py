@@ -1,9 +1,9 @@
-"""An array that knows the size of its terms and how often they were rounded.
+"""An array that knows the sizes of its terms and how often they were rounded.
 
-A formula of sums, products and quotients is a sum of products of what goes in: its terms. However its terms
-are ordered, and in whatever precision between that of the dtype and the exact one its operations are made,
-the result is off by no more than ``n * u`` times the sum of the absolute values of the terms. ``u`` is half
-a unit in the last place of 1, and ``n`` the number of roundings that a term goes through.
+A formula of sums, products and quotients is a sum of products of its inputs, which are called its terms. The
+terms may be added in any order, and each operation may have any precision from that of the dtype upward. The
+error of the result is at most ``n * u`` times the sum of the absolute values of the terms. Here ``u`` is half
+a unit in the last place of 1, and ``n`` is the number of roundings that a term goes through.
 
 Source: N. J. Higham, Accuracy and Stability of Numerical Algorithms, second edition, sections 3.1 to 3.4
 (lemma 3.1, and the running error analysis of J. H. Wilkinson).
@@ -21,8 +21,8 @@ from sgd_ref.arithmetic.rounded import convert
 from sgd_ref.conformance.deviations.observed.subnormals import flush
 
 PER_OPERATION = 2
-"""Roundings that an operation adds: its own, and one for another order of terms, or for a setting that is not
-rounded to the dtype."""
+"""The number of roundings that an operation adds: its own, and one for another order of terms or for a
+setting that is not rounded to the dtype."""
 
 KEEPING = (np.negative, np.positive, np.absolute, np.copysign, np.conjugate)
 """Operations that round nothing."""
@@ -34,17 +34,17 @@ CHOOSING = (np.maximum, np.minimum, np.fmax, np.fmin)
 class TermedArray(np.ndarray[Any, Any]):
     """A float array with the sizes of its terms.
 
-    Its elements are those of a plain array, to the last bit, in whatever it is used. Operations that are
-    unknown here keep the elements, and take the result for a single term.
+    In every use, its elements equal those of a plain array to the last bit. Operations that are unknown here
+    keep the elements, and treat each element of the result as a single term.
 
     Attributes
     ----------
     terms : ndarray of float64
         For each element the sum of the absolute values of its terms.
     roundings : int
-        How often a term of any element may have been rounded.
+        The largest number of roundings of a term of any element.
     flushes : bool
-        Whether operations take subnormal numbers for zeros, and give zeros for them.
+        Whether operations replace subnormal operands and results by zeros.
 
     Examples
     --------
@@ -92,7 +92,7 @@ class TermedArray(np.ndarray[Any, Any]):
         return targets[0] if targets else made
 
     def __array_function__(self, function: Any, types: Any, args: Any, settings: Any) -> Any:
-        """Do with the terms what is done with the elements: move them, choose among them, add them."""
+        """Do the same with the terms as with the elements: move them, choose among them, add them."""
         with np.errstate(all="ignore"):
             result = _called(function, args, settings, _plain)
             if not _is_float(result):
@@ -169,8 +169,8 @@ def termed(array: Any, terms: Array | None = None, roundings: int = 0) -> Termed
     made = plain.view(TermedArray)
     sizes = _sizes(plain)
     if terms is not None:
-        # Terms are infinite, or NaN, where a factor of 0 or a limit kept them out of the result.
-        # Finite terms of an infinite element say that it is infinite by overflow.
+        # Terms are infinite or NaN if a factor of 0 or a limit kept them out of the result. Finite terms of
+        # an infinite element show that it is infinite by overflow.
         larger = np.where(np.isfinite(sizes), np.maximum(terms, sizes), terms)
         sizes = np.where(np.isfinite(terms), larger, sizes)
     made._terms = sizes
@@ -179,9 +179,10 @@ def termed(array: Any, terms: Array | None = None, roundings: int = 0) -> Termed
 
 
 def allowance(array: TermedArray) -> Array:
-    """Return how far any other evaluation of an array may be from its elements, as float64.
+    """Return the largest distance of any other evaluation of an array from its elements, as float64.
 
-    Both may be off by ``n * u`` times the terms, to either side, and by as many of the smallest numbers.
+    Both evaluations may have an error of ``n * u`` times the terms, in either direction, and of ``n`` times
+    the smallest number.
 
     Examples
     --------
@@ -194,7 +195,7 @@ def allowance(array: TermedArray) -> Array:
     with np.errstate(all="ignore"):
         smallest = float(form.smallest_normal)
         sizes = array.terms + (smallest if array.roundings else 0.0)
-        # In another order, what is flushed may be another number below the normal ones.
+        # In another order, another subnormal number may be flushed.
         flushed = array.roundings * smallest if array.flushes else 0.0
         return np.asarray(2 * array.roundings * unit * sizes + flushed)
 
@@ -227,7 +228,7 @@ def _terms_of(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], result: Any
     if method != "__call__":
         return np.asarray(_terms(inputs[0]).sum()) if ufunc is np.add and np.ndim(result) == 0 else None
     if ufunc is np.subtract and inputs[0] is inputs[1]:
-        # Written on purpose, to be 0 or NaN; nobody rounds it.
+        # A difference that is written only to give 0 or NaN is never rounded.
         return np.zeros_like(_terms(inputs[0]))
     if ufunc in KEEPING:
         return _terms(inputs[0])
@@ -236,7 +237,7 @@ def _terms_of(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], result: Any
 
 
 def _of_quotient(dividend: Array, divisor: Array) -> Array:
-    """Return the terms of a quotient; its divisor is a positive number or a single term, as a norm is."""
+    """Return the terms of a quotient, whose divisor is a positive number or a single term such as a norm."""
     return np.asarray(np.where(np.isinf(divisor), 0.0, dividend / divisor))
 
 
@@ -249,13 +250,13 @@ FORMULAS: dict[np.ufunc, Callable[..., Any]] = {
     np.sqrt: np.sqrt,
     **dict.fromkeys(CHOOSING, np.maximum),
 }
-"""The terms of the results of operations, from those of their operands."""
+"""For each operation, the terms of its result from the terms of its operands."""
 
 
 def _moved_terms(function: Any, args: Any, settings: Any, result: Any) -> Array | None:
     try:
         moved = _called(function, args, settings, _terms)
-    # The function may take no float64; then the result is one term.
+    # The function may not accept float64; then the result is a single term.
     except (TypeError, ValueError):
         return None
     is_alike = isinstance(moved, (np.ndarray, np.generic)) and np.shape(moved) == np.shape(result)
@@ -267,7 +268,7 @@ def _called(function: Any, args: Any, settings: Any, of: Callable[[Any], Any]) -
 
 
 def _each(value: Any, of: Callable[[Any], Any]) -> Any:
-    """Return a value with something in place of each array that knows its terms."""
+    """Return a value in which each array that knows its terms is replaced by a function of it."""
     if isinstance(value, TermedArray):
         return of(value)
     if isinstance(value, (list, tuple)):

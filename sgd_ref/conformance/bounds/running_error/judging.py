@@ -27,16 +27,16 @@ from sgd_ref.optimizer import SGD
 
 @dataclass(frozen=True)
 class Fit:
-    """How far a trajectory is one of a rule.
+    """How well a trajectory fits a rule.
 
     Attributes
     ----------
     violation : Violation or None
-        The first value that no evaluation of the rule gives; None where all fit.
+        The first value that no evaluation of the rule gives; None if all values fit.
     is_exact : bool
-        Whether all values before it have the very bits of the rule.
+        Whether all values before the violation have the very bits of the rule.
     calls : int
-        Number of records before it.
+        Number of records before the violation.
     """
 
     violation: Violation | None
@@ -56,17 +56,16 @@ def fit(
     is_state_hidden: bool = False,
     basis: Basis = DEFINITION,
 ) -> Fit:
-    """Return how far a trajectory is one of the reference with some deviations.
+    """Return how well a trajectory fits the reference with some deviations.
 
-    Each call starts from the values that were reported after the one before, unless the state is hidden;
-    what is not reported is carried on. What a deviation keeps to itself is carried on, too. Where rates are
-    reported that are not those of the rule, and where a callable gives float64, the rates may also have been
-    used as they are.
+    Each call starts from the values that were reported after the call before, unless the state is hidden.
+    State that is not reported, and the internal state of a deviation, are carried on. If the reported rates
+    are not those of the rule, or if a callable returns float64, the rates may also have been used unchanged.
 
     Parameters
     ----------
     case : Case
-        The case; not one whose arrays are compared by their digests.
+        The case; it must not be one whose arrays are compared by digests.
     names : collection of str
         Names of deviations; none for the reference itself, with bounds wider than those of ``judge``.
     observed : trajectory
@@ -74,7 +73,7 @@ def fit(
     is_state_hidden : bool, default False
         Whether the state may be wider than the reported one.
     basis : Basis, optional
-        The rule that has these deviations.
+        The rule that the deviations are added to.
 
     Raises
     ------
@@ -92,7 +91,7 @@ def fit(
     best = _fit(case, composed(chosen, basis), observed, is_state_hidden)
     if best.fits:
         return best
-    # The rates of the rule itself, of which those that were reported are near.
+    # The rates of the rule itself, if the reported rates are near them.
     own = _rates(case, chosen, basis)
     for other in _other_rates(case, observed):
         if best.violation is None or best.violation.quantity == "learning_rate":
@@ -104,7 +103,7 @@ def fit(
 
 
 def _other_rates(case: Case, observed: Trajectory) -> Iterator[Case]:
-    """Yield the case with the rates that were reported, and with those that a callable gives as float64."""
+    """Yield the case with the reported rates, and with the float64 rates of a callable."""
     reported: Any = tuple(record.get("learning_rate") for record in observed[: len(case.gradients)])
     if None not in reported:
         yield replace(case, learning_rate_calls=tuple(float(rate) for rate in reported))
@@ -146,7 +145,7 @@ def _fit(
                 is_exact &= is_equal
             if not is_state_hidden:
                 _go_on_from(optimizer, variables, given)
-    # With these deviations there may be no such state, or no such rate.
+    # With these deviations, such a state or such a rate may be impossible.
     except (ArithmeticError, LookupError, TypeError, ValueError):
         call += 1
         return Fit(Violation(call, "calls", "", (), math.nan, math.nan, math.nan), is_exact, call)
@@ -156,7 +155,7 @@ def _fit(
 def _compared(
     case: Case, call: int, optimizer: Any, wanted: Record, given: Record
 ) -> Iterator[tuple[Violation | None, bool]]:
-    """Yield for each reported quantity its first value that is not possible, and whether all bits agree."""
+    """Yield for each reported quantity the first impossible value, and whether all bits agree."""
     for quantity in (*COUNTERS, "loss_scale"):
         want, got = wanted.get(quantity), given.get(quantity)
         if want is not None and got is not None and float(want) != float(got):
@@ -186,7 +185,7 @@ def _termed(optimizer: Any, quantity: str, position: int, array: Array) -> Terme
         return known(array, None)
     kept = getattr(values, quantity)
     found = known(array, kept[position] if kept else None)
-    # Averages that were written over the variables.
+    # These averages were written over the variables.
     if quantity == "variables" and found.roundings == 0 and values.averages:
         return known(array, values.averages[position])
     return found
@@ -204,7 +203,7 @@ def _of_array(
         center, value = plain.astype(FLOAT64), observed.astype(FLOAT64)
         margin = allowance(want)
         near = np.isfinite(center) & np.isfinite(value) & (np.abs(value - center) <= margin)
-        # Terms that together pass the largest number may have become infinite on the way, or not.
+        # Terms whose sum exceeds the largest number may or may not have overflowed on the way.
         largest = float(FORMATS[plain.dtype].largest)
         may_overflow = np.isfinite(want.terms) & ((want.terms > largest) | ~np.isfinite(center))
         possible = equal | (near & (margin > 0)) | may_overflow
@@ -219,7 +218,7 @@ def _of_array(
         case.names[position],
         element,
         float(value[element]),
-        # An infinity is possible alone.
+        # Then only an infinity is possible.
         middle - side if math.isfinite(middle) else middle,
         middle + side if math.isfinite(middle) else middle,
         bool(np.isnan(center[element])),
@@ -229,7 +228,7 @@ def _of_array(
 
 
 def _go_on_from(optimizer: Any, variables: Sequence[Array], given: Record) -> None:
-    """Start the next call from what was reported."""
+    """Start the next call from the reported values."""
     held = {"variables": variables, **{name: getattr(optimizer, name) for name in LISTS[1:]}}
     for quantity, arrays in held.items():
         for array, reported in zip(arrays, given.get(quantity) or (), strict=False):
@@ -237,7 +236,7 @@ def _go_on_from(optimizer: Any, variables: Sequence[Array], given: Record) -> No
 
 
 class _GivenRate(SGD):
-    """Uses what its callable learning rate returns as it is: float64, or NaN, too."""
+    """An optimizer that uses the value of its callable learning rate unrounded and unchecked, even NaN."""
 
     def validated(self, gradients: Sequence[Gradient], variables: Sequence[Array] | None = None) -> Call:
         given: Any = self.rate_source

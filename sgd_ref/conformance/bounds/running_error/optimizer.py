@@ -20,18 +20,19 @@ from sgd_ref.optimizer import SGD, Gradients, Values
 from sgd_ref.rule import Number, Numbers
 
 UNKNOWN = 6 * PER_OPERATION
-"""Roundings of what a stage returns without its terms: as many as six operations make."""
+"""The number of roundings assumed for an array that a stage returns without terms: that of six operations."""
 
 QUANTITIES = ("variables", "velocities", "averages", "accumulators")
 
 
 class Termed(SGD):
-    """The reference on arrays that know their terms; what deviates from it stands before it.
+    """The reference on arrays that know their terms; deviations come before it among the base classes.
 
     Attributes
     ----------
     termed : Values
-        What the last call gave. An array with other bits than the one of the optimizer is out of date.
+        The results of the last call. An array whose bits differ from those of the optimizer's array is out of
+        date.
     """
 
     termed: Values | None
@@ -65,7 +66,7 @@ class Termed(SGD):
         return [known(array, old) for array, old in zip(arrays, kept, strict=True)]
 
     def unscale(self, gradients: Gradients, loss_scale: float | np.float32 | None) -> Gradients:
-        """Unscale, and keep the terms: a quotient that overflows in the dtype may be kept in a wider one."""
+        """Unscale, and keep the terms: a quotient that overflows may be kept in a wider dtype."""
         unscaled = super().unscale(gradients, loss_scale)
         if loss_scale is None:
             return unscaled
@@ -77,7 +78,7 @@ class Termed(SGD):
         ]
 
     def norm(self, gradients: list[Array]) -> Any:
-        """Return the norm, rounded as often as a sum of its squares may be."""
+        """Return the norm, with as many roundings as a sum of its squares may have."""
         return _termed_norm(super().norm([np.asarray(g) for g in gradients]), gradients, PER_OPERATION)
 
     def clip_by_global_norm(self, gradients: Gradients, clipnorm: float) -> Gradients:
@@ -106,10 +107,10 @@ class Termed(SGD):
 
 
 class Repairing(SGD):
-    """Gives terms to what a deviating stage returns without; stands before the deviations."""
+    """Gives terms to arrays that a deviating stage returns without terms; it comes before the deviations."""
 
     def advance(self, values: Values, call: Call, loss_scale: float | np.float32 | None) -> Values:
-        """Make the step, and give terms to what has none."""
+        """Make the step, and give terms to arrays without terms."""
         advanced = _repaired(values, super().advance(values, call, loss_scale))
         if isinstance(self, SubnormalsFlushed):
             for array in (array for quantity in QUANTITIES for array in getattr(advanced, quantity)):
@@ -121,16 +122,16 @@ class Repairing(SGD):
         return _repaired_gradients(None, super().unscale(gradients, loss_scale))
 
     def accumulate(self, values: Values, gradients: Gradients) -> Values:
-        """Accumulate, and give terms to what has none."""
+        """Accumulate, and give terms to arrays without terms."""
         return _repaired(values, super().accumulate(values, gradients))
 
     def mean(self, values: Values, gradients: Gradients) -> tuple[Gradients, Values]:
-        """Take the mean, and give terms to what has none."""
+        """Take the mean, and give terms to arrays without terms."""
         means, reset = super().mean(values, gradients)
         return _repaired_gradients(gradients, means), _repaired(values, reset)
 
     def norm(self, gradients: list[Array]) -> Any:
-        """Return the norm, rounded as often as a sum of its squares may be."""
+        """Return the norm, with as many roundings as a sum of its squares may have."""
         norm = super().norm(gradients)
         if isinstance(norm, TermedArray):
             return norm
@@ -138,24 +139,24 @@ class Repairing(SGD):
         return _termed_norm(norm, gradients, 2 * PER_OPERATION, getattr(self, "adds_in_half_types", False))
 
     def clip(self, gradients: Gradients) -> Gradients:
-        """Clip, and give terms to what has none."""
+        """Clip, and give terms to arrays without terms."""
         return _repaired_gradients(None, super().clip(gradients))
 
     def decay(self, values: Values, gradients: Gradients, call: Call) -> Values:
-        """Decay the weights, and give terms to what has none."""
+        """Decay the weights, and give terms to arrays without terms."""
         return _repaired(values, super().decay(values, gradients, call))
 
     def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
-        """Update, and give terms to what has none."""
+        """Update, and give terms to arrays without terms."""
         return _repaired(values, super().update(values, gradients, call))
 
     def average(self, values: Values, call: Call) -> Values:
-        """Average, and give terms to what has none."""
+        """Average, and give terms to arrays without terms."""
         return _repaired(values, super().average(values, call))
 
 
 def known(array: Array, kept: Array | None) -> TermedArray:
-    """Return an array with the terms that are kept for it, if they are its own, else as one term."""
+    """Return an array with the terms that are kept for it; as single terms if these belong to other bits."""
     if isinstance(kept, TermedArray) and np.asarray(kept).tobytes() == array.tobytes():
         return kept
     return termed(array)
@@ -170,7 +171,7 @@ def composed(names: frozenset[str], basis: Basis = DEFINITION) -> tuple[type[SGD
     names : frozenset of str
         Names of deviations.
     basis : Basis, optional
-        The rule that they are added to.
+        The rule that the deviations are added to.
 
     Examples
     --------
@@ -185,12 +186,12 @@ def composed(names: frozenset[str], basis: Basis = DEFINITION) -> tuple[type[SGD
 def _termed_norm(
     norm: Any, gradients: list[Array], more: int, adds_in_half_types: bool = False
 ) -> TermedArray:
-    """Return a norm with its roundings; half types add in float32 at least where nothing else is said."""
-    # Half of the error of the sum is that of the root.
+    """Return a norm with its roundings; by default, half types are added at least in float32."""
+    # The relative error of the root is half that of the sum.
     roundings = sum(g.size for g in gradients) / 2
     if norm.dtype in HALF_FORMATS and not adds_in_half_types:
         roundings *= 2.0 ** (FORMATS[norm.dtype].precision - FORMATS[FLOAT32].precision)
-    # A norm of one gradient may be in a narrower dtype; a scalar gradient is taken for one.
+    # A norm of one gradient may be in a narrower dtype; a scalar gradient looks like such a norm.
     before = max((_roundings_of(g) if g.ndim else _roundings_in(norm, g) for g in gradients), default=0)
     return termed(np.asarray(norm), roundings=math.ceil(roundings) + before + more)
 
@@ -222,7 +223,7 @@ def _repaired_gradients(before: Gradients | None, after: Gradients) -> Gradients
 
 
 def _with_terms(array: Array, old: Array | None) -> TermedArray:
-    """Return an array with the terms that its change shows, where it has none."""
+    """Return an array with terms; if it has none, they are derived from its change."""
     if isinstance(array, TermedArray):
         return array
     roundings = UNKNOWN + getattr(old, "roundings", 0)
@@ -232,6 +233,6 @@ def _with_terms(array: Array, old: Array | None) -> TermedArray:
         new, kept = termed(array), termed(np.asarray(old))
         with np.errstate(all="ignore"):
             made = termed(array, kept.terms + termed(np.asarray(new) - np.asarray(kept)).terms, roundings)
-    # What flushes goes on to do so behind the stage that gave it terms.
+    # An array that flushes still flushes after the stage that gave it terms.
     made.flushes = isinstance(array, FlushedArray) or getattr(old, "flushes", False)
     return made

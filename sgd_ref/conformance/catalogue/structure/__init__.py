@@ -1,8 +1,9 @@
-"""Structure: how many variables there are, how large, of which shapes and layouts, in what order, how long.
+"""Structure: the number of variables, their sizes, shapes, layouts and order, and the length of the run.
 
-Each structure is a case with plain descent and with momentum, in float32 and float64, and has nothing exotic
-besides, so that the plainest implementation meets it; then it is paired with other features. What few
-frameworks take, variables without elements or without axes, is in the cases that are about it alone.
+Each structure becomes cases with plain descent and with momentum, in float32 and float64, without any rarer
+feature, so that even the simplest implementation can run them. It is then paired with other features.
+Variables without elements or without axes, which few frameworks take, occur only in the cases that are about
+them.
 """
 
 from __future__ import annotations

@@ -17,10 +17,10 @@ CALLS = 2
 
 
 class BigStructure(NamedTuple):
-    """What the cases of a structure share: the known deviations are those that they are for.
+    """The common description of the big cases of a structure, with the known deviations that they are for.
 
-    Where it has settings, all elements of a gradient are 1 or all are -1, and there are as many as make the
-    norms powers of two.
+    If it has settings, all elements of a gradient are 1 or all are -1, and their number makes the norms
+    powers of two.
     """
 
     name: str
@@ -72,7 +72,7 @@ STRUCTURES = (
 )
 
 ONE, MINUS_ONE = (0, 4), (0, 3)
-"""From which arrays of ones are made, and of minus ones."""
+"""The numbers from which an array of ones is made, and an array of minus ones."""
 
 
 def cases() -> Iterator[Case]:

@@ -1,4 +1,4 @@
-"""How a case of a structure is built, so that nothing but its structure is in the way of an implementation.
+"""Building a case of a structure, so that only its structure can trouble an implementation.
 
 Nothing is ever rounded in a case of a plain update: its numbers have few bits, and no result is zero, since a
 zero might have either sign. So every faithful evaluation gives the same bits, however long the case is.
@@ -35,7 +35,7 @@ Shapes = Mapping[str, Shape]
 """The names of variables with their shapes."""
 
 FARTHEST = 6
-"""How far the sum of the velocities of an element may get from where it began."""
+"""The largest distance of the sum of the velocities of an element from its start."""
 
 
 class Form(NamedTuple):
@@ -52,7 +52,7 @@ FORMS = (
     Form("momentum", FLOAT64),
     Form("nesterov", FLOAT32),
 )
-"""What the plainest implementations offer."""
+"""The forms that the simplest implementations offer."""
 
 WITH_MOMENTUM = (
     Form("momentum", FLOAT32),
@@ -61,25 +61,25 @@ WITH_MOMENTUM = (
     Form("momentum", BFLOAT16),
     Form("momentum", FLOAT16),
 )
-"""Those of structures that plain descent does not show."""
+"""The forms for structures in which plain descent shows nothing."""
 
 
 @dataclass(frozen=True)
 class Structure:
-    """What variables and gradients there are, whatever the optimizer makes of them.
+    """A description of variables and gradients, independent of the settings of the optimizer.
 
     Attributes
     ----------
     name : str
         The second part of the ids of its cases.
     notes : str
-        What it is for.
+        The purpose of the structure.
     shapes : dict of str to tuple of int
         Names and shapes of the variables.
     calls : int
         Number of calls.
     forms : tuple of Form
-        The updates and dtypes in which it is a case.
+        The updates and dtypes in which it becomes a case.
     missing : callable
         Whether there is no gradient in a call for the variable at a position.
     variable_layouts, gradient_layouts : dict of str to str
@@ -87,14 +87,14 @@ class Structure:
     equal_along : dict of str to tuple of int
         For the name of a variable, the axes along which all elements of its gradient are equal.
     fine : dict of str to int
-        For the name of a variable, how many bits its velocities have below one; none for the others. It takes
-        a dtype that holds them.
+        For the name of a variable, the number of fractional bits of its velocities; 0 for a variable without
+        an entry. The dtype must hold these bits.
     weights : callable or None
-        The first values of a variable in place of those that were drawn.
+        The first values of a variable, which replace the drawn ones.
     calls_before : int
         If not 0, the case resumes after this number of calls.
     exposes, exposes_with_momentum : tuple of str
-        Known deviations that all of its cases are for, and those with momentum besides.
+        Known deviations that all of its cases are for, and further ones that its cases with momentum are for.
     """
 
     name: str
@@ -122,7 +122,7 @@ class Feature:
     name : str
         The last part of the ids of its cases.
     settings : dict
-        Those that differ from plain ones.
+        The settings that differ from plain ones.
     excluded : tuple of str
         Parts of the names of variables that are excluded from weight decay.
     loss_scaling : LossScaling or None
@@ -130,11 +130,11 @@ class Feature:
     sparse : bool
         Whether every second gradient of two axes comes as rows.
     rates : tuple of float
-        What a callable learning rate returns, in turn; none for a constant one.
+        The values of a callable learning rate, in turn; empty for a constant rate.
     is_led : bool
-        Whether gradients allow for these rates, so that nothing is rounded in a long run with momentum.
+        Whether gradients are adapted to these rates, so that nothing is rounded in a long run with momentum.
     dtypes : tuple of dtype
-        Dtypes of the variables in turn, in place of that of the form; none for the same of all.
+        Dtypes of the variables in turn, in place of the dtype of the form; empty if all have that dtype.
     """
 
     name: str
@@ -162,7 +162,7 @@ def cases_of(structure: Structure) -> Iterator[Case]:
 
 
 def made(structure: Structure, form: Form, feature: Feature = ALONE, exposes: tuple[str, ...] = ()) -> Case:
-    """Return the case of a structure in a form, with a feature besides.
+    """Return the case of a structure in a form, with an additional feature.
 
     Parameters
     ----------
@@ -219,7 +219,7 @@ def made(structure: Structure, form: Form, feature: Feature = ALONE, exposes: tu
 
 
 class _Path(NamedTuple):
-    """Where a variable begins, and the gradients that lead it along; None in calls without a gradient."""
+    """The start of a variable, and the gradients that move it; None in calls without a gradient."""
 
     weights: Array
     velocity: Array
@@ -229,10 +229,10 @@ class _Path(NamedTuple):
 def _path(
     numbers: NumberStream, structure: Structure, name: str, position: int, rates: Sequence[float]
 ) -> _Path:
-    """Draw a velocity for each call, and take the gradient that leads to it under momentum.
+    """Draw a velocity for each call, and compute the gradient that leads to it under momentum.
 
-    With whole velocities the gradients are whole numbers, and all variables are multiples of 1/4 that are no
-    multiples of 1/2, also where the same gradients meet plain descent or Nesterov momentum.
+    With whole velocities, the gradients are whole numbers. All variables are multiples of 1/4 and no
+    multiples of 1/2, even if the same gradients are used with plain descent or Nesterov momentum.
     """
     shape = structure.shapes[name]
     drawn = [1 if axis in structure.equal_along.get(name, ()) else n for axis, n in enumerate(shape)]
@@ -271,7 +271,7 @@ def _gradient(
         return None
     if feature.sparse and values.ndim == 2 and call % 2 == 0:
         rows = list(range(0, len(values), 2))
-        # The first row twice: the two are added.
+        # The first row occurs twice, so that the two are added.
         return SparseRows(
             readonly(np.array([*rows, 0])), readonly(_of(values[[*rows, -1]] * scale, dtype)), values.shape
         )
@@ -279,7 +279,7 @@ def _gradient(
 
 
 def _with_infinity(gradients: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return gradients of which the last one that has elements ends with an infinity."""
+    """Return the gradients with an infinity as the last element of the last gradient that has elements."""
     position = max(
         i for i, gradient in enumerate(gradients) if isinstance(gradient, np.ndarray) and gradient.size
     )
@@ -295,7 +295,7 @@ def _state(
     paths: list[_Path],
     dtypes: list[np.dtype[Any]],
 ) -> State:
-    """Return a state in which every array of a kind is another one."""
+    """Return a state in which no two arrays of one kind are equal."""
 
     def kept(wanted: Any, shift: float) -> tuple[Array, ...]:
         if not wanted:

@@ -1,4 +1,4 @@
-"""Structures of how long a run is: mistakes that begin after some calls only."""
+"""Structures about the length of a run, for mistakes that begin only after some calls."""
 
 from __future__ import annotations
 

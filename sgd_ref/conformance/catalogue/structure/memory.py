@@ -1,4 +1,4 @@
-"""Structures of how variables and gradients lie in memory, which the result does not depend on."""
+"""Structures about the layout of variables and gradients in memory, which no result depends on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ BY_GRADIENT = ("twin", "other", "cube", "bias")
 
 
 def _both(layout: str, notes: str, *exposes: str) -> Structure:
-    """Return the structure in which a variable has the layout, a gradient has it, or both have it."""
+    """Return the structure in which variables and gradients have a layout: one of them alone, or both."""
     return Structure(
         f"layout-{layout}",
         notes,

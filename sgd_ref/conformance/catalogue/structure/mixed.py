@@ -1,4 +1,4 @@
-"""Structures of several dtypes: the first one is narrow, and both half types stand side by side."""
+"""Structures with several dtypes: the first variable is narrow, and both half types stand side by side."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ GLOBALLY_CLIPPED = Feature(
 )
 
 FORMS = (Form("plain", FLOAT32), Form("momentum", FLOAT32), Form("nesterov", FLOAT32))
-"""Their dtypes are those of the feature."""
+"""The feature replaces their dtypes."""
 
 SHAPES = {"first": (3,), "single": (3,), "other": (3,), "double": (3,), "again": (3,)}
 

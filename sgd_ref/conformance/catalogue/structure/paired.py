@@ -1,4 +1,4 @@
-"""Structures with a feature of the optimizer besides: few pairs, in which every feature occurs."""
+"""Structures with an additional feature of the optimizer: a few pairs, in which every feature occurs."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ HALF = Form("momentum", FLOAT16)
 
 
 class Pair(NamedTuple):
-    """A structure, the features that it is paired with, each in a form, and what all these cases are for."""
+    """A structure, the features that it is paired with, each in a form, and the purpose of these cases."""
 
     structure: Structure
     features: tuple[tuple[Feature, Form], ...]

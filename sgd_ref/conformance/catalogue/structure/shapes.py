@@ -1,4 +1,4 @@
-"""Structures of one variable: how many elements it has, along how many axes."""
+"""Structures about the number of elements and of axes of a variable."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ SMALL_POWERS = (2, 4, 8, 16, 32, 64)
 
 
 def around(*powers: int) -> dict[str, Shape]:
-    """Return flat variables of one element less than each number, of as many, and of one more.
+    """Return flat variables with one element less than each number, with just as many, and with one more.
 
     >>> around(4)
     {'size_3': (3,), 'size_4': (4,), 'size_5': (5,)}

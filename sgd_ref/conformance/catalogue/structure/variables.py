@@ -1,4 +1,4 @@
-"""Structures of how many variables there are, and of which of them look alike."""
+"""Structures about the number of variables, and about variables that look alike."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sgd_ref.conformance.catalogue.structure.building import WITH_MOMENTUM, Form
 
 
 def numbered(count: int, *shapes: Shape) -> dict[str, Shape]:
-    """Return variables with numbers for names, and some shapes in turn.
+    """Return variables with numbered names, and with some shapes in turn.
 
     >>> numbered(3, (2,), (1,))
     {'variable_0': (2,), 'variable_1': (1,), 'variable_2': (2,)}
@@ -170,7 +170,7 @@ OF_SINGLE = (
     Form("nesterov", FLOAT32),
     Form("nesterov", FLOAT64),
 )
-"""Those that hold velocities of many bits."""
+"""The forms whose dtypes hold velocities of many bits."""
 
 RESUMED_FINE = Structure(
     "resumed-fine",

@@ -23,14 +23,14 @@ class Finding:
     name : str
         The contradiction.
     case : Case
-        A shrunk one.
+        A shrunk case.
     expected, observed : trajectory
         The trajectories of the reference and of the target, both without the quantities that the target did
         not report.
     versions : mapping of str to str
         The versions of the packages; "version" is that of the target itself.
     processor : str or None
-        The processor on which it was seen; None where that was not recorded.
+        The processor on which it was seen; None if that was not recorded.
     """
 
     name: str
@@ -86,7 +86,7 @@ def finding(
 
 def _only(quantities: tuple[str, ...], record: Record) -> Record:
     kept = {quantity: _plain(quantity, record[quantity]) for quantity in quantities}
-    # A record must have variables, though it be none.
+    # A record must have the key "variables", even if the list is empty.
     kept.setdefault("variables", [])
     return kept
 
@@ -95,7 +95,7 @@ def _plain(quantity: str, value: Any) -> Any:
     if quantity in LISTS:
         return [np.asarray(array) for array in value]
     if quantity in SCALARS:
-        # A trajectory is compared in this dtype, whatever the target reports.
+        # Trajectories are compared in this dtype, whatever dtype the target reports.
         with np.errstate(all="ignore"):
             return np.asarray(value, FLOAT32)[()]
     return int(value)

@@ -1,4 +1,4 @@
-"""The processor of this machine, by which libraries choose their code, and with it the bits."""
+"""The processor of this machine: libraries choose their code by it, and so it decides the bits."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 CPU_INFO = Path("/proc/cpuinfo")
 
-# What evaluates the update of many elements at once, or with one rounding less.
+# Instruction sets that update many elements at once, or with one rounding less.
 INSTRUCTION_SETS = (
     "sse4_2",
     "avx",
@@ -32,7 +32,8 @@ def processor(cpu_info: Path = CPU_INFO) -> str | None:
     Parameters
     ----------
     cpu_info : Path, optional
-        Where Linux tells of its processors. Elsewhere the vector instructions are left out.
+        The file in which Linux describes its processors. On other systems, the vector instructions are left
+        out.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Finding the smallest case for each contradiction that a run showed."""
+"""The search for the smallest case of each contradiction that a run showed."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from sgd_ref.conformance.targets.target import Target
 from sgd_ref.optimizer import SGD
 
 MOST_RUNS_IN_ALL = 900
-"""How often one implementation is run, shared out among the contradictions: a minute at 50 ms a case."""
+"""The number of runs of one implementation, divided among its contradictions: a minute at 50 ms a case."""
 
 
 def search(findings: Findings, target: Target) -> list[Finding]:
     """Return a finding for each contradiction that a run showed and that a case can show.
 
-    The search starts from the smallest case with the contradiction, if possible one without others. It
-    shrinks this case while the implementation still diverges and the contradiction still explains why.
+    The search starts from the smallest case with the contradiction, if possible without other contradictions.
+    It shrinks this case while the implementation still diverges and the contradiction still explains why.
     Nothing is random.
 
     Parameters
@@ -36,7 +36,7 @@ def search(findings: Findings, target: Target) -> list[Finding]:
     Returns
     -------
     list of Finding
-        A contradiction that was seen in failures alone has no finding.
+        A contradiction that was seen only in failures has no finding.
     """
     smallest = {
         name: min(diverging, key=lambda verdict: _size(findings, verdict))
@@ -53,7 +53,7 @@ def search(findings: Findings, target: Target) -> list[Finding]:
             try:
                 small = shrink(verdict.case, shows, runs)
                 found.append(_observed_again(name, small, findings, run))
-            # The implementation does not answer twice in the same way.
+            # The implementation does not give the same answer twice.
             except ValueError:
                 continue
     return found
@@ -67,10 +67,10 @@ def _diverging(findings: Findings, name: str) -> Iterator[Verdict]:
 
 
 def _size(findings: Findings, verdict: Verdict) -> tuple[int, bool, int, int, str]:
-    """Return a key for sorting: the best case to begin with has the least one."""
+    """Return a key for sorting: the best case to begin with has the least key."""
     case = verdict.case
     elements = sum(array.size for array in reductions.arrays(case))
-    # A case that counts against nobody makes a weak point.
+    # A case that does not count against an implementation is weak evidence.
     return (len(_contradictions(findings, verdict)), verdict.passes, _features(case), elements, case.id)
 
 
@@ -95,7 +95,7 @@ def _shows(
     explain: Callable[[Verdict], tuple[str, ...]],
     run: Implementation,
 ) -> Callable[[Case], bool]:
-    """Return whether a case shows a contradiction, and no other that the case of the verdict has not."""
+    """Return whether a case shows a contradiction, and no other beyond those of the verdict's case."""
     before = _contradictions(findings, verdict)
 
     def shows(case: Case) -> bool:

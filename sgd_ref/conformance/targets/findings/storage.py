@@ -37,7 +37,7 @@ FILE = "findings.json"
 FORMAT = 1
 
 LEVELS = 4
-"""How many levels of the file have one part a line."""
+"""The number of levels of the file whose parts have a line each."""
 
 FILE_KEYS = ("format", "target", "findings")
 FINDING_KEYS = ("name", "versions", "processor", "case", "expected", "seen")
@@ -45,7 +45,7 @@ SEEN_KEYS = ("call", "quantity", "variable", "value")
 
 
 def path_of(target: str) -> Path:
-    """Return where the findings of a target are kept.
+    """Return the path of the findings of a target.
 
     >>> path_of("keras jax eager").parts[-3:]
     ('targets', 'keras-jax-eager', 'findings.json')
@@ -54,7 +54,7 @@ def path_of(target: str) -> Path:
 
 
 def kept(target: str) -> dict[str, Finding]:
-    """Return the findings that are kept of a target, by the name of the contradiction; perhaps none.
+    """Return the kept findings about a target, possibly none, by the name of the contradiction.
 
     Raises
     ------
@@ -81,7 +81,7 @@ def read(path: Path, target: str) -> dict[str, Finding]:
     path : Path
         The file.
     target : str
-        The name of the target that the file must be of.
+        The name of the target that the file must be about.
 
     Raises
     ------

@@ -1,9 +1,8 @@
-"""What Keras 3.15.1 is known for: for each backend and mode, the deviations and the errors to look for.
+"""The known deviations and errors of Keras 3.15.1, for each backend and mode.
 
-Which of them a case shows is found by running it; see ``explain`` and ``known_failure``. The evidence is
-in the docstring of each deviation; this module has the particulars of each backend. Files are those of
-``keras/src``. All of it was measured on a CPU with fused multiply-add, with JAX 0.10.2, TensorFlow 2.21.0
-and PyTorch 2.13.0.
+A run shows which of them a case has; see ``explain`` and ``known_failure``. The docstring of each deviation
+has the evidence; this module has the details of each backend. File names are those in ``keras/src``. All
+results were measured on a CPU with fused multiply-add, with JAX 0.10.2, TensorFlow 2.21.0 and PyTorch 2.13.0.
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ def starts_from_an_integer(case: Case) -> bool:
 
 
 def accumulates_another_dtype(case: Case) -> bool:
-    """Whether gradients are accumulated that are not of the dtype of their variable, once unscaled."""
+    """Whether an accumulated gradient, after unscaling, has another dtype than its variable."""
     if case.config["gradient_accumulation_steps"] is None:
         return False
     widened = case.loss_scaling is not None and any(v.dtype in (FLOAT16, BFLOAT16) for v in case.variables)
@@ -57,7 +56,7 @@ def accumulates_another_dtype(case: Case) -> bool:
 
 
 def has_unscaled_rows(case: Case) -> bool:
-    """Whether a sparse gradient is to be divided by a fixed loss scale."""
+    """Whether a sparse gradient is divided by a fixed loss scale."""
     return case.config["loss_scale_factor"] is not None and any(
         isinstance(gradient, SparseRows) for gradients in case.gradients for gradient in gradients
     )

@@ -1,4 +1,4 @@
-"""Keras itself as an implementation: the real optimizer, in a process of its own."""
+"""Keras as an implementation: the real optimizer, in a process of its own."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ MODES = ("eager", "compiled")
 CASES_PER_PROCESS = 400
 WORKER = "sgd_ref.conformance.targets.keras.worker"
 
-# Without a GPU, as for the published facts about Keras, since fit() compiles differently there; without
-# settings in the user's keras.json; and quiet.
+# The published results come from runs without a GPU, since fit() compiles differently on a GPU. The user's
+# keras.json is ignored, and log output is off.
 ENVIRONMENT = {
     "CUDA_VISIBLE_DEVICES": "-1",
     "JAX_PLATFORMS": "cpu",
@@ -48,7 +48,7 @@ def available(backend: str) -> bool:
 
 
 def obstacle(backend: str) -> str | None:
-    """Return why Keras cannot run on a backend here, with what to install; None if it can.
+    """Return the reason why Keras cannot run on a backend here, with a command that helps; None if it can.
 
     Raises
     ------
@@ -67,11 +67,11 @@ class Keras(Framework):
     Parameters
     ----------
     backend : {"jax", "tensorflow", "torch"}
-        What Keras runs on.
+        The backend of Keras.
     mode : {"eager", "compiled"}
-        With "eager", ``optimizer.apply`` is called as it is. With "compiled", it is compiled the way
-        ``model.fit`` compiles it on a CPU: ``jax.jit`` around ``stateless_apply``, ``tf.function``
-        without XLA around ``apply``; on PyTorch ``fit`` does not compile, so no case is supported.
+        With "eager", ``optimizer.apply`` is called directly. With "compiled", it is compiled as ``model.fit``
+        compiles it on a CPU: ``jax.jit`` around ``stateless_apply``, or ``tf.function`` without XLA around
+        ``apply``. On PyTorch, ``fit`` does not compile, so no case is supported.
     time_limit : float
         Seconds for one case.
 
@@ -104,17 +104,17 @@ class Keras(Framework):
             [backend, mode],
             {**ENVIRONMENT, "KERAS_BACKEND": backend},
             time_limit,
-            # Eager conditions are compiled anew in every call; most of the time, to the same code.
+            # JAX compiles eager conditions anew in every call, mostly to the same code.
             caches=(backend, mode) == ("jax", "eager"),
         )
 
     def __call__(self, case: Case) -> list[Record]:
-        """Return the trajectory that Keras gives.
+        """Return the trajectory that Keras computes.
 
         Raises
         ------
         Unsupported
-            If the backend or the mode does not offer what the case needs.
+            If the backend or the mode does not offer a feature that the case needs.
         ImplementationError
             If Keras raised an error; with its type, its message and the call.
         WorkerFailed
@@ -123,7 +123,7 @@ class Keras(Framework):
         if not self._compiles:
             raise Unsupported("fit() does not compile on PyTorch: what it runs there is the eager mode")
         if self._cases == CASES_PER_PROCESS:
-            # What Keras lets TensorFlow trace is never freed, 1.2 MB for a case.
+            # The graphs that TensorFlow traces for Keras are never freed, 1.2 MB for each case.
             self.close()
             self._cases = 0
         self._cases += 1

@@ -1,4 +1,4 @@
-"""How a script runs Keras: the code that a user would write for the features of one case, and no more."""
+"""The code with which a script runs Keras, as a user would write it for the features of one case."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sgd_ref.optimizer import SGD
 
 DEFAULTS = SGD().get_config()
 
-# What each backend heeds of the environment in which Keras is run by the kit.
+# The environment variables, among those that the kit sets for Keras, that each backend reads.
 HEEDED = {
     "jax": ("CUDA_VISIBLE_DEVICES", "JAX_PLATFORMS", "KERAS_NNX_ENABLED"),
     "tensorflow": ("CUDA_VISIBLE_DEVICES", "TF_CPP_MIN_LOG_LEVEL"),
@@ -44,7 +44,7 @@ def how_to_run(case: Case, backend: str, mode: str) -> str:
     Parameters
     ----------
     case : Case
-        The case to run; the code covers no features but those of this case.
+        The case to run; the code covers only the features of this case.
     backend : {"jax", "tensorflow", "torch"}
     mode : {"eager", "compiled"}
         As for ``targets.keras.launch.Keras``.
@@ -52,7 +52,7 @@ def how_to_run(case: Case, backend: str, mode: str) -> str:
     Raises
     ------
     ValueError
-        If the backend has no sparse gradients and the case has, or `mode` is "compiled" on PyTorch.
+        If the case has sparse gradients and the backend does not, or if `mode` is "compiled" on PyTorch.
 
     Examples
     --------
@@ -68,7 +68,7 @@ def how_to_run(case: Case, backend: str, mode: str) -> str:
     body = [*_variables(case), *_optimizer(case), *_resumed(case)]
     body += _applied(case, backend, mode)
     if backend == "torch":
-        # In fit(), too, the update is not recorded for differentiation.
+        # As in fit(), the update is not recorded for differentiation.
         body = ["with torch.no_grad():", *(f"    {line}" if line else "" for line in body)]
     return "\n".join([*lines, *(f"    {line}" if line else "" for line in body), "    return trajectory"])
 
@@ -178,7 +178,7 @@ def _applied(case: Case, backend: str, mode: str) -> Iterator[str]:
     yield from ["    }", "", "trajectory = []"]
     if case.learning_rate_calls is None:
         yield "for gradients in case.gradients:"
-        # Compiled code reads a schedule where it uses it, and nobody sees the value that it has read.
+        # Compiled code reads a schedule at the place of use, and does not show the value.
         is_hidden = mode == "compiled" and isinstance(case.config.get("learning_rate"), dict)
         rate = None if is_hidden else "array(optimizer.learning_rate)"
     else:

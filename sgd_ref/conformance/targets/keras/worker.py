@@ -1,7 +1,7 @@
 """The process in which Keras runs: ``python -m`` this module, with the backend and the mode.
 
-Only the process imports this module, and nothing here imports a framework before standard output
-belongs to the answers.
+Only this process imports this module, and no framework is imported before standard output is reserved for the
+answers.
 """
 
 from __future__ import annotations
@@ -62,11 +62,11 @@ class Jax(Backend):
     def scope(self, case: Case) -> Iterator[None]:
         arrays = [*case.variables, *(g for gradients in case.gradients for g in gradients if g is not None)]
         try:
-            # JAX has float64 only where it is asked for it, and asking changes other dtypes as well.
+            # JAX has float64 only if that is switched on, and switching it on changes other dtypes as well.
             with self.jax.enable_x64(any(array.dtype == FLOAT64 for array in arrays)):
                 yield
         finally:
-            # Eager conditions are compiled anew in every call, and JAX keeps them all, 20 MB for a case.
+            # JAX compiles eager conditions anew in every call and keeps all of them, 20 MB for each case.
             self.cases += 1
             if self.cases % CASES_TO_KEEP == 0:
                 self.jax.clear_caches()
@@ -123,7 +123,7 @@ class Torch(Backend):
         self.torch = importlib.import_module("torch")
 
     def scope(self, case: Case) -> contextlib.AbstractContextManager[Any]:
-        # fit() applies gradients without recording them, too.
+        # Like fit(), it applies gradients without recording them.
         scope: contextlib.AbstractContextManager[Any] = self.torch.no_grad()
         return scope
 
@@ -170,7 +170,7 @@ class Training:
         self.optimizer.build(self.variables)
         if case.state is not None:
             self._resume(case.state)
-        # Compilers merge a schedule with what uses it, so that there is no rate of the call to be read.
+        # Compilers merge a schedule with the code that uses it, so the rate of a call cannot be read.
         schedule = self.keras.optimizers.schedules.LearningRateSchedule
         self.rate_is_readable = mode == "eager" or not isinstance(self.inner._learning_rate, schedule)
         if mode == "compiled":
@@ -211,7 +211,7 @@ class Training:
         return record
 
     def _variable(self, name: str, value: Array) -> Any:
-        # In a model, the part before a slash is the layer, a scope of names.
+        # In a model, the part before a slash is the name of the layer, which is a scope.
         *layers, last = name.split("/")
         with contextlib.ExitStack() as scopes:
             for layer in layers:
@@ -219,7 +219,7 @@ class Training:
             return self.keras.Variable(value, dtype=value.dtype.name, name=last)
 
     def _config(self, case: Case) -> dict[str, Any]:
-        # Keras changes its argument.
+        # Keras changes the config that it is given.
         config = copy.deepcopy(case.config)
         for name in ("learning_rate", "momentum"):
             # Keras refuses integers here.
@@ -243,7 +243,7 @@ class Training:
             self.optimizer.step_counter.assign(state.growth_counter)
 
     def _assign(self, variables: Sequence[Any], values: Sequence[Array]) -> None:
-        # No arrays are zeros, which Keras begins with.
+        # An empty list stands for zeros, which Keras begins with.
         for variable, value in zip(variables, values, strict=bool(values)):
             variable.assign(value)
 
@@ -313,5 +313,5 @@ def prepare(name: str, mode: str) -> tuple[Handshake, Implementation]:
 
 if __name__ == "__main__":
     serve(lambda: prepare(*sys.argv[1:]))
-    # Frameworks take seconds to tear down what nobody needs any more.
+    # Frameworks take seconds to shut down, which is not needed here.
     os._exit(0)

@@ -1,9 +1,9 @@
-"""What Optax 0.2.8 is known for: the deviations and the errors to look for in a case, with evidence.
+"""The known deviations and errors of Optax 0.2.8, with evidence.
 
-Which of them a case shows is found by running it; see ``explain`` and ``known_failure``. Files are those of
-``optax``. All of it was measured on a CPU, with JAX 0.10.2, and both modes show the same but for what XLA
-contracts. An emulation in float64 that has these contradictions, and no others, agrees with both modes to a
-few units in the last place, and without any one of them it does not.
+A run shows which of them a case has; see ``explain`` and ``known_failure``. File names are those in
+``optax``. All results were measured on a CPU, with JAX 0.10.2; both modes show the same deviations, except
+for the operations that XLA fuses. An emulation in float64 with exactly these contradictions agrees with both
+modes to a few units in the last place. Without any one of them, it does not agree.
 """
 
 from __future__ import annotations
@@ -43,30 +43,30 @@ def schedules_while_accumulating(case: Case) -> bool:
 
 
 def reads_at_boundary(case: Case) -> bool:
-    """Whether a learning rate that is constant between boundaries is read at one of them."""
+    """Whether a piecewise constant learning rate is read exactly at one of its boundaries."""
     window = case.config["gradient_accumulation_steps"] or 1
     return any(_calls_before(case) // window <= boundary < _updates(case) for boundary in _boundaries(case))
 
 
 def accumulates_float64(case: Case) -> bool:
-    """Whether gradients are accumulated that are wider than float32."""
+    """Whether accumulated gradients are wider than float32."""
     return accumulates(case) and any(variable.dtype == FLOAT64 for variable in case.variables)
 
 
 def accumulates_what_is_not_finite(case: Case) -> bool:
-    """Whether gradients with an infinite or NaN element are accumulated."""
+    """Whether accumulated gradients have an infinite or NaN element."""
     return accumulates(case) and _not_finite(_gradients(case))
 
 
 def notices_zeros_added(case: Case) -> bool:
-    """Whether adding 0 times an update can change a variable: -0.0, infinities, NaN, or what is flushed."""
+    """Whether adding 0 times an update can change a variable: -0.0, infinities, NaN, or flushed numbers."""
     zeros = any((np.signbit(variable) & (variable == 0)).any() for variable in case.variables)
     special = zeros or _not_finite(case.variables) or _not_finite(_gradients(case))
     return accumulates(case) and (special or meets_subnormals(case))
 
 
 def clips_by_rounded_squares(case: Case) -> bool:
-    """Whether a norm is taken in a half type, or of numbers with squares out of the range of their dtype."""
+    """Whether a norm is computed in a half type, or from squares out of the range of their dtype."""
     if case.config["clipnorm"] is None and case.config["global_clipnorm"] is None:
         return False
     half = any(variable.dtype in HALF for variable in case.variables)
@@ -81,7 +81,7 @@ def clips_by_infinite_norm(case: Case) -> bool:
 
 
 def unscales_by_rounded_scale(case: Case) -> bool:
-    """Whether a gradient of a half type is divided by a scale that is no number of this type."""
+    """Whether a gradient of a half type is divided by a scale that this type cannot represent."""
     scale = case.config["loss_scale_factor"]
     return scale is not None and any(
         variable.dtype in HALF and float(setting(scale, variable.dtype)) != scale
@@ -90,7 +90,7 @@ def unscales_by_rounded_scale(case: Case) -> bool:
 
 
 def unscales_float16_by_reciprocal(case: Case) -> bool:
-    """Whether a float16 gradient is divided by a scale with a reciprocal that is no number of float16."""
+    """Whether a float16 gradient is divided by a scale whose reciprocal float16 cannot represent."""
     scale = case.config["loss_scale_factor"]
     return scale is not None and any(
         variable.dtype == FLOAT16 and float(setting(1 / scale, FLOAT16)) * scale != 1
@@ -108,7 +108,7 @@ def meets_subnormals(case: Case) -> bool:
 
 
 def passes_32_bits(case: Case) -> bool:
-    """Whether the count of updates goes past 2**31 - 1, and Optax counts."""
+    """Whether Optax counts updates, and its count goes past 2**31 - 1."""
     counts = accumulates(case) or _schedule(case) is not None or case.learning_rate_calls is not None
     return counts and _updates(case) >= 2**31
 
@@ -224,7 +224,7 @@ KNOWN_DEVIATIONS = (
         ("jitted",),
     ),
 )
-"""In the order in which they are tried: contradictions, then mere other evaluations."""
+"""In the order in which they are tried: first contradictions, then faithful evaluations in other forms."""
 
 FAILURES = (
     KnownFailure(

@@ -11,8 +11,8 @@ from sgd_ref.validation import reject_value
 MODES = ("eager", "jitted")
 WORKER = "sgd_ref.conformance.targets.optax.worker"
 
-# Without a GPU, as for the published facts about Optax, and without settings of JAX in the user's
-# environment.
+# The published results come from runs without a GPU. The user's own environment variables for JAX are
+# ignored.
 ENVIRONMENT = {
     "CUDA_VISIBLE_DEVICES": "-1",
     "JAX_DEBUG_NANS": "0",
@@ -34,7 +34,7 @@ def available() -> bool:
 
 
 def obstacle() -> str | None:
-    """Return why Optax cannot run here, with what to install; None if it can."""
+    """Return the reason why Optax cannot run here, with a command that helps; None if it can."""
     if available():
         return None
     return f"Optax is not installed; install it with: {how_to_install('optax')}"
@@ -46,8 +46,8 @@ class Optax(Framework):
     Parameters
     ----------
     mode : {"eager", "jitted"}
-        With "eager", ``optimizer.update`` and ``optax.apply_updates`` are called as they are. With
-        "jitted", ``jax.jit`` compiles the whole step: unscaling, update and averages.
+        With "eager", ``optimizer.update`` and ``optax.apply_updates`` are called directly. With "jitted",
+        ``jax.jit`` compiles the whole step: unscaling, update and averages.
     time_limit : float
         Seconds for one case.
 
@@ -73,5 +73,5 @@ class Optax(Framework):
         missing = obstacle()
         if missing is not None:
             raise ModuleNotFoundError(missing)
-        # MultiSteps has a condition, compiled anew in every eager call; most of the time, to the same code.
+        # MultiSteps has a condition, which JAX compiles anew in every eager call, mostly to the same code.
         super().__init__(WORKER, [mode], ENVIRONMENT, time_limit, caches=mode == "eager")

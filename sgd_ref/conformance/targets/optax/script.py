@@ -1,4 +1,4 @@
-"""How a script runs Optax: the transformations that a user would chain for the features of one case."""
+"""The code with which a script runs Optax: the transformations that a user would chain for one case."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def how_to_run(case: Case, mode: str) -> str:
     Parameters
     ----------
     case : Case
-        The case to run; the code covers no features but those of this case. With a schedule or a state to
-        resume from, the code uses this package.
+        The case to run; the code covers only the features of this case. With a schedule or a state to resume
+        from, the code uses this package.
     mode : {"eager", "jitted"}
         As for ``targets.optax.launch.Optax``.
 
@@ -53,7 +53,7 @@ def _optimizer(case: Case) -> Iterator[str]:
     if decay is not None:
         patterns = case.excluded_from_weight_decay
         mask = [not any(part in name for part in patterns) for name in case.names]
-        # Behind the trace, so that decay never enters the velocity.
+        # Decay comes after the trace, so that it never enters the velocity.
         parts = [] if momentum is None else [f"optax.trace({momentum!r}, {nesterov!r})"]
         parts += [f"optax.add_decayed_weights({decay!r}, {mask!r})", f"optax.scale_by_learning_rate({rate})"]
         descent = f"optax.chain({', '.join(parts)})"

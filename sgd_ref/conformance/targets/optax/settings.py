@@ -1,7 +1,7 @@
 """The settings of a case in Optax: the transformations and schedules that a user would write.
 
-Where Optax has no counterpart, the answer is ``Unsupported``. Where a counterpart means something else in
-some situations, it is used all the same, and the contradiction is in ``targets.optax.known``. Only the worker
+If Optax has no counterpart, the answer is ``Unsupported``. If a counterpart means something else in some
+situations, it is used nevertheless, and the contradiction is in ``targets.optax.known``. Only the worker
 calls these functions: they import Optax and JAX.
 """
 
@@ -55,7 +55,7 @@ def optimizer(case: Case) -> Any:
 
 
 def learning_rate(case: Case) -> float | Schedule:
-    """Return the learning rate where it is not a callable: a number or a schedule."""
+    """Return the learning rate if it is not a callable: a number or a schedule."""
     rate = case.config.get("learning_rate", 0.01)
     if not isinstance(rate, dict):
         return float(rate)
@@ -86,7 +86,7 @@ def _descent(case: Case) -> Callable[[Any], Any]:
     def descent(learning_rate: Any) -> Any:
         if weight_decay is None:
             return optax.sgd(learning_rate, momentum, nesterov)
-        # Behind the trace, so that decay never enters the velocity.
+        # Decay comes after the trace, so that it never enters the velocity.
         parts = [] if momentum is None else [optax.trace(momentum, nesterov)]
         parts += [optax.add_decayed_weights(weight_decay, mask), optax.scale_by_learning_rate(learning_rate)]
         return optax.chain(*parts)
@@ -103,7 +103,7 @@ def _clipping(case: Case) -> Any:
     if config.get("global_clipnorm") is not None:
         return optax.clip_by_global_norm(config["global_clipnorm"])
     if config.get("clipnorm") is not None:
-        # Every variable is a part of its own, so that the norm of the part is that of the variable.
+        # Every variable is a part of its own, so that the norm of each part is the norm of a variable.
         labels = list(range(len(case.variables)))
         return optax.partition(
             {label: optax.clip_by_global_norm(config["clipnorm"]) for label in labels}, labels
@@ -154,7 +154,7 @@ def _inverse_time(
     jnp = importlib.import_module("jax.numpy")
 
     def schedule(count: Any) -> Any:
-        # Optax has no such schedule; any function of the count is one.
+        # Optax has no such schedule, but it takes any function of the count as a schedule.
         fraction = count / decay_steps
         return initial_learning_rate / (1 + decay_rate * (jnp.floor(fraction) if staircase else fraction))
 
@@ -173,7 +173,7 @@ def _cosine(
     if warmup_target is None:
         schedule = optax.cosine_decay_schedule(initial_learning_rate, decay_steps, alpha)
     else:
-        # decay_steps of Optax count the warmup, and end_value is a rate, not a fraction.
+        # In Optax, decay_steps includes the warmup, and end_value is a rate, not a fraction.
         schedule = optax.warmup_cosine_decay_schedule(
             initial_learning_rate,
             warmup_target,

@@ -1,7 +1,7 @@
 """The process in which Optax runs: ``python -m`` this module, with the mode.
 
-Only the process imports this module, and nothing here imports a framework before standard output
-belongs to the answers.
+Only this process imports this module, and no framework is imported before standard output is reserved for the
+answers.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Training:
         self.calls = 0
         self.rate = None if case.learning_rate_calls else settings.learning_rate(case)
         self.counts = callable(self.rate) or case.learning_rate_calls is not None
-        # A compiler merges a schedule with what uses it, so that there is no rate of the call to be read; it
+        # A compiler merges a schedule with the code that uses it, so the rate of a call cannot be read. It
         # also compiles the condition in which MultiSteps updates.
         compiled = mode == "jitted" or case.config.get("gradient_accumulation_steps") is not None
         self.rate_is_readable = not (callable(self.rate) and compiled)
@@ -107,7 +107,7 @@ class Training:
         return variables, state, averages
 
     def _averaging(self) -> str:
-        """Return what this call does to the averages: "none", "first" or "later"."""
+        """Return the kind of averaging in this call: "none", "first" or "later"."""
         if not self.config.get("use_ema", False) or (self.calls + 1) % self.window:
             return "none"
         return "later" if self.averages else "first"
@@ -136,7 +136,7 @@ class Training:
         if state.averages and updates:
             self.averages = self._native(state.averages)
         for name, value in values.items():
-            # Of several at once, those inside of the tuple of a chain would stay what they are.
+            # If several were replaced at once, those inside the tuple of a chain would not change.
             self.state = self.optax.tree.set(self.state, **{name: value})
 
     def _count(self, value: int) -> Any:
@@ -147,7 +147,7 @@ class Training:
 
 
 def trace(velocities: Sequence[Array], rate: Any) -> list[Array]:
-    """Return what Optax keeps for velocities that were made under a constant rate.
+    """Return the traces of Optax for velocities that were computed under a constant rate.
 
     Examples
     --------
@@ -176,7 +176,7 @@ def running_means(accumulators: Sequence[Array], accumulated: int) -> list[Array
     >>> running_means([np.array([1.0, -3.0])], 2)
     [array([ 0.5, -1.5], dtype=float32)]
     """
-    # With room for the product of a mean and a small number, so that it tells whether the mean is exact.
+    # Wide enough for the product of a mean and a small number, so that it shows whether the mean is exact.
     sums = [np.asarray(accumulator, FLOAT64) for accumulator in accumulators]
     with np.errstate(all="ignore"):
         means = [np.asarray(total / max(accumulated, 1), FLOAT32) for total in sums]
@@ -194,7 +194,7 @@ def run_case(jax: Any, optax: Any, mode: str, case: Case) -> list[Record]:
     rates = case.learning_rate_calls or [None] * len(case.gradients)
     arrays = [*case.variables, *(gradient for gradients in case.gradients for gradient in gradients)]
     try:
-        # JAX has float64 only where it is asked for it, and asking changes other dtypes as well.
+        # JAX has float64 only if that is switched on, and switching it on changes other dtypes as well.
         with jax.enable_x64(any(array is not None and array.dtype == FLOAT64 for array in arrays)):
             training = Training(jax, optax, mode, case)
             for gradients, rate in zip(case.gradients, rates, strict=True):
@@ -226,7 +226,7 @@ def prepare(mode: str) -> tuple[Handshake, Implementation]:
         nonlocal cases
         cases += 1
         if cases % CASES_TO_KEEP == 0:
-            # JAX keeps whatever it compiled, 13 MB for a case where MultiSteps is called eagerly.
+            # JAX keeps everything that it compiles, 13 MB for a case that calls MultiSteps eagerly.
             jax.clear_caches()
         return run_case(jax, optax, mode, case)
 
@@ -235,5 +235,5 @@ def prepare(mode: str) -> tuple[Handshake, Implementation]:
 
 if __name__ == "__main__":
     serve(lambda: prepare(*sys.argv[1:]))
-    # JAX takes seconds to tear down what nobody needs any more.
+    # JAX takes seconds to shut down, which is not needed here.
     os._exit(0)

@@ -1,4 +1,4 @@
-"""How a script runs an implementation through the kit, where no code for a feature is written here."""
+"""The code with which a script runs an implementation through the kit, for the remaining features."""
 
 from __future__ import annotations
 

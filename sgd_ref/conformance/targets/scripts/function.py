@@ -1,4 +1,4 @@
-"""How a script runs a function of the user's own."""
+"""The code with which a script runs a function of the user."""
 
 from __future__ import annotations
 

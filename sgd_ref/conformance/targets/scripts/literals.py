@@ -57,7 +57,7 @@ def decimals(array: Array) -> str:
 def case_text(case: Case) -> str:
     """Return a call of ``Case`` with keywords, such as ``Case(id='a', ...)`` over many lines.
 
-    Where the case states layouts, its arrays get them by a function ``laid_out(array, layout)``.
+    If the case states layouts, the code applies them with a function ``laid_out(array, layout)``.
     """
     scaling = case.loss_scaling
     layouts = case.layouts or Layouts((), ())

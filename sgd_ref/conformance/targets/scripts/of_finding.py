@@ -21,14 +21,14 @@ def script_of(finding: Finding, target: str) -> str:
     Parameters
     ----------
     finding : Finding
-        What to show.
+        The finding to show.
     target : str
         The name of the target, such as "keras jax eager".
 
     Raises
     ------
     ValueError
-        If the target has no such thing as the case needs.
+        If the target lacks a feature that the case needs.
     """
     case = finding.case
     summary = DEVIATIONS[finding.name].summary if finding.name in DEVIATIONS else ""

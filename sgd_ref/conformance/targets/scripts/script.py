@@ -179,7 +179,7 @@ def script_text(
     Parameters
     ----------
     case : Case
-        Best a small one; see ``shrink``.
+        Preferably a small case; see ``shrink``.
     expected, observed : trajectory
         The trajectories of the reference and of the implementation. Quantities that the implementation does
         not report are not compared.
@@ -193,8 +193,8 @@ def script_text(
     Returns
     -------
     str
-        Python that needs NumPy, what `how_to_run` imports, and ml_dtypes where the case has bfloat16. Its
-        exit status is 1 as long as a bit differs.
+        A Python program that needs NumPy, the imports of `how_to_run`, and ml_dtypes if the case has
+        bfloat16. Its exit status is 1 as long as a bit differs.
 
     Raises
     ------

@@ -1,10 +1,11 @@
-"""What ``torch.optim.SGD`` of PyTorch 2.13.0 is known for: deviations and errors, by variant.
+"""The known deviations and errors of ``torch.optim.SGD`` of PyTorch 2.13.0, by variant.
 
 `expected` says which deviations to look for in a case. Each contradiction was checked against an evaluation
-of the formulas in float64 with that contradiction in it: what PyTorch answered to the standard cases is
-within 8 units in the last place, of the largest number that an element was on its way, of the evaluation with
-the expected contradictions, and far from the one without any of them. Left out is contested ground. Files are
-those of ``torch``, measured on a CPU with AVX-512 and fused multiply-add.
+of the formulas in float64 that includes it. PyTorch's answers to the standard cases differ from the
+evaluation with the expected contradictions by at most 8 units in the last place of the largest intermediate
+value. They are far from the evaluation that lacks any one of these contradictions. Contested cases are left
+out. File names are those in ``torch``; the results were measured on a CPU with AVX-512 and fused
+multiply-add.
 """
 
 from __future__ import annotations
@@ -75,13 +76,13 @@ def clips_globally(case: Case) -> bool:
 
 
 def clips_half_gradients_globally(case: Case) -> bool:
-    """Whether gradients of half types have part in a common norm of a wider type."""
+    """Whether gradients of half types contribute to a common norm of a wider type."""
     halves = {variable.dtype in (FLOAT16, BFLOAT16) for variable in case.variables}
     return clips_globally(case) and len(halves) == 2
 
 
 def has_non_finite_numbers(case: Case) -> bool:
-    """Whether infinities or NaN come up, other than by overflow."""
+    """Whether infinities or NaN occur, other than by overflow."""
     gradients = [gradient for call in case.gradients for gradient in call if gradient is not None]
     values = [gradient.values if isinstance(gradient, SparseRows) else gradient for gradient in gradients]
     # The signalling NaNs of bfloat16 raise the processor's flag for invalid operations.
@@ -102,9 +103,9 @@ def has_half_variables(case: Case) -> bool:
 
 
 def has_scalar_of_float64(case: Case) -> bool:
-    """Whether a variable of float64 without axes has a momentum buffer, in a step that is compiled.
+    """Whether a float64 variable without axes has a momentum buffer in a compiled step.
 
-    A graph takes no sparse gradients: with them the step is not compiled.
+    A graph takes no sparse gradients, so a step with sparse gradients is not compiled.
     """
     has_scalar = any(variable.dtype == FLOAT64 and variable.ndim == 0 for variable in case.variables)
     return has_momentum(case) and has_scalar and not has_rows(case)
@@ -116,9 +117,9 @@ def has_rows(case: Case) -> bool:
 
 
 def has_arrays_by_columns(case: Case) -> bool:
-    """Whether the tensor of a variable or of a gradient does not lie in memory row by row.
+    """Whether the tensor of a variable or of a gradient is not stored row by row.
 
-    A tensor is made from a copy of the array, in which the axis of the smallest stride stays the last one.
+    A tensor is made from a copy of the array, in which the axis of the smallest stride remains the fastest.
     """
     if case.layouts is None:
         return False
@@ -226,11 +227,12 @@ KNOWN_DEVIATIONS = (
         has_rows,
     ),
 )
-"""Contradictions in the order of a step, then mere other evaluations and other ways to NaN."""
+"""First contradictions in the order of a step, then faithful evaluations in other forms and other ways to
+NaN."""
 
 
 def starts_a_buffer_late(case: Case) -> bool:
-    """Whether a variable has its first gradient together with one that has had gradients before."""
+    """Whether a variable has its first gradient in the same call as one that has had gradients before."""
     if not has_momentum(case) or (case.state is not None and case.state.velocities):
         return False
     window = case.config["gradient_accumulation_steps"] or 1

@@ -1,4 +1,4 @@
-"""PyTorch itself as an implementation: ``torch.optim.SGD`` as its users write it, in a process of its own."""
+"""PyTorch as an implementation: ``torch.optim.SGD`` as users call it, in a process of its own."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from sgd_ref.validation import reject_value
 VARIANTS = ("loop", "foreach", "fused", "compiled")
 WORKER = "sgd_ref.conformance.targets.torch.worker"
 
-# Without a GPU, which the published facts are measured without. Threads of the fused step wait for each other
-# longer than small arrays take, and a pool of compilers takes longer to start than a graph to compile.
+# The published results come from runs without a GPU. On small arrays, threads of the fused step wait for each
+# other longer than they work, and a pool of compilers takes longer to start than a graph takes to compile.
 ENVIRONMENT = {
     "CUDA_VISIBLE_DEVICES": "-1",
     "OMP_NUM_THREADS": "1",
@@ -29,7 +29,7 @@ def available() -> bool:
 
 
 def obstacle(variant: str) -> str | None:
-    """Return why a variant cannot run here, with what to install; None if it can.
+    """Return the reason why a variant cannot run here, with a command that helps; None if it can.
 
     Raises
     ------
@@ -61,7 +61,8 @@ class Torch(Framework):
     variant : {"loop", "foreach", "fused", "compiled"}
         One tensor at a time (``foreach=False, fused=False``), ``foreach=True``, ``fused=True``, or
         ``torch.compile`` around the step with the defaults. Clipping by ``torch.nn.utils`` and averages by
-        ``torch.optim.swa_utils`` take one tensor at a time in the first and all together in the others.
+        ``torch.optim.swa_utils`` take one tensor at a time in the first variant and all together in the
+        others.
     time_limit : float
         Seconds for one case; the first graph that is compiled may take half a minute.
 

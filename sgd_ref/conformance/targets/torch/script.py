@@ -1,4 +1,4 @@
-"""How a script runs PyTorch: the training loop that a user would write for the features of one case."""
+"""The code with which a script runs PyTorch: the training loop that a user would write for one case."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def how_to_run(case: Case, variant: str) -> str:
     Parameters
     ----------
     case : Case
-        The case to run; the code covers no features but those of this case. With a schedule, a state to
-        resume from or sparse gradients, the code uses this package.
+        The case to run; the code covers only the features of this case. With a schedule, a state to resume
+        from or sparse gradients, the code uses this package.
     variant : {"loop", "foreach", "fused", "compiled"}
         As for ``targets.torch.launch.Torch``.
 
@@ -97,7 +97,7 @@ def _construction(case: Case, variant: str) -> Iterator[str]:
     yield "parameters = [torch.nn.Parameter(tensor(value)) for value in case.variables]"
     rate = repr(float(config["learning_rate"])) if case.learning_rate_calls is None else "1.0"
     if variant == "compiled" and case.learning_rate_calls is not None:
-        # For every value of a float there would be a graph of its own.
+        # With a Python float, torch.compile would make a new graph for every value.
         rate = "torch.tensor(1.0)"
     settings = f"lr={rate}"
     if config.get("momentum"):
@@ -161,7 +161,7 @@ def _record(case: Case) -> Iterator[str]:
 def _call(case: Case, variant: str) -> Iterator[str]:
     steps = case.config.get("gradient_accumulation_steps")
     if case.learning_rate_calls is not None:
-        # Nothing is updated before the rate of the call is set, nor recorded.
+        # Before the rate of the call is set, nothing is updated or recorded.
         yield "rate = case.learning_rate_calls[len(trajectory)]"
         yield "for group in optimizer.param_groups:"
         is_tensor = variant == "compiled"

@@ -15,7 +15,7 @@ from sgd_ref.conformance.targets.torch import script
 RULE = "pytorch"
 
 FEW_RUNS = 25
-"""Runs to shrink a case where torch.compile compiles anew for each, in seconds."""
+"""The number of runs to shrink a case if torch.compile compiles anew for each run, which takes seconds."""
 
 
 def _member(variant: str) -> Target:

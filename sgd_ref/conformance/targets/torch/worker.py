@@ -1,7 +1,7 @@
 """The process in which PyTorch runs: ``python -m`` this module, with the variant.
 
-This module has the training loop that a user of PyTorch writes for the features of a case. Only the
-process imports this module, and nothing here imports PyTorch before standard output belongs to the answers.
+This module has the training loop that a user of PyTorch writes for the features of a case. Only this process
+imports this module, and PyTorch is not imported before standard output is reserved for the answers.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ REFUSALS = (
     r"Nesterov momentum requires a momentum",
     r"(does not support|is not supported|not implemented for)",
 )
-"""What messages contain with which PyTorch itself says that it does not offer something."""
+"""Parts of the messages with which PyTorch itself says that it does not offer a feature."""
 
 
 class Training:
@@ -62,8 +62,8 @@ class Training:
         # A schedule multiplies this rate; a callable replaces it.
         rate: Any = schedule if self.rate_is_constant else 1.0
         if variant == "compiled" and not self.rate_is_constant:
-            # A rate that changes is a tensor, as the tutorial on compiled optimizers has it; for every
-            # value of a float there would be a graph of its own.
+            # A rate that changes is a tensor, as in the tutorial on compiled optimizers; with a Python float
+            # there would be a new graph for every value.
             rate = torch.tensor(rate)
         self.optimizer = self._optimizer(case, variant, rate)
         self.scheduler = self._scheduler(schedule) if isinstance(schedule, dict) else None
@@ -84,11 +84,11 @@ class Training:
 
     @property
     def window(self) -> int:
-        """The number of calls that one update takes."""
+        """The number of calls for one update."""
         return self.config.get("gradient_accumulation_steps") or 1
 
     def step(self, gradients: Gradients, given_rate: float | None) -> Record:
-        """Use the gradients of one batch as a training loop does, and return the record of the call."""
+        """Use the gradients of one batch like a training loop, and return the record of the call."""
         if given_rate is not None:
             for group in self.optimizer.param_groups:
                 self._set_rate(group, given_rate)
@@ -109,7 +109,7 @@ class Training:
     def record(self) -> Record:
         """Return a copy of the state that has a counterpart in the definition.
 
-        Momentum buffers do not: they are sums of gradients, and no velocity where the rate changes.
+        Momentum buffers have none: they are sums of gradients, which are no velocities if the rate changes.
         """
         record: Record = {
             "variables": [_array(parameter) for parameter in self.parameters],
@@ -124,13 +124,13 @@ class Training:
         return record
 
     def _backward(self, gradients: Gradients) -> None:
-        """Add what ``(loss / window).backward()`` adds to the gradients."""
+        """Add to the gradients what ``(loss / window).backward()`` would add."""
         if self.scaler is not None:
             self.scaler.scale(self.torch.zeros(()))
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
             if gradient is None:
                 continue
-            # Automatic differentiation gives gradients the dtype of their parameter.
+            # Automatic differentiation gives each gradient the dtype of its parameter.
             native = self._native(gradient).to(parameter.dtype)
             if self.window > 1:
                 native = native / self.window
@@ -150,7 +150,7 @@ class Training:
             scale = self.scaler.get_scale()
             self.scaler.step(self.optimizer)
             self.scaler.update()
-            # Nothing else says that a step was skipped.
+            # There is no other sign that a step was skipped.
             updated = self.scaler.get_scale() >= scale
         self.optimizer.zero_grad()
         if updated:
@@ -254,7 +254,7 @@ class Training:
 
 
 def _compiled_step(torch: Any, optimizer: Any) -> Callable[[], None]:
-    # Graphs belong to the code, which all cases share, and after a few no more are compiled.
+    # Graphs belong to the code, which all cases share, and PyTorch stops compiling after a few graphs.
     torch._dynamo.reset()
     step = optimizer.step
 
@@ -307,7 +307,7 @@ def run_case(torch: Any, variant: str, case: Case) -> list[Record]:
         raise
     except Exception as error:
         if any(re.search(pattern, str(error)) for pattern in REFUSALS):
-            # What follows the first sentence are lists of everything that is supported.
+            # The text after the first sentence lists everything that is supported.
             sentence = str(error).split(". ")[0].rstrip(".")
             raise Unsupported(f"{type(error).__name__}: {sentence}") from error
         call = None if training is None else len(trajectory)
@@ -330,5 +330,5 @@ def prepare(variant: str) -> tuple[Handshake, Implementation]:
 
 if __name__ == "__main__":
     serve(lambda: prepare(*sys.argv[1:]))
-    # Frameworks take seconds to tear down what nobody needs any more.
+    # Frameworks take seconds to shut down, which is not needed here.
     os._exit(0)
