@@ -1,4 +1,4 @@
-"""The machine and the versions for which a measurement holds."""
+"""The machine and the versions of packages that a measurement is valid for."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def description() -> dict[str, str]:
 
 
 def versions(packages: Sequence[str]) -> dict[str, str]:
-    """Return the versions of those packages that are installed."""
+    """Return the versions of the installed packages among some names."""
     return {package: version for package in packages if (version := _version(package))}
 
 

@@ -1,4 +1,4 @@
-"""One optimizer in many processes: what each rank knows goes to rank 0, and one decision comes back."""
+"""One optimizer in many processes: each rank sends its data to rank 0, which decides for all of them."""
 
 from numba_kernels.ranks.communicator import Communicator, Lost
 from numba_kernels.ranks.rounds import RankError, Ranks

@@ -1,4 +1,4 @@
-"""What a library for messages between processes has to offer."""
+"""The interface that a library for messages between processes must have."""
 
 from __future__ import annotations
 
@@ -6,28 +6,28 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection
 
 LIMIT = 60.0
-"""Seconds that rank 0 waits for the others, if nobody says otherwise."""
+"""The default number of seconds that rank 0 waits for the other ranks."""
 
 
 class Lost(Exception):
-    """A rank that did not answer, and why that is known."""
+    """A rank that did not answer, with the reason."""
 
 
 class Communicator(ABC):
     """Messages to rank 0 and back, each within a time limit.
 
-    Rank 0 is the only one that every other rank talks to. A collective operation could not say which rank is
+    Every other rank exchanges messages only with rank 0. A collective operation could not say which rank is
     missing.
 
     Parameters
     ----------
     rank : int
-        Of this process, from 0 on.
+        The rank of this process, from 0 on.
     size : int
-        How many processes there are.
+        The number of processes.
     limit : float
-        Seconds that rank 0 waits for the messages of a round. The others wait twice as long for its answer,
-        since it may have come later than they.
+        Seconds that rank 0 waits for the messages of a round. The other ranks wait twice as long for its
+        answer, since rank 0 may have entered the round later than they did.
     """
 
     def __init__(self, rank: int, size: int, limit: float = LIMIT) -> None:
@@ -60,9 +60,9 @@ class Communicator(ABC):
 
     @abstractmethod
     def collect(self) -> dict[int, bytes | Lost]:
-        """Return one message of each other rank, or why there is none; called on rank 0.
+        """Return one message of each other rank, or the reason why there is none; called on rank 0.
 
-        It waits ``limit`` seconds in all, also if some ranks are lost.
+        It waits ``limit`` seconds in total, even if some ranks are lost.
         """
 
     @abstractmethod
@@ -72,7 +72,8 @@ class Communicator(ABC):
         Parameters
         ----------
         message : bytes
-            The same for all.
+            The message, which is the same for all ranks.
         lost : collection of int
-            Ranks whose end is not waited for. A rank that was only late learns so that it is too late.
+            Ranks for which the call does not wait. The message tells a rank that was only late that it is too
+            late.
         """

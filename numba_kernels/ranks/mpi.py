@@ -1,4 +1,4 @@
-"""Messages between the ranks of MPI, by mpi4py."""
+"""Messages between the ranks of MPI, through mpi4py."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from sgd_ref.validation import reject_type
 
 TAG = 1
 SHORTEST_PAUSE, LONGEST_PAUSE = 1e-6, 1e-3
-"""Seconds between two looks for a message; the pauses grow while nothing comes."""
+"""Seconds between two checks for a message; the pauses grow while no message comes."""
 
 
 class MPICommunicator(Communicator):
-    """Ranks of an mpi4py communicator, on a duplicate of it.
+    """The ranks of an mpi4py communicator; messages use a duplicate of the communicator.
 
-    Where a rank ends without a call of ``MPI_Finalize``, Open MPI itself ends all others.
+    If a rank ends without calling ``MPI_Finalize``, Open MPI itself ends all other ranks.
 
     Parameters
     ----------
     communicator : mpi4py.MPI.Comm
-        All its ranks have to call the constructor.
+        The communicator; all of its ranks must call this constructor.
     limit : float, default 60.0
         Seconds that rank 0 waits for the others.
     """
@@ -33,7 +33,7 @@ class MPICommunicator(Communicator):
         super().__init__(communicator.Get_rank(), communicator.Get_size(), limit)
         mpi = importlib.import_module("mpi4py.MPI")
         self._status, self._byte = mpi.Status, mpi.BYTE
-        # What is under way is kept, since MPI reads its memory.
+        # Pending messages are kept, since MPI reads their memory.
         self._pending: list[tuple[Any, bytes]] = []
 
     def send(self, message: bytes) -> None:
@@ -66,7 +66,7 @@ class MPICommunicator(Communicator):
             try:
                 self._wait(request, end)
             except Lost:
-                # The next round finds that the rank is gone.
+                # The next round will notice that the rank is gone.
                 self._pending.append((request, message))
 
     def _sent(self, message: bytes, rank: int) -> Any:
@@ -94,12 +94,12 @@ def _paused(pause: float, end: float, limit: float) -> float:
 
 
 def communicator_of(given: Any) -> Communicator:
-    """Return a communicator, made from one of mpi4py if need be.
+    """Return a communicator; a communicator of mpi4py is wrapped.
 
     Raises
     ------
     TypeError
-        If it is neither.
+        If the argument is neither of the two.
     """
     if isinstance(given, Communicator):
         return given

@@ -1,4 +1,4 @@
-"""Rounds: each rank says something, rank 0 decides, and all ranks have its decision or an error."""
+"""Rounds: each rank sends data, rank 0 decides, and all ranks receive the decision or an error."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any, NoReturn
 from numba_kernels.ranks.communicator import Communicator, Lost
 
 FINE, FAILED = b"+", b"-"
-"""The first byte of a message: whether its sender goes on."""
+"""The first byte of a message, which says whether its sender goes on."""
 
 Combine = Callable[[list[list[bytes]]], list[bytes]]
-"""From the parts that each rank sent, in the order of ranks, to the parts of the answer."""
+"""A function from the parts that each rank sent, in the order of ranks, to the parts of the answer."""
 
 
 class RankError(RuntimeError):
-    """A step that was not made because of another rank; its text says which rank, and what was made."""
+    """A step was not made because of another rank; the text says which rank, and which steps were made."""
 
 
 class Ranks:
@@ -26,12 +26,12 @@ class Ranks:
     Parameters
     ----------
     communicator : Communicator
-        Used by nobody else.
+        The communicator, which nothing else may use.
 
     Attributes
     ----------
     steps : int
-        How many steps this process has made whole.
+        The number of steps that this process has completed.
     """
 
     def __init__(self, communicator: Communicator) -> None:
@@ -51,24 +51,24 @@ class Ranks:
         return self._communicator.size
 
     def round(self, name: str, settings: bytes, parts: Sequence[bytes], combine: Combine) -> list[bytes]:
-        """Return what rank 0 makes of the parts of all ranks.
+        """Return the answer that rank 0 computes from the parts of all ranks.
 
         Parameters
         ----------
         name : str
-            Of the round within the step; ranks that are in different rounds get an error.
+            The name of the round within the step; ranks that are in different rounds get an error.
         settings : bytes
-            A dict as JSON, which must be the same on all ranks.
+            A dict as JSON text, which must be the same on all ranks.
         parts : sequence of bytes
-            What this rank says.
+            The data of this rank.
         combine : callable
             Called on rank 0. A ``RankError`` that it raises is raised on all ranks.
 
         Raises
         ------
         RankError
-            On each rank if one has failed, is lost, or differs. No rank has changed anything, except that a
-            rank which ends while rank 0 answers may leave some with the answer and others without.
+            On each rank if one rank has failed, is lost, or differs. No rank has changed anything. There is
+            one exception: if a rank ends while rank 0 answers, some ranks may have the answer and others not.
         """
         place = f"{name} of step {self.steps + 1}"
         self._check_open(place)
@@ -76,10 +76,10 @@ class Ranks:
         return self._exchanged(place, message, combine)
 
     def refuse(self, name: str, error: BaseException) -> NoReturn:
-        """Tell the others that this rank has failed, and raise its error.
+        """Tell the other ranks that this rank has failed, and raise its error.
 
-        Each other rank that takes part in a round gets a ``RankError`` with the text of this error. If the
-        error is a ``RankError`` itself, all ranks have it already.
+        Each other rank in a round gets a ``RankError`` with the text of this error. If the error is itself a
+        ``RankError``, all ranks have it already.
         """
         place = f"{name} of step {self.steps + 1}"
         if self._end is None and error is not self._told and not isinstance(error, RankError):
@@ -103,7 +103,7 @@ class Ranks:
         except RankError:
             raise
         except BaseException as error:
-            # Half a round was made, and a later one would get its messages.
+            # Only half of the round was made, so a later round would receive its messages.
             self._end = f"rank {self.rank} left {place}: {type(error).__name__}"
             raise
         return self._opened(answer)

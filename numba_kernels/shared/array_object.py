@@ -1,4 +1,4 @@
-"""Where the fields of an array object lie in memory, tried out with arrays of known dtype and shape."""
+"""The offsets of the fields of an array object in memory, tested with arrays of known dtype and shape."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ import numpy as np
 from sgd_ref.arithmetic.formats import Array
 
 TYPE, DATA, AXES, LENGTHS, DTYPE, FLAGS = 8, 16, 24, 32, 56, 64
-"""Where, in bytes, an array keeps its type, address, number of axes, lengths, dtype and flags."""
+"""The offsets, in bytes, of the type, address, number of axes, lengths, dtype and flags of an array
+object."""
 
 
 ITEMS = 24
-"""Where a list keeps the address of its items."""
+"""The offset, in bytes, of the address of the items in a list object."""
 
 
 @functools.cache
 def layout_is_known() -> bool:
-    """Whether lists and arrays are laid out as expected, tried out with arrays of known dtype and shape."""
+    """Whether lists and arrays are laid out as expected, tested with arrays of known dtype and shape."""
     is_cpython = sys.implementation.name == "cpython" and np.intp(0).itemsize == 8
     has_lock = getattr(sys, "_is_gil_enabled", lambda: True)()
-    # Only as many bytes as CPython says that the objects have are looked at.
+    # Only the bytes within the size that CPython reports for the objects are read.
     is_long_enough = np.ndarray.__basicsize__ >= FLAGS + 4 and list.__basicsize__ >= ITEMS + 8
     if not (is_cpython and has_lock and is_long_enough):
         return False

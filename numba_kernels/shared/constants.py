@@ -1,4 +1,4 @@
-"""The settings of an optimizer as the kernels of one dtype take them."""
+"""The settings of an optimizer in the form that the kernels of one dtype take."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from sgd_ref.base.settings import Settings
 
 
 class Constants:
-    """The settings rounded to one dtype, as float64 that are numbers of it.
+    """The settings, rounded to one dtype and stored as float64.
 
     Parameters
     ----------
     settings : Settings
-        Checked.
+        The checked settings.
     dtype : dtype
-        Of variables.
+        The dtype of the variables.
 
     Attributes
     ----------
@@ -61,7 +61,7 @@ class Constants:
         momentum = setting(settings.ema_momentum, self.dtype)
         values[EMA_MOMENTUM] = momentum
         values[EMA_COMPLEMENT] = 1 - momentum
-        # Last, since an interrupt may leave a part of it written.
+        # This comes last, since an interrupt may leave only a part of the numbers written.
         self.settings = settings
 
     def set_call(
@@ -71,13 +71,13 @@ class Constants:
         is_first_average: bool,
         overwrites: bool,
     ) -> None:
-        """Write the numbers of one call, unless they are those of the last call."""
-        # To find that out takes a twentieth of the 1.7 microseconds of writing. Rates are compared by
-        # identity, since 0.0 equals -0.0.
+        """Write the numbers of one call, unless they equal those of the last call."""
+        # The comparison takes a twentieth of the 1.7 microseconds of writing. Rates are compared by identity,
+        # since 0.0 equals -0.0.
         others = loss_scale, is_first_average, overwrites
         if learning_rate is self._rate and others == self._others:
             return
-        # An interrupt may leave a part of it written.
+        # An interrupt may leave only a part of the numbers written.
         self._rate = None
         with np.errstate(all="ignore"):
             # A float32 needs no second rounding on its way to any of the four dtypes.
@@ -89,7 +89,7 @@ class Constants:
         self._rate = learning_rate
 
     def variant(self, has_loss_scale: bool) -> Variant:
-        """Return the variant of the kernel that updates."""
+        """Return the variant of the kernel that makes the update."""
         settings = self.settings
         momentum = NO_MOMENTUM
         if settings.momentum != 0:
@@ -100,7 +100,7 @@ class Constants:
         return Variant(momentum, gradient, settings.use_ema)
 
     def gradient(self, has_loss_scale: bool) -> int:
-        """Return what happens to a gradient before it is clipped."""
+        """Return the kind of transformation of a gradient before clipping."""
         if self.settings.gradient_accumulation_steps is not None:
             return ACCUMULATED
         return DIVIDED if has_loss_scale else PLAIN

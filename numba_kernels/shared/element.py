@@ -1,10 +1,10 @@
-"""The update of one element, all stages in one go: the rule once more, in the form that kernels need.
+"""The update of one element through all stages: the rule again, in the form that kernels need.
 
-A stage that is off runs all the same, with settings that change no bit: a gradient is multiplied by one,
-divided by one, clipped to infinity. In float32 that costs nothing beside the memory traffic (measured: below
+A stage that is off runs nevertheless, with settings that change no bit: a gradient is multiplied by one,
+divided by one, clipped to infinity. In float32 this costs nothing beside the memory traffic (measured: below
 1 % for 32 M elements), and keeps the number of kernels small. In the half types each operation needs a
-rounding, so their kernels have a second loop, without clipping and decay, which is taken where neither is on
-(2 times as fast).
+rounding. So the kernels of half types have a second loop without clipping and decay, twice as fast, for calls
+with neither.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ PLAIN, DIVIDED, ACCUMULATED = range(3)
 
 
 class Variant(NamedTuple):
-    """The features that separate kernels have: they change memory traffic, or cost more than a flag.
+    """The features that have kernels of their own, since they change memory traffic or cost more than a flag.
 
     Attributes
     ----------
     momentum : int
         NO_MOMENTUM, CLASSIC or NESTEROV.
     gradient : int
-        PLAIN: used as it comes, times one factor. DIVIDED: by the loss scale, and by the norm where
-        each gradient is clipped by its own; a division takes longer than all other operations together.
-        ACCUMULATED: the same, with the mean over a window between the two.
+        PLAIN: multiplied by one factor. DIVIDED: divided by the loss scale, and by the norm if each gradient
+        is clipped by its own norm; a division takes longer than all other operations together. ACCUMULATED:
+        divided in the same way, with the mean over a window between the two divisions.
     averages : bool
         Whether there are averages of the variables.
     """
@@ -54,7 +54,7 @@ VARIANTS = tuple(
 
 
 def gradient_transformation(operations: Operations, gradient: int) -> Any:
-    """Return the function of kernels from a gradient as it comes to the one that is clipped."""
+    """Return the function of kernels that transforms a given gradient into the gradient to be clipped."""
     _, add, _, divide = operations
 
     @inlined
@@ -79,7 +79,7 @@ def clipping(operations: Operations, gradient: int, is_off: bool) -> Any:
         g = multiply(g, factor)
         if gradient != PLAIN:
             g = divide(g, divisor)
-        # Comparisons with NaN are false, so that a NaN stays one.
+        # Comparisons with NaN are false, so that a NaN stays a NaN.
         raised = -highest if g < -highest else g
         return highest if g > highest else raised
 
@@ -95,7 +95,8 @@ def descent(operations: Operations, momentum_kind: int, has_decay: bool) -> Any:
         w: Any, v: Any, g: Any, decays: bool, weight_decay: Any, learning_rate: Any, momentum: Any
     ) -> Any:
         if has_decay:
-            # Computed in any case and then selected: a branch here keeps bfloat16 from being vectorised.
+            # The value is always computed and then selected: a branch here would prevent the vectorisation of
+            # bfloat16.
             decayed = subtract(w, multiply(multiply(w, weight_decay), learning_rate))
             w = decayed if decays else w
         step = multiply(learning_rate, g)
@@ -125,7 +126,7 @@ def element_update(operations: Operations, variant: Variant, clipped: Any, has_d
     """Return the function of kernels that takes one element through all stages of an update.
 
     It takes the numbers of the element and those of the call, and returns the variable, the velocity and the
-    average; numbers that the variant does not use may be anything.
+    average. Numbers that the variant does not use may have any value.
     """
     has_average = variant.averages
     transformed = gradient_transformation(operations, variant.gradient)

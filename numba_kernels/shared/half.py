@@ -1,7 +1,7 @@
-"""float16 and bfloat16 in kernels: bits in memory, float32 while computing, a rounding after each operation.
+"""float16 and bfloat16 in kernels: stored as bits, computed in float32, rounded after each operation.
 
-NumPy and ml_dtypes do the same, so the bits are theirs. Rounding is written in the instructions of LLVM and
-without branches, since integers of 32 bits become 64 bits wide in Numba, and halve the width of a vector.
+NumPy and ml_dtypes do the same, so the bits agree. Rounding is written in LLVM instructions without branches:
+in Numba, 32-bit integers would become 64 bits wide, and halve the number of elements in a vector.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ def _is_nan(builder: Any, x: Value) -> Value:
 
 
 def _quiet(builder: Any, bits: Value) -> Value:
-    """Set the bit that keeps a NaN a NaN when its low half is cut off."""
+    """Set a bit so that a NaN remains a NaN when its low half is cut off."""
     return builder.or_(bits, _word(0x00400000))
 
 
 def _rounded_to_even(builder: Any, bits: Value, dropped: int) -> Value:
-    """Round the bits of a float32 so that the `dropped` low ones are zero, ties to even.
+    """Round the bits of a float32 so that the `dropped` lowest bits become zero, ties to even.
 
-    A carry out of the fraction raises the exponent, which is what rounding up to a power of two does.
+    A carry out of the fraction raises the exponent, as rounding up to a power of two should.
     """
     last = builder.and_(builder.lshr(bits, _word(dropped)), _word(1))
     half = builder.add(last, _word((1 << (dropped - 1)) - 1))
@@ -61,10 +61,11 @@ def _load_bfloat16(builder: Any, x: Value) -> Value:
 
 
 def _round_to_bfloat16(builder: Any, x: Value) -> Value:
-    """Round without a look at NaN, which nearly halves the instructions.
+    """Round without a check for NaN, which nearly halves the number of instructions.
 
-    In a kernel the low half of every NaN is zero: of those that are loaded, of the processor's own, and of
-    what an operation makes of either. Rounding then adds at most 0x8000, and carries nothing into the rest.
+    In a kernel the low half of every NaN is zero: of loaded NaNs, of the processor's own NaN, and of the
+    results of operations on them. So rounding adds at most 0x8000 to a NaN, and nothing is carried into the
+    upper half.
     """
     return builder.bitcast(_rounded_to_even(builder, _bits(builder, x), 16), FLOAT)
 

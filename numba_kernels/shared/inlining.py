@@ -1,7 +1,7 @@
 """Helper functions of kernels, always inlined.
 
-LLVM by itself leaves a call where a function is long, as those of the half types are, and a loop with a
-call is not vectorised: the update of bfloat16 with Nesterov momentum was 15 times slower.
+By itself, LLVM does not inline long functions such as those of the half types, and a loop with a call is not
+vectorised: the update of bfloat16 with Nesterov momentum was 15 times slower.
 """
 
 from __future__ import annotations
@@ -15,4 +15,4 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 inlined: Callable[[Function], Function] = register_jitable(forceinline=True)
 reordered: Callable[[Function], Function] = register_jitable(forceinline=True, fastmath={"reassoc"})
-"""For sums in any order, and for nothing else."""
+"""A decorator for functions that sum in any order, and for no others."""

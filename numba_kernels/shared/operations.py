@@ -1,7 +1,7 @@
 """The operations of the update, each rounded once to the dtype: the only arithmetic that kernels contain.
 
-LLVM fuses a product and a sum only where it is allowed to, and nothing here allows it;
-`selfcheck/machine_code` looks into the machine code whether it is so.
+LLVM fuses a product and a sum only with permission, which nothing here gives; `selfcheck/machine_code`
+verifies this in the machine code.
 """
 
 from __future__ import annotations
@@ -48,10 +48,11 @@ IN_THE_DTYPE = Operations(multiply, add, subtract, divide)
 
 
 def rounded_to(rounded: Any, in_float32: Operations = IN_THE_DTYPE) -> Operations:
-    """Return the operations of a half type: computed by those of float32, then rounded by `rounded`.
+    """Return the operations of a half type: those of float32, with each result rounded by `rounded`.
 
-    Rounding twice is rounding once here: float32 has more than twice the digits of either half type, and
-    two more (S. A. Figueroa, "When is double rounding innocuous?", SIGNUM Newsletter 30, 1995).
+    Here, rounding twice gives the result of rounding once: float32 has at least two digits more than twice
+    those of either half type (S. A. Figueroa, "When is double rounding innocuous?", SIGNUM Newsletter 30,
+    1995).
     """
     multiply, add, subtract, divide = in_float32
 

@@ -1,4 +1,4 @@
-"""Memory at an address, read in kernels as arrays and integers."""
+"""Reading memory at an address in kernels, as arrays and integers."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from sgd_ref.arithmetic.formats import Array
 
 
 def regions(arrays: Sequence[Array]) -> Array:
-    """Return start and end of each region that arrays occupy, in order; regions that touch are one."""
+    """Return start and end of each region that arrays occupy, in order; adjacent regions are joined."""
     ends = sorted(np.lib.array_utils.byte_bounds(array) for array in arrays if array.size)
     merged: list[int] = []
     for start, end in ends:

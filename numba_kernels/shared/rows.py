@@ -13,12 +13,12 @@ from sgd_ref.gradients import SparseRows
 
 
 class Rows(NamedTuple):
-    """The rows of a gradient that are not zero throughout.
+    """The rows of a gradient that are not entirely zero.
 
     Attributes
     ----------
     indices : ndarray of int64, shape (n,)
-        Rising.
+        In increasing order.
     values : ndarray, shape (n, length of a row)
         In the dtype of the variable, C-contiguous.
     """
@@ -67,14 +67,14 @@ def _from_scipy(matrix: Any, dtype: np.dtype[Any]) -> Rows:
 
 def _added(indices: Array, values: Array) -> tuple[Array, Array]:
     """Return the distinct indices in order, and for each the sum of its values from the left."""
-    # As they usually come, and without sorting in a tenth of the time.
+    # The usual order of indices, which needs no sorting and takes a tenth of the time.
     if (indices[1:] > indices[:-1]).all():
         return indices, np.ascontiguousarray(values)
     order = np.argsort(indices, kind="stable")
     distinct, starts, counts = np.unique(indices[order], return_index=True, return_counts=True)
     sums = np.ascontiguousarray(values[order[starts]])
     with np.errstate(all="ignore"):
-        # The k-th occurrences of all indices that have so many are added at once.
+        # The k-th occurrences of all indices that occur so often are added at once.
         for occurrence in range(1, int(counts.max(initial=0))):
             several = np.flatnonzero(counts > occurrence)
             sums[several] = sums[several] + values[order[starts[several] + occurrence]]

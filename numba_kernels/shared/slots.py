@@ -9,7 +9,8 @@ COLUMNS = 5
 
 
 MISSING, INDIRECT = 0, -1
-"""In place of the address of a gradient: there is none, or the row is indirect and the kernel skips it."""
+"""Replacements for the address of a gradient: there is no gradient, or the row is indirect and the kernel
+skips it."""
 
 
 LOSS_SCALE, STEPS, HIGHEST, WEIGHT_DECAY, LEARNING_RATE, MOMENTUM, EMA_MOMENTUM, EMA_COMPLEMENT = range(8)

@@ -1,4 +1,4 @@
-"""The averages of the parameters in their place: for a while, or for good."""
+"""Parameters replaced by their averages, temporarily or permanently."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from sgd_ref.base.losses import level_of_user
 
 
 def averaged(optimizer: Any, steps: int) -> list[tuple[Any, Any]]:
-    """Return each parameter that has an average, with the average; a warning tells of groups without one.
+    """Return each parameter that has an average, with the average; warn of groups without averages.
 
     Parameters
     ----------
     optimizer : SGD
-        With averages.
+        An optimizer with averages.
     steps : int
-        Calls for each update.
+        The number of calls for each update.
     """
     pairs: list[tuple[Any, Any]] = []
     for index, group in enumerate(optimizer.param_groups):
@@ -44,7 +44,7 @@ def overwrite(pairs: list[tuple[Any, Any]]) -> None:
 
 @contextmanager
 def swapped(pairs: list[tuple[Any, Any]]) -> Iterator[None]:
-    """Let the parameters have other values within a ``with`` statement."""
+    """Give the parameters other values within a ``with`` statement."""
     kept = [(parameter, parameter.detach().clone()) for parameter, _ in pairs]
     try:
         overwrite(pairs)

@@ -13,22 +13,23 @@ import torch.distributed as dist
 from numba_kernels.ranks.communicator import Communicator, Lost
 
 FIRST = 4096
-"""Bytes that every message has; a longer one goes on in a second transfer."""
+"""The size of the first transfer of every message, in bytes; a longer message continues in a second
+transfer."""
 
 PREFIX = 8
-"""Bytes that give the length."""
+"""The number of bytes that hold the length of a message."""
 
 
 class TorchCommunicator(Communicator):
-    """Ranks of ``torch.distributed``, by gloo whatever the backend of the job is.
+    """The ranks of ``torch.distributed``; messages go through gloo, whatever the backend of the job is.
 
-    Messages to rank 0 and its answers go through groups of their own: where gloo has waited too long, it ends
-    all connections of the group, and rank 0 still has to tell the others.
+    Messages to rank 0 and its answers go through two separate groups. After a timeout, gloo ends all
+    connections of the group, and rank 0 must still be able to answer the other ranks.
 
     Parameters
     ----------
     members : sequence of int
-        The global ranks, the same on all of them. All of them have to call the constructor.
+        The global ranks; the list must be the same on all of these ranks, and all must call this constructor.
     limit : float
         Seconds that rank 0 waits for the others.
     """
@@ -45,7 +46,7 @@ class TorchCommunicator(Communicator):
             )
             for _ in range(2)
         )
-        # What is under way is kept, since gloo reads and writes its memory.
+        # Pending transfers are kept, since gloo reads and writes their memory.
         self._pending: list[Any] = []
 
     def send(self, message: bytes) -> None:
@@ -85,7 +86,7 @@ class TorchCommunicator(Communicator):
             try:
                 works = self._sent(message, rank, self._from_first)
             except RuntimeError:
-                # The next round finds that the rank is gone.
+                # The next round will notice that the rank is gone.
                 continue
             (self._pending if rank in lost else sent).extend(works)
         for work in sent:
@@ -136,11 +137,11 @@ class _Kept:
 
 
 def _rest(end: float) -> timedelta:
-    # No time at all means to gloo that it has forever.
+    # For gloo, a time limit of 0 means no limit.
     return timedelta(seconds=max(end - time.monotonic(), 0.001))
 
 
 def _first_line(error: BaseException) -> str:
-    """Return what gloo says, without the place in its own source and without advice."""
+    """Return the message of gloo, without the place in its source and without advice."""
     text = str(error).split("] ", 1)[-1] if str(error).startswith("[") else str(error)
     return text.split(". This is typically", maxsplit=1)[0].strip() or type(error).__name__

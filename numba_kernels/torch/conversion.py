@@ -1,4 +1,4 @@
-"""State of ``torch.optim.SGD`` to and from state of this optimizer, where both mean the same."""
+"""Conversion of state from ``torch.optim.SGD`` to this optimizer and back, if both mean the same."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from sgd_ref.arithmetic.rounded import setting
 from sgd_ref.base.settings import Settings
 
 BUFFER = "momentum_buffer"
-"""What ``torch.optim.SGD`` calls the sum of gradients that it keeps."""
+"""The name in ``torch.optim.SGD`` of the sum of gradients that it keeps."""
 
 MARK = "dampening"
-"""A group of ``torch.optim.SGD`` has this option, and no group of this optimizer has."""
+"""An option that every group of ``torch.optim.SGD`` has, and no group of this optimizer."""
 
 OTHERS = ("dampening", "maximize", "foreach", "differentiable", "fused", "capturable")
 
@@ -36,7 +36,7 @@ def own_group(name: str, group: Mapping[str, Any]) -> dict[str, Any]:
     Raises
     ------
     ValueError
-        If it means something that this optimizer does not do.
+        If an option means something that this optimizer does not offer.
     """
     for option, only in WITHOUT_MEANING.items():
         if group.get(option, only) != only:
@@ -90,7 +90,7 @@ def foreign_group(name: str, group: Mapping[str, Any], common: Settings) -> dict
     Raises
     ------
     ValueError
-        If the settings mean something that ``torch.optim.SGD`` does not do.
+        If a setting means something that ``torch.optim.SGD`` does not offer.
     """
     missing = {
         "weight_decay": group["weight_decay"] if group["weight_decay"] else None,
@@ -125,12 +125,12 @@ def foreign_dict(saved: Mapping[str, Any], common: Settings) -> dict[str, Any]:
 
 
 def check_rate(name: str, group: Mapping[str, Any], states: list[Mapping[str, Any]]) -> np.float32:
-    """Return the rate of a group, which must not be 0 where a velocity is divided by it.
+    """Return the rate of a group, which must not be 0 if a velocity is divided by it.
 
     Raises
     ------
     ValueError
-        If it is 0 and there is a velocity.
+        If the rate is 0 and there is a velocity.
     """
     rate = rounded_rate(f"{name}['lr']", group["lr"])
     if rate == 0 and any(isinstance(kept.get(VELOCITY), torch.Tensor) for kept in states):

@@ -1,4 +1,4 @@
-"""Gradients as PyTorch leaves them, checked and brought into a form that the kernels take."""
+"""Gradients in the forms that PyTorch produces, checked and converted to a form that the kernels take."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ACCEPTED = "a dense tensor, or a sparse one in coordinates (COO)"
 
 
 class Place(NamedTuple):
-    """A parameter with what an error calls it."""
+    """A parameter with its name in error messages."""
 
     name: str
     parameter: Any
@@ -43,13 +43,13 @@ def accepted(place: Place, gradient: Any, written: OccupiedMemory) -> Array | Ro
     gradient : Tensor or None
         Its gradient.
     written : OccupiedMemory
-        What a step writes.
+        The memory that a step writes.
 
     Raises
     ------
     TypeError, ValueError
-        If the gradient has another shape, a dtype that the parameter's does not hold, a layout that is not
-        accepted, or lies in memory that a step writes.
+        If the gradient has another shape, a dtype that the parameter's does not hold, or a layout that is not
+        accepted, or if it lies in memory that a step writes.
     """
     if gradient is None:
         return None
@@ -79,7 +79,7 @@ def _sparse(parameter: Any, gradient: Any) -> Array | Rows:
     lengths = tuple(parameter.shape[: indices.shape[0]])
     count = int(np.prod(lengths, dtype=np.int64))
     rest = tuple(parameter.shape[indices.shape[0] :])
-    # Several sparse axes are one.
+    # Several sparse axes are merged into one.
     flat = np.zeros(indices.shape[1], np.int64)
     for index, length in zip(indices.numpy(), lengths, strict=True):
         flat = flat * length + index
@@ -95,5 +95,5 @@ def _sparse(parameter: Any, gradient: Any) -> Array | Rows:
 def all_accepted(
     places: Sequence[Place], gradients: Sequence[Any], written: OccupiedMemory
 ) -> list[Array | Rows | None]:
-    """Return all gradients of a call, as `accepted` does each."""
+    """Return all gradients of a call, each in the form of `accepted`."""
     return [accepted(place, g, written) for place, g in zip(places, gradients, strict=True)]

@@ -1,4 +1,4 @@
-"""Groups and state that were loaded, copied or unpickled, checked before an optimizer takes them over."""
+"""Checks of groups and state that were loaded, copied or unpickled, before an optimizer takes them over."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def checked(groups: Groups, kept: Mapping[Any, Any], common: Settings) -> tuple[
     Parameters
     ----------
     groups : list of dict
-        With the parameters of the optimizer.
+        The groups, with the parameters of the optimizer.
     kept : mapping from Tensor to dict
         The tensors of state of each parameter.
     common : Settings
-        What all groups share.
+        The settings that all groups share.
 
     Raises
     ------
@@ -58,7 +58,7 @@ def checked(groups: Groups, kept: Mapping[Any, Any], common: Settings) -> tuple[
 
 
 def copied(kept: Mapping[Any, Any]) -> defaultdict[Any, Any]:
-    """Return state in memory of its own."""
+    """Return a copy of the state."""
     return defaultdict(
         dict,
         {
@@ -86,9 +86,9 @@ def _check_kept(place: Place, kept: Mapping[str, Any], calls: int, common: Setti
 
 
 def leave_out_common(group: dict[str, Any], common: Settings) -> None:
-    """Remove the options that all groups share from a group, where it has them with the same value.
+    """Remove from a group the options that all groups share, if they have the same value there.
 
-    ``ZeroRedundancyOptimizer`` gives each group all arguments of the constructor.
+    ``ZeroRedundancyOptimizer`` adds all arguments of the constructor to each group.
     """
     for option in OF_THE_OPTIMIZER:
         if option in group and group[option] == getattr(common, option):
@@ -135,12 +135,12 @@ def _converted(groups: Groups, kept: Mapping[Any, Any]) -> tuple[Groups, Mapping
 
 
 def check_parameters(name: str, params: Any) -> None:
-    """Check the parameters of a group that is added, as far as that is possible before all are in a list.
+    """Check the parameters of a new group, as far as possible before they join the list of all parameters.
 
     Raises
     ------
     TypeError, ValueError
-        If one is not acceptable, or is given twice.
+        If a parameter is not acceptable, or is given twice.
     """
     members = [params] if isinstance(params, torch.Tensor) else list(params)
     tensors = [member[1] if isinstance(member, tuple) else member for member in members]

@@ -1,4 +1,4 @@
-"""Tensors as arrays in the same memory, with one axis where the kernels can read them so."""
+"""Tensors as arrays in the same memory, with a single axis if the kernels can read them in this form."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ DTYPES: dict[Any, np.dtype[Any]] = {
     torch.float32: FLOAT32,
     torch.float64: FLOAT64,
 }
-"""What the kernels compute in."""
+"""The dtypes that the kernels compute in."""
 
 ACCEPTED = "a dense tensor of float16, bfloat16, float32 or float64 on the CPU"
 
 
 def check_parameter(name: str, parameter: Any) -> None:
-    """Check what can be known of a parameter before it has memory.
+    """Check the properties of a parameter that do not depend on its memory.
 
     Raises
     ------
     TypeError
-        If it is no tensor of PyTorch's own kind, or its dtype is not one of the four.
+        If it is no tensor of a class of PyTorch itself, or its dtype is not one of the four.
     ValueError
         If it is on another device or sparse.
     """
@@ -45,12 +45,12 @@ def check_parameter(name: str, parameter: Any) -> None:
 
 
 def check_plain(name: str, tensor: Any) -> None:
-    """Check that a tensor has its elements in its own memory, which a wrapper such as a DTensor has not.
+    """Check that a tensor has its elements in its own memory, unlike a wrapper such as a DTensor.
 
     Raises
     ------
     TypeError
-        If it is another object, or of a class that does its own arithmetic.
+        If it is no tensor, or of a class with its own arithmetic.
     """
     if not isinstance(tensor, torch.Tensor):
         reject_type(name, tensor, ACCEPTED)
@@ -65,7 +65,7 @@ def array_of(tensor: Any) -> Array:
     >>> array_of(torch.ones(2, dtype=torch.bfloat16))
     array([1, 1], dtype=bfloat16)
     """
-    # Of an imaginary part PyTorch may keep that it has the other sign, and leave the memory as it is.
+    # For an imaginary part, PyTorch may only note that its sign is reversed, and leave the memory unchanged.
     plain = tensor.detach().resolve_neg()
     if plain.dtype == torch.bfloat16:
         return np.asarray(plain.view(torch.int16).numpy().view(BFLOAT16))
@@ -73,7 +73,7 @@ def array_of(tensor: Any) -> Array:
 
 
 def tensor_of(array: Array) -> Any:
-    """Return a tensor in the memory of an array, of one axis.
+    """Return a tensor with one axis, in the memory of an array.
 
     >>> tensor_of(np.ones(2, BFLOAT16))
     tensor([1., 1.], dtype=torch.bfloat16)
@@ -84,7 +84,7 @@ def tensor_of(array: Array) -> Any:
 
 
 def fills_its_memory(tensor: Any) -> bool:
-    """Whether the elements lie in one piece of memory, in whatever order of the axes.
+    """Whether the elements lie in one piece of memory, in any order of the axes.
 
     >>> images = torch.ones(2, 3, 4, 4)
     >>> fills_its_memory(images.to(memory_format=torch.channels_last)), fills_its_memory(images[:, :, ::2])
@@ -102,7 +102,7 @@ def fills_its_memory(tensor: Any) -> bool:
 
 
 def elements_of(tensor: Any) -> Array:
-    """Return the elements in the order of memory if they fill it, else in the shape of the tensor."""
+    """Return the elements in the order of memory if they fill it, otherwise in the shape of the tensor."""
     if fills_its_memory(tensor):
         tensor = tensor.detach().as_strided((tensor.numel(),), (1,))
     return array_of(tensor)
@@ -111,8 +111,8 @@ def elements_of(tensor: Any) -> Array:
 def zeros_like(tensor: Any) -> Any:
     """Return a tensor of zeros with the shape of another tensor.
 
-    If the other tensor fills its memory, the zeros have the same order of axes. The zeros begin as far into a
-    line of the cache as the other tensor. The system provides memory at the first write, so that the zeros of
+    If the other tensor fills its memory, the zeros have the same order of axes. They begin at the same offset
+    in a cache line as the other tensor. The system provides memory at the first write, so that the zeros of
     frozen parameters cost no memory.
     """
     zeros = tensor_of(zeros_beside(elements_of(tensor)).reshape(-1))
@@ -122,9 +122,9 @@ def zeros_like(tensor: Any) -> Any:
 
 
 def as_laid_out(tensor: Any, other: Any) -> Any:
-    """Return a tensor with its elements in the order of memory of another one; a copy if need be.
+    """Return a tensor whose elements have the order in memory of another tensor; a copy if necessary.
 
-    Axes of one element have no order.
+    Axes of length 1 do not matter for the order.
     """
     if fills_its_memory(other):
         if _order(tensor) == _order(other) and fills_its_memory(tensor):

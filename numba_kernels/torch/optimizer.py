@@ -54,19 +54,19 @@ class SGD(torch.optim.Optimizer):  # type: ignore[misc]
         How many threads may work on one step; by default ``torch.get_num_threads()`` at each step. No bit
         depends on it.
     process_group : ProcessGroup, optional
-        The ranks that make each step together; by default those on which DTensors lie, if there are any.
-        Plain parameters are the same on all of them, and count once in a norm.
+        The ranks that make each step together; by default the ranks of the DTensors among the parameters, if
+        there are any. Plain parameters must be the same on all of these ranks, and count once in a norm.
     own_parameters : bool, default False
-        Whether each rank of the group, by default of all, has plain parameters of its own instead, as the
-        stages of a pipeline and the ranks of ``ZeroRedundancyOptimizer`` have.
+        Whether plain parameters belong to one rank each, as in the stages of a pipeline and on the ranks of
+        ``ZeroRedundancyOptimizer``. The group then consists of all ranks by default.
     rank_timeout : float, default 60.0
-        Seconds that the first rank waits for the others. These wait twice as long for its answer.
+        Seconds that the first rank waits for the others. The others wait twice as long for its answer.
 
     Raises
     ------
     TypeError, ValueError
         If an argument has the wrong type or value. A step, ``load_state_dict`` and ``add_param_group`` also
-        refuse what is wrong before they change anything.
+        refuse wrong input before they change anything.
 
     Warns
     -----
@@ -75,24 +75,24 @@ class SGD(torch.optim.Optimizer):  # type: ignore[misc]
 
     Notes
     -----
-    What is not the same as in ``torch.optim.SGD``:
+    Differences from ``torch.optim.SGD``:
 
     - The velocity has the rate inside: ``v <- momentum * v - lr * g``, then ``w <- w + v``. PyTorch's buffer
       is ``b <- momentum * b + g``, then ``w <- w - lr * b``. As long as the rate stays the same, the two
-      differ by rounding. After a change of the rate the two differ from the next step on: here earlier
+      differ only by rounding. After a change of the rate, they differ from the next step on: here, earlier
       gradients keep their old rate.
     - Weight decay is subtracted from the weights and never enters the velocity. PyTorch adds it to the
       gradient.
-    - The rate is rounded to float32, for parameters of float64 too. Half types round after each operation.
+    - The rate is rounded to float32, even for float64 parameters. Half types round after each operation.
     - ``dampening``, ``maximize``, ``foreach``, ``fused``, ``capturable`` and ``differentiable`` are not
       offered.
-    - A parameter may be given once in all. PyTorch only warns of two in one group.
+    - A parameter may be given only once. PyTorch only warns of a repetition in one group.
     - ``load_state_dict`` copies the tensors.
 
     The groups differ in ``lr``, ``momentum``, ``weight_decay`` and ``nesterov``. Each group counts its steps,
-    in ``calls``: averages and schedules of a group that was added later begin with it. A schedule of
-    ``sgd_ref`` is kept in the option ``schedule``, and ``lr`` then shows the rate of the next step. To use
-    PyTorch's schedulers instead, set ``schedule`` to None.
+    in ``calls``: the averages and schedules of a group that is added later begin when the group is added. A
+    schedule of ``sgd_ref`` is kept in the option ``schedule``, and ``lr`` then shows the rate of the next
+    step. To use PyTorch's schedulers instead, set ``schedule`` to None.
 
     A parameter without a gradient is left out of a step, except that its average is updated. A step without
     any gradient does nothing and is not counted. A step that ``torch.amp.GradScaler`` skips is not counted
@@ -100,9 +100,9 @@ class SGD(torch.optim.Optimizer):  # type: ignore[misc]
 
     ``state[p]`` has up to three tensors: ``velocity``, ``average`` and ``accumulator``.
 
-    ``load_state_dict`` also takes what ``torch.optim.SGD`` has saved, where it means the same (no decay, no
+    ``load_state_dict`` also takes a state dict of ``torch.optim.SGD``, if it means the same (no decay, no
     dampening, no maximize): the velocity is ``-(lr * momentum_buffer)``, rounded once. `pytorch_state_dict`
-    goes the other way.
+    converts in the other direction.
 
     The formulas are those of ``sgd_ref.rule``, from the documentation of ``optimizer_sgd`` of Keras.
 
@@ -122,7 +122,7 @@ class SGD(torch.optim.Optimizer):  # type: ignore[misc]
     """
 
     _step_supports_amp_scaling = True
-    """GradScaler then leaves the gradients as they are, and gives the scale to the step."""
+    """With this attribute, GradScaler does not change the gradients, but passes the scale to the step."""
 
     def __init__(
         self,
@@ -171,17 +171,17 @@ class SGD(torch.optim.Optimizer):  # type: ignore[misc]
         self._is_swapped = False
 
     def __getstate__(self) -> dict[str, Any]:
-        # Addresses and connections mean nothing in a copy or in another process.
+        # Addresses and connections are useless in a copy or in another process.
         kept = {name: getattr(self, name) for name in ("_settings", "_threads", "_membership")}
         return {**super().__getstate__(), **kept}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take over what was copied, unpickled or loaded, once all of it is checked."""
+        """Take over copied, unpickled or loaded attributes, after checking all of them."""
         self._refuse_swapped("load_state_dict")
         common: Any = state.get("_settings", self.__dict__.get("_settings"))
         groups, kept = loading.checked(state["param_groups"], state["state"], common)
         if "_settings" not in state:
-            # PyTorch hands on the tensors of the dict that is loaded.
+            # PyTorch passes on the tensors of the loaded dict without copying them.
             kept = loading.copied(kept)
         super().__setstate__({**state, "param_groups": groups, "state": kept})
         self._begin()
@@ -192,7 +192,7 @@ class SGD(torch.optim.Optimizer):  # type: ignore[misc]
         Parameters
         ----------
         param_group : dict
-            ``params`` and, where they differ from the arguments of the constructor, the options of the group.
+            ``params``, and the options of the group that differ from the arguments of the constructor.
 
         Raises
         ------
@@ -234,7 +234,7 @@ class SGD(torch.optim.Optimizer):  # type: ignore[misc]
         RuntimeError
             Within `swap_averages`, if this thread flushes subnormal numbers to zero, or if the optimizer is
             at work already. A ``numba_kernels.ranks.RankError`` if another rank has failed, is lost, or has
-            other settings: it says which, and that this rank has made nothing of the step.
+            other settings: it says which rank, and that this rank has changed nothing.
         """
         loss = None
         if closure is not None:
@@ -247,7 +247,7 @@ class SGD(torch.optim.Optimizer):  # type: ignore[misc]
         self._advance()
         return loss
 
-    # A step of compiled code runs as it is: there is nothing in it that another compiler could make faster.
+    # In compiled code, the step itself is not compiled: another compiler could make nothing in it faster.
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _advance(self) -> None:
         with alone(self._running):
@@ -263,7 +263,7 @@ class SGD(torch.optim.Optimizer):  # type: ignore[misc]
             step.write()
             if self._over is not None:
                 self._over.count()
-            # Autograd has to know that values which it may have saved are others now.
+            # Autograd has to know that values which it may have saved have changed.
             torch.autograd.graph.increment_version(step.plan.parameters)
             self._plan = step.plan
 
@@ -272,7 +272,7 @@ class SGD(torch.optim.Optimizer):  # type: ignore[misc]
             self._over.refuse(error)
 
     def _prepared_step(self) -> Step | None:
-        """Return a step that nothing can refuse any more, or None."""
+        """Return a step after all checks, or None if there is no step to make."""
         found = getattr(self, "found_inf", None)
         finite = found is None or not found.item()
         if not (finite or self._over):
@@ -290,7 +290,7 @@ class SGD(torch.optim.Optimizer):  # type: ignore[misc]
         return step if step.prepare(self.param_groups, self._over, finite) else None
 
     def _prepared(self) -> tuple[Plan, list[Options], list[list[Any]]]:
-        """Return all that a call reads, checked; nothing has changed yet."""
+        """Return all inputs of a call, checked; nothing has changed yet."""
         plan = self._plan
         if plan is None or not plan.is_current(self):
             plan = self._made_plan()
@@ -342,9 +342,9 @@ class SGD(torch.optim.Optimizer):  # type: ignore[misc]
         return conversion.foreign_dict(torch.optim.Optimizer.state_dict(self), self._settings)
 
     def swap_averages(self) -> AbstractContextManager[None]:
-        """Give the parameters the values of their averages within a ``with`` statement, then their own again.
+        """Give the parameters the values of their averages within a ``with`` statement, then restore them.
 
-        No step may be made meanwhile. What the statement writes into the parameters is lost.
+        No step may be made within the statement. Values that it writes into the parameters are lost.
 
         Raises
         ------
@@ -373,7 +373,7 @@ class SGD(torch.optim.Optimizer):  # type: ignore[misc]
             self._is_swapped = False
 
     def finalize(self) -> None:
-        """Write the averages into the parameters for good, once training has ended.
+        """Write the averages into the parameters permanently, once training has ended.
 
         Does nothing without ``use_ema``.
 
@@ -385,7 +385,7 @@ class SGD(torch.optim.Optimizer):  # type: ignore[misc]
         Warns
         -----
         UserWarning
-            As `swap_averages` does.
+            In the same cases as `swap_averages`.
         """
         with alone(self._running):
             self._refuse_swapped("finalize")

@@ -25,10 +25,10 @@ from sgd_ref.validation import (
 )
 
 OF_A_GROUP = ("momentum", "nesterov", "weight_decay")
-"""The settings of ``sgd_ref.SGD`` that each group has for itself, besides the rate."""
+"""The settings of ``sgd_ref.SGD``, besides the rate, that each group has separately."""
 
 OF_THE_OPTIMIZER = tuple(name for name in SETTINGS if name not in (*OF_A_GROUP, "name", "loss_scale_factor"))
-"""Those that all groups share."""
+"""The settings that all groups share."""
 
 DEFAULTS: dict[str, Any] = {
     "lr": 0.001,
@@ -38,7 +38,7 @@ DEFAULTS: dict[str, Any] = {
     "schedule": None,
     "calls": 0,
 }
-"""What a group has, besides its parameters."""
+"""The options of a group, besides its parameters."""
 
 WITHOUT_MEANING = {
     "dampening": 0,
@@ -46,7 +46,7 @@ WITHOUT_MEANING = {
     "differentiable": False,
     "capturable": False,
 }
-"""Options of ``torch.optim.SGD`` that are not offered, with the value that they may have."""
+"""Options of ``torch.optim.SGD`` that are not offered, each with the only value that is accepted."""
 
 RATE = "a real number that is finite in float32, a tensor of one element, or a schedule of sgd_ref"
 
@@ -63,12 +63,12 @@ def adopt_schedule(group: dict[str, Any]) -> None:
 
 
 def check_group(name: str, group: Mapping[str, Any]) -> None:
-    """Check the options of a group, all of which must be there.
+    """Check the options of a group, which must be complete.
 
     Raises
     ------
     TypeError, ValueError
-        If one has the wrong type or value, or cannot be set for a group.
+        If an option has the wrong type or value, or cannot be set for a group.
     """
     for option, only in WITHOUT_MEANING.items():
         if group.get(option, only) != only:
@@ -116,7 +116,7 @@ def _number(value: Any) -> Any:
 
 
 class Options(NamedTuple):
-    """What a group says of one call.
+    """The options of a group for one call.
 
     Attributes
     ----------
@@ -131,16 +131,16 @@ class Options(NamedTuple):
 
 
 class OptionsOfGroup:
-    """The options of one group, read before each call, and checked where they have changed.
+    """The options of one group, which are read before each call, and checked if they have changed.
 
     Parameters
     ----------
     index : int
-        Of the group, for errors.
+        The index of the group, for error messages.
     common : Settings
-        What all groups share.
+        The settings that all groups share.
     dtypes : list of dtype
-        Of the parameters of the group.
+        The dtypes of the parameters of the group.
     losses : Losses
         The warnings already given.
     """
@@ -158,8 +158,8 @@ class OptionsOfGroup:
         Raises
         ------
         TypeError, ValueError
-            If one has the wrong type or value. Nothing has changed then, except that a schedule that was
-            assigned to ``lr`` has its own option.
+            If an option has the wrong type or value. Then nothing has changed, except that a schedule that
+            was assigned to ``lr`` has been moved to its own option.
         """
         given = tuple(group[option] for option in OF_A_GROUP)
         rate = self._rate(group)
@@ -197,14 +197,14 @@ class OptionsOfGroup:
                     f"got {float(rate)!r}; set the schedule to None first"
                 )
         self._given_rate = group["lr"]
-        # A zero has a sign, which a comparison does not see.
+        # A comparison does not see the sign of a zero.
         if old is not None and old.rate == rate and rate != 0:
             return old.rate
         return rate
 
 
 def _are_same(given: tuple[Any, ...], known: tuple[Any, ...]) -> bool:
-    """Whether options are the objects that were checked; a tensor may have changed in place."""
+    """Whether options are the checked objects, and no tensors, which may change in place."""
     if len(given) != len(known) or not all(
         a is b or (type(a) is type(b) is float and a == b) for a, b in zip(given, known, strict=True)
     ):

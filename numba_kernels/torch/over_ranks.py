@@ -1,4 +1,4 @@
-"""What a step asks of other ranks: whether they agree on it, the norms of all parts, and finiteness."""
+"""The part of a step that involves other ranks: agreement, the norms over all parts, and finiteness."""
 
 from __future__ import annotations
 
@@ -25,16 +25,17 @@ from sgd_ref.base.settings import Settings
 from sgd_ref.validation import boolean, positive_real
 
 Measure = Callable[[bool], list[Measurement]]
-"""From whether norms in float64 may be asked for to the sums of squares of all gradients, group by group."""
+"""A function that returns the sums of squares of all gradients, group by group; its argument says whether
+norms in float64 may be needed."""
 
 
 class Membership:
-    """Which ranks share the steps of an optimizer, as its constructor was told.
+    """The ranks that share the steps of an optimizer, from the arguments of its constructor.
 
     Parameters
     ----------
     process_group : ProcessGroup or None
-        By default the ranks on which its DTensors lie, if it has any.
+        The ranks; by default the ranks of the DTensors of the optimizer, if there are any.
     own_parameters : bool
         Whether each rank has plain parameters of its own.
     rank_timeout : float or None
@@ -60,7 +61,7 @@ class Membership:
             self._members = list(torch.distributed.get_process_group_ranks(group))
 
     def over(self, parameters: Sequence[Any]) -> OverRanks | None:
-        """Return what a step of these parameters asks of other ranks; None if it asks nothing."""
+        """Return the ranks that share the steps of these parameters; None if no other rank takes part."""
         members = self._members or ranks_of(parameters)
         if not members:
             return None
@@ -73,14 +74,14 @@ class OverRanks:
     Parameters
     ----------
     ranks : Ranks
-        Those of this optimizer.
+        The rounds of this optimizer.
     are_own : bool
         Whether each rank has plain parameters of its own.
 
     Attributes
     ----------
     other_dtypes : list of dtype
-        Of all parameters on all ranks, if each has its own.
+        The dtypes of all parameters on all ranks, if each rank has its own parameters.
     """
 
     def __init__(self, ranks: Ranks, are_own: bool) -> None:
@@ -91,14 +92,14 @@ class OverRanks:
         self.other_dtypes: list[np.dtype[Any]] = []
 
     def agree_on_parameters(self, places: Sequence[Place], common: Settings) -> None:
-        """Compare the parameters with those of the other ranks, where they have changed.
+        """Compare the parameters with those of the other ranks, if they have changed.
 
         Raises
         ------
         ValueError
             If the parameters cannot be clipped together.
         RankError
-            If those of another rank are not the same, or it has failed.
+            If the parameters of another rank are different, or if it has failed.
         """
         form = [form_of(name, parameter) for name, parameter in places]
         if form == self._form:
@@ -126,7 +127,7 @@ class OverRanks:
         self._form = form
 
     def refuse(self, error: Exception) -> None:
-        """Raise an error, once the other ranks know that this one cannot make the step."""
+        """Raise an error, after telling the other ranks that this one cannot make the step."""
         self._ranks.refuse("the norms", error)
 
     def agree(
@@ -137,27 +138,27 @@ class OverRanks:
         measure: Measure | None,
         finite: bool,
     ) -> tuple[bool, np.float64 | None]:
-        """Agree on a step, and write the clipping factors of it.
+        """Agree with the other ranks on a step, and write its clipping factors.
 
         Parameters
         ----------
         plan : Plan
-            With the gradients.
+            The plan with the gradients.
         common : Settings
-            What all groups share.
+            The settings that all groups share.
         described : dict
-            What must be the same on all ranks.
+            The data that must be the same on all ranks.
         measure : callable or None
-            Takes the sums of squares; None where nothing is clipped by a norm.
+            Computes the sums of squares; None if nothing is clipped by a norm.
         finite : bool
-            Whether this rank makes the step.
+            Whether the gradients of this rank are finite.
 
         Returns
         -------
         takes_place : bool
-            Whether all gradients are finite, and there are some.
+            Whether there are gradients, and all of them are finite.
         factor : float64 or None
-            As ``clip_all`` returns it.
+            The factor that ``clip_all`` returns.
 
         Raises
         ------
@@ -196,7 +197,7 @@ class OverRanks:
         return _takes_place(found), None
 
     def count(self) -> None:
-        """Count a step that this rank has made whole."""
+        """Count a step that this rank has completed."""
         self._ranks.steps += 1
 
     def _counted_rows(self, plan: Plan) -> list[Array]:

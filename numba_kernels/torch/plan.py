@@ -1,4 +1,4 @@
-"""The tables of all parameter groups for the kernels, kept as long as nothing lies elsewhere."""
+"""The tables of all parameter groups for the kernels, kept as long as no memory has moved."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ from sgd_ref.base.variables import check_variables
 
 
 class Outdated(Exception):
-    """A plan does not fit the parameters any more."""
+    """Raised if a plan does not fit the parameters any more."""
 
 
 class GroupPlan:
@@ -54,18 +54,18 @@ class GroupPlan:
     Parameters
     ----------
     places : list of Place
-        Its parameters; of DTensors their parts.
+        Its parameters; for DTensors, the parts on this rank.
     kept : list of dict
-        For each of them the tensors of state.
+        The tensors of state of each parameter.
     options : OptionsOfGroup
-        Reads what the group says of a call.
+        Reads the options of the group for a call.
     settings : Settings
-        Those with which the plan is made.
+        The settings with which the plan is made.
 
     Attributes
     ----------
     groups : list of Group
-        One for each dtype.
+        One group of arrays for each dtype.
     """
 
     def __init__(
@@ -118,11 +118,11 @@ class Plan:
     optimizer : SGD
         The plan reads its ``param_groups`` and ``state``; `keep_state` adds the missing tensors of state.
     common : Settings
-        What all groups share.
+        The settings that all groups share.
     losses : Losses
         The warnings already given.
     others : sequence of dtype
-        Those of parameters that only other ranks have.
+        The dtypes of parameters that only other ranks have.
 
     Raises
     ------
@@ -132,11 +132,11 @@ class Plan:
     Attributes
     ----------
     places : list of Place
-        All parameters, group by group, with what an error calls them.
+        All parameters, group by group, with their names in error messages.
     parameters : list of Tensor
         The same without names.
     slices : list of slice
-        Where those of each parameter group stand among all.
+        The positions of the parameters of each group among all parameters.
     """
 
     def __init__(
@@ -157,7 +157,7 @@ class Plan:
         _check_memory(self._places)
         parts = [place.parameter for place in self._places]
         dtypes = [DTYPES[part.dtype] for part in parts]
-        # What holds several dtypes holds the two widest of them.
+        # A dtype that holds the two widest of several dtypes holds all of them.
         every = [*dtypes, *others]
         self.dtypes_of_norm = list(dict.fromkeys(promoted([a, b]) for a in every for b in set(every)))
         losses.use(dtypes)
@@ -192,7 +192,7 @@ class Plan:
             for kind in {kind for of_group in kinds for kind in of_group}
         }
         written = [array for group in self.groups for _, array in group.state.named_arrays()]
-        # NumPy clips narrow gradients by a factor of float64.
+        # NumPy clips narrow gradients by a factor in float64.
         self._needs_arrays = common.global_clipnorm is not None and FLOAT64 in every and len(set(every)) > 1
         self._quick = QuickLook(parts, written)
         self._memory = OccupiedMemory(named for group in self.groups for named in group.state.named_arrays())
@@ -207,7 +207,7 @@ class Plan:
         }
 
     def keep_state(self, optimizer: Any) -> None:
-        """Let the optimizer have the tensors of state of this plan, once nothing can be refused any more."""
+        """Store the tensors of state of this plan in the optimizer, after all checks."""
         state = optimizer.state
         if state is self._state:
             return
@@ -252,7 +252,7 @@ class Plan:
         ]
 
     def has_state_for(self, options: list[Options]) -> bool:
-        """Whether the plan has all that a call with these options reads."""
+        """Whether the plan has all state that a call with these options reads."""
         return all(
             read.settings.momentum == 0 or VELOCITY in group.kinds
             for group, read in zip(self.groups, options, strict=True)
@@ -292,16 +292,16 @@ class Plan:
 
     @property
     def has_gradients(self) -> bool:
-        """Whether one of the parameters has a gradient in this call."""
+        """Whether any parameter has a gradient in this call."""
         return any(group.has_gradients for group_plan in self.groups for group in group_plan.groups)
 
     def _parts(self, tensors: list[Any]) -> list[Any]:
-        # Looking at each of hundreds of plain tensors would take a tenth of a step.
+        # Checking each of hundreds of plain tensors would take a tenth of a step.
         return parts_of(tensors) if self._is_spread else tensors
 
 
 def named_places(index: int, group: dict[str, Any]) -> list[Place]:
-    """Return the parameters of a group with the names that the user gave them, or with their places."""
+    """Return the parameters of a group with the names that the user gave, or with their positions."""
     names = group.get("param_names") or [
         f"param_groups[{index}]['params'][{i}]" for i in range(len(group["params"]))
     ]

@@ -1,6 +1,6 @@
-"""The gradients of an ordinary call: hundreds of them looked at in microseconds, without an array for each.
+"""The gradients of an ordinary call: hundreds of them are checked in microseconds, without an array for each.
 
-PyTorch's own methods are called by ``map``, since Python's loops take as long again. A kernel does the rest.
+``map`` calls PyTorch's own methods, since a Python loop would take twice as long. A kernel does the rest.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def gradients_of(parameters: Sequence[Any]) -> list[Any]:
 
 
 def addresses_of(tensors: Sequence[Any]) -> list[int]:
-    """Return where the elements of each tensor begin."""
+    """Return the address of the first element of each tensor."""
     return list(map(address_of, tensors))
 
 
@@ -42,14 +42,14 @@ def are_all_there(gradients: Sequence[Any]) -> bool:
 
 
 class QuickLook:
-    """What is expected of the gradients of some parameters.
+    """The expected properties of the gradients of some parameters.
 
     Parameters
     ----------
     parameters : sequence of Tensor
-        All of an optimizer, dense.
+        All parameters of an optimizer, which are dense.
     written : sequence of ndarray
-        What a step writes, and no gradient may touch.
+        The arrays that a step writes, and that no gradient may overlap.
     """
 
     def __init__(self, parameters: Sequence[Any], written: Sequence[Array]) -> None:
@@ -57,20 +57,20 @@ class QuickLook:
         self._sizes = [parameter.numel() for parameter in parameters]
         self._itemsizes = np.array([parameter.itemsize for parameter in parameters], np.int64)
         self._lengths = np.array(self._sizes, np.int64) * self._itemsizes
-        # The kernels copy what has gaps, and need arrays for that.
+        # The kernels copy tensors with gaps, and need arrays for this.
         self._have_gaps = not all(map(fills_its_memory, parameters))
-        # The others have strides of their own.
+        # Other tensors have strides of their own.
         self._permuted = {i: p.stride() for i, p in enumerate(parameters) if not p.is_contiguous()}
-        # A number alone may be an imaginary part of which PyTorch keeps that it has the other sign.
+        # A single number may be an imaginary part, for which PyTorch only notes that its sign is reversed.
         self._single = [i for i, size in enumerate(self._sizes) if size == 1]
         self._occupied = regions(written)
-        # Compiled here, so that no later step has to wait for it.
+        # The kernel is compiled here, so that no later step has to wait for the compiler.
         address_check()
 
     def addresses(self, gradients: list[Any]) -> Array | None:
-        """Return the addresses of gradients, one for each parameter, or None if the look is not enough.
+        """Return the addresses of gradients, one for each parameter, or None if they need the full check.
 
-        Where there is no gradient the address is 0.
+        The address of a missing gradient is 0.
         """
         if self._have_gaps:
             return None
@@ -91,7 +91,7 @@ class QuickLook:
             lengths, itemsizes = lengths[rows], itemsizes[rows]
         if not set(map(type, gradients)) <= ORDINARY:
             return None
-        # What is sparse is never contiguous, and has no address to ask for.
+        # A sparse tensor is never contiguous, and has no address.
         if list(map(dtype_of, gradients)) != dtypes or not self._lie_as_expected(gradients, rows):
             return None
         if list(map(size_of, gradients)) != sizes:

@@ -1,7 +1,7 @@
-"""DTensors: parameters of which each rank holds a part, as ``fully_shard`` and others make them.
+"""DTensors: parameters of which each rank holds a part, such as those that ``fully_shard`` makes.
 
-The kernels work on the part that lies on this rank, a plain tensor. What users see of the state is a DTensor
-with the placements of its parameter, so that checkpoints know what is whose.
+The kernels work on the part on this rank, which is a plain tensor. The state that users see is a DTensor with
+the placements of its parameter, so that checkpoints know which rank holds which part.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if torch.distributed.is_available():
 else:
 
     class DTensor:  # type: ignore[no-redef]
-        """No tensor is one."""
+        """A stand-in without instances, for a PyTorch without DTensors."""
 
 
 _part_of, _spec_of = operator.attrgetter("_local_tensor"), operator.attrgetter("_spec")
@@ -29,7 +29,7 @@ def is_spread(tensor: Any) -> bool:
 
 
 def part_of(tensor: Any) -> Any:
-    """Return the part of a tensor that lies on this rank, in the same memory; all of a plain tensor.
+    """Return the part of a tensor on this rank, in the same memory; a plain tensor is returned whole.
 
     >>> part_of(torch.ones(2))
     tensor([1., 1.])
@@ -43,7 +43,7 @@ def parts_of(tensors: Sequence[Any]) -> list[Any]:
 
 
 def check_placements(name: str, parameter: Any) -> None:
-    """Check that a DTensor has its elements, and not terms of sums.
+    """Check that a DTensor holds its elements, and not terms whose sums are the elements.
 
     Raises
     ------
@@ -65,7 +65,7 @@ def check_alike(name: str, tensor: Any, parameter: Any) -> None:
     TypeError
         If only one of the two is a DTensor.
     ValueError
-        If its mesh or its placements are others. Terms of a sum are not added here: the bits of the sum would
+        If its mesh or its placements differ. Terms of a sum are not added here: the bits of the sum would
         depend on the number of ranks.
     """
     if not is_spread(parameter):
@@ -85,7 +85,7 @@ def check_alike(name: str, tensor: Any, parameter: Any) -> None:
 
 
 def spread_like(parameter: Any, part: Any) -> Any:
-    """Return a tensor that lies on the same ranks as a parameter, in the memory of a part."""
+    """Return a tensor on the same ranks as a parameter, whose part on this rank is in the given memory."""
     if not is_spread(parameter):
         return part
     return DTensor.from_local(
@@ -104,11 +104,11 @@ def is_counted_here(parameter: Any, rank: int, are_own: bool) -> bool:
     Parameters
     ----------
     parameter : Tensor
-        Of an optimizer.
+        A parameter of an optimizer.
     rank : int
-        Of this process among those of the optimizer.
+        The rank of this process among the ranks of the optimizer.
     are_own : bool
-        Whether each rank has plain parameters of its own; otherwise all have the same.
+        Whether each rank has plain parameters of its own; otherwise all ranks have the same.
     """
     if not is_spread(parameter):
         return are_own or rank == 0
@@ -130,7 +130,7 @@ def ranks_of(parameters: Iterable[Any]) -> list[int]:
 
 
 def form_of(name: str, parameter: Any) -> list[Any]:
-    """Return what must be the same of a parameter on all ranks, as plain data."""
+    """Return the properties of a parameter that must be the same on all ranks, as plain data."""
     placements = mesh = None
     if is_spread(parameter):
         placements, mesh = str(parameter.placements), parameter.device_mesh.mesh.tolist()

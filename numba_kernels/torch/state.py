@@ -26,12 +26,12 @@ def needed(settings: Settings) -> tuple[str, ...]:
 
 
 def check_state(name: str, parameter: Any, kept: Mapping[str, Any]) -> None:
-    """Check the state of one parameter, as it was loaded or assigned.
+    """Check the state of one parameter, which may have been loaded or assigned.
 
     Raises
     ------
     TypeError
-        If it is no tensor, or only one of it and its parameter is a DTensor.
+        If it is no tensor, or if only one of state and parameter is a DTensor.
     ValueError
         If it has another shape, dtype, device, layout or placement than its parameter.
     """
@@ -55,16 +55,16 @@ def check_state(name: str, parameter: Any, kept: Mapping[str, Any]) -> None:
 
 
 def parts_of_state(kept: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the tensors of state of one parameter, as far as they lie on this rank."""
+    """Return the parts on this rank of the tensors of state of one parameter."""
     return {kind: part_of(kept[kind]) for kind in KINDS if kind in kept}
 
 
 def completed(parameter: Any, kept: Mapping[str, Any], kinds: tuple[str, ...]) -> dict[str, Any]:
-    """Return the tensors of some kinds: those that are kept, laid out as the parameter, and zeros."""
+    """Return state of some kinds: kept tensors in the layout of the parameter, and zeros for missing ones."""
     complete = {}
     for kind in kinds:
         tensor = kept.get(kind)
         tensor = zeros_like(parameter) if tensor is None else as_laid_out(tensor.detach(), parameter)
-        # Two elements in one place would both be written.
+        # Two elements that share memory would both be written.
         complete[kind] = tensor if fills_its_memory(tensor) else tensor.contiguous()
     return complete

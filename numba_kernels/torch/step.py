@@ -1,4 +1,4 @@
-"""One call: the numbers of each group are written, norms are taken, and all kernels run as one."""
+"""One call: write the numbers of each group, compute norms, and run all kernels in one launch."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ class Step:
     Parameters
     ----------
     plan : Plan
-        With the addresses of the gradients.
+        The plan with the addresses of the gradients.
     gradients : list of list
-        Those of each group that has parameters.
+        The gradients of each group that has parameters.
     options : list of Options
-        Of the same groups.
+        The options of the same groups.
     scale : float32 or None
-        By which the gradients are divided.
+        The loss scale, by which the gradients are divided.
     threads : int
-        At least 1.
+        The number of threads, at least 1.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Step:
     ) -> None:
         self.plan, self._gradients, self._options = plan, gradients, options
         self._scale, self._threads = scale, threads
-        # All groups share what follows.
+        # All groups share the following values.
         settings = options[0].settings
         self._settings = settings
         self._steps = settings.gradient_accumulation_steps
@@ -56,16 +56,16 @@ class Step:
         self._counting: list[Task] = []
 
     def prepare(self, param_groups: Sequence[dict[str, Any]], over: OverRanks | None, finite: bool) -> bool:
-        """Do all that may still be refused: numbers are written into the tables, norms are taken.
+        """Do all work that may still fail: write numbers into the tables, and compute norms.
 
         Parameters
         ----------
         param_groups : list of dict
-            Of the optimizer.
+            The groups of the optimizer.
         over : OverRanks or None
-            Where other ranks take part in the call.
+            The other ranks, if they take part in the call.
         finite : bool
-            False if the other ranks have to be told that the gradients of this one are not.
+            Whether the gradients of this rank are finite, which the other ranks have to know.
 
         Returns
         -------
@@ -93,7 +93,7 @@ class Step:
         return True
 
     def write(self) -> None:
-        """Make the call, and count it where no interrupt can come between."""
+        """Make the call and count it; no interrupt can come between the two."""
         accumulates, wide_factor, counting = self._accumulates, self._wide_factor, self._counting
         compiled: list[Task] = []
         in_python: list[Task] = []
@@ -153,7 +153,7 @@ class Step:
         ]
 
     def _described(self, param_groups: Sequence[dict[str, Any]]) -> dict[str, Any]:
-        """Return what must be the same on all ranks."""
+        """Return the data that must be the same on all ranks."""
         described: dict[str, Any] = {name: getattr(self._settings, name) for name in OF_THE_OPTIMIZER}
         described["grad_scale"] = None if self._scale is None else float(self._scale)
         for index, options in zip(self.plan.indices, self._options, strict=True):

@@ -21,7 +21,7 @@ from sgd_ref.arithmetic.formats import BY_NAME, FLOAT16
 START = "proof"
 
 PARTS_OF_SWEEP = 16
-"""Parts of the float32 that processes take one at a time, for each conversion."""
+"""The number of parts of all float32 that processes take one at a time, for each conversion."""
 
 PURPOSE = "Are the elementwise kernels (numba_kernels) the rule (sgd_ref.rule) for all inputs?"
 
@@ -35,18 +35,20 @@ Advance = Callable[[str, int, int], None]
 
 @dataclass
 class Findings:
-    """What came out for all kernels.
+    """The results for all kernels.
 
     Attributes
     ----------
     kernels, specialisations, expressions : int
-        How many were proven or refuted, and compared.
+        The numbers of kernels and specialisations that were proven or refuted, and of expressions that were
+        compared.
     conversions : dict of Claim to tuple of int
-        For each conversion how many float32 were tried, and how many are converted otherwise than claimed.
+        For each conversion, the number of float32 that were tried, and the number that are not converted as
+        claimed.
     failures : list of str
         Each kernel that is not proven, with the reason.
     not_run : list of str
-        What could not be run.
+        The checks that could not be run.
     """
 
     kernels: int = 0
@@ -58,18 +60,18 @@ class Findings:
 
     @property
     def wrong(self) -> list[Claim]:
-        """The conversions that do something else."""
+        """The conversions that differ from their claim."""
         return [claim for claim, (_, different) in self.conversions.items() if different]
 
 
 def kernels(extent: Extent) -> list[Kernel]:
-    """Return the elementwise kernels of an extent, those that take longest first.
+    """Return the elementwise kernels of an extent; those that take longest come first.
 
     >>> len(kernels(Extent()))
     95
     """
     found = [kernel for kernel in kernels_of(extent) if kernel.is_elementwise]
-    # That for processors that do not convert float16.
+    # The variant for processors that do not convert float16.
     found.append(Kernel(ACCUMULATE, FLOAT16.name, (False,)))
     return [kernel for kernel in found if extent.wants(f"{START}/{kernel.name}")]
 
@@ -82,7 +84,7 @@ def proof_of(kernel: Kernel) -> Proof:
 
 
 def module_of(compiled: Any) -> str:
-    """Return the optimised module of a kernel, from which its machine code is made."""
+    """Return the optimised LLVM module of a kernel, from which its machine code is made."""
     (overload,) = compiled.overloads.values()
     return str(overload.library._get_module_for_linking())
 
@@ -93,9 +95,9 @@ def run(extent: Extent, advance: Advance = lambda doing, done, parts: None) -> F
     Parameters
     ----------
     extent : Extent
-        Where it has several processes, each takes a kernel at a time.
+        The extent; if it has several processes, each takes one kernel at a time.
     advance : callable, optional
-        Is told how far it is.
+        Called with the progress.
     """
     findings = Findings()
     chosen = kernels(extent)
@@ -125,7 +127,7 @@ def _swept(piece: tuple[Claim, range]) -> tuple[int, int]:
 def _pool(extent: Extent) -> AbstractContextManager[Executor | None]:
     if extent.processes == 1:
         return nullcontext()
-    # A process that is forked while threads run may hang.
+    # A process that is forked while other threads run may hang.
     return ProcessPoolExecutor(extent.processes, multiprocessing.get_context("spawn"))
 
 
@@ -150,7 +152,7 @@ def _add(findings: Findings, kernel: Kernel, proof: Proof) -> None:
 
 
 def page(findings: Findings) -> Iterator[str]:
-    r"""Yield the lines that tell what was found.
+    r"""Yield the lines that describe the results.
 
     >>> print(*page(Findings(1, 2, 3)), sep="\n")  # doctest: +ELLIPSIS
     1 kernel, 2 specialisations, 3 expressions compared with the rule

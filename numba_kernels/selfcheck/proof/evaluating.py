@@ -1,4 +1,4 @@
-"""Expressions on numbers: NumPy arrays in place of the leaves."""
+"""The evaluation of expressions on numbers: NumPy arrays replace the leaves."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ def operation(op: str, kind: str, kinds: list[str], words: list[Any], operands: 
     Parameters
     ----------
     op, kind : str
-        As in a node.
+        The operation and the kind of its result, as in a node.
     kinds : list of str
-        Of the operands.
+        The kinds of the operands.
     words : list
-        Arguments that are no operands: the bits of a constant, a predicate, the name of a format.
+        Arguments that are not operands: the bits of a constant, a predicate, the name of a format.
     operands : list of ndarray
-        Their values.
+        The values of the operands.
     """
     if op == "constant":
         width = {FLOAT: np.uint32, DOUBLE: np.uint64}.get(kind)

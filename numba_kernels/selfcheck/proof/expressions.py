@@ -1,4 +1,4 @@
-"""Expressions: what a kernel or the rule computes, as a graph in which equal parts are one object.
+"""Expressions: the computation of a kernel or of the rule, as a graph in which equal parts are one object.
 
 A node is an operation with its operands; each rounded operation is a node of its own. Nodes are made by
 ``Expressions.make``, which brings them into a normal form (``normal.py``). Two nodes of one
@@ -18,8 +18,8 @@ BITS_OF = {"i1": 1, "i8": 8, HALF: 16, "i32": 32, "i64": 64, FLOAT: 32, DOUBLE: 
 """The width of each kind."""
 
 LEAVES = ("constant", "element", "elements", "own", "slot", "factor", "setting", "mode", "poison")
-"""Operations without operands. ``element`` is one number of an array, ``elements`` one in each lane of a
-vector, ``own`` the number with the index of the result."""
+"""Operations without operands. ``element`` is one number of an array, ``elements`` is one number in each lane
+of a vector, and ``own`` is the number with the same index as the result."""
 
 _INFIX = {"fadd": "+", "fsub": "-", "fmul": "*", "fdiv": "/", "add": "+", "sub": "-", "and": "&", "or": "|"}
 _INFIX |= {"xor": "^", "shl": "<<", "lshr": ">>", "ashr": ">>s", "mul": "*"}
@@ -28,18 +28,18 @@ _COMPARED = {"oeq": "==", "olt": "<", "ole": "<=", "one": "<>", "ord": "orders"}
 
 
 class Node:
-    """One node; never constructed but by ``Expressions``.
+    """A node, which only ``Expressions`` constructs.
 
     Attributes
     ----------
     op : str
-        The operation, in LLVM's word for it where it has one.
+        The operation, under LLVM's name if there is one.
     kind : str
-        Of the result.
+        The kind of the result.
     args : tuple
-        Nodes, and what else belongs to the operation: a name, an index, the bits of a constant.
+        Nodes, and other parts of the operation: a name, an index, the bits of a constant.
     number : int
-        Smaller for nodes that were made earlier.
+        A number that is smaller for nodes that were made earlier.
     operands : list of Node
         The arguments that are nodes.
     """
@@ -62,7 +62,8 @@ class Node:
 
 
 Rule = Callable[["Expressions", str, str, tuple[Any, ...]], "Node | None"]
-"""Takes an operation, its kind and its operands; returns an equal node, or None if it has nothing to say."""
+"""A function of an operation, its kind and its operands; it returns an equal node, or None if it does not
+apply."""
 
 
 class Expressions:
@@ -103,7 +104,7 @@ class Expressions:
         return found
 
     def raw(self, op: str, kind: str, *args: Any) -> Node:
-        """Return the node of an operation as it is."""
+        """Return the node of an operation without normalising it."""
         key = ("raw", op, kind, args)
         found = self._nodes.get(key)
         if found is None:
@@ -115,7 +116,7 @@ class Expressions:
         return self.raw("constant", kind, bits & ((1 << BITS_OF[kind]) - 1))
 
     def number(self, kind: str, value: float) -> Node:
-        """Return a constant of a kind of numbers by its value, which must be a number of it."""
+        """Return a constant of a kind of numbers by its value, which the kind must hold exactly."""
         if kind == DOUBLE:
             return self.constant(kind, struct.unpack("<Q", struct.pack("<d", value))[0])
         assert kind == FLOAT
@@ -145,7 +146,7 @@ class Expressions:
 
 
 def parts(node: Node, known: Mapping[Node, Any] | None = None) -> Iterator[Node]:
-    """Yield the nodes of an expression, operands first, each once; none of the known ones."""
+    """Yield the nodes of an expression, each once and operands first, but no known ones."""
     known = known or {}
     seen: set[Node] = set()
     stack = [node]
@@ -164,7 +165,7 @@ def parts(node: Node, known: Mapping[Node, Any] | None = None) -> Iterator[Node]
 
 
 def constant_value(node: Node) -> float:
-    """Return the value of a constant of a kind of numbers."""
+    """Return the value of a constant that is a number."""
     (bits,) = node.args
     form = {FLOAT: ("<I", "<f"), DOUBLE: ("<Q", "<d")}[node.kind]
     value: float = struct.unpack(form[1], struct.pack(form[0], bits))[0]
@@ -172,7 +173,7 @@ def constant_value(node: Node) -> float:
 
 
 def _told(node: Node) -> str:
-    """Return an expression as text, in the words of the rule."""
+    """Return an expression as text, with the names of the rule."""
     texts: dict[Node, str] = {}
     for part in parts(node):
         texts[part] = _text(part, [texts[operand] for operand in part.operands])
@@ -198,7 +199,7 @@ def _text(node: Node, texts: list[str]) -> str:
 
 
 def _is_call(text: str) -> bool:
-    """Whether one pair of brackets with a name before it holds all the rest."""
+    """Whether the whole text is a name followed by one pair of brackets."""
     start = text.find("(")
     if start <= 0 or " " in text[:start] or not text.endswith(")"):
         return False

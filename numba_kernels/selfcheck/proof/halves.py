@@ -1,10 +1,10 @@
-"""Conversions of half types recognised in the instructions that make them up.
+"""Recognition of conversions of half types in the instructions that make them up.
 
-LLVM spreads a rounding over some ten instructions, and merges it with what comes before and after. So no
-pattern is looked for. Where a float or 16 bits are made of the bits of *one* value, the instructions
-between are a function of that value, and it is asked which one: on all 65,536 values where the value is
-one of the half type, otherwise on a sample. What passes the sample is claimed, and ``sweep.py`` proves the
-claim on all 2**32 values.
+LLVM spreads a rounding over about ten instructions, and merges it with the code before and after. So the
+prover does not search for a pattern. If a float, or 16 bits, are computed from the bits of *one* value, the
+instructions between are a function of that value. The prover determines this function by evaluating it: on
+all 65,536 values if the value is a number of the half type, otherwise on a sample. A function that passes the
+sample becomes a claim, which ``sweep.py`` proves on all 2**32 values.
 """
 
 from __future__ import annotations
@@ -49,11 +49,12 @@ SAME, WIDEN, NARROW, ROUND, ROUND_AND_NARROW, TRUNCATE = (
 )
 
 Form = tuple[tuple[Any, ...], ...]
-"""A function of one value: operations in their order, operands by their place; the value is the first."""
+"""A function of one value: its operations in order, with operands given by position; position 0 is the
+value."""
 
 
 class Claim(NamedTuple):
-    """What a function of one float32 is said to be.
+    """A claim about the meaning of a function of one float32.
 
     Attributes
     ----------
@@ -81,7 +82,7 @@ class Halves:
     Attributes
     ----------
     claims : set of Claim
-        What remains to be proven on all values.
+        The claims that remain to be proven on all values.
     """
 
     def __init__(self, half: str) -> None:
@@ -89,7 +90,7 @@ class Halves:
         self.claims: set[Claim] = set()
 
     def rule(self, e: Expressions, op: str, kind: str, args: tuple[Any, ...]) -> Node | None:
-        """Return a conversion in place of the last of the instructions that make it up."""
+        """Return a conversion that replaces the last of the instructions that make it up."""
         if (op, kind) not in (("float", FLOAT), ("fpext", FLOAT), ("trunc", HALF), ("fptrunc", HALF)):
             return None
         node = e.raw(op, kind, *args)
@@ -121,7 +122,7 @@ class Halves:
 
 
 def _form(node: Node) -> tuple[Form, Node] | None:
-    """Return the function that a node is of one value, and the value; None if there is not just one."""
+    """Return a node as a function of one value, and the value; None if it depends on several values."""
     inside: set[Node] = set()
     leaves: set[Node] = set()
     stack = [node]
@@ -144,7 +145,7 @@ def _form(node: Node) -> tuple[Form, Node] | None:
 
 
 def _written_out(node: Node, leaf: Node) -> Form:
-    """Return the operations in an order that depends on nothing but what they are."""
+    """Return the operations in an order that depends only on the operations themselves."""
     digests: dict[Node, str] = {leaf: "x"}
     ordered: dict[Node, list[Node]] = {}
     for part in parts(node, digests):
@@ -192,7 +193,7 @@ def value_of(form: Form, x: Array) -> Array:
 
 @functools.cache
 def meaning_of(half: str, form: Form, is_of_half_type: bool) -> str | None:
-    """Return what a function is: for all values of the half type, or for a sample of float32.
+    """Return the meaning of a function, tested on all values of the half type or on a sample of float32.
 
     Parameters
     ----------
@@ -201,7 +202,7 @@ def meaning_of(half: str, form: Form, is_of_half_type: bool) -> str | None:
     form : Form
         The function.
     is_of_half_type : bool
-        Whether its argument is a number of the half type, or the 16 bits of one.
+        Whether its argument is a number of the half type, or the 16 bits of such a number.
     """
     bits = np.arange(65536, dtype=np.uint16)
     wide = np.asarray(bits.view(BY_NAME[half]).astype(np.float32))
@@ -228,16 +229,16 @@ def meaning_of(half: str, form: Form, is_of_half_type: bool) -> str | None:
 
 
 def nearest(half: str, x: Array) -> Array:
-    """Return the numbers of a half type that are nearest, as NumPy and ml_dtypes have them."""
+    """Return the nearest numbers of a half type, by the conversion of NumPy or ml_dtypes."""
     with np.errstate(all="ignore"):
         return np.asarray(x.astype(BY_NAME[half]))
 
 
 def is_of_domain(half: str, bits: Array) -> Array:
-    """Whether float32, by their bits, can occur in a kernel; in bfloat16 no NaN has bits in its low half.
+    """Whether float32, by their bits, can occur in a kernel; for bfloat16 the low half of a NaN is zero.
 
-    Those that are loaded have none. IEEE 754, 6.2.3: the NaN of an operation has the payload of an operand;
-    one that the processor makes itself has a payload of zero but for the quiet bit.
+    A loaded NaN has a low half of zero. By IEEE 754, 6.2.3, the NaN from an operation has the payload of an
+    operand. The payload of a NaN that the processor generates is zero except for the quiet bit.
     """
     magnitudes = bits & np.uint32(0x7FFFFFFF)
     is_nan = magnitudes > np.uint32(0x7F800000)
@@ -261,11 +262,11 @@ def sample(half: str) -> Array:
 
 
 def _equal(half: str, found: Array, expected: Array) -> bool:
-    """Whether all values are the same, a NaN for a NaN."""
+    """Whether all values are the same, where all NaNs count as equal."""
     dtype: Any = {2: BY_NAME[half], 4: np.dtype(np.float32)}[found.dtype.itemsize]
     first, second = np.ascontiguousarray(found).view(dtype), np.ascontiguousarray(expected).view(dtype)
     with np.errstate(invalid="ignore"):
-        # To ask a NaN that signals may raise that flag.
+        # Testing a signalling NaN may raise this flag.
         are_nan = np.isnan(first) & np.isnan(second)
     same = np.ascontiguousarray(found).view(f"u{found.dtype.itemsize}") == np.ascontiguousarray(
         expected

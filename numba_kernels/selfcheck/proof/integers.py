@@ -1,6 +1,6 @@
-"""Indices and addresses: sums of unknown integers, each times a constant, and what is known of the unknowns.
+"""Indices and addresses: sums of unknown integers times constants, and the known facts about the unknowns.
 
-Addresses and counts are small enough that no sum of them leaves 63 bits: an array lies in memory.
+Addresses and counts are so small that their sums fit into 63 bits, since arrays lie in memory.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 MANY = 1 << 48
-"""Above every count and every address."""
+"""An upper limit of every count and every address."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Affine:
 
     @staticmethod
     def constant(value: int) -> Affine:
-        """Return a known integer."""
+        """Return a known integer as a sum."""
         return Affine((), value)
 
     @staticmethod
@@ -42,7 +42,7 @@ class Affine:
 
     @property
     def is_constant(self) -> bool:
-        """Whether it is a known integer."""
+        """Whether the sum is a known integer."""
         return not self.terms
 
     def __add__(self, other: Affine) -> Affine:
@@ -60,7 +60,7 @@ class Affine:
         return self + other.times(-1)
 
     def times(self, factor: int) -> Affine:
-        """Return it times a constant."""
+        """Return the sum times a constant."""
         if not factor:
             return Affine((), 0)
         if factor == 1:
@@ -68,7 +68,7 @@ class Affine:
         return Affine(tuple((unknown, own * factor) for unknown, own in self.terms), self.offset * factor)
 
     def divided(self, divisor: int) -> Affine | None:
-        """Return it divided by a constant, if every factor is a multiple of that."""
+        """Return the sum divided by a constant, if every factor is a multiple of the constant."""
         if any(factor % divisor for _, factor in self.terms) or self.offset % divisor:
             return None
         return Affine(
@@ -76,7 +76,7 @@ class Affine:
         )
 
     def without(self, unknown: str) -> Affine:
-        """Return it with one unknown left out."""
+        """Return the sum without one of its unknowns."""
         return Affine(tuple(term for term in self.terms if term[0] != unknown), self.offset)
 
     def __str__(self) -> str:
@@ -89,12 +89,12 @@ class Affine:
 
 
 class Split(Exception):
-    """An answer depends on an unknown: it has to be asked again in each of several cases.
+    """Raised if an answer depends on an unknown: the question must be asked again in each of several cases.
 
     Attributes
     ----------
     cases : list of Facts
-        What is known in each of them.
+        The known facts in each case.
     """
 
     def __init__(self, cases: list[Facts]) -> None:
@@ -109,20 +109,20 @@ class _Range(NamedTuple):
 
 @dataclass
 class Facts:
-    """What is known about the unknowns.
+    """The known facts about the unknowns.
 
     Attributes
     ----------
     ranges : dict of str to range
         The least and the greatest value of an unknown.
     meanings : dict of str to Affine
-        Unknowns that were expressed by others.
+        Unknowns that are expressed by other unknowns.
     countable : set of str
         Unknowns for which cases may be distinguished.
     positive : list of Affine
         Sums that are not negative.
     asked : list of tuple or None
-        Where this is a list, it takes down each question and its answer.
+        If this is a list, each question and its answer is added to it.
     """
 
     ranges: dict[str, _Range] = field(default_factory=dict)
@@ -132,16 +132,16 @@ class Facts:
     asked: list[tuple[str, Affine, int | None]] | None = None
 
     def copy(self) -> Facts:
-        """Return a copy that can be changed."""
+        """Return an independent copy."""
         return Facts(dict(self.ranges), dict(self.meanings), self.countable, self.positive, self.asked)
 
     @property
     def key(self) -> tuple[object, ...]:
-        """All that is known, for comparison."""
+        """All facts, in a form that can be compared."""
         return tuple(self.ranges.items()), tuple(self.meanings.items()), self.positive
 
     def answers_as(self, asked: list[tuple[str, Affine, int | None]]) -> bool:
-        """Whether all these questions have the same answers here."""
+        """Whether all these questions have the same answers under these facts."""
         return all(
             (self.sign(number) if question == "sign" else self.is_negative(number)) == answer
             for question, number, answer in asked
@@ -155,7 +155,7 @@ class Facts:
         return Affine.of(unknown)
 
     def resolved(self, number: Affine) -> Affine:
-        """Return a sum in the unknowns that are left."""
+        """Return a sum in terms of the remaining unknowns."""
         while not self._is_resolved(number):
             total = Affine((), number.offset)
             for unknown, factor in number.terms:
@@ -190,14 +190,14 @@ class Facts:
         return _Range(low, high)
 
     def sign(self, number: Affine) -> int | None:
-        """Return -1, 0 or 1, or None where no cases can be distinguished; may ask for a split."""
+        """Return -1, 0 or 1, or None if no cases can be distinguished; may raise `Split`."""
         number = self.resolved(number)
         low, high = self.range_of(number)
         answer = 1 if low > 0 else -1 if high < 0 else 0 if low == high == 0 else None
         return self._answered("sign", number, answer)
 
     def is_negative(self, number: Affine) -> bool | None:
-        """Whether a sum is below zero, or None where no cases can be distinguished."""
+        """Whether a sum is below zero, or None if no cases can be distinguished."""
         number = self.resolved(number)
         low, high = self.range_of(number)
         answer = self._answered("is negative", number, None if low < 0 <= high else int(high < 0))
@@ -211,7 +211,7 @@ class Facts:
         return answer
 
     def _split(self, number: Affine) -> None:
-        """Distinguish cases of the unknown that weighs most, if all unknowns allow it."""
+        """Distinguish cases of the unknown with the greatest influence, if all unknowns allow it."""
         if any(
             unknown not in self.countable
             and self.ranges.get(unknown, _Range(0, 1))[0] != self.ranges[unknown][1]
@@ -222,7 +222,7 @@ class Facts:
         unknown, factor = max(open_terms, key=lambda term: abs(term[1]))
         low, high = self.ranges[unknown]
         if len(open_terms) == 1:
-            # Where the sum changes its sign.
+            # The value at which the sum changes its sign.
             rest = self.range_of(number.without(unknown)).low
             place = -rest // factor if -rest % factor == 0 else None
             edges = [place, place + 1] if place is not None else [-(rest // factor)]
@@ -239,7 +239,7 @@ class Facts:
             raise Split(cases)
 
     def narrow(self) -> bool:
-        """Draw conclusions from the sums that are not negative; return whether there is no contradiction."""
+        """Narrow the ranges by the sums that are not negative; return whether there is no contradiction."""
         changed = True
         while changed:
             changed = False
@@ -249,7 +249,7 @@ class Facts:
                     return False
                 for unknown, factor in number.terms:
                     low, high = self.ranges[unknown]
-                    # What the others leave for this one at least.
+                    # The least that the other unknowns leave for this one.
                     slack = greatest - factor * (high if factor > 0 else low)
                     if factor > 0 and low * factor + slack < 0:
                         self.ranges[unknown] = _Range(-(slack // factor), high)
@@ -262,9 +262,9 @@ class Facts:
         return True
 
     def low_bits(self, number: Affine, count: int) -> Affine | None:
-        """Return a sum that is not negative, modulo two to the power of `count`; None if it is not known.
+        """Return a nonnegative sum modulo two to the power of `count`; None if the result is not known.
 
-        An unknown that has to be divided for this becomes a multiple of a power of two and a rest.
+        An unknown that has to be split for this is replaced by a multiple of a power of two plus a remainder.
         """
         size = 1 << count
         number = self.resolved(number)
@@ -283,7 +283,7 @@ class Facts:
 
     def _divide(self, unknown: str, count: int) -> None:
         low, high = self.ranges[unknown]
-        # What is found out with this may be something else elsewhere.
+        # A result that was found in this way may not hold under other facts.
         self.asked = None
         size = 1 << count
         quotient, remainder = f"{unknown}/{size}", f"{unknown}%{size}"
@@ -298,5 +298,5 @@ class Facts:
 
 
 def least(numbers: Iterable[Affine]) -> Affine:
-    """Return the least of sums that differ by constants only."""
+    """Return the least of some sums that differ only by constants."""
     return min(numbers, key=lambda number: number.offset)

@@ -1,4 +1,4 @@
-"""What a loop does in all its iterations, from what it does in one."""
+"""The effect of all iterations of a loop, derived from the effect of one iteration."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ _COMPLEMENT = {"eq": "ne", "ne": "eq", "gt": "le", "le": "gt", "lt": "ge", "ge":
 def last_iteration(
     facts: Facts, condition: tuple[str, Affine, Affine], leaves_if: bool, counter: str
 ) -> Affine:
-    """Return the number of the iteration in which a loop is left, where the first one has the number 0.
+    """Return the number of the iteration in which a loop is left, counted from 0.
 
     Parameters
     ----------
     facts : Facts
-        Before the loop; may be asked to distinguish cases.
+        The facts before the loop, which may raise `Split`.
     condition : tuple
         A predicate and the two indices that it compares.
     leaves_if : bool
-        Whether the loop is left if it holds.
+        Whether the loop is left if the condition holds, or if it does not.
     counter : str
-        The unknown that is the number of the iteration.
+        The unknown for the number of the iteration.
     """
     predicate, first, second = condition
     first, second = facts.resolved(first), facts.resolved(second)
@@ -39,7 +39,7 @@ def last_iteration(
     if last is None:
         raise NotUnderstood(f"a loop that is left if {first} {relation} {second}")
     if predicate[0] == "u":
-        # What has no sign is compared as a number where it has none at either end.
+        # An unsigned comparison equals a signed one if both ends of the range are not negative.
         for number in (first, second):
             step = number.factors.get(counter, 0)
             for end in (number.without(counter), number.without(counter) + last.times(step)):
@@ -49,7 +49,7 @@ def last_iteration(
 
 
 def _first_place(facts: Facts, relation: str, difference: Affine, counter: str) -> Affine | None:
-    """Return the least number of an iteration in which a difference has a relation to zero."""
+    """Return the first iteration in which a difference has a given relation to zero."""
     step = difference.factors.get(counter, 0)
     start = difference.without(counter)
     if relation == "eq" and step:
@@ -57,7 +57,7 @@ def _first_place(facts: Facts, relation: str, difference: Affine, counter: str) 
         return place if place is not None and facts.is_negative(place) is False else None
     if relation not in ("gt", "ge", "lt", "le"):
         return None
-    # From now on: the first place where `start + step * place` is not negative.
+    # The rest computes the first place at which `start + step * place` is not negative.
     if relation in ("lt", "le"):
         step, start = -step, start.times(-1)
     if relation in ("gt", "lt"):
@@ -80,13 +80,13 @@ def record(
     counter: str = "",
     last: Affine | None = None,
 ) -> None:
-    """Add to a memory what a loop has written; without a counter, what stands outside of loops.
+    """Add to a memory the elements that a loop has written, or, without a counter, code outside of loops.
 
     Raises
     ------
     NotUnderstood
-        If elements are written that were written before, or read that were; if an iteration leaves elements
-        out, or writes one that another iteration writes, too.
+        If elements are written or read that were written before, if an iteration leaves elements out, or if
+        two iterations write the same element.
     """
     last = last or Affine.constant(0)
     accesses = [access._replace(first=facts.resolved(access.first)) for access in accesses]
@@ -125,7 +125,7 @@ def _check_untouched(memory: Memory, facts: Facts, access: Access, counter: str,
 def _ranges(
     e: Expressions, facts: Facts, array: str, writes: list[Access], counter: str, last: Affine
 ) -> list[Written]:
-    """Return the ranges that all iterations write together."""
+    """Return the ranges that all iterations together write."""
     first, *others = writes
     if any(not (other.first - first.first).is_constant for other in others):
         if counter:

@@ -1,7 +1,7 @@
-"""The memory that a kernel reads and writes: what lies at an address, and what was written there.
+"""The memory that a kernel reads and writes: the meaning of addresses, and the values written there.
 
-The tables are those of ``cpu/plan.py``. Arrays of one row do not overlap one another or the tables, which
-the optimizers check before each call.
+The tables are those of ``cpu/plan.py``. The arrays of one row overlap neither one another nor the tables; the
+optimizers check this before each call.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ PRESENT, MISSING, INDIRECT = "present", "missing", "indirect"
 
 
 class Situation(NamedTuple):
-    """What a kernel is told about a call and a row, apart from numbers.
+    """The flags about a call and a row that a kernel is given, apart from numbers.
 
     Attributes
     ----------
@@ -67,20 +67,20 @@ class Situation(NamedTuple):
 
 
 class Access(NamedTuple):
-    """Elements that are read or written at once.
+    """Elements that one instruction reads or writes.
 
     Attributes
     ----------
     array : str
-        Its name.
+        The name of the array.
     first : Affine
         The index of the first element.
     lanes : int
-        How many.
+        The number of elements.
     node : Node or None
-        What is written; None if it is read.
+        The value that is written; None for reading.
     is_vector : bool
-        Whether ``elements`` of the node are meant.
+        Whether the node has a leaf ``elements``, with one number in each lane.
     """
 
     array: str
@@ -96,11 +96,12 @@ class Written(NamedTuple):
     Attributes
     ----------
     array : str
-        Its name.
+        The name of the array.
     low, high : Affine
-        The first element, and the first one after them.
+        The index of the first element, and the first index after the range.
     nodes : tuple of Node
-        What was written: one expression, in the elements with the same index (``own``), or several.
+        The written values: one expression in terms of the elements with the same index (``own``), or several
+        expressions.
     """
 
     array: str
@@ -111,22 +112,22 @@ class Written(NamedTuple):
 
 @dataclass
 class Memory:
-    """What one path through a kernel knows of memory.
+    """The knowledge of memory on one path through a kernel.
 
     Attributes
     ----------
     accesses : list of Access
-        Of the present iteration of a loop.
+        The accesses of the present iteration of a loop.
     written : list of Written
-        In the present chunk.
+        The ranges written in the present chunk.
     read : list of tuple
-        Arrays and ranges that were read in the chunk.
+        The arrays and ranges that were read in the present chunk.
     local : dict of str to object
-        What lies in the variables of the kernel itself.
+        The values of the local variables of the kernel.
     chunk : Affine or None
         The index of the present chunk.
     mode : str
-        Of floating-point arithmetic: "of the caller", "default" or "left".
+        The mode of floating-point arithmetic: "of the caller", "default" or "left".
     """
 
     accesses: list[Access] = field(default_factory=list)
@@ -136,7 +137,7 @@ class Memory:
     mode: str = "of the caller"
 
     def copy(self) -> Memory:
-        """Return a copy that can be changed."""
+        """Return an independent copy."""
         return Memory(list(self.accesses), list(self.written), dict(self.local), self.chunk, self.mode)
 
 
@@ -146,16 +147,16 @@ class Places:
     Parameters
     ----------
     e : Expressions
-        Leaves are made here.
+        The expressions in which leaves are made.
     itemsize : int
-        Bytes of an element.
+        The size of an element in bytes.
     situation : Situation
-        What the tables say.
+        The flags in the tables.
 
     Attributes
     ----------
     told : int
-        How often something was read that depends on the situation.
+        The number of reads whose result depends on the situation.
     """
 
     def __init__(self, e: Expressions, itemsize: int, situation: Situation) -> None:
@@ -220,7 +221,7 @@ class Places:
         return base.removeprefix("@"), address.without(base)
 
     def _index(self, rest: Affine, facts: Facts) -> Affine:
-        """Return the index of an element in its chunk, from the bytes between it and the first one."""
+        """Return the index of an element in its chunk, from its distance in bytes from the first element."""
         start = facts.resolved(Affine.of("start")).times(self._itemsize)
         index = (rest - start).divided(self._itemsize)
         if index is None:
@@ -312,9 +313,9 @@ def _may_meet(first: Access, second: Access) -> bool:
 
 
 def in_own_terms(e: Expressions, facts: Facts, access: Access) -> Node:
-    """Return what is written with ``own`` for the elements that have the index of the result.
+    """Return a written value in which ``own`` stands for the elements with the index of the result.
 
-    Other elements keep an index: how far they are from that of the result.
+    Other elements get a relative index: the distance from the index of the result.
     """
     assert access.node is not None
     replaced = {}

@@ -1,4 +1,4 @@
-"""The floating-point mode of a kernel: the default one while it computes, and the caller's afterwards."""
+"""The floating-point mode of a kernel: the default mode while it computes, then the caller's mode again."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numba_kernels.selfcheck.proof.integers import Affine
 from numba_kernels.selfcheck.proof.llvm.instructions import NotUnderstood
 from numba_kernels.selfcheck.proof.memory import Memory
 
-# On other processors the kernels do not know how to change it.
+# On other processors, the kernels cannot change the mode.
 FIRST_MODE, LAST_MODE = ("of the caller", "left") if IS_X86 or IS_ARM else ("default", "default")
 
 
@@ -20,23 +20,23 @@ def follow_mode(e: Expressions, memory: Memory, name: str, operands: list[Any]) 
     Parameters
     ----------
     e : Expressions
-        Of the proof.
+        The expressions of the proof.
     memory : Memory
-        Its mode is changed.
+        The memory, whose attribute `mode` is changed.
     name : str
-        Of the function that is called.
+        The name of the called function.
     operands : list of value
-        Where x86 has the mode in memory; the mode itself on ARM.
+        On x86 the address of the mode in memory, on ARM the mode itself.
 
     Returns
     -------
     bool
-        Whether it is such a call.
+        Whether the call reads or sets the mode.
 
     Raises
     ------
     NotUnderstood
-        If the mode becomes any other than the default, and then that of the caller.
+        If the mode becomes anything other than first the default, and then the caller's mode.
     """
     if name == "llvm.x86.sse.stmxcsr":
         memory.local[str(operands[0])] = e.raw("mode", "i32", "mode")

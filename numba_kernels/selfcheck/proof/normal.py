@@ -1,11 +1,10 @@
-"""The normal form: each step replaces an expression by one that is equal for all inputs, and says why.
+"""The normal form: each step replaces an expression by another that is equal for all inputs, with a reason.
 
-Equal means the same bits, where all NaN are one: so the definition counts (``sgd_ref`` compares NaN by
-being NaN). IEEE 754 is cited in its edition of 2019. Steps about bits have their reason in two's
-complement.
+Equal means the same bits, where all NaNs count as equal, as in the definition. IEEE 754 is cited in its
+edition of 2019. The reasons for steps about bits come from two's complement.
 
-``tests/numba_kernels/selfcheck/proof/test_normal.py`` tries each step on special values, and shows that
-wrong steps fail there.
+``tests/numba_kernels/selfcheck/proof/test_normal.py`` tests each step on special values, and shows that wrong
+steps fail this test.
 """
 
 from __future__ import annotations
@@ -33,11 +32,11 @@ class Step(NamedTuple):
     Attributes
     ----------
     name : str
-        What it does.
+        The effect of the step.
     why : str
-        Why it changes no bit of any result.
+        The reason why it changes no bit of any result.
     apply : callable
-        As ``Expressions`` calls it.
+        The function that ``Expressions`` calls.
     """
 
     name: str
@@ -65,7 +64,7 @@ def _node(value: Any) -> Node:
 
 
 def _is(node: Any, value: float) -> bool:
-    """Whether a node is this number; a zero counts with either sign."""
+    """Whether a node is this number; the sign of a zero does not matter."""
     return (
         isinstance(node, Node)
         and node.is_constant
@@ -161,7 +160,7 @@ def _truths(e: Expressions, op: str, kind: str, args: Arguments) -> Node | None:
         return None
     for known, other in (args, args[::-1]):
         if known.is_constant:
-            # What decides: false for "and", true for "or".
+            # The operand that decides the result: false for "and", true for "or".
             return _node(known if known.args[0] == (op == "or") else other)
     return None
 
@@ -190,12 +189,12 @@ def _setting_narrowed(e: Expressions, op: str, kind: str, args: Arguments) -> No
 
 
 def is_of_half(node: Node) -> bool:
-    """Whether a number of float32 is a number of the half type in hand, as far as its expression shows."""
+    """Whether the expression of a float32 shows that it is a number of the present half type."""
     if node.op == "select":
         return all(is_of_half(operand) for operand in node.operands[1:])
     if node.op == "fneg":
         return is_of_half(node.operands[0])
-    # The loss scale is a float32, and so is the factor of several dtypes.
+    # The loss scale is a float32, and so is the clipping factor of several dtypes.
     is_setting = node.op in ("slot", "setting") and not str(node.args[0]).startswith("loss_scale")
     return node.op in ("round", "widen") or is_setting
 

@@ -1,4 +1,4 @@
-"""How far a walk through a kernel has come, and what an iteration of a loop was found to do."""
+"""The state of a walk through a kernel, and the known effect of an iteration of a loop."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from numba_kernels.selfcheck.proof.memory import Access, Memory, Situation
 
 @dataclass
 class Path:
-    """How far one path has come.
+    """The state of one path.
 
     Attributes
     ----------
     block, before : str
-        The block that comes next, and the one before it.
+        The next block, and the block before it.
     values : dict of str to value
-        Of all names that were given one.
+        The values of all names so far.
     facts : Facts
-        What is known about indices on this path.
+        The known facts about indices on this path.
     memory : Memory
-        What was read and written.
+        The reads and writes so far.
     known : dict of Node to Node
-        Settings that were compared with a constant, and are equal to it.
+        Settings that equal a constant on this path, after a comparison with it.
     """
 
     block: str
@@ -37,7 +37,7 @@ class Path:
     known: dict[Node, Node]
 
     def copy(self, **changes: Any) -> Path:
-        """Return a copy that can be changed."""
+        """Return an independent copy."""
         copied = replace(
             self,
             values=dict(self.values),
@@ -49,7 +49,7 @@ class Path:
 
 
 class End(NamedTuple):
-    """The end of a path in a loop: back at its start, or out of it by the exit whose condition is given."""
+    """The end of a path in a loop: back at its start, or out of it by an exit with a condition."""
 
     path: Path
     is_back: bool
@@ -59,26 +59,26 @@ class End(NamedTuple):
 
 @dataclass
 class Iteration:
-    """What any one iteration of a loop over elements does.
+    """The effect of any single iteration of a loop over elements.
 
     Attributes
     ----------
     end : Path
-        Where it leaves the loop.
+        The path at the exit of the loop.
     accesses : list of Access
-        What it reads and writes.
+        The reads and writes.
     ends : list of End
         All of its ends.
     asked : list of tuple
-        What was asked about indices on the way, with the answers.
+        The questions about indices on the way, with the answers.
     made : dict of str to value
-        The values of names that are given in the loop.
+        The values of names that are defined in the loop.
     situation : Situation or None
-        The only one in which it holds, if it read a flag of it.
+        The only situation in which this effect holds, if a flag of it was read.
     known : dict of Node to Node or None
-        The settings with which alone it holds, if it used one.
+        The only known settings with which this effect holds, if one was used.
     is_fresh : bool
-        Whether it has not been used yet.
+        Whether this effect has not been used yet.
     """
 
     end: Path

@@ -1,4 +1,4 @@
-"""The proof of one kernel: each path writes what the rule says, for every element and every setting."""
+"""The proof of one kernel: each path writes the values of the rule, for every element and every setting."""
 
 from __future__ import annotations
 
@@ -25,25 +25,26 @@ from numba_kernels.shared.element import ACCUMULATED, NO_MOMENTUM, Variant
 from sgd_ref.arithmetic.formats import HALF_FORMATS
 
 SHOWN = 3
-"""Differences of one kernel that are told in full."""
+"""The number of differences of one kernel that are reported in full."""
 
 
 @dataclass
 class Proof:
-    """What came out for one kernel.
+    """The result for one kernel.
 
     Attributes
     ----------
     specialisations : int
         Combinations of features and flags.
     expressions : int
-        Results that were compared with the rule, each with the combination and the way through the kernel.
+        The number of results that were compared with the rule, over all combinations and paths through the
+        kernel.
     failures : list of str
-        Why it is not proven; none if it is.
+        The reasons why it is not proven; empty if it is proven.
     claims : set of Claim
-        What is said about conversions of half types, and has to be proven for itself.
+        Claims about conversions of half types, which have to be proven separately.
     unreached : list of str
-        Blocks that no path comes to.
+        Blocks that no path reaches.
     """
 
     specialisations: int = 0
@@ -56,16 +57,16 @@ class Proof:
 def prove(
     module: str, dtype: np.dtype[Any], variant: Variant | None, rules: tuple[Rule, ...] = RULES
 ) -> Proof:
-    """Prove that a kernel is the rule, or say where it is not.
+    """Prove that a kernel computes the rule, or say where it differs.
 
     Parameters
     ----------
     module : str
-        The optimised module, as LLVM writes it.
+        The optimised module, in LLVM's textual form.
     dtype : dtype
-        Of the variables.
+        The dtype of the variables.
     variant : Variant or None
-        Of a kernel that updates; None for the one that only accumulates.
+        The variant of a kernel that updates; None for the kernel that only accumulates.
     rules : tuple of callable
         The steps of normalisation.
     """
@@ -131,7 +132,7 @@ class _Prover:
         ]
 
     def _verify(self, situation: Situation, path: Path) -> None:
-        """Compare what lies in memory at the end of a chunk with the rule."""
+        """Compare the content of memory at the end of a chunk with the rule."""
         if situation.gradient == INDIRECT:
             if path.memory.written:
                 raise NotUnderstood("a row that is to be skipped is written")
@@ -145,7 +146,7 @@ class _Prover:
                 self._compare(node, array, path, situation)
 
     def _final(self, path: Path, array: str) -> Iterator[Node]:
-        """Yield what all elements of an array hold at the end, in terms of what they held before."""
+        """Yield the final values of all elements of an array, in terms of the values before."""
         facts = path.facts
         kind = "16 bits" if self._dtype in HALF_FORMATS else {4: "float", 8: "double"}[self._dtype.itemsize]
         unchanged = self._e.raw("own", kind, array)
@@ -214,7 +215,7 @@ class _Prover:
 
 
 def situations_of(variant: Variant | None) -> list[Situation]:
-    """Return the situations in which a kernel is to be proven.
+    """Return the situations in which a kernel must be proven.
 
     >>> len(situations_of(None)), len(situations_of(Variant(NO_MOMENTUM, ACCUMULATED, averages=True)))
     (3, 13)
@@ -230,7 +231,7 @@ def situations_of(variant: Variant | None) -> list[Situation]:
 
 
 def _first(facts: Facts, ranges: list[Written]) -> Written | None:
-    """Return the range that lies before all others, if there is one."""
+    """Return the range that comes before all others, if there is such a range."""
     for one in ranges:
         if all(other is one or facts.is_negative(other.low - one.low) is False for other in ranges):
             return one
@@ -238,7 +239,7 @@ def _first(facts: Facts, ranges: list[Written]) -> Written | None:
 
 
 def first_difference(found: Node, expected: Node) -> tuple[Node, Node]:
-    """Return the innermost parts of two expressions that make all the difference."""
+    """Return the innermost parts of two expressions that account for the whole difference."""
     while found.op == expected.op and len(found.args) == len(expected.args):
         pairs = [
             (first, second)

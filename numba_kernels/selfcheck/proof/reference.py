@@ -1,8 +1,8 @@
-"""What the reference computes for one element, as expressions: its stages run on symbols.
+"""The results of the reference for one element, as expressions: its stages run on symbols.
 
-The settings have values that differ from one another, exact in every dtype, so that a number in a formula
-tells which setting it stands for. The kernels get the same settings through ``shared/constants.py``, so
-that what they find in a slot is told in the same way.
+The settings have distinct values that are exact in every dtype, so that a number in a formula identifies its
+setting. The kernels get the same settings through ``shared/constants.py``, so that the content of a slot is
+identified in the same way.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ VALUES: dict[str, float] = {
     "loss_scale_factor": 11.0,
     "gradient_accumulation_steps": 13,
 }
-"""The settings, where they are on."""
+"""The values of the settings that are on."""
 
 NAMES = {float(value): name for name, value in VALUES.items()} | {
     0.25: "ema_complement",
@@ -48,14 +48,14 @@ NONE, BY_NORM, BY_VALUE, GLOBALLY = "none", "clipnorm", "clipvalue", "global_cli
 
 
 class Features(NamedTuple):
-    """The features of an optimizer as far as its kernels see them.
+    """The features of an optimizer that its kernels depend on.
 
     Attributes
     ----------
     variant : Variant
-        The kernel.
+        The variant of the kernel.
     clipping : str
-        "none" or the name of the setting.
+        "none" or the name of the clipping.
     has_loss_scale, has_decay : bool
         Whether these are on; decay may be on for other variables only.
     """
@@ -93,7 +93,7 @@ def features_of(variant: Variant) -> list[Features]:
 
 
 class OnSymbols(SGD):
-    """The reference with symbols for norms; all else is as in ``sgd_ref.SGD``."""
+    """The reference with symbols for norms; everything else is as in ``sgd_ref.SGD``."""
 
     symbols: Symbols
 
@@ -127,14 +127,14 @@ def optimizer_with(features: Features, situation: Situation) -> OnSymbols:
 
 
 class Reference:
-    """What the reference computes, for the kernels of one dtype.
+    """The results of the reference, for the kernels of one dtype.
 
     Parameters
     ----------
     e : Expressions
-        Of the proof.
+        The expressions of the proof.
     dtype : dtype
-        Of the variables.
+        The dtype of the variables.
     """
 
     def __init__(self, e: Expressions, dtype: np.dtype[Any]) -> None:
@@ -142,14 +142,14 @@ class Reference:
         self._symbols = Symbols(e, NAMES)
 
     def results(self, features: Features, situation: Situation, accumulates: bool = False) -> dict[str, Node]:
-        """Return what each array holds after a call: its bits, in terms of what all arrays held before.
+        """Return the content of each array after a call: its bits, in terms of the arrays before the call.
 
         Parameters
         ----------
         features : Features
-            What is on.
+            The features that are on.
         situation : Situation
-            Of the call and the variable.
+            The situation of the call and the variable.
         accumulates : bool
             Whether the call only adds to the accumulators.
         """
@@ -194,7 +194,7 @@ class Reference:
         return node
 
     def arguments(self, features: Features, situation: Situation) -> dict[Node, Node]:
-        """Return what a kernel finds in the slots of settings and factors, in the names of the reference."""
+        """Return the content of a kernel's slots of settings and factors, in the names of the reference."""
         optimizer = optimizer_with(features, situation)
         constants = Constants(optimizer.settings, self._dtype)
         scale = VALUES["loss_scale_factor"] if features.has_loss_scale else None
@@ -215,11 +215,11 @@ class Reference:
         kind = KINDS[self._dtype]
         if value in NAMES:
             return self._e.make("setting", kind, NAMES[value])
-        # Settings that are off.
+        # Placeholders for settings that are off.
         return self._e.number(kind, value)
 
     def _factors(self, clipping: str) -> tuple[Node, Node]:
-        """Return factor and divisor, as ``cpu/clipping.py`` computes them."""
+        """Return factor and divisor, computed as in ``cpu/clipping.py``."""
         symbols, dtype = self._symbols, self._dtype
         one = self._e.number(KINDS[dtype], 1.0)
         norm = symbols.of(dtype, self._e.make("setting", KINDS[dtype], "norm"))

@@ -1,8 +1,8 @@
-"""Conversions to half types on all 2**32 float32: the instructions of the kernels against the definition.
+"""Conversions of all 2**32 float32 to half types: the instructions of the kernels against the definition.
 
-The instructions are those that ``halves.py`` has found, compiled again by themselves. The definition is
-written down as a table: from which float32 on the nearest number of the half type is which one, where the
-middle between two neighbours belongs to the even one (IEEE 754-2019, 4.3.1).
+The instructions that ``halves.py`` has found are compiled again on their own. The definition is a table: for
+each number of the half type, the first float32 to which it is the nearest, where the midpoint between two
+neighbours belongs to the even one (IEEE 754-2019, 4.3.1).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from sgd_ref.arithmetic.formats import BY_NAME, FLOAT64, FORMATS, Array
 from sgd_ref.arithmetic.rounded import convert
 
 BLOCK = 1 << 16
-"""Numbers at a time: those with one high half."""
+"""The size of a block: all numbers with one high half."""
 
 BLOCKS = 1 << 16
 
@@ -32,14 +32,14 @@ INFINITY = 0x7F800000
 
 
 def differing(claim: Claim, blocks: Iterable[int]) -> tuple[int, int]:
-    """Return how many float32 were tried, and how many are converted otherwise than defined.
+    """Return how many float32 were tried, and how many are not converted as defined.
 
     Parameters
     ----------
     claim : Claim
-        The instructions, and what they are said to do.
+        The instructions, and their claimed meaning.
     blocks : iterable of int
-        High halves of the numbers, below ``BLOCKS``; all low halves belong to them.
+        High halves of the numbers, below ``BLOCKS``; each is tried with all low halves.
     """
     run, count = compiled(claim.form), _counting()
     is_narrow = claim.meaning == ROUND_AND_NARROW
@@ -47,7 +47,7 @@ def differing(claim: Claim, blocks: Iterable[int]) -> tuple[int, int]:
     found: Array = np.empty(BLOCK, np.uint32)
     infinity = int(values[len(edges) - 1])
     sign = 15 if is_narrow else 31
-    # In bfloat16 the low half of every NaN in a kernel is zero, and has to stay so.
+    # For bfloat16, the low half of every NaN in a kernel is zero, and must stay zero.
     low_half = 0xFFFF if claim.half == "bfloat16" else 0
     tried = wrong = 0
     for block in blocks:
@@ -69,27 +69,27 @@ def differing(claim: Claim, blocks: Iterable[int]) -> tuple[int, int]:
 
 @functools.cache
 def table(half: str, is_narrow: bool) -> tuple[Array, Array]:
-    """Return the definition for numbers without a sign.
+    """Return the definition for numbers that are not negative.
 
     Returns
     -------
     edges : ndarray of int64
-        For each number of the half type in rising order, infinity the last: the bits of the first float32
-        to which none is nearer.
+        For each number of the half type, in increasing order and up to infinity: the bits of the first
+        float32 to which no other number is nearer.
     values : ndarray of uint32
         The bits of these numbers, in 16 bits or as float32.
     """
     count = _bits_of_infinity(half)
     numbers = np.arange(count + 1, dtype=np.uint16).view(BY_NAME[half])
     wide = convert(numbers, FLOAT64)
-    # Rounding goes on beyond the largest number as if there were another one, the power of two (7.4).
+    # Beyond the largest number, rounding goes on as if the next power of two were a number of the type (7.4).
     wide[-1] = 2.0 ** (2 - FORMATS[BY_NAME[half]].minimum_exponent)
     middles = (wide[:-1] + wide[1:]) / 2
     edges = np.zeros(count + 1, np.int64)
     edges[1:] = middles.astype(np.float32).view(np.uint32)
     if not np.array_equal(middles.astype(np.float32).astype(np.float64), middles):
         raise AssertionError("the middle of two neighbours is no float32")
-    # The middle belongs to the lower one where that is even.
+    # The midpoint belongs to the lower number if that is even.
     edges[1:] += np.arange(count) % 2 == 0
     values = np.arange(count + 1, dtype=np.uint32)
     if not is_narrow:
@@ -137,7 +137,7 @@ def _counting() -> Any:
 def compiled(form: Form) -> Callable[[int, Array], None]:
     """Return the function that applies instructions to the float32 of a block.
 
-    It takes the bits of the first one, and the array of uint32 for the bits of the results.
+    It takes the bits of the first float32, and an array of uint32 for the bits of the results.
     """
     return _Compiled(form)
 
@@ -166,7 +166,7 @@ _CAST = {"bits": "bitcast", "float": "bitcast"}
 
 
 def _module(form: Form, name: str) -> str:
-    """Return the module, as LLVM reads it."""
+    """Return the module in LLVM's textual form."""
     lines = [f"%v0 = bitcast i32 %x to {_NAMES[form[0][1]]}"]
     for place, (op, kind, operands, words) in enumerate(form[1:], start=1):
         lines += _line(f"%v{place}", op, kind, operands, words, form)

@@ -1,4 +1,4 @@
-"""The rule on its third arithmetic: symbols, of which each operation is a node."""
+"""A third kind of numbers for the rule: symbols, on which each operation makes a node."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from numba_kernels.selfcheck.proof.expressions import DOUBLE, FLOAT, Expressions
 from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Array
 
 KINDS = {FLOAT16: FLOAT, BFLOAT16: FLOAT, FLOAT32: FLOAT, FLOAT64: DOUBLE}
-"""The kind of number that a dtype is computed in."""
+"""The kind of number in which each dtype is computed."""
 
 
 class Symbol:
-    """A number that is not known, in place of an array of one dtype.
+    """An unknown number, in place of an array of one dtype.
 
-    The formulas and stages of ``sgd_ref`` take it for an array. In a half type each operation is one of
-    float32 with a rounding after it, as NumPy and ml_dtypes compute, and as rounding once would give (S. A.
-    Figueroa, "When is double rounding innocuous?", SIGNUM Newsletter 30, 1995).
+    The formulas and stages of ``sgd_ref`` treat it like an array. In a half type, each operation is a float32
+    operation followed by a rounding, as in NumPy and ml_dtypes. The result equals that of a single rounding
+    (S. A. Figueroa, "When is double rounding innocuous?", SIGNUM Newsletter 30, 1995).
 
     Parameters
     ----------
     context : Symbols
-        Which names constants have.
+        The names of constants.
     dtype : dtype
         One of the four.
     node : Node
@@ -35,11 +35,11 @@ class Symbol:
         self.context, self.dtype, self.node = context, dtype, node
 
     def astype(self, dtype: np.dtype[Any]) -> Symbol:
-        """Return it rounded to another dtype."""
+        """Return the symbol rounded to another dtype."""
         return self.context.converted(self, np.dtype(dtype))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
-        # ``convert`` unwraps it.
+        # ``convert`` unwraps this object array.
         found = np.empty((), object)
         found[()] = self
         return found
@@ -97,9 +97,9 @@ class Symbols:
     Parameters
     ----------
     e : Expressions
-        Of the proof.
+        The expressions of the proof.
     names : dict of float to str
-        What the constants that occur stand for: each setting has a value of its own.
+        The name of the setting for each constant that occurs; each setting has a value of its own.
     """
 
     def __init__(self, e: Expressions, names: Mapping[float, str]) -> None:
@@ -110,11 +110,11 @@ class Symbols:
         return Symbol(self, dtype, node)
 
     def zero(self, dtype: np.dtype[Any]) -> Symbol:
-        """Return zero, which is a number and no symbol."""
+        """Return zero, which is a plain number and not a symbol."""
         return self.of(dtype, self.e.number(KINDS[dtype], 0.0))
 
     def node(self, value: Any, dtype: np.dtype[Any]) -> Node:
-        """Return the node of an operand; a number must be of the dtype, and stand for a setting, or be 1."""
+        """Return the node of an operand; a number must have the dtype, and be 1 or stand for a setting."""
         if isinstance(value, Symbol):
             if value.dtype not in (dtype, np.dtype(bool)):
                 raise TypeError(f"{value.dtype} meets {dtype} in one operation")
@@ -144,7 +144,7 @@ class Symbols:
         return self.of(dtype, self.e.make("select", KINDS[dtype], condition.node, *nodes))
 
     def converted(self, symbol: Symbol, dtype: np.dtype[Any]) -> Symbol:
-        """Return a symbol in another dtype: exactly in a wider one, rounded once in a narrower one."""
+        """Return a symbol in another dtype: exact in a wider dtype, rounded once in a narrower one."""
         if KINDS[symbol.dtype] != KINDS[dtype]:
             raise TypeError(f"{symbol.dtype} becomes {dtype}, and no kernel does so")
         return self.of(dtype, self._rounded(symbol.node, dtype))
@@ -154,7 +154,7 @@ class Symbols:
 
 
 def convert(value: Any, dtype: Any) -> Any:
-    """Stand in for ``sgd_ref.arithmetic.rounded.convert`` where a symbol is converted."""
+    """Replace ``sgd_ref.arithmetic.rounded.convert`` for symbols."""
     symbol = value[()] if isinstance(value, np.ndarray) and value.dtype == object else value
     assert isinstance(symbol, Symbol)
     return symbol if symbol.dtype == dtype else symbol.astype(dtype)

@@ -1,9 +1,9 @@
-"""A kernel run on symbols: every path through it, one iteration of each loop for all of them.
+"""The run of a kernel on symbols: every path through it, with one iteration of each loop standing for all.
 
-Branches on what is known are taken as they are. Where the way depends on a count, cases are distinguished;
-where it depends on anything else, such as whether two arrays lie close together, both ways are walked. A
-loop is run once, with the number of its iterations before this one as an unknown, and what it writes is
-then known for all of them.
+If the condition of a branch is known, only that way is taken. If it depends on a count, cases are
+distinguished. If it depends on anything else, such as whether two arrays lie close together, both ways are
+walked. A loop is run once, with the number of its earlier iterations as an unknown; this gives the writes of
+all iterations.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from numba_kernels.selfcheck.proof.paths import End, Iteration, Path
 from numba_kernels.shared import slots
 
 COUNTING = ("NRT_incref", "NRT_decref")
-"""Functions of Numba that count references to the arrays of tables, and touch nothing else."""
+"""Functions of Numba that count references to the arrays of tables, and change nothing else."""
 
 MOST_PATHS = 20000
 
@@ -39,7 +39,7 @@ class Walk:
     Parameters
     ----------
     e : Expressions
-        Of the proof.
+        The expressions of the proof.
     function : Function
         The kernel.
     places : Places
@@ -47,9 +47,9 @@ class Walk:
     verify : callable
         Called at the end of each chunk.
     graph : Graph
-        Of the kernel.
+        The graph of the kernel.
     iterations : dict
-        Takes what loops do, for other walks through the same kernel with the same expressions.
+        Stores the effects of loops, for other walks through the same kernel with the same expressions.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Walk:
             raise NotUnderstood("the kernel has no loop over chunks")
 
     def _argument(self, name: str, facts: Facts) -> Value:
-        # The second axis of each table has one length.
+        # The second axis of each table has a fixed length.
         lengths = {"table": slots.COLUMNS, "chunks": 3, "factors": 2}
         parts = name.removeprefix("%arg.").split(".")
         if parts[0] in lengths and parts[1:] == ["5", "1"]:
@@ -106,7 +106,7 @@ class Walk:
         while waiting:
             path = waiting.pop()
             if path.block in self._joins:
-                # Where paths meet, what is the same on both is walked once.
+                # If paths meet in the same state, the rest is walked only once.
                 key = self._key(path)
                 if key in seen:
                     continue
@@ -114,13 +114,13 @@ class Walk:
             self.paths += 1
             if self.paths > MOST_PATHS:
                 raise NotUnderstood(f"more than {MOST_PATHS} paths")
-            # Names have one value each, so that running a block again overwrites what it has left.
+            # Each name has one value, so that running a block again overwrites the values from before.
             saved = replace(path, facts=path.facts.copy(), memory=path.memory.copy())
             try:
                 following, ended = self._step(path, loop)
             except Split as split:
                 if loop is not None and loop.is_inner:
-                    # The cases hold for all iterations, so the loop is begun again with each of them.
+                    # A case holds for all iterations, so the loop is begun again for each case.
                     raise
                 waiting += [saved.copy(facts=facts.copy()) for facts in split.cases]
             else:
@@ -129,7 +129,7 @@ class Walk:
         return ends
 
     def _key(self, path: Path) -> tuple[Any, ...]:
-        """Return all that the rest of a path depends on."""
+        """Return everything that the rest of a path depends on."""
         memory = path.memory
         return (
             path.block,
@@ -231,12 +231,12 @@ class Walk:
         self._verify(path)
 
     def _flush(self, path: Path) -> None:
-        """Take note of what was written outside of loops."""
+        """Record the writes outside of loops."""
         record(self._e, path.memory, path.facts, path.memory.accesses)
         path.memory.accesses = []
 
     def _learn(self, path: Path, condition: Node) -> None:
-        """Take note of a setting that is equal to a constant on this path."""
+        """Record a setting that is equal to a constant on this path."""
         if condition.op == "not":
             condition = condition.operands[0]
         if condition.op != "fcmp" or condition.args[0] != "oeq":
@@ -246,7 +246,7 @@ class Walk:
             return
         value = constant_value(constant)
         if value == 0:
-            # Which zero it is does not show.
+            # The comparison does not show the sign of a zero.
             return
         for kind in (DOUBLE, FLOAT):
             path.known[self._e.make(setting.op, kind, *setting.args)] = self._e.number(kind, value)
@@ -262,7 +262,7 @@ class Walk:
         return [path], []
 
     def _run_loop(self, path: Path, loop: Loop) -> list[Path]:
-        """Run one iteration of a loop for all of them; return the paths that go on after it."""
+        """Run one iteration of a loop in place of all; return the paths that go on after the loop."""
         counter = f"iteration of {loop.header}"
         opcodes = Opcodes(self._e, path.facts)
         self._flush(path)
@@ -297,7 +297,7 @@ class Walk:
     def _iteration(
         self, path: Path, inside: Path, loop: Loop, steps: list[tuple[Instruction, int]], counter: str
     ) -> Iteration:
-        """Return what one iteration of a loop over elements does, from an earlier path if nothing differs."""
+        """Return the effect of one iteration of a loop over elements, or that of an equal earlier path."""
         phis = tuple(inside.values[phi.result or ""] for phi, _ in steps)
         outside = tuple(path.values.get(name) for name in self._names_from_outside(loop))
         resolved = tuple(

@@ -1,5 +1,5 @@
 """The compiled code of the CUDA kernels, executed on a CPU: their PTX, instruction by instruction.
 
-PTX is the text that a launch hands to the assembler of the device. Nothing here says what that assembler
-makes of it; the check of machine code reads that.
+PTX is the text that a launch hands to the assembler of the device. These checks show nothing about the work
+of the assembler; the check of the machine code does.
 """

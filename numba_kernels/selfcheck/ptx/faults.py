@@ -1,17 +1,17 @@
-"""The error that a kernel or a program made while its PTX was executed."""
+"""The errors for faults during the execution of PTX."""
 
 from __future__ import annotations
 
 
 class Fault(RuntimeError):
-    """Raised where a device would do something that no result may depend on, or would stop.
+    """Raised if the behaviour of a device would be undefined, or if the device would stop.
 
     Parameters
     ----------
     kind : str
         One of "bounds", "alignment", "uninitialised", "barrier", "deadlock", "race", "host" and "limit".
     message : str
-        What was wrong, with the instruction.
+        A description of the fault, with the instruction.
     """
 
     def __init__(self, kind: str, message: str) -> None:

@@ -1,4 +1,4 @@
-"""Which registers a basic block takes from those before it, and which it leaves to those after it."""
+"""Liveness: the registers that a basic block reads from earlier blocks, and leaves for later blocks."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from numba_kernels.selfcheck.ptx.program import Block, Instruction, Kernel
 REGISTER = re.compile(r"%[a-z]+\d+")
 
 WRITES_NOTHING = ("st", "bra", "bar", "ret", "membar", "red")
-"""Opcodes without a result, by their first word."""
+"""The first words of opcodes without a result."""
 
 
 def registers_of(instruction: Instruction) -> tuple[list[str], list[str]]:
-    """Return the registers that an instruction reads, and those that it writes.
+    """Return the registers that an instruction reads, and the registers that it writes.
 
     Examples
     --------
@@ -33,7 +33,7 @@ def successors(kernel: Kernel, block: Block) -> list[int]:
     Raises
     ------
     NotUnderstood
-        If a label is nowhere.
+        If a label does not exist.
     """
     last = block.instructions[-1]
     if last.opcode == "ret":

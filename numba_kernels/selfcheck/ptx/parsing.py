@@ -1,4 +1,4 @@
-"""From the text of PTX to a kernel. What is not understood is refused."""
+"""The parser from PTX text to a kernel, which refuses everything that it does not understand."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ INSTRUCTION = re.compile(
 OPERAND = re.compile(r"\{[^}]*\}|\[[^\]]*\]|[^,{}\[\]]+")
 
 ENDS = ("bra", "bra.uni", "ret", "bar.sync")
-"""What ends a basic block."""
+"""The opcodes that end a basic block."""
 
 
 def parse(text: str) -> Kernel:
@@ -38,7 +38,8 @@ def parse(text: str) -> Kernel:
     Raises
     ------
     NotUnderstood
-        If there is not exactly one kernel, or anything else than what compilers of Numba's kernels write.
+        If there is not exactly one kernel, or if the text has anything that the compilers of Numba's kernels
+        do not write.
 
     Examples
     --------
@@ -99,7 +100,7 @@ def _read_body(kernel: Kernel, text: str, line: int) -> None:
 
 
 def _statements(text: str, line: int) -> list[tuple[str, int]]:
-    """Return statements and labels with their lines; braces within are of vectors only."""
+    """Return statements and labels with their line numbers; braces within them belong only to vectors."""
     found = []
     for match in re.finditer(r"\s*((?:\$?\w+\s*:)|(?:[^;:]+);)", text):
         start = match.start(1)

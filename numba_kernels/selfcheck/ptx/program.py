@@ -15,7 +15,7 @@ REGISTER_DTYPES = {
     "f32": np.dtype(np.float32),
     "f64": np.dtype(np.float64),
 }
-"""How registers of a type are kept."""
+"""The dtypes in which registers of each type are stored."""
 
 
 class Instruction(NamedTuple):
@@ -24,13 +24,13 @@ class Instruction(NamedTuple):
     Attributes
     ----------
     opcode : str
-        With its modifiers, as ``add.rn.f32``.
+        The opcode with its modifiers, such as ``add.rn.f32``.
     operands : tuple of str
-        As written, the result first; a vector is one operand, as ``{%f1, %f2}``.
+        The operands as written, the result first; a vector such as ``{%f1, %f2}`` is one operand.
     guard : str
-        The predicate under which it is executed, as ``!%p1``; empty for always.
+        The predicate under which it is executed, such as ``!%p1``; empty if it is always executed.
     line : int
-        Of the text, from 1.
+        The line number in the text, from 1.
     """
 
     opcode: str
@@ -50,11 +50,12 @@ class Block:
     Attributes
     ----------
     index : int
-        Of the block, in the order of the text.
+        The index of the block in the order of the text.
     instructions : list of Instruction
-        A branch, a barrier or a return can only be the last one.
+        The instructions; a branch, a barrier or a return can only be the last one.
     inputs, outputs : tuple of str
-        Registers that are read before they are written here, and those written here and read later.
+        The registers that are read here before they are written, and those that are written here and read
+        later.
     """
 
     index: int
@@ -70,19 +71,19 @@ class Kernel:
     Attributes
     ----------
     entry : str
-        Its symbol.
+        The symbol of the kernel.
     parameters : dict of str to tuple
         For each parameter its offset and number of bytes.
     registers : dict of str to dtype
-        By the beginning of their names, as ``%rd``.
+        The dtypes of registers, by the beginning of their names, such as ``%rd``.
     shared : dict of str to tuple
         For each array in shared memory its offset and number of bytes.
     shared_bytes : int
-        Of a block.
+        The bytes of shared memory of a block.
     blocks : list of Block
-        In the order of the text; execution begins at the first one.
+        The basic blocks in the order of the text; execution begins at the first.
     labels : dict of str to int
-        The index of the block that each label is in front of.
+        The index of the basic block after each label.
     """
 
     entry: str

@@ -1,4 +1,4 @@
-"""A process in which kernels run as PTX: the driver loaded, and Numba given texts instead of machine code."""
+"""A process in which kernels run as PTX: with the simulated driver, and with texts for machine code."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from numba_kernels.selfcheck.ptx.driver.function import callbacks
 from numba_kernels.selfcheck.ptx.faults import Fault
 
 MODULES = (of_code, of_devices, of_memory, of_streams)
-"""Each has functions of the driver."""
+"""The modules with functions of the driver."""
 
 _devices: list[Device] = []
 
 
 def why_not() -> str | None:
-    """Return why PTX cannot be executed in this process; None if it can."""
+    """Return the reason why PTX cannot be executed in this process; None if it can."""
     if _devices:
         return None
     return library.why_no_compiler() or _why_no_kernels()
@@ -34,7 +34,7 @@ def _why_no_kernels() -> str | None:
         return f"numba-cuda is not installed; {REMEDY}"
     if os.environ.get("NUMBA_ENABLE_CUDASIM", "0") not in ("", "0"):
         return "NUMBA_ENABLE_CUDASIM must be 0 or not set: the simulator has no PTX"
-    # It looks for a driver when it is imported, and not again.
+    # Numba looks for a driver only when it is imported.
     if "numba.cuda" in sys.modules:
         return "numba.cuda was imported before in this process"
     try:
@@ -45,12 +45,12 @@ def _why_no_kernels() -> str | None:
 
 
 def begin() -> Device:
-    """Make this process run kernels as PTX from now on, and return the device that is none.
+    """Make this process run kernels as PTX from now on, and return the simulated device.
 
     Raises
     ------
     CouldNotLoad
-        If it cannot; see `why_not`.
+        If that is not possible; see `why_not`.
     """
     if not _devices:
         reason = why_not()
@@ -77,14 +77,14 @@ def _take_texts() -> None:
     def refuse(warning: Any) -> None:
         raise Fault("host", f"a launch must give no warning to its user, got {warning}")
 
-    # Whatever filters there are: cases of the kit silence warnings.
+    # This does not depend on warning filters, since cases of the kit silence warnings.
     dispatcher.warn = refuse
-    # Numba compiles in this method alone, and would assemble what it compiled.
+    # Numba compiles only in this method, and would then assemble the result.
     dispatcher.CUDADispatcher.compile = compile_to_ptx
 
 
 def _kernel(dispatch: Any, arguments: Any) -> Any:
-    """Return what Numba launches: an object of its own with a text in the place of machine code."""
+    """Return the object that Numba launches, with a text in place of machine code."""
     ObjectCode = importlib.import_module("cuda.core").ObjectCode  # noqa: N806
     from numba.cuda import codegen, dispatcher, types
 

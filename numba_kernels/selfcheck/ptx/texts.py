@@ -1,7 +1,7 @@
 """The PTX of kernels, as a launch hands it to the assembler, kept in a folder so that it is built once.
 
 The name of the folder depends on the contents of all modules that kernels are compiled from, and on the
-versions of the compilers. ``SGD_REF_PTX_DIR`` names another folder to keep such folders in.
+versions of the compilers. The variable ``SGD_REF_PTX_DIR`` names another parent for these folders.
 """
 
 from __future__ import annotations
@@ -52,13 +52,13 @@ def folder() -> Path:
 
 
 def kept(name: str) -> str | None:
-    """Return the text of a kernel; None where it was not built yet."""
+    """Return the text of a kernel; None if it was not built yet."""
     path = folder() / f"{name}.ptx"
     return path.read_text(encoding="utf-8") if path.exists() else None
 
 
 def keep(name: str, text: str) -> None:
-    """Keep the text of a kernel; other processes see all of it or nothing."""
+    """Store the text of a kernel; other processes see the whole text or nothing."""
     folder().mkdir(parents=True, exist_ok=True)
     part = folder() / f"{name}.{os.getpid()}.part"
     part.write_text(text.replace("\0", ""), encoding="utf-8")
@@ -66,7 +66,7 @@ def keep(name: str, text: str) -> None:
 
 
 def text_of(kernel: Kernel, build: Callable[[Kernel], str] | None = None) -> str:
-    """Return the PTX of a kernel, built and kept if it was not."""
+    """Return the PTX of a kernel; it is built and kept if necessary."""
     found = kept(kernel.name)
     if found is None:
         found = (build or built)(kernel).replace("\0", "")

@@ -1,1 +1,1 @@
-"""LLVM's textual form: what an instruction says, and what it means on symbols."""
+"""LLVM's textual form: the parsing of instructions, and their meaning on symbols."""

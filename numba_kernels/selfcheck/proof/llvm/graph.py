@@ -16,11 +16,11 @@ class Loop:
     Attributes
     ----------
     header : str
-        The block by which it is entered.
+        The block through which the loop is entered.
     blocks : set of str
-        All of its blocks, with those of the loops within.
+        All of its blocks, including those of inner loops.
     is_inner : bool
-        Whether it lies in another loop.
+        Whether it lies inside another loop.
     """
 
     header: str
@@ -28,7 +28,7 @@ class Loop:
     is_inner: bool = False
 
     def names_from_outside(self, function: Function) -> tuple[str, ...]:
-        """Return the names that are used in the loop and made before it, but for what its phis begin with."""
+        """Return the names used in the loop and defined before it, except for initial values of phis."""
         instructions = [instruction for label in self.blocks for instruction in function.blocks[label]]
         made = {instruction.result for instruction in instructions}
         used = {
@@ -53,12 +53,12 @@ class Loop:
         return tuple(sorted(name for name in used if name not in first or name in again))
 
     def step(self, function: Function, phi: Instruction) -> int:
-        """Return by how much an index grows in each iteration, which must be a constant.
+        """Return the increment of an index in each iteration, which must be a constant.
 
         Raises
         ------
         NotUnderstood
-            If it is none.
+            If the increment is not a constant.
         """
         definitions = {
             instruction.result: instruction for label in self.blocks for instruction in function.blocks[label]
@@ -76,7 +76,7 @@ class Loop:
 
 
 def _distance(operand: Operand, phi: Instruction, definitions: dict[str | None, Instruction]) -> int | None:
-    """Return how far a value lies from that of a phi; None if that is no constant."""
+    """Return the distance of a value from that of a phi; None if the distance is not a constant."""
     total = 0
     while operand.form == "name":
         if operand.value == phi.result:
@@ -92,12 +92,12 @@ def _distance(operand: Operand, phi: Instruction, definitions: dict[str | None, 
 
 @dataclass
 class Graph:
-    """How the blocks of a function hang together.
+    """The control flow between the blocks of a function.
 
     Attributes
     ----------
     loops : dict of str to Loop
-        By their headers.
+        The loops, by their headers.
     needed : dict of str to tuple of str
         See `needed_names`.
     joins : set of str
@@ -152,7 +152,7 @@ def loops_of(function: Function) -> dict[str, Loop]:
 
 
 def _back_edges(entry: str, following: dict[str, tuple[str, ...]]) -> list[tuple[str, str]]:
-    """Return the edges that lead back to a block on the way to them."""
+    """Return the edges that lead back to an earlier block of the same path."""
     edges: list[tuple[str, str]] = []
     on_the_way, done = {entry}, set[str]()
     stack = [(entry, iter(following[entry]))]
@@ -172,9 +172,9 @@ def _back_edges(entry: str, following: dict[str, tuple[str, ...]]) -> list[tuple
 
 
 def needed_names(function: Function) -> dict[str, tuple[str, ...]]:
-    """Return, for each block, the names whose values are used in it or after it, and come from before.
+    """Return, for each block, the names that are defined before it and used in it or after it.
 
-    What its phis take over is not among them.
+    The operands of its phis are not included.
     """
     used: dict[str, set[str]] = {}
     made: dict[str, set[str]] = {}

@@ -1,4 +1,4 @@
-"""A function of LLVM as blocks of instructions, and what the prover does not understand."""
+"""A function of LLVM as blocks of instructions, and the error for code that is not understood."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 
 class NotUnderstood(Exception):
-    """The prover does not know what the kernel does here, so that nothing is proven."""
+    """Raised if the prover does not understand a part of the kernel, so that nothing is proven."""
 
 
 class Type(NamedTuple):
-    """A type: of one number, or of a vector of `lanes` numbers."""
+    """The type of one number, or of a vector of `lanes` numbers."""
 
     name: str
     lanes: int = 0
@@ -23,7 +23,7 @@ class Operand(NamedTuple):
     Attributes
     ----------
     type : Type
-        Of the value.
+        The type of the value.
     form : str
         "name", "global", "bits", "poison", "lanes" or "splat".
     value : object
@@ -46,15 +46,15 @@ class Instruction:
     op : str
         The opcode.
     type : Type
-        Of the result, or of what is stored.
+        The type of the result, or of the stored value.
     operands : list of Operand
-        In their order; of a ``phi`` the values, of a ``br`` the condition.
+        The operands in order; for a ``phi`` the values, for a ``br`` the condition.
     words : tuple of str
         A predicate, the name of a function, an ordering.
     labels : tuple of str
-        Blocks; of a ``phi`` those that the values come from.
+        Blocks; for a ``phi`` the blocks that the values come from.
     source : Type or None
-        The type that is converted from, or that an address is made of.
+        The type before a conversion, or the element type of an address computation.
     text : str
         The line.
     """
@@ -76,9 +76,9 @@ class Function:
     Attributes
     ----------
     arguments : list of str
-        Names, with their sign.
+        The names of the arguments, with the sign ``%``.
     blocks : dict of str to list of Instruction
-        In the order of the text; the first is entered.
+        The blocks in the order of the text; execution begins at the first.
     """
 
     arguments: list[str]

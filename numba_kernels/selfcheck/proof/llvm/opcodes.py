@@ -15,12 +15,12 @@ from numba_kernels.selfcheck.proof.llvm.instructions import Instruction, NotUnde
 
 
 class Vector(NamedTuple):
-    """A vector whose lanes have one expression; in it, ``elements`` are those from an index on.
+    """A vector whose lanes have one expression, in which ``elements`` stands for consecutive elements.
 
     Attributes
     ----------
     lanes : int
-        How many.
+        The number of lanes.
     node : Node
         The expression.
     """
@@ -34,30 +34,30 @@ Value = Any
 KINDS = {"i16": HALF, "half": HALF}
 
 SIZES = {"i1": 1, "i8": 1, "i16": 2, "half": 2, "i32": 4, "float": 4, "i64": 8, "double": 8, "ptr": 8}
-"""Bytes in memory."""
+"""The size of each type in memory, in bytes."""
 
 
 def kind_of(type_: Type) -> str:
-    """Return the kind of number that a type, or a lane of it, is."""
+    """Return the kind of number of a type, or of a lane of it."""
     return KINDS.get(type_.name, type_.name)
 
 
 class Opcodes:
-    """The instructions that compute, but neither read memory nor choose where to go on.
+    """The instructions that compute, but neither access memory nor branch.
 
     Parameters
     ----------
     e : Expressions
-        The nodes are made here.
+        The expressions in which nodes are made.
     facts : Facts
-        What is known of unknown integers; may be asked to distinguish cases.
+        The known facts about unknown integers, which may raise `Split`.
     """
 
     def __init__(self, e: Expressions, facts: Facts) -> None:
         self._e, self._facts = e, facts
 
     def literal(self, operand: Operand) -> Value:
-        """Return the value of an operand that is no name."""
+        """Return the value of an operand that is a literal."""
         type_ = operand.type
         if operand.form == "splat":
             return Vector(type_.lanes, self.literal(operand.value))
@@ -101,7 +101,7 @@ class Opcodes:
         return tuple(self._number(instruction, list(lane)) for lane in zip(*each, strict=True))
 
     def _broadcast(self, operand: Value, lanes: int) -> Value:
-        """Return one truth for all lanes as a vector of it: the condition of a select of vectors."""
+        """Return one truth value as a vector of equal lanes, for the condition of a select of vectors."""
         return Vector(lanes, operand) if isinstance(operand, Node) else operand
 
     def _number(self, instruction: Instruction, nodes: list[Node]) -> Node:
@@ -110,7 +110,7 @@ class Opcodes:
         source = instruction.source or instruction.operands[-1].type
         kind = kind_of(instruction.type)
         if op in ("fadd", "fsub", "fmul", "fdiv", "fneg") and instruction.type.name == "half":
-            # LLVM does so in float32 only where it may: rounding twice is innocuous (Figueroa, 1995).
+            # LLVM does this in float32 only if it may: rounding twice is innocuous here (Figueroa, 1995).
             wide = [e.make("fpext", FLOAT, node) for node in nodes]
             return e.make("fptrunc", HALF, e.make(op, FLOAT, *wide))
         if op == "fcmp":
@@ -191,7 +191,7 @@ class Opcodes:
 
     def _resized(self, instruction: Instruction, operand: Affine) -> Affine:
         low, high = self._facts.range_of(self._facts.resolved(operand))
-        # The sign may be taken for a digit in neither type.
+        # The sign bit must not become a digit in either type.
         width = min(BITS_OF[kind_of(instruction.type)], BITS_OF[kind_of(instruction.operands[0].type)])
         if low < 0 or high >= 1 << (width - 1):
             raise NotUnderstood(f"an index that may not fit: {instruction.text}")
@@ -219,7 +219,7 @@ class Opcodes:
         mask = second.offset & ((1 << 64) - 1)
         if self._facts.is_negative(first) is not False:
             return None
-        # Numbers are below the sign bit.
+        # The numbers are too small to reach the sign bit.
         mask |= 1 << 63 if mask >> 62 == 1 else 0
         start = (mask & -mask).bit_length() - 1
         run = mask >> start
@@ -244,7 +244,7 @@ class Opcodes:
         return self.compared(instruction.words[0], first, second)
 
     def compared(self, predicate: str, first: Affine, second: Affine) -> Node:
-        """Return the truth of a comparison, or a node that stands for it."""
+        """Return the truth value of a comparison, or a node for it."""
         first, second = self._facts.resolved(first), self._facts.resolved(second)
         if predicate in ("eq", "ne"):
             sign = self._facts.sign(first - second)
@@ -256,7 +256,7 @@ class Opcodes:
             if None in signs:
                 return self._decided(predicate, first, second, None)
             if signs[0] != signs[1]:
-                # As numbers without a sign those below zero are the largest.
+                # As unsigned numbers, negative numbers are the largest.
                 return self._decided(predicate, first, second, (relation in ("gt", "ge")) == signs[0])
         smaller, larger = (first, second) if relation in ("lt", "ge") else (second, first)
         is_less = self._facts.is_negative(smaller - larger)

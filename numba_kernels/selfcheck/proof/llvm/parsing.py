@@ -1,7 +1,7 @@
 """The text of one function of LLVM, as blocks of instructions.
 
-Only what the kernels have is understood. Anything else is refused, and so is every permission to change
-floating-point results (``fast``, ``contract``, ``nnan`` and so on).
+Only the instructions in the kernels are understood. Anything else is refused, and so is every permission to
+change floating-point results (``fast``, ``contract``, ``nnan`` and so on).
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ HARMLESS = {
     "musttail",
     "notail",
 }
-"""Flags by which LLVM states what it has found out itself; without their conditions there is no result."""
+"""Flags by which LLVM states facts that it has derived itself; if a stated condition does not hold, there is
+no result."""
 
 LOOSE_ATTRIBUTES = re.compile(
     r'"(?:unsafe-fp-math|no-nans-fp-math|no-infs-fp-math|no-signed-zeros-fp-math|approx-func-fp-math)"="true"'
@@ -56,7 +57,7 @@ def function_of_kernel(module: str) -> Function:
     Raises
     ------
     NotUnderstood
-        If there is not exactly one such function, or something in it is not known.
+        If there is not exactly one such function, or if a part of it is not understood.
     """
     loose = LOOSE_ATTRIBUTES.search(module)
     if loose:
@@ -64,7 +65,7 @@ def function_of_kernel(module: str) -> Function:
     found = []
     for part in re.split(r"^define ", module, flags=re.MULTILINE)[1:]:
         head, _, body = part.partition("{\n")
-        # Numba's convention of calls, which neither the wrapper for Python nor that for C has.
+        # Numba's calling convention, which neither the wrapper for Python nor the wrapper for C has.
         if "%excinfo" in head:
             found.append((head, body.partition("\n}")[0]))
     if len(found) != 1:
@@ -92,18 +93,18 @@ def _blocks(body: str) -> Iterator[tuple[str, list[Instruction]]]:
             label, lines = _name(text.rpartition(":")[0]), []
             continue
         if text.startswith("    "):
-            # A table of cases goes over several lines.
+            # A switch table extends over several lines.
             raise NotUnderstood(f"a line that continues another one: {text.strip()}")
         lines.append(_Line(text.strip()).instruction())
     yield label, lines
 
 
 class _Line:
-    """One instruction's text, read from the left."""
+    """The text of one instruction, read from the left."""
 
     def __init__(self, text: str) -> None:
         self._text = text
-        # What follows such a sign are notes for other parts of LLVM.
+        # The text after such a sign is metadata for other parts of LLVM.
         self._tokens = _TOKEN.findall(re.split(r", !\w", text)[0])
         self._place = 0
 
@@ -200,7 +201,7 @@ class _Line:
         if type_.name == "half" and token.startswith("0xH"):
             return int(token[3:], 16)
         if type_.name in ("float", "double"):
-            # LLVM writes a float as the double of the same value.
+            # LLVM writes a float as the double with the same value.
             wide = int(token, 16) if token.startswith("0x") else _bits_of_double(float(token))
             if type_.name == "double":
                 return wide
@@ -237,7 +238,7 @@ class _Line:
         return Instruction(None, op, self._type(), [operand], source=operand.type)
 
     def _several(self, op: str) -> Instruction:
-        """select, insertelement, extractelement, shufflevector, store, fence."""
+        """Read select, insertelement, extractelement, shufflevector, store or fence."""
         self._flags()
         operands = [self._typed()]
         while self._peek() == "," and self._peek(1) != "align":
@@ -339,7 +340,7 @@ for _ops, _reader in (
     _READERS |= dict.fromkeys(_ops.split(), _reader)
 
 OPCODES = frozenset(_READERS)
-"""All that is understood."""
+"""All opcodes that are understood."""
 
 
 def _bits_of_double(value: float) -> int:

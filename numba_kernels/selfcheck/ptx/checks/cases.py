@@ -1,4 +1,4 @@
-"""The cases that are run as PTX: enough of each kind that every kernel meets what it has code for."""
+"""The cases that are run as PTX: enough of each kind to reach the code of every kernel."""
 
 from __future__ import annotations
 
@@ -35,29 +35,29 @@ STANDARD_NAME, PRODUCT_NAME, SIZES_NAME, SPECIAL_NAME, FORMS_NAME, NORMS_NAME, G
 )
 
 MOST_ELEMENTS, MOST_CALLS = 4096, 12
-"""Of a case of the standard tier; the others take long."""
+"""The largest cases of the standard tier that are run; larger cases take too long."""
 
 SHARE_OF_QUICK = 8
-"""The quick tier has one case of so many, another one for each seed."""
+"""The quick tier has one case in this number, and other cases for each seed."""
 
 CHUNK = 8192
-"""Elements of a chunk on the device."""
+"""The number of elements of a chunk on the device."""
 
 PACKETS = tuple((size,) for size in (1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 24, 33))
 MIDDLE = ((203,), (257,), (2048,), (2049,), (45, 61))
 LONG = ((CHUNK + 9,),)
-"""More chunks together than the device has room for blocks, so that a block has several."""
+"""More chunks than the device has room for blocks, so that a block has several chunks."""
 
 REPLAYED = (3, 5), (300,), (7,)
 
 
 class Group(NamedTuple):
-    """Cases that are run in one way.
+    """Cases that are run in the same way.
 
     Attributes
     ----------
     name : str
-        Of the row in the table.
+        The name of the row in the table.
     cases : list of Case
     way : Way
     """
@@ -68,7 +68,7 @@ class Group(NamedTuple):
 
 
 def groups(extent: Extent) -> Iterator[Group]:
-    """Yield all cases of an extent that are wanted."""
+    """Yield all requested cases of an extent."""
     for group in _all_groups(extent):
         wanted = [case for case in group.cases if extent.wants(case.id)]
         if wanted:
@@ -80,7 +80,7 @@ def _all_groups(extent: Extent) -> Iterator[Group]:
     combined = list(_product(extent))
     yield Group(PRODUCT_NAME, combined, Way(in_random_order=True))
     normed = [replace(case, id=f"exactly/{case.id}") for case in combined if "clipnorm" in case.id]
-    # One thread computes a root digit by digit, which takes half a minute a case.
+    # One thread computes a root digit by digit, which takes half a minute for each case.
     normed = _drawn(normed, extent, "norms")
     yield Group(NORMS_NAME, normed, Way(in_random_order=True, computes_norms_exactly=True))
     for move in ("numba", "offset-1", "gaps"):
@@ -93,7 +93,7 @@ def _all_groups(extent: Extent) -> Iterator[Group]:
 
 
 def _drawn(cases: Iterable[Item], extent: Extent, purpose: str, of: int = 1) -> list[Item]:
-    """Return cases, in the quick tier a share of them."""
+    """Return the cases; in the quick tier, only a share of them."""
     found = list(cases)
     if extent.pattern is not None:
         return found
@@ -112,7 +112,7 @@ def _standard(extent: Extent) -> Iterator[Case]:
 
 
 def _product(extent: Extent) -> Iterator[Case]:
-    """Yield combinations that together have every triple of values, and in full all of them."""
+    """Yield combinations that together have every triple of values; in the full tier, all combinations."""
     chosen = extent if extent.tier == FULL else replace(extent, tier=QUICK)
     features = list(product.combinations(chosen))
     for combination in _drawn(features, extent, "product"):

@@ -1,4 +1,4 @@
-"""Which instructions of the kernels were executed, gathered from all processes."""
+"""The coverage of the kernels' instructions, gathered from all processes."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class Covered(NamedTuple):
     Attributes
     ----------
     kernel : str
-        Its name.
+        The name of the kernel.
     executed, instructions : int
-        How many instructions some thread executed, and how many there are.
+        The number of instructions that some thread executed, and the number of all instructions.
     missed : list of Instruction
-        Those that none did.
+        The instructions that no thread executed.
     """
 
     kernel: str
@@ -36,12 +36,12 @@ class Covered(NamedTuple):
 
     @property
     def share(self) -> float:
-        """The part that was executed."""
+        """The share of the instructions that was executed."""
         return self.executed / self.instructions
 
 
 def write(device: Device, folder: Path) -> None:
-    """Write which basic blocks this process has executed so far."""
+    """Write the basic blocks that this process has executed so far."""
     executed = {
         device.names[entry]: np.flatnonzero(code.executed).tolist()
         for entry, code in device.codes.items()

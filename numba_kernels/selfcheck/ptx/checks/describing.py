@@ -1,4 +1,4 @@
-"""What is executed, with which versions, and what that says."""
+"""The description of a run of PTX: the executed code, the versions, and the meaning of the results."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Steps on a stream of the caller's, and steps captured in a graph and replayed, with arrays like CuPy's.
+"""Steps on a stream of the caller, and steps replayed from a graph, with arrays like CuPy's.
 
-No library but Numba runs on a driver that is none. So a few lines stand for CuPy: arrays with a current
-stream that does not wait for the default one, and that speak ``__cuda_array_interface__``.
+No library but Numba runs on this stand-in for a driver. So a few lines stand for CuPy: arrays that have
+``__cuda_array_interface__``, and a current stream that does not wait for the default stream.
 """
 
 from __future__ import annotations
@@ -42,18 +42,18 @@ class ArrayOnStream:
         return dict(self._array.__cuda_array_interface__)
 
     def get(self) -> Array:
-        """Return a copy on the host, after what is on the stream, as the library does."""
+        """Return a copy on the host, after the work on the stream, as CuPy does."""
         wait_for_device()
         return to_host(self._array)
 
     def set(self, values: Array) -> None:
-        """Write values of the host, after what is on the stream, as the library does."""
+        """Write values of the host, after the work on the stream, as CuPy does."""
         wait_for_device()
         from_host(self._array, values)
 
 
 def on_stream(case: Case) -> list[Record]:
-    """Run a case on a stream that does not wait for the default one."""
+    """Run a case on a stream that does not wait for the default stream."""
     with _stream():
         model = Model(case, ArrayOnStream)
         for gradients in case.gradients:
@@ -62,7 +62,7 @@ def on_stream(case: Case) -> list[Record]:
 
 
 def by_graph(case: Case) -> list[Record]:
-    """Make the first call of a case outside of a graph, and all others by replaying a captured one."""
+    """Make the first call of a case outside of a graph, and all other calls by replaying a captured graph."""
     driver: Any = __import__("cuda.bindings.driver", fromlist=["driver"])
     with _stream() as stream:
         model = Model(case, ArrayOnStream)

@@ -19,7 +19,7 @@ from numba_kernels.selfcheck.runner import COMPARING, Advance, Outcome, Part, ru
 CASES_OF_PART = 24
 
 SHOWN = 0.95
-"""Kernels of which less was executed are named."""
+"""Kernels with a smaller executed share than this are listed."""
 
 
 def run(extent: Extent, advance: Advance = lambda doing, done, parts: None) -> Outcome:
@@ -33,7 +33,7 @@ def run(extent: Extent, advance: Advance = lambda doing, done, parts: None) -> O
         folder = Path(name)
         parts = list(_parts(extent, folder))
         finished = partial(_tell, advance, len(parts))
-        # Of its own, since a process that has begun a session keeps it.
+        # A pool of its own, since a process that has begun a session cannot end it.
         context = multiprocessing.get_context("spawn")
         try:
             with ProcessPoolExecutor(extent.processes, context) as pool:
@@ -56,7 +56,7 @@ def _parts(extent: Extent, folder: Path) -> Iterator[tuple[str, Part]]:
 
 
 def _lines(covered: list[Covered], every: bool) -> Iterator[str]:
-    """Yield the table of coverage: each kernel, or those of which less than `SHOWN` was executed."""
+    """Yield the table of coverage, of all kernels or of those with an executed share below `SHOWN`."""
     executed = sum(kernel.executed for kernel in covered)
     instructions = sum(kernel.instructions for kernel in covered)
     if not instructions:

@@ -1,4 +1,4 @@
-"""What a process does: run cases with their kernels as PTX, and compare every bit."""
+"""The work of a process: run cases with their kernels as PTX, and compare every bit."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from sgd_ref.conformance.catalogue.case import Case, Trajectory
 
 
 class Way(NamedTuple):
-    """How cases are run.
+    """The way in which cases are run.
 
     Attributes
     ----------
     move : str
-        How arrays come to the device: a name of ``device.libraries.MOVES``, or "graph" or "stream".
+        How arrays are moved to the device: a name of ``device.libraries.MOVES``, or "graph" or "stream".
     in_random_order : bool
         Whether warps and blocks overtake each other.
     computes_norms_exactly : bool
-        Whether every norm takes the path for those that no bound decides.
+        Whether every norm takes the path for norms that no bound decides.
     """
 
     move: str = "numba"
@@ -36,7 +36,7 @@ class Way(NamedTuple):
 
 
 def run_cases(name: str, cases: Sequence[Case], way: Way, extent: Extent, folder: Path) -> Result:
-    """Run cases in this process, and return what differs; a fault of memory or order counts as well."""
+    """Run cases in this process, and return the differences; a fault of memory or order counts as one."""
     device = session.begin()
     device.options.seed, device.options.in_random_order = extent.seed, way.in_random_order
     device.queue.draw_from(np.random.default_rng([extent.seed, len(cases)]))
@@ -48,7 +48,7 @@ def run_cases(name: str, cases: Sequence[Case], way: Way, extent: Extent, folder
         try:
             answer = run(case)
             device.queue.finish_all()
-        # A device that has faulted answers every call with an error, which says less than the fault.
+        # After a fault, a device answers every call with an error, which says less than the fault itself.
         except Exception:
             device.captures.clear()
             if device.faults:
@@ -66,7 +66,7 @@ def run_cases(name: str, cases: Sequence[Case], way: Way, extent: Extent, folder
 
 
 def _implementation(way: Way) -> tuple[Any, dict[str, Any]]:
-    # These need numba-cuda, and must be imported after the session has begun.
+    # These modules need numba-cuda, and must be imported after the session has begun.
     from numba_kernels.selfcheck.device import libraries
 
     if way.move in ("graph", "stream"):

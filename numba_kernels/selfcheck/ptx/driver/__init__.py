@@ -1,1 +1,1 @@
-"""A CUDA driver without a device: the library ``libcuda.so.1``, answered by Python."""
+"""A CUDA driver without a device: the functions of the library ``libcuda.so.1``, implemented in Python."""

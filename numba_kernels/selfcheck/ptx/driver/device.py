@@ -1,4 +1,4 @@
-"""The state of the device that is none: memory, streams, events, code, graphs, and what went wrong."""
+"""The state of the simulated device: memory, streams, events, code, graphs, and faults."""
 
 from __future__ import annotations
 
@@ -25,23 +25,24 @@ from numba_kernels.selfcheck.ptx.machine.memory import BASE, FRESH, WRITTEN, Mem
 LEGACY_HANDLE, PER_THREAD_HANDLE = 1, 2
 
 PROCESSORS = 1
-"""Of the device: as few as can be, so that blocks have several chunks each."""
+"""The number of multiprocessors of the device: as small as possible, so that each block has several
+chunks."""
 
 COMPUTE_CAPABILITY = (9, 0)
 
 
 @dataclass
 class Options:
-    """How kernels are executed.
+    """Options for the execution of kernels.
 
     Attributes
     ----------
     seed : int
-        Of all that is drawn.
+        The seed of everything that is drawn at random.
     in_random_order : bool
         Whether warps and blocks overtake each other.
     finds_races : bool
-        Whether races are looked for.
+        Whether the detection of races is on.
     """
 
     seed: int = 0
@@ -51,27 +52,27 @@ class Options:
 
 @dataclass
 class Capture:
-    """A capture of a stream under way: what is to be done at each replay."""
+    """A capture of a stream in progress: the work to do at each replay."""
 
     steps: list[Callable[[], Callable[[], None]]] = field(default_factory=list)
     is_lost: bool = False
 
 
 class Device:
-    """All that a driver keeps.
+    """The whole state of a driver.
 
     Attributes
     ----------
     memory : Memory
-        Of the device.
+        The memory of the device.
     codes : dict of str to Code
-        By the symbol of the kernel, the code that was loaded.
+        The loaded code, by the symbol of the kernel.
     names : dict of str to str
-        By the symbol of a kernel, its name.
+        The name of each kernel, by its symbol.
     replaced : dict of str to Code
-        By the name of a kernel, code that is executed in place of what was loaded; for mutants.
+        For mutants: code that is executed in place of the loaded code, by the name of the kernel.
     faults : list of Fault
-        What kernels and the host did wrong, since `take_faults`.
+        The faults of kernels and of the host since the last call of `take_faults`.
     launches : int
         Number of kernels executed.
     """
@@ -94,18 +95,18 @@ class Device:
         self.queue = Queue(np.random.default_rng(0))
 
     def fresh_handle(self, what: Any = None) -> int:
-        """Return a handle, which stands for an object."""
+        """Return a new handle for an object."""
         handle = next(self._handles)
         self.objects[handle] = what
         return handle
 
     def object(self, handle: Any, kind: type[Any]) -> Any:
-        """Return what a handle stands for.
+        """Return the object of a handle.
 
         Raises
         ------
         Refused
-            If it is of another kind.
+            If the object is of another kind.
         """
         found = self.objects.get(int(handle or 0))
         if not isinstance(found, kind):
@@ -113,16 +114,16 @@ class Device:
         return found
 
     def take_faults(self) -> list[Exception]:
-        """Return what went wrong since the last time."""
+        """Return the faults since the last call, and forget them."""
         found, self.faults = self.faults, []
         return found
 
     def stream(self, handle: Any) -> int:
-        """Return the number of a stream, by which the queue knows it."""
+        """Return the number by which the queue knows a stream."""
         number = int(handle or 0)
         if number == LEGACY_HANDLE:
             return LEGACY
-        # A blocking stream like those that are made.
+        # A blocking stream, like the streams that a program makes.
         if number == PER_THREAD_HANDLE and not self.queue.knows(number):
             self.queue.add_stream(number, is_blocking=True)
         if not self.queue.knows(number):
@@ -130,12 +131,12 @@ class Device:
         return number
 
     def is_captured(self, stream: int) -> bool:
-        """Whether work on a stream becomes part of a graph; refuses what a capture forbids.
+        """Whether work on a stream becomes part of a graph; refuses work that a capture forbids.
 
         Raises
         ------
         Refused
-            For the legacy default stream, while a stream is captured that would have to wait for it.
+            For the legacy default stream, while a stream that would have to wait for it is captured.
         """
         if stream in self.captures:
             return True
@@ -145,7 +146,7 @@ class Device:
         return False
 
     def refuse_in_capture(self) -> None:
-        """Refuse what waits, allocates or frees, while anything is captured; that loses the capture."""
+        """Refuse to wait, allocate or free during a capture; the attempt invalidates the capture."""
         if self.captures:
             self.lose_captures()
             raise Refused(CAPTURE_UNSUPPORTED)
@@ -161,9 +162,9 @@ class Device:
         Parameters
         ----------
         handle : int
-            Of the stream.
+            The handle of the stream.
         make : callable
-            Returns what is to be done; is called when the work is put, and at each replay of a graph.
+            Returns the work; it is called when the work is put on the stream, and at each replay of a graph.
         """
         stream = self.stream(handle)
         if self.is_captured(stream):
@@ -174,13 +175,13 @@ class Device:
         return self.queue.put(stream, make())
 
     def copy_in(self, address: int, data: bytes) -> None:
-        """Write bytes of the host into the memory of the device."""
+        """Copy bytes of the host into the memory of the device."""
         where = self.memory.region(address, len(data), "a copy to the device")
         self.memory.bytes[where] = np.frombuffer(data, np.uint8)
         self.memory.state[where] = WRITTEN
 
     def copy_out(self, place: int, address: int, size: int) -> None:
-        """Write bytes of the device into memory of the host."""
+        """Copy bytes of the device into memory of the host."""
         where = self.memory.region(address, size, "a copy from the device")
         if (self.memory.state[where] == FRESH).any():
             first = int(np.flatnonzero(self.memory.state[where] == FRESH)[0])
@@ -197,20 +198,20 @@ class Device:
         self.memory.state[to] = self.memory.state[where].copy()
 
     def fill(self, address: int, value: int, size: int) -> None:
-        """Write the same byte everywhere."""
+        """Fill memory with one byte."""
         where = self.memory.region(address, size, "memset")
         self.memory.bytes[where], self.memory.state[where] = value, WRITTEN
 
     def is_on_device(self, address: int) -> bool:
-        """Whether an address is one of the device."""
+        """Whether an address is in the memory of the device."""
         return BASE <= address < BASE + self.memory.bytes.size
 
     def is_pinned(self, address: int) -> bool:
-        """Whether memory of the host is page-locked, so that a copy from it can come later."""
+        """Whether memory of the host is page-locked, so that a copy from it may happen later."""
         return any(start <= address < start + max(size, 1) for start, (size, _) in self.pinned.items())
 
     def load(self, text: str) -> Code:
-        """Return the code of a text in PTX; the same text gives the same code."""
+        """Return the code of a PTX text; equal texts give the same object."""
         if text not in self.texts:
             code = Code(text)
             self.texts[text] = code

@@ -1,19 +1,19 @@
-"""The error that says why there is no driver, and the numbers that a driver answers with."""
+"""The errors of the simulated driver: it could not be loaded, or it refuses a call."""
 
 from __future__ import annotations
 
 
 class CouldNotLoad(RuntimeError):
-    """Raised where PTX cannot be launched, so that nothing is known about it."""
+    """Raised if PTX cannot be launched here, so that nothing is known about it."""
 
 
 class Refused(Exception):
-    """Raised where the driver answers with an error.
+    """Raised if the driver answers with an error.
 
     Parameters
     ----------
     number : int
-        Of ``CUresult``.
+        The number of the error in ``CUresult``.
     """
 
     def __init__(self, number: int) -> None:

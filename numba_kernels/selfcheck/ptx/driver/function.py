@@ -1,4 +1,4 @@
-"""How a function of the driver is written here: its name, the types of its arguments, and what it does."""
+"""The form of a function of the driver: its name, the types of its arguments, and its implementation."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from numba_kernels.selfcheck.ptx.faults import Fault
 INT, UINT, SIZE, POINTER = ctypes.c_int, ctypes.c_uint, ctypes.c_size_t, ctypes.c_void_p
 
 FUNCTIONS: dict[str, tuple[tuple[Any, ...], Callable[..., None]]] = {}
-"""By their names the types of the arguments, and what takes the device and the arguments."""
+"""By name, the types of the arguments, and the implementation, which takes the device and the arguments."""
 
 
 def driver_function(name: str, *types: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Return a decorator that makes a function one of the driver."""
+    """Return a decorator that registers a function of the driver."""
 
     def add(function: Callable[..., None]) -> Callable[..., None]:
         FUNCTIONS[name] = types, function
@@ -27,15 +27,15 @@ def driver_function(name: str, *types: Any) -> Callable[[Callable[..., None]], C
 
 
 def store(place: Any, kind: Any, value: Any) -> None:
-    """Write a number where a caller wants it; nowhere if it does not."""
+    """Write a number to an address of the caller; do nothing for a null pointer."""
     if place:
         kind.from_address(int(place)).value = value
 
 
 def callbacks(device: Device) -> dict[str, Any]:
-    """Return all functions as ctypes can hand them out.
+    """Return all functions as callbacks of ctypes.
 
-    What they raise becomes an error of the driver, and a fault is kept to be told.
+    An exception becomes an error of the driver, and a fault is also kept for the report.
     """
     return {
         name: ctypes.CFUNCTYPE(ctypes.c_int, *types)(_answering(device, function))

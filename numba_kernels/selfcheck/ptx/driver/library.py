@@ -20,21 +20,21 @@ SONAME = "libcuda.so.1"
 NOT_FOUND = 500
 
 _kept: list[Any] = []
-"""What must live as long as the library: callbacks, and the library itself."""
+"""The objects that must live as long as the library: callbacks, and the library itself."""
 
 
 def why_no_compiler() -> str | None:
-    """Return why the library cannot be made here; None if it can."""
+    """Return the reason why the library cannot be compiled here; None if it can."""
     return None if shutil.which("gcc") else "gcc is not on the path, so there is no driver to launch with"
 
 
 def load(functions: Mapping[str, Any]) -> None:
-    """Compile the library and load it into this process, for good.
+    """Compile the library and load it permanently into this process.
 
     Parameters
     ----------
     functions : mapping of str to object
-        By their names without a version, functions of ctypes. Others are not found.
+        Functions of ctypes, by their names without a version. The library has no other functions.
 
     Raises
     ------
@@ -50,7 +50,7 @@ def load(functions: Mapping[str, Any]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, SONAME)
         options = ["-shared", "-fPIC", f"-Wl,-soname,{SONAME}", "-o", str(path), str(SOURCE)]
-        # The command is this program's own, and the source lies beside it.
+        # The command is fixed, and the source lies beside this file.
         done = subprocess.run(["gcc", *options], capture_output=True, text=True, check=False)  # noqa: S603, S607
         if done.returncode:
             raise CouldNotLoad(f"gcc failed with exit status {done.returncode}: {done.stderr.strip()}")

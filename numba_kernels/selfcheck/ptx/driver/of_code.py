@@ -1,4 +1,4 @@
-"""Functions of the driver: code that is loaded, and launches."""
+"""Functions of the driver for loading code and for launches."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ driver_function("cuModuleGetFunction", POINTER, POINTER, ctypes.c_char_p)(_kerne
 
 @driver_function("cuKernelGetFunction", POINTER, POINTER)
 def function_of(device: Device, place: Any, kernel: Any) -> None:
-    """Answer with the function of a kernel, which is itself."""
+    """Answer with the function of a kernel, which is the kernel itself."""
     device.object(kernel, Code)
     store(place, ctypes.c_void_p, kernel)
 
@@ -87,7 +87,7 @@ driver_function("cuKernelGetAttribute", POINTER, INT, POINTER, INT)(_attribute)
 
 @driver_function("cuKernelGetParamInfo", POINTER, SIZE, POINTER, POINTER)
 def parameter(device: Device, kernel: Any, index: int, offset: Any, size: Any) -> None:
-    """Answer where a parameter lies."""
+    """Answer with the offset and size of a parameter."""
     parameters = list(device.object(kernel, Code).kernel.parameters.values())
     if index >= len(parameters):
         raise Refused(INVALID_VALUE)
@@ -111,7 +111,7 @@ def launch(device: Device, kernel: Any, *arguments: Any) -> None:
     """Launch a kernel: its arguments are read now, and it is executed later."""
     *grid, block_x, block_y, block_z, shared_bytes, stream, parameters, extra = arguments
     code = device.object(kernel, Code)
-    # The kernels have grids and blocks of one dimension, and no shared memory that a launch asks for.
+    # The kernels have one-dimensional grids and blocks, and no dynamic shared memory.
     if grid[1:] != [1, 1] or (block_y, block_z) != (1, 1) or shared_bytes or extra:
         raise Refused(INVALID_VALUE)
     if not 0 < block_x <= MOST_THREADS or not grid[0]:

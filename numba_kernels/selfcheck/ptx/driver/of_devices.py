@@ -43,7 +43,7 @@ ATTRIBUTES = {
     83: 0,  # managed memory
     106: 32,  # blocks of a multiprocessor
 }
-"""By their numbers; all others are 0."""
+"""The attributes of the device by number; all others are 0."""
 
 
 @driver_function("cuInit", UINT)
@@ -67,13 +67,13 @@ def get(device: Device, place: Any, ordinal: int) -> None:
 
 @driver_function("cuDeviceGetCount", POINTER)
 def count(device: Device, place: Any) -> None:
-    """Answer that there is one."""
+    """Answer that there is one device."""
     store(place, INT, 1)
 
 
 @driver_function("cuDeviceGetName", POINTER, INT, INT)
 def name(device: Device, place: Any, length: int, number: int) -> None:
-    """Answer with a name that says what it is."""
+    """Answer with a name that says that the device is simulated."""
     ctypes.memmove(place, (NAME + b"\0")[:length], min(length, len(NAME) + 1))
 
 
@@ -144,7 +144,7 @@ def of_context(device: Device, place: Any) -> None:
 
 @driver_function("cuDevicePrimaryCtxRelease", INT)
 def release(device: Device, number: int) -> None:
-    """Keep the context all the same."""
+    """Keep the context nevertheless."""
 
 
 @driver_function("cuCtxGetStreamPriorityRange", POINTER, POINTER)
@@ -156,7 +156,7 @@ def priorities(device: Device, least: Any, greatest: Any) -> None:
 
 @driver_function("cuCtxSynchronize")
 def synchronize(device: Device) -> None:
-    """Make all work happen."""
+    """Finish all work."""
     device.refuse_in_capture()
     device.queue.finish_all()
 

@@ -1,4 +1,4 @@
-"""Functions of the driver: allocations and copies, which happen late."""
+"""Functions of the driver for allocations and copies; copies happen as late as allowed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def allocate(device: Device, place: Any, size: int) -> None:
 
 @driver_function("cuMemFree", ADDRESS)
 def free(device: Device, address: int) -> None:
-    """Free memory once all work has happened, as the driver does."""
+    """Free memory after all work has finished, as the driver does."""
     device.refuse_in_capture()
     if device.queue.is_busy:
         device.queue.postpone(lambda: device.memory.free(address))
@@ -46,7 +46,7 @@ def free(device: Device, address: int) -> None:
 
 
 def _finish(device: Device) -> None:
-    """Make all work happen; what goes wrong there is told later, and what is freed is free all the same."""
+    """Finish all work before memory is freed; its errors are reported later, and do not prevent this."""
     while True:
         try:
             device.queue.finish_all()
@@ -70,7 +70,7 @@ driver_function("cuMemHostAlloc", POINTER, SIZE, UINT)(_allocate_host)
 
 @driver_function("cuMemFreeHost", POINTER)
 def free_host(device: Device, address: Any) -> None:
-    """Free page-locked memory once all work has happened."""
+    """Free page-locked memory after all work has finished."""
     device.refuse_in_capture()
     if device.queue.is_busy:
         device.queue.postpone(lambda: free_host(device, address))
@@ -82,7 +82,7 @@ def free_host(device: Device, address: Any) -> None:
 
 @driver_function("cuMemHostGetDevicePointer", POINTER, POINTER, UINT)
 def pointer_of_host(device: Device, place: Any, address: Any, flags: int) -> None:
-    """Refuse: kernels reach memory of the device alone."""
+    """Refuse: kernels can access only memory of the device."""
     raise Refused(INVALID_VALUE)
 
 
@@ -116,7 +116,7 @@ def attribute(device: Device, place: Any, which: int, address: int) -> None:
 
 @driver_function("cuPointerGetAttributes", UINT, POINTER, POINTER, ADDRESS)
 def attributes(device: Device, count: int, kinds: Any, places: Any, address: int) -> None:
-    """Answer with several properties; zero where there is none."""
+    """Answer with several properties; a missing property is zero."""
     for index in range(count):
         which = INT.from_address(kinds + 4 * index).value
         place = ctypes.c_void_p.from_address(places + 8 * index).value
@@ -129,7 +129,7 @@ def attributes(device: Device, count: int, kinds: Any, places: Any, address: int
 
 
 def _from_host(device: Device, target: int, source: int, size: int) -> Callable[[], Callable[[], None]]:
-    """Return what makes a copy: from page-locked memory as it is then, from other memory as it is now."""
+    """Return a function that makes a copy: page-locked memory is read at that time, other memory now."""
     device.memory.region(target, size, "a copy to the device")
 
     def late() -> Callable[[], None]:
@@ -143,7 +143,7 @@ def _from_host(device: Device, target: int, source: int, size: int) -> Callable[
 
 @driver_function("cuMemcpyHtoD", ADDRESS, POINTER, SIZE)
 def to_device(device: Device, target: int, source: Any, size: int) -> None:
-    """Copy on the legacy stream: page-locked memory at once, other once it is staged, perhaps later."""
+    """Copy on the legacy stream: page-locked memory now, other memory from a staged copy, perhaps later."""
     device.refuse_in_capture()
     work = device.put(LEGACY, _from_host(device, target, source, size))
     if device.is_pinned(source) and work is not None:
@@ -167,7 +167,7 @@ def to_host(device: Device, target: Any, source: int, size: int) -> None:
 
 @driver_function("cuMemcpyDtoHAsync", POINTER, ADDRESS, SIZE, POINTER)
 def to_host_later(device: Device, target: Any, source: int, size: int, stream: Any) -> None:
-    """Copy on a stream; wait where the memory is not page-locked."""
+    """Copy on a stream; wait if the memory is not page-locked."""
     work = device.put(stream, lambda: lambda: device.copy_out(target, source, size))
     if work is not None and not device.is_pinned(target):
         device.queue.finish([work])

@@ -1,4 +1,4 @@
-"""Functions of the driver: streams, events, captures and graphs."""
+"""Functions of the driver for streams, events, captures and graphs."""
 
 from __future__ import annotations
 
@@ -39,20 +39,20 @@ def create_with_priority(device: Device, place: Any, flags: int, priority: int) 
 
 @driver_function("cuStreamDestroy", POINTER)
 def destroy(device: Device, handle: Any) -> None:
-    """End a stream, whose work goes on."""
+    """Destroy a stream; its work goes on."""
     device.queue.remove_stream(device.stream(handle))
 
 
 @driver_function("cuStreamSynchronize", POINTER)
 def synchronize(device: Device, handle: Any) -> None:
-    """Make all work of a stream happen."""
+    """Finish all work of a stream."""
     device.refuse_in_capture()
     device.queue.finish_stream(device.stream(handle))
 
 
 @driver_function("cuStreamQuery", POINTER)
 def query(device: Device, handle: Any) -> None:
-    """Answer that the work is not done yet, unless it is."""
+    """Answer whether all work of a stream is done."""
     device.refuse_in_capture()
 
 
@@ -76,14 +76,14 @@ def create_event(device: Device, place: Any, flags: int) -> None:
 
 @driver_function("cuEventDestroy", POINTER)
 def destroy_event(device: Device, event: Any) -> None:
-    """End an event."""
+    """Destroy an event."""
     if device.events.pop(int(event or 0), INVALID_HANDLE) is INVALID_HANDLE:
         raise Refused(INVALID_HANDLE)
 
 
 @driver_function("cuEventRecord", POINTER, POINTER)
 def record(device: Device, event: Any, handle: Any) -> None:
-    """Mark a place in a stream."""
+    """Record an event in a stream."""
     if int(event or 0) not in device.events:
         raise Refused(INVALID_HANDLE)
     device.events[int(event)] = device.put(handle, lambda: lambda: None)
@@ -91,7 +91,7 @@ def record(device: Device, event: Any, handle: Any) -> None:
 
 @driver_function("cuEventSynchronize", POINTER)
 def synchronize_event(device: Device, event: Any) -> None:
-    """Make all work before a mark happen."""
+    """Finish all work before a recorded event."""
     device.refuse_in_capture()
     work = device.events.get(int(event or 0))
     if isinstance(work, Work):
@@ -100,7 +100,7 @@ def synchronize_event(device: Device, event: Any) -> None:
 
 @driver_function("cuEventQuery", POINTER)
 def query_event(device: Device, event: Any) -> None:
-    """Answer whether a mark was reached."""
+    """Answer whether a recorded event was reached."""
     device.refuse_in_capture()
     work = device.events.get(int(event or 0))
     if isinstance(work, Work) and not work.is_done:
@@ -119,7 +119,7 @@ def is_capturing(device: Device, handle: Any, place: Any) -> None:
 
 @driver_function("cuStreamBeginCapture", POINTER, INT)
 def begin(device: Device, handle: Any, mode: int) -> None:
-    """Begin to capture a stream, in the global mode whatever is asked for, which is the strictest."""
+    """Begin to capture a stream, always in the global mode, which is the strictest."""
     stream = device.stream(handle)
     if stream == LEGACY or stream in device.captures:
         raise Refused(CAPTURE_UNSUPPORTED)

@@ -1,7 +1,8 @@
-"""Work of streams: put in order as CUDA promises it, and done as late as the host lets it be.
+"""The work on streams: ordered only as CUDA promises, and done as late as the host allows.
 
-Nothing happens when it is asked for. When the host waits for something, that and what must come before it
-happens, in one of the orders that are allowed. So a program that lacks a synchronisation shows it.
+No work is done when it is requested. When the host waits for some work, it is done together with all work
+that must come before it, in one of the allowed orders. So a program that lacks a synchronisation fails
+visibly.
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ class Work:
     Attributes
     ----------
     do : callable
-        Makes it happen.
+        Does the work.
     stream : int
-        Where it was put.
+        The stream that it was put on.
     after : list of Work
-        What must have happened before.
+        The work that must be done before.
     is_done : bool
-        Whether it has happened.
+        Whether it is done.
     """
 
     do: Callable[[], None]
@@ -43,7 +44,7 @@ class Queue:
     Parameters
     ----------
     generator : Generator
-        Draws one of the orders that are allowed.
+        Draws one of the allowed orders.
     """
 
     def __init__(self, generator: np.random.Generator) -> None:
@@ -56,15 +57,15 @@ class Queue:
         self.is_busy = False
 
     def draw_from(self, generator: np.random.Generator) -> None:
-        """Draw orders from other random numbers from now on."""
+        """Use another random generator for the order from now on."""
         self._generator = generator
 
     def add_stream(self, handle: int, is_blocking: bool) -> None:
-        """Make a stream known."""
+        """Add a stream."""
         self._is_blocking[handle] = is_blocking
 
     def knows(self, handle: int) -> bool:
-        """Whether there is such a stream."""
+        """Whether a stream exists."""
         return handle in self._is_blocking
 
     def remove_stream(self, handle: int) -> None:
@@ -80,7 +81,7 @@ class Queue:
         return work
 
     def wait_for(self, handle: int, works: Iterable[Work]) -> None:
-        """Let what comes on a stream wait for other work."""
+        """Let later work on a stream wait for other work."""
         self._awaited.setdefault(handle, []).extend(works)
 
     def _before(self, handle: int) -> list[Work]:
@@ -92,7 +93,7 @@ class Queue:
         return [self._last[stream] for stream in streams if stream in self._last]
 
     def finish(self, works: Iterable[Work]) -> None:
-        """Make work happen, with all that must come before it, and at times some that need not."""
+        """Do some work with all work that must come before it, and sometimes other work too."""
         needed: list[Work] = []
         stack = [work for work in works if not work.is_done]
         seen: set[int] = set()
@@ -106,17 +107,18 @@ class Queue:
         self._do(needed)
 
     def finish_stream(self, handle: int) -> None:
-        """Make all work of a stream happen."""
+        """Do all work of a stream."""
         self.finish(self._before(handle) if handle == LEGACY else [w for w in [self._last.get(handle)] if w])
 
     def finish_all(self) -> None:
-        """Make all work happen."""
+        """Do all work."""
         self._do(list(self._open))
 
     def postpone(self, do: Callable[[], None]) -> None:
-        """Do something once the work that is happening now has happened.
+        """Call a function after the present work is done.
 
-        Python's collector runs at any time, also while a kernel is executed, and frees memory of the device.
+        Python's garbage collector may run at any time, even while a kernel is executed, and free memory of
+        the device.
         """
         self._postponed.append(do)
 
@@ -135,7 +137,7 @@ class Queue:
     def _do_all(self, works: list[Work]) -> None:
         left = list(works)
         streams = sorted({work.stream for work in left})
-        # One stream far ahead of another one is what a program that lacks a synchronisation does not survive.
+        # A program that lacks a synchronisation fails when one stream is far ahead of another.
         ranks = dict(zip(streams, self._generator.permutation(len(streams)).tolist(), strict=True))
         while left:
             ready = [work for work in left if all(other.is_done for other in work.after)]
@@ -145,6 +147,6 @@ class Queue:
             work = ready[int(self._generator.integers(len(ready)))]
             left.remove(work)
             self._open.remove(work)
-            # An error ends it as well: nothing is done twice.
+            # Work that raises an error counts as done, too, so that nothing is done twice.
             work.is_done, work.after = True, []
             work.do()

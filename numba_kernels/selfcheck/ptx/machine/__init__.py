@@ -1,1 +1,1 @@
-"""The machine: memory, threads and blocks, and what goes wrong in them."""
+"""The machine: memory, threads and blocks, and the detection of faults."""

@@ -1,4 +1,4 @@
-"""The kinds of access to memory that races are made of."""
+"""The kinds of memory access that the detection of races distinguishes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Instructions that reach memory: loads, stores, atomic additions, fences and parameters."""
+"""Instructions that access memory: loads, stores, atomic additions, fences and parameters."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def store(kernel: Kernel, instruction: Instruction, keep: Keep) -> Step:
         numbers = launch.memory.view(dtype)
         first = places * per_place
         for lane, value in enumerate(values):
-            # Of several threads that write one number each, any may be the last one.
+            # If several threads write to one address, any of them may be the last.
             numbers[first + lane] = value if len(first) >= len(value) else value[-1:]
         launch.memory.mark(places, size)
 
@@ -156,7 +156,7 @@ def atomic(kernel: Kernel, instruction: Instruction, keep: Keep) -> Step:
         addresses = frame.spread(_addresses(frame, place))
         amounts = frame.spread(frame.values[amount.key])
         what = launch.described(frame, instruction)
-        # Which thread comes first is not known on a device either.
+        # On a device, the order of threads is not known either.
         turns = launch.generator.permutation(frame.count)
         launch.log.add(instruction, is_global, ATOMIC_ADD, addresses[turns], 8, frame.threads[turns])
         if is_global:
@@ -176,7 +176,7 @@ def atomic(kernel: Kernel, instruction: Instruction, keep: Keep) -> Step:
 
 
 def fence(kernel: Kernel, instruction: Instruction, keep: Keep) -> Step:
-    """Return the step of a fence, which matters for the detection of races alone."""
+    """Return the step of a fence, which matters only for the detection of races."""
     if instruction.opcode not in FENCES:
         raise NotUnderstood(f"line {instruction.line}: this fence is not known: {instruction}")
 
@@ -194,4 +194,4 @@ ACCESSES: dict[str, Callable[[Kernel, Instruction, Keep], Step]] = {
     "red.": atomic,
     "membar": fence,
 }
-"""By the beginning of their opcodes."""
+"""The functions that make steps, by the beginning of the opcode."""

@@ -1,4 +1,4 @@
-"""Barriers of blocks: who waits where, and who has gone."""
+"""Barriers of blocks: which threads wait at which barrier, and which have ended."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Barriers:
     Parameters
     ----------
     blocks, threads : int
-        Number of blocks, and of threads of each.
+        The number of blocks, and of threads in each block.
     """
 
     def __init__(self, blocks: int, threads: int) -> None:
@@ -29,12 +29,12 @@ class Barriers:
         self._waiting: list[list[Array]] = [[] for _ in range(blocks)]
 
     def arrive(self, frame: Frame, place: int, instruction: Instruction) -> Array | None:
-        """Let threads wait at a barrier, and return those that need wait no longer.
+        """Let threads wait at a barrier, and return the threads that need not wait any longer.
 
         Raises
         ------
         Fault
-            If threads of a block wait at another barrier, or have ended.
+            If other threads of a block wait at another barrier, or have ended.
         """
         if frame.chosen is None and not self._gone.any() and not self._arrived.any():
             return frame.threads
@@ -62,12 +62,12 @@ class Barriers:
         return np.concatenate(released) if released else None
 
     def leave(self, frame: Frame) -> None:
-        """Let threads end.
+        """Note that threads have ended.
 
         Raises
         ------
         Fault
-            If others of their block wait for them.
+            If other threads of their block wait for them.
         """
         blocks, counts = np.unique(frame.threads // self._threads, return_counts=True)
         self._gone[blocks] += counts
@@ -76,7 +76,7 @@ class Barriers:
             raise Fault("barrier", f"{frame.launch.name}: threads of block {waiting[0]} end, and others wait")
 
     def require_nobody_waits(self) -> None:
-        """Raise `Fault` if threads wait and none is left that could come."""
+        """Raise `Fault` if threads wait and no other thread is left that could arrive."""
         waiting = np.flatnonzero(self._arrived)
         if len(waiting):
             raise Fault(

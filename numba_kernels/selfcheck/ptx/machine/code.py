@@ -1,4 +1,4 @@
-"""A kernel ready to be executed, with a count of how often each of its blocks was."""
+"""A kernel that is ready for execution, with counts of the executions of its blocks."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ class Code:
     Parameters
     ----------
     text : str
-        In PTX.
+        The PTX text.
 
     Attributes
     ----------
     kernel : Kernel
-        What the text says.
+        The parsed text.
     bodies : list of Body
-        Its basic blocks.
+        The basic blocks of the kernel.
     executed : ndarray of int64
-        How many threads have executed each of them.
+        The number of threads that have executed each basic block.
 
     Raises
     ------
     NotUnderstood
-        If the text has anything in it that the interpreter does not know.
+        If the text contains anything that the interpreter does not know.
     """
 
     def __init__(self, text: str) -> None:
@@ -40,7 +40,7 @@ class Code:
         self.executed = np.zeros(len(self.bodies), np.int64)
 
     def coverage(self) -> tuple[int, int]:
-        """Return how many instructions were executed by some thread, and how many there are."""
+        """Return the number of instructions that some thread executed, and the number of all instructions."""
         lengths = np.array([len(block.instructions) for block in self.kernel.blocks])
         return int(lengths[self.executed > 0].sum()), int(lengths.sum())
 

@@ -1,4 +1,4 @@
-"""What instructions work on: the values of the registers of some threads of a launch."""
+"""The frame that instructions work on: the values of the registers of some threads of a launch."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ if TYPE_CHECKING:
 
 
 class Frame:
-    """Some threads, while they execute one basic block.
+    """The state of some threads while they execute one basic block.
 
     Parameters
     ----------
     launch : Launch
-        Theirs.
+        The launch of the threads.
     chosen : ndarray or None
         The threads; None for all.
 
     Attributes
     ----------
     values : dict of str to ndarray
-        Of registers and constants: for each thread one, or one for all threads.
+        The values of registers and constants: one for each thread, or one for all threads.
     """
 
     __slots__ = ("chosen", "count", "launch", "values")
@@ -46,7 +46,7 @@ class Frame:
         return self.threads // self.launch.threads
 
     def special(self, name: str) -> Array:
-        """Return a special register."""
+        """Return the value of a special register."""
         launch = self.launch
         if name == "%tid.x":
             return (self.threads % launch.threads).astype(np.uint32)
@@ -55,5 +55,5 @@ class Frame:
         return np.array([launch.threads if name == "%ntid.x" else launch.blocks], np.uint32)
 
     def spread(self, values: Any) -> Array:
-        """Return one value for each thread."""
+        """Return the value of a register as an array with one value for each thread."""
         return np.broadcast_to(values, (self.count,))

@@ -1,4 +1,4 @@
-"""One launch: threads that execute basic blocks together, in an order that is drawn."""
+"""One launch: threads that execute basic blocks together, in a random order."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ from sgd_ref.arithmetic.formats import Array
 WARP = 32
 
 MOST_STEPS = 2_000_000
-"""Basic blocks that a launch may take, each for all threads that are at it."""
+"""The largest number of executions of basic blocks in a launch, each for all threads that are at the
+block."""
 
 
 class Launch:
@@ -33,16 +34,16 @@ class Launch:
     code : Code
         The kernel.
     memory : Memory
-        Of the device.
+        The memory of the device.
     blocks, threads : int
-        Number of blocks, and of threads of each.
+        The number of blocks, and of threads in each block.
     arguments : bytes
-        Of the kernel, each at the offset of its parameter.
+        The arguments of the kernel, each at the offset of its parameter.
     seed : int or sequence of int
-        Of the content of registers and shared memory, and of the order.
+        The seed of the content of registers and shared memory, and of the order.
     in_random_order : bool
-        Whether warps and blocks overtake each other. Otherwise those that are behind come first, which is
-        quicker.
+        Whether warps and blocks overtake each other. Otherwise the threads that are furthest behind always go
+        first, which is quicker.
     finds_races : bool
         Whether accesses are compared after the launch.
     """
@@ -76,7 +77,7 @@ class Launch:
         Raises
         ------
         Fault
-            If it does what no result may depend on.
+            If its behaviour is undefined on a device.
         """
         with np.errstate(all="ignore"):
             steps = 0
@@ -95,7 +96,7 @@ class Launch:
         return self.code.kernel.entry
 
     def described(self, frame: Frame, instruction: Instruction) -> Callable[[int], str]:
-        """Return what describes an instruction of the thread at some place of a frame."""
+        """Return a function that describes an instruction and the thread at some position of the frame."""
 
         def describe(place: int) -> str:
             thread = int(frame.threads[place])
@@ -120,7 +121,7 @@ class Launch:
         self._go_on(index, frame)
 
     def _next(self) -> tuple[int, Array | None]:
-        """Return a basic block, and threads that are there."""
+        """Return the next basic block to execute, and the threads that are there."""
         if not self._in_random_order:
             index = min(self._waiting)
             return index, self._together(self._waiting.pop(index))
@@ -131,7 +132,7 @@ class Launch:
         chosen = self._together(self._waiting.pop(index))
         if self.count > WARP and generator.random() < 0.15:
             threads = self.all_threads if chosen is None else chosen
-            # Warps of one block, or of all; they may be blocks as a whole.
+            # The choice is among the warps of one block or of all blocks; whole blocks may be chosen, too.
             unit = WARP if generator.random() < 0.5 else self.threads
             units = threads // unit
             some = generator.permutation(np.unique(units))

@@ -1,4 +1,4 @@
-"""What a launch did in memory, kept for the detection of races after it."""
+"""The log of the memory accesses of a launch, for the detection of races afterwards."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from sgd_ref.arithmetic.formats import Array
 
 
 class Access(NamedTuple):
-    """One instruction of some threads that reached memory.
+    """One execution of an instruction that accesses memory, by some threads.
 
     Attributes
     ----------
     instruction : Instruction
-        What they executed.
+        The executed instruction.
     kind : int
         0 read, 1 wrote, 2 added atomically.
     addresses : ndarray of uint64
-        For each thread one, or one for all.
+        One address for each thread, or one for all.
     size : int
-        In bytes.
+        The size of the access in bytes.
     threads : ndarray or None
         The threads; None for all.
     values : tuple of ndarray
-        What was written, for each thread or for all.
+        The written values, for each thread or for all.
     step : int
-        When: the number of the event in the launch.
+        The time of the access: the number of the event in the launch.
     """
 
     instruction: Instruction
@@ -46,16 +46,16 @@ class Log:
     is_kept : bool
         Whether anything is kept.
     count : int
-        Number of threads of the launch.
+        The number of threads of the launch.
 
     Attributes
     ----------
     step : int
-        The number of the last event: accesses, fences and barriers have one each.
+        The number of the last event; each access, fence and barrier is an event.
     in_global, in_shared : list of Access
-        In the order in which they happened.
+        The accesses in the order in which they happened.
     fences, barriers : list of tuple
-        The step, and the threads that executed a fence, or that passed a barrier.
+        For each fence or barrier, its step, and the threads that executed the fence or passed the barrier.
     """
 
     def __init__(self, is_kept: bool, count: int) -> None:
@@ -76,20 +76,20 @@ class Log:
         threads: Array | None,
         values: tuple[Array, ...] = (),
     ) -> None:
-        """Keep an access."""
+        """Record an access."""
         if self.is_kept:
             self.step += 1
             accesses = self.in_global if is_global else self.in_shared
             accesses.append(Access(instruction, kind, addresses, size, threads, values, self.step))
 
     def fence(self, threads: Array) -> None:
-        """Keep a fence."""
+        """Record a fence."""
         if self.is_kept:
             self.step += 1
             self.fences.append((self.step, threads))
 
     def pass_barrier(self, threads: Array) -> None:
-        """Keep that threads were released from a barrier."""
+        """Record that threads were released from a barrier."""
         if self.is_kept:
             self.step += 1
             self.barriers.append((self.step, threads))

@@ -11,16 +11,16 @@ from numba_kernels.selfcheck.ptx.faults import Fault
 from sgd_ref.arithmetic.formats import Array
 
 BASE = 0x0B0B_0000_0000
-"""The first address: beyond 2**32, and nothing of the host's."""
+"""The first address: beyond 2**32, and outside of the memory of the host."""
 
 ALIGNMENT = 256
-"""Of allocations, as on a device."""
+"""The alignment of allocations, as on a device."""
 
 RED_ZONE = 1024
-"""Bytes before and after an allocation that belong to none."""
+"""The number of bytes before and after an allocation that belong to no allocation."""
 
 FREE, FRESH, WRITTEN = 0, 1, 2
-"""The state of a byte: of no allocation, allocated, allocated and written."""
+"""The state of a byte: not allocated, allocated, allocated and written."""
 
 
 class Memory:
@@ -29,9 +29,9 @@ class Memory:
     Parameters
     ----------
     size : int
-        In bytes; pages of it are had from the system when they are touched.
+        The size in bytes; the system provides pages at their first use.
     seed : int
-        Of what it holds before it is written.
+        The seed of its content before it is written.
 
     Attributes
     ----------
@@ -53,7 +53,7 @@ class Memory:
         Raises
         ------
         MemoryError
-            If there is no room.
+            If there is not enough room.
         """
         room = -(-(max(size, 1) + 2 * RED_ZONE) // ALIGNMENT) * ALIGNMENT
         for place, (start, end) in enumerate(self._holes):
@@ -67,12 +67,12 @@ class Memory:
         raise MemoryError(f"the device has no room for {size} bytes")
 
     def free(self, address: int) -> None:
-        """Give an allocation back.
+        """Free an allocation.
 
         Raises
         ------
         Fault
-            If there is none at this address.
+            If there is no allocation at this address.
         """
         offset = address - BASE
         if offset not in self._sizes:
@@ -106,7 +106,7 @@ class Memory:
         return sum(self._sizes.values())
 
     def view(self, dtype: np.dtype[Any], state: bool = False) -> Array:
-        """Return all memory, or its state, as numbers of a dtype."""
+        """Return the whole memory, or its state, as numbers of a dtype."""
         key = ("state" if state else dtype.char, dtype.itemsize)
         found = self._views.get(key)
         if found is None:
@@ -115,17 +115,17 @@ class Memory:
         return found
 
     def places(self, addresses: Array, size: int, needs: int, what: Any) -> Array:
-        """Check accesses, and return their places in an array of numbers of their size.
+        """Check accesses, and return their indices in an array of numbers of the size of the accesses.
 
         Parameters
         ----------
         addresses : ndarray of uint64
         size : int
-            In bytes: 2, 4 or 8, or 16 for which the places are of numbers of 8.
+            The size in bytes: 2, 4, 8, or 16; for 16, the indices are those of 8-byte numbers.
         needs : int
-            `WRITTEN` for reading, `FRESH` for writing.
+            The required state: `WRITTEN` for reading, `FRESH` for writing.
         what : callable
-            From the index of a bad address to a text about the instruction and the thread.
+            A function from the index of a bad address to a text about the instruction and the thread.
         """
         offsets = addresses - np.uint64(BASE)
         if (offsets & np.uint64(size - 1)).any():
@@ -159,7 +159,7 @@ class Memory:
         raise Fault(kind, f"{what(bad)}: memory at {int(addresses[bad]):#x} {why}")
 
     def mark(self, places: Array, size: int) -> None:
-        """Note that numbers were written at places."""
+        """Note that numbers were written at some indices."""
         unit = min(size, 8)
         states = self.view(np.dtype(f"u{unit}"), state=True)
         pattern = states.dtype.type(int.from_bytes(bytes([WRITTEN] * unit), "little"))
@@ -167,12 +167,12 @@ class Memory:
             states[places + lane] = pattern
 
     def region(self, address: int, size: int, what: str) -> slice:
-        """Return the place of bytes that the host names, which must be in one allocation.
+        """Return the range of bytes that the host names, which must lie in one allocation.
 
         Raises
         ------
         Fault
-            If they are not.
+            If they do not.
         """
         found = self.allocation_of(address)
         if size and (found is None or address + size > found[0] + found[1]):

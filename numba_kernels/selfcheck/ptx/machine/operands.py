@@ -1,4 +1,4 @@
-"""Operands: registers, special registers, numbers and addresses, made ready once for many executions."""
+"""Operands: registers, special registers, numbers and addresses, prepared once for many executions."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ SPECIAL = ("%tid.x", "%ntid.x", "%ctaid.x", "%nctaid.x")
 
 
 class Operand(NamedTuple):
-    """Where a step finds an operand.
+    """The place where a step finds an operand.
 
     Attributes
     ----------
     key : str
-        Of the values of a frame.
+        The key of its value in a frame.
     dtype : dtype or None
-        As which it is viewed; None as it is.
+        The dtype as which the value is viewed; None for its own dtype.
     constant : ndarray or None
-        The number, if it is one.
+        The number, if the operand is a number.
     """
 
     key: str
@@ -47,9 +47,9 @@ class Address(NamedTuple):
     Attributes
     ----------
     base : str
-        The register; empty where the address is known.
+        The register; empty if the address is constant.
     offset : uint64
-        What is added.
+        The offset that is added to the register.
     """
 
     base: str
@@ -62,7 +62,7 @@ def operand(kernel: Kernel, instruction: Instruction, text: str, dtype: np.dtype
     Raises
     ------
     NotUnderstood
-        If it is none, or a register of another width.
+        If it is not an operand, or a register of another width.
     """
     if REGISTER.fullmatch(text) and text.rstrip("0123456789") in kernel.registers:
         kept = kernel.dtype_of(text)
@@ -77,7 +77,7 @@ def operand(kernel: Kernel, instruction: Instruction, text: str, dtype: np.dtype
 
 
 def number(instruction: Instruction, text: str, dtype: np.dtype[Any]) -> Array:
-    """Return a number that is written in an instruction, as an array of one.
+    """Return a number that is written in an instruction, as an array of one element.
 
     >>> float(number(Instruction("mov.f32", (), "", 1), "0f3F800000", np.dtype("float32"))[0])
     1.0
@@ -101,7 +101,7 @@ def address(kernel: Kernel, instruction: Instruction, text: str) -> Address:
     Raises
     ------
     NotUnderstood
-        If it is none.
+        If it is not an address.
     """
     match = ADDRESS.fullmatch(text)
     if match:
@@ -115,7 +115,7 @@ def address(kernel: Kernel, instruction: Instruction, text: str) -> Address:
 
 
 def vector(text: str) -> list[str]:
-    """Return the elements of an operand: those between braces, or itself.
+    """Return the elements of an operand: the operands between its braces, or the operand itself.
 
     >>> vector("{%f1, %f2}")
     ['%f1', '%f2']

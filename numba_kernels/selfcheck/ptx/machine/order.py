@@ -1,4 +1,4 @@
-"""Which accesses of a launch come before which others, by barriers, fences and atomic additions."""
+"""The order of the accesses of a launch that barriers, fences and atomic additions guarantee."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from sgd_ref.arithmetic.formats import Array
 
 
 class Known(NamedTuple):
-    """What a thread knows to have happened.
+    """The events that are certain to have happened before a point in a thread.
 
     Attributes
     ----------
     blocks : dict of int to int
-        For a block the number of barriers: all that its threads did before the last of them is known.
+        For a block, a number of barriers: everything that its threads did before the last of them is known.
     threads : dict of int to int
-        For a thread the last step of it that is known.
+        For a thread, its last known step.
     """
 
     blocks: dict[int, int]
     threads: dict[int, int]
 
     def with_all_of(self, other: Known) -> Known:
-        """Return what both know together."""
+        """Return the union of the knowledge of both."""
         return Known(_larger(self.blocks, other.blocks), _larger(self.threads, other.threads))
 
 
@@ -45,9 +45,9 @@ class Order:
     Parameters
     ----------
     log : Log
-        Of the launch.
+        The log of the launch.
     threads : int
-        Of a block.
+        The number of threads of a block.
     """
 
     def __init__(self, log: Log, threads: int) -> None:
@@ -60,7 +60,7 @@ class Order:
         self.all_threads = np.arange(log.count)
 
     def epochs(self, threads: Array, steps: Array) -> Array:
-        """Return how many barriers the blocks of threads had passed before some steps."""
+        """Return how many barriers the blocks of some threads had passed before some steps."""
         found = np.zeros(len(threads), np.int64)
         if not self._barriers:
             return found
@@ -71,13 +71,13 @@ class Order:
         return found
 
     def is_before(self, thread: int, step: int, later_thread: int, later_step: int) -> bool:
-        """Return whether a step of a thread comes before a later one of a thread of another block."""
+        """Return whether a step of a thread comes before a later step of a thread of another block."""
         block = thread // self._threads
         known = self._known(later_thread, later_step)
         return known.threads.get(thread, -1) >= step or self.is_known(block, step, later_thread, later_step)
 
     def is_known(self, block: int, step: int, later_thread: int, later_step: int) -> bool:
-        """Return whether all that a block did up to a step comes before a step of a thread of another."""
+        """Return whether all actions of a block up to a step come before a step of a thread of another."""
         epoch = bisect.bisect_left(self._barriers.get(block, []), step)
         return self._known(later_thread, later_step).blocks.get(block, -1) > epoch
 
@@ -89,9 +89,9 @@ class Order:
         return history[place][1] if place >= 0 else NOTHING
 
     def _learned(self) -> dict[int, list[tuple[int, Known]]]:
-        """Return for each thread what it knew of other blocks, from which step on.
+        """Return for each thread its knowledge of other blocks, with the step from which on it has it.
 
-        What one thread has learned, others of its block know after the next barrier.
+        The knowledge of one thread passes to the other threads of its block at the next barrier.
         """
         events: list[tuple[int, int, str, Array, Array | None]] = []
         events += [(step, 0, "fence", threads, None) for step, threads in self._log.fences]
@@ -104,7 +104,7 @@ class Order:
 
 
 class _Learning:
-    """The threads that execute fences and atomic additions, and what they know."""
+    """The threads that execute fences and atomic additions, and their knowledge."""
 
     def __init__(self, threads: int, barriers: dict[int, list[int]]) -> None:
         self._threads, self._barriers = threads, barriers

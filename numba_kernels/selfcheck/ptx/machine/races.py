@@ -1,9 +1,10 @@
-"""Races: two accesses to the same bytes, one of them writing, that nothing puts in order.
+"""Races: two accesses to the same bytes, at least one of them a write, whose order nothing guarantees.
 
-Threads of one block are put in order by barriers. Blocks are put in order by fences and atomic additions:
-what a thread did, or knew of at a barrier, before its fence and its atomic addition, comes before what
-another thread does after a later atomic addition to the same word, and a fence. Stores of the same number by
-several threads, such as a flag that each may set, are no race.
+Barriers order the threads of one block. Fences and atomic additions order blocks. Suppose that a thread
+executes a fence and then an atomic addition, and that another thread executes a later atomic addition to the
+same word and then a fence. Everything that the first thread did, or knew of by a barrier, before its fence
+comes before everything that the second thread does after its fence. Stores of the same number by several
+threads, such as a flag that each may set, are no race.
 """
 
 from __future__ import annotations
@@ -19,25 +20,25 @@ from numba_kernels.selfcheck.ptx.machine.order import Order
 from sgd_ref.arithmetic.formats import Array
 
 CELL = 2
-"""Bytes: the smallest access."""
+"""The size of the smallest access, in bytes."""
 
 
 def find_race(log: Log, threads: int, name: str) -> None:
-    """Look for races in the log of a launch.
+    """Search the log of a launch for races.
 
     Parameters
     ----------
     log : Log
-        Of the launch.
+        The log of the launch.
     threads : int
-        Of a block.
+        The number of threads of a block.
     name : str
-        Of the kernel, for messages.
+        The name of the kernel, for messages.
 
     Raises
     ------
     Fault
-        If there is one.
+        If there is a race.
     """
     order = Order(log, threads)
     for accesses, is_shared in ((log.in_global, False), (log.in_shared, True)):
@@ -45,7 +46,7 @@ def find_race(log: Log, threads: int, name: str) -> None:
 
 
 class _Finder:
-    """The accesses to one kind of memory, as one row for each thread and cell."""
+    """The accesses to one kind of memory, with one row for each thread and cell."""
 
     def __init__(
         self, accesses: Sequence[Access], threads: int, is_shared: bool, order: Order, name: str
@@ -76,7 +77,7 @@ class _Finder:
         threads = self._order.all_threads if access.threads is None else access.threads
         first = np.broadcast_to(access.addresses, threads.shape).astype(np.int64)
         if self._is_shared:
-            # Each block has its own.
+            # Each block has shared memory of its own.
             first = first + (threads // self._threads << 32)
         lanes = max(access.size // CELL, 1)
         cells = (first // CELL)[:, None] + np.arange(lanes)
@@ -90,14 +91,14 @@ class _Finder:
         steps = np.array([access.step for access in self._accesses])[numbers]
         blocks = threads // self._threads
         epochs = self._order.epochs(threads, steps)
-        # Those of one block between two barriers: one thread may do what it likes there.
+        # Accesses of one block between two barriers: a single thread may access its bytes in any way.
         for group in _suspicious((cells, blocks, epochs), threads, kinds):
             self._compare_within(threads[group], numbers[group], kinds[group])
         if self._is_shared or not len(blocks) or (blocks == blocks[0]).all():
             return
         seen: set[bytes] = set()
         for group in _suspicious((cells,), blocks, kinds):
-            # Cells of one word are accessed in the same way.
+            # All cells of one word are accessed in the same way.
             key = threads[group].tobytes() + numbers[group].tobytes()
             if key not in seen:
                 seen.add(key)
@@ -121,7 +122,7 @@ class _Finder:
             for block in np.unique(blocks[others]):
                 of_block = others[blocks[others] == block]
                 earlier = of_block[steps[of_block] <= steps[one]]
-                # What a whole block did before a barrier is mostly known as a whole.
+                # Usually, everything that a block did before a barrier is known at once.
                 if len(earlier) and self._order.is_known(
                     int(block), int(steps[earlier].max()), int(threads[one]), int(steps[one])
                 ):
@@ -132,7 +133,7 @@ class _Finder:
                         self._report(threads, numbers, int(one), int(other))
 
     def _are_in_order(self, threads: Array, kinds: Array, steps: Array, before: int, after: int) -> bool:
-        # Additions to one word are in an order, and a thread's own accesses to it come after its addition.
+        # Additions to one word are ordered, and a thread's own accesses to the word come after its addition.
         between = (threads == threads[after]) & (steps >= steps[before]) & (steps <= steps[after])
         if kinds[before] == ATOMIC_ADD and (kinds[between] == ATOMIC_ADD).any():
             return True
@@ -141,7 +142,7 @@ class _Finder:
         )
 
     def _write_the_same(self, threads: Array, numbers: Array, one: int, other: int) -> bool:
-        """Whether two stores are of the same number, such as a flag that several threads set."""
+        """Whether two stores write the same number, such as a flag that several threads set."""
         written = []
         for place in (one, other):
             access = self._accesses[numbers[place]]
@@ -171,13 +172,13 @@ class _Finder:
 
 
 def _among(cells: Array, wanted: Array) -> Array:
-    """Return which cells are among others, which are in order."""
+    """Return which cells are among other cells, which are sorted."""
     places = np.searchsorted(wanted, cells)
     return np.asarray(wanted[np.minimum(places, len(wanted) - 1)] == cells)
 
 
 def _suspicious(keys: tuple[Array, ...], who: Array, kinds: Array) -> Iterator[Array]:
-    """Yield the places of accesses with the same keys, by several, one of them writing, not all atomic."""
+    """Yield the indices of accesses with equal keys by several threads, with a write and not all atomic."""
     order = np.lexsort(keys[::-1])
     is_new = np.zeros(len(order), bool)
     is_new[0] = True

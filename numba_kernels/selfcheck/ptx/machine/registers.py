@@ -16,22 +16,23 @@ class Registers:
     Parameters
     ----------
     kernel : Kernel
-        Declares them.
+        The kernel, which declares the registers.
     count : int
-        Number of threads.
+        The number of threads.
     generator : Generator
-        Of their bits at first.
+        Draws their initial bits.
     """
 
     def __init__(self, kernel: Kernel, count: int, generator: np.random.Generator) -> None:
         self._kernel, self._count, self._generator = kernel, count, generator
         # One number for all threads, or one for each.
         self._kept: dict[str, Array] = {}
-        # Whose array is that of no other register, so that parts of it can be written.
+        # The registers that do not share their array with another register, so that parts of it can be
+        # written.
         self._own: set[str] = set()
 
     def read(self, names: Iterable[str], threads: Array | None, values: dict[str, Array]) -> None:
-        """Put registers of some threads into values."""
+        """Read the registers of some threads into a dict of values."""
         for name in names:
             kept = self._kept.get(name)
             if kept is None:
@@ -43,7 +44,7 @@ class Registers:
                 values[name] = kept[threads]
 
     def write(self, names: Iterable[str], threads: Array | None, values: dict[str, Array]) -> None:
-        """Keep registers of some threads from values."""
+        """Store the registers of some threads from a dict of values."""
         for name in names:
             if threads is None:
                 self._own.discard(name)

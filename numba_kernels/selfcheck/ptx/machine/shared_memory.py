@@ -1,4 +1,4 @@
-"""Shared memory: of each block its own, with random content at first."""
+"""Shared memory: each block has its own, whose content is random at first."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numba_kernels.selfcheck.ptx.machine.memory import WRITTEN
 from sgd_ref.arithmetic.formats import Array
 
 START = 16
-"""The address of the first array, so that an address of 0 is in none."""
+"""The address of the first array, so that the address 0 is outside of all arrays."""
 
 
 class SharedMemory:
@@ -20,11 +20,11 @@ class SharedMemory:
     Parameters
     ----------
     blocks, size : int
-        Number of blocks, and bytes of each.
+        The number of blocks, and the bytes for each block.
     arrays : iterable of tuple
         The offset and the size of each array.
     generator : Generator
-        Of the content.
+        Draws the initial content.
     """
 
     def __init__(self, blocks: int, size: int, arrays: Any, generator: np.random.Generator) -> None:
@@ -36,7 +36,7 @@ class SharedMemory:
         self.state = state.reshape(-1)
 
     def places(self, addresses: Array, blocks: Array, size: int, needs: int, what: Any) -> Array:
-        """Check accesses, and return their places in an array of numbers of their size."""
+        """Check accesses, and return their indices in an array of numbers of the size of the accesses."""
         if (addresses & np.uint64(size - 1)).any():
             bad = int(np.flatnonzero(addresses & np.uint64(size - 1))[0])
             raise Fault("alignment", f"{what(bad)}: {int(addresses[bad]):#x} is no multiple of {size}")
@@ -56,11 +56,11 @@ class SharedMemory:
         return np.asarray(places)
 
     def read(self, places: Array, dtype: np.dtype[Any]) -> Array:
-        """Return numbers at places."""
+        """Return the numbers at some indices."""
         return np.asarray(self.bytes.view(dtype)[places])
 
     def write(self, places: Array, values: Array) -> None:
-        """Write numbers at places."""
+        """Write numbers at some indices."""
         size = values.dtype.itemsize
         self.bytes.view(values.dtype)[places] = values
         pattern = int.from_bytes(bytes([WRITTEN] * size), "little")

@@ -1,4 +1,4 @@
-"""From an instruction to a function that executes it for the threads of a frame."""
+"""Steps: functions that execute one instruction for the threads of a frame."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class Body:
     Attributes
     ----------
     steps : list of callable
-        Without the branch, barrier or return at the end.
+        The steps, without the branch, barrier or return at the end.
     constants : dict of str to ndarray
-        The numbers that its instructions have in them.
+        The numbers that are written in its instructions.
     specials : tuple of str
-        The special registers that they read.
+        The special registers that its instructions read.
     last : Instruction or None
         The branch, barrier or return.
     """
@@ -76,7 +76,7 @@ class Body:
         return _computing(kernel, instruction, operation, [self._keep(source) for source in sources])
 
     def _keep(self, source: Operand) -> Operand:
-        """Keep a constant under a key that says its dtype, and return the operand with that key."""
+        """Store a constant under a key with its dtype, and return the operand with that key."""
         if source.constant is None:
             return source
         key = f"{source.constant.dtype.str} {source.key}"
@@ -128,7 +128,7 @@ def _any(function: Any, target: str, sources: list[tuple[str, Any]], result: Any
 
 
 def _packing(kernel: Kernel, instruction: Instruction) -> Step:
-    """Return the step that makes one register of two halves, or two halves of one register."""
+    """Return the step that packs two halves into one register, or unpacks a register into two halves."""
     target, source = instruction.operands
     halves = vector(target if target.startswith("{") else source)
     whole = source if target.startswith("{") else target

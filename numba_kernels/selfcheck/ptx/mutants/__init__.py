@@ -1,4 +1,4 @@
-"""Kernels and host code with a mistake put in, to see that executed PTX shows it.
+"""Mutants: kernels and host code with a deliberate mistake, to see that executing the PTX reveals it.
 
 Run it with ``python -m numba_kernels.selfcheck.ptx.mutants``.
 """

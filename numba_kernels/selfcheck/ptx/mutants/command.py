@@ -1,4 +1,4 @@
-"""What ``python -m numba_kernels.selfcheck.ptx.mutants`` does: put mistakes in, and count which are seen."""
+"""``python -m numba_kernels.selfcheck.ptx.mutants``: put mistakes in, and count how many are noticed."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from sgd_ref.conformance.catalogue.case import Case
 AS_REQUIRED, TOO_MANY_SURVIVE, COULD_NOT_RUN = 0, 1, 3
 
 MOST_STEPS = 100_000
-"""Of a launch, so that a mutant that runs for ever ends."""
+"""The largest number of steps of a launch, which ends a mutant that would run for ever."""
 
 LEAST_SHARE = 0.95
 
 TRIES = 5
-"""Of a mistake in the code of the host: the order of work that shows it is drawn."""
+"""The number of tries for a mistake in the host code: only some of the random orders of work show it."""
 
 OF_THE_RATE = "update_bfloat16_no_momentum_plain"
 

@@ -1,4 +1,4 @@
-"""Mistakes in the code of the host: those that were once made, and some like them."""
+"""Mistakes in the code of the host: some that were once made, and similar ones."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ class HostMutant(NamedTuple):
     Attributes
     ----------
     name : str
-        What is wrong.
+        The name of the mistake.
     apply : callable
-        Returns a context in which it is wrong.
+        Returns a context manager within which the mistake is present.
     case : Case
-        What shows it.
+        The case that shows it.
     way : Way
-        How that is run.
+        The way in which the case is run.
     """
 
     name: str
@@ -46,7 +46,7 @@ def _nothing(*_: Any, **__: Any) -> None:
 
 def host_mutants(extent: Extent) -> Iterator[HostMutant]:
     """Yield all of them."""
-    # They need numba-cuda.
+    # The imported modules need numba-cuda.
     from numba_kernels.cuda import toolkit
     from numba_kernels.cuda.arrays import allocation
     from numba_kernels.cuda.host import buffers, device_state
@@ -107,7 +107,7 @@ def _with_advice() -> Iterator[None]:
 
 @contextmanager
 def _new_program_in_capture() -> Iterator[None]:
-    """Let the first call outside of the capture be forgotten, and do not ask for it."""
+    """Forget the first call outside of the capture, and do not require one."""
     from numba_kernels.cuda.arrays.streams import is_capturing
     from numba_kernels.cuda.host import device_state
 
@@ -127,7 +127,7 @@ def _new_program_in_capture() -> Iterator[None]:
 
 @contextmanager
 def _freed_in_capture() -> Iterator[None]:
-    """Do not keep Numba from freeing, and let an array die in the midst of the launches."""
+    """Do not prevent Numba from freeing memory, and let an array be collected among the launches."""
     from numba_kernels.cuda import toolkit
     from numba_kernels.cuda.arrays.streams import is_capturing
     from numba_kernels.cuda.host import device_state, optimizer

@@ -1,4 +1,4 @@
-"""Mistakes in PTX: each a change of one instruction that a person or a compiler could have made."""
+"""Mistakes in PTX: each is a change of one instruction that a person or a compiler could make."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import NamedTuple
 from numba_kernels.selfcheck.ptx.program import Instruction, Kernel
 
 Change = Callable[[Instruction, Kernel], list[str] | None]
-"""From an instruction to those in its place; None where it does not apply."""
+"""A function from an instruction to its replacements; None if the change does not apply."""
 
 SEPARATED = re.compile(r"(?P<operation>add|sub)\.rn\.(?P<type>f32|f64)")
 
@@ -21,15 +21,15 @@ class Mutant(NamedTuple):
     Attributes
     ----------
     kernel : str
-        Its name.
+        The name of the kernel.
     change : str
         The name of the mistake.
     before : Instruction
-        What was changed.
+        The original instruction.
     after : str
-        What is there instead.
+        The replacement.
     text : str
-        The whole kernel.
+        The text of the whole kernel.
     """
 
     kernel: str
@@ -62,7 +62,7 @@ def swapped(instruction: Instruction, kernel: Kernel) -> list[str] | None:
 
 
 def wrong_bound(instruction: Instruction, kernel: Kernel) -> list[str] | None:
-    """Take one element more or less."""
+    """Process one element more or less."""
     others = {
         "setp.lt.s64": "setp.le.s64",
         "setp.ge.s64": "setp.gt.s64",
@@ -74,7 +74,7 @@ def wrong_bound(instruction: Instruction, kernel: Kernel) -> list[str] | None:
 
 
 def truncated(instruction: Instruction, kernel: Kernel) -> list[str] | None:
-    """Cut the low half of a float32 off, where it must be rounded to bfloat16."""
+    """Cut off the low half of a float32 that must be rounded to bfloat16."""
     if instruction.opcode != "cvt.rn.bf16x2.f32":
         return None
     target, upper, _ = instruction.operands
@@ -82,7 +82,7 @@ def truncated(instruction: Instruction, kernel: Kernel) -> list[str] | None:
 
 
 def fused(instruction: Instruction, kernel: Kernel) -> list[str] | None:
-    """Round a product and a sum once, where they are to be rounded each."""
+    """Round a product and a sum only once, although each must be rounded."""
     match = SEPARATED.fullmatch(instruction.opcode)
     if match is None:
         return None
@@ -98,7 +98,7 @@ def fused(instruction: Instruction, kernel: Kernel) -> list[str] | None:
 def _product_before(
     instruction: Instruction, kernel: Kernel, register: str, kind: str
 ) -> tuple[str, str] | None:
-    """Return the factors of the register, if a product of the same basic block is in it."""
+    """Return the factors of a register, if it holds a product of the same basic block."""
     for block in kernel.blocks:
         if instruction not in block.instructions:
             continue
@@ -122,7 +122,7 @@ def wrong_field(instruction: Instruction, kernel: Kernel) -> list[str] | None:
 
 
 def other_choice(instruction: Instruction, kernel: Kernel) -> list[str] | None:
-    """Choose the other one of two numbers."""
+    """Choose the other of two numbers."""
     if not instruction.opcode.startswith("selp."):
         return None
     target, first, second, chosen = instruction.operands
@@ -130,12 +130,12 @@ def other_choice(instruction: Instruction, kernel: Kernel) -> list[str] | None:
 
 
 def without_store(instruction: Instruction, kernel: Kernel) -> list[str] | None:
-    """Leave a store out."""
+    """Leave out a store."""
     return [] if instruction.opcode.startswith("st.") else None
 
 
 def not_atomic(instruction: Instruction, kernel: Kernel) -> list[str] | None:
-    """Read, add and write, each by itself."""
+    """Read, add and write in separate instructions."""
     if not instruction.opcode.startswith("atom."):
         return None
     target, place, amount = instruction.operands
@@ -150,15 +150,15 @@ def not_atomic(instruction: Instruction, kernel: Kernel) -> list[str] | None:
 
 
 def wrong_rounding(instruction: Instruction, kernel: Kernel) -> list[str] | None:
-    """Round to the other side."""
+    """Round in the other direction."""
     others = {"cvt.rm.f32.f64": "cvt.rp.f32.f64", "cvt.rp.f32.f64": "cvt.rm.f32.f64"}
     other = others.get(instruction.opcode)
     return None if other is None else _written(instruction, other)
 
 
 def by_reciprocal(instruction: Instruction, kernel: Kernel) -> list[str] | None:
-    """Multiply by a reciprocal instead of a division."""
-    # Rounding to a half type hides the last digit of a float32 nearly always.
+    """Multiply by a reciprocal instead of dividing."""
+    # Rounding to a half type nearly always hides the last digit of a float32.
     if not instruction.opcode.startswith("div.rn.") or "float16" in kernel.entry:
         return None
     kind = instruction.opcode[-3:]
@@ -169,7 +169,7 @@ def by_reciprocal(instruction: Instruction, kernel: Kernel) -> list[str] | None:
 
 
 def wrong_scale(instruction: Instruction, kernel: Kernel) -> list[str] | None:
-    """Take elements of half the size."""
+    """Use half of the element size."""
     if instruction.opcode != "shl.b64" or instruction.operands[2] not in ("1", "2", "3"):
         return None
     target, source, amount = instruction.operands
@@ -196,18 +196,18 @@ CHANGES: tuple[Change, ...] = (
 def mutants(
     name: str, text: str, kernel: Kernel, executed: set[int], seed: int, count: int
 ) -> Iterator[Mutant]:
-    """Yield some mutants of a kernel, of as many kinds as there are, in instructions that are executed.
+    """Yield some mutants of a kernel, of as many kinds as possible, in instructions that are executed.
 
     Parameters
     ----------
     name, text : str
-        Of the kernel.
+        The name and the text of the kernel.
     kernel : Kernel
-        What the text says.
+        The parsed text.
     executed : set of int
         The basic blocks that the cases reach.
     seed, count : int
-        Of the choice, and how many at most.
+        The seed of the choice, and the largest number of mutants.
     """
     generator = random.Random(f"{seed} {name}")
     lines = text.split("\n")
@@ -227,7 +227,7 @@ def mutants(
 
 
 def with_rate_truncated(name: str, text: str, kernel: Kernel) -> Mutant:
-    """Return a kernel for bfloat16 that cuts the learning rate off instead of rounding it.
+    """Return a kernel for bfloat16 that truncates the learning rate instead of rounding it.
 
     The rate is the first number that such a kernel rounds.
     """

@@ -16,7 +16,8 @@ from sgd_ref.conformance.catalogue.case import Case
 SHAPES = (1,), (7,), (17,), (33,), (203,), (5, 3)
 
 MANY = (*SHAPES, (2048,), (2, 3, 4), (2, 1, 3, 2, 2), *[(3,)] * 7)
-"""More chunks than the device has room for blocks; one ends where all threads have read whole packets."""
+"""More chunks than the device has room for blocks; one chunk ends where all threads have read whole
+packets."""
 
 SCHEDULE = schedules.CosineDecay(0.1, 7)
 
@@ -33,7 +34,7 @@ class Subject(NamedTuple):
     kernels : tuple of str
     case : Case
     ways : tuple of Way
-        How it is run: a mutant is seen if it is seen in one of them.
+        The ways in which it is run: a mutant counts as noticed if one of them shows it.
     """
 
     kernels: tuple[str, ...]

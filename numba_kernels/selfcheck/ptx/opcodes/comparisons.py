@@ -28,7 +28,7 @@ UNSIGNED = {"lo": "lt", "ls": "le", "hi": "gt", "hs": "ge"}
 
 
 def operations() -> Iterator[tuple[str, Operation]]:
-    """Yield all of them with their opcodes."""
+    """Yield all comparisons with their opcodes."""
     for width in (16, 32, 64):
         for name, function in PLAIN.items():
             for kind in "su":
@@ -50,14 +50,14 @@ def operations() -> Iterator[tuple[str, Operation]]:
 
 
 def _ordered(name: str) -> Any:
-    """Return a comparison that is false where a number is NaN; of these NumPy's "not equal" alone is not."""
+    """Return a comparison that is false for NaN; of NumPy's comparisons, only "not equal" is true for NaN."""
     if name == "ne":
         return lambda a, b: (a < b) | (a > b)
     return PLAIN[name]
 
 
 def _unordered(name: str) -> Any:
-    """Return a comparison that is true where a number is NaN."""
+    """Return a comparison that is true if a number is NaN."""
     if name == "ne":
         return np.not_equal
     opposite = _ordered(OPPOSITE[name])

@@ -1,6 +1,6 @@
-"""Conversions: between widths of integers, between formats of numbers, and of bits as they are.
+"""Conversions between widths of integers, between number formats, and between types with the same bits.
 
-From "PTX ISA", the instruction ``cvt``. A NaN becomes that of the device.
+From "PTX ISA", the instruction ``cvt``. A NaN becomes the canonical NaN of the device.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ NAN16 = np.uint16(0x7FFF)
 
 
 def operations() -> Iterator[tuple[str, Operation]]:
-    """Yield all of them with their opcodes."""
+    """Yield all conversions with their opcodes."""
     for source in INTEGERS:
         for target in INTEGERS:
             if source != target:
@@ -50,12 +50,12 @@ def _widened(dtype: np.dtype[Any]) -> Callable[[Array], Array]:
 
 
 def _truncated(dtype: np.dtype[Any]) -> Callable[[Array], Array]:
-    """Return the conversion towards zero, which ends at the largest integers; NaN is zero for 32 bits."""
+    """Return the conversion towards zero, saturating at the largest integers; NaN gives zero for 32 bits."""
     information = np.iinfo(dtype)
 
     def truncate(x: Array) -> Array:
         whole = np.trunc(x.astype(F64))
-        # The largest integer of 64 bits is no float64, so the comparison is with the next power of two.
+        # The largest 64-bit integer is not a float64, so the comparison is with the next power of two.
         above, below = whole >= float(information.max) + 1, whole <= float(information.min)
         if information.bits < 64:
             above = whole > information.max

@@ -1,7 +1,7 @@
 """Floating-point arithmetic: each operation rounded once, to nearest even, with subnormal numbers kept.
 
-From "PTX ISA", chapter "Floating Point Instructions". A result that is NaN has the bits that the device gives
-it in float32. The bits of one in float64 are not specified, so it gets those with the sign set.
+From "PTX ISA", chapter "Floating Point Instructions". In float32, a NaN result has the bits that the device
+gives it. In float64 these bits are not specified, so a NaN result gets the NaN with the sign set.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PLAIN: dict[str, Callable[..., Any]] = {
 
 
 def with_nan(result: Array) -> Array:
-    """Return a fresh result with the bits of the device in place of each NaN."""
+    """Return a new result in which each NaN has the bits of the device."""
     is_nan = np.isnan(result)
     if is_nan.any():
         result[is_nan] = NAN32 if result.dtype == F32 else NAN64
@@ -36,9 +36,10 @@ def with_nan(result: Array) -> Array:
 
 
 def operations() -> Iterator[tuple[str, Operation]]:
-    """Yield all of them with their opcodes."""
-    # Without a rounding modifier the assembler may fuse a product and a sum. Only bounds on errors are
-    # computed so, in float64, and here they are not fused. In float32 it would be a mistake.
+    """Yield all operations with their opcodes."""
+    # Without a rounding modifier, the assembler may fuse a product and a sum. Only bounds on errors are
+    # computed like this, in float64; here they are not fused. In float32 a missing modifier would be a
+    # mistake.
     for name in ("add", "sub", "mul"):
         yield f"{name}.f64", Operation(F64, (F64, F64), _rounded(PLAIN[name]))
     for dtype, suffix in ((F32, "f32"), (F64, "f64")):
@@ -64,7 +65,7 @@ def _same(x: Array) -> Array:
 
 
 def _extreme(smallest: bool) -> Callable[[Array, Array], Array]:
-    """Return the smaller or larger one: a number rather than NaN, and -0 smaller than +0."""
+    """Return the smaller or larger operand: a number rather than NaN, with -0 smaller than +0."""
 
     def chosen(a: Array, b: Array) -> Array:
         first = (a < b) | ((a == b) & np.signbit(a)) if smallest else (a > b) | ((a == b) & ~np.signbit(a))

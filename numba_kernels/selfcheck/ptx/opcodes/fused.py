@@ -1,8 +1,8 @@
-"""The fused product and sum: one rounding.
+"""The fused multiply-add, which rounds once.
 
-By arithmetic that loses nothing, so that it does not depend on what the host's compiler makes of it: the
-product as a sum of two numbers, the three added with the rest of each addition, and a rounding to odd before
-the last one.
+It uses exact arithmetic, so that it does not depend on the host's compiler: the product is a sum of two
+numbers, the three numbers are added together with the error of each addition, and a rounding to odd comes
+before the last rounding.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from sgd_ref.arithmetic.formats import Array
 SPLITTER = 2.0**27 + 1
 
 SAFE = 2.0**480
-"""Factors between the reciprocal of this number and itself have parts without under- or overflow."""
+"""For factors between the reciprocal of this number and the number itself, the parts neither underflow nor
+overflow."""
 
 
 def fused(a: Array, b: Array, c: Array) -> Array:
@@ -31,7 +32,7 @@ def fused(a: Array, b: Array, c: Array) -> Array:
     """
     a, b, c = np.broadcast_arrays(a, b, c)
     if a.dtype == np.float32:
-        # The product of two is exact in float64.
+        # The product of two float32 is exact in float64.
         return _rounded_once(*_two_sum(a.astype(np.float64) * b, c.astype(np.float64))).astype(np.float32)
     with np.errstate(all="ignore"):
         plain = a * b + c
@@ -55,7 +56,7 @@ def _is_safe(x: Array) -> Array:
 
 
 def _two_product(a: Array, b: Array) -> tuple[Array, Array]:
-    """Return a product and what its rounding lost (Dekker, 1971)."""
+    """Return a product and its rounding error (Dekker, 1971)."""
     product = a * b
     (a_high, a_low), (b_high, b_low) = _split(a), _split(b)
     return product, ((a_high * b_high - product) + a_high * b_low + a_low * b_high) + a_low * b_low
@@ -68,16 +69,16 @@ def _split(x: Array) -> tuple[Array, Array]:
 
 
 def _two_sum(a: Array, b: Array) -> tuple[Array, Array]:
-    """Return a sum and what its rounding lost (Knuth, The Art of Computer Programming 2, 4.2.2)."""
+    """Return a sum and its rounding error (Knuth, The Art of Computer Programming 2, 4.2.2)."""
     total = a + b
     added = total - a
     return total, (a - (total - added)) + (b - added)
 
 
 def _odd(x: Array, lost: Array) -> Array:
-    """Return a number, or its neighbour with an odd last digit where something was lost."""
+    """Return a number, or, if its rounding error is not zero, its neighbour with an odd last digit."""
     bits = x.view(np.int64)
-    # Towards what was lost, which lies between the two neighbours; one of these is odd.
+    # The neighbour in the direction of the error: the exact value lies between the two, one of which is odd.
     step = np.where((lost > 0) == (x > 0), 1, -1)
     return np.where((lost != 0) & (bits & 1 == 0), bits + step, bits).view(np.float64)
 
@@ -92,7 +93,7 @@ def _exactly(a: Any, b: Any, c: Any) -> float:
     if exact == 0:
         return float(a * b + c)
     try:
-        # An int divided by an int is rounded once.
+        # Python rounds the quotient of two integers once.
         return exact.numerator / exact.denominator
     except OverflowError:
         return float(np.copysign(np.inf, float(exact > 0) - 0.5))

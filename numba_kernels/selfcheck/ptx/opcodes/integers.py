@@ -1,4 +1,4 @@
-"""Integers, bits and predicates: what wraps, and what shifts do beyond their width.
+"""Integers, bits and predicates, with wrap-around and with shifts beyond the width.
 
 From "PTX ISA", chapters "Integer Arithmetic Instructions" and "Logic and Shift Instructions".
 """
@@ -26,7 +26,7 @@ WIDE: dict[str, np.dtype[Any]] = {"s16": S32, "s32": S64, "u16": B32, "u32": B64
 
 
 def operations() -> Iterator[tuple[str, Operation]]:
-    """Yield all of them with their opcodes."""
+    """Yield all operations with their opcodes."""
     yield from _arithmetic()
     yield from _logic()
     yield from _of_bits()
@@ -107,14 +107,14 @@ def _wide(dtype: np.dtype[Any]) -> Any:
 
 
 def shift_left(x: Array, amount: Array) -> Array:
-    """Return bits shifted to the left; amounts beyond the width leave nothing."""
+    """Return bits shifted to the left; shifts beyond the width give zero."""
     width = x.dtype.itemsize * 8
     shifted = np.left_shift(x, np.minimum(amount, width - 1).astype(x.dtype))
     return np.asarray(np.where(amount < width, shifted, x.dtype.type(0)))
 
 
 def shift_right(x: Array, amount: Array) -> Array:
-    """Return an integer shifted to the right; amounts beyond the width leave signs."""
+    """Return an integer shifted to the right; shifts beyond the width leave only copies of the sign."""
     width = x.dtype.itemsize * 8
     shifted = np.right_shift(x, np.minimum(amount, width - 1).astype(x.dtype))
     if x.dtype.kind == "i":
@@ -124,14 +124,14 @@ def shift_right(x: Array, amount: Array) -> Array:
 
 def high_product(a: Array, b: Array) -> Array:
     """Return the upper half of a product of twice the width."""
-    # Python's integers are the shortest way that is plainly right; the opcode is rare.
+    # Python's integers are the shortest obviously correct way, and the opcode is rare.
     shape = np.broadcast(a, b).shape
     pairs = zip(np.broadcast_to(a, shape).tolist(), np.broadcast_to(b, shape).tolist(), strict=True)
     return np.array([(x * y) >> 8 * a.dtype.itemsize for x, y in pairs], a.dtype)
 
 
 def divide(a: Array, b: Array) -> Array:
-    """Return quotients rounded towards zero; by zero all bits are set."""
+    """Return quotients rounded towards zero; a division by zero sets all bits."""
     a, b = np.broadcast_arrays(a, b)
     unsigned = np.dtype(f"u{a.dtype.itemsize}")
     quotient = _magnitude(a) // np.maximum(_magnitude(b), unsigned.type(1))
@@ -140,7 +140,7 @@ def divide(a: Array, b: Array) -> Array:
 
 
 def remainder(a: Array, b: Array) -> Array:
-    """Return what the quotient of `divide` leaves."""
+    """Return the remainder for the quotient of `divide`."""
     return np.subtract(a, np.multiply(divide(a, b), b))
 
 
@@ -186,7 +186,7 @@ def extract_bits(x: Array, position: Array, length: Array) -> Array:
         bits = (int(value) >> int(start)) & ((1 << int(count)) - 1)
         if x.dtype.kind == "i" and count:
             last = min(int(start) + int(count) - 1, width - 1)
-            # Python's integers have their sign in all higher places already.
+            # Python's integers already have their sign in all higher bits.
             bits = (
                 bits - (1 << int(count)) if int(value) >> last & 1 and bits >> (int(count) - 1) & 1 else bits
             )

@@ -22,7 +22,7 @@ DTYPES = {
     "f64": F64,
     "pred": PRED,
 }
-"""By the names of types in PTX."""
+"""The dtypes by the names of types in PTX."""
 
 
 class Operation(NamedTuple):
@@ -31,11 +31,11 @@ class Operation(NamedTuple):
     Attributes
     ----------
     result : dtype
-        Of the result.
+        The dtype of the result.
     operands : tuple of dtype
-        Of the operands.
+        The dtypes of the operands.
     function : callable
-        From arrays to an array; those of one element stand for all threads.
+        A function from arrays to an array; an array of one element stands for all threads.
     """
 
     result: np.dtype[Any]

@@ -1,4 +1,4 @@
-"""All opcodes that only compute, by their names."""
+"""All opcodes that only compute, by name."""
 
 from __future__ import annotations
 
