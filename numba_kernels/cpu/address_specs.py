@@ -1,4 +1,4 @@
-"""Hundreds of addresses checked at once, where there is no array object to look at."""
+"""A check of hundreds of addresses at once, for memory without array objects."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from numba_kernels.cpu.array_specs import overlaps
 from numba_kernels.cpu.cache import kernel
 
 SIGNATURE = "boolean(int64[::1], int64[::1], int64[::1], int64[::1])"
-"""Addresses, bytes there, bytes of an element, and occupied memory."""
+"""Addresses, lengths in bytes, element sizes in bytes, and occupied memory."""
 
 
 @functools.cache
 def address_check() -> Any:
-    """Return the kernel that says whether memory can be read by a step as it lies.
+    """Return the kernel that says whether a step can read memory directly.
 
-    It takes, for each stretch of memory, its address, its length in bytes and the length of an element. The
-    last argument is memory that the step writes: for each region its first address and the first one after
-    it, in rising order. The answer is no if an address is not a multiple of its element's length, if memory
-    is occupied, or if this thread flushes subnormal numbers to zero.
+    It takes, for each stretch of memory, its address, its length in bytes and the size of an element. The
+    last argument is the memory that the step writes: for each region its first address and the first address
+    after it, in increasing order. The answer is no if an address is not a multiple of the element size, if
+    memory is occupied, or if this thread flushes subnormal numbers to zero.
 
     >>> import numpy as np
     >>> occupied = np.array([64, 128])

@@ -23,7 +23,7 @@ FLUSH_BITS = 0x8040 if IS_X86 else 1 << 24
 
 @intrinsic
 def _mode_of_rounding(typing_context: Any) -> Any:
-    """Return the control register of floating-point arithmetic; 0 on processors where it cannot be read."""
+    """Return the control register of floating-point arithmetic; 0 on processors without access to it."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         if IS_X86:
@@ -65,9 +65,10 @@ def _set_mode_of_rounding(typing_context: Any, mode: Any) -> Any:
 
 @inlined
 def enter_default_mode() -> Any:
-    """Make this thread round to nearest without flushing subnormals; return the mode before.
+    """Make this thread round to nearest without flushing subnormals; return the previous mode.
 
-    A thread keeps the mode of the thread that started it, and some libraries set flush-to-zero for all.
+    A thread inherits the mode of the thread that started it, and some libraries set flush-to-zero for the
+    whole process.
     """
     mode = _mode_of_rounding()
     _set_mode_of_rounding(DEFAULT_MODE)

@@ -1,8 +1,8 @@
-"""Memory with its elements on the same lines of the cache as those of a variable.
+"""Memory whose elements have the same offsets in cache lines as the elements of a variable.
 
-A vector register is as wide as a line of the cache. Large arrays of NumPy begin in the middle of a line, so
-that every access touches two lines. Then momentum over 2 M float32, which fit into the cache, takes 1.4 times
-as long.
+A vector register is as wide as a cache line. Large arrays of NumPy begin in the middle of a line, so that
+every access touches two lines. Then momentum over 2 M float32, which fit into the cache, takes 1.4 times as
+long.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from sgd_ref.arithmetic.formats import Array
 from sgd_ref.base.state import State
 
 LINE = 64
-"""Bytes; so on x86-64 and on most ARM processors. With another length only time is lost."""
+"""The length of a cache line in bytes on x86-64 and on most ARM processors. A wrong length costs only
+time."""
 
 
 def zeros_beside(variable: Array) -> Array:
-    """Return zeros of the shape and dtype of a variable, as far into a line of the cache as it begins.
+    """Return zeros of the shape and dtype of a variable, with the same offset in a cache line.
 
     >>> variable = np.ones(1000, np.float32)[5:]
     >>> zeros = zeros_beside(variable)
@@ -26,13 +27,13 @@ def zeros_beside(variable: Array) -> Array:
     """
     memory = np.zeros(variable.nbytes + LINE, np.uint8)
     first = (variable.ctypes.data - memory.ctypes.data) % LINE
-    # A variable may lie between two places for its dtype; memory allocated for it need not.
+    # The address of a variable may not be a multiple of its element size; allocated memory is aligned.
     first -= first % variable.itemsize
     return memory[first : first + variable.nbytes].view(variable.dtype).reshape(variable.shape)
 
 
 class AlignedState(State):
-    """The state of an optimizer, in memory that lies as its variables do."""
+    """The state of an optimizer, in memory with the same alignment as its variables."""
 
     @staticmethod
     def zeros(variable: Array) -> Array:
@@ -41,7 +42,7 @@ class AlignedState(State):
 
 
 def elements_before_line(array: Array) -> int:
-    """Return how many elements lie before the first one that begins a line.
+    """Return how many elements come before the first element at the start of a cache line.
 
     >>> memory = np.zeros(2 * LINE, np.uint8)
     >>> aligned = memory[-memory.ctypes.data % LINE :]

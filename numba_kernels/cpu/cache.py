@@ -1,9 +1,9 @@
-"""Compiled kernels on disk: never stale, on read-only installations, in many processes at once.
+"""A cache of compiled kernels on disk: never stale, for read-only installations and concurrent processes.
 
 Numba's own cache watches only the file in which a function is written. A kernel here is made of several
 files. So the name of the cache's folder depends on the contents of all of them, the versions of the compiler,
 and the processor with its features. A change of any of these leads to another folder. A folder holds one
-signature of each kernel, so that two processes that write it at once write the same.
+signature of each kernel, so that two processes that write a file at once write the same content.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def base_folder() -> Path:
 
 
 def sources() -> list[str]:
-    """Return the paths, in the package, of all modules that kernels may be compiled from.
+    """Return the paths, within the package, of all modules that kernels may be compiled from.
 
     >>> "cpu/kernels.py" in sources() and "shared/operations.py" in sources()
     True
@@ -47,7 +47,7 @@ def sources() -> list[str]:
 
 @functools.cache
 def fingerprint() -> str:
-    """Return what compiled kernels depend on, as a short hash."""
+    """Return a short hash of everything that compiled kernels depend on."""
     digest = hashlib.sha256()
     for name in sources():
         digest.update(name.encode() + b"\0" + (PACKAGE / name).read_bytes() + b"\0")
@@ -57,8 +57,8 @@ def fingerprint() -> str:
     return digest.hexdigest()[:20]
 
 
-# Asked while the sources are those that are being imported: a process may outlive the installation, and must
-# not file its kernels under the contents of the next one.
+# Computed during the import, while the sources are the imported ones: a process may outlive the installation,
+# and must not store its kernels under the hash of the next installation.
 fingerprint()
 
 
@@ -87,14 +87,14 @@ class _Implementation(CompileResultCacheImpl):  # type: ignore[misc]
 
 
 class _CheckedFile(IndexDataCacheFile):  # type: ignore[misc]
-    """One kernel in one file, after a checksum of it: damaged machine code would end the process."""
+    """One kernel in one file, with a checksum: damaged machine code would crash the process."""
 
     def load(self, key: Any) -> Any:
         content = Path(self._index_path).read_bytes()
         checksum, pickled = content[:CHECKSUM_BYTES], content[CHECKSUM_BYTES:]
         if hashlib.sha256(pickled).digest() != checksum:
             return None
-        # Whoever can write into the user's folder for caches can do harm without this.
+        # Whoever can write into the user's cache folder can do harm in any case.
         stored_key, data = pickle.loads(pickled)  # noqa: S301
         return data if stored_key == key else None
 
@@ -112,13 +112,14 @@ class _KernelCache(FunctionCache):  # type: ignore[misc]
         self._cache_file = _CheckedFile(self.cache_path, self._impl.filename_base, fingerprint())
 
     def _index_key(self, signature: Any, codegen: Any) -> Any:
-        # Numba hashes the variables of a closure, and helper functions hash differently in every process.
+        # Numba hashes the variables of a closure, and the hashes of helper functions differ between
+        # processes.
         return signature, codegen.magic_tuple()
 
     def load_overload(self, signature: Any, target_context: Any) -> Any:
         try:
             return super().load_overload(signature, target_context)
-        # There is none yet, or it cannot be read.
+        # There is no file yet, or it cannot be read.
         except OSError:
             return None
 
@@ -126,7 +127,7 @@ class _KernelCache(FunctionCache):  # type: ignore[misc]
         try:
             super().save_overload(signature, data)
         except OSError:
-            # A kernel that cannot be kept still works; the next process compiles it again.
+            # A kernel that cannot be stored still works; the next process compiles it again.
             return
 
 
@@ -138,20 +139,21 @@ def kernel(name: str, signature: str) -> Callable[[Callable[..., Any]], Any]:
     name : str
         Unique among the kernels of this package.
     signature : str
-        Its types, as ``"void(int64[:, ::1], int64)"``.
+        The types of the kernel, such as ``"void(int64[:, ::1], int64)"``.
 
     Returns
     -------
     callable
-        Returns the compiled function. It releases the global lock, and compiles for no other types.
-        Raises a RuntimeError where Numba is set to a processor for which nothing can be compiled.
+        The decorator, which returns the compiled function. This releases the global lock, and is not compiled
+        for other types. The decorator raises a RuntimeError if Numba is set to a processor for which nothing
+        can be compiled.
     """
 
     def compiled(function: Callable[..., Any]) -> Any:
         target.check()
         function.__qualname__ = name
-        # Division by zero gives infinity as in IEEE 754, and no branch that would keep a loop from being
-        # vectorised; nothing may be reordered or fused.
+        # Division by zero gives infinity as in IEEE 754, without a branch that would prevent the
+        # vectorisation of a loop; no operations may be reordered or fused.
         dispatcher = numba.njit(error_model="numpy", nogil=True, fastmath=False)(function)
         dispatcher._cache = _KernelCache(dispatcher.py_func)
         dispatcher.compile(signature)

@@ -1,4 +1,4 @@
-"""The clipping factors of a call, from the sums of squares, written where the kernels read them."""
+"""The clipping factors of a call, from sums of squares, written to where the kernels read them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def clip_each(groups: Sequence[Group], measurements: Sequence[Measurement]) -> N
 
 def set_divisors(group: Group, norms: Array) -> None:
     """Write the divisors of the gradients of a group, given the norm of each."""
-    # The factor is the setting itself, written when the plan was made; NaN stays NaN.
+    # The factor is the setting itself, which was written when the plan was made; NaN stays NaN.
     with np.errstate(invalid="ignore"):
         np.maximum(norms, group.factors[:, 0], out=group.factors[:, 1])
 
@@ -34,18 +34,19 @@ def clip_all(
     Parameters
     ----------
     groups : sequence of Group
-        All that take part in the call.
+        All groups that take part in the call.
     measurements : sequence of Measurement
         One for each group.
     clipnorm : float
         The setting ``global_clipnorm``.
     dtype : dtype
-        The narrowest one that holds all gradients.
+        The narrowest dtype that holds all gradients.
 
     Returns
     -------
     float64 or None
-        The factor if the kernels of narrower groups do not compute in its dtype, which is then float64.
+        The factor, if its dtype is float64 and the kernels of narrower groups cannot compute in it; otherwise
+        None.
     """
     return set_factor(groups, clipnorm, norm(measurements, dtype), dtype)
 

@@ -1,4 +1,4 @@
-"""All that the steps of a group of variables may need, compiled at the first of them."""
+"""Compilation, at the first step, of all kernels that the steps of a group of variables may need."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sgd_ref.arithmetic.formats import FLOAT64
 def compiled_work(
     group: Group, has_loss_scale: bool, dtypes_of_norm: Sequence[np.dtype[Any]], threads: int
 ) -> Work:
-    """Return the work of a group, with all compiled that a later step may need, so that none has to wait.
+    """Return the work of a group, with all kernels compiled that a later step may need.
 
     Parameters
     ----------
@@ -29,9 +29,9 @@ def compiled_work(
     has_loss_scale : bool
         Whether gradients are divided by a scale.
     dtypes_of_norm : sequence of dtype
-        What a common norm of all gradients may be rounded to.
+        The dtypes that a common norm of all gradients may be rounded to.
     threads : int
-        At least 1.
+        The number of threads, at least 1.
     """
     settings, dtype = group.constants.settings, group.dtype
     variant = group.constants.variant(has_loss_scale)

@@ -1,6 +1,7 @@
-"""The factor by which all gradients are clipped together, in the rule's roundings.
+"""The factor by which all gradients are clipped together, with the roundings of the rule.
 
-With NumPy's scalars it takes 6 microseconds, a tenth of a step of 200 small variables; compiled, 0.3.
+With NumPy's scalars this takes 6 microseconds, a tenth of a step of 200 small variables; compiled code takes
+0.3.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ def global_factor(clipnorm: float, dtype: np.dtype[Any]) -> Callable[[float], fl
     clipnorm : float
         The setting ``global_clipnorm``.
     dtype : dtype
-        That of the norm.
+        The dtype of the norm.
     """
     return functools.partial(
         factor_kernel(dtype), float(setting(clipnorm, dtype)), float(setting(1 / clipnorm, dtype))
@@ -44,9 +45,9 @@ def factor_kernel(dtype: np.dtype[Any]) -> Any:
     def factor(clipnorm: float, reciprocal: float, norm: float) -> Any:
         mode = enter_default_mode()
         inverse = divide(number(1.0), number(norm))
-        # The factor of a NaN norm is not smaller; the addition then makes it NaN.
+        # For a NaN norm, the comparison is false, and the addition then makes the factor NaN.
         smaller = inverse if inverse < number(reciprocal) else number(reciprocal)
-        # The difference is zero, or NaN where the norm is not finite.
+        # The difference is zero, or NaN if the norm is not finite.
         difference = subtract(number(norm), number(norm))
         result = np.float64(add(multiply(number(clipnorm), smaller), difference))
         leave_default_mode(mode)

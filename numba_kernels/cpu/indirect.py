@@ -1,6 +1,6 @@
 """Updates of indirect rows: variables with an array that a kernel cannot read at its address.
 
-Such an array is copied piece by piece. Where a sparse gradient changes its own rows only, the kernel updates
+Such an array is copied piece by piece. If a sparse gradient changes only its own rows, the kernel updates
 those rows in place.
 """
 
@@ -42,10 +42,10 @@ def update_row(group: Group, row: int, gradient: Any, kernel: Any) -> None:
 
 
 def touches_its_rows_only(group: Group, row: int, gradient: Any, variant: Variant) -> bool:
-    """Whether the gradient is sparse, and the rule changes only the rows that the gradient has.
+    """Whether the gradient is sparse and the rule changes only the rows in the gradient.
 
-    A velocity, an average, an accumulator and decay change every row. Without them ``w - lr * 0`` is `w`,
-    also where `w` is -0.0, with two exceptions: ``lr * 0`` is -0.0, or it is NaN because a factor is NaN.
+    A velocity, an average, an accumulator and decay change every row. Without them, ``w - lr * 0`` is `w`,
+    even if `w` is -0.0. There are two exceptions: ``lr * 0`` is -0.0, or it is NaN because a factor is NaN.
     """
     rate = group.constants.values[LEARNING_RATE]
     return bool(
@@ -60,9 +60,10 @@ def touches_its_rows_only(group: Group, row: int, gradient: Any, variant: Varian
 
 
 def update_of_touched(group: Group, row: int, gradient: Rows, kernel: Any) -> Task:
-    """Return the task that updates in place those rows of a variable that a sparse gradient has.
+    """Return the task that updates in place the rows of a variable that are in a sparse gradient.
 
-    To the kernel each row is a variable of its own. To copy the rows together and back takes 3 times as long.
+    For the kernel, each row is a variable of its own. Gathering the rows and copying them back would take 3
+    times as long.
     """
     variable, count = group.arrays[row][VARIABLE], len(gradient.indices)
     length = gradient.values.shape[1]
@@ -80,8 +81,8 @@ def update_row_widely(
 ) -> None:
     """Update one variable, with its gradient multiplied by a factor of float64.
 
-    NumPy unscales, accumulates and clips the gradient, in the operations and roundings of the kernels. The
-    kernel does the rest, with the clipped gradient as its gradient.
+    NumPy unscales, accumulates and clips the gradient, with the operations and roundings of the kernels. The
+    kernel does the rest, with the clipped gradient as its input.
     """
     values = group.constants.values
     for index in range(*group.chunks_of_row[row : row + 2]):

@@ -1,4 +1,4 @@
-"""The kernels that write: one pass over memory for everything that happens to an element.
+"""The kernels that update: one pass over memory does everything that happens to an element.
 
 A kernel takes one table for all variables of a dtype and works through a list of chunks. The table has a row
 for each variable: the addresses of the variable, its gradient, velocity, average and accumulator.
@@ -44,15 +44,15 @@ from numba_kernels.shared.slots import (
 )
 
 SIGNATURE = "void(int64[:, ::1], int64[:, ::1], int64, int64, float64[::1], float64[:, ::1], boolean[::1])"
-"""Table, chunks (row, first element, count), first and last chunk, settings, factors, who decays."""
+"""Table, chunks (row, first element, count), first and last chunk, settings, factors, flags for decay."""
 
 
 @functools.cache
 def update_kernel(dtype: np.dtype[Any], variant: Variant, in_hardware: bool | None = None) -> Any:
-    """Return the kernel that updates the variables of one dtype, compiled when it is first asked for.
+    """Return the kernel that updates the variables of one dtype, compiled at the first call.
 
-    Its arguments are those of ``SIGNATURE``: settings and factors are float64, and numbers of the dtype in
-    which is computed. `factors` has a factor and a divisor for each variable.
+    Its arguments are those of ``SIGNATURE``: settings and factors are float64 that hold numbers of the dtype
+    of the computation. `factors` has a factor and a divisor for each variable.
     """
     stored = storage(dtype, in_hardware)
     itemsize = dtype.itemsize
@@ -77,7 +77,7 @@ def update_kernel(dtype: np.dtype[Any], variant: Variant, in_hardware: bool | No
                 continue
             offset = start * itemsize
             w = array_at(table[row, VARIABLE] + offset, count)
-            # An array that a variant has not is never touched, so any address will do.
+            # An array that a variant does not use is never accessed, so any address will do.
             velocity = array_at(table[row, VELOCITY] + offset, count) if has_velocity else w
             average = array_at(table[row, AVERAGE] + offset, count) if has_average else w
             accumulator = array_at(table[row, ACCUMULATOR] + offset, count) if has_accumulator else w
@@ -103,7 +103,7 @@ def update_kernel(dtype: np.dtype[Any], variant: Variant, in_hardware: bool | No
 
 @functools.cache
 def accumulation_kernel(dtype: np.dtype[Any], in_hardware: bool | None = None) -> Any:
-    """Return the kernel of a call that only adds to the accumulators; arguments as for an update."""
+    """Return the kernel of a call that only adds to the accumulators; it has the arguments of an update."""
     stored = storage(dtype, in_hardware)
     itemsize = dtype.itemsize
     array_at, number, load, store = stored.array_at, stored.number, stored.load, stored.store
@@ -136,7 +136,7 @@ def accumulation_kernel(dtype: np.dtype[Any], in_hardware: bool | None = None) -
 
 
 def _update_of_chunk(stored: Storage, variant: Variant, is_bare: bool) -> Any:
-    """Return the loop over a chunk; a bare one neither clips nor decays."""
+    """Return the loop over a chunk; a bare loop neither clips nor decays."""
     load, store, number = stored.load, stored.store, stored.number
     has_velocity = variant.momentum != NO_MOMENTUM
     has_average = variant.averages
@@ -155,7 +155,7 @@ def _update_of_chunk(stored: Storage, variant: Variant, is_bare: bool) -> Any:
         factors: Any,
         decays: bool,
     ) -> None:
-        # Read once: the compiler must suppose that the loop may write into the settings.
+        # The settings are read once, since the compiler must assume that the loop may write into them.
         loss_scale = number(settings[LOSS_SCALE])
         call = (
             (loss_scale, number(settings[STEPS])),

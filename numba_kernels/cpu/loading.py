@@ -21,24 +21,24 @@ def load(
     names: Sequence[str] | None = None,
     threads: int = 1,
 ) -> SGD | LossScaleOptimizer:
-    """Load what ``sgd_ref.save`` wrote, by whichever of the two packages it was trained.
+    """Load a checkpoint that ``sgd_ref.save`` wrote, whichever of the two packages trained it.
 
     Parameters
     ----------
     path, variables, learning_rate, names
-        As for ``sgd_ref.load``; the variables are written.
+        As for ``sgd_ref.load``; the variables are overwritten.
     threads : int, default 1
-        At least 1; as for ``SGD``.
+        The number of threads, at least 1, as for ``SGD``.
 
     Returns
     -------
     SGD or LossScaleOptimizer
-        With the kernels, in the state that was saved.
+        An optimizer with the kernels, in the saved state.
 
     Raises
     ------
     TypeError, ValueError
-        If the file or an argument does not fit; nothing is written then.
+        If the file or an argument does not fit; then nothing is changed.
     OSError
         If the file cannot be read.
 

@@ -29,20 +29,20 @@ class Measurement:
     Parameters
     ----------
     group : Group
-        With the addresses of the gradients.
+        The group, with the addresses of the gradients.
     gradients : sequence
-        Those of the call, one for each variable of the optimizer.
+        The gradients of the call, one for each variable of the optimizer.
     gradient : int
-        What happens to a gradient before it is clipped: PLAIN, DIVIDED or ACCUMULATED.
+        The transformation of a gradient before clipping: PLAIN, DIVIDED or ACCUMULATED.
     compensated : bool
-        Whether a norm in float64 is asked for.
+        Whether a norm in float64 is needed.
     threads : int
         Number of threads, at least 1.
 
     Attributes
     ----------
     results : ndarray of float64, shape (m, 3)
-        Of each chunk, as the kernel of sums leaves them.
+        The results for each chunk, from the kernel of sums.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Measurement:
 
     @property
     def finite(self) -> bool:
-        """Whether no gradient has an infinity or NaN, as it came."""
+        """Whether no gradient, as it was given, has an infinity or NaN."""
         return bool((self.results[:, FINITENESS] == 0).all())
 
     def norms(self) -> Array:
@@ -84,7 +84,7 @@ class Measurement:
         return norms
 
     def exact_sum(self, row: int | None = None) -> Array:
-        """Return the exact sum of the squares of all gradients, or of one, as the exact kernel does."""
+        """Return the exact sum of the squares of all gradients, or of one, as the exact kernel gives it."""
         group = self.group
         limbs = np.zeros(LIMBS + 2, np.int64)
         kernel = exact_kernel(group.dtype, self._gradient)
@@ -96,19 +96,19 @@ class Measurement:
         return limbs
 
     def _measure(self, row: int, kernel: Any) -> None:
-        """Measure a gradient that is not in one piece of memory; its chunks have zeros as results so far."""
+        """Measure a gradient that is not in one piece of memory, whose results are zeros so far."""
         first = int(self.group.chunks_of_row[row])
         for table, chunks in self._tables(row):
             kernel(table, chunks, 0, len(chunks), self.group.constants.values, self.results[first:])
             first += len(chunks)
 
     def _tables(self, row: int) -> Iterator[tuple[Array, Array]]:
-        """Give the tables and chunks of a gradient that is not in one piece of memory."""
+        """Yield the tables and chunks of a gradient that is not in one piece of memory."""
         gradient = self._gradients[self.group.positions[row]]
         if gradient is None:
             return
         if isinstance(gradient, Rows) and self._gradient != ACCUMULATED:
-            # Zeros add nothing, and only an accumulator could make something else of them.
+            # Zeros add nothing to the sum, and only an accumulator could change them.
             table = np.zeros((1, COLUMNS), np.int64)
             table[0, GRADIENT] = gradient.values.ctypes.data
             yield table, chunks_of([gradient.values.size])
@@ -119,20 +119,20 @@ class Measurement:
             yield piece.table, piece.chunks
 
     def _range(self, row: int | None) -> Range:
-        """Return the first chunk, and the first one after the last, of a row or of all rows."""
+        """Return the range of the chunks of a row, or of all rows."""
         bounds = self.group.chunks_of_row
         return (0, int(bounds[-1])) if row is None else (int(bounds[row]), int(bounds[row + 1]))
 
 
 def compile_norms(dtypes: Sequence[np.dtype[Any]], of_each: bool) -> None:
-    """Compile what norms in some dtypes need, besides sums, so that no later call has to wait for it.
+    """Compile the kernels that norms in some dtypes need, besides sums, so that no later call has to wait.
 
     Parameters
     ----------
     dtypes : sequence of dtype
-        What norms may be rounded to.
+        The dtypes that norms may be rounded to.
     of_each : bool
-        Whether each gradient has a norm of its own, and not all of them one together.
+        Whether each gradient has a norm of its own; otherwise all gradients have a common norm.
     """
     if FLOAT64 in dtypes:
         wide_totals_kernel()

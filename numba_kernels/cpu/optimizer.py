@@ -41,12 +41,12 @@ class SGD(BaseSGD):
     learning_rate, momentum, ..., gradient_accumulation_steps
         The settings of ``sgd_ref.SGD``, in its order and with its defaults.
     threads : int, default 1
-        At least 1; how many threads may work on one call. The bits do not depend on it. It is no part of
-        the config, and neither are the arguments that follow.
+        The number of threads that may work on one call, at least 1. No bit depends on it. It is not part of
+        the config, and neither are the following arguments.
     communicator : mpi4py.MPI.Comm or numba_kernels.ranks.Communicator, optional
-        The ranks that make each call together. All of them have variables of the same names, in the same
-        order; each has a part of each variable, which may be empty. Norms, and whether all gradients are
-        finite, are those of all parts together.
+        The ranks that make each call together. All ranks have variables of the same names, in the same order;
+        each rank has a part of each variable, which may be empty. Norms and checks for finiteness are over
+        all parts together.
     replicated : sequence of str, default ()
         A variable whose name contains one of these strings is the same on all ranks, and counts once.
 
@@ -59,10 +59,10 @@ class SGD(BaseSGD):
     -----
     The first call for a combination of features and a dtype compiles a kernel, about a second, and keeps it
     on disk for later processes. A step allocates nothing of the size of a variable. Gradients of the dtype of
-    their variable that lie in one piece of memory take the shortest way; others are copied in pieces.
+    their variable that lie in one piece of memory are read directly; other gradients are copied in pieces.
 
-    As ``sgd_ref.SGD``, an optimizer refuses a second thread while one is at work in it; `threads` is for the
-    threads of its own.
+    Like ``sgd_ref.SGD``, an optimizer refuses a second thread of the caller while one is at work in it;
+    `threads` counts only its own threads.
 
     The formulas are those of ``sgd_ref.rule``, from the documentation of ``optimizer_sgd`` of Keras.
 
@@ -107,23 +107,23 @@ class SGD(BaseSGD):
             self._parts = PartsOfRanks(Ranks(communicator_of(communicator)), replicated)
         elif replicated:
             raise ValueError(f"replicated must be empty without a communicator, got {replicated!r}")
-        # At most one: the gradients on which all ranks agreed, and the result.
+        # At most one entry: the gradients on which all ranks agreed, and the result.
         self._agreed: list[tuple[Any, Agreed]] = []
         self._plan: Plan | None = None
         self._works: list[Work] = []
         self._has_loss_scale = False
-        # At most one: the gradients that were measured, and the result.
+        # At most one entry: the measured gradients, and the result.
         self._measured: list[tuple[Any, list[Measurement]]] = []
 
     @property
     def threads(self) -> int:
-        """How many threads may work on one call."""
+        """The number of threads that may work on one call."""
         return self._threads
 
     def __getstate__(self) -> dict[str, Any]:
         if self._parts is not None:
             raise TypeError("an optimizer with a communicator cannot be copied; its ranks would talk to both")
-        # Addresses mean nothing in a copy or in another process.
+        # Addresses are useless in a copy or in another process.
         return {**self.__dict__, "_plan": None, "_works": [], "_measured": [], "_agreed": []}
 
     def allocated_state(self, names: list[str], variables: list[Array], decayed: list[bool]) -> State:
@@ -133,7 +133,7 @@ class SGD(BaseSGD):
     def quickly_validated(
         self, gradients: Sequence[Gradient], variables: Sequence[Array] | None
     ) -> Call | None:
-        """Return the call if it is as ordinary as those before it."""
+        """Return the call if the quick check accepts it; otherwise None."""
         plan, state = self._plan, self._state
         if plan is None or plan.state is not state or type(gradients) not in (list, tuple):
             return None
@@ -142,7 +142,7 @@ class SGD(BaseSGD):
             return None
         if not isinstance(self.rate_source, np.float32):
             learning_rate = self.rate_of_call(state)
-            # A callable may have changed them.
+            # A callable learning rate may have changed the arrays.
             if not plan.accepts(accepted, None):
                 rates.refuse_changed_arrays()
         else:
@@ -150,7 +150,7 @@ class SGD(BaseSGD):
         return Call(state, accepted, learning_rate)
 
     def validated(self, gradients: Sequence[Gradient], variables: Sequence[Array] | None) -> Call:
-        """Return a checked call; the other ranks learn where it is refused."""
+        """Return a checked call; if it is refused, the other ranks are told."""
         try:
             return super().validated(gradients, variables)
         except Exception as error:
@@ -159,13 +159,13 @@ class SGD(BaseSGD):
             raise
 
     def accepted(self, gradient: Gradient, variable: Array) -> Any:
-        """Return a dense gradient as it is, and the rows of a sparse one."""
+        """Return a dense gradient unchanged, and the rows of a sparse gradient."""
         if isinstance(gradient, SparseRows) or scipy.sparse.issparse(gradient):
             return from_sparse(gradient, variable)
         return None if gradient is None else np.asarray(gradient)
 
     def all_finite(self, call: Call, loss_scale: float | np.float32 | None) -> bool:
-        """Whether all sums of squares are finite, which clipping takes up again."""
+        """Whether all sums of squares are finite; clipping uses the same sums again."""
         plan = self._loaded_plan(call, loss_scale)
         measurements = self._measurements(plan, call, loss_scale)
         self._measured[:] = [(call.gradients, measurements)]
@@ -174,13 +174,13 @@ class SGD(BaseSGD):
         return all(measurement.finite for measurement in measurements)
 
     def perform(self, call: Call, loss_scale: float | np.float32 | None) -> None:
-        """Make the call, and count it where no interrupt can come between."""
+        """Make the call and count it; no interrupt can come between the two."""
         plan = self._loaded_plan(call, loss_scale)
         accumulates = self.accumulates(call)
         wide_factor = None if accumulates else self._set_factors(plan, call, loss_scale)
         counting: list[Task] = []
         if self._parts is not None:
-            # Without clipping, too, the ranks compare what they do.
+            # Even without clipping, the ranks compare their calls.
             self._agreement(plan, call, loss_scale)
             counting.append(self._parts.count)
         self._measured.clear()
@@ -197,7 +197,7 @@ class SGD(BaseSGD):
             in_python += tasks.in_python
         counting.append(partial(setattr, call.state, "calls", call.state.calls + 1))
         if self._state is not call.state:
-            # The method of the class is written in Python, where an interrupt could come.
+            # The method of the class is written in Python, so an interrupt could come within it.
             counting.append(partial(object.__setattr__, self, "_state", call.state))
         if in_python or (self._threads > 1 and len(compiled) > 1):
             run_uninterrupted(compiled + in_python, self._threads, counting)
@@ -214,7 +214,7 @@ class SGD(BaseSGD):
             or not plan.is_current(call.gradients)
         ):
             plan = Plan(self.settings, call.state)
-            # Whatever an interrupt leaves, a plan has its works.
+            # A plan always has its works, even after an interrupt.
             self._plan = None
             self._works = [
                 compiled_work(group, has_loss_scale, plan.dtypes_of_norm, self._threads)
@@ -224,7 +224,8 @@ class SGD(BaseSGD):
             self._plan = plan
         plan.load(call.gradients)
         is_first = overwrites = False
-        # Asking which update it is takes 2 % of the step of a small variable, and averages alone ask.
+        # Finding the number of the update takes 2 % of the step of a small variable, and only averages need
+        # it.
         if self.settings.use_ema:
             updates, frequency = self.updates_before(call), self.settings.ema_overwrite_frequency
             is_first, overwrites = updates == 0, frequency is not None and (updates + 1) % frequency == 0
@@ -235,7 +236,7 @@ class SGD(BaseSGD):
     def _measurements(
         self, plan: Plan, call: Call, loss_scale: float | np.float32 | None
     ) -> list[Measurement]:
-        """Return the sums of squares of all gradients, as they will be clipped."""
+        """Return the sums of squares of all gradients, in the form that will be clipped."""
         if self._measured and self._measured[0][0] is call.gradients:
             return self._measured[0][1]
         settings = self.settings
@@ -254,7 +255,7 @@ class SGD(BaseSGD):
         ]
 
     def _agreement(self, plan: Plan, call: Call, loss_scale: float | np.float32 | None) -> Agreed:
-        """Return what all ranks together know of the gradients of a call."""
+        """Return the common knowledge of all ranks about the gradients of a call."""
         assert self._parts is not None
         if not self._agreed or self._agreed[0][0] is not call.gradients:
             clips = self.settings.clips_by_norm and not self.accumulates(call)
@@ -270,7 +271,7 @@ class SGD(BaseSGD):
     def _set_factors(
         self, plan: Plan, call: Call, loss_scale: float | np.float32 | None
     ) -> np.float64 | None:
-        """Write the clipping factors; return the factor if the kernels do not compute in its dtype."""
+        """Write the clipping factors; return the factor if some kernels cannot compute in its dtype."""
         settings = self.settings
         if self._parts is not None:
             if not settings.clips_by_norm:

@@ -1,12 +1,12 @@
-"""Norms of gradients whose elements lie in many processes: the same bits on any number of them.
+"""Norms of gradients whose elements are spread over processes: the same bits for any number of processes.
 
-Each rank sends its sum of squares with the bound on the error. Rank 0 adds the sums of all ranks as it would
-add those of chunks, and decides by the same test. Where the bound does not decide the rounding, each rank
-sends its exact sum, integer limbs; rank 0 adds them, which is exact in any order, and takes the root.
+Each rank sends its sum of squares with the bound on the error. Rank 0 adds the sums of all ranks like the
+sums of chunks, and decides by the same test. If the bound does not decide the rounding, each rank sends its
+exact sum as integer limbs. Rank 0 adds these, which is exact in any order, and computes the root.
 
-A rank adds its chunks before it sends one sum, and rank 0 adds these sums. So there are two additions more
-with an error of ``ERROR_OF_TOTAL`` or ``ERROR_OF_WIDE_TOTAL`` each; the bounds on the sums of chunks have
-room for both of them.
+A rank adds its chunks before it sends one sum, and rank 0 adds these sums. So there are two more additions,
+each with an error of ``ERROR_OF_TOTAL`` or ``ERROR_OF_WIDE_TOTAL``; the bounds on the sums of chunks leave
+room for both.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Arra
 from sgd_ref.arithmetic.rounded import promoted
 
 CODES = (FLOAT16, BFLOAT16, FLOAT32, FLOAT64)
-"""Dtypes, in the order of their bits in a message."""
+"""The dtypes in the order of their flag bits in a message."""
 
 WIDTH = LIMBS + 2
-"""Numbers in an exact sum: the limbs, then how many NaNs and infinities there are."""
+"""The length of an exact sum: the limbs, then the counts of NaNs and of infinities."""
 
 
 class Known(NamedTuple):
-    """What a rank knows of the gradients of a call.
+    """The knowledge of one rank about the gradients of a call.
 
     Attributes
     ----------
     finite : bool
-        Whether its own part is.
+        Whether its own part is finite.
     dtypes : list of dtype
-        Of the gradients that it has.
+        The dtypes of its gradients.
     sums : ndarray of float64, shape (n, 2)
         One row for each norm: the sum of squares of its own part.
     exact : callable
-        From the rows of norms to their exact sums, of shape (k, WIDTH).
+        A function from indices of norms to their exact sums, of shape (k, WIDTH).
     """
 
     finite: bool
@@ -55,16 +55,16 @@ class Known(NamedTuple):
 
 
 class Agreed(NamedTuple):
-    """What all ranks together know of them.
+    """The common knowledge of all ranks about the gradients of a call.
 
     Attributes
     ----------
     finite : bool
-        Whether all parts are.
+        Whether all parts are finite.
     dtypes : list of dtype
-        Of all gradients.
+        The dtypes of all gradients.
     norms : ndarray of float64, shape (n,)
-        Correctly rounded.
+        The correctly rounded norms.
     """
 
     finite: bool
@@ -75,23 +75,23 @@ class Agreed(NamedTuple):
 def agreed(
     ranks: Ranks, settings: dict[str, Any], known: Known, dtypes: Sequence[np.dtype[Any]] | None
 ) -> Agreed:
-    """Return what all ranks together know of the gradients of a call.
+    """Return the common knowledge of all ranks about the gradients of a call.
 
     Parameters
     ----------
     ranks : Ranks
-        All of them call this function.
+        The ranks, all of which call this function.
     settings : dict
-        What must be the same on all ranks, for JSON.
+        Data that must be the same on all ranks, and can be written as JSON.
     known : Known
-        What this rank knows.
+        The knowledge of this rank.
     dtypes : sequence of dtype, or None
-        That of each norm; None where each is the narrowest one that holds all gradients.
+        The dtype of each norm; None if each norm has the narrowest dtype that holds all gradients.
 
     Raises
     ------
     RankError
-        As ``Ranks.round`` does; nothing has changed then.
+        In the same cases as ``Ranks.round``; then nothing has changed.
     """
     flags = np.array([not known.finite, _bits(known.dtypes)], np.int64)
     parts = [flags.tobytes(), np.ascontiguousarray(known.sums).tobytes()]
@@ -121,9 +121,9 @@ def decided(sums: Array, dtypes: Sequence[np.dtype[Any]]) -> Array:
     Parameters
     ----------
     sums : ndarray of float64, shape (ranks, n, 2)
-        Of each rank, for each norm.
+        The sums of each rank, for each norm.
     dtypes : sequence of dtype
-        That of each norm.
+        The dtype of each norm.
     """
     count = len(sums)
     norms = np.empty(len(dtypes))
@@ -142,7 +142,7 @@ def decided(sums: Array, dtypes: Sequence[np.dtype[Any]]) -> Array:
 
 
 def _exactly(ranks: Ranks, rows: Array, known: Known, dtypes: Sequence[np.dtype[Any]]) -> Array:
-    """Return norms that the sums did not decide."""
+    """Return the norms that the sums did not decide, from exact sums."""
     name = "the exact norms"
     try:
         own = known.exact(rows)
@@ -194,7 +194,7 @@ class Parts:
 
     @property
     def finite(self) -> bool:
-        """Whether no gradient that is counted has an infinity or NaN, as it came."""
+        """Whether no counted gradient, as it was given, has an infinity or NaN."""
         return all(measurement.finite for measurement in self._measurements)
 
     def sum_of_all(self) -> Array:

@@ -1,4 +1,4 @@
-"""What a call asks of other ranks, where each of them has a part of each variable."""
+"""The part of a call that involves other ranks, each of which has a part of each variable."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class PartsOfRanks:
     Parameters
     ----------
     ranks : Ranks
-        Those of this optimizer.
+        The rounds of this optimizer.
     replicated : sequence of str
         A variable is the same on all ranks if its name contains one of these strings. All other variables
         have parts on the ranks, some of which may be empty.
@@ -35,7 +35,7 @@ class PartsOfRanks:
         self._ranks, self._replicated = ranks, list(replicated)
 
     def refuse(self, error: Exception) -> None:
-        """Raise an error, once the other ranks know that this one cannot make the call."""
+        """Raise an error, after telling the other ranks that this one cannot make the call."""
         self._ranks.refuse("the norms", error)
 
     def agree(
@@ -47,22 +47,22 @@ class PartsOfRanks:
         measurements: Sequence[Measurement],
         clips: bool,
     ) -> Agreed:
-        """Return what all ranks together know of the gradients.
+        """Return the common knowledge of all ranks about the gradients.
 
         Parameters
         ----------
         plan : Plan
-            With the gradients of the call.
+            The plan with the gradients of the call.
         settings : Settings
-            Of the optimizer.
+            The settings of the optimizer.
         call : Call
-            Checked.
+            The checked call.
         loss_scale : float, float32 or None
-            By which the gradients are divided.
+            The scale by which the gradients are divided.
         measurements : sequence of Measurement
-            One for each group, or none where nothing is measured.
+            One for each group; empty if nothing is measured.
         clips : bool
-            Whether norms are asked for.
+            Whether norms are needed.
 
         Raises
         ------
@@ -97,7 +97,7 @@ class PartsOfRanks:
         return None
 
     def count(self) -> None:
-        """Count a call that this rank has made whole."""
+        """Count a call that this rank has completed."""
         self._ranks.steps += 1
 
     def _are_counted(self, positions: Sequence[int], names: Sequence[str]) -> list[bool]:

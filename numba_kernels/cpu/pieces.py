@@ -1,7 +1,7 @@
 """Arrays that kernels cannot read at their address, copied piece by piece.
 
-Views with gaps, gradients of a narrower dtype and sparse gradients are brought into a form that kernels
-read, a chunk at a time, so that a step never needs memory of the size of a variable.
+Views with gaps, gradients of a narrower dtype and sparse gradients are converted to a form that kernels can
+read, one chunk at a time, so that a step never needs memory of the size of a variable.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from sgd_ref.arithmetic.rounded import convert
 
 
 class Piece:
-    """One chunk of one variable with all that belongs to it, in memory that a kernel can read.
+    """One chunk of one variable with its gradient and state, in memory that a kernel can read.
 
     Parameters
     ----------
     group : Group
         The variables of the dtype.
     row : int
-        Which of them.
+        The row of the variable in the group.
     start, stop : int
-        The elements, in row-major order.
+        The range of the elements, in row-major order.
     gradient : ndarray, Rows or None
-        As it was accepted.
+        The accepted gradient.
 
     Attributes
     ----------
     arrays : dict of int to ndarray
-        For each column of the table the elements, of one axis.
+        For each column of the table, the elements along one axis.
     table, chunks : ndarray of int64
         The argument of the kernel.
     """
@@ -63,10 +63,10 @@ class Piece:
 
 
 def elements(array: Array, start: int, stop: int) -> Array:
-    """Return elements in row-major order: those of the array themselves if they are in one piece."""
+    """Return elements in row-major order: a view of the array if they are in one piece."""
     if is_one_piece(array):
         return array.reshape(-1)[start:stop]
-    # The iterator copies, to aligned memory.
+    # The iterator makes a copy in aligned memory.
     return np.asarray(array.flat[start:stop])
 
 

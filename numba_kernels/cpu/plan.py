@@ -1,8 +1,8 @@
 """The plan of an optimizer: tables of addresses and chunks for the kernels, made once for all variables.
 
-A whole model goes to a kernel as one table of addresses. The other ways to pass many arrays cost more:
-a tuple of them is compiled anew for every number of arrays, and a list of 100 costs 1350 microseconds a
-call where the table costs 3.
+A whole model goes to a kernel as one table of addresses. Other ways to pass many arrays cost more: for a
+tuple, the kernel is compiled anew for every number of arrays; a list of 100 arrays costs 1350 microseconds in
+each call, and the table 3.
 """
 
 from __future__ import annotations
@@ -34,14 +34,16 @@ from sgd_ref.base.settings import Settings
 from sgd_ref.base.state import State
 
 CHUNK = LONGEST_CHUNK
-"""Elements; of 4,096 to 262,144 all are within 3 % for one array of 32 M (measured)."""
+"""Elements of a chunk; lengths from 4,096 to 262,144 are within 3 % of each other for one array of 32 M
+(measured)."""
 
 FEWEST_FOR_A_THREAD = 1048576
-"""Elements; two threads take 1.6 times as long as one for half of this each, and 0.75 times for all of it
-each (momentum, float32)."""
+"""Elements for each thread; with half of this for each, two threads take 1.6 times as long as one, and with
+all of it, 0.75 times (momentum, float32)."""
 
 FEWEST_TO_ALIGN = 4096
-"""Elements; for 200 arrays of 1,000, chunks of their own for the first elements save nothing (measured)."""
+"""The fewest elements of an array for which the first elements get a chunk of their own, for alignment; for
+200 arrays of 1,000 this saves nothing (measured)."""
 
 
 class Group:
@@ -50,13 +52,13 @@ class Group:
     Attributes
     ----------
     dtype : dtype
-        Of all of them.
+        The dtype of all of them.
     positions : list of int
-        Where they stand among the variables of the optimizer, one for each row of `table`.
+        The positions among the variables of the optimizer, one for each row of `table`.
     table : ndarray of int64, shape (n, COLUMNS)
-        Addresses, as the kernels take them.
+        The addresses, in the form that the kernels take.
     chunks : ndarray of int64, shape (m, 3)
-        Row, first element and number of elements; all of a row one after the other.
+        Row, first element and number of elements of each chunk; the chunks of a row follow one another.
     chunks_of_row : ndarray of int64, shape (n + 1,)
         The first chunk of each row.
     decays : ndarray of bool, shape (n,)
@@ -64,10 +66,10 @@ class Group:
     factors : ndarray of float64, shape (n, 2)
         The factor and the divisor by which each gradient is clipped.
     indirect_rows : list of int
-        The rows that the kernels skip: an array of theirs is not contiguous, or the gradient is sparse or of
-        a narrower dtype. `numba_kernels.cpu.indirect` updates them.
+        The rows that the kernels skip, because an array of the row is not contiguous, or the gradient is
+        sparse or of a narrower dtype. `numba_kernels.cpu.indirect` updates them.
     has_gradients : bool
-        Whether one of the variables has a gradient in this call.
+        Whether any of the variables has a gradient in this call.
     """
 
     def __init__(self, settings: Settings, state: State, positions: list[int]) -> None:
@@ -96,11 +98,11 @@ class Group:
         self.elements = sum(sizes)
 
     def gradients(self, gradients: Sequence[Any]) -> list[Any]:
-        """Return those of all gradients that are for the variables of this group."""
+        """Return the gradients, among all, that belong to the variables of this group."""
         return [gradients[position] for position in self.positions]
 
     def is_current(self) -> bool:
-        """Whether every array lies where the table says."""
+        """Whether every array is at the address in the table."""
         return all(
             array.ctypes.data == address
             for arrays, addresses in zip(self.arrays, self.table.tolist(), strict=True)
@@ -108,7 +110,7 @@ class Group:
         )
 
     def shares(self, threads: int) -> list[tuple[int, int]]:
-        """Return the first chunk of each thread's share, and the first one after it."""
+        """Return the range of chunks for each thread."""
         threads = min(threads, max(1, self.elements // FEWEST_FOR_A_THREAD))
         if threads == 1:
             return [(0, len(self.chunks))]
@@ -140,23 +142,23 @@ class Group:
 
 
 class Plan:
-    """The groups of an optimizer's variables, and a quick look whether a call is an ordinary one.
+    """The groups of an optimizer's variables, and a quick check for ordinary calls.
 
     Parameters
     ----------
     settings : Settings
-        Checked.
+        The checked settings.
     state : State
-        The plan has the addresses of its arrays.
+        The state, whose arrays have their addresses in the plan.
 
     Attributes
     ----------
     groups : list of Group
-        One for each dtype.
+        One group for each dtype.
     dtype_of_norm : dtype
-        The narrowest one that holds all gradients of this call.
+        The narrowest dtype that holds all gradients of this call.
     dtypes_of_norm : list of dtype
-        All that it may be.
+        All dtypes that `dtype_of_norm` can be.
     """
 
     def __init__(self, settings: Settings, state: State) -> None:
@@ -177,18 +179,18 @@ class Plan:
         self._loaded: Any = None
         self._dtype_of_all = promoted(dtypes)
         self.dtype_of_norm = self._dtype_of_all
-        # What holds several dtypes holds the two widest of them.
+        # A dtype that holds the two widest of several dtypes holds all of them.
         self.dtypes_of_norm = list(dict.fromkeys(promoted([a, b]) for a in dtypes for b in dtypes))
 
     def accepts(self, gradients: list[Any], variables: Any) -> bool:
-        """Whether the quick look accepts a call; if so, set the addresses of the gradients.
+        """Whether the quick check accepts a call; if so, set the addresses of the gradients.
 
         Parameters
         ----------
         gradients : list
-            Nobody else may have it.
+            The gradients; no other code may have a reference to this list.
         variables : object
-            As it came to ``apply``.
+            The argument of ``apply``.
         """
         self._loaded = None
         count = len(self._variables)
@@ -211,11 +213,11 @@ class Plan:
         return True
 
     def is_current(self, gradients: Sequence[Any]) -> bool:
-        """Whether every array of the state still lies at its address; known already after `accepts`."""
+        """Whether every array of the state is still at its address; after `accepts` this is already known."""
         return self._loaded is gradients or all(group.is_current() for group in self.groups)
 
     def load(self, gradients: Sequence[Any]) -> None:
-        """Set the addresses of the gradients, unless they are set."""
+        """Set the addresses of the gradients, unless they are already set."""
         if self._loaded is not gradients:
             for group in self.groups:
                 group.set_gradients(gradients)
@@ -226,7 +228,7 @@ class Plan:
 def chunks_of(sizes: Sequence[int], heads: Sequence[int] | None = None) -> Array:
     """Return the chunks of arrays of these sizes: row, first element and number of elements of each.
 
-    `heads` has for each array the number of elements that are a chunk of their own, at the front.
+    `heads` has, for each array, the number of elements at the front that form a chunk of their own.
 
     >>> chunks_of([CHUNK + 1, 5], [0, 2]).tolist()
     [[0, 0, 65536], [0, 65536, 1], [1, 0, 2], [1, 2, 3]]
@@ -240,14 +242,14 @@ def chunks_of(sizes: Sequence[int], heads: Sequence[int] | None = None) -> Array
 
 
 def _head(variable: Array) -> int:
-    """Return how many elements are to have a chunk of their own, so that all others begin with a line."""
+    """Return how many elements get a chunk of their own, so that the others begin at a cache line."""
     if variable.size < FEWEST_TO_ALIGN or not is_one_piece(variable):
         return 0
     return elements_before_line(variable)
 
 
 def is_one_piece(array: Array) -> bool:
-    """Whether the elements lie one after the other, where the processor can read them."""
+    """Whether the elements are contiguous and aligned, so that the processor can read them."""
     return bool(array.flags.c_contiguous and array.flags.aligned)
 
 

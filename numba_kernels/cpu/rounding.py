@@ -1,8 +1,8 @@
-"""From a sum of squares to the correctly rounded norm: by a bound if it decides, else exactly.
+"""The correctly rounded norm from a sum of squares: by a bound if that decides, otherwise exactly.
 
 The strategy is Ziv's (Fast evaluation of elementary mathematical functions with correctly rounded last bit,
-ACM TOMS 17, 1991): where both ends of the interval in which the norm lies round to the same number, that is
-the norm.
+ACM TOMS 17, 1991): if both ends of the interval that contains the norm round to the same number, this number
+is the norm.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from numba_kernels.shared.inlining import inlined
 from sgd_ref.arithmetic.formats import FORMATS, Array
 
 SAFE = 2.0**-900, 2.0**1000
-"""Between these no square of a float64 that matters was lost, and none overflowed."""
+"""For a sum between these limits, no significant square of a float64 was lost, and none overflowed."""
 
 UNDECIDED = -1.0
-"""In place of a norm, which is never negative."""
+"""Stands for an undecided norm; a norm is never negative."""
 
 
 def decided_norms(sums: Array, dtype: np.dtype[Any]) -> tuple[Array, Array]:
-    """Return norms in a dtype narrower than float64, and which of them are not decided.
+    """Return norms in a dtype narrower than float64, and the flags of the undecided ones.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def decided_norms(sums: Array, dtype: np.dtype[Any]) -> tuple[Array, Array]:
     norms : ndarray of float64, shape (n,)
         Numbers of `dtype`.
     undecided : ndarray of bool, shape (n,)
-        Where the norm has to be computed exactly.
+        Whether each norm has to be computed exactly.
     """
     norms = np.empty(len(sums))
     narrow_decisions()(sums, _error(), *FORMATS[dtype], norms)
@@ -64,7 +64,7 @@ def decided_narrow_norm(total: float, dtype: np.dtype[Any]) -> float | None:
 
 def _error() -> float:
     """Return the relative half width of the interval in which the square of a norm lies."""
-    # Four roundings more: of the factor, of the product, and of the root, which counts twice in its square.
+    # Four more roundings: of the factor, of the product, and of the root, which counts twice in its square.
     return ERROR_OF_PLAIN_SUM + 4 * UNIT
 
 
@@ -108,13 +108,14 @@ def _decided(total: float, error: float, precision: int, lowest: int) -> Any:
 @inlined
 def nearest_number(number: float, precision: int, lowest: int) -> Any:
     """Round a float64, finite and not negative, to the nearest number of a format, ties to even."""
-    # The power of two above that of the largest number.
+    # The next power of two above the largest number.
     bound = _power_of_two(2 - lowest)
     if number >= bound:
         return math.inf
-    # For zero and subnormal numbers of float64 less than the lowest.
+    # For zero and subnormal numbers of float64, this is less than the lowest exponent.
     exponent: Any = (np.float64(number).view(np.int64) >> 52) - 1023
-    # In this sum the last digit is the unit of the format. With frexp and ldexp it takes 20 times as long.
+    # The last digit of this sum is the unit of the format. With frexp and ldexp, rounding takes 20 times as
+    # long.
     shift = _power_of_two(max(exponent, lowest) - precision + 1 + 52)
     rounded = (number + shift) - shift
     return math.inf if rounded >= bound else rounded
@@ -131,8 +132,8 @@ def decided_norm(high: float, low: float) -> float | None:
     Parameters
     ----------
     high, low : float
-        The sum of squares is their sum, with a relative error below ``ERROR_OF_COMPENSATED_SUM``; `high`
-        is that sum rounded.
+        ``high + low`` is the sum of squares, with a relative error below ``ERROR_OF_COMPENSATED_SUM``; `high`
+        is this sum rounded.
     """
     norm: float = wide_decision()(high, low, 2 * ERROR_OF_COMPENSATED_SUM)
     return None if norm == UNDECIDED else norm
@@ -148,12 +149,12 @@ def wide_decision() -> Any:
             return UNDECIDED
         mode = enter_default_mode()
         root = math.sqrt(high)
-        # A step of Newton's: the root of the rounded sum may be one unit off.
+        # A step of Newton's method: the root of the rounded sum may be one unit off.
         root += _excess(high, low, root) / (2 * root)
         excess = _excess(high, low, root)
-        # With half a gap h to the next number, (root + h)**2 is root**2 + 2 * h * root, and h**2, which is
-        # 2**-106 of it. That and the roundings of the excess take little of the error, half of which is to
-        # spare. The products with a gap, a power of two, are exact.
+        # If h is half the gap to the next number, (root + h)**2 is root**2 + 2 * h * root + h**2, where h**2
+        # is relatively 2**-106. This term and the roundings of the excess use little of the allowed error,
+        # half of which is spare. Products with a gap, which is a power of two, are exact.
         above = (np.nextafter(root, math.inf) - root) * root
         below = (root - np.nextafter(root, 0.0)) * root
         decided = excess + high * error < above and excess - high * error > -below
@@ -167,13 +168,13 @@ def wide_decision() -> Any:
 def _excess(high: float, low: float, root: float) -> Any:
     """Return the sum of two numbers minus the square of the sum's approximate root."""
     square = root * root
-    # Dekker's product: halves of 26 digits have exact products ("A floating-point technique for extending
-    # the available precision", Numerische Mathematik 18, 1971).
+    # Dekker's product: halves of 26 digits have exact products ("A floating-point technique for extending the
+    # available precision", Numerische Mathematik 18, 1971).
     scaled = root * 134217729.0
     leading = scaled - (scaled - root)
     trailing = root - leading
     rest = trailing * trailing - ((square - leading * leading) - 2 * leading * trailing)
-    # Numbers so near to one another have an exact difference.
+    # Two numbers that are so close have an exact difference.
     return (high - square) + (low - rest)
 
 
@@ -183,7 +184,7 @@ def exact_norm(limbs: Array, dtype: np.dtype[Any]) -> float:
     Parameters
     ----------
     limbs : ndarray of int64, shape (LIMBS + 2,)
-        As the exact kernel leaves it.
+        The result of the exact kernel.
     """
     if limbs[LIMBS]:
         return math.nan
@@ -193,7 +194,7 @@ def exact_norm(limbs: Array, dtype: np.dtype[Any]) -> float:
     if total == 0:
         return 0.0
     precision, lowest = FORMATS[dtype]
-    # With this many digits more than the precision, one more digit says on which side of a tie it lies.
+    # With this many digits beyond the precision, one more digit shows on which side of a tie the root lies.
     extra = max(0, precision + 2 - total.bit_length() // 2)
     scaled = total << 2 * extra
     root = math.isqrt(scaled)

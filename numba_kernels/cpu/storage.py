@@ -1,4 +1,4 @@
-"""How each dtype lies in memory and how kernels compute with it."""
+"""The storage of each dtype in memory, and its arithmetic in kernels."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64
 
 
 class Storage(NamedTuple):
-    """One dtype, for kernels.
+    """The description of one dtype for kernels.
 
     Attributes
     ----------
     dtype : dtype
-        What callers see.
+        The dtype that callers see.
     compute : dtype
-        What numbers are while they are computed with: float32 for the half types.
+        The dtype of computations: float32 for the half types.
     array_at : function of kernels
         The elements at an address; the half types as uint16.
     load, store : function of kernels
-        From an element to a number and back; `store` takes numbers of the dtype only.
+        Conversions from an element to a number and back; `store` takes only numbers of the dtype.
     number : function of kernels
-        A float64 that is a number of `compute`, as such.
+        Converts a float64 that holds a number of `compute` to this dtype.
     operations : Operations
-        Each rounded once to `dtype`.
+        The operations, each rounded once to `dtype`.
     """
 
     dtype: np.dtype[Any]
@@ -56,14 +56,15 @@ def _float32(x: Any) -> Any:
 
 @functools.cache
 def storage(dtype: np.dtype[Any], in_hardware: bool | None = None) -> Storage:
-    """Return how kernels handle a dtype.
+    """Return the description of a dtype for kernels.
 
     Parameters
     ----------
     dtype : dtype
         float16, bfloat16, float32 or float64.
     in_hardware : bool, optional
-        Whether float16 is converted by the processor; by default if the one that is compiled for can.
+        Whether the processor converts float16; by default, whether the processor that Numba compiles for can
+        do so.
     """
     if in_hardware is None:
         in_hardware = converts_half_in_hardware()

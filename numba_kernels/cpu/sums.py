@@ -1,8 +1,8 @@
-"""Sums of squares of gradients: fast ones with a rigorous bound on their error, and the exact one.
+"""Sums of squares of gradients: fast sums with a rigorous bound on their error, and the exact sum.
 
-Only the order in which a gradient's squares are added is free here, since `norm` returns the correctly
-rounded norm whatever the order was. The squares are those of the gradient as it would be clipped: divided by
-the loss scale, and averaged over the window, element by element, with the roundings of the update.
+The order in which the squares of a gradient are added is free here, since `norm` returns the correctly
+rounded norm for any order. The squares are those of the gradient just before clipping: divided by the loss
+scale, and averaged over the window, element by element, with the roundings of the update.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ BLOCKS_OF_A_GROUP = 16
 LONGEST_CHUNK = 65536
 
 HIGH, LOW, FINITENESS = range(3)
-"""Columns of the results: the sum is HIGH + LOW; FINITENESS is 0 if the gradient as it came is finite."""
+"""Columns of the results: the sum is HIGH + LOW; FINITENESS is 0 if the given gradient is finite."""
 
 LANES = 64
 ROWS = 128
@@ -35,19 +35,19 @@ UNIT = 2.0**-53
 """Half the distance of 1 to the next float64: the bound on the relative error of one operation."""
 
 ERROR_OF_PLAIN_SUM = (BLOCK + BLOCKS_OF_A_GROUP + LONGEST_CHUNK // (BLOCK * BLOCKS_OF_A_GROUP) + 8) * UNIT
-"""Relative, of a chunk: squares of 24 digits are exact in float64, and an element passes through at most
-255 additions of a block in any order, those of a group, those of a chunk, and a few afterwards."""
+"""The relative error for a chunk: squares of 24 digits are exact in float64. An element passes through at
+most 255 additions of a block in any order, then those of a group, those of a chunk, and a few more."""
 
 ERROR_OF_COMPENSATED_SUM = (2 * ROWS + 4 * LANES + LONGEST_CHUNK // (ROWS * LANES) + 32) * UNIT * 2.0**-24
-"""Relative, of a chunk: the squares of the leading 26 digits are added without error. The remainder,
-at most 2**-24 of the squares, is added in float64: ROWS deep in a lane, then block by block in a lane, then
-two additions for each lane. The factors of two are to spare."""
+"""The relative error for a chunk: the squares of the leading 26 digits are added without error. The
+remainder, at most 2**-24 of the squares, is added in float64: ROWS additions in a lane, then one for each
+block in a lane, then two for each lane. The factors of two are spare."""
 
 
 SUM_SIGNATURE = "void(int64[:, ::1], int64[:, ::1], int64, int64, float64[::1], float64[:, ::1])"
 """Table, chunks, first and last chunk, settings, and the results: a row for each chunk."""
 EXACT_SIGNATURE = "void(int64[:, ::1], int64[:, ::1], int64, int64, float64[::1], int64[::1])"
-"""The same, and the results: the limbs, then the numbers of NaNs and infinities."""
+"""The same arguments, and the results: the limbs, then the counts of NaNs and infinities."""
 
 
 @functools.cache
@@ -57,11 +57,11 @@ def sum_kernel(dtype: np.dtype[Any], gradient: int, compensated: bool, /) -> Any
     Parameters
     ----------
     dtype : dtype
-        Of the gradients.
+        The dtype of the gradients.
     gradient : int
         PLAIN, DIVIDED or ACCUMULATED, as for the update.
     compensated : bool
-        Whether the sum must decide about a float64; always for float64 gradients.
+        Whether the sum must decide the rounding of a float64; always true for float64 gradients.
     """
     add_chunk = _compensated_chunk(dtype, gradient) if compensated else _plain_chunk(dtype, gradient)
     stored = storage(dtype)
@@ -97,10 +97,11 @@ def _plain_chunk(dtype: np.dtype[Any], gradient: int) -> Any:
     stored = storage(dtype)
     load = stored.load
     transformed = gradient_transformation(stored.operations, gradient)
-    # Squares of float32 and narrower numbers never overflow in float64, so that a finite sum says enough.
+    # Squares of float32 and narrower numbers never overflow in float64, so a finite sum means finite
+    # elements.
     is_flagged = gradient != PLAIN or dtype == FLOAT64
 
-    # Reordering makes it 16 times faster (measured), and the bound holds for any order.
+    # Reordering makes the sum 16 times faster (measured), and the bound holds for any order.
     @reordered
     def add_block(g: Any, accumulator: Any, loss_scale: Any, steps: Any) -> Any:
         total, finiteness = 0.0, np.float64(loss_scale - loss_scale)
@@ -109,7 +110,7 @@ def _plain_chunk(dtype: np.dtype[Any], gradient: int) -> Any:
             x = np.float64(transformed(given, load(accumulator[i]), loss_scale, steps))
             total += x * x
             if is_flagged:
-                # NaN if the gradient is not finite; a sum of zeros otherwise.
+                # The sum is NaN if the gradient is not finite, and otherwise a sum of zeros.
                 finiteness += np.float64(given - given)
         return total, finiteness if is_flagged else total - total
 
@@ -156,7 +157,8 @@ def _compensated_chunk(dtype: np.dtype[Any], gradient: int) -> Any:
             high = highs[lane]
             total = high + square
             added = total - high
-            # Knuth's sum without an error: what `total` lost (The Art of Computer Programming 2, 4.2.2).
+            # Knuth's error term: the exact rounding error of `total` (The Art of Computer Programming 2,
+            # 4.2.2).
             lost = (high - (total - added)) + (square - added)
             highs[lane] = total
             lows[lane] += lost + (2.0 * leading * rest + rest * rest)
@@ -211,7 +213,7 @@ def exact_kernel(dtype: np.dtype[Any], gradient: int) -> Any:
                     number(settings[STEPS]),
                 )
                 _add_exact_square(x, limbs)
-            # A limb has room for 2**30 additions; carrying once a chunk is enough by far.
+            # A limb has room for 2**30 additions; carrying once in each chunk is more than enough.
             for limb in range(LIMBS - 1):
                 limbs[limb + 1] += limbs[limb] >> 32
                 limbs[limb] &= 0xFFFFFFFF

@@ -1,7 +1,8 @@
-"""The processor that Numba compiles for: this one, or another one that Numba was told to take.
+"""The processor that Numba compiles for: this one, or another one that Numba's settings choose.
 
-``NUMBA_CPU_NAME`` and ``NUMBA_CPU_FEATURES``, or the same settings in a file of Numba's, choose it. LLVM
-trusts them, and ends the process where they cannot be true, so they are checked before it hears of them.
+``NUMBA_CPU_NAME`` and ``NUMBA_CPU_FEATURES``, or the same settings in Numba's configuration file, choose it.
+LLVM trusts these settings, and ends the process if they are impossible. So they are checked before LLVM gets
+them.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ from numba.core import codegen, config
 from numba.core.registry import cpu_target
 
 OF_EVERY_PROCESSOR = ("64bit", "sse", "sse2", "fp-armv8", "neon")
-"""Features that LLVM cannot do without where numbers with a fraction are passed to functions."""
+"""Features that LLVM needs to pass floating-point numbers to functions."""
 
 EMULATION = "soft-float"
-"""The feature by which functions take the place of instructions; these functions are not there."""
+"""The feature that replaces instructions by calls of functions, which do not exist here."""
 
 LEVELS = {
     "generic": (),
@@ -27,7 +28,7 @@ LEVELS = {
     "x86-64-v3": ("avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe", "xsave"),
     "x86-64-v4": ("avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"),
 }
-"""Names that stand for no one processor, and the features that each has beyond the one before it."""
+"""Names that do not stand for a single processor, with the features that each adds to the name before it."""
 
 CONVERSIONS = """
 define float @load(i16 %bits) {
@@ -43,20 +44,20 @@ define i16 @store(float %number) {
 """
 
 INSTRUCTIONS = re.compile(r"^\s*(?:v?cvt(?:ph2ps|ps2ph)x?|vcvts[hs]2s[hs]|fcvt)\b", re.MULTILINE)
-"""Those of x86-64 and ARM that convert between float16 and float32."""
+"""The instructions of x86-64 and ARM that convert between float16 and float32."""
 
 
 class Target(NamedTuple):
-    """What Numba compiles for.
+    """The target that Numba compiles for.
 
     Attributes
     ----------
     name : str
-        Of the processor, as LLVM has it.
+        The name of the processor in LLVM.
     features : str
-        As LLVM takes them: each with a sign, with commas between them.
+        The features in the form of LLVM: each with a sign, separated by commas.
     chosen : bool
-        Whether the features were set by the user, so that they are not all that there are.
+        Whether the user has set the features, so that the list may be incomplete.
     """
 
     name: str
@@ -64,7 +65,7 @@ class Target(NamedTuple):
     chosen: bool
 
     def present(self) -> set[str]:
-        """Return the features with a plus.
+        """Return the features that are on.
 
         >>> sorted(Target("generic", "+avx,-avx2", True).present())
         ['avx']
@@ -72,12 +73,12 @@ class Target(NamedTuple):
         return {part[1:] for part in self.features.split(",") if part.startswith("+")}
 
     def absent(self) -> set[str]:
-        """Return the features with a minus."""
+        """Return the features that are off."""
         return {part[1:] for part in self.features.split(",") if part.startswith("-")}
 
 
 def target() -> Target:
-    """Return what Numba compiles for, as far as its settings and this processor say it."""
+    """Return the target that Numba compiles for, from its settings and this processor."""
     name = binding.get_host_cpu_name() if config.CPU_NAME is None else config.CPU_NAME
     if config.CPU_FEATURES is None:
         return Target(name, codegen.get_host_cpu_features(), chosen=False)
@@ -90,8 +91,8 @@ def check() -> None:
     Raises
     ------
     RuntimeError
-        If the features are not written as LLVM takes them, one of them is not there or is needed, or the
-        processor of that name may have features that this one does not have.
+        If the features are not in the form of LLVM, if a feature that is on is missing here, if a needed
+        feature is off, or if the named processor may have features that this one lacks.
     """
     _check(target())
 
@@ -99,7 +100,7 @@ def check() -> None:
 @functools.cache
 def _check(chosen: Target) -> None:
     if not chosen.chosen:
-        # Whatever the name, Numba gives the features of this processor with it.
+        # With any name, Numba passes the features of this processor.
         return
     present = {name for name, there in binding.get_host_cpu_features().items() if there}
     known = set(binding.get_host_cpu_features())
@@ -139,17 +140,17 @@ def _refuse(setting: str, value: str, accepted: str) -> None:
 def converts_half_in_hardware() -> bool:
     """Whether the target converts between float16 and float32 by itself.
 
-    Without these instructions LLVM would call a function that is not there, and the process would die.
+    Without these instructions, LLVM would call a function that does not exist, and the process would crash.
     """
     check()
-    # That Numba has made its choice, whatever its settings say later.
+    # This is the choice that Numba has already made, even if its settings change later.
     return converts_half(cpu_target.target_context.codegen()._tm)
 
 
 def converts_half(machine: binding.TargetMachine) -> bool:
     """Whether LLVM has instructions for the conversions of float16 on a target machine.
 
-    LLVM is asked itself: a feature may be there because of the name, or gone because another one is.
+    LLVM itself is asked: a feature may be on because of the name, or off because another feature is off.
     """
     assembly = machine.emit_assembly(binding.parse_assembly(CONVERSIONS))
     return len(INSTRUCTIONS.findall(assembly)) >= 2

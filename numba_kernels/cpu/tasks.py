@@ -1,4 +1,4 @@
-"""The work of a step on the variables of one dtype: kernels are chosen, and given their tables, once."""
+"""The work of a step on the variables of one dtype: kernels are chosen and bound to their tables once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from numba_kernels.shared.element import Variant
 
 
 class Tasks(NamedTuple):
-    """The tasks of a call: kernels alone, and Python, where an interrupt may come."""
+    """The tasks of a call: pure kernels, and Python functions, in which an interrupt may come."""
 
     compiled: list[Task]
     in_python: list[Task]
@@ -34,13 +34,13 @@ class Work:
     group : Group
         The variables.
     variant : Variant
-        Of `update`.
+        The variant of `update`.
     update : kernel
-        Does all of an update.
+        Does a whole update.
     update_plainly : kernel or None
-        Takes gradients that are clipped already: narrow ones with a clipping factor of float64.
+        Takes gradients that are already clipped: narrow gradients with a clipping factor in float64.
     accumulate : kernel or None
-        Adds to the accumulators, where there are some.
+        Adds to the accumulators, if there are any.
     threads : int
         Number of threads, at least 1.
     """
@@ -57,7 +57,7 @@ class Work:
         self.group = group
         self._variant = variant
         self._update, self._update_plainly, self._accumulate = update, update_plainly, accumulate
-        # They stay the same from call to call, since a call writes into the arrays that they have.
+        # The arguments stay the same from call to call, since a call writes into their arrays.
         self._updates = _bound(group, update, threads)
         self._accumulations = [] if accumulate is None else _bound(group, accumulate, threads)
 
@@ -84,7 +84,7 @@ class Work:
         return tasks
 
     def updating_widely(self, gradients: Sequence[Any], factor: np.float64, has_loss_scale: bool) -> Tasks:
-        """Return the tasks of an update where the gradients are narrower than the factor, a float64."""
+        """Return the tasks of an update whose gradients are narrower than the clipping factor, a float64."""
         group = self.group
         in_python: list[Task] = [
             partial(update_row_widely, group, row, gradient, self._update_plainly, factor, has_loss_scale)

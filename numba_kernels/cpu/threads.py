@@ -1,8 +1,8 @@
 """Work in several threads, and work that an interrupt must not split.
 
-Numba's own threads are not used: which kind of them there is depends on the installation, the most common
-kind ends the process when two Python threads use it at once, and another one does not survive a fork
-(https://github.com/numba/numba/issues/8563). Kernels release the global lock, so Python's threads do.
+Numba's own threads are not used, since their kind depends on the installation. The most common kind ends the
+process if two Python threads use it at once, and another kind does not survive a fork
+(https://github.com/numba/numba/issues/8563). Kernels release the global lock, so Python's threads are enough.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 Task = Callable[[], None]
 
 COORDINATORS = 256
-"""Steps that can be under way at once, each in a Python thread of its own; one thread is started for each."""
+"""The number of steps that can be in progress at once, each in a Python thread of its own."""
 
 
 def run_as_one(tasks: Sequence[Task]) -> None:
-    """Run tasks that are not written in Python, one after the other, with no interrupt between them.
+    """Run tasks that are not written in Python, one after the other, without an interrupt between them.
 
-    Python raises an interrupt between two of its own instructions, and there are none between these tasks.
+    Python raises an interrupt only between two of its own instructions, and there are none between these
+    tasks.
     """
     deque(map(operator.call, tasks), maxlen=0)
 
@@ -35,13 +36,13 @@ def run_uninterrupted(tasks: Sequence[Task], threads: int, afterwards: Sequence[
 
     Then call `afterwards`, unless a task has failed.
 
-    Python raises KeyboardInterrupt in the main thread only. The tasks run in others, so that all are done
-    when it is raised here again.
+    Python raises KeyboardInterrupt only in the main thread. The tasks run in other threads, so that all are
+    done before the interrupt is raised again here.
 
     Raises
     ------
     BaseException
-        The error of the first task that failed, else the interrupt.
+        The error of the first task that failed, otherwise the interrupt.
     """
     coordinators = _pool(os.getpid(), COORDINATORS)
     begun, ended = threading.Lock(), threading.Event()
@@ -62,7 +63,7 @@ def run_uninterrupted(tasks: Sequence[Task], threads: int, afterwards: Sequence[
     is_submitted = False
     while not ended.is_set():
         try:
-            # An interrupt may come before it is known whether this was submitted; once more does no harm.
+            # An interrupt may hide whether the tasks were submitted; submitting them again does no harm.
             if not is_submitted:
                 _submit(coordinators, coordinate)
                 is_submitted = True
@@ -77,7 +78,7 @@ def _submit(pool: ThreadPoolExecutor, task: Task) -> None:
     try:
         pool.submit(task)
     except RuntimeError:
-        # No thread can be started, as while Python ends.
+        # No thread can be started, for example while Python shuts down.
         task()
 
 
@@ -99,12 +100,12 @@ def _run(tasks: Sequence[Task], threads: int) -> None:
 
     workers = _pool(os.getpid(), threads)
     others: list[Future[None]] = []
-    # Where no thread can be started, as while Python ends, this one does all the work.
+    # If no thread can be started, for example while Python shuts down, this thread does all the work.
     with contextlib.suppress(RuntimeError):
         for _ in range(min(threads, len(tasks)) - 1):
             others.append(workers.submit(work))
     work()
-    # Nothing is left to be done for those that have not begun, behind the work of another step.
+    # Threads that have not begun yet, because of the work of another step, have nothing left to do.
     wait([other for other in others if not other.cancel()])
     if failures:
         raise failures[min(failures)]
@@ -112,12 +113,12 @@ def _run(tasks: Sequence[Task], threads: int) -> None:
 
 @functools.lru_cache(maxsize=64)
 def _pool(process: int, threads: int) -> ThreadPoolExecutor:
-    """Return the pool of a process: a fork has the object of its parent, but none of its threads."""
+    """Return the pool of this process: a fork inherits the object of its parent, but not the threads."""
     return ThreadPoolExecutor(threads, thread_name_prefix=f"sgd-ref-{process}-{threads}")
 
 
 def shares(sizes: Sequence[int], count: int) -> list[tuple[int, int]]:
-    """Split a list of sizes into at most `count` stretches, one after the other, of about equal sums.
+    """Split a list of sizes into at most `count` consecutive parts with nearly equal sums.
 
     >>> shares([4, 4, 4, 4], 2), shares([9, 1, 1], 2), shares([5], 3)
     ([(0, 2), (2, 4)], [(0, 1), (1, 3)], [(0, 1)])

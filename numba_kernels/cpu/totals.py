@@ -1,14 +1,14 @@
-"""The sums of the chunks added up, for each gradient or for all of them.
+"""Totals of the sums of the chunks, for each gradient or for all gradients together.
 
-``math.fsum`` adds without an error, from a list: for 2,000 small gradients that takes 140 microseconds, as
-long as everything else of a step; this takes 3.
+``math.fsum`` adds a list without an error, but for 2,000 small gradients that takes 140 microseconds, as long
+as the rest of the step; these kernels take 3.
 
 Each addition is Knuth's, which also gives the rounding error of the sum, exactly (The Art of Computer
 Programming 2, 4.2.2). These errors are added up, and their sum is added to the total. For n numbers of one
 sign, the result is exact to (n * UNIT)**2 of the total (T. Ogita, S. M. Rump, S. Oishi, "Accurate sum and dot
 product", SIAM Journal on Scientific Computing 26, 2005, proposition 4.5). A plain addition would be off by
-n * UNIT, and no bound on it would hold for every model. Here n is taken to be less than 2**25: so many chunks
-have tables of gigabytes.
+n * UNIT, and no bound on it would hold for every model. Here n is assumed to be less than 2**25: the tables
+of so many chunks would take gigabytes.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from numba_kernels.shared.inlining import inlined
 from sgd_ref.arithmetic.formats import Array
 
 ERROR_OF_TOTAL = 2 * UNIT
-"""Relative: one unit for the rounding of the total, and less than half a unit for the rounding errors made
-when the error terms are added up.
+"""The relative error: one unit for the rounding of the total, and less than half a unit for the rounding
+errors in the sum of the error terms.
 
 ``ERROR_OF_PLAIN_SUM`` has room for it: of its 296 units, 255 are for a block, 15 for a group of blocks and 15
 for a chunk."""
 
 ERROR_OF_WIDE_TOTAL = 4 * UNIT * 2.0**-24
-"""Relative: the second number of a total is the sum of the error terms and of the low parts of the chunks. It
-is less than 2**-23 of the first number. To round it once costs two of these units, and the rounding errors
-in the error terms' own error terms cost less than two.
+"""The relative error. The second number of a total is the sum of the error terms and of the low parts of the
+chunks. It is less than 2**-23 of the first number. Rounding it once costs two of these units, and the
+rounding errors of its own error terms cost less than two.
 
-``ERROR_OF_COMPENSATED_SUM`` has room for it: its factors of two are to spare."""
+``ERROR_OF_COMPENSATED_SUM`` has room for it, since its factors of two are spare."""
 
 SIGNATURE = "void(float64[:, ::1], int64[::1], float64[:, ::1])"
-"""Results of the chunks, bounds and totals."""
+"""The results of the chunks, the bounds and the totals."""
 
 
 def totals(results: Array, bounds: Array) -> Array:
@@ -51,12 +51,12 @@ def totals(results: Array, bounds: Array) -> Array:
     results : ndarray of float64, shape (m, 3)
         As the kernel of sums leaves it.
     bounds : ndarray of int64, shape (n + 1,)
-        The first chunk of each total, and the first one after the last.
+        The first chunk of each total, and the end of the last total.
 
     Returns
     -------
     ndarray of float64, shape (n, 1)
-        NaN or infinite where an element is.
+        The totals, NaN or infinite if an element is.
     """
     added = np.empty((len(bounds) - 1, 1))
     totals_kernel()(results, bounds, added)
@@ -69,8 +69,8 @@ def wide_totals(results: Array, bounds: Array) -> Array:
     Returns
     -------
     ndarray of float64, shape (n, 2)
-        Each total is the sum of two numbers, the first being the total rounded; NaN where something was
-        not finite.
+        Each total as the sum of two numbers, where the first is the rounded total; NaN if an element was not
+        finite.
     """
     added = np.empty((len(bounds) - 1, 2))
     wide_totals_kernel()(results, bounds, added)

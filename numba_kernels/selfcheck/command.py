@@ -98,7 +98,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _prove(extent: Extent) -> int:
-    """Prove the elementwise kernels, print what came out, and return the exit status."""
+    """Prove the elementwise kernels, print the results, and return the exit status."""
     if extent.device != "cpu":
         raise WrongUsage("--prove must be used with --device cpu; kernels for CUDA are not proven yet")
     out = console()
@@ -130,7 +130,7 @@ def status(outcome: Outcome) -> int:
 
 
 def _extent(options: argparse.Namespace) -> Extent:
-    # Chosen cases are few, and starting processes takes longer.
+    # A few chosen cases take less time than starting processes.
     most = 1 if options.pattern is not None else min(usable_processors(), 8)
     seed = SEED if options.seed is None else options.seed
     return Extent(options.tier or STANDARD, seed, options.pattern, options.processes or most, options.device)
@@ -138,7 +138,7 @@ def _extent(options: argparse.Namespace) -> Extent:
 
 def _on_device(extent: Extent) -> tuple[list[str], Callable[[Extent, runner.Advance], Outcome]]:
     """Return the description of the machine, and the function that runs the checks."""
-    # They need numba-cuda, which not everybody has.
+    # The imported modules need numba-cuda, which may not be installed.
     from numba_kernels.selfcheck.device import describing  # noqa: PLC0415
     from numba_kernels.selfcheck.device import runner as device_runner  # noqa: PLC0415
 
@@ -146,8 +146,8 @@ def _on_device(extent: Extent) -> tuple[list[str], Callable[[Extent, runner.Adva
 
 
 def _by_ptx(extent: Extent) -> tuple[list[str], Callable[[Extent, runner.Advance], Outcome]]:
-    """Return the description of what executes PTX, empty where it cannot, and what runs the checks."""
-    # They need gcc and the compilers of CUDA, which not everybody has.
+    """Return the description of the PTX interpreter, empty if it cannot run, and its function."""
+    # The imported modules need gcc and the compilers of CUDA, which may not be installed.
     from numba_kernels.selfcheck.ptx import session  # noqa: PLC0415
     from numba_kernels.selfcheck.ptx.checks import describing  # noqa: PLC0415
     from numba_kernels.selfcheck.ptx.checks import runner as ptx_runner  # noqa: PLC0415

@@ -19,10 +19,11 @@ from sgd_ref.conformance.trajectories.comparison import COUNTERS, LISTS, SCALARS
 from sgd_ref.loss_scale import LossScaleOptimizer
 
 BATCH = 200
-"""The most cases with their answers in memory at once; the guard is set up once for so many."""
+"""The largest number of cases with their answers in memory at once; the guard is set up once for each
+batch."""
 
 ELEMENTS = 2**20
-"""Of the variables of a batch, unless its last case goes beyond."""
+"""The largest number of elements of the variables of a batch, except that its last case may exceed it."""
 
 Run = Callable[[Case], Sequence[Record]]
 
@@ -39,7 +40,7 @@ def by_kernels(optimizer_class: Any = numba_kernels.SGD) -> Run:
 
 @contextmanager
 def timed(result: Result) -> Iterator[None]:
-    """Add the time that is spent here to a result."""
+    """Add the time spent within the ``with`` statement to a result."""
     started = time.perf_counter()
     try:
         yield
@@ -59,13 +60,14 @@ def compare_cases(
     Parameters
     ----------
     result : Result
-        Is changed.
+        The result, which is changed.
     cases : iterable of Case
-        Made batch by batch.
+        The cases, which are made batch by batch.
     extent : Extent
-        Tells how to run a case again.
+        The extent, which gives the command to run a case again.
     kernels, expected : callable, optional
-        From a case to a trajectory; the first works with the reference's arithmetic locked away.
+        Functions from a case to a trajectory; the first one works without access to the reference's
+        arithmetic.
     """
     run = by_kernels() if kernels is None else kernels
     for batch in _batches(cases):
@@ -92,7 +94,7 @@ def _batches(cases: Iterable[Case]) -> Iterator[list[Case]]:
 def _answer(run: Run, case: Case) -> Trajectory | Exception:
     try:
         return run(case)
-    # A kernel may fail in any way, and each is a difference.
+    # A kernel may fail in any way, and each failure is a difference.
     except Exception as failure:  # noqa: BLE001
         return failure
 
@@ -121,7 +123,7 @@ def _compare(
 
 
 def _values_if_same_bytes(expected: Trajectory, answer: Trajectory) -> int | None:
-    """Return how many values two trajectories have if all bytes are the same; most are, and this is quick."""
+    """Return the number of values of two trajectories if all bytes are the same, the usual, quick case."""
     if len(expected) != len(answer):
         return None
     compared = 0

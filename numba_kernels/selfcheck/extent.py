@@ -1,4 +1,4 @@
-"""How much is checked: which cases, which kernels, with which random numbers, in how many processes."""
+"""The extent of a check: the cases, the kernels, the random numbers and the number of processes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def usable_processors() -> int:
 
 @dataclass(frozen=True)
 class Extent:
-    """How much is checked.
+    """The extent of a check.
 
     Attributes
     ----------
@@ -33,11 +33,11 @@ class Extent:
         "quick": about a minute, kernels compiled. "standard": every combination of features that
         changes what kernels do. "full": every combination of features; hours.
     seed : int
-        Of everything that is random.
+        The seed of everything that is random.
     pattern : pattern or None
-        Only cases with an id that it matches somewhere.
+        If given, only cases whose id contains a match of it are run.
     processes : int
-        How many work at once, at least 1.
+        The number of processes that work at once, at least 1.
     device : str
         "cpu" or "cuda".
 
@@ -54,16 +54,16 @@ class Extent:
     device: str = "cpu"
 
     def wants(self, identifier: str) -> bool:
-        """Whether a case is to be run."""
+        """Whether a case should be run."""
         return self.pattern is None or self.pattern.search(identifier) is not None
 
     def variants(self, dtype: np.dtype[Any]) -> tuple[Variant, ...]:
         """Return the kernels of a dtype that may be compiled.
 
-        A kernel takes about a second to compile. The quick tier has a third of the variants in three
-        dtypes, the same ones for the sake of models with several, and the others in float64, with the
-        plainest for models with all four: each variant somewhere, and in each dtype every momentum, every
-        kind of gradient, with averages and without.
+        A kernel takes about a second to compile. The quick tier has a third of the variants in three dtypes,
+        the same variants in each, for models with several dtypes. It has the other variants in float64,
+        together with the plainest variant for models with all four dtypes. So each variant occurs somewhere,
+        and each dtype has every momentum and every kind of gradient, with and without averages.
         """
         if self.tier != QUICK:
             return VARIANTS

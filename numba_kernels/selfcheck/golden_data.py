@@ -25,7 +25,7 @@ NOT_COMPILED = "they need kernels that this tier does not compile"
 
 
 def check(extent: Extent, optimizer_class: Any = numba_kernels.SGD) -> Result:
-    """Check the trajectories of the golden data; schedules, stages and errors are not the kernels' own."""
+    """Check the trajectories of the golden data; kernels have no schedules, stages or errors of their own."""
     result = Result(NAME)
     with timed(result):
         try:

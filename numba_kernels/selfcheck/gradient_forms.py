@@ -1,4 +1,4 @@
-"""Every form of gradient: narrower than its variable, sparse, missing, and models of many dtypes."""
+"""Gradients of every form: narrower than the variable, sparse or missing, and in models of many dtypes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from sgd_ref.conformance.catalogue.case import Case
 NAME = "forms"
 
 SHAPES = (40, 3), (17, 5), (CHUNK // 3 + 50, 3)
-"""The last one is longer than a chunk, and the chunk ends in the middle of a row."""
+"""The last variable is longer than a chunk, and the chunk ends in the middle of a row."""
 
 CLIPPINGS: tuple[dict[str, float], ...] = {}, {"clipnorm": 1.7}, {"global_clipnorm": 3.1}
 """None stands for clipping by value."""
@@ -71,19 +71,19 @@ def compressed(generator: np.random.Generator, shape: tuple[int, ...], dtype: np
 
 
 def one_form(extent: Extent) -> Iterator[Case]:
-    """Give models of one dtype, with gradients of one form."""
+    """Yield models of one dtype, with gradients of one form."""
     for dtype, variant in extent.kernels():
         if extent.tier == QUICK and variant not in extent.variants(dtype)[::4]:
             continue
         forms: dict[str, Form] = {"rows": rows}
-        # scipy.sparse has no arrays of the half types.
+        # scipy.sparse does not support the half types.
         if dtype in (FLOAT32, FLOAT64):
             forms |= {"coordinates": coordinates, "compressed": compressed}
         for other in (*HALF_FORMATS, FLOAT32):
             if other != dtype and holds(dtype, other):
                 forms[f"from-{other.name}"] = narrow(other)
         for clipping in CLIPPINGS:
-            # Another kernel divides by a norm.
+            # Division by a norm needs another kernel.
             if "clipnorm" in clipping and variant.gradient == PLAIN:
                 continue
             for name, make in forms.items():
@@ -92,7 +92,7 @@ def one_form(extent: Extent) -> Iterator[Case]:
                 if not extent.wants(identifier):
                     continue
                 generator = random_numbers(extent, identifier)
-                # A variable without gradient among them, another one in each call.
+                # In each call, another variable has no gradient.
                 gradients = [
                     [
                         None if position == call % 4 else make(generator, shape, dtype)
@@ -105,7 +105,7 @@ def one_form(extent: Extent) -> Iterator[Case]:
 
 
 def all_dtypes(extent: Extent) -> Iterator[Case]:
-    """Give models with variables of all dtypes, so that their common norm is a float64, or of two dtypes."""
+    """Yield models with variables of all dtypes, whose common norm is a float64, or of two dtypes."""
     for variant in VARIANTS:
         if not all(variant in extent.variants(dtype) for dtype in FORMATS):
             continue
@@ -125,7 +125,7 @@ def all_dtypes(extent: Extent) -> Iterator[Case]:
                     ]
                     for call in range(calls_for(variant))
                 ]
-                # The widest dtype alone decides that of the norm: once it has no gradient.
+                # The widest dtype decides the dtype of the norm, so in one call it has no gradient.
                 gradients[-1] = [
                     None if dtype == FLOAT64 else g for dtype, g in zip(dtypes, gradients[-1], strict=True)
                 ]
@@ -134,7 +134,7 @@ def all_dtypes(extent: Extent) -> Iterator[Case]:
 
 
 def _untouched_rows(extent: Extent) -> Iterator[Case]:
-    """Give rows where the rule leaves all others as they are, and where it only seems to."""
+    """Yield cases in which the rule leaves all other rows unchanged, or only seems to."""
     clippings: tuple[dict[str, Any], ...] = {"clipvalue": None}, {"clipnorm": 1.7}, {"global_clipnorm": 1.7}
     chosen = itertools.product(
         FORMATS,

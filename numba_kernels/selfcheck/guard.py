@@ -1,4 +1,4 @@
-"""No kernel falls back to the reference: its arithmetic raises while kernels work."""
+"""The guard that no kernel falls back to the reference: its arithmetic raises while kernels work."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PACKAGES = ("sgd_ref", "numba_kernels")
 
 
 class FellBack(AssertionError):
-    """Raised where arithmetic of the reference is called while only kernels may compute."""
+    """Raised if arithmetic of the reference is called while only kernels may compute."""
 
 
 def forbidden_functions() -> list[Callable[..., Any]]:
@@ -40,7 +40,7 @@ def forbidden_methods() -> list[tuple[type, str]]:
 def only_kernels() -> Iterator[None]:
     """Make every arithmetic function and stage of the reference raise `FellBack`.
 
-    Modules that import a function by its name have it replaced, too. Other threads see the same.
+    The functions are also replaced in modules that import them by name, and for other threads.
 
     Examples
     --------

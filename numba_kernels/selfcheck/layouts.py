@@ -1,4 +1,4 @@
-"""Places in memory: inside a larger buffer, with gaps, backwards, transposed, not aligned."""
+"""Layouts in memory: inside a larger buffer, with gaps, backwards, transposed, or misaligned."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from sgd_ref.arithmetic.formats import Array
 from sgd_ref.conformance.catalogue.case import Case, Record
 
 PADDING = 32
-"""Elements before and after."""
+"""The number of elements of the buffer before and after an array."""
 
 FILLING = 0xA5
-"""What every byte of a buffer has that belongs to no variable."""
+"""The value of every byte of a buffer that belongs to no variable."""
 
 OFFSETS = range(16)
 
 
 class WroteOutside(AssertionError):
-    """Raised where a kernel changed memory beside a variable."""
+    """Raised if a kernel changed memory outside of a variable."""
 
 
 class Placed(NamedTuple):
@@ -80,7 +80,7 @@ def transposed(array: Array) -> Placed:
 def misaligned(array: Array) -> Placed:
     """Start at an odd address."""
     memory = _filled(array.nbytes + 1)
-    # Whatever the allocator gives is aligned.
+    # The allocator always returns aligned memory.
     inner = np.ndarray(array.shape, array.dtype, memory.data, 1)
     inner[...] = array
     return Placed(inner, memory)
@@ -101,16 +101,16 @@ def run(case: Case, optimizer_class: Any, variables_in: Layout, gradients_in: La
     Parameters
     ----------
     case : Case
-        Without loss scaling and callable rates.
+        A case without loss scaling and callable rates.
     optimizer_class : type
-        Of the optimizer.
+        The class of the optimizer.
     variables_in, gradients_in : callable
-        Where the variables, and where dense gradients, lie.
+        The layouts of the variables, and of dense gradients.
 
     Raises
     ------
     WroteOutside
-        If memory beside a variable has changed.
+        If memory outside of a variable has changed.
     """
     placed = [variables_in(variable) for variable in case.variables]
     variables = [place.array for place in placed]

@@ -16,7 +16,7 @@ from sgd_ref.arithmetic.rounded import convert
 from sgd_ref.conformance.catalogue.case import Case
 
 STEPS = 2
-"""Calls of a window of accumulation."""
+"""The number of calls of a window of accumulation."""
 
 MOST = Variant(NESTEROV, ACCUMULATED, averages=True)
 LEAST = Variant(NO_MOMENTUM, PLAIN, averages=False)
@@ -30,7 +30,7 @@ def settings_for(variant: Variant, **others: Any) -> dict[str, Any]:
     variant : Variant
         The kernel.
     **others
-        Settings in place of those chosen here.
+        Settings that replace the ones chosen here.
 
     Examples
     --------
@@ -54,7 +54,7 @@ def settings_for(variant: Variant, **others: Any) -> dict[str, Any]:
 
 
 def random_numbers(extent: Extent, identifier: str) -> np.random.Generator:
-    """Return the random numbers of a case: others for each, the same whichever cases are run."""
+    """Return the random numbers of a case, which depend only on this case and the seed."""
     return np.random.default_rng([extent.seed, zlib.crc32(identifier.encode())])
 
 

@@ -110,14 +110,14 @@ def questions(extent: Extent) -> Iterator[Question]:
 
 
 def near_tie(dtype: np.dtype[Any], generator: np.random.Generator) -> dict[str, Array]:
-    """Return arrays with norms below and above the middle of two numbers, as close as can be.
+    """Return arrays with norms just below and just above the midpoint of two numbers, as close as possible.
 
-    The square of the middle is split into squares, the largest first: each element is the largest number
-    with a square that still fits into the rest.
+    The square of the midpoint is split into squares, the largest first: each element is the largest number
+    whose square is not above the remainder.
     """
     precision = FORMATS[dtype].precision
     odd = 2 * int(generator.integers(2 ** (precision - 1), 2**precision)) + 1
-    # Large enough that the smallest elements are normal, small enough that the norm is finite.
+    # So large that the smallest elements are normal, and so small that the norm is finite.
     exponent = int(generator.integers(2, 5)) - precision
     left = (odd * Fraction(2) ** exponent) ** 2
     elements: list[Any] = []
@@ -129,7 +129,7 @@ def near_tie(dtype: np.dtype[Any], generator: np.random.Generator) -> dict[str, 
         left -= _exactly(element) ** 2
     below = np.array(elements, dtype)
     generator.shuffle(below)
-    # The smallest step up of the smallest element passes the middle.
+    # Increasing the smallest element by one unit passes the midpoint.
     smallest = int(np.argmin(below.astype(np.float64)))
     above = below.copy()
     above[smallest] = (above[smallest : smallest + 1].view(f"u{dtype.itemsize}") + 1).view(dtype)[0]

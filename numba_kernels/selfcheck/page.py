@@ -1,4 +1,4 @@
-"""The page that ``sgd-ref check`` prints: where and how it ran, a table of the checks, a verdict."""
+"""The page that ``sgd-ref check`` prints: the machine and the options, a table of the checks, a verdict."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every combination of features that changes what kernels do, and in full every combination of features."""
+"""Every combination of features that changes the work of kernels; in the full tier, every combination."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ from sgd_ref.conformance.catalogue.tiers import MIXED, make_case
 NAME = "product"
 
 FREE_AXES = ("learning_rate", "values", "settings")
-"""What changes numbers alone; these values are drawn, but in the full tier."""
+"""Axes that change only numbers; their values are drawn at random, except in the full tier."""
 
 SHARE = 200
-"""Cases that a process runs at a time."""
+"""The number of cases that a process runs at a time."""
 
 Share = list[tuple[str, ...]]
 """Combinations, each as its values in the order of the axes."""
 
 
 def check(extent: Extent, optimizer_class: Any = numba_kernels.SGD) -> Result:
-    """Check combinations of features: all, those that change what kernels do, or those of a quick look.
+    """Check combinations of features: all, those that change the work of kernels, or a few.
 
     Parameters
     ----------
     extent : Extent
-        The quick tier has every triple of values that its kernels allow.
+        The extent; the quick tier has every triple of values that its kernels allow.
     optimizer_class : type, optional
         The optimizer to check.
     """
@@ -49,7 +49,7 @@ def check(extent: Extent, optimizer_class: Any = numba_kernels.SGD) -> Result:
 
 
 def shares(extent: Extent) -> Iterator[Share]:
-    """Yield the combinations that are wanted, some at a time."""
+    """Yield the requested combinations in lists of limited length."""
     wanted = (
         tuple(features[axis] for axis in AXES)
         for features in combinations(extent)
@@ -111,7 +111,7 @@ def _every_path(seed: int) -> Iterator[dict[str, str]]:
 
 
 def _every_triple(extent: Extent) -> Iterator[Features]:
-    """Yield, in random order, combinations that have a triple of values which none before has."""
+    """Yield combinations in random order, each with a triple of values that is new."""
     allowed = [
         features
         for features in _every_path(extent.seed)

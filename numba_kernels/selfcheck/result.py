@@ -11,24 +11,24 @@ SHOWN = 5
 
 @dataclass
 class Result:
-    """What one check found.
+    """The result of one check.
 
     Attributes
     ----------
     name : str
-        Of the check.
+        The name of the check.
     cases, compared : int
-        How many runs were compared, and how many values of them.
+        The numbers of runs and of values that were compared.
     differing : int
-        Values that differ, and cases that failed otherwise.
+        The number of differing values, and of cases that failed in another way.
     skipped : int
-        Cases that were not run, for the reasons that are counted in `reasons`.
+        The number of cases that were not run, for the reasons that are counted in `reasons`.
     seconds : float
-        How long it took.
+        The duration of the check.
     differences : list of str
-        The first few, told in full.
+        The first few differences in full.
     reasons : Counter of str
-        Why cases were skipped.
+        The reasons why cases were skipped.
 
     Examples
     --------

@@ -20,7 +20,7 @@ from numba_kernels.selfcheck.result import Result
 Part = Callable[[], Result]
 Parts = list[tuple[str, Part]]
 Advance = Callable[[str, int, int], None]
-"""Takes the name of the present part, the number of finished parts, and the number of all parts."""
+"""A function of the name of the present part, the number of finished parts, and the number of all parts."""
 
 COMPILING, COMPARING = "compiling kernels", "comparing bits"
 
@@ -41,11 +41,11 @@ class Outcome(NamedTuple):
     Attributes
     ----------
     results : list of Result
-        In the order of the table.
+        The results in the order of the table.
     not_run : list of str
-        What could not be run, with the reason.
+        The checks that could not be run, with the reasons.
     notes : tuple of str
-        Lines to be said after the table.
+        Lines to print after the table.
     """
 
     results: list[Result]
@@ -59,16 +59,17 @@ def run(extent: Extent, advance: Advance = lambda doing, done, parts: None) -> O
     Parameters
     ----------
     extent : Extent
-        Where it has several processes, each takes parts of the work. A process that dies ends the run.
+        The extent; if it has several processes, each takes parts of the work. A process that dies ends the
+        run.
     advance : callable, optional
-        Is told how far it is.
+        Called with the progress.
     """
     outcome = Outcome([], [])
     if extent.processes == 1:
         _run_all(extent, outcome, None, advance)
         return outcome
     try:
-        # A process that is forked while threads run may hang.
+        # A process that is forked while other threads run may hang.
         with ProcessPoolExecutor(extent.processes, multiprocessing.get_context("spawn")) as pool:
             try:
                 _run_all(extent, outcome, pool, advance)
@@ -85,7 +86,7 @@ def run(extent: Extent, advance: Advance = lambda doing, done, parts: None) -> O
 def _run_all(extent: Extent, outcome: Outcome, pool: Executor | None, advance: Advance) -> None:
     compiled, checked = _parts_to_compile(extent, pool is not None), _parts_to_check(extent)
     total = len(compiled) + len(checked)
-    # Kernels first: otherwise several checks would compile the same one, each for itself.
+    # Kernels are compiled first: otherwise several checks would compile the same kernel.
     for doing, parts, before in ((COMPILING, compiled, 0), (COMPARING, checked, len(compiled))):
         run_parts(parts, outcome, pool, _counted_on(advance, doing, before, total))
     if extent.pattern is None and not outcome.not_run:
@@ -98,7 +99,8 @@ def _counted_on(advance: Advance, doing: str, before: int, total: int) -> Callab
 
 
 def _parts_to_compile(extent: Extent, has_pool: bool) -> Parts:
-    # Chosen cases need few kernels. Without a cache on disk, no process can use what another one compiled.
+    # Chosen cases need few kernels. Without a cache on disk, no process can use the kernels that another one
+    # compiled.
     if extent.pattern is not None or (has_pool and not compiling.is_kept()):
         return []
     shares = compiling.shares(list(compiling.kernels_of(extent)), 8 * extent.processes)
@@ -120,18 +122,18 @@ def run_parts(parts: Parts, outcome: Outcome, pool: Executor | None, advance: Ca
     parts : list of tuple
         The name of a check, and the function that runs a part of it.
     outcome : Outcome
-        Is changed: a part that fails is added to `not_run`.
+        The outcome, which is changed: a part that fails is added to `not_run`.
     pool : Executor or None
-        Runs the parts; this process does, in their order, if None.
+        Runs the parts; if None, this process runs them in order.
     advance : callable
-        Takes the number of parts that are done; 0 at first.
+        Called with the number of finished parts, 0 at first.
     """
     by_name = {name: Result(name) for name, _ in parts}
     advance(0)
     for number, (name, answer) in enumerate(_answers(parts, pool), start=1):
         try:
             by_name[name].include(answer())
-        # A check may fail in any way; the others are still worth their while.
+        # A check may fail in any way; the other checks still go on.
         except Exception as failure:  # noqa: BLE001
             outcome.not_run.append(f"{name}: {type(failure).__name__}: {failure}")
         advance(number)
@@ -148,7 +150,7 @@ def _answers(parts: Parts, pool: Executor | None) -> Iterable[tuple[str, Part]]:
 
 @contextmanager
 def _ignoring_interrupts() -> Iterator[None]:
-    """Start processes that Ctrl-C leaves alone: this process ends them, and they print no traceback."""
+    """Start processes that ignore Ctrl-C: this process ends them, and they print no traceback."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -1,4 +1,4 @@
-"""Every size around the lengths of vectors and chunks, and every place in memory."""
+"""Every size around the lengths of vectors and chunks, and every layout in memory."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ SHAPES = ((), (0,), (1,), (7,), (5, 3), (2, 3, 4), (33, 0), (300,), (70, 11))
 ALIGNED = (FEWEST_TO_ALIGN + 1,)
 
 LENGTH = 203
-"""Of arrays with the same number everywhere: some vectors, and a rest of each length."""
+"""The length of arrays with equal elements: some vectors, and a remainder of each length."""
 
 IN_ORDER = LAYOUTS["offset-0"]
 
 
 Arrangement = tuple[Sequence[tuple[int, ...]], Layout, Layout]
-"""Shapes, and the places of variables and of gradients."""
+"""Shapes, and the layouts of variables and of gradients."""
 
 
 class Placement(NamedTuple):
-    """A case and where its arrays lie."""
+    """A case with the layouts of its arrays."""
 
     case: Case
     variables_in: Layout
@@ -50,7 +50,7 @@ class Placement(NamedTuple):
 
 
 def check(extent: Extent, optimizer_class: Any = numba_kernels.SGD) -> Result:
-    """Check sizes and places in memory with all kernels of the extent."""
+    """Check sizes and layouts in memory with all kernels of the extent."""
     result = Result(NAME)
     with timed(result):
         for placement in _placements(extent):
@@ -79,7 +79,7 @@ def _placements(extent: Extent) -> Iterator[Placement]:
 
 
 def _arrangements(extent: Extent, dtype: np.dtype[Any], variant: Variant) -> dict[str, Arrangement]:
-    """Return the shapes of a model for one kernel, and where its variables and gradients lie."""
+    """Return the shapes of a model for one kernel, and the layouts of its variables and gradients."""
     arrangements: dict[str, Arrangement] = {"small-and-middle": (SMALL + MIDDLE, IN_ORDER, IN_ORDER)}
     if extent.tier == QUICK and variant != extent.variants(dtype)[-1]:
         return arrangements
@@ -94,7 +94,7 @@ def _arrangements(extent: Extent, dtype: np.dtype[Any], variant: Variant) -> dic
 
 
 def _same_everywhere(extent: Extent) -> Iterator[Case]:
-    """Give the same numbers at every index, so that one element tells what all must be."""
+    """Yield cases with equal elements, so that one element shows the expected value of all."""
     for dtype, variant in extent.kernels():
         identifier = f"{NAME}/{dtype.name}/{variant.name}/same-everywhere"
         if not extent.wants(identifier):

@@ -32,7 +32,7 @@ START = "special"
 
 
 def check(extent: Extent, optimizer_class: Any = numba_kernels.SGD) -> Result:
-    """Check special values in every role, all numbers of the half types, and the conversions of those."""
+    """Check special values in every role, all numbers of the half types, and their conversions."""
     result = Result(NAME)
     with timed(result):
         kernels = by_kernels(optimizer_class)
@@ -45,7 +45,7 @@ def check(extent: Extent, optimizer_class: Any = numba_kernels.SGD) -> Result:
 
 
 def special_values(dtype: np.dtype[Any]) -> Array:
-    """Return NaN, infinities, zeros, and the numbers at the ends of the subnormal and normal ones.
+    """Return NaN, infinities, zeros, and the least and greatest subnormal and normal numbers.
 
     >>> len(special_values(np.dtype("float32")))
     27
@@ -61,7 +61,7 @@ def special_values(dtype: np.dtype[Any]) -> Array:
 
 
 def every_role(extent: Extent) -> Iterator[Case]:
-    """Give all pairs of special values as weight and gradient, with such state, drawn, as there is."""
+    """Yield all pairs of special values as weight and gradient; the state is drawn from them, too."""
     for dtype, variant in extent.kernels():
         special = special_values(dtype)
         pairs = np.array(list(itertools.product(special, special)), dtype)
@@ -77,7 +77,7 @@ def every_role(extent: Extent) -> Iterator[Case]:
 
 
 def _all_halves(extent: Extent, dtypes: Sequence[np.dtype[Any]], suffix: str = "") -> Iterator[Case]:
-    """Give all 65536 numbers of a half type, once as gradients and once as weights and state."""
+    """Yield cases with all 65536 numbers of a half type, once as gradients and once as weights and state."""
     every = np.arange(65536).astype(np.uint16)
     for dtype in dtypes:
         for variant in _of_halves(extent, dtype, suffix):
@@ -103,7 +103,7 @@ def _shuffled(generator: np.random.Generator, values: Array) -> Array:
 
 
 def _in_training(variant: Variant, draw: Callable[[], Array]) -> State:
-    """Return a state after two updates, where averages are averaged and not stored."""
+    """Return a state after two updates, in which averages are averaged and not copied."""
     accumulates = variant.gradient == ACCUMULATED
     return State(
         calls=2 * (STEPS if accumulates else 1),
@@ -114,7 +114,7 @@ def _in_training(variant: Variant, draw: Callable[[], Array]) -> State:
 
 
 def _of_halves(extent: Extent, dtype: np.dtype[Any], suffix: str) -> tuple[Variant, ...]:
-    # Conversions by bits are compiled for this check alone.
+    # Conversions by bits are compiled only for this check.
     return extent.variants(dtype)[-1 if suffix and extent.tier == QUICK else 0 :]
 
 
@@ -165,7 +165,8 @@ def _around(dtype: np.dtype[Any], generator: np.random.Generator) -> Array:
         beside = [np.nextafter(middles, np.float32(to)) for to in (-np.inf, np.inf)]
     anything = generator.integers(0, 2**32, 2**18, np.uint32).view(FLOAT32)
     numbers_around = np.concatenate([values, middles, *beside, anything])
-    # No other NaN is ever rounded: those of a half type have a low half of zeros, as has the processor's own.
+    # No other NaN is ever rounded: the NaNs of a half type, and the processor's own, have a low half of
+    # zeros.
     numbers_around[np.isnan(numbers_around)] = np.nan
     return numbers_around
 
@@ -177,7 +178,8 @@ def _rounded(given: Array, dtype: np.dtype[Any], in_hardware: bool) -> Array:
     @numba.njit(error_model="numpy")  # type: ignore[untyped-decorator,unused-ignore]
     def convert_all(numbers: Any, results: Any) -> None:
         for i in range(numbers.shape[0]):
-            # A product with one is the number itself, rounded; a number must be read as it was stored.
+            # A product with one is the rounded number itself, and a number must be read back as it was
+            # stored.
             results[i] = store(load(store(multiply(numbers[i], np.float32(1)))))
 
     results = np.zeros(len(given), np.uint16)

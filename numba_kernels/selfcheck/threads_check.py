@@ -25,10 +25,11 @@ COUNTS = 1, 2
 """Numbers of threads."""
 
 SHAPES = (CHUNK + 5,), (17,), (CHUNK - 1,), (300, 7)
-"""Some chunks, so that a share can begin inside of a variable."""
+"""Several chunks, so that the share of a thread can begin inside of a variable."""
 
 FEWEST_FOR_A_THREAD = 4096
-"""Elements; threads share as little as this here, as they otherwise share larger models."""
+"""The number of elements from which threads share the work here; it is small, so that small models are
+shared."""
 
 
 def check(extent: Extent, optimizer_class: Any = numba_kernels.SGD) -> Result:
@@ -43,7 +44,7 @@ def check(extent: Extent, optimizer_class: Any = numba_kernels.SGD) -> Result:
 
 
 def with_threads(optimizer_class: Any, count: int) -> Any:
-    """Return the class of optimizers that use this many threads."""
+    """Return the class of optimizers that use a number of threads."""
 
     class WithThreads(optimizer_class):  # type: ignore[misc]
         def __init__(self, *settings: Any, **named: Any) -> None:
@@ -64,7 +65,7 @@ def _cases(extent: Extent, name: str) -> Iterator[Case]:
             identifier = f"{start}/{name}"
             if not extent.wants(identifier):
                 continue
-            # The same numbers for every number of threads.
+            # Every number of threads gets the same random numbers.
             generator = random_numbers(extent, start)
             yield dense_case(identifier, variant, SHAPES, dtype, generator, **clipping)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def why_no_device() -> str | None:
-    """Return why kernels cannot run on a device here; None if they can, or are to be simulated."""
+    """Return the reason why kernels cannot run on a device here; None if they can, or are simulated."""
     try:
         from numba_kernels.cuda.toolkit import IS_SIMULATED, cuda  # noqa: PLC0415
     except ImportError as problem:
@@ -13,9 +13,9 @@ def why_no_device() -> str | None:
         return None
     try:
         cuda.get_current_device()
-    # Which error there is depends on what is missing: a driver, a device, a library.
+    # The type of the error depends on the missing part: a driver, a device, a library.
     except Exception as problem:  # noqa: BLE001
-        # Of the driver's message the first line says only that there is an error.
+        # The first line of the driver's message says only that there is an error.
         return f"there is no CUDA device: {' '.join(str(problem).split()) or repr(problem)}"
     return None
 

@@ -18,11 +18,11 @@ TOOL = "compute-sanitizer"
 PATTERN = "^places/.*/(variables|gradients)-(numba|offset-3)$"
 FOUND = 9
 LIMIT = 1800.0
-"""Seconds; under the checker a kernel takes up to 100 times as long."""
+"""The time limit in seconds; under compute-sanitizer, a kernel takes up to 100 times as long."""
 
 
 def check(extent: Extent) -> Result:
-    """Let compute-sanitizer look for accesses outside of allocated memory."""
+    """Search for accesses outside of allocated memory with compute-sanitizer."""
     result = Result(NAME)
     with timed(result):
         if not extent.wants(IDENTIFIER):
@@ -44,7 +44,7 @@ def check(extent: Extent) -> Result:
         ]
         command = [TOOL, "--tool", "memcheck", "--error-exitcode", str(FOUND), *this]
         try:
-            # The command is this program's own.
+            # The command is fixed.
             done = subprocess.run(  # noqa: S603
                 command, capture_output=True, text=True, check=False, timeout=LIMIT
             )

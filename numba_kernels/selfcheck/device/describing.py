@@ -23,7 +23,7 @@ def description(extent: Extent) -> list[str]:
 
 
 def device() -> str:
-    """Return name, compute capability and memory of the device, or that there is none."""
+    """Return name, compute capability and memory of the device, or a text that there is no device."""
     if IS_SIMULATED:
         return "none: the simulator of Numba runs the kernels as Python, and nothing ran on a device"
     found = cuda.get_current_device()

@@ -26,7 +26,7 @@ CALLS = 2
 SEED_OF_VARIABLE, SEED_OF_GRADIENT = 1, 2
 
 FACTOR, STEP = 0x1E3779B97F4A7C15, 0xCA6D
-"""Of the hash: odd numbers without a pattern in their bits."""
+"""Constants of the hash: odd numbers without a pattern in their bits."""
 
 SETTINGS: dict[str, Any] = {
     "learning_rate": 0.1,
@@ -38,7 +38,7 @@ SETTINGS: dict[str, Any] = {
 
 
 def check(extent: Extent) -> Result:
-    """Check one variable of each half type, with all numbers of it as elements."""
+    """Check one variable of each half type, with all numbers of the type as elements."""
     result = Result(NAME)
     with timed(result):
         for dtype in HALF_FORMATS:
@@ -64,7 +64,7 @@ def _why_not(extent: Extent) -> str | None:
 
 
 def bits_at(indices: Any, seed: int) -> Array:
-    """Return the bits of the elements at some places: a hash of the place, the same as on the device.
+    """Return the bits of the elements at some indices: a hash of the index, the same as on the device.
 
     >>> bits_at(np.arange(3), 1)
     array([    0, 49061, 32586], dtype=uint16)

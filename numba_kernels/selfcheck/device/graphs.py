@@ -1,4 +1,4 @@
-"""Steps captured in a CUDA graph and replayed, and steps on a stream of the caller's, with PyTorch."""
+"""Steps that are captured in a CUDA graph and replayed, and steps on a stream of the caller, with PyTorch."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def check(extent: Extent) -> Result:
 
 
 def on_stream(case: Case) -> list[Record]:
-    """Run a case on a stream that is not the default one."""
+    """Run a case on a stream that is not the default stream."""
     torch = importlib.import_module("torch")
     stream = torch.cuda.Stream()
     with torch.cuda.stream(stream):
@@ -65,7 +65,7 @@ def on_stream(case: Case) -> list[Record]:
 
 
 def by_graph(case: Case) -> list[Record]:
-    """Make the first call of a case outside of a graph, and all others by replaying a captured one."""
+    """Make the first call of a case outside of a graph, and all other calls by replaying a captured graph."""
     torch = importlib.import_module("torch")
     stream = torch.cuda.Stream()
     with torch.cuda.stream(stream):
@@ -84,14 +84,14 @@ def by_graph(case: Case) -> list[Record]:
 
 
 class Model:
-    """The variables and gradients of a case as arrays on the device that stay where they are.
+    """The variables and gradients of a case as arrays on the device that never move.
 
     Parameters
     ----------
     case : Case
         The case.
     move : callable
-        Copies an array of the host to one of the library that has a current stream.
+        Copies an array of the host to an array of a library with a current stream.
     """
 
     def __init__(self, case: Case, move: Move) -> None:
@@ -102,7 +102,7 @@ class Model:
         self.optimizer.build(self.variables, list(case.names))
 
     def set_gradients(self, gradients: Any) -> None:
-        """Write the gradients of the next call where those of the first one lie."""
+        """Write the gradients of the next call into the memory of the first gradients."""
         for tensor, gradient in zip(self._gradients, gradients, strict=True):
             from_host(tensor, gradient)
 
@@ -118,7 +118,7 @@ class Model:
         self.apply()
 
     def record(self) -> Record:
-        """Return the state as a trajectory has it."""
+        """Return the state as a record of a trajectory."""
         optimizer = self.optimizer
         return {
             "variables": [to_host(variable) for variable in self.variables],

@@ -1,4 +1,4 @@
-"""Arrays of every library, and in every place in device memory, made of arrays of the host."""
+"""Arrays of every library, with every layout in device memory, made from arrays of the host."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sgd_ref.arithmetic.formats import BFLOAT16, Array
 
 
 def at_offset(offset: int) -> Move:
-    """Return what copies to an array of Numba that begins some elements after a multiple of 256 bytes."""
+    """Return a function that copies to an array of Numba some elements past a multiple of 256 bytes."""
 
     def move(array: Array) -> Any:
         memory = cuda.device_array(array.size + offset + 8, array.dtype)
@@ -35,7 +35,7 @@ def with_gaps(array: Array) -> Any:
         return by_numba(array)
     spread = np.zeros((*array.shape[:-1], 2 * array.shape[-1]), array.dtype)
     spread[..., ::2] = array
-    # Numba's arrays on a device know no Ellipsis in front of the last axis.
+    # Numba's arrays on a device do not support an Ellipsis before the last axis.
     return by_numba(spread)[(*[slice(None)] * (array.ndim - 1), slice(None, None, 2))]
 
 
@@ -48,7 +48,7 @@ def by_torch(array: Array) -> Any:
 
 
 def by_torch_transposed(array: Array) -> Any:
-    """Copy to a tensor of PyTorch that has its last axis first in memory."""
+    """Copy to a tensor of PyTorch whose last axis is the slowest in memory."""
     return by_torch(array.T.copy()).T if array.ndim else by_torch(array)
 
 
@@ -59,7 +59,7 @@ def by_torch_parameter(array: Array) -> Any:
 
 
 def by_cupy(array: Array) -> Any:
-    """Copy to an array of CuPy, which has no bfloat16; that is copied to one of Numba."""
+    """Copy to an array of CuPy; bfloat16, which CuPy lacks, is copied to an array of Numba."""
     cupy = importlib.import_module("cupy")
     return by_numba(array) if array.dtype == BFLOAT16 else cupy.asarray(np.array(array, order="C"))
 
@@ -73,11 +73,11 @@ MOVES: dict[str, tuple[str | None, Move]] = {
     "torch-parameter": ("torch", by_torch_parameter),
     "cupy": ("cupy", by_cupy),
 }
-"""By name the library that is needed besides Numba, and what copies to its arrays."""
+"""By name, the library that is needed besides Numba, and the function that copies to its arrays."""
 
 
 def why_not(library: str | None) -> str | None:
-    """Return why a library cannot be used here, None if it can."""
+    """Return the reason why a library cannot be used here; None if it can."""
     if library is None:
         return None
     if importlib.util.find_spec(library) is None:

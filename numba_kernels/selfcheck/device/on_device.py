@@ -1,4 +1,4 @@
-"""Optimizers on the device that take and give arrays of the host, as cases have them."""
+"""Optimizers on the device that take and return arrays of the host, like those of cases."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def by_numba(array: Array) -> Any:
 
 
 class OnDevice(cuda.SGD):
-    """``numba_kernels.cuda.SGD`` for arrays of the host, which are copied both ways in every call."""
+    """``numba_kernels.cuda.SGD`` for arrays of the host, which every call copies to the device and back."""
 
     move: Move = staticmethod(by_numba)
     move_gradient: Move | None = None
@@ -72,7 +72,7 @@ class OnDevice(cuda.SGD):
 
 
 class LossScaleOnDevice(cuda.LossScaleOptimizer):
-    """``numba_kernels.cuda.LossScaleOptimizer`` likewise."""
+    """``numba_kernels.cuda.LossScaleOptimizer`` for arrays of the host, in the same way."""
 
     inner_optimizer: Any
 
@@ -82,5 +82,5 @@ class LossScaleOnDevice(cuda.LossScaleOptimizer):
         self.inner_optimizer.copy_back()
 
 
-# What wraps it where a case scales its loss dynamically.
+# The wrapper for cases that scale their loss dynamically.
 OnDevice.wrapper_class = LossScaleOnDevice

@@ -1,4 +1,4 @@
-"""Cases for every library, every place in device memory, and every size around packets and chunks."""
+"""Cases for every library, every layout in device memory, and every size around packets and chunks."""
 
 from __future__ import annotations
 

@@ -22,8 +22,8 @@ EXACT_PATTERN = "clipnorm"
 
 @contextmanager
 def nothing_decided() -> Iterator[None]:
-    """Make every norm on the device be computed exactly, as if no bound had decided it."""
-    # Below 1, so that no lower end of an interval is the root of a negative number.
+    """Let every norm on the device be computed exactly, as if no bound had decided it."""
+    # The value is below 1, so that no lower end of an interval is the root of a negative number.
     with mock.patch.object(program, "error_of_sum", return_value=1 - 2.0**-20):
         yield
 
@@ -34,9 +34,9 @@ def run(extent: Extent, advance: Advance = lambda doing, done, parts: None) -> O
     Parameters
     ----------
     extent : Extent
-        Its processes do not matter: the device works for one at a time.
+        The extent; its number of processes does not matter, since the device works for one at a time.
     advance : callable, optional
-        Is told how far it is.
+        Called with the progress.
     """
     outcome = Outcome([], [])
     reason = why_no_device()

@@ -1,4 +1,4 @@
-"""All kernels that a check needs, compiled ahead by several processes, each for a share of them."""
+"""The compilation, in advance, of all kernels that a check needs; several processes share the work."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ NORM_KERNELS: dict[str, Callable[[], Any]] = {
     "decisions": rounding.narrow_decisions,
     "wide-decision": rounding.wide_decision,
 }
-"""From sums of chunks to norms; all compute in float64."""
+"""The kernels that compute norms from sums of chunks; all compute in float64."""
 
 
 class Kernel(NamedTuple):
@@ -41,9 +41,9 @@ class Kernel(NamedTuple):
     kind : str
         "update", "accumulate", "sum", "exact", "factor" or "norm".
     dtype : str
-        Name of the dtype of its variables.
+        The name of the dtype of its variables.
     options : tuple
-        What else chooses it.
+        The other arguments that select it.
     """
 
     kind: str
@@ -69,7 +69,7 @@ class Kernel(NamedTuple):
         return FLOAT64 if self.dtype == FLOAT64.name or not self.is_elementwise else FLOAT32
 
     def compiled(self) -> Any:
-        """Return the function, from the cache if it is there."""
+        """Return the compiled function, from the cache if possible."""
         if self.kind == NORM:
             return NORM_KERNELS[self.options[0]]()
         make: dict[str, Any] = {
@@ -84,21 +84,21 @@ class Kernel(NamedTuple):
 
 
 def kernels_of(extent: Extent) -> Iterator[Kernel]:
-    """Yield all kernels of an extent, those that take longest to compile first.
+    """Yield all kernels of an extent; those that take longest to compile come first.
 
     >>> sum(kernel.kind == "update" for kernel in kernels_of(Extent()))
     90
     """
     for dtype, variant in extent.kernels():
         yield Kernel(UPDATE, dtype.name, (variant,))
-    # Those for processors that do not convert float16.
+    # The kernels for processors that do not convert float16.
     for variant in extent.variants(FLOAT16)[-1 if extent.tier == QUICK else 0 :]:
         yield Kernel(UPDATE, FLOAT16.name, (variant, False))
     for dtype in FORMATS:
         for gradient in (PLAIN, DIVIDED, ACCUMULATED):
             if dtype != FLOAT64:
                 yield Kernel(SUM, dtype.name, (gradient, False))
-            # In narrower dtypes for a norm in float64 only, of models with both.
+            # In narrower dtypes, only for a norm in float64, in models with both.
             if dtype == FLOAT64 or gradient == PLAIN or extent.tier != QUICK:
                 yield Kernel(SUM, dtype.name, (gradient, True))
             yield Kernel(EXACT, dtype.name, (gradient,))
@@ -117,7 +117,7 @@ def compile_all(kernels: list[Kernel]) -> Result:
 
 
 def shares(kernels: list[Kernel], count: int) -> list[list[Kernel]]:
-    """Split kernels into lists that take about as long.
+    """Split kernels into lists that take about equally long.
 
     >>> shares([Kernel("sum", "a"), Kernel("sum", "b"), Kernel("sum", "c")], 2)[1]
     [Kernel(kind='sum', dtype='b', options=())]
@@ -126,7 +126,7 @@ def shares(kernels: list[Kernel], count: int) -> list[list[Kernel]]:
 
 
 def is_kept() -> bool:
-    """Whether kernels that one process has compiled are there for another one."""
+    """Whether another process can use the kernels that one process has compiled."""
     folder = cache.folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)

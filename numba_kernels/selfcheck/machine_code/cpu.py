@@ -1,4 +1,4 @@
-"""The machine code of kernels: packed operations are there, and no fused multiply-add."""
+"""The check of the machine code of kernels: it has packed operations and no fused multiply-add."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FUSED = {
     "x86": re.compile(r"^\s*(vfn?m(?:add|sub)\w*|vfmaddsub\w*|vfmsubadd\w*)\s", re.MULTILINE),
     "arm": re.compile(r"^\s*(fml[as]|fn?m(?:add|sub))[.\s]", re.MULTILINE),
 }
-"""A product and a sum rounded once, where the rule rounds twice."""
+"""Instructions that round a product and a sum once, where the rule rounds twice."""
 
 PACKED = {
     ("x86", 4): re.compile(r"^\s*v?(?:mul|div)ps\s.*%[xyz]mm", re.MULTILINE),
@@ -30,7 +30,7 @@ PACKED = {
     ("arm", 4): re.compile(r"^\s*f(?:mul|div)(?:\.4s\s|\s+v\d+\.4s|\s+z\d+\.s)", re.MULTILINE),
     ("arm", 8): re.compile(r"^\s*f(?:mul|div)(?:\.2d\s|\s+v\d+\.2d|\s+z\d+\.d)", re.MULTILINE),
 }
-"""Products, or quotients, of a whole vector, for numbers of 4 and of 8 bytes."""
+"""Instructions for products or quotients of whole vectors, for numbers of 4 and of 8 bytes."""
 
 
 class Instructions(NamedTuple):
@@ -91,8 +91,8 @@ def processor() -> str | None:
 def assembly(kernel: Any) -> str:
     """Return the assembly of a compiled kernel.
 
-    Numba has none of a kernel that came from the cache. Its library has the optimised module, though,
-    and the code generator that made the machine code makes it again.
+    Numba has no assembly of a kernel from the cache. But the library of the kernel has the optimised module,
+    from which the same code generator makes the same machine code again.
     """
     (compiled,) = kernel.overloads.values()
     library = compiled.library
@@ -100,12 +100,12 @@ def assembly(kernel: Any) -> str:
 
 
 def instructions(text: str, dtype: np.dtype[Any], family: str | None = None) -> Instructions:
-    r"""Return what an assembly has.
+    r"""Return the counted instructions of an assembly.
 
     Parameters
     ----------
     text : str
-        As LLVM writes it.
+        The assembly as LLVM writes it.
     dtype : dtype
         The dtype of the computation.
     family : str, optional

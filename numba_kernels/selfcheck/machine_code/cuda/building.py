@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 CAPABILITY = re.compile(r"sm_(\d+)(\d)a?")
 
 RESOURCES = re.compile(r"REG:(\d+) STACK:(\d+) SHARED:(\d+) LOCAL:(\d+)")
-"""For each function, as ``cuobjdump -res-usage`` writes it: registers a thread, and bytes."""
+"""The line of ``cuobjdump -res-usage`` for each function: registers of a thread, and bytes of memory."""
 
 
 class Code(NamedTuple):
@@ -31,9 +31,9 @@ class Code(NamedTuple):
     Attributes
     ----------
     kernel : str
-        Its name.
+        The name of the kernel.
     capability : str
-        For which processors it is, as ``sm_90a``.
+        The processors that the code is for, such as ``sm_90a``.
     measures : mapping of str to int
         The number of instructions of each family of the disassembly; ``registers`` of a thread; bytes of
         ``stack`` and ``local`` memory of a thread, and of ``shared`` memory of a block.
@@ -45,16 +45,16 @@ class Code(NamedTuple):
 
 
 def build(kernel: Kernel, *capabilities: str, keep_ptx: Callable[[str], None] | None = None) -> list[Code]:
-    """Build a kernel for devices that need not be there, and look at it.
+    """Build and examine a kernel for devices that need not be present.
 
     Parameters
     ----------
     kernel : Kernel
-        Any that ``numba_kernels.cuda.toolkit.kernel`` made.
+        Any kernel that ``numba_kernels.cuda.toolkit.kernel`` made.
     *capabilities : str
-        As ``sm_80``. From 9.0 on, a launch runs code for exactly one architecture, as ``sm_90a``.
+        Such as ``sm_80``. From 9.0 on, a launch runs code for exactly one architecture, such as ``sm_90a``.
     keep_ptx : callable, optional
-        Is given the PTX of the last capability, which costs one more step of the linker.
+        Called with the PTX of the last capability, which costs one more step of the linker.
 
     Raises
     ------
@@ -81,7 +81,7 @@ def build(kernel: Kernel, *capabilities: str, keep_ptx: Callable[[str], None] | 
 
 
 def require_compiler() -> None:
-    """Raise `CouldNotRun` unless kernels can be built and looked at in this process."""
+    """Raise `CouldNotRun` unless kernels can be built and examined in this process."""
     require_all()
 
     from numba_kernels.cuda import toolkit
@@ -100,19 +100,20 @@ def machine_code(
     for capability, number in zip(capabilities, numbers, strict=True):
         with _device(number):
             try:
-                # What Numba hands to the device's compiler is the same for all, and takes most of the time.
+                # The input of the device's compiler is the same for all capabilities, and takes most of the
+                # time.
                 compiled = compiled or _compiled(kernel)
                 found.append(bytes(compiled.library.get_cubin().code))
                 if keep_ptx is not None and capability == capabilities[-1]:
                     keep_ptx(str(compiled.library.get_lto_ptx()))
-            # Numba, NVVM and the linker each have errors of their own.
+            # Numba, NVVM and the linker raise errors of different types.
             except Exception as error:
                 raise CouldNotRun(f"{kernel.name} could not be built for {capability}: {error}") from error
     return found
 
 
 def ptx(kernel: Kernel, capability: str) -> str:
-    """Return the PTX that a launch on such a device would hand to the assembler.
+    """Return the PTX that a launch on a device of a capability would hand to the assembler.
 
     Raises
     ------
@@ -140,14 +141,14 @@ def _compiled(kernel: Kernel) -> Any:
 
     from numba_kernels.cuda import toolkit
 
-    # As its dispatcher does it when it is launched for the first time.
+    # The dispatcher of the kernel does the same at its first launch.
     types = tuple(toolkit.signature_of(kernel.function).args)
     return dispatcher._Kernel(kernel.dispatcher.py_func, types, **kernel.dispatcher.targetoptions)
 
 
 @contextmanager
 def _device(capability: tuple[int, int]) -> Iterator[None]:
-    """Answer as a device of this capability would, to the two questions that the compiler asks of it."""
+    """Answer the two questions that the compiler asks of a device, as one of this capability would."""
     from numba.cuda import codegen, dispatcher
 
     device = SimpleNamespace(compute_capability=capability)
@@ -179,7 +180,7 @@ def resources(text: str) -> dict[str, int]:
     Raises
     ------
     ValueError
-        If there is nothing about any function.
+        If the output has no line about a function.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What ``python -m numba_kernels.selfcheck.machine_code.cuda`` does: build all kernels, and read them."""
+"""``python -m numba_kernels.selfcheck.machine_code.cuda``: build all kernels, and examine their code."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 AS_REQUIRED, BROKEN, WRONG_USAGE, COULD_NOT_RUN = 0, 1, 2, 3
 
 CAPABILITIES = ("sm_80", "sm_90a")
-"""A100; H100 and H200."""
+"""The capabilities of the A100, and of the H100 and H200."""
 
 SHOWN = ("registers", "FFMA", "float64", "FTZ", "LDG.128", "STG.128", "MUFU", "CALL")
 
@@ -35,7 +35,7 @@ NAME_WIDTH = 52
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command, and return its exit status: 0 as required, 1 broken, 3 could not run."""
+    """Run the command and return its exit status: 0 as required, 1 a broken requirement, 3 could not run."""
     options = _parser().parse_args(arguments)
     try:
         require_compiler()
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"--kernel must match the name of a kernel, got {given!r}", file=sys.stderr)
             return WRONG_USAGE
         return _check(options, names, wanted)
-    # A compiler that crashes takes its process with it.
+    # A compiler that crashes ends its process.
     except (CouldNotRun, ImportError, BrokenProcessPool) as error:
         print(f"could not run: {error}", file=sys.stderr)
         return COULD_NOT_RUN
@@ -131,7 +131,7 @@ def _built(
     methods = multiprocessing.get_all_start_methods()
     context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
     context.set_forkserver_preload([__name__, "numba_kernels.cuda.device.kernels"])
-    # A process for each kernel: the code depends a little on what was compiled before.
+    # Each kernel has its own process, since the code depends slightly on earlier compilations.
     with ProcessPoolExecutor(min(processes, len(names)), context, max_tasks_per_child=1) as pool:
         for codes in pool.map(partial(_build, capabilities=capabilities, keeps_ptx=keeps_ptx), names):
             yield from codes

@@ -29,11 +29,11 @@ class Instruction(NamedTuple):
     Attributes
     ----------
     predicate : str
-        Under which it is executed, as ``!P0``; empty for always.
+        The predicate under which it is executed, such as ``!P0``; empty if it is always executed.
     opcode : str
-        With its modifiers, as ``LDG.E.128``.
+        The opcode with its modifiers, such as ``LDG.E.128``.
     operands : tuple of str
-        The result first.
+        The operands, the result first.
     """
 
     predicate: str
@@ -42,24 +42,24 @@ class Instruction(NamedTuple):
 
     @property
     def operation(self) -> str:
-        """The opcode without modifiers, and without the letter of those that a whole warp shares."""
+        """The opcode without modifiers, and without the letter that marks uniform instructions."""
         operation = self.opcode.partition(".")[0]
         return operation[1:] if operation in UNIFORM else operation
 
     @property
     def modifiers(self) -> frozenset[str]:
-        """What follows the opcode."""
+        """The modifiers after the opcode."""
         return frozenset(self.opcode.split(".")[1:])
 
 
 UNIFORM = frozenset(("UFFMA", "UFMUL", "UFADD", "UFSETP", "UDADD", "UDMUL", "UDFMA", "UDSETP", "UHFMA2"))
-"""Computed once for all threads of a warp, with the same roundings."""
+"""Instructions that compute once for all threads of a warp, with the same roundings."""
 
 ZEROS = ("RZ", "-RZ")
 
 
 def _fuses_float32(instruction: Instruction) -> bool:
-    # FFMA2 makes two at once.
+    # FFMA2 computes two results at once.
     return instruction.operation.startswith("FFMA")
 
 
@@ -71,17 +71,17 @@ def _is_float64(instruction: Instruction) -> bool:
 
 
 def _flushes(instruction: Instruction) -> bool:
-    # To an integer, zero is where a subnormal number goes in any case; the division of integers does it.
+    # A conversion to an integer turns subnormal numbers into zero anyway; the division of integers uses it.
     return "FTZ" in instruction.modifiers and instruction.operation != "F2I"
 
 
 def _is_half(instruction: Instruction) -> bool:
     sources = [operand.removesuffix(".reuse") for operand in instruction.operands[1:]]
     if instruction.operation == "HFMA2":
-        # Zero times zero plus a constant is how the compiler writes a constant where that pipe is idle.
+        # The compiler writes a constant as zero times zero plus the constant if that pipe is idle.
         return not (len(sources) >= 2 and all(source in ZEROS for source in sources[:2]))
     if instruction.operation == "HADD2" and "F32" in instruction.modifiers:
-        # To float32, of zero and a number: a conversion, which is exact.
+        # A conversion of a number and zero to float32, which is exact.
         return not any(source in ZEROS for source in sources)
     return instruction.operation in ("HADD2", "HMUL2", "HMMA")
 
@@ -121,7 +121,7 @@ FAMILIES: dict[str, Callable[[Instruction], bool]] = {
     "FTZ": _flushes,
     "half": _is_half,
     **{f"{operation}.{bits}": _moves(operation, bits) for operation in ("LDG", "STG") for bits in WIDTHS},
-    # Loads and stores that find out while they run which kind of memory an address is in.
+    # Loads and stores that determine at run time which kind of memory an address is in.
     "generic": _is_any_of("LD", "ST"),
     "LDL": _is_any_of("LDL"),
     "STL": _is_any_of("STL"),
@@ -134,18 +134,18 @@ FAMILIES: dict[str, Callable[[Instruction], bool]] = {
 
 
 def instructions(text: str) -> list[Instruction]:
-    """Return the instructions of a disassembly, of all functions that it has.
+    """Return the instructions of all functions of a disassembly.
 
     Parameters
     ----------
     text : str
-        As ``nvdisasm -c`` writes it, for compute capability 7.0 and higher.
+        The output of ``nvdisasm -c``, for compute capability 7.0 and higher.
 
     Raises
     ------
     ValueError
-        If there are none, if a line is not understood, or if one is missing: the code of each function
-        must be complete.
+        If there are no instructions, if a line is not understood, or if a line is missing: the code of each
+        function must be complete.
 
     Examples
     --------
@@ -179,7 +179,7 @@ def instructions(text: str) -> list[Instruction]:
 
 
 def counts(found: Iterable[Instruction]) -> dict[str, int]:
-    """Return how many instructions there are of each of the `FAMILIES`.
+    """Return the number of instructions of each of the `FAMILIES`.
 
     >>> counts(instructions("/*0000*/ STG.E.128 desc[UR4][R2.64], R4 ;"))["STG.128"]
     1
@@ -192,7 +192,7 @@ def counts(found: Iterable[Instruction]) -> dict[str, int]:
 
 
 def target(text: str) -> str:
-    """Return for which processors the code is, as ``sm_90a``.
+    """Return the processors that the code is for, such as ``sm_90a``.
 
     Raises
     ------

@@ -1,7 +1,7 @@
-"""The error that says why the check of CUDA code could not run."""
+"""The error for a check of CUDA code that could not run."""
 
 from __future__ import annotations
 
 
 class CouldNotRun(RuntimeError):
-    """Raised where machine code cannot be built or read, so that nothing is known about it."""
+    """Raised if machine code cannot be built or read, so that nothing is known about it."""

@@ -18,7 +18,7 @@ OF_A_NORM = ("sum_", "exact_", "decide_", "finish_")
 
 
 class Kind(NamedTuple):
-    """The kind of a kernel, on which its requirements depend.
+    """The kind of a kernel, which decides its requirements.
 
     Attributes
     ----------
@@ -29,9 +29,10 @@ class Kind(NamedTuple):
     divides : bool
         Whether elements are divided.
     is_of_a_norm : bool
-        Whether it has a part in a norm, which is computed with more digits than the dtype has.
+        Whether it contributes to a norm, which is computed with more digits than the dtype has.
     reads, writes : int
-        Number of arrays of the variables' shape that an elementwise one reads and writes; 0 for others.
+        The numbers of arrays of the variables' shape that an elementwise kernel reads and writes; 0 for other
+        kernels.
     """
 
     has_float64: bool
@@ -43,7 +44,7 @@ class Kind(NamedTuple):
 
     @property
     def rounds_plainly(self) -> bool:
-        """Whether each operation of the source is one instruction, and no expansion of a division."""
+        """Whether each operation of the source is one instruction, without the expansion of a division."""
         return not self.divides and not self.is_of_a_norm
 
 
@@ -53,7 +54,7 @@ def kind_of(name: str) -> Kind:
     Raises
     ------
     ValueError
-        If the name begins like that of an elementwise kernel, but goes on otherwise.
+        If the name begins like that of an elementwise kernel, but does not continue like one.
 
     Examples
     --------
@@ -62,7 +63,7 @@ def kind_of(name: str) -> Kind:
     """
     match = UPDATE.fullmatch(name)
     if match:
-        # The variable, and what belongs to it; the gradient is only read.
+        # The variable and its state; the gradient is only read.
         states = [match["momentum"] != "no_momentum", match["gradient"] == "accumulated", match["averages"]]
         writes = 1 + sum(map(bool, states))
         has_float64 = match["dtype"] == "float64" or match["wide"] is not None

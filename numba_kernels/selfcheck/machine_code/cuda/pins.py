@@ -1,7 +1,8 @@
-"""Counts that no requirement fixes but that have to stay as they are: kept in a file, compared exactly.
+"""Pinned counts, which no requirement fixes but which must not change: kept in a file and compared exactly.
 
-A division and a norm consist of fused operations, so that no rule shows one more that was let through. Loads
-and stores are in several loops, each unrolled, so that no rule shows one loop that reads elements one by one.
+A division and a norm contain fused operations, so no requirement can show an additional, unwanted one. Loads
+and stores are in several unrolled loops, so no requirement can show a single loop that reads elements one by
+one.
 """
 
 from __future__ import annotations
@@ -20,21 +21,21 @@ PINNED = ("LDG.128", "STG.128", "FFMA", "DFMA", "float64", "FTZ", "MUFU", "CALL"
 UPDATE = "if that is meant: python -m numba_kernels.selfcheck.machine_code.cuda --update"
 
 Pins = dict[str, dict[str, dict[str, int]]]
-"""Of each capability, of each kernel, the counts that are not zero."""
+"""For each capability and each kernel, the nonzero counts."""
 
 
 def pinned(code: Code) -> dict[str, int]:
-    """Return those counts of a kernel that the file keeps."""
+    """Return the counts of a kernel that belong in the file."""
     return {measure: code.measures[measure] for measure in PINNED if code.measures[measure]}
 
 
 def installed() -> dict[str, str]:
-    """Return the versions of the compilers, which decide about the counts."""
+    """Return the versions of the compilers, on which the counts depend."""
     return {wheel: version(wheel) for wheel in COMPILERS}
 
 
 def read(file: Path) -> tuple[dict[str, str], Pins]:
-    """Return the versions that the counts were taken with, and the counts; nothing where there is no file."""
+    """Return the versions of the compilers of the counts, and the counts; both are empty without a file."""
     if not file.exists():
         return {}, {}
     content = json.loads(file.read_text(encoding="utf-8"))
@@ -42,14 +43,14 @@ def read(file: Path) -> tuple[dict[str, str], Pins]:
 
 
 def write(file: Path, codes: Iterable[Code], complete: Iterable[str]) -> None:
-    """Write the counts of kernels into the file, with the versions that are installed.
+    """Write the counts of kernels into the file, with the installed versions.
 
     Parameters
     ----------
     file : Path
-        Need not be there.
+        The file, which need not exist.
     codes : iterable of Code
-        Their counts replace those in the file.
+        The machine code of kernels, whose counts replace those in the file.
     complete : iterable of str
         The capabilities with all of their kernels among `codes`. Other kernels of these capabilities in
         the file are removed.
@@ -72,7 +73,7 @@ def _one_a_line(kernels: Mapping[str, Mapping[str, int]]) -> str:
 
 
 def differences(code: Code, pins: Pins) -> Iterator[str]:
-    """Yield where the counts of a kernel are not those of the file."""
+    """Yield the differences between the counts of a kernel and the file."""
     kept = pins.get(code.capability, {}).get(code.kernel)
     if kept is None:
         yield f"has no counts in {FILE.name}; {UPDATE}"
@@ -90,7 +91,7 @@ def stale(names: Iterable[str], capability: str, pins: Pins) -> list[str]:
 
 
 def changed_versions(versions: Mapping[str, str]) -> list[str]:
-    """Return the packages that had another version when the counts were taken.
+    """Return the packages whose versions have changed since the counts were taken.
 
     >>> changed_versions({"numba": "0.1"})[0].startswith("numba: the counts were taken with 0.1")
     True

@@ -9,25 +9,26 @@ from numba_kernels.selfcheck.machine_code.cuda.building import Code
 from numba_kernels.selfcheck.machine_code.cuda.kinds import Kind, kind_of
 
 REGISTERS = 65536
-"""Of a multiprocessor, on all devices from compute capability 7.0 on."""
+"""The number of registers of a multiprocessor, on all devices from compute capability 7.0 on."""
 
 BYTES_IN_FLIGHT = 32 * 1024
 """The bytes that a multiprocessor must have requested at any time to use the whole bandwidth of the memory.
 
-They are bandwidth times latency. An H200 moves 4.8 TB/s to 132 multiprocessors, 36 bytes a nanosecond to
-each; a load is taken to last 0.9 microseconds while the memory is busy. Slower memory needs less.
+This is bandwidth times latency. An H200 moves 4.8 TB/s to 132 multiprocessors, 36 bytes per nanosecond to
+each; a load is assumed to take 0.9 microseconds while the memory is busy. Slower memory needs less.
 """
 
 PACKET_BYTES = 16
 
 MOST_REGISTERS = 128
-"""Leaves 512 threads, two blocks of 256, so that one computes while the other waits."""
+"""The largest number of registers of a thread that leaves room for 512 threads, two blocks of 256, so that
+one block computes while the other waits."""
 
 
 def registers_for_full_bandwidth(kind: Kind) -> int:
-    """Return how many registers a thread may have, so that there is room for as many threads as are needed.
+    """Return how many registers a thread may have, so that enough threads fit into a multiprocessor.
 
-    A thread waits for one packet of each array that it reads.
+    Each thread waits for one packet of each array that it reads.
 
     >>> registers_for_full_bandwidth(kind_of("update_float32_momentum_plain"))
     96
@@ -36,7 +37,7 @@ def registers_for_full_bandwidth(kind: Kind) -> int:
 
 
 class Requirement(NamedTuple):
-    """A bound of one measure.
+    """A bound on one measure.
 
     Attributes
     ----------
@@ -45,7 +46,7 @@ class Requirement(NamedTuple):
     holds_for : callable
         Whether it is required of a kernel.
     why : str
-        What would be wrong.
+        The fault that a broken bound would mean.
     least, most : callable
         The bounds.
     """

@@ -1,4 +1,4 @@
-"""The wheels that build and disassemble: their versions, and the tools that they brought."""
+"""The wheels for building and disassembling: their versions, and the tools in them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sgd_ref.base.installing import how_to_install
 REMEDY = f"install it with: {how_to_install('cuda', 'cuda-code')}"
 
 COMPILERS = ("numba", "numba-cuda", "llvmlite", "nvidia-nvvm", "nvidia-nvjitlink")
-"""What decides which instructions come out."""
+"""The packages that decide which instructions are generated."""
 
 NVDISASM, CUOBJDUMP = "nvidia-cuda-nvdisasm", "nvidia-cuda-cuobjdump"
 
@@ -33,16 +33,16 @@ def version(wheel: str) -> str:
 
 
 def require_all() -> None:
-    """Raise `CouldNotRun` unless all wheels are there; a toolkit of the system's is no substitute.
+    """Raise `CouldNotRun` unless all wheels are installed; a toolkit of the system is no substitute.
 
-    Its version is unknown, and the machine code depends on the version.
+    The version of such a toolkit is unknown, and the machine code depends on it.
     """
     for wheel in NEEDED:
         version(wheel)
 
 
 def tool(wheel: str) -> Path:
-    """Return the program that a wheel brought: the one that its name ends with.
+    """Return the path of the program of a wheel, which has the last word of the wheel's name.
 
     Raises
     ------
