@@ -1,6 +1,6 @@
 """Device memory in the simulator: memory of the host, in which every access is checked.
 
-The simulator of Numba checks indices into arrays. These kernels take addresses, so the check is here.
+The simulator of Numba checks indices into arrays. These kernels take addresses, so this module checks them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _ends: list[int] = []
 
 
 def allow(regions: Iterable[tuple[int, int]]) -> None:
-    """Let kernels touch only these regions of memory, each given as its address and number of bytes."""
+    """Let kernels access only these regions of memory, each given by its address and number of bytes."""
     ordered = sorted((start, start + size) for start, size in regions if size)
     _starts[:] = [start for start, _ in ordered]
     _ends[:] = [end for _, end in ordered]

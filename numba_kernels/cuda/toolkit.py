@@ -1,6 +1,6 @@
-"""The one place that knows which package compiles and launches for CUDA: numba-cuda.
+"""The only module that knows which package compiles and launches for CUDA: numba-cuda.
 
-A successor of numba-cuda will have other names for the same few things. Then only this file has to change.
+A successor of numba-cuda may have other names for the same few functions. Then only this file has to change.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if importlib.util.find_spec("numba_cuda") is None:
     # Numba itself still ships an older version, with which the machine code was not checked.
     raise ImportError(f"numba_kernels.cuda needs the package numba-cuda; {REMEDY}", name="numba_cuda")
 
-# The package puts itself in the place of the module that Numba ships.
+# The package replaces the module that Numba ships.
 cuda: Any = importlib.import_module("numba.cuda")
 types: Any = cuda.types
 intrinsic: Any = importlib.import_module("numba.cuda.extending").intrinsic
@@ -32,7 +32,7 @@ overload: Any = importlib.import_module("numba.cuda.extending").overload
 IS_SIMULATED = bool(cuda.config.ENABLE_CUDASIM)
 """Whether kernels run as Python on the host, since NUMBA_ENABLE_CUDASIM was set before the import."""
 
-# The simulator has none of its functions, and its kernels add and multiply in Python.
+# The simulator has none of the library's functions, and its kernels add and multiply in Python.
 libdevice: Any = None if IS_SIMULATED else importlib.import_module("numba.cuda.libdevice")
 
 
@@ -42,12 +42,13 @@ def _wait_for_block() -> None:
 
 
 def _wait_for_simulated_block() -> None:
-    # The simulator gives the module of CUDA its meaning in the file of a kernel alone.
+    # The simulator replaces the module of CUDA only in the file of a kernel.
     threading.current_thread().syncthreads()  # type: ignore[attr-defined]
 
 
 wait_for_block = _wait_for_simulated_block if IS_SIMULATED else _wait_for_block
-"""Wait until all threads of the block have come here; for functions of several files' kernels."""
+"""Wait until all threads of the block have arrived here; for functions that kernels of several files
+share."""
 
 __all__ = [
     "IS_SIMULATED",
@@ -74,15 +75,15 @@ def _without_warnings() -> AbstractContextManager[None]:
 
 def on_device(number: int) -> AbstractContextManager[Any]:
     """Return a context in which memory is allocated, and kernels are launched, on one device."""
-    # -1 is that of arrays without elements alone, for which nothing is launched.
+    # Only arrays without elements have the device -1, and nothing is launched for them.
     return nullcontext() if IS_SIMULATED or number < 0 else cuda.gpus[number]
 
 
 def without_frees(is_captured: bool) -> AbstractContextManager[Any]:
-    """Return a context in which Numba frees no memory on the device where a graph is captured.
+    """Return a context in which Numba frees no memory on the device while a graph is captured.
 
     Numba collects memory to be freed, and frees it when there is much of it. This may happen at any time,
-    since Python's collector runs at any time. During a capture it would lose the capture.
+    since Python's garbage collector runs at any time. During a capture, it would invalidate the capture.
     """
     return cast("AbstractContextManager[Any]", cuda.defer_cleanup()) if is_captured else nullcontext()
 
@@ -92,9 +93,9 @@ _lock = threading.Lock()
 
 @contextmanager
 def _without_advice() -> Iterator[None]:
-    """Keep Numba from warning of a grid with few blocks, as the launches have that make one step.
+    """Keep Numba from warning of a grid with few blocks, which some launches have on purpose.
 
-    By Numba's own switch: a filter would be one for all warnings of all threads.
+    This uses Numba's own switch: a warning filter would apply to all warnings of all threads.
     """
     with _lock:
         before = cuda.config.CUDA_LOW_OCCUPANCY_WARNINGS
@@ -106,13 +107,13 @@ def _without_advice() -> Iterator[None]:
 
 
 def _configured(dispatcher: Any, blocks: int, threads: int, stream: Any) -> Callable[..., None]:
-    """Return what launches a kernel with a grid on a stream."""
+    """Return the object that launches a kernel with a grid on a stream."""
     with _without_advice():
         return cast("Callable[..., None]", dispatcher[blocks, threads, stream])
 
 
 _kept_configured = functools.lru_cache(maxsize=4096)(_configured)
-"""The same, made once: Numba itself keeps 128 of them for all kernels together."""
+"""The same with a cache: Numba itself keeps only 128 of these objects for all kernels together."""
 
 
 class Kernel(NamedTuple):
@@ -123,9 +124,9 @@ class Kernel(NamedTuple):
     name : str
         Unique among the kernels of this package.
     function : callable
-        In Python. All its parameters are int64: addresses in device memory, or numbers.
+        The Python function. All its parameters are int64: addresses in device memory, or numbers.
     dispatcher : object
-        What compiles and launches it.
+        The object that compiles and launches it.
     """
 
     name: str
@@ -133,15 +134,15 @@ class Kernel(NamedTuple):
     dispatcher: Any
 
     def launch(self, blocks: int, threads: int, stream: Any, *arguments: int) -> None:
-        """Launch it on a stream, with integers; does not wait for it."""
-        # A dispatcher of the simulator has one configuration at a time, in itself.
+        """Launch the kernel on a stream, with integer arguments, without waiting for it."""
+        # A dispatcher of the simulator stores a single configuration in itself.
         configured = _configured if IS_SIMULATED else _kept_configured
         with _without_warnings():
             configured(self.dispatcher, blocks, threads, stream)(*arguments)
 
 
 def kernel(name: str) -> Callable[[Callable[..., None]], Kernel]:
-    """Return a decorator that makes a kernel of a function with parameters of int64 only."""
+    """Return a decorator that makes a kernel from a function whose parameters are all int64."""
 
     def made(function: Callable[..., None]) -> Kernel:
         function.__qualname__ = name

@@ -1,4 +1,4 @@
-"""Arrays on the device made by the library of the caller's arrays, and copies from and to the host."""
+"""Arrays on the device that the library of the caller's arrays allocates, and copies from and to the host."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ def to_numba(values: Array) -> Any:
 
 
 def wait_for_device() -> None:
-    """Wait for all streams, so that kernels on any of them find the arrays made on the device.
+    """Wait for all streams, so that kernels on any stream find the new arrays complete.
 
     A library writes zeros on its own stream. A copy from ordinary memory runs on the legacy default stream,
-    perhaps after the host has gone on. No other stream waits for either.
+    perhaps after the host has gone on. Other streams do not wait for these two.
     """
     cuda.synchronize()
 
 
 def _as_buffer(array: Any) -> Any:
-    """Return an array in a form that Numba can copy: it takes a buffer, and buffers know no bfloat16."""
+    """Return an array in a form that Numba can copy: a buffer, whose protocol does not support bfloat16."""
     return _viewed(array, np.uint16) if array.dtype == BFLOAT16 else array
 
 
 def _viewed(array: Any, dtype: Any) -> Any:
-    """Return a view as a dtype of the same size; Numba has none of an array without axes."""
+    """Return a view as a dtype of the same size; Numba lacks such views of arrays without axes."""
     return array.view(dtype) if array.ndim else array.reshape(1).view(dtype).reshape(())
 
 
@@ -52,7 +52,7 @@ def to_host(array: Any) -> Array:
     torch, cupy = sys.modules.get("torch"), sys.modules.get("cupy")
     if torch is not None and isinstance(array, torch.Tensor):
         name = str(array.dtype).removeprefix("torch.")
-        # NumPy's arrays of PyTorch have no bfloat16; its bits have.
+        # PyTorch cannot convert bfloat16 to a NumPy array, but it can convert the bits.
         host = array.detach().cpu()
         bits = host.view(torch.int16).numpy().view(BFLOAT16) if name == "bfloat16" else host.numpy()
         return np.asarray(bits)

@@ -1,12 +1,12 @@
 """Arrays of Numba, CuPy or PyTorch on the device: their address, shape and dtype, without waiting for it.
 
 No element is read or copied, and no stream is synchronised: the ``stream`` entry of
-``__cuda_array_interface__`` asks for that, and is left alone. The work goes to the stream on which the
-library of the arrays works (`numba_kernels.cuda.arrays.streams`), so that it comes after the library's
+``__cuda_array_interface__`` asks for a synchronisation, and is ignored. The work goes to the stream on which
+the library of the arrays works (`numba_kernels.cuda.arrays.streams`), so that it comes after the library's
 earlier work.
 
-This was written without real arrays on a device. In their place were CuPy's own arrays over memory that is
-not there, Numba's with an invented pointer, and PyTorch's on the host.
+This was written without real arrays on a device. It was tested with CuPy's arrays over memory that does not
+exist, Numba's arrays with an invented pointer, and PyTorch's tensors on the host.
 """
 
 from __future__ import annotations
@@ -26,28 +26,28 @@ from sgd_ref.arithmetic.formats import BFLOAT16, Array
 ACCEPTED = "an array on the device: of Numba, CuPy or PyTorch"
 
 UNKNOWN_DEVICE = -1
-"""Of an array without elements, where its library does not say."""
+"""The device number of an array without elements, if its library does not give one."""
 
 TORCH_DEVICE_TYPE = "cuda"
 
 
 class View(NamedTuple):
-    """An array on a device, as far as it can be known without the device.
+    """The properties of an array on a device that can be found without the device.
 
     Attributes
     ----------
     address : int
-        Of its first element.
+        The address of its first element.
     shape : tuple of int
-        Lengths of the axes.
+        The lengths of the axes.
     strides : tuple of int
-        In bytes; negative and zero ones are possible.
+        The strides in bytes; they may be negative or zero.
     dtype : dtype
-        Of the elements; not necessarily one that a kernel accepts.
+        The dtype of the elements, which kernels may not accept.
     device : int
-        Number of the device, or `UNKNOWN_DEVICE`.
+        The number of the device, or `UNKNOWN_DEVICE`.
     is_read_only : bool
-        Whether its library forbids to write to it. CuPy, Numba and PyTorch never do.
+        Whether its library forbids writing to it. CuPy, Numba and PyTorch never do.
     """
 
     address: int
@@ -61,12 +61,12 @@ class View(NamedTuple):
 def view(name: str, array: Any) -> View:
     """Return the address, the shape, the strides and the dtype of an array.
 
-    The view keeps nothing alive: its address is good for as long as the caller holds the array.
+    The view keeps nothing alive: its address is valid as long as the caller holds the array.
 
     Parameters
     ----------
     name : str
-        What an error message calls the array.
+        The name of the array in error messages.
     array : object
         A device array of Numba, a ``cupy.ndarray``, a ``torch.Tensor`` on a CUDA device, also one that
         requires a gradient, or an object with ``__cuda_array_interface__`` or DLPack's two methods.
@@ -76,7 +76,7 @@ def view(name: str, array: Any) -> View:
     TypeError
         If it is anything else, or an array in the memory of the host.
     ValueError
-        If its memory does not hold its elements as they are, or it has elements and no memory.
+        If its memory does not hold its elements unchanged, or if it has elements but no memory.
 
     Examples
     --------
@@ -108,15 +108,15 @@ def view(name: str, array: Any) -> View:
 
 
 class Header(np.ndarray[Any, Any]):
-    """An ndarray in front of memory that the processor cannot read: see `header`."""
+    """An ndarray that stands for memory which the processor cannot read: see `header`."""
 
-    # Whatever computes with the elements, such as a comparison, is then a TypeError and no crash.
+    # An operation on the elements, such as a comparison, then raises a TypeError and does not crash.
     __array_ufunc__ = None  # type: ignore[assignment]
 
     def __array_function__(
         self, function: Callable[..., Any], types: Any, arguments: Any, keywords: Any
     ) -> Any:
-        """Let through only what works on addresses."""
+        """Allow only functions that work on addresses."""
         if function not in (np.shares_memory, np.may_share_memory):
             return NotImplemented
         return super().__array_function__(function, types, arguments, keywords)
@@ -137,8 +137,8 @@ class _Memory:
 def header(view: View) -> Array:
     """Return an ndarray of the shape, strides, dtype, writability and address of an array on the device.
 
-    It serves the checks of ``sgd_ref`` on dtypes, shapes, writability, identity and overlapping memory, which
-    look at nothing else. This is safe. NumPy only computes with addresses when it makes an array from an
+    It is for the checks of ``sgd_ref`` on dtypes, shapes, writability, identity and overlapping memory, which
+    use no other property. This is safe. NumPy only computes with addresses when it makes an array from an
     address, views it as another dtype, or looks for shared memory; it reads an element only for an operation
     on elements.
 
@@ -152,7 +152,7 @@ def header(view: View) -> Array:
     >>> header(nowhere), header(nowhere).strides, header(nowhere).flags.writeable
     (<bfloat16 of shape (2, 3) on the device>, (-64, 8), False)
     """
-    # Bytes without a meaning, since bfloat16 and other dtypes that NumPy does not know have no typestr.
+    # Bytes without a type, since bfloat16 and other dtypes that NumPy does not know have no typestr.
     memory = {
         "version": 3,
         "typestr": f"|V{view.dtype.itemsize}",
@@ -164,20 +164,20 @@ def header(view: View) -> Array:
 
 
 class Expected:
-    """The expected shape, strides, dtype and device of each of many arrays, for the quick look.
+    """The expected shape, strides, dtype and device of each of many arrays, for the quick check.
 
     Parameters
     ----------
     views : sequence of View
-        The shape, strides, dtype and device that is expected in each place; addresses are free. All dtypes
-        are float16, bfloat16, float32 or float64.
+        The expected shape, strides, dtype and device at each position; addresses may differ. All dtypes are
+        float16, bfloat16, float32 or float64.
 
     Notes
     -----
     For 200 arrays the addresses take (measured with what stands in for them on the host, on one quiet core
     of a Zen 4) 12 microseconds for tensors of a PyTorch that offers DLPack's function in C
     (https://github.com/pytorch/pytorch/pull/169724), 82 for those of another one, 56 for arrays of CuPy, and
-    137 for those of Numba. A closer look at each, with `view`, `header` and the checks of ``sgd_ref``, takes
+    137 for those of Numba. The full check of each, with `view`, `header` and the checks of ``sgd_ref``, takes
     2,000. The first call with tensors compiles for a second.
     """
 
@@ -187,8 +187,8 @@ class Expected:
         self._have_elements = np.array([0 not in view.shape for view in views])
         self._specs = [(view.shape, view.strides, view.dtype, view.device) for view in views]
         self._steps = [tuple(step // view.dtype.itemsize for step in view.strides) for view in views]
-        # PyTorch negates the imaginary part of a conjugate when it is used. Its elements lie two apart, so
-        # that only these places can have one.
+        # PyTorch negates the imaginary part of a conjugate only when it is used. The elements of such a part
+        # are two apart, so only arrays with this stride can be one.
         self._perhaps_negated = [
             index
             for index, view in enumerate(views)
@@ -199,17 +199,17 @@ class Expected:
         self._compiled: dlpack.ArraySpecs | None = None
 
     def addresses(self, arrays: list[Any]) -> Array | None:
-        """Return the addresses of arrays, if they match and are all of one library.
+        """Return the addresses of the arrays, if they match and all belong to one library.
 
         Parameters
         ----------
         arrays : list
-            Of anything. Nobody may change the list meanwhile.
+            Any objects. No other thread may change the list during the call.
 
         Returns
         -------
         ndarray of int64, or None
-            None says that a closer look is needed, not that anything is wrong.
+            None means that the full check is needed, not that anything is wrong.
         """
         if len(arrays) != len(self._views) or not arrays:
             return None
@@ -223,7 +223,7 @@ class Expected:
             addresses = self._of_any(arrays)
         if addresses is None or (addresses & self._misalignments).any():
             return None
-        # PyTorch can take the memory from under a tensor and give it back later.
+        # PyTorch can take away the memory of a tensor and give it back later.
         return None if ((addresses == 0) & self._have_elements).any() else addresses
 
     def _of_tensors(self, arrays: list[Any], torch: Any) -> Array | None:
@@ -274,7 +274,7 @@ class Expected:
         try:
             views = [view("", array) for array in arrays]
         except (TypeError, ValueError):
-            # Found again, and named, by who looks closer.
+            # The full check finds the array again, and names it.
             return None
         if [(a.shape, a.strides, a.dtype, a.device) for a in views] != self._specs:
             return None
@@ -282,14 +282,14 @@ class Expected:
 
 
 def overlap(starts: Array, sizes: Array, occupied: Array) -> bool:
-    """Whether one of several pieces of memory touches memory that is occupied.
+    """Whether one of several pieces of memory overlaps occupied memory.
 
     Parameters
     ----------
     starts, sizes : ndarray of int64, shape (n,)
-        First address and number of bytes of each piece; pieces without bytes touch nothing.
+        The first address and the number of bytes of each piece; pieces without bytes overlap nothing.
     occupied : ndarray of int64, shape (2 * m,)
-        First address, and first one after it, of each occupied region; they rise.
+        The first address of each occupied region, and the first address after it, in increasing order.
 
     Examples
     --------
@@ -297,7 +297,7 @@ def overlap(starts: Array, sizes: Array, occupied: Array) -> bool:
     >>> [overlap(np.array([start]), np.array([50]), occupied) for start in (50, 51, 199, 200, 250, 251)]
     [False, True, True, False, False, True]
     """
-    # Of the regions, only the first one that ends after a piece begins can be the first that it touches.
+    # Only the first region that ends after a piece begins can be the first region that the piece overlaps.
     next_region = np.searchsorted(occupied[1::2], starts, side="right")
     begins = np.append(occupied[::2], np.iinfo(np.int64).max)[next_region]
     return bool(((begins < starts + sizes) & (sizes > 0)).any())
@@ -308,9 +308,9 @@ def _refuse(name: str, given: str) -> NoReturn:
 
 
 def _of_torch(name: str, tensor: Any, torch: Any) -> View:
-    # Neither protocol: both refuse a tensor that requires a gradient, DLPack one on another device than the
-    # current one; and until https://github.com/pytorch/pytorch/pull/143042 the interface called bfloat16
-    # float16 (https://github.com/pytorch/pytorch/pull/129621).
+    # Neither protocol is used here: both refuse a tensor that requires a gradient, and DLPack refuses a
+    # tensor that is not on the current device; and until https://github.com/pytorch/pytorch/pull/143042 the
+    # interface called bfloat16 float16 (https://github.com/pytorch/pytorch/pull/129621).
     if tensor.device.type != TORCH_DEVICE_TYPE:
         _refuse(name, f"a tensor on {tensor.device}")
     if tensor.layout is not torch.strided:
@@ -333,7 +333,7 @@ def _of_numba(array: Any) -> View:
     if isinstance(simulated, np.ndarray):
         address, is_read_only = simulated.__array_interface__["data"]
         return View(address, simulated.shape, simulated.strides, simulated.dtype, 0, is_read_only)
-    # Not by the interface: there Numba calls a broadcast array contiguous.
+    # The interface is not used here, since in it Numba calls a broadcast array contiguous.
     address = array.device_ctypes_pointer.value or 0
     pointer = getattr(array, "gpu_data", None)
     device = UNKNOWN_DEVICE if pointer is None else pointer.context.device.id
@@ -350,7 +350,7 @@ def _of_interface(name: str, array: Any) -> View:
         _refuse(name, f"an array of typestr {interface['typestr']!r}")
     stated = getattr(array, "dtype", None)
     if dtype == np.dtype("V2") and stated == BFLOAT16:
-        # The typestr of bfloat16 is that of any two bytes.
+        # The typestr of bfloat16 only says that an element has two bytes.
         dtype = BFLOAT16
     shape, strides = tuple(interface["shape"]), interface.get("strides")
     strides = contiguous_strides(shape, dtype.itemsize) if strides is None else tuple(strides)
@@ -364,7 +364,7 @@ def _of_interface(name: str, array: Any) -> View:
 
 
 def _of_dlpack(name: str, array: Any) -> View:
-    # Asked first: to export an array that is on no device, a library may copy it or refuse.
+    # The device is asked for first: to export an array that is on no device, a library may copy it or refuse.
     _checked_device(name, *array.__dlpack_device__())
     try:
         export = dlpack.exported(array)
@@ -382,7 +382,7 @@ def _checked_device(name: str, device_type: Any, device: Any) -> int:
 
 
 def _device_of_memory(name: str, address: int) -> int:
-    """Return the device that has the memory at an address. The driver knows it and does not wait."""
+    """Return the device of the memory at an address, which the driver knows without waiting."""
     driver: Any = importlib.import_module("cuda.bindings.driver")
     ordinal = driver.CUpointer_attribute.CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
     error, device = driver.cuPointerGetAttribute(ordinal, address)

@@ -1,4 +1,4 @@
-"""Addresses of arrays by DLPack: of one from its capsule, or of hundreds by their library's function in C.
+"""Addresses of arrays by DLPack: of one from its capsule, or of many by a C function of their library.
 
 The structures are those of ``dlpack.h``, version 1.3 (https://github.com/dmlc/dlpack). Nothing here waits
 for a device or looks at an element.
@@ -32,7 +32,7 @@ READ_ONLY, IS_COPY = 1, 2
 MAJOR_VERSION = 1
 
 NO_SYNCHRONIZATION = -1
-"""In place of the stream on which the array is to be used: nobody need wait for anybody."""
+"""A value for the stream on which the array will be used: no synchronisation is needed."""
 
 CAPSULE, USED_CAPSULE = b"dltensor", b"used_dltensor"
 VERSIONED_CAPSULE, USED_VERSIONED_CAPSULE = b"dltensor_versioned", b"used_dltensor_versioned"
@@ -91,7 +91,7 @@ class VersionedManaged(ctypes.Structure):
 
 
 class Exchange(ctypes.Structure):
-    """The functions that a library offers to others in C; those that are not called here are addresses."""
+    """The C functions that a library offers to others; those that are not called here are addresses."""
 
     _fields_ = (
         ("major", ctypes.c_uint32),
@@ -114,7 +114,7 @@ _content = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)
 _rename = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.py_object, ctypes.c_char_p)(
     ("PyCapsule_SetName", ctypes.pythonapi)
 )
-# The global lock stays held, for deleters that release Python's objects without asking for it.
+# The global lock stays held, since some deleters release Python objects without taking it.
 _Deleter = ctypes.PYFUNCTYPE(None, ctypes.c_void_p)
 
 
@@ -124,17 +124,17 @@ class Export(NamedTuple):
     Attributes
     ----------
     address : int
-        Of its first element.
+        The address of its first element.
     shape : tuple of int
-        Lengths of the axes.
+        The lengths of the axes.
     strides : tuple of int
-        In bytes.
+        The strides in bytes.
     dtype : dtype
-        Of the elements.
+        The dtype of the elements.
     device_type, device : int
-        Kind of memory, as in ``DLDeviceType``, and which of the devices that have it.
+        The kind of memory, as in ``DLDeviceType``, and the number of the device.
     is_read_only : bool
-        False where the library does not say.
+        Whether the array is read-only; False if the library does not say.
     """
 
     address: int
@@ -147,7 +147,7 @@ class Export(NamedTuple):
 
 
 def exported(array: Any) -> Export:
-    """Return what an array exports by ``__dlpack__``; the capsule is used up, and the array keeps its memory.
+    """Return the export of an array by ``__dlpack__``; this consumes the capsule, but not the array's memory.
 
     Raises
     ------
@@ -181,7 +181,7 @@ def exported(array: Any) -> Export:
 
 
 def contiguous_strides(shape: Sequence[int], itemsize: int) -> tuple[int, ...]:
-    """Return the strides of elements that lie one after the other, the last axis first.
+    """Return the strides of contiguous elements, with the last axis fastest.
 
     >>> contiguous_strides((2, 3), 4)
     (12, 4)
@@ -240,8 +240,8 @@ def _delete(managed: Managed | VersionedManaged) -> None:
 def describing_function(array_type: type) -> int:
     """Return the address of a library's function that describes an object of this type as a `Tensor`.
 
-    It is 0 where the library has none, where its version is another one, or where lists are not laid out as
-    the kernel that calls it knows them.
+    It is 0 if the library has no such function, if its version differs, or if lists do not have the layout
+    that the calling kernel expects.
     """
     capsule = getattr(array_type, "__dlpack_c_exchange_api__", None)
     if capsule is None or not _is_capsule(capsule, EXCHANGE_CAPSULE) or not layout_is_known():
@@ -262,11 +262,11 @@ class ArraySpecs:
     Parameters
     ----------
     shapes, strides : sequence of tuple of int
-        Of each array, the strides in elements.
+        The shape of each array, and its strides in elements.
     dtypes : sequence of dtype
-        Each float16, bfloat16, float32 or float64.
+        The dtype of each array: float16, bfloat16, float32 or float64.
     device_type, device : int
-        Of all of them.
+        The kind of memory and the device of all arrays.
     """
 
     def __init__(
@@ -285,7 +285,8 @@ class ArraySpecs:
             expected.bits = dtype.itemsize * 8
             words = np.frombuffer(bytes(expected), np.int64)
             row[:] = words[DEVICE_WORD], words[TYPE_WORD], len(lengths_and_strides)
-            # The stride of an axis with one element means nothing, nor do any where there is none.
+            # The stride of an axis of length 1 does not matter, nor do any strides of an array without
+            # elements.
             is_empty = 0 in shape
             for length, step in zip(shape, steps, strict=True):
                 lengths_and_strides += [length, ANY_STRIDE if is_empty or length == 1 else step]
@@ -301,9 +302,9 @@ class ArraySpecs:
         describe : int
             The address of the function that describes both types.
         arrays : list
-            As many as there are specs. Nobody may change the list meanwhile.
+            As many arrays as specs. No other thread may change the list during the call.
         array_types : tuple of two types
-            Exactly these; not types that are derived from them.
+            The accepted types; derived types are not accepted.
         """
         addresses = np.empty(len(self._specs), np.int64)
         first, second = map(id, array_types)
@@ -320,7 +321,7 @@ SIGNATURE = "boolean(int64, int64, int64, int64, int64[:, ::1], int64[::1], int6
 
 @intrinsic
 def _describe(typing_context: Any, describe: Any, item: Any, tensor: Any) -> Any:
-    """Call a library's function, and forget the exception that it may have set."""
+    """Call a library's function, and clear the exception that it may have set."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         pointer, status = ir.IntType(8).as_pointer(), ir.IntType(32)
@@ -341,7 +342,7 @@ def _axes_fit(found: Any, axes: Any, first: int) -> Any:
         length, step = axes[first + 2 * axis], axes[first + 2 * axis + 1]
         if int64_at(found[LENGTHS_WORD] + 8 * axis) != length:
             return False
-        # A library may leave out the strides of what is in one piece; then somebody has to look closer.
+        # A library may leave out the strides of a contiguous array; then the full check is needed.
         if step != ANY_STRIDE and (
             found[STRIDES_WORD] == 0 or int64_at(found[STRIDES_WORD] + 8 * axis) != step
         ):
@@ -351,7 +352,7 @@ def _axes_fit(found: Any, axes: Any, first: int) -> Any:
 
 @functools.cache
 def scan() -> Any:
-    """Return the compiled function; it holds the global lock, as the functions of libraries need it."""
+    """Return the compiled function; it holds the global lock, which the functions of libraries need."""
 
     def all_fit(
         describe: int,

@@ -1,4 +1,4 @@
-"""Headers in front of the arrays of a call, for the checks of the reference."""
+"""Headers that stand for the arrays of a call, for the checks of the reference."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from sgd_ref.gradients import SparseRows
 
 
 def headers_of(argument: str, arrays: Any, kept: Mapping[int, Array]) -> Any:
-    """Return a header in front of each array; an argument that is no list is returned as it is.
+    """Return a header for each array; an argument that is no list is returned unchanged.
 
     Parameters
     ----------
     argument : str
-        What an error message calls the arrays.
+        The name of the arrays in error messages.
     arrays : object
-        Arrays on one device; the same one more than once has one header.
+        Arrays on one device; an array that occurs more than once has one header.
     kept : mapping of int to ndarray
-        Headers that there are already, by the identity of their arrays.
+        Existing headers, by the identity of their arrays.
 
     Raises
     ------
     TypeError, ValueError
-        If one of the arrays is not on a device, or not on that of the others.
+        If an array is not on a device, or not on the device of the others.
     """
     if not isinstance(arrays, (list, tuple)):
         return arrays
@@ -49,7 +49,7 @@ def headers_of(argument: str, arrays: Any, kept: Mapping[int, Array]) -> Any:
 
 
 def headers_of_gradients(gradients: Any, device: int) -> Any:
-    """Return a header in front of each gradient that is on the device, and the others as they are.
+    """Return a header for each gradient that is on the device, and the other gradients unchanged.
 
     Raises
     ------
@@ -65,12 +65,12 @@ def headers_of_gradients(gradients: Any, device: int) -> Any:
 
 
 def is_sparse(gradient: Any) -> bool:
-    """Whether a gradient is a sparse one, of the host."""
+    """Whether a gradient is a sparse gradient on the host."""
     return isinstance(gradient, SparseRows) or bool(scipy.sparse.issparse(gradient))
 
 
 def refuse_arrays_on_device(arrays: Any) -> None:
-    """Refuse arrays without a header, which the reference's wrapper has passed on as they were given."""
+    """Refuse arrays without a header, which the reference's wrapper has passed on unchanged."""
     if isinstance(arrays, (list, tuple)) and any(map(_is_on_device, arrays)):
         refuse_wrapper()
 

@@ -1,4 +1,4 @@
-"""Where the arrays of a call lie: in place, or in memory of their own into which they are copied."""
+"""The placement of the arrays of a call: in place, or in other memory into which they are copied."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class Copy:
     Parameters
     ----------
     like : object
-        A device array; its library makes the memory.
+        A device array, whose library allocates the memory.
     found : View
         The array.
     dtype : dtype
-        Of the memory.
+        The dtype of the memory.
     memory : object, optional
-        A device array of that shape and dtype, in one piece, that serves as memory.
+        A contiguous device array of that shape and dtype that serves as memory.
     """
 
     def __init__(self, like: Any, found: View, dtype: np.dtype[Any], memory: Any = None) -> None:
@@ -38,7 +38,7 @@ class Copy:
         self._layout = Buffer(words(found.shape, found.strides))
 
     def regions(self) -> list[tuple[int, int]]:
-        """Return address and size of all memory that the launches touch, except the array itself."""
+        """Return address and size of all memory that the launches access, except the array itself."""
         return [(self.address, self._count * self.dtype.itemsize), self._layout.region]
 
     @property
@@ -71,7 +71,7 @@ def is_in_place(found: View, dtype: np.dtype[Any]) -> bool:
         return False
     step = dtype.itemsize
     for length, stride in zip(reversed(found.shape), reversed(found.strides), strict=True):
-        # The stride of an axis of one element leads nowhere.
+        # The stride of an axis of length 1 is never used.
         if length > 1 and stride != step:
             return 0 in found.shape
         step *= length

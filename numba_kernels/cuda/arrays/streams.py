@@ -1,7 +1,7 @@
-"""Streams: find the stream on which the libraries of the caller's arrays work, and see if it is captured.
+"""Streams: find the stream on which the libraries of the caller's arrays work, and whether it is captured.
 
-A step goes where the caller's own work goes. There it comes after whatever made the gradients, before
-whatever uses the variables, and nobody waits.
+A step goes to the stream of the caller's own work. There it comes after the work that made the gradients and
+before the work that uses the variables, and nothing has to wait.
 
 A stream is known here by its handle, an integer. 0 and 1 are the legacy default stream, 2 is the default
 stream of a thread (``CU_STREAM_LEGACY``, ``CU_STREAM_PER_THREAD``).
@@ -20,7 +20,7 @@ from numba_kernels.cuda.toolkit import IS_SIMULATED, cuda
 DEFAULT = 0
 
 LEGACY, PER_THREAD = 1, 2
-"""Names of the default streams; ``LEGACY`` is another one for ``DEFAULT``."""
+"""Handles of the default streams; ``LEGACY`` is another handle for ``DEFAULT``."""
 
 
 def stream_of(arrays: Sequence[Any]) -> int:
@@ -33,12 +33,12 @@ def stream_of(arrays: Sequence[Any]) -> int:
     Parameters
     ----------
     arrays : sequence
-        All arrays of a call; items of no such library, such as None, have no say.
+        All arrays of a call; items of no such library, such as None, are ignored.
 
     Raises
     ------
     ValueError
-        If two libraries, or one on two devices, work on different streams.
+        If two libraries work on different streams, or one library on different streams of two devices.
     """
     # One array of each type stands for all of them: the caller has checked that they share a device.
     chosen: dict[str, int] = {}
@@ -69,8 +69,8 @@ def is_capturing(handle: int) -> bool:
     Raises
     ------
     RuntimeError
-        If the driver cannot say: it is the legacy default stream, which cannot be captured, while another
-        stream of this device is.
+        If the driver cannot say: the stream is the legacy default stream, which cannot be captured, and
+        another stream of this device is captured.
     """
     if IS_SIMULATED:
         return False
@@ -87,21 +87,21 @@ def is_capturing(handle: int) -> bool:
 
 
 def refuse_capture(arrays: Sequence[Any], got: str) -> None:
-    """Refuse what allocates or waits, before a capture on the stream of arrays is lost by it.
+    """Refuse to allocate or wait if that would invalidate a capture on the stream of arrays.
 
     Parameters
     ----------
     arrays : sequence
         As for `stream_of`.
     got : str
-        What an error message says of the call.
+        A description of the call for the error message.
 
     Raises
     ------
     RuntimeError
-        If what is launched on the stream of the arrays is being captured.
+        If the stream of the arrays is being captured.
     """
-    # The driver answers in a context only, and arrays without elements do not need one.
+    # The driver answers only within a context, and arrays without elements do not need one.
     cuda.current_context()
     if is_capturing(stream_of(arrays)):
         raise RuntimeError(
@@ -112,7 +112,7 @@ def refuse_capture(arrays: Sequence[Any], got: str) -> None:
 
 
 def _current(array: Any) -> tuple[str, int] | None:
-    """Return the library of an array and the stream on which it works; None where it is no array."""
+    """Return the library of an array and the stream on which it works; None if it is no array."""
     torch, cupy = sys.modules.get("torch"), sys.modules.get("cupy")
     if torch is not None and isinstance(array, torch.Tensor):
         return "PyTorch", _canonical(torch.cuda.current_stream(array.device).cuda_stream)

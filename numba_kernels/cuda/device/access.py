@@ -1,7 +1,7 @@
 """Access to device memory by address: single numbers, 16 bytes at a time, and atomic additions.
 
-A kernel takes addresses and nothing else. An array as an argument costs 6.5 microseconds of Python a launch,
-and the compiler reads its elements one by one; a vector of 16 bytes is one instruction.
+A kernel takes only addresses. An array as an argument costs 6.5 microseconds of Python for each launch, and
+the compiler reads its elements one by one; a vector of 16 bytes is read by one instruction.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ GLOBAL_MEMORY = 1
 
 
 class Access(NamedTuple):
-    """How kernels reach numbers of one type in device memory.
+    """The access of kernels to numbers of one type in device memory.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""The loop of a block over one chunk of some arrays: 16 bytes of each at a time where they allow it."""
+"""The loop of a block over one chunk of some arrays, 16 bytes of each at a time if they allow it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def chunk_loop(stored: Storage, element: Any, reads: Sequence[int], writes: Sequ
     stored : Storage
         Of all arrays.
     element : function of kernels
-        From a tuple of numbers, one of each array that is read, and whatever else it needs, to a tuple of
+        A function from a tuple of numbers, one of each array that is read, and other arguments, to a tuple of
         numbers, one for each array that is written.
     reads, writes : sequence of int
         Places in the tuple of addresses.

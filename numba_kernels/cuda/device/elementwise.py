@@ -1,7 +1,7 @@
-"""The kernels that write: one launch for everything that happens to the elements of one dtype.
+"""The kernels that update: one launch does everything that happens to the elements of one dtype.
 
-A block works through chunks of variables, 16 bytes of each array at a time. Whether a call updates, only
-accumulates or is skipped stands in device memory, so that the host need not know.
+A block works through chunks of variables, 16 bytes of each array at a time. Device memory says whether a call
+updates, only accumulates or is skipped, so that the host need not know.
 """
 
 from __future__ import annotations
@@ -81,11 +81,11 @@ def update_kernel(dtype: np.dtype[Any], variant: Variant, is_wide: bool = False)
     Parameters
     ----------
     dtype : dtype
-        Of the variables.
+        The dtype of the variables.
     variant : Variant
-        The arrays that there are, and what happens to them.
+        The features of the kernel.
     is_wide : bool
-        Whether gradients are clipped by a factor of float64, though they are narrower.
+        Whether gradients are clipped by a factor in float64, although they are narrower.
     """
     stored = storage(dtype)
     itemsize, settings_bytes = dtype.itemsize, stored.compute.itemsize
@@ -152,7 +152,7 @@ def update_kernel(dtype: np.dtype[Any], variant: Variant, is_wide: bool = False)
             else:
                 update(addresses, count, call, cuda.threadIdx.x, cuda.blockDim.x)
             index += cuda.gridDim.x
-        # No thread of this block still has to read what belongs to this call.
+        # No thread of this block still has to read data of this call.
         cuda.syncthreads()
         if is_last != 0 and cuda.threadIdx.x == 0 and is_last_block(counts, cuda.gridDim.x):
             advance(counts, numbers, word(descriptor, IS_DYNAMIC))
@@ -165,7 +165,8 @@ def _loops(stored: Storage, variant: Variant, is_wide: bool) -> tuple[Any, Any, 
     clipped = _wide_clipping(stored) if is_wide else clipping(stored.operations, variant.gradient, False)
     update = _update_loop(stored, variant, clipped, has_decay=True)
     bare = clipping(stored.operations, variant.gradient, True)
-    # In the half types each operation needs a rounding; in the others it costs nothing beside the memory.
+    # In the half types each operation needs a rounding; in the other dtypes the operations cost nothing
+    # beside the memory traffic.
     is_half = stored.dtype.itemsize == 2
     bare_update = _update_loop(stored, variant, bare, has_decay=False) if is_half else update
     return update, bare_update, _accumulation_loop(stored), _average_loop(stored), _reset_loop(stored)

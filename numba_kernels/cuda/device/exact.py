@@ -1,6 +1,6 @@
-"""Norms on the device where no bound decides: squares added as integers, and the root digit by digit.
+"""Norms on the device that no bound decides: squares added as integers, and the root digit by digit.
 
-Slow, and seldom needed. Additions of integers lose nothing, so that their order changes no bit.
+This is slow and seldom needed. Additions of integers are exact, so that their order changes no bit.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def _add_limbs(limbs: Any, total: int, thread: int, threads: int) -> None:
 
 @functools.cache
 def exact_kernel(dtype: np.dtype[Any], gradient: int) -> Kernel:
-    """Return the kernel that adds the squares of gradients of one dtype exactly, where that is asked for.
+    """Return the kernel that adds the squares of gradients of one dtype exactly, if an exact sum is needed.
 
     Its arguments are the addresses of the descriptor of the group and of the descriptor of the norms, and
     whether each gradient has a norm of its own.
@@ -191,11 +191,12 @@ def _root(precision: int, lowest: int) -> Any:
         top = _carry(total)
         if top < 0:
             return np.float64(0)
-        # The leading digit of the root has this exponent, and the last one that is kept that of `unit`.
+        # The leading digit of the root has this exponent, and the last digit that is kept has the exponent of
+        # `unit`.
         exponent = top + LOWEST_EXPONENT // 2
         unit = max(exponent, lowest) - precision + 1
         root, remainder, place = 0, 0, top
-        # Digit by digit as by hand, one digit more than is kept.
+        # Digit by digit as by hand, with one digit more than is kept.
         while place + LOWEST_EXPONENT // 2 >= unit - 1:
             remainder = 4 * remainder + _digit_pair(total, place)
             trial = 4 * root + 1

@@ -1,6 +1,6 @@
 """float64 on the device beyond the four operations: bits, roots, errors of products, roundings to narrower.
 
-In the simulator each of them is what Python has, computed from the exact number.
+In the simulator, Python computes each of them from the exact number.
 """
 
 from __future__ import annotations

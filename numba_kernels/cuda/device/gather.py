@@ -1,6 +1,6 @@
-"""Arrays that the other kernels cannot read where they are: with gaps between elements, or narrower ones.
+"""Copies of arrays that the other kernels cannot read in place: with gaps between elements, or narrower ones.
 
-They are copied on the device to memory of their own, in the dtype of the variable, and variables back.
+They are copied on the device to other memory, in the dtype of the variable; variables are copied back.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ THREADS = 8 if IS_SIMULATED else 256
 
 @inlined
 def _offset(layout: int, axes: int, index: int) -> int:
-    """Return where an element in row-major order lies in an array of lengths and strides."""
+    """Return the offset of an element, counted in row-major order, for some lengths and strides."""
     offset = 0
     axis = axes - 1
     while axis >= 0:
@@ -63,7 +63,7 @@ def gather_kernel(source: np.dtype[Any], target: np.dtype[Any]) -> Kernel:
 
 @functools.cache
 def scatter_kernel(dtype: np.dtype[Any]) -> Kernel:
-    """Return the kernel that copies one piece of memory to an array of any strides, the way back."""
+    """Return the kernel that copies one piece of memory back to an array of any strides."""
     stored = storage(dtype)
     read, write, itemsize = stored.access.read, stored.access.write, dtype.itemsize
 

@@ -1,7 +1,7 @@
 """float16 and bfloat16 on the device: the processor's own conversions.
 
-A NaN that the device computes has all digits set, and the rounding by bits that serves on the CPU would carry
-them into the sign: here only the instruction that knows NaN will do.
+A NaN that the device computes has all digits set, and the rounding by bits that works on the CPU would carry
+into the sign: here only the instruction that handles NaN is right.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ load_float16, store_float16, round_to_float16 = (
 )
 
 load_bfloat16, store_bfloat16, round_to_bfloat16 = (
-    # As on the device, where storing cuts the low half off.
+    # As on the device, where storing cuts off the low half.
     _on_host(ml_dtypes.bfloat16, _load_bfloat16, _store_bfloat16)
     if IS_SIMULATED
     else (half.load_bfloat16, half.store_bfloat16, _round_to_bfloat16)

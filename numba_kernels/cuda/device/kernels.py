@@ -17,10 +17,10 @@ from sgd_ref.arithmetic.rounded import holds
 
 
 def all_kernels() -> Iterator[Kernel]:
-    """Yield every kernel, each made when it is asked for.
+    """Yield every kernel, each made when it is needed.
 
-    Of those that clip by a factor of float64, which are rare and take minutes to build, only the plainest and
-    the fullest.
+    Kernels that clip by a factor in float64 are rare and take minutes to build; only the plainest and the
+    fullest of them are included.
 
     >>> names = [kernel.name for kernel in all_kernels()]
     >>> len(names) == len(set(names)), "update_bfloat16_nesterov_divided_averages" in names

@@ -1,7 +1,7 @@
 """The layout of the tables in device memory; kernels get one address for each table.
 
-Nothing of it depends on the call, so that a captured graph of launches stays right when the learning rate,
-the loss scale and the counts move on.
+The layout does not depend on the call, so that a captured graph of launches stays right when the learning
+rate, the loss scale and the counts change.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import Any
 from numba_kernels.cuda.device.access import SINGLES, WORDS
 from numba_kernels.shared.inlining import inlined
 
-# A kernel gets the address of a descriptor, which has the addresses of everything else. Of the descriptor of
-# one dtype, in words of 8 bytes: addresses, and numbers of rows and chunks.
+# A kernel gets the address of a descriptor, which has the addresses of everything else. These are the words,
+# of 8 bytes, in the descriptor of one dtype: addresses, and numbers of rows and chunks.
 TABLE, GRADIENTS, CHUNKS, CHUNK_COUNT, SETTINGS, FACTORS, FACTOR_ROWS, DECAYS, COUNTS, NUMBERS = range(10)
 RESULTS, IS_DYNAMIC = 10, 11
 DESCRIPTOR_WORDS = 12
@@ -20,20 +20,20 @@ DESCRIPTOR_WORDS = 12
 
 VARIABLE, VELOCITY, AVERAGE, ACCUMULATOR = range(4)
 COLUMNS = 4
-"""Of the table: a row of addresses for each variable. Those of the gradients are by themselves, since they
-change from call to call."""
+"""The columns of the table, which has a row of addresses for each variable. The addresses of the gradients
+are in a separate table, since they change from call to call."""
 
 GRADIENT = 4
-"""Place of the gradient after these columns, where all addresses of a chunk are together."""
+"""The position of the gradient, after these columns, in a tuple of all addresses of a chunk."""
 
 MISSING = 0
-"""In place of the address of a gradient: there is none."""
+"""The address that stands for a missing gradient."""
 
 ROW, START, COUNT = range(3)
 CHUNK_WORDS = 3
-"""Of a chunk: which variable, the first element, the number of elements."""
+"""The words of a chunk: the variable, the first element, the number of elements."""
 
-# Of the settings, in the dtype of the computation.
+# The positions of the settings, which are in the dtype of the computation.
 LOSS_SCALE, STEPS, HIGHEST, WEIGHT_DECAY, MOMENTUM, EMA_MOMENTUM, EMA_COMPLEMENT = range(7)
 SETTING_COUNT = 7
 

@@ -1,8 +1,8 @@
-"""From sums of squares to correctly rounded norms on the device: by a bound on the error if it decides.
+"""Correctly rounded norms on the device from sums of squares, by a bound on the error if that decides.
 
-A norm lies in an interval. Where both ends of the interval round to the same number, that number is the norm
+A norm lies in an interval. If both ends of the interval round to the same number, that number is the norm
 (Ziv, Fast evaluation of elementary mathematical functions with correctly rounded last bit, ACM TOMS 17,
-1991). Where they do not, `exact` adds the squares up exactly.
+1991). If they do not, the module `exact` adds the squares exactly.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ from numba_kernels.shared.inlining import inlined
 from sgd_ref.arithmetic.formats import FLOAT64
 
 SAFE = 2.0**-900, 2.0**1000
-"""Between these no square of a float64 that matters was lost, and none overflowed."""
+"""For a sum between these limits, no significant square of a float64 was lost, and none overflowed."""
 
 NOT_DECIDED = -1.0
-"""In place of a norm."""
+"""Stands for an undecided norm."""
 
 _read_double = DOUBLES.read
 
@@ -102,7 +102,7 @@ def _global_factor_writer(stored: Storage) -> Any:
         rounded = narrowed(number)
         inverse = round_divide(one, rounded)
         least = inverse if inverse < reciprocal else reciprocal
-        # The difference is zero, or NaN where the norm is not finite.
+        # The difference is zero, or NaN if the norm is not finite.
         difference = round_subtract(rounded, rounded)
         write(word(descriptor, FACTORS), round_add(round_multiply(clipnorm, least), difference))
 
@@ -116,7 +116,7 @@ def _divisor_writer(stored: Storage) -> Any:
     @inlined
     def write_divisor(descriptor: int, norm: int, number: Any) -> None:
         clipnorm = _read_double(word(descriptor, LIMITS) + 8 * CLIPNORM)
-        # A NaN is not below anything, and stays.
+        # A comparison with NaN is false, so a NaN stays.
         divisor = clipnorm if number <= clipnorm else number
         write(word(descriptor, FACTORS) + size * (2 * norm + 1), narrowed(divisor))
 
@@ -133,7 +133,7 @@ def _decided_narrow(dtype: np.dtype[Any]) -> Any:
         # An infinity or NaN among the elements; squares of numbers of 24 digits do not overflow.
         if not high < np.inf:
             return high
-        # Four roundings more: of the factor, the product and the root, and one to spare.
+        # Four more roundings: of the factor, the product and the root, and one spare.
         margin = error + 4 * UNIT
         below = double(narrowed(square_root(multiply(high, 1.0 - margin))))
         above = double(narrowed(square_root(multiply(high, 1.0 + margin))))

@@ -1,12 +1,12 @@
 """The operations of the update on the device: instructions that the compiler may not fuse.
 
 Numba lets the device's compiler fuse a product and a sum, and has no switch against it. NVIDIA's library has
-functions that name their rounding, and these are never fused. After this module is imported,
+functions with a rounding in their names, and these are never fused. After this module is imported,
 ``numba_kernels.shared.operations`` compiles to these functions on the device.
 
-If the two numbers are of different dtypes, Numba silently takes the plain operation instead, and only the
-machine code shows it. For such pairs NumPy need not agree with Numba either: a float of Python is a float64
-to Numba, and as wide as its neighbour to NumPy. So the simulator refuses them.
+If the two numbers have different dtypes, Numba silently uses the plain operation instead, and only the
+machine code shows it. For such pairs, NumPy may not even agree with Numba: Numba treats a Python float as a
+float64, and NumPy gives it the dtype of the other operand. So the simulator refuses such pairs.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from numba_kernels.shared.operations import Operations
 PAIRS = frozenset(
     [(np.float32, np.float32), *((a, b) for a in (float, np.float64) for b in (float, np.float64))]
 )
-"""Pairs of types that are of one dtype to Numba."""
+"""Pairs of types that Numba treats as one dtype."""
 
 
 def _choose(operation: Any, single: Any, double: Any) -> None:

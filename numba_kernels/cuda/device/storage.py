@@ -1,4 +1,4 @@
-"""How each dtype lies in device memory and how kernels compute with it."""
+"""The storage of each dtype in device memory, and its arithmetic in kernels."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64
 
 
 class Storage(NamedTuple):
-    """One dtype, for kernels on the device.
+    """The description of one dtype for kernels on the device.
 
     Attributes
     ----------
     dtype : dtype
-        What callers see.
+        The dtype that callers see.
     compute : dtype
-        What numbers are while they are computed with: float32 for the half types.
+        The dtype of computations: float32 for the half types.
     access : Access
-        The elements at an address; the half types as uint16.
+        Access to elements at an address; those of half types are uint16.
     settings : Access
-        Numbers of `compute` at an address.
+        Access to numbers of `compute` at an address.
     load, store : function of kernels
-        From an element to a number and back. `store` takes numbers of the dtype only: it does not round, and
-        refuses other numbers in the simulator.
+        Conversions from an element to a number and back. `store` takes only numbers of the dtype: it does not
+        round, and refuses other numbers in the simulator.
     rounded : function of kernels
         From a float32 to the nearest number of the dtype.
     widened : function of kernels
@@ -41,7 +41,7 @@ class Storage(NamedTuple):
     narrowed : function of kernels
         From a float64 to the nearest number of the dtype.
     operations : Operations
-        Each rounded once to `dtype`.
+        The operations, each rounded once to `dtype`.
     """
 
     dtype: np.dtype[Any]
@@ -58,7 +58,7 @@ class Storage(NamedTuple):
 
     @property
     def width(self) -> int:
-        """Number of elements in a packet."""
+        """The number of elements in a packet of 16 bytes."""
         return PACKET_BYTES // self.dtype.itemsize
 
 
@@ -79,7 +79,7 @@ def _float32(x: Any) -> Any:
 
 @functools.cache
 def storage(dtype: np.dtype[Any]) -> Storage:
-    """Return how kernels handle float16, bfloat16, float32 or float64."""
+    """Return the description of float16, bfloat16, float32 or float64 for kernels."""
     if dtype == FLOAT64:
         return Storage(
             dtype, dtype, DOUBLES, DOUBLES, _same, _same, _float64, _float64, _same, _same, IN_THE_DTYPE

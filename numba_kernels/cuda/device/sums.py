@@ -1,7 +1,7 @@
 """Sums of squares of gradients on the device, chunk by chunk, with a bound on their error.
 
 The order of additions depends on the number of threads and the grid. It need not be fixed, since the norm
-that comes of the sum is correctly rounded, whatever the order was.
+computed from the sum is correctly rounded for any order.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ from numba_kernels.shared.element import ACCUMULATED, gradient_transformation
 from numba_kernels.shared.inlining import inlined
 
 THREADS = 8 if IS_SIMULATED else 256
-"""Of a block that adds; a power of two."""
+"""The number of threads of a block that adds, a power of two."""
 
 UNIT = 2.0**-53
 """Half the distance of 1 to the next float64: the bound on the relative error of one operation."""
@@ -63,15 +63,15 @@ def error_of_sum(elements: int, chunks: int, compensated: bool) -> float:
 
     Each addition has an error of at most one unit of its result. Squares of 24 digits are exact in float64.
     An element passes through the additions of its thread, of its block, of the results of all chunks by one
-    thread, and of a block again. In a compensated sum the errors are added up too, and each addition of
-    errors loses at most one unit of their sum.
+    thread, and of a block again. In a compensated sum, the errors are added, too, and each addition of errors
+    loses at most one unit of their sum.
 
     Parameters
     ----------
     elements : int
-        Of the longest chunk.
+        The number of elements of the longest chunk.
     chunks : int
-        Number of them.
+        The number of chunks.
     compensated : bool
         Whether the errors of the additions are added up.
     """
@@ -87,7 +87,7 @@ def add_pair(high: Any, low: Any, more: Any, lost: Any) -> Any:
     """Add a number and its error term to a sum and its error term; the leading parts add exactly."""
     total = add(high, more)
     added = subtract(total, high)
-    # Knuth's sum without an error: what `total` lost (The Art of Computer Programming 2, 4.2.2).
+    # Knuth's error term: the exact rounding error of `total` (The Art of Computer Programming 2, 4.2.2).
     missing = add(subtract(high, subtract(total, added)), subtract(more, added))
     return total, add(add(low, lost), missing)
 
@@ -107,7 +107,7 @@ def add_block(highs: Any, lows: Any, thread: int) -> None:
 
 
 def _step(stored: Storage, gradient: int, compensated: bool) -> Any:
-    """Return the function of kernels that adds the square of one element, as it would be clipped."""
+    """Return the function of kernels that adds the square of one element, as it is before clipping."""
     number_of = stored.double
     transformed = gradient_transformation(stored.operations, gradient)
     accumulator = 1 if gradient == ACCUMULATED else 0
@@ -123,7 +123,7 @@ def _step(stored: Storage, gradient: int, compensated: bool) -> Any:
             high, low = add_pair(high, low, square, error_of_square(x, square))
         else:
             high = add(high, square)
-        # NaN if the gradient is not finite; a sum of zeros otherwise.
+        # The sum is NaN if the gradient is not finite, and otherwise a sum of zeros.
         return high, low, add(finiteness, subtract(given, given))
 
     return step
@@ -131,9 +131,9 @@ def _step(stored: Storage, gradient: int, compensated: bool) -> Any:
 
 @functools.cache
 def sum_kernel(dtype: np.dtype[Any], gradient: int, compensated: bool) -> Kernel:
-    """Return the kernel that adds the squares of gradients of one dtype, and looks whether all are finite.
+    """Return the kernel that adds the squares of gradients of one dtype, and tests whether all are finite.
 
-    Its argument is the address of the descriptor. It squares the gradients as they would be clipped.
+    Its argument is the address of the descriptor. It squares the gradients in the form that would be clipped.
     """
     stored = storage(dtype)
     itemsize = dtype.itemsize

@@ -1,4 +1,4 @@
-"""Tuples in kernels, one function for each place: they stay in registers, where a loop would use memory."""
+"""Tuples in kernels, one function for each position: they stay in registers; a loop would use memory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numba_kernels.shared.inlining import inlined
 
 
 def each(count: int, function_of: Callable[[int], Any], place: int = 0) -> Any:
-    """Return the function of kernels that makes a tuple, each place of it by a function of its own.
+    """Return the function of kernels that makes a tuple, each position by a function of its own.
 
     Parameters
     ----------
@@ -102,4 +102,4 @@ def _transposing() -> Any:
 
 
 transposed = _transposed_on_host if IS_SIMULATED else _transposing()
-"""From a tuple of rows of equal length to that of the columns; costs no instruction."""
+"""Transpose a tuple of rows of equal length into a tuple of columns; this costs no instruction."""

@@ -1,4 +1,4 @@
-"""Device memory that an optimizer owns: tables that the host writes, by copies for which nobody waits."""
+"""Device memory that an optimizer owns: tables that the host writes by copies without waiting."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numba_kernels.cuda.toolkit import IS_SIMULATED, cuda
 from sgd_ref.arithmetic.formats import Array
 
 SLOTS = 8
-"""Copies that may be under way from one buffer before the host waits for the first of them."""
+"""The number of pending copies of one buffer before the host waits for the first of them."""
 
 
 def copying_stream(handle: int) -> Any:
@@ -28,14 +28,14 @@ class Buffer:
     Parameters
     ----------
     array : ndarray
-        Not empty, C-contiguous; the first content of the copy.
+        The first content of the copy; not empty, and C-contiguous.
 
     Attributes
     ----------
     host : ndarray
-        To be written before `upload`.
+        The array of the host, to be written before `upload`.
     address : int
-        Of the copy.
+        The address of the copy.
     """
 
     def __init__(self, array: Array) -> None:
@@ -62,7 +62,7 @@ class Buffer:
         Parameters
         ----------
         handle : int
-            Of the stream.
+            The handle of the stream.
         is_captured : bool
             Whether the copy becomes part of a graph, which repeats it from the same memory of the host.
         """
@@ -74,7 +74,7 @@ class Buffer:
             self._device.copy_to_device(self._memory_of_graph(), stream=stream)
             return
         if self._spare is None:
-            # No memory can be asked for while a graph is captured.
+            # No memory can be allocated while a graph is captured.
             self._spare = cuda.pinned_array(self.host.shape, self.host.dtype)
         place = self._uploads % SLOTS
         if place == len(self._slots):
@@ -89,7 +89,7 @@ class Buffer:
         self._uploads += 1
 
     def _memory_of_graph(self) -> Array:
-        """Return memory of the host for a copy, with the data to be copied; nobody else writes into it."""
+        """Return memory of the host for a copy, with the data to copy; nothing else writes into it."""
         if self._spare is None:
             raise RuntimeError("make a call of apply outside of a graph before the next graph is captured")
         memory, self._spare = self._spare, None
@@ -98,7 +98,7 @@ class Buffer:
         return memory
 
     def download(self) -> Array:
-        """Copy to the host, and wait for all that was launched before on any stream."""
+        """Copy to the host, and wait for all work launched before on any stream."""
         cuda.synchronize()
         self.host[...] = self._device.copy_to_host()
         return self.host

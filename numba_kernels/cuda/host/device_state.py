@@ -30,34 +30,33 @@ from sgd_ref.base.variables import check_variables
 
 
 class DeviceState(State):
-    """What ``apply`` reads and changes on the device; its arrays of the host are headers.
+    """The state that ``apply`` reads and changes on the device; its arrays of the host are headers.
 
     Parameters
     ----------
     settings : Settings
-        Checked.
+        The checked settings.
     names : list of str
-        Of the variables.
+        The names of the variables.
     arrays : list
         The caller's arrays on the device.
     headers : list of ndarray
-        One in front of each of them.
+        A header for each of these arrays.
     decayed : list of bool
         Whether weight decay applies, for each variable.
     rates_ahead : int
-        Capacity of the table of learning rates.
+        The capacity of the table of learning rates.
 
     Attributes
     ----------
     arrays : list
         As given.
     slot_arrays : dict of str to list
-        By "velocities", "averages" and "accumulators" the arrays on the device; empty where the feature is
-        off.
+        The arrays on the device, by "velocities", "averages" and "accumulators"; empty if the feature is off.
     device : int
-        Its number, of the variables.
+        The number of the device of the variables.
     counts, limits, numbers : Buffer
-        As the kernels take them.
+        Tables in the form that the kernels take.
     is_exact : bool
         Whether the host knows the number of calls: no call can have been skipped, and no graph replayed.
     """
@@ -100,7 +99,7 @@ class DeviceState(State):
         self._place()
 
     def _place(self) -> None:
-        """Make what depends on where the variables lie."""
+        """Make the tables that depend on the addresses of the variables."""
         self.views = [view(name, array) for name, array in zip(self.names, self.arrays, strict=True)]
         self.device = max(found.device for found in self.views)
         self._copies = {
@@ -129,7 +128,7 @@ class DeviceState(State):
         wait_for_device()
 
     def follow(self) -> None:
-        """Find variables again that their library has moved in memory, as PyTorch does where ``data`` is set.
+        """Find variables that their library has moved in memory, as PyTorch does when ``data`` is set.
 
         Raises
         ------
@@ -137,7 +136,7 @@ class DeviceState(State):
             If a variable has another shape or dtype, or is on another device, than when the optimizer was
             built.
         RuntimeError
-            If one has moved while a graph is captured.
+            If a variable has moved while a graph is captured.
         """
         addresses = self._own_specs.addresses(self.arrays)
         if addresses is not None and np.array_equal(addresses, self._own_addresses):
@@ -158,9 +157,9 @@ class DeviceState(State):
         self._place()
 
     def quick_addresses(self, gradients: Any, variables: Any) -> Array | None:
-        """Return the addresses of gradients where a quick look shows that all is as usual.
+        """Return the addresses of gradients if the quick check shows an ordinary call.
 
-        None says that a closer look is needed, not that anything is wrong.
+        None means that the full check is needed, not that anything is wrong.
         """
         if type(gradients) not in (list, tuple) or flushes_subnormals():
             return None
@@ -203,7 +202,7 @@ class DeviceState(State):
         self.calls, self.calls_since_known = calls, 0
         self.counts.upload(self.last_stream)
         wait_for_device()
-        # What belongs to the call that comes is another thing now.
+        # The numbers for the next call have changed.
         self.rates.forget()
 
     def set_growth(self, scale: np.float32, growth_counter: int, growth_steps: int) -> None:
@@ -221,7 +220,7 @@ class DeviceState(State):
         return self.numbers.download()[layout.SCALE], int(self.learn_counts()[layout.GROWTH_COUNTER])
 
     def count(self, is_captured: bool, is_dynamic: bool) -> None:
-        """Count a call, as far as the host can know what became of it."""
+        """Count a call, as far as the host can know its outcome."""
         self.has_graph |= is_captured
         self.is_exact &= not (is_captured or is_dynamic)
         if is_captured:
@@ -262,13 +261,13 @@ class DeviceState(State):
         wait_for_device()
         self.launch([copy.scatter() for copy in copies], self.last_stream)
         if self.has_graph:
-            # Its replays, and what reads the variables then, need not be on the stream of the capture.
+            # The replays, and later reads of the variables, need not be on the stream of the capture.
             wait_for_device()
 
     def provide_rates(
         self, source: Any, value: np.float32 | None, calls: tuple[int, int], handle: int
     ) -> None:
-        """Make the device know the learning rate of the call that comes, which is one of some."""
+        """Give the device the learning rate of the next call, which is one of several possible calls."""
         first, last = calls
         if self.rates.is_current(source, first, last):
             return
@@ -331,7 +330,7 @@ class DeviceState(State):
         return self._programs[key]
 
     def has_program(self, has_gradient: Sequence[bool], is_dynamic: bool) -> bool:
-        """Whether such a call was made before, so that all it needs is there."""
+        """Whether such a call was made before, so that everything for it exists."""
         return self._key_of_program(has_gradient, is_dynamic) in self._programs
 
     def _key_of_program(
@@ -354,7 +353,7 @@ class DeviceState(State):
         self.last_stream = handle
 
     def _regions(self, gradients: Sequence[Any]) -> list[tuple[int, int]]:
-        """Return all memory that kernels may touch."""
+        """Return all memory that kernels may access."""
         buffers = [self.counts, self.limits, self.numbers, self.rates.values, self.rates.calls]
         buffers += [buffer for group in self.groups for buffer in group.buffers()]
         buffers += [buffer for program in self._programs.values() for buffer in program.buffers()]

@@ -16,7 +16,8 @@ from sgd_ref.base.settings import Settings
 from sgd_ref.base.state import State
 
 CHUNK = 40 if IS_SIMULATED else 8192
-"""Elements; a block of 256 threads takes each float32 chunk in 8 steps of 16 bytes a thread."""
+"""The elements of a chunk; a block of 256 threads processes a float32 chunk in 8 steps of 16 bytes for each
+thread."""
 
 
 class Group:
@@ -25,18 +26,18 @@ class Group:
     Parameters
     ----------
     settings : Settings
-        Checked.
+        The checked settings.
     state : State
-        Of headers, which have the addresses on the device.
+        A state of headers, which have the addresses on the device.
     positions : list of int
-        Where the variables stand among those of the optimizer.
+        The positions of the variables among those of the optimizer.
     addresses : list of int
-        Of all variables of the optimizer, each in one piece.
+        The addresses of all variables of the optimizer, each in one piece.
 
     Attributes
     ----------
     table, gradients, chunks, decays, settings : Buffer
-        As the kernels take them.
+        Tables in the form that the kernels take.
     first_chunks : ndarray of int64, shape (n + 1,)
         The first chunk of each variable.
     """
@@ -63,8 +64,8 @@ class Group:
             for start in range(0, size, CHUNK)
         ]
         self.table = Buffer(table)
-        # No addresses, so that the first call uploads its own, even where there is no gradient: a graph that
-        # is captured later needs the memory of the host that the first upload makes.
+        # Without addresses, so that the first call uploads its own, even without gradients: a graph that is
+        # captured later needs the memory of the host that the first upload allocates.
         self.gradients = Buffer(np.full(len(positions), -1, np.int64))
         self.chunks = Buffer(words(*chunks))
         self.chunk_count = len(chunks)
@@ -73,11 +74,12 @@ class Group:
         self.settings = Buffer(self._settings(settings))
 
     def buffers(self) -> list[Buffer]:
-        """Return all buffers that the kernels may touch."""
+        """Return all buffers that the kernels may access."""
         return [self.table, self.gradients, self.chunks, self.decays, self.settings]
 
     def set_gradients(self, addresses: Array) -> bool:
-        """Write the addresses of the gradients, 0 where there is none; return whether one has changed."""
+        """Write the addresses of the gradients, 0 for a missing one; return whether an address has
+        changed."""
         if np.array_equal(self.gradients.host, addresses):
             return False
         self.gradients.host[...] = addresses

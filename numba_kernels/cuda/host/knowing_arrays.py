@@ -1,4 +1,4 @@
-"""Which arrays on the device an optimizer knows: by the headers that stand in front of them."""
+"""The arrays on the device that an optimizer knows, by the headers that stand for them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sgd_ref.base.state import State
 
 
 class KnowingArrays:
-    """What an optimizer knows of the arrays that it is given."""
+    """The part of an optimizer that recognises the arrays that it is given."""
 
     _state: State | None
 
@@ -22,17 +22,17 @@ class KnowingArrays:
         self._excluded: list[tuple[Any, Array]] = []
 
     def _headers(self, argument: str, arrays: Any) -> Any:
-        """Return a header in front of each array; an argument that is no list is returned as it is."""
+        """Return a header for each array; an argument that is no list is returned unchanged."""
         if isinstance(arrays, (list, tuple)):
             self._arrays_of_headers = list(arrays)
         return headers_of(argument, arrays, self._kept_headers())
 
     def _kept_headers(self) -> dict[int, Array]:
-        # Without elements it has no address, so that only a header that is kept tells it from others.
+        # An array without elements has no address, so that only a kept header tells it from others.
         return {id(array): header for array, header in self._excluded if header.size == 0}
 
     def _device_of(self, variables: Any) -> int:
-        """Return the device on which to work: that of the variables, or of the first that is given."""
+        """Return the device on which to work: that of the variables, or of the first given array."""
         if isinstance(self._state, DeviceState):
             return self._state.device
         if not isinstance(variables, (list, tuple)) or not variables:
@@ -40,7 +40,7 @@ class KnowingArrays:
         return view("variables[0]", variables[0]).device
 
     def _known_headers(self, variables: Any) -> Any:
-        """Return the headers of variables, those of the state where they are its own."""
+        """Return the headers of variables; for variables of the state, its own headers."""
         state = self._state
         if not isinstance(variables, (list, tuple)) or not isinstance(state, DeviceState):
             return None if variables is None else self._headers("variables", variables)

@@ -1,4 +1,4 @@
-"""Dynamic loss scaling on the device: the scale and its counter never come to the host in a step."""
+"""Dynamic loss scaling on the device: a step never copies the scale and its counter to the host."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from sgd_ref.validation import reject_type
 
 
 class LossScaleOptimizer(loss_scale.LossScaleOptimizer):
-    """An optimizer on the device that scales the loss by a factor which it adapts to the gradients.
+    """An optimizer on the device that scales the loss by a factor, and adapts the factor to the gradients.
 
     Parameters
     ----------
@@ -38,8 +38,8 @@ class LossScaleOptimizer(loss_scale.LossScaleOptimizer):
 
     Notes
     -----
-    ``loss_scale``, ``growth_counter`` and the counts wait for the device. Whether a call was skipped is
-    known to the device alone. The rule is that of ``sgd_ref.LossScaleOptimizer``, with its sources.
+    ``loss_scale``, ``growth_counter`` and the counts wait for the device. Only the device knows whether a
+    call was skipped. The rule is that of ``sgd_ref.LossScaleOptimizer``, with its sources.
 
     Examples
     --------

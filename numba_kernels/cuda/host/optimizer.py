@@ -47,9 +47,9 @@ class SGD(KnowingArrays, BaseSGD):
     learning_rate, momentum, ..., gradient_accumulation_steps
         The settings of ``sgd_ref.SGD``, in its order and with its defaults.
     rates_ahead : int, default 1024
-        A power of two, at least 2: for how many calls the device has room for the values of a schedule, and
-        so how many times a captured graph can be replayed after one call of ``prepare_replays``. It is no
-        part of the config.
+        A power of two, at least 2: the number of calls for which the device can hold the values of a
+        schedule. This is also how many times a captured graph can be replayed after one call of
+        ``prepare_replays``. It is not part of the config.
 
     Raises
     ------
@@ -59,10 +59,10 @@ class SGD(KnowingArrays, BaseSGD):
     Notes
     -----
     Variables and gradients are arrays on one device, of Numba, CuPy or PyTorch, updated in place, without a
-    copy, on the stream on which their library works. Counts, finiteness, norms and the loss scale stay on
-    the device: a step waits for nothing, and can be captured in a CUDA graph. What reads a count, such as
-    ``iterations``, waits for the device. So a warning of a schedule's value may come early, by as many calls
-    as were skipped.
+    copy, on the stream on which their library works. Counts, finiteness, norms and the loss scale stay on the
+    device: a step waits for nothing, and can be captured in a CUDA graph. Reading a count, such as
+    ``iterations``, waits for the device. Since the host does not know of skipped calls, a warning of a
+    schedule's value may come early by their number.
 
     The formulas are those of ``sgd_ref.rule``, from the documentation of ``optimizer_sgd`` of Keras.
 
@@ -106,12 +106,12 @@ class SGD(KnowingArrays, BaseSGD):
 
     @property
     def rates_ahead(self) -> int:
-        """For how many calls the device has room for the values of a schedule."""
+        """The number of calls for which the device can hold the values of a schedule."""
         return self._rates_ahead
 
     def build(self, variables: Sequence[Any], names: Sequence[str] | None = None) -> None:
         """Create the state for a list of variables on the device; see ``sgd_ref.SGD.build``."""
-        # Not by the method of the base class: a warning names the caller of the one that does this.
+        # The method of the base class is not used: a warning names the caller of the method that gives it.
         with alone(self._running), on_device(self._device_of(variables)):
             if self._state is None:
                 self._state = self.fresh_state(self._headers("variables", variables), names)
@@ -129,16 +129,17 @@ class SGD(KnowingArrays, BaseSGD):
     def apply(self, gradients: Sequence[Any], variables: Sequence[Any] | None = None) -> None:
         """Make one call on the stream of the arrays, without waiting for it; see ``sgd_ref.SGD.apply``.
 
-        Sparse gradients are those of the host, ``sgd_ref.SparseRows`` or arrays of ``scipy.sparse``; these
-        are copied, and wait for the device. While a graph is captured, `gradients` must be on the device,
-        and the learning rate no callable.
+        Sparse gradients are on the host, as ``sgd_ref.SparseRows`` or arrays of ``scipy.sparse``; they are
+        copied, which waits for the device. While a graph is captured, `gradients` must be on the device, and
+        the learning rate must not be a callable.
 
         Raises
         ------
         TypeError, ValueError, RuntimeError
             As for ``sgd_ref.SGD``; nothing has changed then.
         """
-        # Not shared with LossScaleOptimizer: with a frame more, a warning would name this file.
+        # This code is not shared with LossScaleOptimizer: with one more frame, a warning would name this
+        # file.
         with alone(self._running), on_device(self._device_of(variables)):
             source = self.rate_source
             placed = self._quickly_placed(gradients, variables)
@@ -149,10 +150,10 @@ class SGD(KnowingArrays, BaseSGD):
             self._launch(placed, source, is_dynamic=False)
 
     def prepare_replays(self, calls: int) -> None:
-        """Give the device the learning rates of the calls that come, for a captured graph; waits for it.
+        """Give the device the learning rates of the next calls, for a captured graph; waits for the device.
 
-        A replay for which there is no learning rate changes nothing. Needed where the learning rate is a
-        schedule, before every so many replays.
+        If the learning rate is a schedule, call this method before every `calls` replays. A replay without a
+        learning rate changes nothing.
 
         Parameters
         ----------
@@ -170,7 +171,7 @@ class SGD(KnowingArrays, BaseSGD):
         -----
         UserWarning
             If the value of a schedule for one of these calls becomes 0 or infinite in the dtype of a
-            variable, unless the user was told before; a replay cannot tell.
+            variable, unless this warning was given before; a replay cannot warn.
         """
         if integer_at_least("calls", calls, 1) > self._rates_ahead:
             reject_value("calls", calls, f"at most {self._rates_ahead}, the optimizer's rates_ahead")
@@ -188,7 +189,7 @@ class SGD(KnowingArrays, BaseSGD):
 
     @property
     def calls(self) -> int:
-        """Number of calls of ``apply`` made; waits for the device where some may have been skipped."""
+        """Number of calls of ``apply`` made; waits for the device if some may have been skipped."""
         state = self._state
         if isinstance(state, DeviceState) and not state.is_exact:
             with on_device(state.device):
@@ -205,13 +206,13 @@ class SGD(KnowingArrays, BaseSGD):
         checked = learning_rates.checked(value, self._losses)
         if isinstance(checked, np.float32):
             self._losses.tell_rate(checked, near_one=True)
-        # A call that is under way has its rate already, and the device needs that one first.
+        # A call in progress already has its rate, and the device needs that rate first.
         if not self._running:
             self._provide(checked)
         self.rate_source = checked
 
     def _provide(self, rate: Any) -> None:
-        """Give the device a learning rate that needs no call of ``apply`` to be known."""
+        """Give the device a learning rate that is known without a call of ``apply``."""
         state = self._state
         if isinstance(state, DeviceState) and isinstance(rate, (np.float32, LearningRateSchedule)):
             with on_device(state.device):
@@ -320,16 +321,16 @@ class SGD(KnowingArrays, BaseSGD):
             return np.float32(np.nan)
         rate = super().rate_of_call(state)
         if isinstance(state, DeviceState):
-            # A callable may have moved variables.
+            # A callable learning rate may have moved variables.
             state.follow()
         return rate
 
     def accepted(self, gradient: Gradient, variable: Array) -> Any:
-        """Return a gradient as it is, or the rows of a sparse one."""
+        """Return a gradient unchanged, or the rows of a sparse gradient."""
         return from_sparse(gradient, variable) if is_sparse(gradient) else gradient
 
     def _quickly_placed(self, gradients: Any, variables: Any) -> Placed | None:
-        """Return an ordinary call, found to be one by a quick look."""
+        """Return a call if the quick check accepts it; otherwise None."""
         state = self._state
         if not isinstance(state, DeviceState):
             return None
@@ -340,14 +341,14 @@ class SGD(KnowingArrays, BaseSGD):
         source = self.rate_source
         rate = self.rate_of_call(state)
         if not isinstance(source, (np.float32, LearningRateSchedule)):
-            # A callable may have moved them.
+            # A callable learning rate may have moved them.
             addresses = state.quick_addresses(gradients, variables)
             if addresses is None:
                 learning_rates.refuse_changed_arrays()
         return Placed(state, gradients, addresses, [True] * len(addresses), [], rate)
 
     def _placed(self, call: Call, gradients: Sequence[Any]) -> Placed:
-        """Return a call that a closer look has accepted."""
+        """Return a call after the full check."""
         state = call.state
         assert isinstance(state, DeviceState)
         before: list[Launch] = []
@@ -373,13 +374,13 @@ class SGD(KnowingArrays, BaseSGD):
         provide(state, source, placed.learning_rate, handle, is_captured, self._losses)
         for group in state.groups:
             are_new = group.set_gradients(placed.addresses[group.positions])
-            # A graph has to write its own ones, and does so unseen by the host whenever it is replayed.
+            # A graph must write its own numbers, and does so at every replay without the host knowing.
             if are_new or is_captured or state.has_graph:
                 group.gradients.upload(handle, is_captured)
         state.launch(state.around([*placed.before, *program.launches]), handle, placed.gradients)
         state.count(is_captured, is_dynamic)
         self._state = state
-        # A callable may have set another rate, which replays of a graph must find.
+        # A callable may have set another rate, which replays of a graph must use.
         if self.rate_source is not source and state.has_graph and not is_captured:
             self._provide(self.constant_rate())
 
@@ -388,8 +389,8 @@ class SGD(KnowingArrays, BaseSGD):
         raise NotImplementedError("a step on the device is launched")
 
     def quickly_validated(self, gradients: Any, variables: Any) -> Call | None:
-        """Return None, since ``_quickly_placed`` has the shorter way."""
-        # Usually these are headers; another wrapper may pass on the gradients as they were given.
+        """Return None, since ``_quickly_placed`` has the quick check."""
+        # Usually these are headers, but another wrapper may pass on the original gradients.
         refuse_arrays_on_device(gradients)
         return None
 

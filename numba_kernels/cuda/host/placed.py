@@ -1,4 +1,4 @@
-"""One call on the device, accepted, with all that its launches need."""
+"""One accepted call on the device, with everything that its launches need."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ class Placed(NamedTuple):
     state : DeviceState
         The state to advance; a fresh one in the call that builds the optimizer.
     gradients : list
-        Those on the device, as they were given.
+        The given gradients that are on the device.
     addresses : ndarray of int64
         The addresses of the gradients; 0 for a missing one.
     has_gradient : list of bool
-        Which variables have one.
+        Whether each variable has a gradient.
     before : list of Launch
-        Copies of gradients.
+        Launches that copy gradients before the step.
     learning_rate : float32
-        Of the call; NaN where a schedule is in a table.
+        The learning rate of the call; NaN if the values of a schedule are in a table.
     """
 
     state: DeviceState

@@ -1,4 +1,4 @@
-"""The launches of one call, for the dtypes that have gradients in it: made once, and repeated."""
+"""The launches of one call, for the dtypes that have gradients in it; they are made once and repeated."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from sgd_ref.arithmetic.rounded import promoted, setting
 from sgd_ref.base.settings import Settings
 
 BLOCKS_OF_PROCESSOR = 8
-"""Blocks of 256 threads that fill a multiprocessor."""
+"""The number of blocks of 256 threads that fill a multiprocessor."""
 
 Launch = tuple[Kernel, int, int, tuple[int, ...]]
 """A kernel, the numbers of blocks and of threads, and its arguments."""
@@ -34,20 +34,21 @@ class Program:
     Parameters
     ----------
     settings : Settings
-        Checked.
+        The checked settings.
     groups : sequence of Group
-        All of the optimizer.
+        All groups of the optimizer.
     has_gradients : sequence of bool
-        Which of the groups have a gradient in the call; those without have no part in a global norm.
+        Whether each group has a gradient in the call; groups without gradients do not contribute to a global
+        norm.
     counts, numbers : Buffer
-        Of the optimizer.
+        The buffers of the optimizer.
     is_dynamic : bool
         Whether the loss is scaled dynamically.
 
     Attributes
     ----------
     launches : list of Launch
-        In order.
+        The launches in order.
     """
 
     def __init__(
@@ -72,7 +73,7 @@ class Program:
         self.launches = [*self._norm_launches(), *self._update_launches()]
 
     def buffers(self) -> list[Buffer]:
-        """Return the buffers of this program alone."""
+        """Return the buffers that belong only to this program."""
         return self._buffers
 
     def _buffer(self, array: Array) -> Buffer:
@@ -95,7 +96,8 @@ class Program:
     def _all_factors(self) -> list[Buffer]:
         """Return the clipping factors of each group: one pair for each row, or one pair for all rows."""
         if self._is_global:
-            # Twice as long as others need: variables of float64 without a gradient read two numbers as wide.
+            # Twice as long as usually needed: float64 variables without a gradient read two numbers in
+            # float64.
             one = self._buffer(np.ones((2, 2), storage(self._norm_dtype).compute))
             return [one] * len(self._groups)
         clipnorm = self._settings.clipnorm
@@ -143,7 +145,7 @@ class Program:
         return launches
 
     def _decisions(self, members: list[int], dtype: np.dtype[Any]) -> list[Launch]:
-        """Return the launches from sums to factors: of one norm for all members, or of each row of one."""
+        """Return the launches from sums to factors, for one norm of all members or a norm of each row."""
         group = self._groups[members[0]]
         first_chunks = np.array([0, self._first_results[-1]])
         if not self._is_global:

@@ -1,4 +1,4 @@
-"""The learning rate of a call, on its way to the device before the step is launched."""
+"""The transfer of the learning rate of a call to the device before the step is launched."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def provide(
     is_captured: bool,
     losses: Losses,
 ) -> None:
-    """Make the device know the learning rate of a call.
+    """Give the device the learning rate of a call.
 
     Parameters
     ----------
@@ -28,19 +28,19 @@ def provide(
     rate_source : float32, schedule or callable
         The learning rate as it was given.
     learning_rate : float32
-        That of the call; NaN where the device finds it in a table.
+        The rate of the call; NaN if the device finds it in a table.
     handle : int
         The stream of the launch.
     is_captured : bool
         Whether the stream is being captured.
     losses : Losses
-        Warns of values of a schedule that a dtype loses. Where the host does not know which calls were
-        skipped, it warns as if none was.
+        Warns of values of a schedule that a dtype loses. If the host does not know which calls were skipped,
+        it warns as if none were.
 
     Raises
     ------
     RuntimeError
-        If the stream is being captured, and the rate is a callable's or not on the device.
+        If the stream is being captured, and the rate comes from a callable or is not on the device.
     """
     is_schedule = isinstance(rate_source, LearningRateSchedule)
     first, last = state.possible_calls()
@@ -55,7 +55,8 @@ def provide(
                 "make a call of apply, or of prepare_replays, outside of it"
             )
         return
-    # Where calls were skipped or replayed unseen, so many may have been that only the device can tell.
+    # So many calls may have been skipped, or replayed without the host knowing, that only the device knows
+    # the count.
     if is_schedule and (state.has_graph or last - first >= state.rates.capacity // 2):
         state.learn_counts()
         first, last = state.possible_calls()

@@ -12,7 +12,7 @@ from sgd_ref.base.losses import Losses
 from sgd_ref.schedules import LearningRateSchedule
 
 AHEAD = 32
-"""Number of learning rates that are computed and copied at a time."""
+"""The number of learning rates that are computed and copied at a time."""
 
 
 class RateTable:
@@ -26,7 +26,8 @@ class RateTable:
     Attributes
     ----------
     values, calls : Buffer
-        Rates, float32, and the call that each belongs to, int64; that of call c at c modulo the capacity.
+        The rates (float32), and the call that each belongs to (int64); the rate of call c is at c modulo the
+        capacity.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -39,15 +40,15 @@ class RateTable:
 
     @property
     def count(self) -> int:
-        """Number of rates among which the device chooses: 1 if it is always the same."""
+        """The number of rates among which the device chooses: 1 if the rate is always the same."""
         return self.capacity if isinstance(self._source, LearningRateSchedule) else 1
 
     def forget(self) -> None:
-        """Have the rates written again, even if the table has them."""
+        """Forget the rates, so that they are written again even if the table has them."""
         self._source = None
 
     def is_current(self, source: Any, first: int, last: int) -> bool:
-        """Whether the rates of the calls from `first` to `last` stand in the table."""
+        """Whether the rates of the calls from `first` to `last` are in the table."""
         if source is not self._source or not isinstance(source, (LearningRateSchedule, np.float32)):
             return False
         return isinstance(source, np.float32) or last < self._end
@@ -85,7 +86,7 @@ class RateTable:
                 value = rates.given(source, call)
                 found.append((value, rates.rounded(source, call, value)))
             except Exception:
-                # That of a later call may be needed never, or be there when it is.
+                # The rate of a later call may never be needed, or may be in the table by then.
                 if call <= last:
                     raise
                 break
@@ -95,7 +96,7 @@ class RateTable:
         self._source, self._end = source, begin + len(found)
 
     def tell(self, losses: Losses, first: int, last: int) -> None:
-        """Tell of the rates of calls, which stand in the table and are a schedule's, those that are lost."""
+        """Warn of the rates of calls, from a schedule and in the table, that a dtype loses."""
         for call in range(first, last + 1):
             place = call % self.capacity
             rate = self.values.host[place]
