@@ -78,8 +78,7 @@ class Group:
         return [self.table, self.gradients, self.chunks, self.decays, self.settings]
 
     def set_gradients(self, addresses: Array) -> bool:
-        """Write the addresses of the gradients, 0 for a missing one; return whether an address has
-        changed."""
+        """Write the addresses of the gradients, 0 for a missing one; return whether one has changed."""
         if np.array_equal(self.gradients.host, addresses):
             return False
         self.gradients.host[...] = addresses

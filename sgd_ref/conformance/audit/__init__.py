@@ -1,1 +1,1 @@
-"""The kit tested by itself: which case exposes which deviation, and how wide the bounds are."""
+"""The kit's test of itself: which case exposes which deviation, and how wide the bounds are."""

@@ -2,7 +2,7 @@
 
 It is computed over the standard tier and kept as data, in ``golden/audit``.
 ``python -m sgd_ref.conformance.audit.kill_matrix --update`` writes the data and its page. With
-``--only-missing`` it trusts what is stored and adds what that lacks: cases, deviations and faithful variants.
+``--only-missing`` it trusts the stored data and adds missing cases, deviations and faithful variants.
 """
 
 from __future__ import annotations
@@ -40,13 +40,14 @@ PROCESSES = 2
 def outcome(
     name: str, run: Implementation, chosen: Sequence[Case], profile: Profile | None = None
 ) -> Outcome:
-    """Return what the judge makes of an implementation."""
+    """Return the outcome of judging an implementation."""
     profile = profile or Profile()
     graded = {case.id: grade_by_answers(run, case, profile) for case in chosen}
     verdicts = consistent(graded)
     noticing = dict.fromkeys(TOLERANCES, 0)
     for verdict in verdicts.values():
-        # What is exact by another answer to an open question has not the bits of the reference.
+        # A result that is exact under another answer to an open question does not have the bits of the
+        # reference.
         if verdict.trajectory is not None and (verdict.grade != "exact" or verdict.contested):
             expected = _expected(verdict.case)
             for tolerance in TOLERANCES:
@@ -87,19 +88,19 @@ def of_faithful(name: str, chosen: Sequence[Case] | None = None) -> Outcome:
 
 
 def completed_deviation(name: str) -> Outcome:
-    """Return the outcome of one deviation; what the data have of it is not computed."""
+    """Return the outcome of one deviation; only cases that the data lack are computed."""
     return _completed(name, "deviations", of_deviation)
 
 
 def completed_faithful(name: str) -> Outcome:
-    """Return the outcome of one faithful variant; what the data have of it is not computed."""
+    """Return the outcome of one faithful variant; only cases that the data lack are computed."""
     return _completed(name, "faithful", of_faithful)
 
 
 def joined(known: Outcome, added: Outcome) -> Outcome | None:
     """Return the outcome over two sets of cases, from the outcome over each; None if these do not tell.
 
-    An answer that diverges step by step may be faithful if the state is wider than what is reported. But the
+    An answer that diverges step by step may be faithful if the state is wider than the reported one. But the
     state is wider in all cases or in none. So where the cases of one set were excused in this way, the cases
     of the other set may end the excuse.
 
@@ -129,7 +130,7 @@ def _completed(name: str, part: str, find: Callable[..., Outcome]) -> Outcome:
 
 
 def wrong_names() -> list[str]:
-    """Return the names of the deviations that are no mere roundings."""
+    """Return the names of the deviations that are not mere roundings."""
     return [name for name, deviation in DEVIATIONS.items() if deviation.kind == "contradiction"]
 
 
@@ -151,7 +152,7 @@ def _expected(case: Case) -> Trajectory:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Compute the matrix and write it, or say whether the data are what is computed."""
+    """Compute the matrix and write it, or say whether it equals the data."""
     parser = argparse.ArgumentParser(prog="python -m sgd_ref.conformance.audit.kill_matrix")
     parser.add_argument("--update", action="store_true", help="write the data and their page")
     parser.add_argument(

@@ -1,8 +1,8 @@
 """How often a mistake is named, alone and beside harmless roundings, alone and beside another mistake.
 
 ``python -m sgd_ref.conformance.audit.naming --seconds 3600 --seed 1`` draws mistakes, roundings and cases by
-chance, each dtype as often as every other, for so long, and prints a table. What was not named, or by a name
-that explains less, is printed before it, so that it can be drawn again.
+chance, each dtype as often as every other, for so long, and prints a table. Draws without a name, or with a
+name that explains less, are printed before the table, so that they can be repeated.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ ROUNDINGS = (
     "stages-in-float64",
     "contracted",
 )
-"""Faithful variants beside which a mistake is to be named all the same."""
+"""Faithful variants beside which a mistake must still be named."""
 
 DTYPES = ("bfloat16", "float16", "float32", "float64", "mixed")
 

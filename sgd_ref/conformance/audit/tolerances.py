@@ -1,4 +1,4 @@
-"""What tests with tolerances would have said: the judges that people use for want of a better one."""
+"""The judgement of tests with tolerances, which are the usual way to compare results."""
 
 from __future__ import annotations
 

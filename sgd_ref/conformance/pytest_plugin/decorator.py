@@ -1,4 +1,4 @@
-"""``parametrize_with_cases``: a test function that is an implementation, asked one case a test."""
+"""``parametrize_with_cases``: a test function that is an implementation, with one test for each case."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class Asked:
-    """What a test function is asked.
+    """The cases that a test function is asked, and how they are judged.
 
     Attributes
     ----------
     tier : str
-        Whose cases, where none are given.
+        The tier of the cases, if no cases are given.
     given : tuple of Case or None
         The cases that are given.
     profile : Profile
@@ -67,7 +67,7 @@ class Asked:
 
 
 def asked_of(function: object) -> Asked | None:
-    """Return what a function is asked that `parametrize_with_cases` decorated; None for another one.
+    """Return what a function decorated by `parametrize_with_cases` is asked; None for any other function.
 
     >>> asked_of(parametrize_with_cases("first")(lambda case: [])).tier
     'first'

@@ -1,4 +1,4 @@
-"""What pytest calls: tests are made from cases, judged one by one, and joined to a report."""
+"""The hooks that pytest calls: tests are made from cases, judged one by one, and joined into a report."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sgd_ref.conformance.targets.ledger import Ledger
 OPTION = "--sgd-ref-report"
 
 WRITERS = {".json": files.to_json, ".xml": files.to_junit, ".html": page.to_html}
-"""What is written, by the end of the name of the file."""
+"""The function that writes each kind of report, by the ending of the file name."""
 
 ANSWERS = pytest.StashKey[list[Answered]]()
 RUNS = pytest.StashKey[list[WholeRun]]()
@@ -149,7 +149,7 @@ def _function_of(item: pytest.Function, case: Case) -> str:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """Take over what the tests of a worker of pytest-xdist gave."""
+    """Take over the results of the tests of a worker of pytest-xdist."""
     sent = getattr(node, "workeroutput", {}).get(FROM_WORKER)
     if sent is not None:
         node.config.stash[ANSWERS].extend(received(sent))
@@ -172,7 +172,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Show one line for each function, and what no test by itself could show."""
+    """Show one line for each function, and the problems that no single test could show."""
     runs = config.stash[RUNS]
     if not runs:
         return

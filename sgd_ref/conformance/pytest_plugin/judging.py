@@ -1,4 +1,4 @@
-"""What becomes of one test: it passes, is skipped, fails as expected, or fails with its diagnosis."""
+"""The outcome of one test: it passes, is skipped, fails as expected, or fails with its diagnosis."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ MISMATCHES = ("diverges", "error")
 
 @dataclass(frozen=True)
 class Outcome:
-    """What becomes of a test, and what is shown of it."""
+    """The outcome of a test, and the text that is shown."""
 
     kind: Kind
     message: str = ""
 
 
 def graded_alone(run: Implementation, case: Case, profile: Profile) -> Verdict:
-    """Return the verdict on one case, as `check` gives it where it is the only one.
+    """Return the verdict that `check` gives on one case alone.
 
-    Its trajectory belongs to nobody else, so that the implementation may use its buffers again.
+    The trajectory is copied, so that the implementation may reuse its buffers.
     """
     (verdict,) = check(run, [case], profile=profile).verdicts.values()
     if verdict.trajectory is None:
@@ -53,7 +53,7 @@ def _copied(record: Record) -> Record:
 
 
 def outcome(verdict: Verdict, ledger: Ledger | None) -> Outcome:
-    """Return what becomes of a test.
+    """Return the outcome of a test.
 
     Parameters
     ----------
@@ -81,9 +81,10 @@ def _is_left_to_the_whole_run(verdict: Verdict) -> bool:
 
 
 def difference(verdict: Verdict, ledger: Ledger | None) -> str | None:
-    """Return in what a result differs from the expected one, or None.
+    """Return the difference of a result from the expected one, or None.
 
-    Without a ledger the expected one is what makes `Report.ok`; with it, what it lists, both ways.
+    Without a ledger, the expected result is one that satisfies `Report.ok`. With a ledger, the result must be
+    listed if it is a failure, and must fail if it is listed.
     """
     if ledger is None:
         return described(verdict) if Findings(Report("", {"": verdict}), excuses=False).unexpected() else None
@@ -117,7 +118,7 @@ def _is_explained(verdict: Verdict, expected: Expected) -> bool:
 
 
 def described(verdict: Verdict) -> str:
-    """Return what is wrong with a case, and the known mistakes that explain it.
+    """Return a description of the mismatch in a case, and of the known mistakes that explain it.
 
     Examples
     --------

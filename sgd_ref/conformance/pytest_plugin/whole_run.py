@@ -19,7 +19,7 @@ from sgd_ref.conformance.targets.running import claims_of_what_ran, named_togeth
 
 @dataclass(frozen=True)
 class Answered:
-    """What one test gave.
+    """The result of one test.
 
     Attributes
     ----------
@@ -63,7 +63,7 @@ class WholeRun:
     expected : frozenset of str
         Ids of the cases that diverge or fail as the ledger says.
     problems : tuple of str
-        What no test by itself could show, one text each.
+        Problems that no single test could show, one text for each.
     """
 
     report: Report
@@ -76,17 +76,17 @@ class WholeRun:
 
 
 def as_bytes(answers: Sequence[Answered]) -> bytes:
-    """Return what the tests of one process gave, for another process of the same run."""
+    """Return the results of the tests of one process, for another process of the same run."""
     return pickle.dumps(answers)
 
 
 def received(sent: bytes) -> list[Answered]:
-    """Return what another process of the same run gave.
+    """Return the results of another process of the same run.
 
     Parameters
     ----------
     sent : bytes
-        What `as_bytes` made in that process; never what comes from anywhere else.
+        The result of `as_bytes` in that process; never bytes from any other source.
     """
     answers: list[Answered] = pickle.loads(sent)  # noqa: S301
     for answered in answers:

@@ -1,1 +1,1 @@
-"""Reports: what a run found, for people and for programs."""
+"""Reports: the results of a run, for people and for programs."""

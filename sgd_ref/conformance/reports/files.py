@@ -22,7 +22,7 @@ def to_json(all_findings: Sequence[Findings]) -> str:
 def to_junit(all_findings: Sequence[Findings]) -> str:
     """Return all verdicts as JUnit XML.
 
-    A mismatch that is expected passes, with its line as output; another one fails; an unsupported case is
+    An expected mismatch passes, with its line as output; any other mismatch fails; an unsupported case is
     skipped.
     """
     root = ElementTree.Element("testsuites")

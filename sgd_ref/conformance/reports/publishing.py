@@ -1,4 +1,4 @@
-"""Publishing runs: what was found of each target as data, and the page of all targets."""
+"""Publishing of runs: the findings about each target as data, and the page of all targets."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DATA, PAGE = "page.json", "README.md"
 
 
 def publish(findings: Sequence[Findings], targets: Sequence[Target], folder: Path | None = None) -> None:
-    """Write what was found of some targets, and the page of all that were ever published.
+    """Write the findings about some targets, and the page of all targets that were ever published.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def publish(findings: Sequence[Findings], targets: Sequence[Target], folder: Pat
 
 
 def kept_page(folder: Path) -> str:
-    """Return the page of all targets of which a folder keeps anything.
+    """Return the page of all targets with data in a folder.
 
     Raises
     ------

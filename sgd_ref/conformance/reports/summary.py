@@ -1,4 +1,4 @@
-"""A report in short, from its JSON: a page of Markdown for a CI job, and a badge."""
+"""The summary of a report, from its JSON: a page of Markdown for a CI job, and a badge."""
 
 from __future__ import annotations
 
@@ -94,8 +94,8 @@ def to_markdown(runs: Sequence[Run], more: str = "") -> str:
 def to_badge(runs: Sequence[Run]) -> str:
     """Return a badge, as JSON for the endpoint of shields.io.
 
-    It counts the right answers among all cases that were graded or failed. It is green where all are right,
-    yellow where the others are expected, and red where they are not.
+    It counts the right answers among all cases that were graded or failed. It is green if all are right,
+    yellow if the others are expected, and red otherwise.
 
     Examples
     --------
@@ -122,7 +122,7 @@ def _result(runs: Sequence[Run]) -> str:
 def _table_of_runs(runs: Sequence[Run]) -> Iterator[str]:
     yield f"| implementation | result | {' | '.join(GRADES)} |"
     yield "|---" * (len(GRADES) + 2) + "|"
-    # Those that need somebody come first.
+    # Runs with unexpected results come first.
     ordered = sorted(runs, key=lambda run: bool(run["as_expected"]))
     for run in ordered[:MOST_RUNS]:
         grades = [verdict["grade"] for verdict in run["verdicts"]]

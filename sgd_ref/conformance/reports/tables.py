@@ -19,7 +19,7 @@ from sgd_ref.conformance.grading.verdict import Verdict
 def mismatch_lines(findings: Findings) -> Iterator[str]:
     """Yield one line for each mismatch: case, call, variable, element, both bit patterns, distance.
 
-    Where the implementation raised, its traceback follows, the same one only once.
+    If the implementation raised, its traceback follows; equal tracebacks are shown once.
     """
     shown: dict[str, str] = {}
     for verdict in findings.mismatches():
@@ -33,7 +33,7 @@ def mismatch_lines(findings: Findings) -> Iterator[str]:
 
 
 def mismatch_line(findings: Findings, verdict: Verdict) -> str:
-    """Return the line of one mismatch, with the names of what explains it."""
+    """Return the line of one mismatch, with the names of the deviations that explain it."""
     if verdict.grade == "error":
         what = " ".join(verdict.message.split())
     else:

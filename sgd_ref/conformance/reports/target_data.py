@@ -1,4 +1,4 @@
-"""What the page of targets shows of one target, as data: so that one can be run again without the others."""
+"""The data about one target for the page of targets, so that it can be run again without the others."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from sgd_ref.conformance.grading.verdict import GRADES
 FORMAT = 1
 
 GROUPS = ("named", "exact", "optimization", "structure")
-"""What the ids of cases that are no combination of the feature axes begin with."""
+"""The first words of the ids of cases that are not combinations of the feature axes."""
 
 Data = dict[str, Any]
 """What `to_data` returns; JSON can hold it."""
 
 
 def to_data(findings: Findings) -> Data:
-    """Return what is shown of one run.
+    """Return the data about one run that the page shows.
 
     Returns
     -------

@@ -73,7 +73,7 @@ def page(all_findings: Sequence[Findings], shown: Shown) -> str:
 
 
 def page_of_data(all_data: Sequence[Data], shown: Shown, not_run: Sequence[str] = ()) -> str:
-    """Return the page of what is kept of some targets, in Markdown.
+    """Return the page of the kept data about some targets, in Markdown.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ def page_of_data(all_data: Sequence[Data], shown: Shown, not_run: Sequence[str] 
 
 def _version_rows(all_data: Sequence[Data]) -> Iterator[list[str]]:
     for data in all_data:
-        # What was kept before there was a choice is of the rule of Keras.
+        # Data from before there was a choice is for the rule of Keras.
         rule = data.get("rule", "keras")
         yield [data["target"], rule, versions_text(data["target"], data["versions"]) or "not given"]
 

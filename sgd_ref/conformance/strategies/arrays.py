@@ -97,7 +97,7 @@ def arrays(
     magnitude: float = 2.0,
     finite: bool = False,
 ) -> st.SearchStrategy[Array]:
-    """Draw an array of numbers with full significands, among which a few special values may stand.
+    """Draw an array of numbers with full significands, and perhaps a few special values.
 
     Parameters
     ----------
@@ -140,7 +140,7 @@ def gradients(
     sparse: bool = True,
     finite: bool = False,
 ) -> st.SearchStrategy[Array | SparseRows | None]:
-    """Draw what may be passed to ``apply`` for a variable.
+    """Draw a gradient that may be passed to ``apply`` for a variable.
 
     Parameters
     ----------

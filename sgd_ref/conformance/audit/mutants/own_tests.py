@@ -1,7 +1,7 @@
-"""The tests that are asked before the golden files, where no file can see what a module does.
+"""The unit tests that run before the golden files, for modules whose effect no file can show.
 
 `interval` only decides where a schedule is evaluated exactly: wider intervals change no rate. `exact` serves
-the bounds of the judge as well, which no file holds. What both promise, their own tests compare with exact
+the bounds of the judge as well, which no file holds. Their own unit tests compare both modules with exact
 numbers and with mpmath.
 """
 

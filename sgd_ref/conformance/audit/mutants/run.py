@@ -1,4 +1,4 @@
-"""The run over all mutants of the files that make up the definition, and what is said of it."""
+"""The run over all mutants of the files that make up the definition, and its page."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def path_of(module: str) -> Path:
 
 
 def tried(modules: Iterable[str], asked: Sequence[Question]) -> Iterator[Tried]:
-    """Yield the mutants of the modules with what became of them.
+    """Yield the mutants of the modules with their outcomes.
 
     Only entries that reach the changed statement are asked, and first those that killed last: the mutants
     of one function die by the same. Where no file sees what a module does, its own tests come first.
@@ -70,7 +70,7 @@ def tried(modules: Iterable[str], asked: Sequence[Question]) -> Iterator[Tried]:
     reached = reach(asked, {str(path) for path in paths.values()})
     order = list(asked)
     gc.collect()
-    gc.freeze()  # Forks share what is not touched.
+    gc.freeze()  # Forks share memory that is not changed.
     for module, path in paths.items():
         source = path.read_text(encoding="utf-8")
         own = [tests] if (tests := question_of(module)) else []

@@ -127,7 +127,8 @@ def _answer(mutant: Mutant, asked: Sequence[Question], writing: int) -> None:
             if not question.is_answered():
                 os._exit(0)
         os.write(writing, b"survives\n")
-    # Whatever a mutant raises is no answer; the process must end here, without the caller's cleaning up.
+    # Any error of a mutant means that there is no answer; the process must end here, without running the
+    # caller's cleanup.
     except BaseException:
         os._exit(1)
     os._exit(0)

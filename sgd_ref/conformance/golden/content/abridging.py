@@ -1,4 +1,4 @@
-"""Which records of a trajectory are stored, and with how much state, so that the data stays small.
+"""The records of a trajectory that are stored, and the state in them, chosen to keep the data small.
 
 A mistake is seen in later records too, nearly always. A record that is left out is one without keys, so that
 the others keep their places; one without state has no keys for it. A consumer compares what is there.
@@ -17,14 +17,14 @@ STATE = LISTS[1:]
 """Velocities, averages and accumulators."""
 
 SHORT = 12
-"""Records of the longest run of which every second one is stored."""
+"""The number of records of the longest run of which every second record is stored."""
 
 
 def kept_records(count: int) -> list[int]:
     """Return which records of a trajectory are stored.
 
-    Of a short one the first three, and of the others the last one and every second one before it. Of a long
-    one the first four, the last two, and those on either side of a power of two.
+    For a short run, these are the first three records, the last one, and every second one before the last.
+    For a long run, they are the first four, the last two, and those on either side of a power of two.
 
     >>> kept_records(3), kept_records(10)
     ([0, 1, 2], [0, 1, 2, 3, 5, 7, 9])

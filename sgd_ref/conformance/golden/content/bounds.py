@@ -1,8 +1,8 @@
 """Stored bounds: all values that a faithful evaluation of a whole trajectory may give, from its start.
 
-A consumer needs no judge with them. They are free-running, that is, no call goes on from a state that was
-reported, and they are the hull over all readings of the settings; so they are wider than those of the
-judge, who reads step by step and one reading at a time.
+With these bounds, a consumer needs no judge. They are free-running, that is, no call goes on from a reported
+state, and they are the hull over all readings of the settings. So they are wider than the bounds of the
+judge, which go step by step and under one reading at a time.
 """
 
 from __future__ import annotations
@@ -59,9 +59,9 @@ None where only the expected bits are allowed."""
 
 
 def bounds_of(case: Case, expected: Trajectory) -> list[RecordBounds] | None:
-    """Return the bounds of each record of the trajectory of the reference; None if all are points.
+    """Return the bounds of each record of the trajectory of the reference; None if only its bits are allowed.
 
-    A zero that was computed is no point, since it may have either sign.
+    A computed zero always has a bound, since it may have either sign.
 
     Raises
     ------
@@ -108,7 +108,7 @@ def first_outside(
 ) -> tuple[int, str, int, tuple[int, ...]] | None:
     """Return the first place where a trajectory is neither expected nor allowed.
 
-    Quantities that a record leaves out are not looked at. Counters and the loss scale are always exact.
+    Quantities that a record leaves out are not compared. Counters and the loss scale are always exact.
 
     Returns
     -------
@@ -148,8 +148,8 @@ def allowed(expected: Array, bound: Bound | None, observed: Array) -> Array:
 def bounds_to_json(bounds: Sequence[RecordBounds] | None, expected: Trajectory) -> list[Json] | None:
     """Return the bounds of a trajectory as objects of JSON.
 
-    Of the pattern of each end only the digits from the first one on are written in which it differs from the
-    pattern that is expected, and at least the last one.
+    For each end, the leading digits that equal those of the expected pattern are left out, but at least the
+    last digit is written.
     """
     if bounds is None:
         return None
@@ -201,7 +201,7 @@ def bounds_from_json(document: Any, expected: Trajectory) -> list[RecordBounds] 
 
 
 class _Following(Walk):
-    """A walk along the reference itself that notes after each call all that was possible."""
+    """A walk along the reference itself that notes all possible values after each call."""
 
     def __init__(self, case: Case, expected: Trajectory, observed: Trajectory, reading: Any) -> None:
         super().__init__(case, expected, observed, reading, is_state_hidden=True, everywhere=True)

@@ -51,7 +51,7 @@ def is_outside(entry: Entry, name: str) -> bool:
     try:
         # Some deviations spoil the gradients that they are given.
         trajectory = reference.run(private_copy(entry.case), deviation.optimizer, deviation.wrapper)
-    # Some deviations cannot be run at all in some cases, which nobody fails to see.
+    # Some deviations cannot run at all in some cases, which is always noticed.
     except Exception:
         return True
     return first_outside(entry.expected, entry.bounds, trajectory) is not None

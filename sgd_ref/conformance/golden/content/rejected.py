@@ -13,11 +13,11 @@ from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Arra
 TYPE, VALUE = "type", "value"
 
 CONSTRUCT, BUILD, CALL = "construct", "build", "call"
-"""When a refusal comes at the latest: with the settings, with the variables, with the gradients."""
+"""The latest moment for a refusal: with the settings, with the variables, with the gradients."""
 
 
 class Rejection(NamedTuple):
-    """What must be refused.
+    """A setting or a call that must be refused.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""The table of what must be refused although it is nearly right: just out of range, missing, twice there."""
+"""The table of nearly right input that must be refused: just out of range, missing, or repeated."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def rejection_entries() -> list[Json]:
 
 
 def refusal(entry: Json) -> Exception | None:
-    """Return how the reference refuses what an entry holds; None if it does not.
+    """Return the refusal of an entry by the reference; None if there is none.
 
     Examples
     --------
@@ -52,7 +52,7 @@ def refusal(entry: Json) -> Exception | None:
 
 
 def problem(entry: Json) -> str | None:
-    """Say in which way the reference does not refuse an entry as that says; None if it does."""
+    """Return how the refusal by the reference differs from what an entry states; None if it does not."""
     error = refusal(entry)
     if error is None:
         return "it is not refused"

@@ -36,7 +36,7 @@ def sentence_cases() -> Iterator[Case]:
 
 
 def above_tie(dtype: np.dtype[Any]) -> float:
-    """Return a number a little above the middle of two numbers of a half type; in float32 it is that middle.
+    """Return a number just above the midpoint of two numbers of a half type; in float32 it is the midpoint.
 
     >>> above_tie(BFLOAT16) == 0.5 * (1 + 2.0**-8 + 2.0**-40)
     True

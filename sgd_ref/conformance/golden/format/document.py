@@ -1,4 +1,4 @@
-"""The text of golden files: one layout, one canonical form, one hash."""
+"""The text of golden files: their layout, the canonical form of entries, and hashes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An entry of a trajectory: a case, the answer of the reference, and what else is allowed."""
+"""An entry of a trajectory: a case, the answer of the reference, and the bounds of other right answers."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Entry:
     expected : list of dict
         The trajectory of the reference, whole or as it is stored; see ``abridging.py``.
     bounds : list of dict or None
-        For each record what any faithful evaluation may give; None where only the expected bits are
+        For each record, the values that any faithful evaluation may give; None if only the expected bits are
         allowed. See ``bounds.py``.
     contested : tuple of str
         The open questions that the case depends on.

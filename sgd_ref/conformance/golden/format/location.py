@@ -53,7 +53,7 @@ def places(of: Path) -> Iterator[Place]:
 
 
 def inside(of: Path, path: str) -> Path:
-    """Return where a path of an index lies, which may come from anybody.
+    """Return the location of a path in an index, which may be untrusted.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The JSON Schema of each kind of file: strict, and complete in itself, so that one file is all it takes.
+"""The JSON Schema of each kind of file: strict, and complete in a single file.
 
 Source: JSON Schema, draft 2020-12, https://json-schema.org/draft/2020-12
 """

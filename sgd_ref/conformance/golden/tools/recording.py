@@ -30,7 +30,7 @@ from sgd_ref.conformance.trajectories.comparison import LISTS, check_form, compa
 
 
 def record(run: Implementation, path: str | os.PathLike[str], cases: Iterable[Case] | None = None) -> int:
-    """Write what an implementation answers into a file, in the format of the golden data.
+    """Write the answers of an implementation into a file, in the format of the golden data.
 
     Parameters
     ----------
@@ -109,14 +109,14 @@ def compare_recorded(run: Implementation, path: str | os.PathLike[str], exact: b
     -------
     Report
         Its verdicts are "exact", "rounding" (other bits, within the bounds), "diverges" and "error". Those
-        that diverge have a difference and a diagnosis. Nothing is contested here: what changed, changed.
+        that diverge have a difference and a diagnosis. Open questions play no part here: every change counts.
 
     Raises
     ------
     OSError
         If the file cannot be read.
     TypeError, ValueError
-        If it is no such file, or somebody has changed it.
+        If it is no such file, or if it has been changed.
     """
     if not callable(run):
         raise TypeError(f"run must be a function from a case to a trajectory, got {run!r}")

@@ -67,9 +67,9 @@ class Verification:
 def verify(folder: Path, replays: bool = True, progress: Callable[[str], None] | None = None) -> Verification:
     """Verify the golden data in a folder.
 
-    First that every file has the hash that the index says, and that none is missing or extra, which is
-    quick. If so, that each file follows its schema and its own hashes, that no case is stale, and, unless
-    `replays` is False, that the reference gives every expected result again.
+    The first check is quick: every file must have the hash in the index, and no file may be missing or extra.
+    If it passes, each file must follow its schema and its own hashes, and no case may be stale. Unless
+    `replays` is False, the reference must also reproduce every expected result.
 
     Parameters
     ----------

@@ -53,7 +53,7 @@ MEMBERS = {FIRST: (FIRST,), SMOKE: (SMOKE,), STANDARD: (SMOKE, STANDARD), PARTS:
 """For each tier those of its files."""
 
 LEVELS = {TRAJECTORY: 4, STAGE: 3, SCHEMA: 9}
-"""How many levels of a file of each kind have one part a line; two of the others."""
+"""The number of levels, for each kind of file, whose parts have a line each; two for other kinds."""
 
 
 def trajectory_cases() -> dict[str, list[Case]]:

@@ -1,4 +1,4 @@
-"""The page: what each target does with each feature, and every divergence with its plot."""
+"""The page: the results of each target for each feature, and every divergence with its plot."""
 
 from __future__ import annotations
 

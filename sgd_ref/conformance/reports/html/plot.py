@@ -1,4 +1,4 @@
-"""The plot of a divergence: one element over the calls, as it is answered and as it should be."""
+"""The plot of a divergence: one element over the calls, with its reported and its right values."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ AROUND = 12
 """Calls that are shown before and after the first violation."""
 
 LEAST_SHARE = 0.02
-"""Of the height: where answer and reference are nearer to each other, their difference is plotted."""
+"""A share of the height: if answer and reference are closer to each other than this, their difference is
+plotted."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ def _element(record: Any, names: Sequence[str], violation: Violation) -> float |
 def _are_near(
     right: Sequence[float | None], given: Sequence[float | None], ends: tuple[float, float]
 ) -> bool:
-    """Whether lines of both could not be told apart."""
+    """Whether the lines of answer and reference could not be told apart."""
     pairs = [(a, b) for a, b in zip(right, given, strict=True) if a is not None and b is not None]
     values = [value for pair in pairs for value in pair]
     if not pairs or not all(map(math.isfinite, (*values, *ends))):
