@@ -116,6 +116,7 @@ def test_an_answer_accepts_itself_and_the_reference_no_other(answer: Answer, is_
         assert is_right(that_of_the_reference, observed) == (answer is that_of_the_reference)
 
 
+@pytest.mark.share(4)
 @pytest.mark.parametrize("answer", rows())
 @pytest.mark.parametrize("name", EVALUATIONS)
 def test_an_answer_accepts_other_evaluations_of_itself(answer: Answer, name: str) -> None:
