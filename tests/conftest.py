@@ -46,7 +46,7 @@ def pytest_report_header(config: pytest.Config) -> str:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
-        "markers", "share(number): without --sweep run one in `number` of this test's parameters, drawn by the seed"
+        "markers", "share(number): run one in `number` parameters unless --sweep is given"
     )
     # The tests of a file share what its fixtures compute, some of it for minutes.
     if config.getoption("numprocesses", None) and config.option.dist == "load":
@@ -54,7 +54,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.loadscopereorder = False
 
 
-@pytest.hookimpl(trylast=True) # after -k and its like, so that what was asked for is drawn from
+@pytest.hookimpl(trylast=True)  # after -k and its like, so that what was asked for is drawn from
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Refuse names that differ between parallel processes, draw shares, and begin with the longest files.
 

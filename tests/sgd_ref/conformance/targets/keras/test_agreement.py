@@ -48,17 +48,17 @@ def small_cases() -> list[Case]:
 
 
 def share_of_cases(mode: str) -> list[Case]:
-    """Return every few cases; for the tests of eager runs also a third of clear ground, and smooth schedules."""
+    """Return every few cases; for the tests of eager runs also clear ground and smooth schedules."""
     small = small_cases()
     chosen = {case.id for case in small[::SHARE]}
     if mode == "eager":
-        chosen |= {case.id for case in [case for case in small if is_clear(case)][::3]}
-        chosen |= {case.id for case in [case for case in small if has_smooth_schedule(case)][::20]}
+        chosen |= {case.id for case in list(filter(is_clear, small))[::3]}
+        chosen |= {case.id for case in list(filter(has_smooth_schedule, small))[::20]}
     return [case for case in small if case.id in chosen]
 
 
 def has_smooth_schedule(case: Case) -> bool:
-    """Whether an implementation's rate may lie some units beside the definition's; named cases hold extremes."""
+    """Whether the rate of an implementation may be some units off; named cases hold extremes."""
     return bool(case.learning_rate_units) and not case.id.startswith("named/")
 
 
