@@ -90,6 +90,14 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """After each file leave out what it keeps, too: a test that collects garbage took seconds for all data."""
+    if nextitem is not None and nextitem.path != item.path:
+        gc.collect()
+        gc.freeze()
+
+
 @pytest.fixture
 def sweep(request: pytest.FixtureRequest) -> Sweep:
     """The size and the random numbers of a sweep, the same for a test whatever ran before it."""
