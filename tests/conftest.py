@@ -92,7 +92,7 @@ def pytest_collection_finish() -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
-    """After each file leave out what it keeps, too: a test that collects garbage took seconds for all data."""
+    """After each file leave out what it keeps, too; else whoever collects garbage walks through all data."""
     if nextitem is not None and nextitem.path != item.path:
         gc.collect()
         gc.freeze()
