@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import random
+from collections import defaultdict
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,27 +45,57 @@ def pytest_report_header(config: pytest.Config) -> str:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "share(number): run one in `number` parameters unless --sweep is given"
+    )
     # The tests of a file share what its fixtures compute, some of it for minutes.
     if config.getoption("numprocesses", None) and config.option.dist == "load":
         config.option.dist = "loadfile"
         config.option.loadscopereorder = False
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Refuse names that differ between parallel processes, and begin with the files that take longest.
+@pytest.hookimpl(trylast=True)  # after -k and its like, so that what was asked for is drawn from
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Refuse names that differ between parallel processes, draw shares, and begin with the longest files.
 
     A long file that came last would keep one process busy, and the others waiting.
     """
     for item in items:
         if " object at 0x" in item.nodeid:
             raise pytest.UsageError(f"ids of parameters must be the same in every process, got {item.nodeid}")
+    if not config.getoption("--sweep"):
+        left_out = outside_of_shares(items, config.getoption("--sweep-seed"))
+        config.hook.pytest_deselected(items=[item for item in items if item in left_out])
+        items[:] = [item for item in items if item not in left_out]
     items.sort(key=lambda item: not item.path.as_posix().endswith(LONGEST))
+
+
+def outside_of_shares(items: list[pytest.Item], seed: int) -> set[pytest.Item]:
+    """Return what the markers `share` leave out; of each marked test at least one stays."""
+    families: dict[str, list[pytest.Item]] = defaultdict(list)
+    for item in items:
+        if item.get_closest_marker("share") is not None:
+            families[item.nodeid.partition("[")[0]].append(item)
+    left_out: set[pytest.Item] = set()
+    for name, family in families.items():
+        (number,) = family[0].get_closest_marker("share").args  # type: ignore[union-attr]
+        kept = -(-len(family) // number)
+        left_out.update(random.Random(f"{seed} {name}").sample(family, len(family) - kept))
+    return left_out
 
 
 def pytest_collection_finish() -> None:
     """Leave the modules and the tests themselves, half a million objects, out of every garbage collection."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """After each file leave out what it keeps, too; else whoever collects garbage walks through all data."""
+    if nextitem is not None and nextitem.path != item.path:
+        gc.collect()
+        gc.freeze()
 
 
 @pytest.fixture

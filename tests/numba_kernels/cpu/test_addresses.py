@@ -61,6 +61,7 @@ def peak_of_steps(optimizer: Any, gradients: list[Any], steps: int) -> int:
     return peak - before
 
 
+@pytest.mark.share(3)
 @pytest.mark.parametrize("features", FEATURES.values(), ids=FEATURES)
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_step_allocates_less_than_a_megabyte(features: Any, threads: int) -> None:

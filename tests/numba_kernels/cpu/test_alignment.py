@@ -78,6 +78,7 @@ def test_chunks_cover_every_element_once() -> None:
     assert all((times == 1).all() for times in covered)
 
 
+@pytest.mark.share(3)
 @every_dtype
 @pytest.mark.parametrize("offset", OFFSETS)
 def test_all_chunks_but_the_first_begin_with_a_line(dtype: Any, offset: int) -> None:
@@ -98,6 +99,7 @@ def test_all_chunks_but_the_first_begin_with_a_line(dtype: Any, offset: int) -> 
     assert group.chunks_of_row.tolist() == [0, *(indices[-1] + 1 for indices in of_rows)]
 
 
+@pytest.mark.share(4)
 @every_dtype
 @pytest.mark.parametrize("offset", OFFSETS)
 @pytest.mark.parametrize("threads", [1, 2])

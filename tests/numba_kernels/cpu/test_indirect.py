@@ -33,6 +33,7 @@ def rising(generator: np.random.Generator, count: int, among: int) -> Any:
     return np.sort(generator.choice(among, count, replace=False))
 
 
+@pytest.mark.share(4)
 @every_dtype
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)
 @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.__name__)

@@ -126,6 +126,7 @@ needs_known_processor = pytest.mark.skipif(
 )
 
 
+@pytest.mark.share(2)
 @needs_known_processor
 @pytest.mark.parametrize(
     ("dtype", "variant"),

@@ -98,6 +98,7 @@ every_kind = pytest.mark.parametrize("features", FEATURES.values(), ids=FEATURES
 wrapped_or_not = pytest.mark.parametrize("wrapped", [False, True], ids=["alone", "wrapped"])
 
 
+@pytest.mark.share(3)
 @every_kind
 @wrapped_or_not
 @pytest.mark.parametrize("saved_by", PACKAGES)

@@ -82,6 +82,7 @@ def adversarial(generator: np.random.Generator, dtype: Any) -> Any:
     return generator.permutation(np.array(parts)).astype(dtype)
 
 
+@pytest.mark.share(3)
 @every_dtype
 @pytest.mark.parametrize("scale", [-500, -100, -20, 0, 10, 100, 500])
 def test_fast_norms_are_right_or_undecided(dtype: Any, scale: int) -> None:
@@ -129,7 +130,7 @@ def test_the_bounds_on_the_error_of_a_sum(dtype: Any, compensated: bool, sweep: 
     if dtype == FLOAT64 and not compensated:
         pytest.skip("sums of float64 are always compensated where a norm is asked for")
     bound = rounding.ERROR_OF_COMPENSATED_SUM if compensated else rounding.ERROR_OF_PLAIN_SUM
-    for _ in range(max(sweep.count(200), 10)):
+    for _ in range(max(sweep.count(200), 3)):
         size = int(sweep.generator.integers(1, 70_000))
         # Sizes that differ much make the sums of lanes and blocks differ much.
         array = (sweep.generator.standard_normal(size) * 2.0 ** sweep.generator.integers(-5, 5, size)).astype(
@@ -160,6 +161,7 @@ def test_norms_of_nothing_and_of_zeros(dtype: Any) -> None:
         assert exact(array, dtype) == 0
 
 
+@pytest.mark.share(2)
 @pytest.mark.parametrize("clipping", ["clipnorm", "global_clipnorm"])
 @every_dtype
 def test_every_norm_by_the_exact_way(dtype: Any, clipping: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,6 +48,7 @@ def assert_same_trajectory(case: Case) -> None:
     assert comparison.equal, f"{case.id}: {comparison.difference}"
 
 
+@pytest.mark.share(5)
 @pytest.mark.parametrize("case", conformance.cases(tier="standard"), ids=lambda case: case.id)
 def test_the_standard_tier(case: Case) -> None:
     assert_same_trajectory(case)
@@ -111,6 +112,7 @@ def test_a_view_of_several_chunks() -> None:
         pair.apply([numbers(generator, shape, np.float32)])
 
 
+@pytest.mark.share(2)
 @pytest.mark.parametrize("clipping", [{}, {"clipnorm": 0.5}, {"clipvalue": 0.1}, {"global_clipnorm": 0.5}])
 @pytest.mark.parametrize("steps", [None, 2])
 def test_variables_of_several_dtypes(clipping: dict[str, float], steps: int | None) -> None:
@@ -433,12 +435,10 @@ def test_nothing_is_compiled_after_the_first_step(
     assert [maker.cache_info().misses for maker in MAKERS] == made
 
 
-def test_the_tests_of_the_reference_pass_with_kernels(tmp_path: pathlib.Path) -> None:
-    """Errors, warnings, exclusions, weights and loss scales: the tests of the reference, with kernels."""
-    (tmp_path / "with_kernels.py").write_text(
-        "import numba_kernels\nimport sgd_ref\nsgd_ref.SGD = numba_kernels.SGD\n"
-    )
-    names = (
+@pytest.mark.share(3)
+@pytest.mark.parametrize(
+    "name",
+    [
         "test_rejections",
         "test_loss_scale",
         "base/test_exclusion",
@@ -446,10 +446,16 @@ def test_the_tests_of_the_reference_pass_with_kernels(tmp_path: pathlib.Path) ->
         "base/test_finalization",
         "base/test_learning_rate",
         "test_clipping",
+    ],
+)
+def test_the_tests_of_the_reference_pass_with_kernels(name: str, tmp_path: pathlib.Path) -> None:
+    """Errors, warnings, exclusions, weights and loss scales: the tests of the reference, with kernels."""
+    (tmp_path / "with_kernels.py").write_text(
+        "import numba_kernels\nimport sgd_ref\nsgd_ref.SGD = numba_kernels.SGD\n"
     )
-    files = [str(SGD_REF / f"{name}.py") for name in names]
+    file = str(SGD_REF / f"{name}.py")
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "with_kernels", "-p", "no:cacheprovider", *files],
+        [sys.executable, "-m", "pytest", "-q", "-p", "with_kernels", "-p", "no:cacheprovider", file],
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
         cwd=HERE.parents[2],
         capture_output=True,

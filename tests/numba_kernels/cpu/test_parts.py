@@ -65,6 +65,7 @@ def _made(
     return [*variables, *inner.velocities, *inner.averages, *inner.accumulators], optimizer
 
 
+@pytest.mark.share(5)
 @pytest.mark.parametrize("size", [1, 2, 5])
 @pytest.mark.parametrize("scaled", [False, True], ids=["plain", "scaled"])
 @pytest.mark.parametrize("settings", CLIPPINGS, ids=lambda settings: "-".join(settings) or "unclipped")

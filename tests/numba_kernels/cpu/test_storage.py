@@ -94,6 +94,7 @@ def run(kernel: Any, arrays: dict[int, Any], settings: Any) -> list[Any]:
     return list(copies.values())
 
 
+@pytest.mark.share(2)
 @needs_hardware
 @pytest.mark.parametrize("variant", [Variant(NESTEROV, ACCUMULATED, True), Variant(CLASSIC, PLAIN, False)])
 def test_an_update_of_every_pattern_has_the_same_bits_both_ways(variant: Variant, sweep: Any) -> None:

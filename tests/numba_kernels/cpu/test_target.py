@@ -46,6 +46,7 @@ def step_in_a_process(folder: Path, settings: dict[str, str]) -> subprocess.Comp
     )
 
 
+@pytest.mark.share(3)
 @on_x86
 @pytest.mark.parametrize(
     ("settings", "told"),

@@ -169,6 +169,7 @@ CASES: list[tuple[Check, Any, str]] = [
 ]
 
 
+@pytest.mark.share(4)
 @pytest.mark.parametrize(("check", "optimizer", "pattern"), CASES)
 def test_a_mistake_is_found(check: Check, optimizer: Any, pattern: str, one_kernel: ExtentOf) -> None:
     extent = one_kernel(pattern)

@@ -37,6 +37,7 @@ def needs(library: str) -> pytest.MarkDecorator:
     return pytest.mark.skipif(missing, reason=f"{library} is not installed")
 
 
+@pytest.mark.share(2)
 @simulated
 @pytest.mark.parametrize(("settings", "dtype"), [("momentum", "float32"), ("everything", "bfloat16")])
 def test_the_kernels_give_the_same_bits(settings: str, dtype: str) -> None:

@@ -57,6 +57,7 @@ def places(dtype: Any, count: int, offsets: list[int]) -> Places:
     return Places(memories, arrays)
 
 
+@pytest.mark.share(2)
 @every_dtype
 @settings(max_examples=60, deadline=None)
 @given(

@@ -162,6 +162,7 @@ def sums_of_all_sizes(generator: np.random.Generator, dtype: Any, count: int) ->
     return sums
 
 
+@pytest.mark.share(2)
 @simulated_only
 @every_dtype
 def test_the_root_of_every_sum_is_rounded_once(dtype: Any, sweep: Any) -> None:

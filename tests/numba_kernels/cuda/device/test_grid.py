@@ -47,6 +47,7 @@ def on_a_grid(monkeypatch: pytest.MonkeyPatch, blocks: int, threads: int) -> lis
     return seen
 
 
+@pytest.mark.share(3)
 @every_dtype
 @pytest.mark.parametrize(("blocks", "threads"), [(1, 1), (2, 2), (3, 8), (7, 3)])
 @pytest.mark.parametrize("is_exact", [False, True])
@@ -69,6 +70,7 @@ def test_bits_do_not_depend_on_the_grid(
     assert kinds >= {"update", "exact", "gather", "scatter"}
 
 
+@pytest.mark.share(3)
 @every_dtype
 @pytest.mark.usefixtures("both_orders")
 @pytest.mark.parametrize("clipping", ["clipnorm", "global_clipnorm"])

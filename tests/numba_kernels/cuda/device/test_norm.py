@@ -189,6 +189,7 @@ def factor_of(norm: Any, clipnorm: float) -> Any:
         return rule.global_clip_factor(norm, setting(clipnorm, dtype), setting(1 / clipnorm, dtype))
 
 
+@pytest.mark.share(3)
 @pytest.mark.parametrize("is_forced", [False, True])
 @pytest.mark.parametrize("chosen", [(0,), (1,), (2,), (3,), (0, 1), (1, 2), (0, 1, 2, 3)], ids=str)
 def test_the_norm_of_all_gradients(

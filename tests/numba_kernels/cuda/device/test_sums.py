@@ -98,6 +98,7 @@ def test_a_missing_gradient_adds_nothing() -> None:
     assert stages.results[:, layout.HIGH].tolist() == [CHUNK, 5, 0, 0, 4 * CHUNK, 20]
 
 
+@pytest.mark.share(3)
 @every_dtype
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 0.0])
 @pytest.mark.parametrize("place", [0, CHUNK - 1, CHUNK])

@@ -29,16 +29,18 @@ def assert_same_trajectory(case: Case) -> None:
     assert comparison.equal, f"{case.id}: {comparison.first}"
 
 
+@pytest.mark.share(4)
 @pytest.mark.parametrize("case", conformance.cases(tier="smoke"), ids=lambda case: case.id)
 def test_the_smoke_tier(case: Case) -> None:
     assert_same_trajectory(case)
 
 
+@pytest.mark.share(4)
 @pytest.mark.parametrize("features", every_pair(), ids=case_id)
 def test_every_pair_of_values_of_two_features(features: dict[str, str]) -> None:
     assert_same_trajectory(make_case(features))
 
 
 def test_a_share_of_all_combinations(sweep: Any) -> None:
-    for index in sweep.generator.choice(COMBINATIONS, sweep.count(400), replace=False).tolist():
+    for index in sweep.generator.choice(COMBINATIONS, sweep.count(400, 60), replace=False).tolist():
         assert_same_trajectory(make_case(combination(index)))

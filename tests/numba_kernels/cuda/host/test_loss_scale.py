@@ -23,6 +23,7 @@ EVERYTHING = pairs.EVERYTHING | {"loss_scale_factor": None}
 every_dtype = pytest.mark.parametrize("dtype", pairs.DTYPES, ids=lambda dtype: dtype.name)
 
 
+@pytest.mark.share(3)
 @every_dtype
 @pytest.mark.parametrize("steps", [None, 2])
 def test_skipped_calls_and_growth(dtype: Any, steps: int | None) -> None:

@@ -121,6 +121,7 @@ SEQUENCES: dict[str, tuple[Callable[[], Any], list[Action]]] = {
 }
 
 
+@pytest.mark.share(4)
 @pytest.mark.parametrize("scaled", [False, True])
 @pytest.mark.parametrize(("rate_of", "actions"), SEQUENCES.values(), ids=SEQUENCES)
 def test_the_warnings_are_those_of_the_reference(rate_of: Any, actions: list[Action], scaled: bool) -> None:

@@ -46,6 +46,7 @@ def test_every_size_around_packets_and_chunks(dtype: Any, is_shifted: bool) -> N
         pair.apply([numbers(generator, shape, dtype) for shape in shapes], layout=mixed)
 
 
+@pytest.mark.share(4)
 @every_dtype
 @every_layout
 def test_any_memory_of_variables(dtype: Any, layout: Any) -> None:
@@ -82,6 +83,7 @@ def test_what_lies_between_the_elements_is_left_alone() -> None:
     assert memory.copy_to_host().tolist() == expected.tolist()
 
 
+@pytest.mark.share(3)
 @pytest.mark.parametrize("wide", DTYPES[2:], ids=lambda dtype: dtype.name)
 @every_layout
 def test_gradients_narrower_than_their_variables(wide: Any, layout: Any) -> None:
@@ -93,6 +95,7 @@ def test_gradients_narrower_than_their_variables(wide: Any, layout: Any) -> None
         narrow = narrow[::-1]
 
 
+@pytest.mark.share(4)
 @pytest.mark.parametrize("clipping", CLIPPINGS, ids=str)
 @pytest.mark.parametrize("scaling", [None, (8.0, 2)])
 @pytest.mark.parametrize("steps", [None, 2])
@@ -108,6 +111,7 @@ def test_variables_of_several_dtypes(clipping: Any, scaling: Any, steps: int | N
             pair.apply([*gradients[:-1], None] if call == 3 else gradients)
 
 
+@pytest.mark.share(4)
 @pytest.mark.parametrize("clipping", CLIPPINGS, ids=str)
 @pytest.mark.parametrize("left", range(4))
 def test_one_dtype_alone_has_gradients(clipping: Any, left: int) -> None:
@@ -117,6 +121,7 @@ def test_one_dtype_alone_has_gradients(clipping: Any, left: int) -> None:
         pair.apply([numbers(generator, 9, d) if i in present else None for i, d in enumerate(DTYPES)])
 
 
+@pytest.mark.share(3)
 @every_dtype
 @pytest.mark.parametrize("steps", [None, 2])
 def test_gradients_that_are_missing_now_and_then(dtype: Any, steps: int | None) -> None:
@@ -153,6 +158,7 @@ def test_matrices_of_scipy(dtype: Any) -> None:
         pair.apply([numbers(generator, (9, 8), dtype)])
 
 
+@pytest.mark.share(4)
 @every_dtype
 @pytest.mark.parametrize("clipping", CLIPPINGS, ids=str)
 def test_special_values_everywhere(dtype: Any, clipping: dict[str, float]) -> None:
@@ -166,6 +172,7 @@ def test_special_values_everywhere(dtype: Any, clipping: dict[str, float]) -> No
             pair.apply([numbers(generator, shape, dtype, special) for shape in shapes])
 
 
+@pytest.mark.share(2)
 @every_dtype
 @pytest.mark.parametrize("nesterov", [False, True])
 def test_subnormal_numbers_and_signed_zeros(dtype: Any, nesterov: bool) -> None:

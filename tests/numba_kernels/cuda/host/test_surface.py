@@ -96,22 +96,25 @@ sgd_ref.SGD, sgd_ref.LossScaleOptimizer = SGD, LossScaleOptimizer
 
 
 @simulated_only
-def test_the_tests_of_the_reference_pass_on_the_device(tmp_path: Path) -> None:
-    """Warnings, exclusions, weights, rates and loss scales: the tests of the reference, on the device."""
-    (tmp_path / "on_the_device.py").write_text(PLUGIN)
-    (tmp_path / "turns_of_threads.py").write_text((HERE.parent / "conftest.py").read_text())
-    plugins = ("-p", "on_the_device", "-p", "turns_of_threads", "-p", "no:cacheprovider")
-    names = (
+@pytest.mark.share(5)
+@pytest.mark.parametrize(
+    "name",
+    [
         "test_loss_scale",
         "base/test_exclusion",
         "base/test_weights",
         "base/test_finalization",
         "base/test_learning_rate",
-    )
-    files = [str(SGD_REF / f"{name}.py") for name in names]
+    ],
+)
+def test_the_tests_of_the_reference_pass_on_the_device(name: str, tmp_path: Path) -> None:
+    """Warnings, exclusions, weights, rates and loss scales: the tests of the reference, on the device."""
+    (tmp_path / "on_the_device.py").write_text(PLUGIN)
+    (tmp_path / "turns_of_threads.py").write_text((HERE.parent / "conftest.py").read_text())
+    plugins = ("-p", "on_the_device", "-p", "turns_of_threads", "-p", "no:cacheprovider")
     chosen = " and ".join(f"not {name}" for name in NOT_OF_THE_DEVICE)
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", *plugins, "-k", chosen, *files],
+        [sys.executable, "-m", "pytest", "-q", *plugins, "-k", chosen, str(SGD_REF / f"{name}.py")],
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
         cwd=HERE.parents[3],
         capture_output=True,

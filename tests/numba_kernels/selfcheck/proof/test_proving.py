@@ -163,6 +163,7 @@ SOURCES: dict[str, tuple[Any, Variant, tuple[Any, str, Any], str]] = {
 }
 
 
+@pytest.mark.share(3)
 @pytest.mark.parametrize("name", SOURCES)
 def test_a_mistake_in_the_source_is_refuted(
     name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

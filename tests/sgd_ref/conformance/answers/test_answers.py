@@ -100,6 +100,7 @@ def test_every_question_has_answers_of_distinct_names() -> None:
         assert composed([answers[0]]) == composed([])
 
 
+@pytest.mark.share(2)
 @pytest.mark.parametrize("answer", rows())
 @pytest.mark.parametrize("is_all_reported", [True, False])
 def test_an_answer_accepts_itself_and_the_reference_no_other(answer: Answer, is_all_reported: bool) -> None:
@@ -115,6 +116,7 @@ def test_an_answer_accepts_itself_and_the_reference_no_other(answer: Answer, is_
         assert is_right(that_of_the_reference, observed) == (answer is that_of_the_reference)
 
 
+@pytest.mark.share(4)
 @pytest.mark.parametrize("answer", rows())
 @pytest.mark.parametrize("name", EVALUATIONS)
 def test_an_answer_accepts_other_evaluations_of_itself(answer: Answer, name: str) -> None:

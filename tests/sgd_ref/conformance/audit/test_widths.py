@@ -36,8 +36,10 @@ def test_the_data_is_what_is_computed(sweep: Sweep) -> None:
     assert list(rows) == [case.id for case in cases], HOW
     if sweep.complete:
         assert widths.page(widths.widths(cases)) == widths.page(found), HOW
-    for index in sweep.generator.permutation(len(cases))[: sweep.count(len(cases))]:
-        case = cases[index]
+    # Those of a million elements take most of the time.
+    asked = [case for case in cases if sweep.complete or case.made is None]
+    for index in sweep.generator.permutation(len(asked))[: sweep.count(len(asked), 40)]:
+        case = asked[index]
         assert widths.row_of(widths.units_of(case)) == rows[case.id], f"{case.id}: {HOW}"
 
 

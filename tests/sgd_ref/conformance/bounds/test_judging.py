@@ -57,7 +57,9 @@ def test_the_reference_is_inside_of_every_standard_case(sweep: Any) -> None:
 
 
 def test_faithful_variants_are_inside(sweep: Any) -> None:
-    pairs = [(name, case) for name in FAITHFUL for case in STANDARD.values()]
+    # A fused norm of a million elements takes half a minute.
+    asked = [case for case in STANDARD.values() if sweep.complete or case.made is None]
+    pairs = [(name, case) for name in FAITHFUL for case in asked]
     for index in sweep.generator.choice(len(pairs), sweep.count(len(pairs) // 12, 40), replace=False):
         name, case = pairs[index]
         variant = FAITHFUL[name]
@@ -74,7 +76,7 @@ def test_what_differs_in_an_exact_case_is_outside(sweep: Any) -> None:
     exact = [case for case_id, case in STANDARD.items() if case_id.startswith("exact/")]
     pairs = [(name, case) for name in DEVIATIONS for case in exact]
     differing = 0
-    for index in sweep.generator.choice(len(pairs), sweep.count(len(pairs) // 2), replace=False):
+    for index in sweep.generator.choice(len(pairs), sweep.count(len(pairs) // 2, 60), replace=False):
         name, case = pairs[index]
         deviation = DEVIATIONS[name]
         observed = reference.run(case, deviation.optimizer, deviation.wrapper)
@@ -83,7 +85,7 @@ def test_what_differs_in_an_exact_case_is_outside(sweep: Any) -> None:
         if compare(case, reference.run(case), observed).units > 0:
             differing += 1
             assert not verdict(case, observed).is_faithful, (name, case.id)
-    assert differing > 50
+    assert differing > 20
 
 
 @pytest.mark.parametrize("dtype", [FLOAT16, BFLOAT16, FLOAT32], ids=str)

@@ -69,6 +69,7 @@ def one_unit_off(values: Array, generator: np.random.Generator) -> Array:
     return result
 
 
+@pytest.mark.share(4)
 @pytest.mark.parametrize("left_out", [(), ("velocities", "learning_rate")], ids=["all", "some-left-out"])
 @pytest.mark.parametrize("name", EXACT)
 def test_one_unit_off_is_outside_of_exact_cases(name: str, left_out: tuple[str, ...]) -> None:

@@ -141,6 +141,7 @@ def test_the_order_in_which_cases_are_made_does_not_matter() -> None:
     assert made == {case.id: sum_of(case) for case in cases() if case.features}
 
 
+@pytest.mark.share(2)
 @pytest.mark.parametrize("hash_seed", ["1", "4242"])
 def test_another_process_makes_the_same_cases(hash_seed: str) -> None:
     assert sgd_ref.__file__ is not None

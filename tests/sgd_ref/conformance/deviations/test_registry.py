@@ -106,6 +106,7 @@ def test_every_deviation_has_a_case_that_shows_it() -> None:
     assert SHOWN_BY.keys() == set(OBSERVED)
 
 
+@pytest.mark.share(4)
 @pytest.mark.parametrize("name", SHOWN_BY)
 def test_a_deviation_changes_bits_and_is_found_by_them(name: str, sweep: Any) -> None:
     case = standard_cases()[SHOWN_BY[name]]

@@ -14,6 +14,7 @@ FLUSHED = "subnormals-flushed"
 SHORT = [case for case in cases() if case.made is None and len(case.gradients) <= 12]
 
 
+@pytest.mark.share(5)
 @pytest.mark.parametrize("name", [name for name in DEVIATIONS if name != FLUSHED])
 def test_a_step_can_be_made_in_every_dtype(name: str) -> None:
     # A part that is computed on bit patterns must not be asked for its floats for ever.

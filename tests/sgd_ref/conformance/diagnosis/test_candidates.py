@@ -12,7 +12,7 @@ from sgd_ref.conformance.diagnosis.matching import diagnose
 from sgd_ref.conformance.trajectories import reference
 from sgd_ref.conformance.trajectories.comparison import compare
 
-EVERY = 45
+EVERY = 90
 
 
 def test_what_may_not_act_changes_nothing() -> None:

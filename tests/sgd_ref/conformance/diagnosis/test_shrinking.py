@@ -300,6 +300,7 @@ def test_no_more_runs_than_allowed(most_runs: int) -> None:
     assert differs(small)
 
 
+@pytest.mark.share(3)
 @on("index", range(0, 168, 12))
 def test_every_case_that_is_tried_is_valid_whatever_is_answered(index: int) -> None:
     case = cases()[index]

@@ -56,6 +56,7 @@ def test_what_is_by_design_passes() -> None:
     assert not check(of(), TELLING).ok
 
 
+@pytest.mark.share(7)
 @pytest.mark.parametrize("name", BEYOND)
 def test_a_mistake_beyond_the_rule_counts_and_is_named_alone(name: str) -> None:
     report = check(of(name), TELLING, profile=PYTORCH)

@@ -118,6 +118,7 @@ def distance(observed: Sequence[Record], answer: Sequence[Record], unit: Array) 
     return most
 
 
+@pytest.mark.share(3)
 @pytest.mark.parametrize("name", FAITHFUL)
 def test_a_variant_is_equal_but_for_roundings(name: str) -> None:
     differs = False

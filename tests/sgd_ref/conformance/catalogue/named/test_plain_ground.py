@@ -89,6 +89,7 @@ def test_the_plainest_implementation_can_prove_each_feature_alone(
     assert any(discriminates(case, axis, value) for case in mine)
 
 
+@pytest.mark.share(3)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 def test_each_case_exposes_what_it_is_for_with_variables_alone(case: Case) -> None:
     for name in case.exposes:

@@ -177,7 +177,9 @@ def _next(array: Array) -> Array:
 
 def test_every_faithful_variant_is_inside(entries: list[Entry], sweep: Sweep) -> None:
     variants = [variant for variant in FAITHFUL.values() if not variant.flushes_subnormals]
-    pairs = [(variant, entry) for variant in variants for entry in entries]
+    # A fused norm of a million elements takes half a minute.
+    asked = [entry for entry in entries if sweep.complete or entry.case.made is None]
+    pairs = [(variant, entry) for variant in variants for entry in asked]
     assert len(variants) >= 100
     chosen = sweep.generator.permutation(len(pairs))[: sweep.count(len(pairs), 120)]
     outside = []
