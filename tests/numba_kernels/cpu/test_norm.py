@@ -130,7 +130,7 @@ def test_the_bounds_on_the_error_of_a_sum(dtype: Any, compensated: bool, sweep: 
     if dtype == FLOAT64 and not compensated:
         pytest.skip("sums of float64 are always compensated where a norm is asked for")
     bound = rounding.ERROR_OF_COMPENSATED_SUM if compensated else rounding.ERROR_OF_PLAIN_SUM
-    for _ in range(max(sweep.count(200), 3)):
+    for _ in range(sweep.count(200, 100)):
         size = int(sweep.generator.integers(1, 70_000))
         # Sizes that differ much make the sums of lanes and blocks differ much.
         array = (sweep.generator.standard_normal(size) * 2.0 ** sweep.generator.integers(-5, 5, size)).astype(

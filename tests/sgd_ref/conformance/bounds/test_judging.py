@@ -60,7 +60,7 @@ def test_faithful_variants_are_inside(sweep: Any) -> None:
     # A fused norm of a million elements takes half a minute.
     asked = [case for case in STANDARD.values() if sweep.complete or case.made is None]
     pairs = [(name, case) for name in FAITHFUL for case in asked]
-    for index in sweep.generator.choice(len(pairs), sweep.count(len(pairs) // 12, 40), replace=False):
+    for index in sweep.generator.choice(len(pairs), sweep.count(len(pairs) // 12, 100), replace=False):
         name, case = pairs[index]
         variant = FAITHFUL[name]
         found = verdict(
