@@ -106,6 +106,7 @@ ONE_OF_THOUSANDS = (
 """There are thousands of pairs for its case; one of them brings variables near to what was seen."""
 
 
+@pytest.mark.share(2)
 @pytest.mark.parametrize("kind", PAIRS)
 def test_a_pair_is_found(kind: str) -> None:
     assert_found(*PAIRS[kind])

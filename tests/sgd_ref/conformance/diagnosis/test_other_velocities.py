@@ -64,6 +64,7 @@ def test_a_whole_run_says_both() -> None:
     assert not report.ok
 
 
+@pytest.mark.share(2)
 @pytest.mark.parametrize("case_id", [CHANGING, CONSTANT])
 def test_a_wrong_variable_is_not_excused(case_id: str) -> None:
     def wrong(case: Case) -> Trajectory:

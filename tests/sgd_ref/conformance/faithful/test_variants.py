@@ -104,6 +104,7 @@ def told(name: str, identifier: str) -> list[Record]:
     return FAITHFUL[name].run(case_of(identifier))
 
 
+@pytest.mark.share(3)
 @pytest.mark.parametrize("name", FAITHFUL)
 def test_special_values_shapes_counts_and_copies_are_those_of_the_definition(name: str) -> None:
     for identifier in (*TELLING, *SPECIAL):
@@ -220,6 +221,7 @@ def reference_form(trajectory: list[Record]) -> list[Record]:
     return [{**dict.fromkeys(LISTS, ()), **record} for record in trajectory]
 
 
+@pytest.mark.share(3)
 @pytest.mark.parametrize("name", [name for name, variant in FAITHFUL.items() if not variant.unreported])
 def test_the_state_is_what_is_reported_unless_it_is_declared_to_be_wider(name: str) -> None:
     variant = FAITHFUL[name]

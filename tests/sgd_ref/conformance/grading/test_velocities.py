@@ -62,6 +62,7 @@ def keeping(form: Velocities, forgets: bool = False) -> Any:
     return run
 
 
+@pytest.mark.share(3)
 @pytest.mark.parametrize("form", FORMS, ids=str)
 def test_a_loop_with_other_velocities_is_right_where_it_declares_them(form: Velocities) -> None:
     chosen = [

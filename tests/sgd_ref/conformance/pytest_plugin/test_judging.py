@@ -36,6 +36,7 @@ def kind(run: Any, ledger: dict[str, Expected] | None) -> str:
     return outcome(graded_alone(run, CASE, Profile()), ledger).kind
 
 
+@pytest.mark.share(2)
 @pytest.mark.parametrize(
     ("run", "expected", "without", "listed", "unlisted"),
     [
