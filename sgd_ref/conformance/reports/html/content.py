@@ -10,6 +10,9 @@ from sgd_ref.conformance.reports.html.plot import Plot
 Key = tuple[str, str]
 """What a case counts for: an axis with its value, or "cases" with the group of its id."""
 
+RIGHT = "right"
+"""The grade of a case that is exact or rounding, where it is not kept which of the two."""
+
 
 @dataclass(frozen=True)
 class Run:

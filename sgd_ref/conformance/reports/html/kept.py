@@ -8,6 +8,7 @@ plot has bounds.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -20,9 +21,9 @@ from sgd_ref.conformance.catalogue.tiers import cases
 from sgd_ref.conformance.catalogue.within import cases_within, offered_by
 from sgd_ref.conformance.dialects import Dialect
 from sgd_ref.conformance.grading.check import grade
-from sgd_ref.conformance.grading.verdict import GRADES, Profile
+from sgd_ref.conformance.grading.verdict import Profile
 from sgd_ref.conformance.reports import target_data
-from sgd_ref.conformance.reports.html.content import Content, Divergence, Picture, Run
+from sgd_ref.conformance.reports.html.content import RIGHT, Content, Divergence, Key, Picture, Run
 from sgd_ref.conformance.reports.html.live import pictures, reproducer
 from sgd_ref.conformance.reports.html.plot import plot
 from sgd_ref.conformance.reports.publishing import DATA
@@ -38,8 +39,7 @@ LEDGER = "ledger.json"
 SHRUNK = "shrunk/"
 """What the id of a smallest case begins with, before that of the case it was made of."""
 
-RIGHT = "right"
-"""The grade of a case that a ledger does not list: exact or rounding."""
+EXACT, ROUNDING = "exact", "rounding"
 
 
 @dataclass(frozen=True)
@@ -121,25 +121,27 @@ def _read(name: str, place: Path) -> Kept:
 
 
 def _run(target: Kept) -> Run:
-    features = {
-        (axis, value): grades
-        for axis, values in target.data["features"].items()
-        for value, grades in values.items()
-    }
-    groups = {("cases", group): grades for group, grades in target.data["cases"].items()}
-    # Each combination has one dtype, so that the values of this axis count all of them once.
-    once = [grades for (axis, _), grades in features.items() if axis == "dtype"]
-    counts = {name: sum(one.get(name, 0) for one in (*once, *groups.values())) for name in GRADES}
-    nameless = target.data["unexplained"]
+    cases = {case_id: _grade(target, case_id) for case_id in target.asked}
+    features: dict[Key, Counter[str]] = {}
+    for case_id, found in cases.items():
+        for key in target_data.places(target.asked[case_id]):
+            features.setdefault(key, Counter())[found] += 1
+    # Cases may have been added since the counts were taken, which then say nothing of the whole.
+    split = {key: _split(target, key, counts) for key, counts in features.items()}
+    # Each combination has one dtype, so that the values of this axis and the groups count every case once.
+    once = [split[key] for key in features if key[0] in ("dtype", "cases")]
+    is_split = not any(RIGHT in counts for counts in once)
+    counts = Counter(cases.values()) if not is_split else sum(map(Counter, once), Counter())
+    nameless = sum(one.grade == "diverges" and not one.names for one in target.ledger.values())
     return Run(
         target.name,
         versions_text(target.name, target.data["versions"]),
         f"{nameless} without a name" if nameless else "all explained",
         not nameless,
         counts,
-        {**features, **groups},
-        {case_id: _grade(target, case_id) for case_id in target.asked},
-        tuple(_notes(target)),
+        split,
+        cases,
+        tuple(_notes(target, is_split)),
     )
 
 
@@ -148,13 +150,26 @@ def _grade(target: Kept, case_id: str) -> str:
     return RIGHT if listed is None else listed.grade
 
 
-def _notes(target: Kept) -> Iterator[str]:
+def _split(target: Kept, key: Key, counts: Mapping[str, int]) -> Mapping[str, int]:
+    """Return the counts of a feature with the exact apart from the rounding, where they fit to the ledger."""
+    axis, value = key
+    kept = target.data["cases"] if axis == "cases" else target.data["features"].get(axis, {})
+    given = Counter(kept.get(value, {}))
+    whole = Counter({name: count for name, count in given.items() if name not in (EXACT, ROUNDING)})
+    whole[RIGHT] = given[EXACT] + given[ROUNDING]
+    return given if whole == Counter(counts) else counts
+
+
+def _notes(target: Kept, is_split: bool) -> Iterator[str]:
     yield f"Held to the rule of {target.rule}"
+    if not is_split:
+        yield "How many cases are exact was counted over fewer cases than its ledger has, and is left out"
     done = [name for name, how in target.data["optimizations"].items() if how == "done"]
     if done:
         yield f"Faster evaluations that it makes: {', '.join(done)}"
-    for reason, count in target.data["unsupported"].items():
-        yield f"Not offered in {count} case{'' if count == 1 else 's'}: {reason}"
+    reasons = Counter(one.names for one in target.ledger.values() if one.grade == "unsupported")
+    for reason, count in sorted(reasons.items()):
+        yield f"Not offered in {count} case{'' if count == 1 else 's'}: {', '.join(reason)}"
 
 
 def _divergences(run: int, target: Kept) -> Iterator[Divergence]:

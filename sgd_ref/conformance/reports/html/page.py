@@ -11,7 +11,7 @@ from sgd_ref.conformance.catalogue.axes import AXES
 from sgd_ref.conformance.deviations import DEVIATIONS
 from sgd_ref.conformance.grading.findings import Findings
 from sgd_ref.conformance.grading.verdict import GRADES
-from sgd_ref.conformance.reports.html.content import Content, Divergence, Key
+from sgd_ref.conformance.reports.html.content import RIGHT, Content, Divergence, Key, Run
 from sgd_ref.conformance.reports.html.kept import content_of_kept, kept_targets
 from sgd_ref.conformance.reports.html.live import content_of_runs
 from sgd_ref.conformance.reports.html.plot import HEIGHT, WIDTH
@@ -20,7 +20,7 @@ from sgd_ref.conformance.reports.target_data import GROUPS
 EXTRA = "report"
 """The extra that has the template engine."""
 
-WORST = ("error", "diverges", "rounding", "exact", "unsupported")
+WORST = ("error", "diverges", RIGHT, "rounding", "exact", "unsupported")
 """The grades, in the order in which one stands for several."""
 
 
@@ -66,6 +66,7 @@ def render(content: Content) -> str:
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
+    environment.filters["count_of"] = _count
     rows = list(_rows(content))
     return environment.from_string(text("page.html.jinja")).render(
         style=text("style.css"),
@@ -77,10 +78,18 @@ def render(content: Content) -> str:
         articles=[(one, _positions(one, rows)) for one in content.divergences],
         names=list(_names(content)),
         cases=list(_cases(content)),
-        grades=GRADES,
+        grades=[grade for grade in (RIGHT, *GRADES) if grade != RIGHT or content.is_kept],
         width=WIDTH,
         height=HEIGHT,
     )
+
+
+def _count(run: Run, grade: str) -> str:
+    """Return how many cases have a grade; a dash where it is not known."""
+    if grade == RIGHT:
+        return str(sum(run.counts.get(one, 0) for one in (RIGHT, "exact", "rounding")))
+    is_known = RIGHT not in run.counts or grade not in ("exact", "rounding")
+    return str(run.counts.get(grade, 0)) if is_known else "–"  # noqa: RUF001 - a dash in a table
 
 
 def _rows(content: Content) -> Iterator[dict[str, Any]]:
@@ -99,10 +108,10 @@ def _rows(content: Content) -> Iterator[dict[str, Any]]:
 
 
 def _cell(counts: Mapping[str, int]) -> dict[str, Any]:
-    present = {grade: counts[grade] for grade in GRADES if counts.get(grade)}
+    present = {grade: counts[grade] for grade in (RIGHT, *GRADES) if counts.get(grade)}
     return {
         "worst": next((grade for grade in WORST if grade in present), ""),
-        "right": present.get("exact", 0) + present.get("rounding", 0),
+        "right": sum(present.get(grade, 0) for grade in (RIGHT, "exact", "rounding")),
         "graded": sum(count for grade, count in present.items() if grade != "unsupported"),
         "words": ", ".join(f"{count} {grade}" for grade, count in present.items()),
     }

@@ -162,9 +162,14 @@ class _Scale:
 
     def path(self, values: Sequence[float | None]) -> str:
         parts = []
-        runs = groupby(enumerate(values), key=lambda item: item[1] is not None and math.isfinite(item[1]))
-        for points in (list(run) for is_drawn, run in runs if is_drawn):
-            drawn = [f"{self.x(index):.3g} {self.y(value):.3g}" for index, value in points if value is not None]
+        points = [
+            None if value is None or not math.isfinite(value) else f"{self.x(index):.3g} {self.y(value):.3g}"
+            for index, value in enumerate(values)
+        ]
+        for is_gap, run in groupby(points, key=lambda point: point is None):
+            drawn = [point for point in run if point is not None]
+            if is_gap:
+                continue
             parts.append(f"M{'L'.join(drawn)}")
             if len(drawn) == 1:
                 # A point has no line to its neighbours, and would not be seen.
