@@ -100,7 +100,7 @@ def test_each_finding_is_there_with_what_shows_it_again(content: Content, name: 
     pictures = [picture for one in divergences_of(content, name) for picture in one.pictures]
     assert sorted(picture.name for picture in pictures) == sorted(one["name"] for one in found)
     for picture in pictures:
-        assert picture.command.startswith(f"sgd-ref reproduce {name.split()[0]} {picture.name}")
+        assert picture.command.startswith(f"sgd-ref reproduce {name.split(maxsplit=1)[0]} {picture.name}")
         assert picture.what.startswith("call ")
 
 
