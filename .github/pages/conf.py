@@ -72,7 +72,7 @@ TARGETS = "golden/targets/README"
 TO_REPORT = (
     '<p>All of this with filters and plots: <a href="../../reports/targets.html">the report</a>.</p>\n'
 )
-"""The page of all targets, and what leads from it to the report on them, which `build` writes beside the pages."""
+"""The page of all targets, and what leads from it to the report, which `build` writes beside the pages."""
 
 LINK = re.compile(r"(\]\()([^)\s#:]+)((?:#[^)\s]*)?\))")
 FENCED = re.compile(r"(^```.*?^```$)", re.MULTILINE | re.DOTALL)
@@ -96,7 +96,7 @@ def with_contents(app: Any, docname: str, source: list[str]) -> None:
 
 
 def with_levels(_app: Any, _page: str, _template: str, context: dict[str, Any], _doctree: Any) -> None:
-    """Give the captions of the contents a level, which headings must have, and Sphinx makes headings of them."""
+    """Give the captions of the contents a level: they are headings, which must have one."""
     tree = context.get("furo_navigation_tree", "")
     context["furo_navigation_tree"] = tree.replace(' role="heading"', ' role="heading" aria-level="2"')
 
