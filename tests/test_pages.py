@@ -158,5 +158,6 @@ def test_the_page_of_targets_leads_to_their_report() -> None:
 
 def test_what_scrolls_is_reached_by_a_script_that_is_there() -> None:
     conf = loaded("conf")
-    (folder,), (script,) = conf.html_static_path, conf.html_js_files
+    (folder,), ((script, options),) = conf.html_static_path, conf.html_js_files
+    assert "defer" in options
     assert (FOLDER / folder / script).is_file()

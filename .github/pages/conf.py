@@ -24,9 +24,9 @@ html_theme = "furo"
 html_title = project
 html_show_sphinx = False
 html_copy_source = False
-# By it, what scrolls can be reached with the keyboard, which Furo leaves to browsers.
+# What Furo leaves undone for the keyboard and for screen readers.
 html_static_path = ["static"]
-html_js_files = ["scrolling.js"]
+html_js_files = [("accessible.js", {"defer": "defer"})]
 
 include_patterns = [
     "*.md",

@@ -1,4 +1,5 @@
 "use strict";
+// What Furo leaves to browsers, and what axe finds wrong.
 // What scrolls must be reached with the keyboard. Where text is long and the window narrow, blocks of code and tables
 // scroll by themselves; what fits is no stop of the tab key.
 function makeReachable() {
@@ -14,3 +15,6 @@ function makeReachable() {
 }
 addEventListener("load", makeReachable);
 addEventListener("resize", makeReachable);
+// Two landmarks of one kind must have names.
+document.querySelector(".sidebar-drawer")?.setAttribute("aria-label", "all pages");
+document.querySelector(".toc-drawer")?.setAttribute("aria-label", "on this page");
