@@ -24,6 +24,9 @@ html_theme = "furo"
 html_title = project
 html_show_sphinx = False
 html_copy_source = False
+# What Furo leaves undone for the keyboard and for screen readers.
+html_static_path = ["static"]
+html_js_files = [("accessible.js", {"defer": "defer"})]
 
 include_patterns = [
     "*.md",
@@ -65,22 +68,37 @@ CONTENTS = {
 }
 """The pages, as they stand beside each page."""
 
+TARGETS = "golden/targets/README"
+TO_REPORT = (
+    '<p>All of this with filters and plots: <a href="../../reports/targets.html">the report</a>.</p>\n'
+)
+"""The page of all targets, and what leads from it to the report, which `build` writes beside the pages."""
+
 LINK = re.compile(r"(\]\()([^)\s#:]+)((?:#[^)\s]*)?\))")
 FENCED = re.compile(r"(^```.*?^```$)", re.MULTILINE | re.DOTALL)
 
 
 def with_contents(app: Any, docname: str, source: list[str]) -> None:
-    """Add the table of all pages to the first one, and let links to sources lead to the repository."""
+    """Let links to sources lead to the repository, and some pages to what is not in the repository."""
     place = (ROOT / docname).parent
     parts = FENCED.split(source[0])
     source[0] = "".join(
         part if part.startswith("```") else LINK.sub(lambda found: _linked(app, place, found), part)
         for part in parts
     )
+    if docname == TARGETS:
+        heading, _, rest = source[0].partition("\n")
+        source[0] = f"{heading}\n\n{TO_REPORT}\n{rest}"
     if docname == root_doc:
         for caption, pages in CONTENTS.items():
             lines = "\n".join(f"/{page}" for page in pages)
             source[0] += f"\n```{{toctree}}\n:hidden:\n:caption: {caption}\n\n{lines}\n```\n"
+
+
+def with_levels(_app: Any, _page: str, _template: str, context: dict[str, Any], _doctree: Any) -> None:
+    """Give the captions of the contents a level: they are headings, which must have one."""
+    tree = context.get("furo_navigation_tree", "")
+    context["furo_navigation_tree"] = tree.replace(' role="heading"', ' role="heading" aria-level="2"')
 
 
 def _linked(app: Any, place: Path, found: re.Match[str]) -> str:
@@ -100,3 +118,5 @@ def _linked(app: Any, place: Path, found: re.Match[str]) -> str:
 def setup(app: Any) -> None:
     """Register what is done to each page."""
     app.connect("source-read", with_contents)
+    # After Furo, which makes the tree at the default priority.
+    app.connect("html-page-context", with_levels, priority=900)

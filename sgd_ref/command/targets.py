@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from rich.table import Table
 
+from sgd_ref.command.destinations import check_file
 from sgd_ref.command.options import AS_EXPECTED, COULD_NOT_RUN, Command, WrongUsage
 from sgd_ref.command.printing import complain, console, say
+from sgd_ref.conformance.reports.html import page
 from sgd_ref.conformance.targets import registry
 from sgd_ref.conformance.targets.environments import places
 from sgd_ref.conformance.targets.environments.environment import CannotInstall, Environment
@@ -32,6 +35,12 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help=f"targets with an environment of their own: {', '.join(environments())}; or {ALL}",
     )
+    command.add_argument(
+        "--html",
+        type=Path,
+        metavar="FILE",
+        help="instead of the list, write what is kept of all targets as a page with plots",
+    )
 
 
 def environments() -> dict[str, Environment]:
@@ -44,7 +53,9 @@ def environments() -> dict[str, Environment]:
 
 
 def run(options: argparse.Namespace) -> int:
-    """List the targets, or install or remove environments, and return the exit status."""
+    """List the targets, write their page, or install or remove environments, and return the exit status."""
+    if options.html is not None:
+        return _write(options)
     try:
         folder = places.folder()
     except ValueError as problem:
@@ -64,6 +75,22 @@ def run(options: argparse.Namespace) -> int:
                 environment.remove()
                 say(console(), f"{environment.name} is not installed")
     except (CannotInstall, OSError) as problem:
+        complain(problem)
+        return COULD_NOT_RUN
+    return AS_EXPECTED
+
+
+def _write(options: argparse.Namespace) -> int:
+    if options.action != LIST or options.names:
+        raise WrongUsage(f"--html must go without another action than {LIST}, got {options.action}")
+    check_file("--html", options.html)
+    try:
+        page.check_installed()
+    except ValueError as problem:
+        raise WrongUsage(str(problem)) from problem
+    try:
+        options.html.write_text(page.kept_to_html(), encoding="utf-8")
+    except (OSError, ValueError) as problem:
         complain(problem)
         return COULD_NOT_RUN
     return AS_EXPECTED
@@ -92,7 +119,7 @@ def _list() -> None:
 
 
 COMMAND = Command(
-    help="list the targets, and install the environments that some of them need",
+    help="list the targets, write their page, and install the environments that some of them need",
     description="List the implementations that are known by a word. Some run in an environment of their own, "
     "which is installed apart from everything else, and removed, by this command.",
     epilog="Exit status: 0 done, 2 wrong usage, 3 could not be installed or removed.",

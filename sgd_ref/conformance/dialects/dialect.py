@@ -56,6 +56,23 @@ class Dialect:
                 reject_value("by_design", name, f"names of deviations, {', '.join(DEVIATIONS)}")
         return cls(rule, chosen)
 
+    @classmethod
+    def read(cls, words: str) -> Self:
+        """Return the dialect that is printed as some words.
+
+        Raises
+        ------
+        ValueError
+            If there is no such rule, or no such deviation.
+
+        Examples
+        --------
+        >>> Dialect.read("keras with ascends") == Dialect("keras", frozenset(["ascends"]))
+        True
+        """
+        rule, _, meant = words.partition(" with ")
+        return cls.of(rule, meant.split(", ") if meant else ())
+
     @property
     def names(self) -> tuple[str, ...]:
         """The names of all deviations in the dialect, in the order of the registry."""

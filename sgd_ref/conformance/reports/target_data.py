@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,8 @@ def to_data(findings: Findings) -> Data:
     counts: dict[str, dict[str, int]] = {}
     unsupported: dict[str, int] = {}
     for verdict in findings.report.verdicts.values():
-        for place in _places(verdict.case):
+        for axis, value in places(verdict.case):
+            place = value if axis == "cases" else f"{axis}/{value}"
             grades = counts.setdefault(place, {})
             grades[verdict.grade] = grades.get(verdict.grade, 0) + 1
         if verdict.grade == "unsupported":
@@ -90,13 +91,14 @@ def read(path: Path) -> Data:
     return data
 
 
-def _places(case: Case) -> Iterator[str]:
-    """Yield where a case is counted."""
-    if case.features:
-        for axis, value in case.features.items():
-            yield f"{axis}/{value}"
-    else:
-        yield case.id.split("/")[0]
+def places(case: Case) -> list[tuple[str, str]]:
+    """Return what a case counts for: each axis with its value, or "cases" with the group of its id.
+
+    >>> one = Case("named/one", {"learning_rate": 0.5}, (), (), ())
+    >>> places(one)
+    [('cases', 'named')]
+    """
+    return list(case.features.items()) if case.features else [("cases", case.id.split("/")[0])]
 
 
 def _in_order(grades: Mapping[str, int]) -> dict[str, int]:

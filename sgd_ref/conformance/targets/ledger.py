@@ -21,6 +21,9 @@ from sgd_ref.conformance.targets.names import file_name
 
 FORMAT = 1
 
+NO_EVIDENCE = "none"
+"""What stands for the evidence of a name of which none is known."""
+
 
 @dataclass(frozen=True)
 class Expected:
@@ -164,6 +167,24 @@ def read(path: Path) -> dict[str, Expected]:
     return ledger
 
 
+def evidence_of(path: Path) -> dict[str, str]:
+    """Return where each name of a ledger was seen, for the names of which that is kept.
+
+    Raises
+    ------
+    ValueError
+        If the file is no ledger.
+    """
+    read(path)
+    found: dict[str, str] = {}
+    for entry in json.loads(path.read_text(encoding="utf-8"))["entries"]:
+        for line in entry["evidence"]:
+            name, _, where = line.partition(": ")
+            if where != NO_EVIDENCE:
+                found[name] = where
+    return found
+
+
 def to_json(findings: Findings, evidence: Mapping[str, str]) -> str:
     """Return the ledger of a run as text, with the evidence of each name."""
     groups: dict[Expected, list[str]] = {}
@@ -205,4 +226,4 @@ def _evidence(expected: Expected, evidence: Mapping[str, str]) -> Iterator[str]:
 
 def _known(names: Iterable[str], evidence: Mapping[str, str]) -> Iterator[str]:
     for name in names:
-        yield f"{name}: {evidence.get(name, 'none')}"
+        yield f"{name}: {evidence.get(name, NO_EVIDENCE)}"

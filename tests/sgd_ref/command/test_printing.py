@@ -77,7 +77,7 @@ GIVEN: dict[str, list[list[str]]] = {
         ["torch", "--mode", "{}"],
         ["torch", "--variant", "{}"],
     ],
-    "targets": [["{}"], ["install", "{}"]],
+    "targets": [["{}"], ["install", "{}"], ["--html", "{}"]],
     "summary": [["{}"], ["report.json", "--badge", "{}"]],
     "check": [["-k", "{}"], ["--seed", "{}"], ["--processes", "{}"], ["--device", "{}"]],
     "bench": [["-k", "{}"], ["--output", "{}"], ["--device", "{}"]],
@@ -98,6 +98,7 @@ def seams(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / TEXT).parent.touch()
     monkeypatch.setattr(writing, "write", lambda folder, progress: None)
     monkeypatch.setattr("sgd_ref.command.golden.verify", lambda *given: Verification())
+    monkeypatch.setattr("sgd_ref.command.targets.page.kept_to_html", lambda: "")
     monkeypatch.setattr(runner, "run", lambda extent, advance: Outcome([Result("sizes")], []))
 
 

@@ -50,6 +50,8 @@ def test_all_are_installed_and_removed(folder: Path, capsys: pytest.CaptureFixtu
         (["install"], "NAME must be some of .*sklearn.*, all, got none"),
         (["install", "keras"], "NAME must be some of .*, got 'keras'"),
         (["list", "onnx"], "list takes no names, got onnx"),
+        (["install", "onnx", "--html", "page.html"], "--html must go without another action than list, got"),
+        (["--html", "missing/page.html"], "--html must be a file that can be written, got missing/page.html"),
     ],
 )
 def test_wrong_usage(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -72,3 +74,23 @@ def test_what_cannot_be_installed_is_said(folder: Path, capsys: pytest.CaptureFi
     (folder / "onnx" / "thesis").write_text("years")
     assert cli.main(["targets", "install", "onnx"]) == 3
     assert "must be an environment of this kit" in " ".join(capsys.readouterr().err.split())
+
+
+def test_the_page_is_written_instead_of_the_list(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(command.page, "kept_to_html", lambda: "the page")
+    assert cli.main(["targets", "--html", str(tmp_path / "page.html")]) == 0
+    assert (tmp_path / "page.html").read_text() == "the page"
+    assert capsys.readouterr().out == ""
+
+
+def test_what_cannot_be_shown_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def malformed() -> str:
+        raise ValueError("ledger.json is no ledger")
+
+    monkeypatch.setattr(command.page, "kept_to_html", malformed)
+    assert cli.main(["targets", "--html", str(tmp_path / "page.html")]) == 3
+    assert "ledger.json is no ledger" in capsys.readouterr().err

@@ -2,63 +2,26 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
 from sgd_ref.base.installing import how_to_install, project_url
-from sgd_ref.conformance.bounds.violation import Violation
 from sgd_ref.conformance.catalogue.axes import AXES
 from sgd_ref.conformance.deviations import DEVIATIONS
-from sgd_ref.conformance.grading.answering import basis_of
 from sgd_ref.conformance.grading.findings import Findings
-from sgd_ref.conformance.grading.verdict import GRADES, Verdict
-from sgd_ref.conformance.reports.html.plot import HEIGHT, WIDTH, Plot, plot
-from sgd_ref.conformance.targets.registry import FAMILIES, arguments_of
+from sgd_ref.conformance.grading.verdict import GRADES
+from sgd_ref.conformance.reports.html.content import RIGHT, Content, Divergence, Key, Run
+from sgd_ref.conformance.reports.html.kept import content_of_kept, kept_targets
+from sgd_ref.conformance.reports.html.live import content_of_runs
+from sgd_ref.conformance.reports.html.plot import HEIGHT, WIDTH
+from sgd_ref.conformance.reports.target_data import GROUPS
 
 EXTRA = "report"
 """The extra that has the template engine."""
 
-WORST = ("error", "diverges", "rounding", "exact", "unsupported")
+WORST = ("error", "diverges", RIGHT, "rounding", "exact", "unsupported")
 """The grades, in the order in which one stands for several."""
-
-
-@dataclass(frozen=True)
-class Divergence:
-    """One case that diverges or fails.
-
-    Attributes
-    ----------
-    run : int
-        The position of the run.
-    case, grade, what : str
-        The id of the case, its grade, and the first wrong value or the failure.
-    names : tuple of str
-        The known mistakes that explain it.
-    partly : str
-        What explains a part of it, in words.
-    is_expected : bool
-        Whether it does not count.
-    features : frozenset of (str, str)
-        The axes with their values; empty for a named case.
-    plot : Plot or None
-        The element in which it begins.
-    reproducer : str
-        A command that shows it.
-    """
-
-    run: int
-    case: str
-    grade: str
-    what: str
-    names: tuple[str, ...]
-    partly: str
-    is_expected: bool
-    features: frozenset[tuple[str, str]]
-    plot: Plot | None
-    reproducer: str
 
 
 def check_installed() -> None:
@@ -76,7 +39,23 @@ def check_installed() -> None:
 
 
 def to_html(all_findings: Sequence[Findings]) -> str:
-    """Return the report as one HTML page, which loads nothing."""
+    """Return the report on some runs as one HTML page, which loads nothing."""
+    return render(content_of_runs(all_findings))
+
+
+def kept_to_html() -> str:
+    """Return the report on all targets of which a ledger is kept, as one HTML page; nothing is run for it.
+
+    Raises
+    ------
+    ValueError
+        If a file of what is kept is malformed.
+    """
+    return render(content_of_kept(kept_targets()))
+
+
+def render(content: Content) -> str:
+    """Return the page with some content."""
     import jinja2
 
     folder = files(__package__)
@@ -87,122 +66,77 @@ def to_html(all_findings: Sequence[Findings]) -> str:
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
-    divergences = [one for run, found in enumerate(all_findings) for one in _divergences(run, found)]
-    names = dict.fromkeys(name for one in divergences for name in one.names)
+    environment.filters["count_of"] = _count
+    rows = list(_rows(content))
     return environment.from_string(text("page.html.jinja")).render(
         style=text("style.css"),
         script=text("script.js"),
         url=project_url(),
-        runs=[_run(findings) for findings in all_findings],
-        features=list(_features(all_findings)),
-        divergences=divergences,
-        mistakes=[DEVIATIONS[name] for name in names if name in DEVIATIONS],
-        counts={name: sum(name in one.names for one in divergences) for name in names},
-        cases=list(_cases(all_findings)),
-        grades=GRADES,
+        is_kept=content.is_kept,
+        runs=content.runs,
+        rows=rows,
+        articles=[(one, _positions(one, rows)) for one in content.divergences],
+        names=list(_names(content)),
+        cases=list(_cases(content)),
+        grades=[grade for grade in (RIGHT, *GRADES) if grade != RIGHT or content.is_kept],
         width=WIDTH,
         height=HEIGHT,
     )
 
 
-def _run(findings: Findings) -> dict[str, Any]:
-    report = findings.report
-    return {
-        "name": report.name,
-        "versions": ", ".join(f"{name} {version}" for name, version in findings.versions.items()),
-        "as_expected": findings.as_expected,
-        "counts": {grade: report.count(grade) for grade in GRADES},
-        "never": report.coverage.in_words,
-        "answers": report.answers,
-        "unproven": [" ".join(claim) for claim in report.unproven_claims()],
-    }
+def _count(run: Run, grade: str) -> str:
+    """Return how many cases have a grade; a dash where it is not known."""
+    if grade == RIGHT:
+        return str(sum(run.counts.get(one, 0) for one in (RIGHT, "exact", "rounding")))
+    is_known = RIGHT not in run.counts or grade not in ("exact", "rounding")
+    return str(run.counts.get(grade, 0)) if is_known else "–"  # noqa: RUF001 - a dash in a table
 
 
-def _features(all_findings: Sequence[Findings]) -> Iterator[dict[str, Any]]:
-    """Yield a row for each value of each axis, with a cell for each run."""
-    for axis, values in AXES.items():
-        for position, value in enumerate(values):
-            cells = [
-                _cell(
-                    [v for v in found.report.verdicts.values() if (v.case.features or {}).get(axis) == value]
-                )
-                for found in all_findings
-            ]
+def _rows(content: Content) -> Iterator[dict[str, Any]]:
+    """Yield a row for each value of each axis and for each group of cases, with a cell for each run."""
+    others = [key for run in content.runs for key in run.features if key[0] == "cases"]
+    groups = dict.fromkeys([*GROUPS, *(group for _, group in others)])
+    for axis, values in {**AXES, "cases": groups}.items():
+        is_first = True
+        for value in values:
+            key = (axis, value)
+            cells = [_cell(run.features.get(key, {})) for run in content.runs]
             if any(cell["worst"] for cell in cells):
-                yield _row((axis, value), position == 0, cells)
-    named = [
-        _cell([v for v in found.report.verdicts.values() if not v.case.features]) for found in all_findings
-    ]
-    yield _row(None, True, named)
+                name = f"{value} cases" if axis == "cases" else " ".join(key)
+                yield {"key": key, "name": name.replace("_", " "), "is_first": is_first, "cells": cells}
+                is_first = False
 
 
-def _row(key: tuple[str, str] | None, is_first: bool, cells: list[dict[str, Any]]) -> dict[str, Any]:
-    name = "named cases" if key is None else " ".join(key).replace("_", " ")
-    return {"key": key, "name": name, "is_first": is_first, "cells": cells}
-
-
-def _cell(verdicts: Sequence[Verdict]) -> dict[str, Any]:
-    counts = {grade: sum(verdict.grade == grade for verdict in verdicts) for grade in GRADES}
-    graded = sum(counts[grade] for grade in GRADES if grade != "unsupported")
+def _cell(counts: Mapping[str, int]) -> dict[str, Any]:
+    present = {grade: counts[grade] for grade in (RIGHT, *GRADES) if counts.get(grade)}
     return {
-        "worst": next((grade for grade in WORST if counts[grade]), ""),
-        "right": counts["exact"] + counts["rounding"],
-        "graded": graded,
-        "words": ", ".join(f"{count} {grade}" for grade, count in counts.items() if count),
+        "worst": next((grade for grade in WORST if grade in present), ""),
+        "right": sum(present.get(grade, 0) for grade in (RIGHT, "exact", "rounding")),
+        "graded": sum(count for grade, count in present.items() if grade != "unsupported"),
+        "words": ", ".join(f"{count} {grade}" for grade, count in present.items()),
     }
 
 
-def _divergences(run: int, findings: Findings) -> Iterator[Divergence]:
-    unexpected = {verdict.case.id for verdict in findings.unexpected()}
-    for verdict in findings.mismatches():
-        case_id = verdict.case.id
-        what = str(verdict.violation) if verdict.violation is not None else ""
-        if verdict.message:
-            what = "; ".join(filter(None, [what, " ".join(verdict.message.split())]))
-        yield Divergence(
-            run,
-            case_id,
-            verdict.grade,
-            what,
-            tuple(findings.names.get(case_id, ())),
-            findings.partly.get(case_id, ""),
-            case_id not in unexpected,
-            frozenset((verdict.case.features or {}).items()),
-            _plot(verdict, verdict.violation),
-            reproducer(findings.report.name, case_id),
-        )
+def _positions(one: Divergence, rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return the positions of the rows that count a divergence, as words."""
+    keys: frozenset[Key] = one.features
+    return " ".join(str(position) for position, row in enumerate(rows) if row["key"] in keys)
 
 
-def _plot(verdict: Verdict, violation: Violation | None) -> Plot | None:
-    if violation is None or verdict.trajectory is None or verdict.case.made is not None:
-        return None
-    expected = basis_of(verdict).run(verdict.case)
-    return plot(verdict.case.names, expected, verdict.trajectory, violation)
+def _names(content: Content) -> Iterator[dict[str, Any]]:
+    """Yield each name that explains anything, with what it means."""
+    for name in dict.fromkeys(name for one in content.divergences for name in one.names):
+        known = DEVIATIONS.get(name)
+        yield {
+            "name": name,
+            "summary": "A failure." if known is None else known.summary,
+            "address": "" if known is None else known.address,
+            "evidence": content.evidence.get(name, ()),
+            "count": sum(name in one.names for one in content.divergences),
+        }
 
 
-def reproducer(name: str, case_id: str) -> str:
-    """Return the command that shows one case of a run.
-
-    Examples
-    --------
-    >>> reproducer("keras jax eager", "axes/plain")
-    'sgd-ref explain axes/plain keras --backend jax --mode eager'
-    >>> reproducer("mine:run", "axes/plain"), reproducer("-- ./sgd", "axes/plain")
-    ('sgd-ref explain axes/plain mine:run', 'sgd-ref explain axes/plain -- ./sgd')
-    >>> reproducer("test_mine.py::test_sgd", "axes/plain")
-    "pytest 'test_mine.py::test_sgd[axes/plain]'"
-    """
-    if "::" in name:
-        if name.endswith("]"):
-            return f"pytest {shlex.quote(name.partition('[')[0])} -k {shlex.quote(case_id)}"
-        return f"pytest {shlex.quote(f'{name}[{case_id}]')}"
-    known = name.partition(" ")[0] in FAMILIES
-    return f"sgd-ref explain {case_id} {arguments_of(name) if known else name}"
-
-
-def _cases(all_findings: Sequence[Findings]) -> Iterator[tuple[str, list[str]]]:
+def _cases(content: Content) -> Iterator[tuple[str, list[str]]]:
     """Yield each case with its grade in each run; empty where it was not run."""
-    ids = dict.fromkeys(case_id for found in all_findings for case_id in found.report.verdicts)
-    for case_id in ids:
-        verdicts = [found.report.verdicts.get(case_id) for found in all_findings]
-        yield case_id, ["" if verdict is None else verdict.grade for verdict in verdicts]
+    for case_id in dict.fromkeys(case_id for run in content.runs for case_id in run.cases):
+        yield case_id, [run.cases.get(case_id, "") for run in content.runs]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,9 @@ from sgd_ref.conformance.protocol.digest import Digest
 from sgd_ref.conformance.trajectories.comparison import LISTS
 
 WIDTH, HEIGHT, MARGIN = 300, 100, 8
+
+HALF_DASH = 6
+"""Of the short line that stands for a value without neighbours."""
 
 AROUND = 12
 """Calls that are shown before and after the first violation."""
@@ -93,6 +97,8 @@ def plot(
         given = [None if a is None or b is None else a - b for a, b in zip(given, right, strict=True)]
         right, ends = [None if value is None else 0.0 for value in right], (ends[0] - at, ends[1] - at)
     finite = [v for v in (*right, *given, *ends) if v is not None and math.isfinite(v)]
+    if not finite:
+        return None
     low, high = min(finite), max(finite)
     scale = _Scale(low, high, len(given))
     index = violation.call - first
@@ -156,11 +162,17 @@ class _Scale:
         return HEIGHT - MARGIN - (HEIGHT - 2 * MARGIN) * share
 
     def path(self, values: Sequence[float | None]) -> str:
-        parts, is_down = [], False
-        for index, value in enumerate(values):
-            if value is None or not math.isfinite(value):
-                is_down = False
+        parts = []
+        points = [
+            None if value is None or not math.isfinite(value) else f"{self.x(index):.3g} {self.y(value):.3g}"
+            for index, value in enumerate(values)
+        ]
+        for is_gap, run in groupby(points, key=lambda point: point is None):
+            drawn = [point for point in run if point is not None]
+            if is_gap:
                 continue
-            parts.append(f"{'L' if is_down else 'M'}{self.x(index):.3g} {self.y(value):.3g}")
-            is_down = True
+            parts.append(f"M{'L'.join(drawn)}")
+            if len(drawn) == 1:
+                # A point has no line to its neighbours, and would not be seen.
+                parts.append(f"m-{HALF_DASH} 0h{2 * HALF_DASH}")
         return "".join(parts)

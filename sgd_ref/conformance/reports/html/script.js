@@ -9,9 +9,10 @@ function filter() {
     const { run: its, features, names, unexpected } = article.dataset;
     const isShown = (!run || run === its) && (!feature || features.split(" ").includes(feature)) &&
       (!mistake || names.split(" ").includes(mistake)) &&
-      article.querySelector("h3").textContent.toLowerCase().includes(part) && (!wanted.get("unexpected") || unexpected !== undefined);
+      article.querySelector("h3").textContent.toLowerCase().includes(part) && (!wanted.get("unexpected") || unexpected !== undefined) &&
+      (!wanted.get("plotted") || article.querySelector("svg"));
     article.hidden = !isShown;
-    count += isShown;
+    count += Boolean(isShown);
   }
   document.getElementById("shown").textContent = `${count} shown`;
 }
@@ -20,6 +21,15 @@ if (form) {
   form.addEventListener("submit", (event) => event.preventDefault());
   form.addEventListener("reset", () => setTimeout(filter));
 }
+// A link into a divergence that is filtered away shows all of them first.
+addEventListener("hashchange", () => {
+  const target = document.getElementById(location.hash.slice(1));
+  if (target?.closest("article[hidden]")) {
+    form.reset();
+    filter();
+    target.scrollIntoView();
+  }
+});
 document.addEventListener("click", async (event) => {
   const button = event.target.closest("button");
   if (button?.dataset.run !== undefined) {

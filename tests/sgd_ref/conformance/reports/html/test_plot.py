@@ -92,6 +92,18 @@ def test_one_call_is_a_point() -> None:
     assert (found.x, found.y) == (WIDTH / 2, HEIGHT / 2)
 
 
+@pytest.mark.parametrize(
+    ("values", "dashes"), [((1.0,), 1), ((1.0, math.nan, 2.0, math.nan, 3.0), 3), ((1.0, 2.0), 0)]
+)
+def test_a_value_without_neighbours_is_seen(values: tuple[float, ...], dashes: int) -> None:
+    assert drawn(rates(*values), rates(*values), violation(0)).answer.count("m-6 0h12") == dashes
+
+
+def test_without_any_number_nothing_is_drawn() -> None:
+    nowhere = violation(0, math.nan, math.inf, -math.inf)
+    assert plot((), rates(math.inf), rates(math.nan), nowhere) is None
+
+
 def test_digests_have_no_numbers() -> None:
     records = [{"variables": [digest_of(np.zeros(3))]}]
     assert (
