@@ -129,7 +129,7 @@ class _Block:
         )
         if violation is None:
             return None, 0, is_exact
-        return *self._placed(violation), False
+        return *self._placed(violation, step), False
 
     def _laid(self, values: Values) -> dict[str, list[Array]]:
         """Return what is seen, as the follower has it."""
@@ -141,7 +141,7 @@ class _Block:
             for quantity, arrays in seen.items()
         }
 
-    def _placed(self, violation: Violation) -> tuple[Violation, int]:
+    def _placed(self, violation: Violation, step: Step) -> tuple[Violation, int]:
         """Return a violation with the name of its parameter and its element there, and the parameter."""
         if not violation.variable:
             return violation, self._positions[0]
@@ -153,7 +153,9 @@ class _Block:
             if element < size:
                 break
             element -= size
-        return replace(violation, variable=self._parameters[position].name, element=(element,)), position
+        index = np.unravel_index(element, step.before.variables[position].shape)
+        placed = tuple(int(place) for place in index)
+        return replace(violation, variable=self._parameters[position].name, element=placed), position
 
     def _tell_norms(self, step: Step) -> None:
         """Tell the follower what norms have beside the elements that are looked at."""

@@ -122,6 +122,15 @@ def _loop(optimizer: Any, model: Any, request: Request) -> Loop:
         from sgd_ref.conformance.watching.frameworks.torch import TorchLoop
 
         return TorchLoop(optimizer, model, request)
+    keras = sys.modules.get("keras")
+    if keras is not None and isinstance(optimizer, keras.optimizers.Optimizer):
+        from sgd_ref.conformance.watching.frameworks.keras import KerasLoop
+
+        return KerasLoop(optimizer, model, request)
+    if isinstance(optimizer, tuple) and callable(getattr(optimizer, "update", None)):
+        from sgd_ref.conformance.watching.frameworks.optax import OptaxLoop
+
+        return OptaxLoop(optimizer, model, request)
     from sgd_ref.conformance.watching.frameworks.plain import PlainLoop
 
     return PlainLoop(optimizer, model, request)

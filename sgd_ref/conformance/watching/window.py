@@ -11,6 +11,7 @@ from sgd_ref.arithmetic.formats import Array
 from sgd_ref.conformance.catalogue.case import Case, Record, State
 from sgd_ref.conformance.deviations import Basis
 from sgd_ref.conformance.deviations.forms import WholeNorms
+from sgd_ref.conformance.grading.check import protected
 from sgd_ref.conformance.watching.judge import norms_beside
 from sgd_ref.conformance.watching.steps import Group, Parameter, Step
 
@@ -98,6 +99,8 @@ def around(
     trajectory: list[Record] = [
         {**step.after.of(group, positions), "calls": step.calls + 1} for step in chosen
     ]
+    # Some mistakes that are tried write over the gradients that they are given.
+    case = protected(case)
     return Seen(case, trajectory, _with_norms(basis, chosen, positions, parameters), start.number)
 
 
