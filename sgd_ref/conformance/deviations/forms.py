@@ -1,4 +1,4 @@
-"""Forms of a rule that are no deviations: velocities kept without the rate, and norms of more than is there."""
+"""Forms of a rule that are no deviations: velocities without the rate, and norms of more than is there."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ Rest = Sequence[Array | None]
 
 
 class SumsKept(SGD):
-    """The state holds what PyTorch and Optax keep: sums of gradients, which the rate of the moment multiplies.
+    """The state has what PyTorch and Optax keep: sums of gradients, which the rate of a call multiplies.
 
-    ``t = momentum * t + g`` and ``w = w - learning_rate * t``: the rule of ``rate-outside-velocity``, reported
-    as `t` itself. So no rounding stands between what was seen of the state and what the next call starts from.
+    ``t = momentum * t + g`` and ``w = w - learning_rate * t``: the rule of ``rate-outside-velocity``,
+    reported as `t` itself. So no rounding stands between what was seen of the state and what the next call
+    starts from.
     """
 
     def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
@@ -72,7 +73,9 @@ class WholeNorms(SGD):
         """Remember which gradient is that of which variable."""
         rests = self.rests[self._made] if self.rests else (None,) * len(gradients)
         self._rest_of = {
-            id(g): rest for g, rest in zip(gradients, rests, strict=True) if g is not None and rest is not None
+            id(g): rest
+            for g, rest in zip(gradients, rests, strict=True)
+            if g is not None and rest is not None
         }
         self._present = sum(g is not None for g in gradients)
         return super().clip(gradients)

@@ -148,9 +148,7 @@ class _Constant:
         return self.value
 
 
-def _constructed(
-    case: Case, optimizer_class: type[SGD], wrapper_class: type[LossScaleOptimizer]
-) -> Any:
+def _constructed(case: Case, optimizer_class: type[SGD], wrapper_class: type[LossScaleOptimizer]) -> Any:
     rates = case.learning_rate_calls
     inner = optimizer_class.from_config(case.config, None if rates is None else _Constant(rates[0]))
     if case.loss_scaling is None:

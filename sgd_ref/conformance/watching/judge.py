@@ -1,4 +1,4 @@
-"""The judge of a loop: it follows each group of parameters, and tells the first value that is not possible."""
+"""The judge of a loop: it follows the parameters, and tells the first value that is not possible."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ class Judge:
 
     Notes
     -----
-    The rule treats each element alike. So the elements of a group are laid in one array, which takes a tenth of
-    the time, as long as nothing tells the parameters apart: a norm for each of them, names that are excluded
-    from decay, or a gradient that is missing.
+    The rule treats each element alike. So the elements of a group are laid in one array, which takes a tenth
+    of the time, as long as nothing tells the parameters apart: a norm for each of them, names that are
+    excluded from decay, or a gradient that is missing.
     """
 
     def __init__(self, parameters: Sequence[Parameter], basis: Basis) -> None:
@@ -85,7 +85,12 @@ class _Block:
     """The parameters of one group that have one dtype."""
 
     def __init__(
-        self, parameters: Sequence[Parameter], positions: Sequence[int], group: Group, basis: Basis, step: Step
+        self,
+        parameters: Sequence[Parameter],
+        positions: Sequence[int],
+        group: Group,
+        basis: Basis,
+        step: Step,
     ) -> None:
         self.group, self._parameters, self._positions = group, parameters, positions
         self.is_flat = self.may_be_flat(step)
@@ -123,7 +128,11 @@ class _Block:
         if step.squares:
             self._tell_norms(step)
         gradients = [step.gradients[position] for position in self._positions]
-        laid = [np.concatenate([g.reshape(-1) for g in gradients if g is not None])] if self.is_flat else gradients
+        laid = (
+            [np.concatenate([g.reshape(-1) for g in gradients if g is not None])]
+            if self.is_flat
+            else gradients
+        )
         violation, is_exact = self._follower.follow(
             self._laid(step.before), laid, rate, self._laid(step.after)
         )
@@ -149,12 +158,11 @@ class _Block:
             names = [self._parameters[position].name for position in self._positions]
             return violation, self._positions[names.index(violation.variable)]
         element = violation.element[0]
-        for position, size in zip(self._positions, self._sizes, strict=True):
-            if element < size:
-                break
-            element -= size
+        ends = np.cumsum(self._sizes)
+        place = int(np.searchsorted(ends, element, side="right"))
+        position, element = self._positions[place], element - int(ends[place]) + self._sizes[place]
         index = np.unravel_index(element, step.before.variables[position].shape)
-        placed = tuple(int(place) for place in index)
+        placed = tuple(int(number) for number in index)
         return replace(violation, variable=self._parameters[position].name, element=placed), position
 
     def _tell_norms(self, step: Step) -> None:
@@ -179,8 +187,8 @@ def norms_beside(
     Returns
     -------
     list of ndarray or None
-        For each of these parameters a few numbers with the squares of the elements of its gradient that are not
-        looked at; None where all are.
+        For each of these parameters a few numbers with the squares of the elements of its gradient that are
+        not looked at; None where all are.
     ndarray or None
         The same of all other parameters.
     int
@@ -197,7 +205,8 @@ def norms_beside(
             seen = _square(gradient) if is_inside else 0.0
             missing = parameter.size - (gradient.size if is_inside else 0)
             if missing:
-                rest = folded(max(square - seen, 0.0) if square - seen == square - seen else square, gradient.dtype)
+                # Of a square that is not finite, nothing is taken away.
+                rest = folded(max(square - seen, 0.0) if np.isfinite(square) else square, gradient.dtype)
                 left_out += missing
         if is_inside:
             rests.append(rest)

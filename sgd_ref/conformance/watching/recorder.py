@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from collections.abc import Iterator
 
 from sgd_ref.arithmetic.formats import Array
 from sgd_ref.conformance.deviations import Basis
@@ -102,9 +101,7 @@ class Recorder:
     ) -> None:
         """Judge a step; see ``steps.Step``."""
         follows = self._seen_last is None or _same(self._seen_last, before)
-        step = Step(
-            self.number, self._calls, groups, rates, before, gradients, after, squares or [], follows
-        )
+        step = Step(self.number, self._calls, groups, rates, before, gradients, after, squares or [], follows)
         if not follows:
             self.changed_between.append(step.number)
         self.number += 1

@@ -36,8 +36,8 @@ class Report:
     rule : Dialect
         What it is held to.
     optimizer : Any
-        The optimizer to use inside of the block: with Optax the transformation that is watched, and otherwise the
-        optimizer that was given.
+        The optimizer to use inside of the block: with Optax the transformation that is watched, and otherwise
+        the optimizer that was given.
     """
 
     def __init__(self, loop: Loop, recorder: Recorder) -> None:
@@ -66,7 +66,7 @@ class Report:
 
     @cached_property
     def violation(self) -> Violation | None:
-        """The first value that no evaluation of the rule gives: parameter, element, and what would be possible.
+        """The first value that no evaluation of the rule gives: its place, and what would be possible.
 
         Its `call` is the step, and its `element` the index in the parameter.
         """
@@ -91,9 +91,7 @@ class Report:
         if finding is None or finding.group is None:
             return None
         recorder = self._recorder
-        return around(
-            recorder.steps, recorder.found_in, finding.group, recorder.parameters, recorder.basis
-        )
+        return around(recorder.steps, recorder.found_in, finding.group, recorder.parameters, recorder.basis)
 
     @property
     def case(self) -> Case | None:
@@ -117,8 +115,8 @@ class Report:
     def take_gradients(self) -> None:
         """Take the gradients of the next step from where they are now, in PyTorch.
 
-        Call it right before gradients are clipped where a ``GradScaler`` unscales them first. Otherwise they are
-        taken at the right moment.
+        Call it right before gradients are clipped where a ``GradScaler`` unscales them first. Otherwise they
+        are taken at the right moment.
 
         Raises
         ------
@@ -133,7 +131,19 @@ class Report:
     def write(self, path: str | os.PathLike[str]) -> Path:
         """Write the steps around the finding as a case, with what was seen, in the format of the golden data.
 
-        ``sgd-ref explain FILE`` shows it step by step, and ``conformance.compare_recorded(run, FILE)`` runs it.
+        ``sgd-ref explain FILE --rule RULE`` shows it step by step, and ``conformance.compare_recorded(run,
+        FILE)`` runs it. Sums that PyTorch and Optax keep for velocities are left out of what was seen. In the
+        state from which a case resumes, they are multiplied by the rate, and rounded.
+
+        Parameters
+        ----------
+        path : path
+            The file, whose name is to end with ``.json``.
+
+        Returns
+        -------
+        Path
+            The file.
 
         Raises
         ------
@@ -147,9 +157,11 @@ class Report:
             raise ValueError("a case can be written only where a step is not as defined, and all are")
         if not seen.is_whole:
             raise ValueError(
-                "a case with a norm can be written only where all elements were looked at: watch with sample=None"
+                "a case with a norm can be written only where all elements were looked at: "
+                "watch with sample=None"
             )
         case, trajectory = documented(seen)
+        case = replace(case, notes=f"{case.notes}; held to {self.rule}")
         write_recorded(case, trajectory, Path(path))
         return Path(path)
 
@@ -168,8 +180,14 @@ class Report:
             lines = [f"{held}: as defined for {self.steps} steps, {self.exact} exact, {rounded} rounding"]
         else:
             where = str(self.violation).removeprefix("call ")
-            lines = [f"{held}: not as defined", f"step {where}", self.mistake.explained() if self.mistake else ""]
-        lines.append(f"{looked:,} of {total:,} elements looked at in each step, in {self.seconds:.2f} s together")
+            lines = [
+                f"{held}: not as defined",
+                f"step {where}",
+                self.mistake.explained() if self.mistake else "",
+            ]
+        lines.append(
+            f"{looked:,} of {total:,} elements looked at in each step, in {self.seconds:.2f} s together"
+        )
         return "\n".join([*lines, *self.notes])
 
 

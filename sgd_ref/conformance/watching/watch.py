@@ -34,13 +34,14 @@ def watch(
 ) -> Iterator[Report]:
     """Judge each step of a training loop by the derived bounds of the rule that its optimizer is held to.
 
-    Nothing that the loop computes changes. When the block is left, also by an exception, everything is as it was.
+    Nothing that the loop computes changes. When the block is left, also by an exception, everything is as it
+    was.
 
     Parameters
     ----------
     optimizer : torch.optim.Optimizer, keras.optimizers.SGD, optax.GradientTransformation, or object
-        The optimizer. With Optax, use ``report.optimizer`` in its place inside of the block. Any other object must
-        have the method ``apply(gradients, variables=None)`` of ``sgd_ref.SGD``.
+        The optimizer. With Optax, use ``report.optimizer`` in its place inside of the block. Any other object
+        must have the method ``apply(gradients, variables=None)`` of ``sgd_ref.SGD``.
     model : Module, Model, list of parameters or of (name, parameter), pytree
         What it updates.
     rule : {"keras", "pytorch", "sutskever", "optax"}, optional
@@ -48,20 +49,21 @@ def watch(
     by_design : collection of str
         Names of known deviations that are meant.
     velocities : Velocities, optional
-        What the optimizer keeps for velocities. By default, sums of gradients without the rate under a rule that has
-        the rate outside, and documented velocities under the others.
+        What the optimizer keeps for velocities. By default, sums of gradients without the rate under a rule
+        that has the rate outside, and documented velocities under the others.
     velocity_key : str, optional
-        With PyTorch, under which key of ``optimizer.state[p]`` they are; "momentum_buffer" or "velocity" by default.
+        With PyTorch, under which key of ``optimizer.state[p]`` they are; "momentum_buffer" or "velocity" by
+        default.
     sample : int or None, default 10000
-        How many elements of all parameters together to look at in each step, the same ones in all steps. None: all.
-        The norms of clipping are always those of whole gradients.
+        How many elements of all parameters together to look at in each step, the same ones in all steps.
+        None: all. The norms of clipping are always those of whole gradients.
     seed : int, default 0
         Of the choice of elements.
     **settings
-        Settings that the optimizer does not state itself, or that it is to have whatever it states: ``learning_rate``
-        (a number, or a function from the step to a number), ``momentum``, ``nesterov``, ``weight_decay``, and one of
-        ``clipnorm``, ``clipvalue`` and ``global_clipnorm``. Where clipping is declared in PyTorch, gradients are
-        taken as ``backward`` leaves them, before ``clip_grad_norm_``.
+        Settings that the optimizer does not state itself, or that it is to have whatever it states:
+        ``learning_rate`` (a number, or a function from the step to a number), ``momentum``, ``nesterov``,
+        ``weight_decay``, and one of ``clipnorm``, ``clipvalue`` and ``global_clipnorm``. Where clipping is
+        declared in PyTorch, gradients are taken as ``backward`` leaves them, before ``clip_grad_norm_``.
 
     Yields
     ------
@@ -116,7 +118,7 @@ def _named(by_design: Any) -> Collection[str]:
 
 
 def _loop(optimizer: Any, model: Any, request: Request) -> Loop:
-    """Return the loop of the framework of an optimizer; no framework is imported that is not there already."""
+    """Return the loop of the framework of an optimizer; a framework that is not there is not imported."""
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(optimizer, torch.optim.Optimizer):
         from sgd_ref.conformance.watching.frameworks.torch import TorchLoop

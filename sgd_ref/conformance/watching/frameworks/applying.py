@@ -1,4 +1,4 @@
-"""Loops that call ``optimizer.apply(gradients, variables)``: the method of the instance is put before its class's."""
+"""Loops that call ``optimizer.apply``: a method of the instance is put before that of its class."""
 
 from __future__ import annotations
 

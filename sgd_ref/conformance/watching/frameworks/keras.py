@@ -17,8 +17,8 @@ from sgd_ref.conformance.watching.steps import Group, Parameter, Values
 from sgd_ref.validation import reject_type, reject_value
 
 EAGER = (
-    "gradients must be numbers, got a symbol of a compiled function: call model.compile(..., run_eagerly=True), "
-    "or watch a loop that is not compiled"
+    "gradients must be numbers, got a symbol of a compiled function: call "
+    "model.compile(..., run_eagerly=True), or watch a loop that is not compiled"
 )
 
 RATES = (float, int, keras.Variable, keras.optimizers.schedules.LearningRateSchedule)
@@ -52,8 +52,13 @@ class KerasLoop(ApplyLoop):
         if not isinstance(getattr(optimizer, "_learning_rate", 0.0), RATES) and (
             "learning_rate" not in request.declared
         ):
-            raise ValueError("learning_rate must be declared, since it is a callable, which is called once a step")
-        self.optimizer, self.name = optimizer, f"{type(optimizer).__name__} of Keras on {keras.backend.backend()}"
+            raise ValueError(
+                "learning_rate must be declared, since it is a callable, which is called once a step"
+            )
+        self.optimizer, self.name = (
+            optimizer,
+            f"{type(optimizer).__name__} of Keras on {keras.backend.backend()}",
+        )
         self.notes: list[str] = []
         self.declared = dict(request.declared)
         self._variables = _variables(model)
@@ -63,7 +68,9 @@ class KerasLoop(ApplyLoop):
         names = [parameter.name for parameter in self.parameters]
         check_names(names)
         self.group = Group(
-            tuple(range(len(names))), config_of(stated_settings(optimizer, self.declared)), self._excluded(names)
+            tuple(range(len(names))),
+            config_of(stated_settings(optimizer, self.declared)),
+            self._excluded(names),
         )
         self.rule = request.held_to("keras")
         self.calls = int(keras.ops.convert_to_numpy(optimizer._iterations))
@@ -96,7 +103,9 @@ class KerasLoop(ApplyLoop):
         except Exception as error:
             raise ValueError(EAGER) from error
         # NumPy has no bfloat16, and some backends give float32 for it.
-        return array.astype(BFLOAT16) if keras.backend.standardize_dtype(native.dtype) == "bfloat16" else array
+        return (
+            array.astype(BFLOAT16) if keras.backend.standardize_dtype(native.dtype) == "bfloat16" else array
+        )
 
     def _state(self, name: str, is_on: bool) -> list[Array] | None:
         if not is_on:
@@ -106,7 +115,9 @@ class KerasLoop(ApplyLoop):
         kept = getattr(self.optimizer, name, None)
         if not kept or len(kept) != len(self._variables):
             return None
-        return self.taken([kept[self.optimizer._get_variable_index(variable)] for variable in self._variables])
+        return self.taken(
+            [kept[self.optimizer._get_variable_index(variable)] for variable in self._variables]
+        )
 
     def _excluded(self, names: Sequence[str]) -> tuple[str, ...]:
         """Return the names of those that do not decay."""

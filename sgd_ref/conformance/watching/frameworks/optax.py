@@ -43,7 +43,9 @@ class OptaxLoop:
 
     def __init__(self, transformation: Any, params: Any, request: Request) -> None:
         if "learning_rate" not in request.declared:
-            raise ValueError("learning_rate must be declared, since a transformation of Optax does not state it")
+            raise ValueError(
+                "learning_rate must be declared, since a transformation of Optax does not state it"
+            )
         leaves = jax.tree_util.tree_leaves_with_path(params)
         self.parameters = [_parameter(path, leaf) for path, leaf in leaves]
         check_names([parameter.name for parameter in self.parameters])

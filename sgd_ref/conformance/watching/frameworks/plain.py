@@ -25,8 +25,8 @@ class PlainLoop(ApplyLoop):
     Parameters
     ----------
     optimizer : object
-        If it has ``get_config`` and ``learning_rate``, as ``sgd_ref.SGD`` has, they give the settings that are not
-        declared; ``velocities``, ``averages``, ``accumulators`` and ``calls`` give its state.
+        If it has ``get_config`` and ``learning_rate``, as ``sgd_ref.SGD`` has, they give the settings that
+        are not declared; ``velocities``, ``averages``, ``accumulators`` and ``calls`` give its state.
     model : iterable of ndarray or of (name, ndarray)
         The variables, in the order of the gradients.
     request : Request
@@ -51,7 +51,8 @@ class PlainLoop(ApplyLoop):
         self.declared = dict(request.declared)
         names, self._variables = _named(model)
         self.parameters = [
-            Parameter(name, array.shape, array.dtype) for name, array in zip(names, self._variables, strict=True)
+            Parameter(name, array.shape, array.dtype)
+            for name, array in zip(names, self._variables, strict=True)
         ]
         if "learning_rate" not in self.declared and not hasattr(optimizer, "learning_rate"):
             raise ValueError("learning_rate must be declared, since the optimizer has no such attribute")

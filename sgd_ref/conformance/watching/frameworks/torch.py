@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from sgd_ref.conformance.watching.frameworks.torch_tensors import DTYPES, gathered, square_of
 from sgd_ref.conformance.watching.frameworks.torch_settings import by_design_of, settings_of
+from sgd_ref.conformance.watching.frameworks.torch_tensors import DTYPES, gathered, square_of
 from sgd_ref.conformance.watching.recorder import Recorder
 from sgd_ref.conformance.watching.request import Request
 from sgd_ref.conformance.watching.settings import SUMS, clips_by_norm, config_of, rate_at
@@ -34,7 +34,8 @@ class TorchLoop:
     Raises
     ------
     TypeError, ValueError
-        If a parameter is of another kind, a setting is missing, or the optimizer states something that no rule has.
+        If a parameter is of another kind, a setting is missing, or the optimizer states something that no
+        rule has.
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer, model: Any, request: Request) -> None:
@@ -177,7 +178,9 @@ class TorchLoop:
         if self._is_hidden or not self._has_momentum():
             return Values(variables)
         kept = [self._velocity(tensor) for tensor in self._tensors]
-        seen = [tensor if state is None else state[0] for state, tensor in zip(kept, self._tensors, strict=True)]
+        seen = [
+            tensor if state is None else state[0] for state, tensor in zip(kept, self._tensors, strict=True)
+        ]
         velocities = gathered(seen, self._indices)
         for position, state in enumerate(kept):
             if state is None:
@@ -194,7 +197,8 @@ class TorchLoop:
             return None
         kept = (state.get(key) for key in self._keys)
         return next(
-            ((found,) for found in kept if isinstance(found, torch.Tensor) and found.shape == tensor.shape), None
+            ((found,) for found in kept if isinstance(found, torch.Tensor) and found.shape == tensor.shape),
+            None,
         )
 
     def _has_momentum(self) -> bool:
@@ -217,7 +221,9 @@ class TorchLoop:
             return (rate,) * len(self.optimizer.param_groups)
         for group in self.optimizer.param_groups:
             if "lr" not in group:
-                raise ValueError("learning_rate must be declared, since the groups of the optimizer have no 'lr'")
+                raise ValueError(
+                    "learning_rate must be declared, since the groups of the optimizer have no 'lr'"
+                )
         return tuple(float(group["lr"]) for group in self.optimizer.param_groups)
 
 
@@ -229,7 +235,9 @@ def _parameters(optimizer: Any) -> tuple[list[Any], list[str]]:
         for tensor, name in zip(group["params"], given, strict=True):
             if tensor.dtype not in DTYPES or tensor.layout != torch.strided or hasattr(tensor, "to_local"):
                 reject_type(
-                    name, type(tensor), "a dense tensor of float16, bfloat16, float32 or float64 on one device"
+                    name,
+                    type(tensor),
+                    "a dense tensor of float16, bfloat16, float32 or float64 on one device",
                 )
             tensors.append(tensor)
             names.append(name)

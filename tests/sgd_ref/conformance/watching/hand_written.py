@@ -256,6 +256,7 @@ MOMENTUM = {"lr": 0.05, "momentum": 0.9}
 NESTEROV = {**MOMENTUM, "nesterov": True}
 DECAY = {**MOMENTUM, "weight_decay": 0.01}
 KERAS = {"rule": "keras"}
+LOW = 0.03125
 CLIPPED = {"global_clipnorm": 0.125}
 
 MISTAKES: dict[str, tuple[Any, dict[str, Any], dict[str, Any], Callable[[Any], Any] | None]] = {
@@ -283,14 +284,19 @@ MISTAKES: dict[str, tuple[Any, dict[str, Any], dict[str, Any], Callable[[Any], A
     "vectors-not-decayed": (BiasesNotDecayed, DECAY, KERAS, None),
     "decay-is-clipped": (DecayIsClipped, {**DECAY, "limit": 0.125}, CLIPPED, None),
     "global-clipnorm-by-variable": (ClipsEachTensor, {"lr": 0.05, "limit": 0.125}, CLIPPED, None),
-    "largest-element-as-norm": (ClipsByLargestElement, {"lr": 0.05, "limit": 0.03125}, {"global_clipnorm": 0.03125}, None),
+    "largest-element-as-norm": (
+        ClipsByLargestElement,
+        {"lr": 0.05, "limit": LOW},
+        {"global_clipnorm": LOW},
+        None,
+    ),
     "scales-up-to-clipnorm": (ScalesUp, {"lr": 0.05, "limit": 50.0}, {"global_clipnorm": 50.0}, None),
     "not rate-outside-velocity": (RateInside, MOMENTUM, {}, falling),
     "decay-enters-velocity": (DecayInTheGradient, DECAY, KERAS, None),
     "decay-twice": (DecayTwice, DECAY, KERAS, None),
     "rate-outside-velocity": (RateOutside, MOMENTUM, KERAS, falling),
 }
-"""By the name under which the kit knows the mistake: the optimizer, its options, what is declared, its scheduler."""
+"""By the name of the mistake in the kit: the optimizer, its options, what is declared, its scheduler."""
 
 
 def trained(
@@ -321,7 +327,9 @@ def network(width: int = 12) -> Any:
     )
 
 
-def train(model: Any, optimizer: Any, scheduler: Callable[[Any], Any] | None = None, steps: int = STEPS) -> None:
+def train(
+    model: Any, optimizer: Any, scheduler: Callable[[Any], Any] | None = None, steps: int = STEPS
+) -> None:
     digits = load_digits()
     images = torch.tensor(digits.data / 16, dtype=next(model.parameters()).dtype)
     labels = torch.tensor(digits.target)
