@@ -18,6 +18,8 @@ from sgd_ref.conformance.watching.recorder import Recorder
 from sgd_ref.conformance.watching.sample import original_index
 from sgd_ref.conformance.watching.window import Seen, around
 
+NOT_SHOWN = "the optimizer does not show its velocities, so that these steps by themselves are no case"
+
 
 class Report:
     """What watching a loop found; complete when the block of ``watch`` is left.
@@ -154,7 +156,9 @@ class Report:
         """
         seen = self._seen
         if seen is None:
-            raise ValueError("a case can be written only where a step is not as defined, and all are")
+            raise ValueError(
+                NOT_SHOWN if self.step is not None else "all steps are as defined: there is no case"
+            )
         if not seen.is_whole:
             raise ValueError(
                 "a case with a norm can be written only where all elements were looked at: "
@@ -180,11 +184,8 @@ class Report:
             lines = [f"{held}: as defined for {self.steps} steps, {self.exact} exact, {rounded} rounding"]
         else:
             where = str(self.violation).removeprefix("call ")
-            lines = [
-                f"{held}: not as defined",
-                f"step {where}",
-                self.mistake.explained() if self.mistake else "",
-            ]
+            mistake = NOT_SHOWN if self.mistake is None else self.mistake.explained()
+            lines = [f"{held}: not as defined", f"step {where}", mistake]
         lines.append(
             f"{looked:,} of {total:,} elements looked at in each step, in {self.seconds:.2f} s together"
         )

@@ -51,7 +51,7 @@ class Seen:
 
 def around(
     steps: Sequence[Step], number: int, group: Group, parameters: Sequence[Parameter], basis: Basis
-) -> Seen:
+) -> Seen | None:
     """Return the steps around a finding that follow from each other.
 
     Parameters
@@ -66,6 +66,11 @@ def around(
         All of the model.
     basis : Basis
         The rule.
+
+    Returns
+    -------
+    Seen or None
+        None if velocities are not seen, and the first of these steps does not begin with zeros.
     """
     positions = sorted(group.positions)
     chosen: list[Step] = []
@@ -79,6 +84,8 @@ def around(
             chosen.append(step)
     start = chosen[0]
     seen = start.before.of(group, positions)
+    if start.calls > 0 and group.config["momentum"] != 0 and start.before.velocities is None:
+        return None
     has_state = start.calls > 0 or any(
         np.any(array) for quantity, arrays in seen.items() for array in arrays if quantity != "variables"
     )

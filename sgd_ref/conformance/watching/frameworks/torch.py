@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 
 from sgd_ref.conformance.watching.frameworks.torch_settings import by_design_of, settings_of
@@ -184,8 +185,7 @@ class TorchLoop:
         velocities = gathered(seen, self._indices)
         for position, state in enumerate(kept):
             if state is None:
-                velocities[position] = velocities[position] * 0
-                velocities[position][...] = 0
+                velocities[position] = np.zeros_like(velocities[position])
             elif self.rule.sign < 0:
                 velocities[position] = -velocities[position]
         return Values(variables, velocities)
