@@ -142,7 +142,7 @@ def test_a_closure_computes_the_gradients_of_its_step() -> None:
         return loss
 
     with conformance.watch(optimizer, model) as report:
-        losses = [float(optimizer.step(closure)) for _ in range(3)]
+        losses = [float(optimizer.step(closure).detach()) for _ in range(3)]
     assert report.ok
     assert report.steps == 3
     assert len(set(losses)) == 3
