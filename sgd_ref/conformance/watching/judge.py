@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from sgd_ref.conformance.bounds.violation import Violation
 from sgd_ref.conformance.catalogue.case import Case, State
 from sgd_ref.conformance.deviations import Basis
 from sgd_ref.conformance.deviations.forms import WholeNorms, folded
+from sgd_ref.conformance.trajectories.comparison import LISTS
 from sgd_ref.conformance.watching.steps import Group, Parameter, Step, Values
 
 
@@ -96,10 +97,7 @@ class _Block:
         self.is_flat = self.may_be_flat(step)
         self._sizes = [step.before.variables[position].size for position in positions]
         seen = self._laid(step.before)
-        state = State(
-            step.calls,
-            *(tuple(seen.get(quantity, ())) for quantity in ("velocities", "averages", "accumulators")),
-        )
+        state = state_of(step.calls, seen)
         names = ("all",) if self.is_flat else tuple(parameters[position].name for position in positions)
         case = Case(
             "step",
@@ -177,6 +175,16 @@ class _Block:
             optimizer.rests, optimizer.others = (), [np.concatenate(every) if every else None]
         else:
             optimizer.rests, optimizer.others = [rests], [others]
+
+
+def state_of(calls: int, seen: Mapping[str, Sequence[Array]]) -> State:
+    """Return what is seen of a state, by quantities, as one from which a case resumes.
+
+    >>> state_of(3, {"velocities": [np.ones(1)]}).velocities
+    (array([1.]),)
+    """
+    velocities, averages, accumulators = (tuple(seen.get(quantity, ())) for quantity in LISTS[1:])
+    return State(calls, velocities, averages, accumulators)
 
 
 def norms_beside(

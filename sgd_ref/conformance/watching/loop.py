@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Protocol
 
 from sgd_ref.conformance.watching.recorder import Recorder
@@ -30,7 +29,7 @@ class Loop(Protocol):
     """
 
     name: str
-    parameters: Sequence[Parameter]
+    parameters: list[Parameter]
     rule: Rule
     notes: list[str]
     calls: int

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sgd_ref.arithmetic.formats import Array
-from sgd_ref.conformance.catalogue.case import Case, Record, State
+from sgd_ref.conformance.catalogue.case import Case, Record
 from sgd_ref.conformance.deviations import Basis
 from sgd_ref.conformance.deviations.forms import WholeNorms
 from sgd_ref.conformance.grading.check import protected
-from sgd_ref.conformance.watching.judge import norms_beside
+from sgd_ref.conformance.watching.judge import norms_beside, state_of
 from sgd_ref.conformance.watching.steps import Group, Parameter, Step
 
 FIRST = 8
@@ -89,7 +89,7 @@ def around(
     has_state = start.calls > 0 or any(
         np.any(array) for quantity, arrays in seen.items() for array in arrays if quantity != "variables"
     )
-    state = State(start.calls, *(tuple(seen.get(name, ())) for name in QUANTITIES[1:])) if has_state else None
+    state = state_of(start.calls, seen) if has_state else None
     rates = tuple(step.rates[step.groups.index(group)] for step in chosen)
     is_constant = len(set(rates)) == 1
     case = Case(
@@ -109,9 +109,6 @@ def around(
     # Some mistakes that are tried write over the gradients that they are given.
     case = protected(case)
     return Seen(case, trajectory, _with_norms(basis, chosen, positions, parameters), start.number)
-
-
-QUANTITIES = ("variables", "velocities", "averages", "accumulators")
 
 
 def _with_norms(

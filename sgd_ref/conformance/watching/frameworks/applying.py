@@ -24,7 +24,7 @@ class ApplyLoop(ABC):
     """
 
     name: str
-    parameters: Sequence[Parameter]
+    parameters: list[Parameter]
     rule: Rule
     notes: list[str]
     calls: int

@@ -140,7 +140,7 @@ def _variables(model: Any) -> list[Any]:
 
 def _dtype(variable: Any) -> np.dtype[Any]:
     name = keras.backend.standardize_dtype(variable.dtype)
-    dtype = BFLOAT16 if name == "bfloat16" else np.dtype(name)
+    dtype: np.dtype[Any] = BFLOAT16 if name == "bfloat16" else np.dtype(name)
     if dtype not in FORMATS:
         reject_type(variable.path, name, "a variable of float16, bfloat16, float32 or float64")
     return dtype

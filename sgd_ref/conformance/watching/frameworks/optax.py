@@ -55,12 +55,13 @@ class OptaxLoop:
         settings = {name: value for name, value in self._declared.items() if name != "learning_rate"}
         self._group = Group(tuple(range(len(leaves))), config_of(settings))
         self.rule = request.held_to("optax")
-        self._inner, self._recorder = transformation, None
+        self._inner = transformation
+        self._recorder: Recorder | None = None
         self.optimizer = optax.GradientTransformationExtraArgs(transformation.init, self._update)
 
     def start(self, recorder: Recorder) -> None:
         """Tell a recorder of each update from now on."""
-        self._recorder: Recorder | None = recorder
+        self._recorder = recorder
 
     def stop(self) -> None:
         """From now on, be the transformation that was given and nothing else."""
