@@ -85,7 +85,8 @@ class WholeNorms(SGD):
         found = (self._rest_of.get(id(g)) for g in gradients)
         more = [rest for rest in found if rest is not None]
         # The norm of one gradient among several is its own, as that of a mistake may be.
-        if self.others and len(gradients) == self._present:
+        is_common = self.settings.global_clipnorm is not None or len(gradients) > 1
+        if self.others and is_common and len(gradients) == self._present:
             other = self.others[self._made]
             more += [] if other is None else [other]
         if not more:

@@ -38,7 +38,7 @@ def trained(optimizer: Any, arrays: list[Any], **declared: Any) -> Any:
 @pytest.mark.parametrize("sample", [6, None])
 def test_the_reference_has_its_own_bits(settings: dict[str, Any], sample: int | None) -> None:
     report = trained(sgd_ref.SGD(**settings), variables(), sample=sample)
-    assert report.ok, report
+    assert report.ok, str(report)
     assert report.exact == report.steps == 6
 
 
