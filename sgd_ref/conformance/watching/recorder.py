@@ -81,6 +81,29 @@ class Recorder:
         """Whether not all elements are looked at."""
         return any(elements is not None for elements in self.elements)
 
+    def needs_squares(self, groups: Sequence[Group]) -> bool:
+        """Whether norms have elements beside those that are judged together.
+
+        Raises
+        ------
+        ValueError
+            If they have, and are norms of accumulated gradients, which nobody shows.
+        """
+        dtypes = {parameter.dtype for parameter in self.parameters}
+        is_shared = len(groups) > 1 or len(dtypes) > 1
+        needed = any(
+            group.config["clipnorm" if not is_global else "global_clipnorm"] is not None
+            and (self.is_sampled or (is_global and is_shared))
+            for group in groups
+            for is_global in (False, True)
+        )
+        if needed and any(group.config["gradient_accumulation_steps"] is not None for group in groups):
+            raise ValueError(
+                "gradients that are accumulated and clipped by a norm can be watched only with sample=None, "
+                "and under a common norm only if all have one dtype"
+            )
+        return needed
+
     @contextmanager
     def timed(self) -> Iterator[None]:
         """Count what watching takes."""

@@ -127,11 +127,6 @@ def rate_at(rate: Rate, step: int) -> float:
     return float(rate(step)) if callable(rate) else float(rate)
 
 
-def clips_by_norm(config: Mapping[str, Any]) -> bool:
-    """Whether norms are needed."""
-    return config["clipnorm"] is not None or config["global_clipnorm"] is not None
-
-
 def checked_sample(sample: Any) -> int | None:
     """Return how many elements to look at.
 

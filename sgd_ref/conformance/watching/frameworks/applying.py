@@ -10,7 +10,7 @@ import numpy as np
 
 from sgd_ref.arithmetic.formats import Array
 from sgd_ref.conformance.watching.recorder import Recorder
-from sgd_ref.conformance.watching.settings import Rule, clips_by_norm, rate_at
+from sgd_ref.conformance.watching.settings import Rule, rate_at
 from sgd_ref.conformance.watching.steps import Group, Parameter, Values
 from sgd_ref.validation import reject_value
 
@@ -51,6 +51,7 @@ class ApplyLoop(ABC):
     def start(self, recorder: Recorder) -> None:
         """Put a method of the instance before that of its class."""
         self.recorder = recorder
+        self._needs_squares = recorder.needs_squares([self.group])
         self._own = vars(self.optimizer).get("apply")
         self._apply = self.optimizer.apply
         # Frameworks may look at what is set as an attribute.
@@ -84,7 +85,7 @@ class ApplyLoop(ABC):
                 for native, elements in zip(natives, recorder.elements, strict=True)
             ]
             squares = None
-            if recorder.is_sampled and clips_by_norm(self.group.config):
+            if self._needs_squares:
                 squares = [None if native is None else square(self.array(native, None)) for native in natives]
             before = self.values()
         result = self._apply(*arguments, **named)

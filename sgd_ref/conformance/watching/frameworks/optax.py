@@ -13,7 +13,7 @@ from sgd_ref.arithmetic.formats import FORMATS, Array
 from sgd_ref.conformance.watching.frameworks.applying import check_names, square
 from sgd_ref.conformance.watching.recorder import Recorder
 from sgd_ref.conformance.watching.request import Request
-from sgd_ref.conformance.watching.settings import clips_by_norm, config_of, rate_at
+from sgd_ref.conformance.watching.settings import config_of, rate_at
 from sgd_ref.conformance.watching.steps import Group, Parameter, Values
 from sgd_ref.validation import reject_type
 
@@ -82,7 +82,7 @@ class OptaxLoop:
                 raise ValueError(TRACED)
             gradients = self._taken(natives)
             squares = None
-            if recorder.is_sampled and clips_by_norm(self._group.config):
+            if recorder.needs_squares([self._group]):
                 squares = [square(_array(native)) for native in natives]
             before = self._values(params, state)
         result, new_state = inner.update(updates, state, params, **more)

@@ -12,7 +12,7 @@ from sgd_ref.conformance.watching.frameworks.torch_settings import by_design_of,
 from sgd_ref.conformance.watching.frameworks.torch_tensors import DTYPES, gathered, square_of
 from sgd_ref.conformance.watching.recorder import Recorder
 from sgd_ref.conformance.watching.request import Request
-from sgd_ref.conformance.watching.settings import SUMS, clips_by_norm, config_of, rate_at
+from sgd_ref.conformance.watching.settings import SUMS, config_of, rate_at
 from sgd_ref.conformance.watching.steps import Group, Parameter, Values
 from sgd_ref.validation import reject_type, reject_value
 
@@ -116,7 +116,7 @@ class TorchLoop:
 
     @property
     def _needs_squares(self) -> bool:
-        return self._recorder.is_sampled and any(clips_by_norm(group.config) for group in self._groups())
+        return self._recorder.needs_squares(self._groups())
 
     def _before(self, optimizer: Any, arguments: Any, named: Any) -> Any:
         # The first argument is the optimizer itself.
