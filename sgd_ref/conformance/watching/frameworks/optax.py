@@ -81,7 +81,7 @@ class OptaxLoop:
             if any(isinstance(leaf, jax.core.Tracer) for leaf in natives):
                 raise ValueError(TRACED)
             gradients = self._taken(natives)
-            squares = None
+            squares: list[float | None] | None = None
             if recorder.needs_squares([self._group]):
                 squares = [square(_array(native)) for native in natives]
             before = self._values(params, state)
