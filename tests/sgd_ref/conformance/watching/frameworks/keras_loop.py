@@ -63,8 +63,9 @@ def main() -> None:
         "weight_decay": 0.01,
         "clipnorm": 0.5,
     }
-    window = {"gradient_accumulation_steps": 2, "momentum": 0.5, "global_clipnorm": 0.25, "use_ema": True}
+    window = {"gradient_accumulation_steps": 2, "momentum": 0.5, "global_clipnorm": 0.25}
     reports = [trained(keras.optimizers.SGD(**settings))[0] for settings in (right, window)]
+    averaged = trained(keras.optimizers.SGD(**window, use_ema=True))[0]
     wrong = trained(NeverDecays(0.0625, momentum=0.5))[0]
     _, watched = trained(keras.optimizers.SGD(**right))
     _, unwatched = trained(keras.optimizers.SGD(**right, name="unwatched"))
@@ -76,6 +77,7 @@ def main() -> None:
                 "steps": [report.steps for report in reports],
                 "reports": [str(report) for report in (*reports, wrong)],
                 "wrong": [wrong.step, wrong.violation.variable, list(wrong.mistake.names)],
+                "averaged": [] if averaged.mistake is None else list(averaged.mistake.names),
                 "same": watched == unwatched,
                 "refused": refused(),
             }
