@@ -57,6 +57,7 @@ CONTENTS = {
     "The kit": (
         "sgd_ref/conformance/README",
         "sgd_ref/conformance/pytest_plugin/README",
+        "sgd_ref/conformance/watching/README",
         ".github/actions/conform/README",
         "golden/targets/README",
         "golden/audit/kill_matrix",

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from sgd_ref.arithmetic.formats import FLOAT32, FLOAT64, Array
 from sgd_ref.command.dialects import add_dialect, chosen_dialect
-from sgd_ref.command.lookup import Element, element, find_case
+from sgd_ref.command.lookup import Element, element, find_case, find_recorded
 from sgd_ref.command.options import AS_EXPECTED, COULD_NOT_RUN, DIVERGES, Command, WrongUsage
 from sgd_ref.command.printing import complain, console, say
 from sgd_ref.conformance.catalogue.case import Case, Record, Trajectory
@@ -60,7 +60,11 @@ class Told:
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the arguments of the command to its parser."""
-    command.add_argument("case", help="the id of a case, or a part of it that no other id has")
+    command.add_argument(
+        "case",
+        help="the id of a case, or a part of it that no other id has; or a file FILE.json of one case that "
+        "was recorded, which is compared with what was recorded where no implementation is given",
+    )
     command.add_argument(
         "target", nargs="?", help="an implementation to compare with, as for conform; none by default"
     )
@@ -92,13 +96,17 @@ def chosen(options: argparse.Namespace) -> tuple[Case, Target | None]:
     CannotRun
         If the target is not there to be run.
     """
-    case = find_case(options.case)
+    answer: Target | None = None
+    if options.case.endswith(".json"):
+        case, answer = find_recorded(options.case)
+    else:
+        case = find_case(options.case)
     _check_call(case, options.call)
     _check_element(case, options.element)
     if options.program is not None:
         return case, _program(options)
     if options.target is None:
-        return case, None
+        return case, answer
     given = {name: getattr(options, name) for name in registry.options()}
     return case, registry.targets(options.target, **given)[0]
 

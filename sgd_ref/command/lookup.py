@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import re
+from contextlib import nullcontext
 
 from sgd_ref.conformance.catalogue.axes import from_labels
 from sgd_ref.conformance.catalogue.case import Case
 from sgd_ref.conformance.catalogue.combinations import PREFIX
 from sgd_ref.conformance.catalogue.suiting import split_id, suited
 from sgd_ref.conformance.catalogue.tiers import cases, make_case
+from sgd_ref.conformance.golden.tools.recording import recorded
+from sgd_ref.conformance.targets.target import Target
 
 MOST_CANDIDATES = 20
 """The largest number of ids that an error lists when a text is a part of several."""
@@ -57,6 +60,38 @@ def find_case(text: str) -> Case:
     if case is not None:
         return case
     raise ValueError(f"CASE must be the id of a case or a part of one, got {text!r}, a part of none")
+
+
+def find_recorded(path: str) -> tuple[Case, Target]:
+    """Return the only case of a file of recorded trajectories, and what was recorded.
+
+    Parameters
+    ----------
+    path : str
+        The file; its name ends with ``.json``.
+
+    Returns
+    -------
+    Case
+        The case.
+    Target
+        An implementation that answers as was recorded.
+
+    Raises
+    ------
+    ValueError
+        If there is no such file, it has another form, or has several cases.
+    """
+    try:
+        found = recorded(path)
+    except OSError as problem:
+        raise ValueError(f"CASE must be a file that can be read, or the id of a case: {problem}") from problem
+    except (TypeError, ValueError) as problem:
+        raise ValueError(f"CASE: {problem}") from problem
+    if len(found) != 1:
+        raise ValueError(f"CASE must be a file of one case, got {path!r} with {len(found)}")
+    case, trajectory = found[0]
+    return case, Target("recorded", lambda: nullcontext(lambda _: trajectory))
 
 
 def element(text: str) -> Element:

@@ -9,6 +9,7 @@ from sgd_ref.conformance.grading.velocities import Velocities
 from sgd_ref.conformance.grading.verdict import Profile, Report, Verdict
 from sgd_ref.conformance.protocol.bits import from_bits, from_float32, to_bits, to_float32
 from sgd_ref.conformance.pytest_plugin.decorator import parametrize_with_cases
+from sgd_ref.conformance.watching.watch import watch
 
 __all__ = [
     "Case",
@@ -29,4 +30,5 @@ __all__ = [
     "record",
     "to_bits",
     "to_float32",
+    "watch",
 ]

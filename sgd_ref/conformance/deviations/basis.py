@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 
 from sgd_ref.conformance.catalogue.case import Case, Record
 from sgd_ref.conformance.deviations.registry import DEVIATIONS, compose
@@ -24,6 +25,8 @@ class Basis:
         What they deviate from: the reference, in other roundings, or with answers to open questions.
     wrapper : subclass of LossScaleOptimizer
         The same for dynamic loss scaling.
+    forms : tuple of subclass of SGD
+        What stands around all deviations: the form in which state is kept, or what is known beside a case.
 
     Examples
     --------
@@ -37,6 +40,7 @@ class Basis:
     names: tuple[str, ...] = ()
     optimizer: type[SGD] = SGD
     wrapper: type[LossScaleOptimizer] = LossScaleOptimizer
+    forms: tuple[type[SGD], ...] = ()
 
     def composed(self, more: Iterable[str] = ()) -> tuple[type[SGD], type[LossScaleOptimizer]]:
         """Return the optimizer and the wrapper that have its deviations, and more.
@@ -46,7 +50,8 @@ class Basis:
         ValueError
             If there is no deviation of one of the names.
         """
-        return compose((*self.names, *more), self.optimizer, self.wrapper)
+        optimizer, wrapper = compose((*self.names, *more), self.optimizer, self.wrapper)
+        return in_forms(self.forms, optimizer), wrapper
 
     def has(self, name: str) -> bool:
         """Whether a deviation is a part of the rule already, by its name or as an answer to a question.
@@ -69,9 +74,19 @@ class Basis:
         ValueError
             If there is no deviation of one of the names.
         """
-        if not self.names and not more:
+        if not (self.names or more or self.forms):
             return reference.run(case, self.optimizer, self.wrapper)
         return reference.run(case, *self.composed(more))
+
+
+@cache
+def in_forms(forms: tuple[type[SGD], ...], optimizer: type[SGD]) -> type[SGD]:
+    """Return an optimizer with the forms of a basis around it; itself where there are none.
+
+    >>> in_forms((), SGD) is SGD
+    True
+    """
+    return type("Formed", (*forms, optimizer), {}) if forms else optimizer
 
 
 DEFINITION = Basis()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from sgd_ref.conformance.catalogue.case import Case, Record, State
 from sgd_ref.conformance.catalogue.layouts import own_variables
+from sgd_ref.gradients import Gradient
 from sgd_ref.loss_scale import LossScaleOptimizer
 from sgd_ref.optimizer import SGD
 
@@ -70,27 +71,60 @@ def records(
     dict
         The record.
     """
-    variables = own_variables(case)
-    # Warnings about missing gradients and lost settings say nothing new: the case has them on purpose.
-    with _without_warnings():
-        optimizer, rates = _constructed(case, optimizer_class, wrapper_class)
-        optimizer.exclude_from_weight_decay(var_names=list(case.excluded_from_weight_decay))
-        optimizer.build(variables, list(case.names))
-        if case.state is not None:
-            _resume(optimizer, case.state)
+    optimizer, variables = started(case, optimizer_class, wrapper_class)
+    rates = case.learning_rate_calls
     for index, gradients in enumerate(case.gradients):
-        with _without_warnings():
-            if rates is None:
-                rate = optimizer.learning_rate
-            else:
-                rate = np.float32(rates[index])
-                optimizer.learning_rate = _Constant(rates[index])
-            optimizer.apply(list(gradients))
-        yield optimizer, variables, {**_record(optimizer, variables), "learning_rate": rate}
+        rate = None if rates is None else rates[index]
+        yield optimizer, variables, called(optimizer, variables, gradients, rate)
     if case.finalize:
         with _without_warnings():
             optimizer.finalize_variable_values(variables)
         yield optimizer, variables, _record(optimizer, variables)
+
+
+def started(
+    case: Case,
+    optimizer_class: type[SGD] = SGD,
+    wrapper_class: type[LossScaleOptimizer] = LossScaleOptimizer,
+) -> tuple[Any, list[Any]]:
+    """Return the optimizer of a case before the first call, in the state to resume from, and its variables.
+
+    Parameters
+    ----------
+    case, optimizer_class, wrapper_class
+        As for `run`.
+    """
+    variables = own_variables(case)
+    # Warnings about missing gradients and lost settings say nothing new: the case has them on purpose.
+    with _without_warnings():
+        optimizer = _constructed(case, optimizer_class, wrapper_class)
+        optimizer.exclude_from_weight_decay(var_names=list(case.excluded_from_weight_decay))
+        optimizer.build(variables, list(case.names))
+        if case.state is not None:
+            _resume(optimizer, case.state)
+    return optimizer, variables
+
+
+def called(optimizer: Any, variables: list[Any], gradients: Iterable[Gradient], rate: float | None) -> Record:
+    """Make one call of an optimizer that `started` returns, and return the record after it.
+
+    Parameters
+    ----------
+    optimizer, variables
+        As `started` returns them.
+    gradients : iterable of ndarray, SparseRows or None
+        One for each variable.
+    rate : float or None
+        What a callable learning rate returns; None where it is a number or a schedule.
+    """
+    with _without_warnings():
+        if rate is None:
+            read = optimizer.learning_rate
+        else:
+            read = np.float32(rate)
+            optimizer.learning_rate = _Constant(rate)
+        optimizer.apply(list(gradients))
+    return {**_record(optimizer, variables), "learning_rate": read}
 
 
 def _without_warnings() -> AbstractContextManager[Any]:
@@ -114,15 +148,13 @@ class _Constant:
         return self.value
 
 
-def _constructed(
-    case: Case, optimizer_class: type[SGD], wrapper_class: type[LossScaleOptimizer]
-) -> tuple[Any, tuple[float, ...] | None]:
+def _constructed(case: Case, optimizer_class: type[SGD], wrapper_class: type[LossScaleOptimizer]) -> Any:
     rates = case.learning_rate_calls
     inner = optimizer_class.from_config(case.config, None if rates is None else _Constant(rates[0]))
     if case.loss_scaling is None:
-        return inner, rates
+        return inner
     scaling = case.loss_scaling
-    return wrapper_class(inner, scaling.initial_scale, scaling.dynamic_growth_steps), rates
+    return wrapper_class(inner, scaling.initial_scale, scaling.dynamic_growth_steps)
 
 
 def _resume(optimizer: Any, state: State) -> None:

@@ -96,7 +96,7 @@ def fit(
     for other in _other_rates(case, observed):
         if best.violation is None or best.violation.quantity == "learning_rate":
             break
-        found = _fit(other, _with_given_rates(chosen, basis), observed, is_state_hidden, own)
+        found = _fit(other, with_given_rates(chosen, basis), observed, is_state_hidden, own)
         if found.calls > best.calls:
             best = found
     return best
@@ -139,12 +139,12 @@ def _fit(
             of_nothing = next(state_of_nothing(call, case, given), None)
             if of_nothing is not None:
                 return Fit(of_nothing, is_exact, call)
-            for violation, is_equal in _compared(case, call, optimizer, wanted, given):
+            for violation, is_equal in compared(case, call, optimizer, wanted, given):
                 if violation is not None:
                     return Fit(violation, is_exact, call)
                 is_exact &= is_equal
             if not is_state_hidden:
-                _go_on_from(optimizer, variables, given)
+                go_on_from(optimizer, variables, given)
     # With these deviations, such a state or such a rate may be impossible.
     except (ArithmeticError, LookupError, TypeError, ValueError):
         call += 1
@@ -152,10 +152,22 @@ def _fit(
     return Fit(None, is_exact, len(observed))
 
 
-def _compared(
+def compared(
     case: Case, call: int, optimizer: Any, wanted: Record, given: Record
 ) -> Iterator[tuple[Violation | None, bool]]:
-    """Yield for each reported quantity the first impossible value, and whether all bits agree."""
+    """Yield for each reported quantity the first impossible value, and whether all bits agree.
+
+    Parameters
+    ----------
+    case : Case
+        The case.
+    call : int
+        The call that was made.
+    optimizer : SGD or LossScaleOptimizer
+        What ``running_error.optimizer.composed`` returns, after this call.
+    wanted, given : dict
+        Its record, and the one that was observed.
+    """
     for quantity in (*COUNTERS, "loss_scale"):
         want, got = wanted.get(quantity), given.get(quantity)
         if want is not None and got is not None and float(want) != float(got):
@@ -227,8 +239,8 @@ def _of_array(
     return violation, False
 
 
-def _go_on_from(optimizer: Any, variables: Sequence[Array], given: Record) -> None:
-    """Start the next call from the reported values."""
+def go_on_from(optimizer: Any, variables: Sequence[Array], given: Record) -> None:
+    """Start the next call of an optimizer from the reported values."""
     held = {"variables": variables, **{name: getattr(optimizer, name) for name in LISTS[1:]}}
     for quantity, arrays in held.items():
         for array, reported in zip(arrays, given.get(quantity) or (), strict=False):
@@ -249,6 +261,11 @@ class _GivenRate(SGD):
 
 
 @cache
-def _with_given_rates(names: frozenset[str], basis: Basis) -> tuple[type[SGD], type[LossScaleOptimizer]]:
+def with_given_rates(names: frozenset[str], basis: Basis) -> tuple[type[SGD], type[LossScaleOptimizer]]:
+    """Return what ``running_error.optimizer.composed`` does, with rates used as the float64 that they are.
+
+    >>> with_given_rates(frozenset(["ascends"]), DEFINITION)[0].__name__
+    'TermedRule'
+    """
     optimizer, wrapper = composed(names, basis)
     return type("TermedRule", (_GivenRate, optimizer), {}), wrapper

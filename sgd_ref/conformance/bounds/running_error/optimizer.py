@@ -180,7 +180,7 @@ def composed(names: frozenset[str], basis: Basis = DEFINITION) -> tuple[type[SGD
     """
     base = Termed if basis.optimizer is SGD else type("TermedBase", (basis.optimizer, Termed), {})
     optimizer, wrapper = compose(names.union(basis.names), base, basis.wrapper)
-    return type("TermedRule", (Repairing, optimizer), {}), wrapper
+    return type("TermedRule", (Repairing, *basis.forms, optimizer), {}), wrapper
 
 
 def _termed_norm(

@@ -87,9 +87,41 @@ def record(run: Implementation, path: str | os.PathLike[str], cases: Iterable[Ca
         entries[case.id] = _recorded(case, answer)
     if not entries:
         raise ValueError("cases must hold at least one case that run supports, got none")
-    content = document(TRAJECTORY, RECORDED, [entry_to_json(entry) for entry in entries.values()])
-    _write_at_once(Path(path), laid_out(content, LEVELS[TRAJECTORY]))
+    _write(entries.values(), Path(path))
     return len(entries)
+
+
+def write_recorded(case: Case, trajectory: Trajectory, path: Path) -> None:
+    """Write one case with what was seen of it, as `record` does; without bounds, since it is outside of them.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no trajectory of the case.
+    OSError
+        If the file cannot be written.
+    """
+    check_form(case, reference.run(case), trajectory)
+    entry = Entry(case, list(trajectory), None, (), provenance(__name__, generator=RECORDER))
+    _write([entry], path)
+
+
+def recorded(path: str | os.PathLike[str]) -> list[tuple[Case, list[Record]]]:
+    """Return the cases of a file that `record` wrote, each with what was recorded.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    TypeError, ValueError
+        If it is no such file, or somebody has changed it.
+    """
+    return [(entry.case, entry.expected) for entry in _entries(Path(path))]
+
+
+def _write(entries: Iterable[Entry], path: Path) -> None:
+    content = document(TRAJECTORY, RECORDED, [entry_to_json(entry) for entry in entries])
+    _write_at_once(path, laid_out(content, LEVELS[TRAJECTORY]))
 
 
 def compare_recorded(run: Implementation, path: str | os.PathLike[str], exact: bool = True) -> Report:

@@ -1,0 +1,146 @@
+"""Loops of Keras, eager, on any of its backends."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from sgd_ref.arithmetic.formats import BFLOAT16, FORMATS, Array
+from sgd_ref.conformance.watching.frameworks.applying import ApplyLoop, check_names
+from sgd_ref.conformance.watching.frameworks.plain import stated_settings
+from sgd_ref.conformance.watching.request import Request
+from sgd_ref.conformance.watching.settings import config_of
+from sgd_ref.conformance.watching.steps import Group, Parameter, Values
+from sgd_ref.validation import reject_type, reject_value
+
+EAGER = (
+    "gradients must be numbers, got a symbol of a compiled function: call "
+    "model.compile(..., run_eagerly=True), or watch a loop that is not compiled"
+)
+
+RATES = (float, int, keras.Variable, keras.optimizers.schedules.LearningRateSchedule)
+"""What a rate may be that is read without a side effect."""
+
+
+class KerasLoop(ApplyLoop):
+    """A loop of Keras: ``model.fit`` of a model that runs eagerly, or one that is written by hand.
+
+    Parameters
+    ----------
+    optimizer : keras.optimizers.Optimizer
+        An SGD; what its config does not state may be declared.
+    model : Model, Layer, or list of variables
+        It has the trainable variables.
+    request : Request
+        What is asked.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the optimizer is another one, or a variable has another dtype.
+    """
+
+    def __init__(self, optimizer: Any, model: Any, request: Request) -> None:
+        if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+            reject_type("optimizer", optimizer, "an SGD without a LossScaleOptimizer around it")
+        stated = optimizer.get_config()
+        if "momentum" not in stated and "momentum" not in request.declared:
+            reject_type("optimizer", optimizer, "an SGD: its config has no momentum, and none is declared")
+        if not isinstance(getattr(optimizer, "_learning_rate", 0.0), RATES) and (
+            "learning_rate" not in request.declared
+        ):
+            raise ValueError(
+                "learning_rate must be declared, since it is a callable, which is called once a step"
+            )
+        self.optimizer, self.name = (
+            optimizer,
+            f"{type(optimizer).__name__} of Keras on {keras.backend.backend()}",
+        )
+        self.notes: list[str] = []
+        self.declared = dict(request.declared)
+        self._variables = _variables(model)
+        self.parameters = [
+            Parameter(variable.path, tuple(variable.shape), _dtype(variable)) for variable in self._variables
+        ]
+        names = [parameter.name for parameter in self.parameters]
+        check_names(names)
+        self.group = Group(
+            tuple(range(len(names))),
+            config_of(stated_settings(optimizer, self.declared)),
+            self._excluded(names),
+        )
+        self.rule = request.held_to("keras")
+        self.calls = int(keras.ops.convert_to_numpy(optimizer._iterations))
+
+    def current_rate(self) -> float:
+        """Return the rate at the present count."""
+        return float(keras.ops.convert_to_numpy(self.optimizer.learning_rate))
+
+    def aligned(self, gradients: Sequence[Any], variables: Sequence[Any] | None) -> list[Any]:
+        """Return the gradients by their variables."""
+        given = self._variables if variables is None else variables
+        by_variable = {id(variable): g for variable, g in zip(given, gradients, strict=True)}
+        return [by_variable.get(id(variable)) for variable in self._variables]
+
+    def values(self) -> Values:
+        """Return the variables and the state, which is zeros in an optimizer that is not built."""
+        velocities = self._state("momentums", self.group.config["momentum"] != 0)
+        averages = self._state("_model_variables_moving_average", self.group.config["use_ema"])
+        steps = self.group.config["gradient_accumulation_steps"]
+        accumulators = self._state("_accumulated_gradients", steps is not None)
+        return Values(self.taken(self._variables), self.signed(velocities), averages, accumulators)
+
+    def array(self, native: Any, elements: Array | None) -> Array:
+        """Return a copy."""
+        try:
+            tensor = keras.ops.convert_to_tensor(native)
+            if elements is not None:
+                tensor = keras.ops.take(keras.ops.reshape(tensor, (-1,)), elements)
+            array = np.array(keras.ops.convert_to_numpy(tensor))
+        except Exception as error:
+            raise ValueError(EAGER) from error
+        # NumPy has no bfloat16, and some backends give float32 for it.
+        return (
+            array.astype(BFLOAT16) if keras.backend.standardize_dtype(native.dtype) == "bfloat16" else array
+        )
+
+    def _state(self, name: str, is_on: bool) -> list[Array] | None:
+        if not is_on:
+            return None
+        if not self.optimizer.built:
+            return [np.zeros_like(array) for array in self.taken(self._variables)]
+        kept = getattr(self.optimizer, name, None)
+        if not kept or len(kept) != len(self._variables):
+            return None
+        return self.taken(
+            [kept[self.optimizer._get_variable_index(variable)] for variable in self._variables]
+        )
+
+    def _excluded(self, names: Sequence[str]) -> tuple[str, ...]:
+        """Return the names of those that do not decay."""
+        if stated_settings(self.optimizer, self.declared).get("weight_decay") is None:
+            return ()
+        pairs = list(zip(names, self._variables, strict=True))
+        excluded = [name for name, variable in pairs if not self.optimizer._use_weight_decay(variable)]
+        caught = [n for n in names if n not in excluded and any(part in n for part in excluded)]
+        if caught:
+            reject_value("model", caught, "names that do not contain those of variables that do not decay")
+        return tuple(excluded)
+
+
+def _variables(model: Any) -> list[Any]:
+    found = getattr(model, "trainable_variables", model)
+    if not isinstance(found, (list, tuple)) or not all(isinstance(v, keras.Variable) for v in found):
+        reject_type("model", model, "a Model that is built, or a list of its trainable variables")
+    return list(found)
+
+
+def _dtype(variable: Any) -> np.dtype[Any]:
+    name = keras.backend.standardize_dtype(variable.dtype)
+    dtype: np.dtype[Any] = BFLOAT16 if name == "bfloat16" else np.dtype(name)
+    if dtype not in FORMATS:
+        reject_type(variable.path, name, "a variable of float16, bfloat16, float32 or float64")
+    return dtype

@@ -1,0 +1,54 @@
+"""What a group of an optimizer of PyTorch states of its settings, in the words of ``torch.optim.SGD``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+STATED = ("momentum", "nesterov", "weight_decay")
+
+
+def settings_of(group: Mapping[str, Any], declared: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a group, with those that are declared before those that it states.
+
+    >>> settings_of({"lr": 0.1, "momentum": 0.5, "weight_decay": 0}, {"nesterov": True})
+    {'momentum': 0.5, 'nesterov': True}
+    """
+    stated = {name: _number(group[name]) for name in STATED if group.get(name) is not None}
+    if stated.get("weight_decay") == 0:
+        # PyTorch has no other way to say that there is none.
+        del stated["weight_decay"]
+    return stated | {name: value for name, value in declared.items() if name != "learning_rate"}
+
+
+def by_design_of(groups: Sequence[Mapping[str, Any]]) -> frozenset[str]:
+    """Return the known deviations that groups ask for: ``maximize``, and ``dampening`` by the momentum.
+
+    Raises
+    ------
+    ValueError
+        If they ask for something that no known deviation is, or for different things.
+
+    Examples
+    --------
+    >>> by_design_of([{"maximize": True}])
+    frozenset({'ascends'})
+    """
+    asked = {frozenset(_asked(group)) for group in groups}
+    if len(asked) > 1:
+        raise ValueError("maximize and dampening must be the same in all groups of the optimizer")
+    return asked.pop()
+
+
+def _asked(group: Mapping[str, Any]) -> list[str]:
+    names = []
+    if group.get("maximize"):
+        names.append("ascends")
+    dampening = _number(group.get("dampening", 0))
+    if dampening and dampening != _number(group.get("momentum", 0)):
+        raise ValueError(f"dampening must be 0 or the momentum, got {dampening!r}")
+    return [*names, "dampened-after-the-first-update"] if dampening else names
+
+
+def _number(value: Any) -> Any:
+    return value.item() if hasattr(value, "item") else value

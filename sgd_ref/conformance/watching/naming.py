@@ -1,0 +1,81 @@
+"""Naming the mistake: known deviations from the rule, or a part of the rule that is not there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from sgd_ref.conformance.bounds.running_error.judging import fit
+from sgd_ref.conformance.deviations import DEVIATIONS
+from sgd_ref.conformance.deviations.forms import SumsKept
+from sgd_ref.conformance.diagnosis.matching import Diagnosis, diagnose, without_velocities
+from sgd_ref.conformance.watching.window import Seen
+
+MOST_FOR_PAIRS = 50_000
+"""Elements of all calls together up to which pairs of mistakes are tried where none explains them alone."""
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """What explains a finding.
+
+    Attributes
+    ----------
+    diagnosis : Diagnosis
+        The known deviations from the rule that explain it, and where it parts from the rule.
+    missing : tuple of str
+        Parts of the rule without which everything is as defined; then `diagnosis` names nothing.
+    """
+
+    diagnosis: Diagnosis
+    missing: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All known deviations that are named, alone or together; those that are missing behind "not "."""
+        named = [name for names in self.diagnosis.names for name in names]
+        return tuple(dict.fromkeys([*named, *(f"not {name}" for name in self.missing)]))
+
+    def __str__(self) -> str:
+        if not self.missing:
+            return str(self.diagnosis)
+        parts = " and ".join(self.missing)
+        return f"it equals the rule without its part {parts}"
+
+    def explained(self) -> str:
+        """Return it with a sentence on each name.
+
+        >>> print(Mistake(Diagnosis((("ascends",),))).explained())
+        it equals ascends
+          ascends: The gradient is followed instead of descended: ``w + learning_rate * g``.
+        """
+        names = dict.fromkeys(name.removeprefix("not ") for name in self.names)
+        return "\n".join([str(self), *(f"  {name}: {DEVIATIONS[name].summary}" for name in names)])
+
+
+def named(seen: Seen) -> Mistake:
+    """Return what explains some steps that are not as defined."""
+    alone = diagnose(seen.case, seen.trajectory, with_pairs=False, basis=seen.basis)
+    if alone.names and alone.up_to is None:
+        return Mistake(alone)
+    missing = _missing(seen)
+    if missing:
+        return Mistake(Diagnosis(parting=alone.parting), missing)
+    elements = sum(variable.size for variable in seen.case.variables) * len(seen.trajectory)
+    if elements > MOST_FOR_PAIRS:
+        return Mistake(alone)
+    return Mistake(diagnose(seen.case, seen.trajectory, basis=seen.basis))
+
+
+def _missing(seen: Seen) -> tuple[str, ...]:
+    """Return a part of the rule without which it explains everything."""
+    for name in seen.basis.names:
+        basis = replace(seen.basis, names=tuple(other for other in seen.basis.names if other != name))
+        if fit(seen.case, (), seen.trajectory, basis=basis).fits:
+            return (name,)
+    if SumsKept in seen.basis.forms:
+        forms = tuple(form for form in seen.basis.forms if form is not SumsKept)
+        shown = without_velocities(seen.trajectory)
+        is_fresh = seen.case.state is None
+        if shown and is_fresh and fit(seen.case, (), shown, basis=replace(seen.basis, forms=forms)).fits:
+            return ("rate-outside-velocity",)
+    return ()

@@ -1,0 +1,258 @@
+"""A training with PyTorch is watched: real optimizers, and some that are written by hand with a mistake."""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sgd_ref import conformance
+from sgd_ref.conformance.deviations import DEVIATIONS
+from sgd_ref.conformance.golden.tools.recording import recorded
+from sgd_ref.conformance.trajectories import reference
+
+torch = pytest.importorskip("torch", reason="the loops are PyTorch's, an extra")
+pytest.importorskip("sklearn", reason="the data are scikit-learn's digits")
+
+spec = importlib.util.spec_from_file_location("hand_written", Path(__file__).with_name("hand_written.py"))
+assert spec is not None
+assert spec.loader is not None
+written: Any = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(written)
+
+MOMENTUM = {"lr": 0.05, "momentum": 0.9}
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Any:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_each_of_the_mistakes_is_named(sweep: Any) -> None:
+    names = list(written.MISTAKES)
+    for name in sweep.generator.choice(names, sweep.count(len(names)), replace=False):
+        report = written.trained(*written.MISTAKES[name])
+        assert not report.ok, name
+        assert name in report.mistake.names, (name, report.mistake)
+
+
+def test_there_are_more_than_twenty_mistakes_and_all_but_missing_parts_are_known() -> None:
+    assert len(written.MISTAKES) >= 20
+    assert all(name.removeprefix("not ") in DEVIATIONS for name in written.MISTAKES)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"lr": 0.1},
+        {**MOMENTUM, "nesterov": True, "weight_decay": 0.01},
+        {**MOMENTUM, "dampening": 0.9},
+        {**MOMENTUM, "maximize": True, "foreach": True},
+        {**MOMENTUM, "fused": True},
+    ],
+    ids="-".join,
+)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_what_pytorch_does_is_as_defined(options: Any, dtype: Any) -> None:
+    model = written.network().to(getattr(torch, dtype))
+    optimizer = torch.optim.SGD(model.parameters(), **options)
+    with conformance.watch(optimizer, model) as report:
+        written.train(model, optimizer, written.falling, steps=4)
+    assert report.ok, report
+    assert report.steps == 4
+
+
+def test_the_optimizer_that_is_written_by_hand_is_right() -> None:
+    for cls, declared in ((written.Right, {}), (written.RightByKeras, {"rule": "keras"})):
+        report = written.trained(cls, {**MOMENTUM, "weight_decay": 0.01}, declared, written.falling, steps=6)
+        assert report.ok, report
+
+
+def test_the_report_names_step_parameter_and_element() -> None:
+    report = written.trained(written.LastElementSkipped, {"lr": 0.05}, {}, steps=3)
+    assert (report.step, report.violation.variable, report.violation.element) == (0, "0.weight", (11, 63))
+    assert "step 0, variables of 0.weight[11, 63]" in str(report)
+
+
+def test_the_numbers_of_the_loop_are_the_same_with_and_without_watching() -> None:
+    def state(is_watched: bool) -> list[bytes]:
+        model = written.network()
+        optimizer = torch.optim.SGD(model.parameters(), **MOMENTUM, weight_decay=0.01)
+        if is_watched:
+            with conformance.watch(optimizer, model, global_clipnorm=0.5):
+                written.train(model, optimizer, written.falling, steps=6)
+        else:
+            written.train(model, optimizer, written.falling, steps=6)
+        kept = [optimizer.state[p]["momentum_buffer"] for p in model.parameters()]
+        arrays = [tensor.detach().numpy() for tensor in (*model.parameters(), *kept)]
+        return [array.tobytes() for array in (*arrays, torch.get_rng_state().numpy())]
+
+    assert state(is_watched=True) == state(is_watched=False)
+
+
+def test_the_hooks_are_removed_also_when_the_loop_raises() -> None:
+    model = written.network()
+    optimizer = torch.optim.SGD(model.parameters(), **MOMENTUM)
+
+    def loop() -> None:
+        with conformance.watch(optimizer, model, clipnorm=1.0) as report:
+            written.train(model, optimizer, steps=2)
+            assert report.steps == 2
+            raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        loop()
+    assert not optimizer._optimizer_step_pre_hooks
+    assert not optimizer._optimizer_step_post_hooks
+    assert not any(p._post_accumulate_grad_hooks for p in model.parameters())
+
+
+def test_gradients_are_those_before_the_user_clips_them_where_clipping_is_declared() -> None:
+    def watched(limit: float) -> Any:
+        model = written.network()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+        with conformance.watch(optimizer, model, global_clipnorm=0.125) as report:
+            for seed in range(3):
+                optimizer.zero_grad()
+                torch.manual_seed(seed)
+                model(torch.randn(8, 64)).square().sum().backward()
+                torch.nn.utils.clip_grad_norm_(model.parameters(), limit)
+                optimizer.step()
+        return report
+
+    assert watched(0.125).ok
+    assert watched(0.25).step == 0
+
+
+def test_a_closure_computes_the_gradients_of_its_step() -> None:
+    model = written.network()
+    optimizer = torch.optim.SGD(model.parameters(), **MOMENTUM)
+
+    def closure() -> Any:
+        optimizer.zero_grad()
+        loss = model(torch.ones(4, 64)).square().sum()
+        loss.backward()
+        return loss
+
+    with conformance.watch(optimizer, model) as report:
+        losses = [float(optimizer.step(closure).detach()) for _ in range(3)]
+    assert report.ok
+    assert report.steps == 3
+    assert len(set(losses)) == 3
+
+
+def test_groups_are_judged_by_their_own_settings_and_a_sample_by_whole_norms() -> None:
+    model = written.network()
+    first, *others = model.parameters()
+    groups = [{"params": others, "lr": 0.02}, {"params": [first], "weight_decay": 0.0}]
+    optimizer = torch.optim.SGD(groups, **MOMENTUM, weight_decay=0.01)
+    with conformance.watch(optimizer, model, sample=100, global_clipnorm=0.125) as report:
+        for seed in range(3):
+            optimizer.zero_grad()
+            torch.manual_seed(seed)
+            model(torch.randn(8, 64)).square().sum().backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 0.125)
+            optimizer.step()
+    assert report.ok, report
+    assert "of 1,222 elements" in str(report)
+
+
+def test_a_mistake_shows_in_a_sample_with_its_place_in_the_parameter() -> None:
+    declared = {"sample": 60, "global_clipnorm": 0.125}
+    report = written.trained(written.ClipsEachTensor, {"lr": 0.05, "limit": 0.125}, declared, steps=8)
+    assert report.violation.variable == "0.weight"
+    assert len(report.violation.element) == 2
+    assert report.mistake.names == ("global-clipnorm-by-variable",)
+    with pytest.raises(ValueError, match="sample=None"):
+        report.write("case.json")
+
+
+def test_what_is_written_is_read_by_the_kit(tmp_path: Path) -> None:
+    report = written.trained(written.VelocityForgotten, MOMENTUM, {}, steps=5)
+    path = report.write(tmp_path / "case.json")
+    ((case, _),) = recorded(path)
+    assert len(case.gradients) == 5
+
+    (verdict,) = conformance.compare_recorded(reference.run, path).verdicts.values()
+    assert verdict.grade == "diverges"
+    assert verdict.difference.call == 1
+
+
+def test_changes_between_steps_are_noted_and_judged_apart() -> None:
+    model = written.network()
+    optimizer = torch.optim.SGD(model.parameters(), **MOMENTUM)
+    with conformance.watch(optimizer, model) as report:
+        written.train(model, optimizer, steps=2)
+        with torch.no_grad():
+            model[0].bias += 1
+        written.train(model, optimizer, steps=2)
+    assert report.ok
+    assert report.notes == ["something else changed weights or state before steps 2"]
+
+
+def test_parameters_without_gradients_stay_what_they_are() -> None:
+    model = written.network()
+    model[0].weight.requires_grad_(False)
+    optimizer = torch.optim.SGD(model.parameters(), **MOMENTUM)
+    with conformance.watch(optimizer, model) as report:
+        written.train(model, optimizer, steps=3)
+    assert report.ok
+    report = written.trained(Touches, MOMENTUM, {}, steps=2)
+    assert report.violation.variable == "2.bias"
+
+
+class Touches(written.Right):
+    def chosen(self, params: list[Any]) -> list[Any]:
+        params[3].add_(1)
+        return params
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"rule": "caffe"}, "rule must be one of"),
+        ({"by_design": {"mine"}}, "by_design must be"),
+        ({"by_design": "ascends"}, "by_design must be several names"),
+        ({"sample": 0}, "sample must be at least 1"),
+        ({"sample": 1.5}, "sample must be a number"),
+        ({"seed": -1}, "seed must be"),
+        ({"clipnorm": -1.0}, "clipnorm must be"),
+        ({"momentun": 0.5}, "a setting must be one of"),
+        ({"velocities": "sums"}, "velocities must be"),
+        ({"learning_rate": "fast"}, "learning_rate must be"),
+    ],
+)
+def test_bad_arguments_are_refused_before_anything_is_wrapped(arguments: Any, message: Any) -> None:
+    model = written.network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with (
+        pytest.raises((TypeError, ValueError), match=message),
+        conformance.watch(optimizer, model, **arguments),
+    ):
+        pass
+    assert not optimizer._optimizer_step_pre_hooks
+
+
+def test_models_and_optimizers_that_do_not_go_together_are_refused() -> None:
+    model, other = written.network(), written.network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.5, dampening=0.25)
+    for given, message in ((model, "dampening must be"), (other, "model must have"), (3, "model must be")):
+        with pytest.raises((TypeError, ValueError), match=message), conformance.watch(optimizer, given):
+            pass
+
+
+def test_a_copy_of_a_watched_optimizer_is_not_watched() -> None:
+    model = written.network()
+    optimizer = torch.optim.SGD(model.parameters(), **MOMENTUM)
+    with conformance.watch(optimizer, model) as report:
+        kept = copy.deepcopy(optimizer.state_dict())
+        written.train(model, optimizer, steps=1)
+    assert report.steps == 1
+    assert np.isclose(kept["param_groups"][0]["lr"], 0.05)
