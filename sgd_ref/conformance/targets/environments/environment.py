@@ -188,7 +188,9 @@ class Environment:
 
     def _pip(self) -> list[str]:
         pip = [str(self.interpreter), "-m", "pip", "--disable-pip-version-check", "--quiet"]
-        return [*pip, "install", "--no-input", "--requirement", str(self.definition / self.python)]
+        # Most of a framework is never imported, and need not be compiled.
+        options = ["--no-input", "--no-compile", "--requirement"]
+        return [*pip, "install", *options, str(self.definition / self.python)]
 
     def _run(self, command: list[str]) -> None:
         done = subprocess.run(
