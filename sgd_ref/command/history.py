@@ -41,7 +41,7 @@ def with_releases() -> list[str]:
     """Return the families whose releases can be asked.
 
     >>> with_releases()
-    ['keras', 'torch', 'optax', 'sklearn']
+    ['keras', 'torch', 'optax', 'sklearn', 'tinygrad', 'mlx']
     """
     return [word for word, family in registry.FAMILIES.items() if family.releases is not None]
 

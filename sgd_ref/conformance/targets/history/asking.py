@@ -83,7 +83,7 @@ def environment_of(releases: Releases, name: str, release: str, definition: Path
         A folder, into which its requirements are written.
     """
     (definition / REQUIREMENTS).write_text(releases.requirements(release), encoding="utf-8")
-    return Environment(f"history-{name}", definition, python=REQUIREMENTS)
+    return Environment(f"history-{name}", definition, python=REQUIREMENTS, settings=releases.settings)
 
 
 def in_environment(releases: Releases, name: str, release: str, say: Callable[[str], None]) -> Ask:

@@ -33,7 +33,7 @@ def programs(target: str) -> dict[str, Program]:
     >>> sorted(programs("keras jax eager"))[:2]
     ['accumulator-kept-without-gradient', 'averages-on-every-call']
     """
-    lines = {bug.contradiction: bug.script for bug in bugs() if bug.targets[:1] == (target,)}
+    lines = {bug.contradiction: bug.script for bug in bugs() if bug.target == target}
     cases = {name: script_of(finding, target) for name, finding in kept(target).items()}
     cases = {name: text for name, text in cases.items() if THIS_PACKAGE not in text}
     names = sorted({*cases, *lines})

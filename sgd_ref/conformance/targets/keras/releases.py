@@ -28,4 +28,6 @@ def releases(backend: str, mode: str) -> Releases:
     packages = {"jax": ("jax",), "tensorflow": ("tensorflow-cpu",), "torch": ("torch",)}[backend]
     settings = {**ENVIRONMENT, "KERAS_BACKEND": backend}
     companions = (*BACKENDS[backend], *UNDECLARED)
-    return Releases("keras", lambda _: companions, ("numpy", backend, "keras"), ("numpy", *packages), settings)
+    return Releases(
+        "keras", lambda _: companions, ("numpy", backend, "keras"), ("numpy", *packages), settings
+    )
