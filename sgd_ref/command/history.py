@@ -22,7 +22,11 @@ from sgd_ref.conformance.targets.target import CannotRun
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the arguments of the subcommand to its parser."""
-    command.add_argument("target", metavar="TARGET", help=", ".join(with_releases()))
+    command.add_argument(
+        "target",
+        metavar="TARGET",
+        help=f"{', '.join(with_releases())}; or {registry.ALL}, for each target that has a history",
+    )
     command.add_argument(
         "--versions",
         type=words,
@@ -31,7 +35,11 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         help="the releases to ask, with commas between them, such as 3.0,3.4,3.15.1; one of two numbers is "
         "the newest that begins so; by default none, and what is kept is shown",
     )
-    command.add_argument("--again", action="store_true", help="ask also the releases that are known")
+    command.add_argument(
+        "--again",
+        action="store_true",
+        help="ask also what is known; without --versions, every release that is known",
+    )
     for name, option in registry.options().items():
         values = [value for value in option.values if value != registry.ALL]
         command.add_argument(f"--{name}", choices=values, help=option.help)
@@ -48,22 +56,32 @@ def with_releases() -> list[str]:
 
 def run(options: argparse.Namespace) -> int:
     """Ask the releases that are wanted and not known, show what is known, and return the exit status."""
+    try:
+        for release in options.versions:
+            check_release(release)
+    except ValueError as problem:
+        raise WrongUsage(str(problem)) from problem
+    if options.target == registry.ALL:
+        statuses = [_of_target(name, options) for name in registry.names() if storage.path_of(name).exists()]
+        return max(statuses, default=AS_EXPECTED)
     if options.target not in with_releases():
-        accepted = ", ".join(with_releases())
+        accepted = ", ".join((*with_releases(), registry.ALL))
         raise WrongUsage(f"the target must be one of {accepted}, got {options.target!r}")
     given = {name: getattr(options, name) for name in registry.options()}
     try:
         name = registry.targets(options.target, **given)[0].name
-        for release in options.versions:
-            check_release(release)
     except ValueError as problem:
         raise WrongUsage(str(problem)) from problem
     except CannotRun as problem:
         complain(problem)
         return COULD_NOT_RUN
+    return _of_target(name, options)
+
+
+def _of_target(name: str, options: argparse.Namespace) -> int:
     try:
         asked = storage.kept(name)
-        if options.versions:
+        if options.versions or options.again:
             asked = _extended(name, asked, options)
             write_page()
     except (OSError, ValueError) as problem:
@@ -75,15 +93,16 @@ def run(options: argparse.Namespace) -> int:
 
 def _extended(name: str, known: list[Asked], options: argparse.Namespace) -> list[Asked]:
     values = registry.options_of(name)
-    of = registry.FAMILIES[values.pop("target")].releases
+    family = values.pop("target")
+    of = registry.FAMILIES[family].releases
     assert of is not None
     releases = of(**values)
     return extended(
         known,
-        options.versions,
+        options.versions or [one.release for one in known],
         releases,
         programs(name),
-        runner(releases, options.target, values),
+        runner(releases, family, values),
         lambda asked: storage.write(name, asked),
         options.again,
     )

@@ -21,7 +21,12 @@ PAGE = "README.md"
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the arguments of the subcommand to its parser."""
-    command.add_argument("target", choices=registry.FAMILIES, metavar="TARGET", help="%(choices)s")
+    command.add_argument(
+        "target",
+        choices=(*registry.FAMILIES, registry.ALL),
+        metavar="TARGET",
+        help=f"%(choices)s; {registry.ALL} goes with --check alone",
+    )
     command.add_argument(
         "contradiction",
         nargs="?",
@@ -42,6 +47,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print a report, or what there is to report, or check scripts, and return the exit status."""
     given = {name: getattr(options, name) for name in registry.options()}
+    if options.target == registry.ALL:
+        return _check_all(options)
     try:
         name = registry.targets(options.target, **given)[0].name
     except ValueError as problem:
@@ -66,6 +73,20 @@ def run(options: argparse.Namespace) -> int:
         complain(problem)
         return COULD_NOT_RUN
     return AS_EXPECTED
+
+
+def _check_all(options: argparse.Namespace) -> int:
+    """Check the scripts of every target, and return the worst exit status."""
+    if options.contradiction is not None or not options.check:
+        raise WrongUsage(f"{registry.ALL} must go with --check and nothing else")
+    worst = AS_EXPECTED
+    try:
+        for target in dict.fromkeys(bug.target for bug in bugs()):
+            worst = max(worst, _check(target, None))
+    except (CannotAsk, OSError, ValueError) as problem:
+        complain(problem)
+        return COULD_NOT_RUN
+    return worst
 
 
 def _check(target: str, contradiction: str | None) -> int:
@@ -99,11 +120,11 @@ def _release(bug: Bug) -> str:
 
 COMMAND = Command(
     help="print a report of a contradiction, for the project that has it",
-    description="Print, in Markdown, what a project can be told of one contradiction of its optimizer: the "
-    "sentence of its documentation, about ten lines that show it with the framework alone, the releases "
-    "that have it, the cause, and what its threads say.",
-    epilog="Exit status: 0 printed, or each script that was run shows its bug, 1 one does not, 2 wrong usage, "
-    "3 could not run.",
+    description="Print, in Markdown, what a project can be told of one contradiction of its optimizer: "
+    "the sentence of its documentation, about ten lines that show it with the framework alone, the "
+    "releases that have it, the cause, and what its threads say.",
+    epilog="Exit status: 0 printed, or each script that was run shows its bug, 1 one does not, 2 wrong "
+    "usage, 3 could not run.",
     add_arguments=add_arguments,
     run=run,
 )

@@ -85,9 +85,5 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _one_line(text: str) -> str:
-    """Return text that a cell of a table can hold.
-
-    >>> _one_line("several   words | more").split(" ")
-    ['several', 'words', '\\\\|', 'more']
-    """
+    """Return text that a cell of a table can hold."""
     return " ".join(text.split()).replace("|", r"\|")
