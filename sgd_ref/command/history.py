@@ -62,6 +62,8 @@ def run(options: argparse.Namespace) -> int:
     except ValueError as problem:
         raise WrongUsage(str(problem)) from problem
     if options.target == registry.ALL:
+        if options.versions:
+            raise WrongUsage(f"{registry.ALL} must go without --versions, since each target has its own")
         statuses = [_of_target(name, options) for name in registry.names() if storage.path_of(name).exists()]
         return max(statuses, default=AS_EXPECTED)
     if options.target not in with_releases():
