@@ -56,6 +56,7 @@ CONTENTS = {
         "sgd_ref/conformance/pytest_plugin/README",
         ".github/actions/conform/README",
         "golden/targets/README",
+        "golden/targets/reports/README",
         "golden/audit/kill_matrix",
         "golden/audit/bounds",
         "golden/audit/mutants",

@@ -9,10 +9,10 @@ optimizer = keras.optimizers.SGD(
 )
 optimizer.build([weight])
 averages = []
-for gradient in (-8.0, -8.0, 0.0):
+for gradient in (-8.0, -8.0, -8.0, -8.0, 0.0):
     optimizer.apply([keras.ops.array([gradient])], [weight])
     averages.append(float(optimizer._model_variables_moving_average[0].value[0]))
-# The second call updates the weight to 8. The third call only accumulates.
-print(f"expected: the third call leaves the average as it was, {averages[1]}")
-print(f"actual: {averages[2]}")
-assert averages[2] == averages[1]
+# Calls 2 and 4 update the weight, to 8 and to 16. Call 5 only accumulates.
+print(f"expected: the fifth call leaves the average as it was, {averages[3]}")
+print(f"actual: {averages[4]}")
+assert averages[4] == averages[3]

@@ -46,6 +46,7 @@ case diverges counts against nobody.
 CONTRADICTIONS = """\
 What the targets do otherwise than is documented, with the number of cases that show it. Where the number is
 bold, there is a script that shows it, with nothing but the target and NumPy as far as no more is needed.
+Some can be [reported to their projects](reports/README.md).
 """
 
 SCRIPTS = """\
@@ -55,7 +56,7 @@ These commands print the scripts, given the name of a contradiction; without a n
 SINCE = """\
 Releases of the frameworks were asked the same cases, each in an environment of its own, in which nothing but
 the framework is installed: `sgd-ref history TARGET --versions RELEASES` asks more of them. Between the
-releases that were asked lie others. {marks}.
+releases that were asked lie others.
 """
 
 OPTIMISATIONS = """\
@@ -194,7 +195,8 @@ def _since(histories: Mapping[str, Sequence[Asked]]) -> Iterator[str]:
     if not histories:
         return
     yield "## Since when\n"
-    yield SINCE.format(marks=table.legend())
+    yield SINCE
+    yield "".join(f"- {line}\n" for line in table.legend().split("; "))
     for target, asked in histories.items():
         yield f"### {target}\n"
         yield _table(table.header(asked), table.rows(asked))

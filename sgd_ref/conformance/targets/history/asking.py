@@ -22,8 +22,8 @@ SEVERAL = Path(__file__).with_name("several.py")
 
 REQUIREMENTS = "requirements.txt"
 
-LIMIT = 120
-"""Seconds that one script may take."""
+LIMIT, PATIENCE = 120, 1800
+"""Seconds of the processor, and of the clock, that one script may take."""
 
 Ask = Callable[[Mapping[str, str]], dict[str, Any]]
 """From scripts by name to what ``several.py`` answers."""
@@ -117,6 +117,7 @@ def _answers(
         "imports": list(releases.imports),
         "packages": [releases.package, *releases.shown],
         "limit": LIMIT,
+        "patience": PATIENCE,
         "scripts": dict(scripts),
     }
     done = subprocess.run(

@@ -1,8 +1,8 @@
 """The process that runs scripts with one release: ``python several.py``, in the environment of the release.
 
 It needs the standard library alone. Standard input is a JSON object: "imports", the modules that are imported
-once; "packages", whose versions are told; "limit", the seconds that a script may take; "scripts", from a name
-to the text. Standard output gets one object: "versions", and "answers", from a name to
+once; "packages", whose versions are told; "limit", the seconds of the processor that a script may take, and
+"patience", those of a clock; "scripts", from a name to the text. Standard output gets one object: "versions", and "answers", from a name to
 
 - "ended": "equal" if the script ends; "differs" if it exits with another status than 0, or an assertion
   fails; "fails" if it raises anything else or takes too long;
@@ -29,6 +29,9 @@ from typing import Any
 
 Answer = dict[str, str]
 
+TOO_LONG = (signal.SIGALRM, signal.SIGPROF)
+"""What ends a script that takes too long."""
+
 
 def ended(script: str) -> tuple[str, str]:
     """Return how a script ends, and the error that it raised."""
@@ -44,24 +47,26 @@ def ended(script: str) -> tuple[str, str]:
     return "equal", ""
 
 
-def answer(script: str, limit: int) -> Answer:
+def answer(script: str, limit: int, patience: int) -> Answer:
     """Return what a script does in a process of its own."""
     with tempfile.TemporaryDirectory() as folder:
         said, told = Path(folder, "said"), Path(folder, "told")
         child = os.fork()
         if child == 0:
-            _in_the_child(script, limit, said, told)
+            # A busy machine takes its time, and a script that waits takes none of the processor.
+            signal.setitimer(signal.ITIMER_PROF, limit)
+            signal.alarm(patience)
+            _in_the_child(script, said, told)
         _, status = os.waitpid(child, 0)
-        result = {"ended": "fails", "said": _text(said), "error": f"it took more than {limit} s"}
+        result = {"ended": "fails", "said": _text(said), "error": "it took too long"}
         if told.exists():
             result["ended"], result["error"] = json.loads(_text(told))
-        elif os.WIFSIGNALED(status) and os.WTERMSIG(status) != signal.SIGALRM:
+        elif os.WIFSIGNALED(status) and os.WTERMSIG(status) not in TOO_LONG:
             result["error"] = f"it was ended by signal {os.WTERMSIG(status)}"
         return result
 
 
-def _in_the_child(script: str, limit: int, said: Path, told: Path) -> None:
-    signal.alarm(limit)
+def _in_the_child(script: str, said: Path, told: Path) -> None:
     with said.open("w", encoding="utf-8") as out, contextlib.redirect_stdout(out):
         result = ended(script)
     told.write_text(json.dumps(result), encoding="utf-8")
@@ -89,7 +94,8 @@ def main() -> None:
     request: dict[str, Any] = json.load(sys.stdin)
     for module in request["imports"]:
         importlib.import_module(module)
-    given = {name: answer(text, request["limit"]) for name, text in request["scripts"].items()}
+    limits = request["limit"], request["patience"]
+    given = {name: answer(text, *limits) for name, text in request["scripts"].items()}
     json.dump({"versions": _versions(request["packages"]), "answers": given}, answers)
     answers.flush()
 

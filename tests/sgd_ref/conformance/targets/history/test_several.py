@@ -17,7 +17,8 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="scripts run in 
 
 
 def run(scripts: dict[str, str], imports: tuple[str, ...] = ()) -> dict[str, Any]:
-    request = {"imports": list(imports), "packages": ["numpy", "no-such"], "limit": 2, "scripts": scripts}
+    request = {"imports": list(imports), "packages": ["numpy", "no-such"], "scripts": scripts}
+    request |= {"limit": 1, "patience": 2}
     done = subprocess.run(
         [sys.executable, several.__file__],
         input=json.dumps(request).encode(),
@@ -41,6 +42,7 @@ def test_how_scripts_end() -> None:
             "syntax": "def",
             "dies": "import os; os.kill(os.getpid(), 9)",
             "sleeps": "import time; time.sleep(60)",
+            "works": "while True: pass",
         }
     )
     answers = told["answers"]
@@ -54,11 +56,12 @@ def test_how_scripts_end() -> None:
         "syntax": "fails",
         "dies": "fails",
         "sleeps": "fails",
+        "works": "fails",
     }
     assert answers["asserts"] == {"ended": "differs", "said": "actual: 2\n", "error": "no"}
     assert answers["raises"]["error"] == "TypeError: no such\nsetting"
     assert answers["dies"]["error"] == "it was ended by signal 9"
-    assert answers["sleeps"]["error"] == "it took more than 2 s"
+    assert answers["sleeps"]["error"] == answers["works"]["error"] == "it took too long"
 
 
 def test_none_sees_what_another_did() -> None:
