@@ -2,7 +2,8 @@
 
 It needs the standard library alone. Standard input is a JSON object: "imports", the modules that are imported
 once; "packages", whose versions are told; "limit", the seconds of the processor that a script may take, and
-"patience", those of a clock; "scripts", from a name to the text. Standard output gets one object: "versions", and "answers", from a name to
+"patience", those of a clock; "scripts", from a name to the text. Standard output gets one object: "versions",
+and "answers", from a name to
 
 - "ended": "equal" if the script ends; "differs" if it exits with another status than 0, or an assertion
   fails; "fails" if it raises anything else or takes too long;
