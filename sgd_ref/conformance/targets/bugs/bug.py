@@ -15,7 +15,7 @@ from sgd_ref.validation import reject_type, reject_value
 NEW, KNOWN, MENDED, NOT_SEARCHED = "new", "known", "mended", "not searched"
 
 STATES: Mapping[str, str] = {
-    NEW: "the project's threads were searched, and none is about it",
+    NEW: "the project's threads were searched, and none that was found is about it",
     KNOWN: "the project has a thread about it",
     MENDED: "the project has mended it since",
     NOT_SEARCHED: "the project's threads could not be searched",
