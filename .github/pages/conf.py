@@ -60,6 +60,7 @@ CONTENTS = {
         "sgd_ref/conformance/watching/README",
         ".github/actions/conform/README",
         "golden/targets/README",
+        "golden/targets/reports/README",
         "golden/audit/kill_matrix",
         "golden/audit/bounds",
         "golden/audit/mutants",

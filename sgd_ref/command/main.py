@@ -9,7 +9,17 @@ from importlib.metadata import PackageNotFoundError, entry_points
 from importlib.metadata import version as version_of
 
 from sgd_ref.base.installing import DISTRIBUTION
-from sgd_ref.command import conform, explain, golden, regenerate, reproduce, summary, targets
+from sgd_ref.command import (
+    conform,
+    explain,
+    golden,
+    history,
+    regenerate,
+    report_bug,
+    reproduce,
+    summary,
+    targets,
+)
 from sgd_ref.command.options import GROUP, INTERRUPTED, PIPE_CLOSED, Command, WrongUsage
 from sgd_ref.command.parser import Parser, refuse
 from sgd_ref.command.printing import OutputClosed, abandon_standard_output, escape_what_cannot_be_encoded
@@ -19,7 +29,9 @@ OWN: Mapping[str, Command] = {
     "conform": conform.COMMAND,
     "explain": explain.COMMAND,
     "golden": golden.COMMAND,
+    "history": history.COMMAND,
     "regenerate": regenerate.COMMAND,
+    "report-bug": report_bug.COMMAND,
     "reproduce": reproduce.COMMAND,
     "summary": summary.COMMAND,
     "targets": targets.COMMAND,

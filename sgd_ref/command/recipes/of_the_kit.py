@@ -26,7 +26,8 @@ def _of_targets(family: str) -> Recipe:
     command = ("-m", "sgd_ref.command.main", "conform", family, *options, "--update", "--page")
     # The page is about all targets: each family writes it anew, with the kept data of the other families.
     folder = f"{family}-*" if FAMILIES[family].options else family
-    writes = (f"golden/targets/{folder}/*.json", "golden/targets/README.md")
+    written = (f"golden/targets/{folder}/{file}.json" for file in ("findings", "ledger", "page"))
+    writes = (*written, "golden/targets/README.md")
     environment, extras = FAMILIES[family].environment, TARGETS.get(family, ())
     obstacle = Recipe.obstacle if environment is None else environment.obstacle
     return Recipe(family, command, writes, "minutes", (COMBINATIONS,), extras, obstacle=obstacle)
@@ -57,6 +58,18 @@ OWN = (
         reads=(COMBINATIONS,),
     ),
     *map(_of_targets, FAMILIES),
+    Recipe(
+        "history",
+        ("-m", "sgd_ref.command.main", "history", ALL, "--again"),
+        writes=("golden/targets/*/history.json", "golden/targets/README.md"),
+        duration="hours",
+    ),
+    Recipe(
+        "reports",
+        ("-m", "sgd_ref.command.main", "report-bug", ALL, "--check"),
+        writes=("golden/targets/reports/checked.json", "golden/targets/reports/README.md"),
+        duration="minutes",
+    ),
     Recipe(
         "golden",
         ("-m", "sgd_ref.command.main", "golden", "write"),

@@ -11,6 +11,8 @@ from sgd_ref.conformance.reports.target_data import read, to_data, to_text
 from sgd_ref.conformance.reports.targets_page import page_of_data
 from sgd_ref.conformance.targets.findings import storage
 from sgd_ref.conformance.targets.findings.search import search
+from sgd_ref.conformance.targets.history import storage as history
+from sgd_ref.conformance.targets.history.storage import Asked
 from sgd_ref.conformance.targets.names import file_name
 from sgd_ref.conformance.targets.registry import FAMILIES, names
 from sgd_ref.conformance.targets.target import Target
@@ -42,6 +44,18 @@ def publish(findings: Sequence[Findings], targets: Sequence[Target], folder: Pat
         place.mkdir(parents=True, exist_ok=True)
         for file, content in contents.items():
             (place / file).write_bytes(content)
+    write_page(folder)
+
+
+def write_page(folder: Path | None = None) -> None:
+    """Write the page of all targets of which a folder keeps anything.
+
+    Parameters
+    ----------
+    folder : Path, optional
+        By default the folder of the targets in the published data.
+    """
+    folder = data_folder.folder() / "targets" if folder is None else folder
     (folder / PAGE).write_bytes(kept_page(folder).encode())
 
 
@@ -60,4 +74,17 @@ def kept_page(folder: Path) -> str:
         [read(place / DATA) for place in kept.values()],
         {name: storage.read(place / storage.FILE, name).keys() for name, place in kept.items()},
         not_run,
+        histories(folder),
     )
+
+
+def histories(folder: Path) -> dict[str, list[Asked]]:
+    """Return what releases did, by the name of each target of which a folder has a history.
+
+    Raises
+    ------
+    ValueError
+        If a file is malformed.
+    """
+    places = {name: folder / file_name(name) / history.FILE for name in names()}
+    return {name: history.read(path, name) for name, path in places.items() if path.exists()}

@@ -14,6 +14,9 @@ from sgd_ref.conformance.answers import ANSWERS
 from sgd_ref.conformance.catalogue.axes import AXES
 from sgd_ref.conformance.grading.findings import Findings
 from sgd_ref.conformance.grading.verdict import Verdict
+from sgd_ref.conformance.targets.history import storage
+from sgd_ref.conformance.targets.history.running import by_contradiction
+from sgd_ref.conformance.targets.history.spans import in_words
 
 
 def mismatch_lines(findings: Findings) -> Iterator[str]:
@@ -126,11 +129,26 @@ def _names_table(all_findings: Sequence[Findings], contradicting: bool, title: s
     table.add_column("name")
     for findings in all_findings:
         table.add_column(_heading(findings), justify="right")
+    since = _since_when(all_findings) if contradicting else {}
+    if since:
+        table.add_column("since when")
     table.add_column("for example")
     for name, example in found.items():
         counts = [len(findings.cases_of(name)) for findings in all_findings]
-        table.add_row(name, *(str(count) if count else "" for count in counts), example)
+        cells = [str(count) if count else "" for count in counts]
+        table.add_row(name, *cells, *([since.get(name, "")] if since else []), example)
     return table
+
+
+def _since_when(all_findings: Sequence[Findings]) -> dict[str, str]:
+    """Return since when each contradiction is there, by its name, of the targets that have a history."""
+    said: dict[str, list[str]] = {}
+    for findings in all_findings:
+        target = findings.report.name
+        for name, asked in by_contradiction(storage.kept(target)).items():
+            prefix = f"{target}: " if len(all_findings) > 1 else ""
+            said.setdefault(name, []).append(prefix + in_words(asked))
+    return {name: "\n".join(lines) for name, lines in said.items()}
 
 
 def _heading(findings: Findings) -> str:

@@ -10,6 +10,8 @@ from sgd_ref.conformance.deviations import DEVIATIONS
 from sgd_ref.conformance.grading.findings import Findings
 from sgd_ref.conformance.grading.verdict import GRADED
 from sgd_ref.conformance.reports.target_data import GROUPS, Data, to_data
+from sgd_ref.conformance.targets.history import table
+from sgd_ref.conformance.targets.history.storage import Asked
 from sgd_ref.conformance.targets.names import versions_text
 from sgd_ref.conformance.targets.registry import arguments_of
 
@@ -44,10 +46,17 @@ case diverges counts against nobody.
 CONTRADICTIONS = """\
 What the targets do otherwise than is documented, with the number of cases that show it. Where the number is
 bold, there is a script that shows it, with nothing but the target and NumPy as far as no more is needed.
+Some can be [reported to their projects](reports/README.md).
 """
 
 SCRIPTS = """\
 These commands print the scripts, given the name of a contradiction; without a name, they list the names.
+"""
+
+SINCE = """\
+Releases of the frameworks were asked the same cases, each in an environment of its own, in which nothing but
+the framework is installed: `sgd-ref history TARGET --versions RELEASES` asks more of them. Between the
+releases that were asked lie others.
 """
 
 OPTIMISATIONS = """\
@@ -72,7 +81,12 @@ def page(all_findings: Sequence[Findings], shown: Shown) -> str:
     return page_of_data([to_data(findings) for findings in all_findings], shown)
 
 
-def page_of_data(all_data: Sequence[Data], shown: Shown, not_run: Sequence[str] = ()) -> str:
+def page_of_data(
+    all_data: Sequence[Data],
+    shown: Shown,
+    not_run: Sequence[str] = (),
+    histories: Mapping[str, Sequence[Asked]] | None = None,
+) -> str:
     """Return the page of the kept data about some targets, in Markdown.
 
     Parameters
@@ -83,6 +97,8 @@ def page_of_data(all_data: Sequence[Data], shown: Shown, not_run: Sequence[str] 
         By the name of a target, the contradictions for which there is a script.
     not_run : sequence of str
         Why other targets are not there.
+    histories : mapping of str to sequence of Asked, optional
+        By the name of a target, what releases did with its contradictions.
 
     Raises
     ------
@@ -103,6 +119,7 @@ def page_of_data(all_data: Sequence[Data], shown: Shown, not_run: Sequence[str] 
         CONTRADICTIONS,
         _table(["contradiction", *names, "what it is"], _contradiction_rows(all_data, shown)),
         *_scripts(all_data, shown),
+        *_since(histories or {}),
         "## Optimisations\n",
         OPTIMISATIONS,
         _table(["optimisation", *names], _optimization_rows(all_data)),
@@ -171,6 +188,21 @@ def _scripts(all_data: Sequence[Data], shown: Shown) -> Iterator[str]:
     if names:
         yield SCRIPTS
         yield "".join(f"    sgd-ref reproduce {arguments_of(name, 'CONTRADICTION')}\n" for name in names)
+
+
+def _since(histories: Mapping[str, Sequence[Asked]]) -> Iterator[str]:
+    """Yield since when the contradictions of each target are there."""
+    if not histories:
+        return
+    yield "## Since when\n"
+    yield SINCE
+    yield "".join(f"- {line}\n" for line in table.legend().split("; "))
+    for target, asked in histories.items():
+        yield f"### {target}\n"
+        yield _table(table.header(asked), table.rows(asked))
+        lines = [f"installed with {line}" for line in table.installed_with(asked)]
+        lines += [f"could not be asked: {line}" for line in table.obstacles(asked)]
+        yield "".join(f"- {_one_line(line)}\n" for line in lines)
 
 
 def _optimization_rows(all_data: Sequence[Data]) -> Iterator[list[str]]:

@@ -11,6 +11,7 @@ from sgd_ref.conformance.catalogue.case import Implementation
 from sgd_ref.conformance.dialects import Dialect
 from sgd_ref.conformance.grading.verdict import Verdict
 from sgd_ref.conformance.targets.environments.environment import Environment
+from sgd_ref.conformance.targets.history.releases import Releases
 
 
 class CannotRun(Exception):
@@ -100,6 +101,8 @@ class Family:
         Combinations of values without an implementation, each with the reason.
     environment : Environment or None
         The environment of its own; None if it runs in the environment of this package.
+    releases : callable or None
+        From one value of each option to the releases that can be asked; None if none can.
     """
 
     options: Mapping[str, Option]
@@ -107,6 +110,7 @@ class Family:
     how_to_run: Callable[..., str]
     absent: Mapping[tuple[str, ...], str] = field(default_factory=dict)
     environment: Environment | None = None
+    releases: Callable[..., Releases] | None = None
 
     def combinations(self) -> list[tuple[str, ...]]:
         """Return the values of the options for each existing implementation."""

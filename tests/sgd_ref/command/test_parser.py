@@ -27,7 +27,7 @@ ALL = list(paths(cli.parser_of(cli.commands_for([]))))
 def test_there_are_subcommands_in_subcommands() -> None:
     assert ["golden", "list"] in ALL
     assert ["check"] in ALL
-    assert len(ALL) == 15
+    assert len(ALL) == 17
 
 
 @pytest.mark.parametrize("path", ALL, ids=" ".join)

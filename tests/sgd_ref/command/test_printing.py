@@ -69,6 +69,20 @@ GIVEN: dict[str, list[list[str]]] = {
     "golden diff": [["{}", "."], [GOLDEN, "{}"]],
     "golden list": [["-k", "{}"], ["--folder", "{}"]],
     "golden show": [["{}"], ["x", "--folder", "{}"]],
+    "history": [
+        ["{}"],
+        ["torch", "--versions", "{}"],
+        ["torch", "--backend", "{}"],
+        ["torch", "--mode", "{}"],
+        ["torch", "--variant", "{}"],
+    ],
+    "report-bug": [
+        ["{}"],
+        ["torch", "{}"],
+        ["torch", "--backend", "{}"],
+        ["torch", "--mode", "{}"],
+        ["torch", "--variant", "{}"],
+    ],
     "regenerate": [["--only", "{}"], ["--without", "{}"]],
     "reproduce": [
         ["{}"],

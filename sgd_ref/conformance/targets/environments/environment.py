@@ -133,6 +133,31 @@ class Environment:
             self._run(command)
         self._mark(finished=True)
 
+    def update(self, say: Callable[[str], None]) -> None:
+        """Install its requirements into what is there; make the environment anew where nothing is.
+
+        What only the older requirements needed stays, so that releases of one package that follow each other
+        take seconds each.
+
+        Parameters
+        ----------
+        say : callable
+            Is told each command before it runs.
+
+        Raises
+        ------
+        CannotInstall
+            As for `install`.
+        """
+        if self.state() != OUTDATED or not self.python or not self.interpreter.exists():
+            self.install(say)
+            return
+        self._mark(finished=False)
+        command = self._pip()
+        say(" ".join(command))
+        self._run(command)
+        self._mark(finished=True)
+
     def remove(self) -> None:
         """Remove the environment, if there is one.
 
@@ -154,9 +179,7 @@ class Environment:
         # packages.
         if self.python:
             yield [sys.executable, "-m", "venv", str(self.folder / "python")]
-            requirements = str(self.definition / self.python)
-            pip = [str(self.interpreter), "-m", "pip", "--disable-pip-version-check", "--quiet"]
-            yield [*pip, "install", "--no-input", "--requirement", requirements]
+            yield self._pip()
         if self.npm:
             for file in ("package.json", self.npm):
                 shutil.copyfile(self.definition / file, self.folder / file)
@@ -164,6 +187,12 @@ class Environment:
             yield ["npm", "ci", "--prefix", str(self.folder), *options]
         if self.build is not None:
             yield self.build(self.folder)
+
+    def _pip(self) -> list[str]:
+        pip = [str(self.interpreter), "-m", "pip", "--disable-pip-version-check", "--quiet"]
+        # Most of a framework is never imported, and need not be compiled.
+        options = ["--no-input", "--no-compile", "--requirement"]
+        return [*pip, "install", *options, str(self.definition / self.python)]
 
     def _run(self, command: list[str]) -> None:
         done = subprocess.run(

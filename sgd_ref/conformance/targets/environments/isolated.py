@@ -18,6 +18,7 @@ from sgd_ref.conformance.grading.verdict import Profile, Verdict
 from sgd_ref.conformance.protocol.worker import Worker
 from sgd_ref.conformance.targets.environments import places
 from sgd_ref.conformance.targets.environments.environment import Environment
+from sgd_ref.conformance.targets.history.releases import Releases
 from sgd_ref.conformance.targets.known import KnownFailure, known_failure
 from sgd_ref.conformance.targets.target import CannotRun, Family, Target
 
@@ -139,8 +140,16 @@ class Isolation:
         return explain_within_bounds(verdict.case, verdict.trajectory, names, basis)
 
 
-def isolated_family(isolation: Isolation) -> Family:
-    """Return a target with an environment of its own, for the registry."""
+def isolated_family(isolation: Isolation, releases: Callable[[], Releases] | None = None) -> Family:
+    """Return a target with an environment of its own, for the registry.
+
+    Parameters
+    ----------
+    isolation : Isolation
+        How it runs.
+    releases : callable, optional
+        As in `Family`.
+    """
     name = isolation.environment.name
     failures = {failure.name: failure.evidence for failure in isolation.failures}
     contradictions = {name for name in isolation.evidence if is_contradiction(name)} | failures.keys()
@@ -162,4 +171,4 @@ def isolated_family(isolation: Isolation) -> Family:
         del case
         return CODE.format(name=name)
 
-    return Family({}, member, how_to_run, environment=isolation.environment)
+    return Family({}, member, how_to_run, environment=isolation.environment, releases=releases)

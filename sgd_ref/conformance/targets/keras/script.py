@@ -20,6 +20,9 @@ HEEDED = {
     "torch": ("CUDA_VISIBLE_DEVICES", "KERAS_TORCH_DEVICE"),
 }
 
+# Before Keras counted updates and calls apart, there was one count.
+COUNT = 'getattr(optimizer, "_iterations", optimizer.iterations)'
+
 COMPILED = {
     "jax": """
     stateless_apply = jax.jit({optimizer}.stateless_apply)
@@ -154,7 +157,7 @@ def _resumed(case: Case) -> Iterator[str]:
     state: State | None = case.state
     if state is None:
         return
-    yield "optimizer._iterations.assign(case.state.calls)"
+    yield f"{COUNT}.assign(case.state.calls)"
     for kept, given in (
         ("momentums", "velocities"),
         ("_model_variables_moving_average", "averages"),
@@ -207,7 +210,7 @@ def _record(case: Case) -> Iterator[str]:
         if case.config.get(setting):
             yield f'"{quantity}": [array(variable) for variable in optimizer.{kept}]'
     yield f'"iterations": int(array({_outermost(case)}.iterations))'
-    yield '"calls": int(array(optimizer._iterations))'
+    yield f'"calls": int(array({COUNT}))'
     if case.loss_scaling is not None:
         yield '"loss_scale": array(scaled.dynamic_scale)'
         yield '"growth_counter": int(array(scaled.step_counter))'

@@ -9,6 +9,7 @@ from sgd_ref.conformance.targets.explaining import known_target
 from sgd_ref.conformance.targets.keras import script
 from sgd_ref.conformance.targets.keras.known import KNOWN
 from sgd_ref.conformance.targets.keras.launch import BACKENDS, MODES, Keras, obstacle
+from sgd_ref.conformance.targets.keras.releases import releases
 from sgd_ref.conformance.targets.target import CannotRun, Family, Option, Target
 
 
@@ -33,4 +34,5 @@ FAMILY = Family(
     _member,
     script.how_to_run,
     {("torch", "compiled"): "fit() does not compile on PyTorch: what it runs there is the eager mode"},
+    releases=releases,
 )

@@ -7,6 +7,7 @@ from pathlib import Path
 from sgd_ref.conformance.grading.velocities import Velocities
 from sgd_ref.conformance.targets.environments.environment import Environment
 from sgd_ref.conformance.targets.environments.isolated import Isolation, isolated_family
+from sgd_ref.conformance.targets.mlx.releases import releases
 
 SGD = "https://ml-explore.github.io/mlx/build/html/python/optimizers/_autosummary/mlx.optimizers.SGD.html"
 
@@ -44,4 +45,4 @@ ISOLATION = Isolation(
     velocities=Velocities(-1, True),
 )
 
-FAMILY = isolated_family(ISOLATION)
+FAMILY = isolated_family(ISOLATION, releases)

@@ -9,6 +9,7 @@ from sgd_ref.conformance.targets.explaining import FLUSHED, known_target
 from sgd_ref.conformance.targets.optax import known as optax_known
 from sgd_ref.conformance.targets.optax import launch as optax
 from sgd_ref.conformance.targets.optax import script
+from sgd_ref.conformance.targets.optax.releases import releases
 from sgd_ref.conformance.targets.target import CannotRun, Family, Option, Target
 
 
@@ -33,5 +34,8 @@ def _member(mode: str) -> Target:
 
 
 FAMILY = Family(
-    {"mode": Option(optax.MODES, "called as it is, or jitted with Optax")}, _member, script.how_to_run
+    {"mode": Option(optax.MODES, "called as it is, or jitted with Optax")},
+    _member,
+    script.how_to_run,
+    releases=releases,
 )

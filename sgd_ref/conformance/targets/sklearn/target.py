@@ -6,6 +6,7 @@ from pathlib import Path
 
 from sgd_ref.conformance.targets.environments.environment import Environment
 from sgd_ref.conformance.targets.environments.isolated import Isolation, isolated_family
+from sgd_ref.conformance.targets.sklearn.releases import releases
 
 EVIDENCE = {
     "zero-momentum-multiplied": "neural_network/_stochastic_optimizers.py, `_get_updates`: "
@@ -19,4 +20,4 @@ ISOLATION = Isolation(
     evidence=EVIDENCE,
 )
 
-FAMILY = isolated_family(ISOLATION)
+FAMILY = isolated_family(ISOLATION, releases)

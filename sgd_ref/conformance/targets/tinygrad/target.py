@@ -10,6 +10,7 @@ from sgd_ref.conformance.catalogue.case import Case
 from sgd_ref.conformance.targets.environments.environment import Environment
 from sgd_ref.conformance.targets.environments.isolated import Isolation, isolated_family
 from sgd_ref.conformance.targets.known import KnownFailure
+from sgd_ref.conformance.targets.tinygrad.releases import releases
 
 SGD = "https://docs.tinygrad.org/nn/#tinygrad.nn.optim.SGD"
 
@@ -54,4 +55,4 @@ ISOLATION = Isolation(
     failures=FAILURES,
 )
 
-FAMILY = isolated_family(ISOLATION)
+FAMILY = isolated_family(ISOLATION, releases)

@@ -11,6 +11,7 @@ from sgd_ref.conformance.targets.target import CannotRun, Family, Option, Target
 from sgd_ref.conformance.targets.torch import known as torch_known
 from sgd_ref.conformance.targets.torch import launch as torch
 from sgd_ref.conformance.targets.torch import script
+from sgd_ref.conformance.targets.torch.releases import releases
 
 RULE = "pytorch"
 
@@ -43,4 +44,5 @@ FAMILY = Family(
     {"variant": Option(torch.VARIANTS, "how torch.optim.SGD goes through the parameters")},
     _member,
     script.how_to_run,
+    releases=releases,
 )

@@ -103,6 +103,7 @@ OTHERS = {
     "sgd_ref/command/main.py": "sgd-ref itself",
     "sgd_ref/conformance/audit/naming.py": "prints a table",
     "sgd_ref/conformance/targets/environments/serving.py": "answers over its standard streams",
+    "sgd_ref/conformance/targets/history/several.py": "answers over its standard streams",
     "sgd_ref/conformance/targets/keras/worker.py": "answers over its standard streams",
     "sgd_ref/conformance/targets/optax/worker.py": "answers over its standard streams",
     "sgd_ref/conformance/targets/torch/worker.py": "answers over its standard streams",

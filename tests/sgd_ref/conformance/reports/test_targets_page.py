@@ -21,6 +21,8 @@ from sgd_ref.conformance.grading.verdict import Report, Verdict
 from sgd_ref.conformance.reports import target_data
 from sgd_ref.conformance.reports.target_data import Data, to_data, to_text
 from sgd_ref.conformance.reports.targets_page import page, page_of_data
+from sgd_ref.conformance.targets.history.outcome import Outcome
+from sgd_ref.conformance.targets.history.storage import Asked
 from sgd_ref.conformance.targets.names import file_name
 
 FLUSHED, DECAY, CRASH = "subnormals-flushed", "decay-enters-velocity", "crashes-on-tuesdays"
@@ -222,3 +224,17 @@ def test_targets_must_be_distinct_and_there() -> None:
 def test_names_of_files_hold_no_separators() -> None:
     assert file_name("my.module:Class.run") == "my.module-Class.run"
     assert file_name("optax jitted") == "optax-jitted"
+
+
+def test_since_when_contradictions_are_there() -> None:
+    asked = [
+        Asked("1.0.0", {"mine": "1.0.0", "numpy": "2.0"}, {"ascends": Outcome("there")}),
+        Asked("1.1.0", {"mine": "1.1.0", "numpy": "2.0"}, {"ascends": Outcome("absent")}),
+        Asked("0.9.0", obstacle="no | wheel"),
+    ]
+    text = page_of_data([data()], {}, histories={"mine eager": asked})
+    assert "### mine eager\n" in text
+    assert "| ascends | x | - | 1.0.0; mended in 1.1.0 |\n" in text
+    assert "- installed with 1.0.0, 1.1.0: numpy 2.0\n" in text
+    assert "- could not be asked: 0.9.0: no \\| wheel\n" in text
+    assert "## Since when" not in page_of_data([data()], {})

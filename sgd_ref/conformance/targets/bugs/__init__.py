@@ -1,0 +1,1 @@
+"""Bugs of frameworks, ready to be reported: each with a script that needs its framework alone."""

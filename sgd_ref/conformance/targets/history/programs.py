@@ -1,0 +1,40 @@
+"""What a release is asked: the scripts of a target's contradictions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sgd_ref.conformance.targets.bugs.bug import bugs
+from sgd_ref.conformance.targets.findings.storage import kept
+from sgd_ref.conformance.targets.scripts.of_finding import script_of
+
+THIS_PACKAGE = "sgd_ref.conformance"
+
+
+@dataclass(frozen=True)
+class Program:
+    """The scripts of one contradiction.
+
+    Attributes
+    ----------
+    case : str
+        The script of the finding, which compares every bit; empty if it needs more than its framework.
+    lines : str
+        The ten lines of the report, which use what users use; empty if there is none.
+    """
+
+    case: str = ""
+    lines: str = ""
+
+
+def programs(target: str) -> dict[str, Program]:
+    """Return the scripts of a target, by the name of the contradiction.
+
+    >>> sorted(programs("keras jax eager"))[:2]
+    ['accumulator-kept-without-gradient', 'averages-on-every-call']
+    """
+    lines = {bug.contradiction: bug.script for bug in bugs() if bug.target == target}
+    cases = {name: script_of(finding, target) for name, finding in kept(target).items()}
+    cases = {name: text for name, text in cases.items() if THIS_PACKAGE not in text}
+    names = sorted({*cases, *lines})
+    return {name: Program(cases.get(name, ""), lines.get(name, "")) for name in names}

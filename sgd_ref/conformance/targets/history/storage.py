@@ -1,0 +1,127 @@
+"""The file ``history.json`` of a target: what releases did with its contradictions."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sgd_ref.conformance import data_folder
+from sgd_ref.conformance.protocol.encoding import from_line
+from sgd_ref.conformance.protocol.layout import laid_out
+from sgd_ref.conformance.targets.history.outcome import Outcome
+from sgd_ref.conformance.targets.history.releases import parts
+from sgd_ref.conformance.targets.names import file_name
+
+FILE = "history.json"
+
+FORMAT = 1
+
+LEVELS = 5
+"""How many levels of the file have one part a line."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One release, and what became of each contradiction.
+
+    Attributes
+    ----------
+    release : str
+        The version that was installed, or the one that could not be.
+    versions : mapping of str to str
+        Of Python and the packages; empty if it could not be installed.
+    outcomes : mapping of str to Outcome
+        By the name of the contradiction.
+    obstacle : str
+        Why it could not be installed or imported; empty if it could.
+    """
+
+    release: str
+    versions: Mapping[str, str] = field(default_factory=dict)
+    outcomes: Mapping[str, Outcome] = field(default_factory=dict)
+    obstacle: str = ""
+
+
+def path_of(target: str) -> Path:
+    """Return where the history of a target is kept.
+
+    >>> path_of("keras jax eager").parts[-3:]
+    ('targets', 'keras-jax-eager', 'history.json')
+    """
+    return data_folder.folder() / "targets" / file_name(target) / FILE
+
+
+def kept(target: str) -> list[Asked]:
+    """Return what is known of a target, the oldest release first; perhaps nothing.
+
+    Raises
+    ------
+    ValueError
+        If the file is malformed.
+    """
+    path = path_of(target)
+    return read(path, target) if path.exists() else []
+
+
+def read(path: Path, target: str) -> list[Asked]:
+    """Return the releases of a file, the oldest first.
+
+    Raises
+    ------
+    ValueError
+        If the file is not what `write` writes for the target.
+    """
+    try:
+        document = from_line(path.read_bytes())
+        if (document["format"], document["target"]) != (FORMAT, target):
+            raise ValueError(f"format {FORMAT} of {target!r} is read here")
+        return [_asked(entry) for entry in document["releases"]]
+    except (KeyError, TypeError, AttributeError, ValueError) as problem:
+        raise ValueError(f"{path} holds no history: {problem}") from problem
+
+
+def write(target: str, releases: list[Asked], path: Path | None = None) -> None:
+    """Write what is known of a target, as a whole or not at all.
+
+    Parameters
+    ----------
+    target : str
+        Its name.
+    releases : list of Asked
+        In any order, none twice.
+    path : Path, optional
+        Where; by default as `path_of` says.
+    """
+    path = path_of(target) if path is None else path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    ordered = sorted(releases, key=lambda one: parts(one.release))
+    text = laid_out(
+        {"format": FORMAT, "target": target, "releases": [_to_json(one) for one in ordered]}, LEVELS
+    )
+    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+        file.write(text)
+    written = Path(file.name)
+    # Temporary files are for their owner alone.
+    written.chmod(0o644)
+    written.replace(path)
+
+
+def _asked(entry: dict[str, Any]) -> Asked:
+    outcomes = {name: Outcome(**told) for name, told in entry["outcomes"].items()}
+    return Asked(entry["release"], dict(entry["versions"]), outcomes, entry["obstacle"])
+
+
+def _to_json(one: Asked) -> dict[str, Any]:
+    outcomes = {
+        name: {"name": outcome.name, "detail": outcome.detail}
+        for name, outcome in sorted(one.outcomes.items())
+    }
+    return {
+        "release": one.release,
+        "versions": dict(one.versions),
+        "outcomes": outcomes,
+        "obstacle": one.obstacle,
+    }
