@@ -7,10 +7,15 @@ import random
 from collections import defaultdict
 from dataclasses import dataclass
 
+import hypothesis
 import numpy as np
 import pytest
 
 pytest_plugins = ["pytester"]
+
+# By default an example that takes 200 ms is a failure, and on a busy machine any example may.
+hypothesis.settings.register_profile("without deadline", deadline=None)
+hypothesis.settings.load_profile("without deadline")
 
 SHARE = 20
 

@@ -61,7 +61,7 @@ class WholeNorms(SGD):
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
         self._made = -1
-        self._present = 0
+        self._with_gradients = 0
         self._rest_of: dict[int, Array] = {}
 
     def perform(self, call: Call, loss_scale: float | np.float32 | None) -> None:
@@ -77,7 +77,7 @@ class WholeNorms(SGD):
             for g, rest in zip(gradients, rests, strict=True)
             if g is not None and rest is not None
         }
-        self._present = sum(g is not None for g in gradients)
+        self._with_gradients = sum(g is not None for g in gradients)
         return super().clip(gradients)
 
     def norm(self, gradients: list[Array]) -> Any:
@@ -86,7 +86,7 @@ class WholeNorms(SGD):
         more = [rest for rest in found if rest is not None]
         # The norm of one gradient among several is its own, as that of a mistake may be.
         is_common = self.settings.global_clipnorm is not None or len(gradients) > 1
-        if self.others and is_common and len(gradients) == self._present:
+        if self.others and is_common and len(gradients) == self._with_gradients:
             other = self.others[self._made]
             more += [] if other is None else [other]
         if not more:

@@ -136,8 +136,13 @@ def _answer(mutant: Mutant, asked: Sequence[Question], writing: int) -> None:
 
 def _limit_memory() -> None:
     resource = importlib.import_module("resource")  # Windows has none, and no forks either.
+    try:
+        # A fork has all that its parent has mapped, which after the import of a framework is gigabytes.
+        mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    except OSError:
+        mapped = 0
     with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+        resource.setrlimit(resource.RLIMIT_AS, (mapped + MEMORY, mapped + MEMORY))
 
 
 def import_anew(mutant: Mutant | None) -> None:

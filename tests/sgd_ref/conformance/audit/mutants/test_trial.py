@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import mmap
 import sys
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 import sgd_ref
 from sgd_ref.conformance import data_folder
 from sgd_ref.conformance.audit.mutants.changes import Mutant
-from sgd_ref.conformance.audit.mutants.trial import Question, attempt, questions
+from sgd_ref.conformance.audit.mutants.trial import MEMORY, Question, attempt, questions
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="a trial is a fork of this process")
 
@@ -59,3 +60,13 @@ def test_nothing_of_a_mutant_stays_behind(asked: list[Question]) -> None:
     attempt(mutant("sgd_ref.rule", "w + velocity", "w - velocity"), asked)
     assert sgd_ref.SGD is sys.modules["sgd_ref.optimizer"].SGD
     assert all(question.is_answered() for question in asked)
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="what is mapped is not known here")
+def test_the_limit_of_memory_does_not_count_what_the_parent_has_mapped() -> None:
+    # Address space without memory, as much as frameworks map.
+    with mmap.mmap(-1, MEMORY + (1 << 30), flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ):
+        question = Question("more memory", lambda: not any(bytearray(1 << 26)))
+        assert attempt(mutant("sgd_ref.rule", "w + velocity", "w + velocity"), [question]) == ""
+        endless = Question("memory without end", lambda: not any(bytearray(MEMORY + (1 << 30))))
+        assert attempt(mutant("sgd_ref.rule", "w + velocity", "w + velocity"), [endless]) == endless.id
