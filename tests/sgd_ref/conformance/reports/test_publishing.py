@@ -75,4 +75,6 @@ def test_a_folder_without_data_has_no_page(tmp_path: Path) -> None:
 
 
 def test_nothing_generated_is_code() -> None:
-    assert not list((data_folder.folder() / "targets").rglob("*.py"))
+    targets = data_folder.folder() / "targets"
+    # The scripts of bug reports are written by hand.
+    assert not [path for path in targets.rglob("*.py") if path.parent != targets / "reports"]
