@@ -53,8 +53,7 @@ class Walk:
     ---------
     A subclass has the bounds for another answer to an open question. It sets ``optimizer``, the optimizer
     whose trajectory is `expected`, and overrides ``prepared``, ``mean_of_window``, ``reset`` or ``clipped``.
-    If its bounds may differ even in calls that give the bits of the reference, it sets
-    ``has_bounds_of_its_own``.
+    It sets ``has_bounds_of_its_own`` if its bounds may differ even in calls with the reference's bits.
     """
 
     optimizer: type[SGD] = SGD

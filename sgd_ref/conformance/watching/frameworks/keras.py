@@ -77,7 +77,10 @@ class KerasLoop(ApplyLoop):
 
     def current_rate(self) -> float:
         """Return the rate at the present count."""
-        return float(keras.ops.convert_to_numpy(self.optimizer.learning_rate))
+        try:
+            return float(keras.ops.convert_to_numpy(self.optimizer.learning_rate))
+        except Exception as error:
+            raise ValueError(EAGER) from error
 
     def aligned(self, gradients: Sequence[Any], variables: Sequence[Any] | None) -> list[Any]:
         """Return the gradients by their variables."""
