@@ -32,25 +32,33 @@ def shown(*all_findings: Findings) -> str:
 
 @pytest.fixture(autouse=True)
 def histories(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a target of the name "mine" have a history, and no other."""
+    """Let a target of the name "optax eager" have a history, and no other."""
     asked = [
         Asked("1.0", {}, {"ascends": Outcome("absent")}),
         Asked("1.1", {}, {"ascends": Outcome("there")}),
     ]
-    monkeypatch.setattr(storage, "kept", lambda target: asked if target == "mine" else [])
+    monkeypatch.setattr(storage, "kept", lambda target: asked if target == "optax eager" else [])
 
 
 def test_a_contradiction_says_since_when_it_is_there() -> None:
-    text = shown(findings("mine"))
+    text = shown(findings("optax eager"))
     assert "since when" in text
     assert "not in 1.0; since 1.1, the newest that was asked" in text
 
 
 def test_of_several_targets_each_is_named() -> None:
-    text = shown(findings("mine"), findings("theirs"))
-    assert "mine: not in 1.0" in text
-    assert "theirs:" not in text
+    text = shown(findings("optax eager"), findings("optax jitted"))
+    assert "optax eager: not in 1.0" in text
+    assert "optax jitted:" not in text
 
 
 def test_without_a_history_there_is_no_column() -> None:
-    assert "since when" not in shown(findings("theirs"))
+    assert "since when" not in shown(findings("optax jitted"))
+
+
+def test_a_program_is_no_target(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(target: str) -> list[Asked]:
+        raise OSError(f"{target} is no name of a file")
+
+    monkeypatch.setattr(storage, "kept", refused)
+    assert "since when" not in shown(findings("python -c " + "x" * 300))
