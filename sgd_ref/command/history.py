@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from rich.table import Table
 
+from sgd_ref.command.one_target import add_options, name_of
 from sgd_ref.command.options import AS_EXPECTED, COULD_NOT_RUN, Command, WrongUsage, words
 from sgd_ref.command.printing import complain, console, error_console, say
 from sgd_ref.conformance.reports.publishing import write_page
@@ -40,9 +41,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         action="store_true",
         help="ask also what is known; without --versions, every release that is known",
     )
-    for name, option in registry.options().items():
-        values = [value for value in option.values if value != registry.ALL]
-        command.add_argument(f"--{name}", choices=values, help=option.help)
+    add_options(command)
 
 
 def with_releases() -> list[str]:
@@ -69,11 +68,8 @@ def run(options: argparse.Namespace) -> int:
     if options.target not in with_releases():
         accepted = ", ".join((*with_releases(), registry.ALL))
         raise WrongUsage(f"the target must be one of {accepted}, got {options.target!r}")
-    given = {name: getattr(options, name) for name in registry.options()}
     try:
-        name = registry.targets(options.target, **given)[0].name
-    except ValueError as problem:
-        raise WrongUsage(str(problem)) from problem
+        name = name_of(options)
     except CannotRun as problem:
         complain(problem)
         return COULD_NOT_RUN

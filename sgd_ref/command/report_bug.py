@@ -6,6 +6,7 @@ import argparse
 from itertools import groupby
 
 from sgd_ref.command.history import runner
+from sgd_ref.command.one_target import add_options, name_of
 from sgd_ref.command.options import AS_EXPECTED, COULD_NOT_RUN, DIVERGES, Command, WrongUsage
 from sgd_ref.command.printing import complain, console, say, write
 from sgd_ref.conformance.targets import registry
@@ -39,20 +40,15 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         help="run the scripts of the target, or the one of CONTRADICTION, where only the framework is "
         "installed, keep what they print, and write the page of all",
     )
-    for name, option in registry.options().items():
-        values = [value for value in option.values if value != registry.ALL]
-        command.add_argument(f"--{name}", choices=values, help=option.help)
+    add_options(command)
 
 
 def run(options: argparse.Namespace) -> int:
     """Print a report, or what there is to report, or check scripts, and return the exit status."""
-    given = {name: getattr(options, name) for name in registry.options()}
     if options.target == registry.ALL:
         return _check_all(options)
     try:
-        name = registry.targets(options.target, **given)[0].name
-    except ValueError as problem:
-        raise WrongUsage(str(problem)) from problem
+        name = name_of(options)
     except CannotRun as problem:
         complain(problem)
         return COULD_NOT_RUN

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from sgd_ref.command.one_target import add_options, name_of
 from sgd_ref.command.options import AS_EXPECTED, COULD_NOT_RUN, Command, WrongUsage
 from sgd_ref.command.printing import complain, write
 from sgd_ref.conformance.targets import registry
@@ -21,18 +22,13 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         metavar="CONTRADICTION",
         help="what to show; by default, the contradictions that are known of the target are listed",
     )
-    for name, option in registry.options().items():
-        values = [value for value in option.values if value != registry.ALL]
-        command.add_argument(f"--{name}", choices=values, help=option.help)
+    add_options(command)
 
 
 def run(options: argparse.Namespace) -> int:
     """Print the script, or a list of the known contradictions, and return the exit status."""
-    given = {name: getattr(options, name) for name in registry.options()}
     try:
-        name = registry.targets(options.target, **given)[0].name
-    except ValueError as problem:
-        raise WrongUsage(str(problem)) from problem
+        name = name_of(options)
     except CannotRun as problem:
         complain(problem)
         return COULD_NOT_RUN
