@@ -5,17 +5,21 @@ from __future__ import annotations
 import gc
 import random
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import dataclass
 
-import hypothesis
 import numpy as np
 import pytest
 
 pytest_plugins = ["pytester"]
 
-# By default an example that takes 200 ms is a failure, and on a busy machine any example may.
-hypothesis.settings.register_profile("without deadline", deadline=None)
-hypothesis.settings.load_profile("without deadline")
+# The environment in which machine code is built has pytest alone.
+with suppress(ModuleNotFoundError):
+    import hypothesis
+
+    # By default an example that takes 200 ms is a failure, and on a busy machine any example may.
+    hypothesis.settings.register_profile("without deadline", deadline=None)
+    hypothesis.settings.load_profile("without deadline")
 
 SHARE = 20
 
