@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
+from sgd_ref.conformance.watching.frameworks.applying import check_names
 from sgd_ref.conformance.watching.frameworks.torch_settings import by_design_of, settings_of
 from sgd_ref.conformance.watching.frameworks.torch_tensors import DTYPES, gathered, square_of
 from sgd_ref.conformance.watching.recorder import Recorder
@@ -52,16 +53,16 @@ class TorchLoop:
             Parameter(found.get(id(tensor), (name, None))[0], tuple(tensor.shape), DTYPES[tensor.dtype])
             for tensor, name in zip(self._tensors, names, strict=True)
         ]
-        _check_names(self.parameters)
+        check_names([parameter.name for parameter in self.parameters])
         if request.velocities is None and isinstance(optimizer, torch.optim.SGD):
             request.velocities = SUMS
         self.rule = request.held_to("pytorch", by_design_of(optimizer.param_groups))
-        self._groups()
+        groups = self._groups()
         self._rates(0)
         self._keys = VELOCITY_KEYS if request.velocity_key is None else (request.velocity_key,)
         self.calls = int(any(optimizer.state.get(tensor) for tensor in self._tensors))
         self._is_hidden = self.rule.sign == 0
-        if self.calls and self._has_momentum() and not any(map(self._velocity, self._tensors)):
+        if self.calls and _have_momentum(groups) and not any(map(self._velocity, self._tensors)):
             raise ValueError(
                 f"velocity_key must be the key of optimizer.state[p] that has the velocity, got "
                 f"{request.velocity_key!r}; none of the keys {', '.join(self._keys)} is there"
@@ -98,25 +99,22 @@ class TorchLoop:
     def take_gradients(self) -> None:
         """Take the gradients of the next step from where they are now."""
         with self._recorder.timed():
+            needs_squares = self._recorder.needs_squares(self._groups())
             for position, tensor in enumerate(self._tensors):
-                self._take(position, tensor)
+                self._take(position, tensor, needs_squares)
 
     def _taker(self, position: int) -> Callable[[Any], None]:
         def take(tensor: Any) -> None:
             if not self._recorder.is_done:
                 with self._recorder.timed():
-                    self._take(position, tensor)
+                    self._take(position, tensor, self._recorder.needs_squares(self._groups()))
 
         return take
 
-    def _take(self, position: int, tensor: Any) -> None:
+    def _take(self, position: int, tensor: Any, needs_squares: bool) -> None:
         if tensor.grad is not None:
             (taken,) = gathered([tensor.grad], [self._indices[position]])
-            self._early[position] = (taken, square_of(tensor.grad) if self._needs_squares else None)
-
-    @property
-    def _needs_squares(self) -> bool:
-        return self._recorder.needs_squares(self._groups())
+            self._early[position] = (taken, square_of(tensor.grad) if needs_squares else None)
 
     def _before(self, optimizer: Any, arguments: Any, named: Any) -> Any:
         # The first argument is the optimizer itself.
@@ -152,12 +150,12 @@ class TorchLoop:
                 else:
                     late.append(position)
             found = gathered([self._tensors[p].grad for p in late], [self._indices[p] for p in late])
-            needs_squares = self._needs_squares
+            needs_squares = self._recorder.needs_squares(groups)
             for position, gradient in zip(late, found, strict=True):
                 gradients[position] = gradient
                 squares[position] = square_of(self._tensors[position].grad) if needs_squares else None
             self._early = {}
-            self._begun = groups, rates, self._values(), gradients, squares if needs_squares else None
+            self._begun = groups, rates, self._values(groups), gradients, squares if needs_squares else None
 
     def _after(self, optimizer: Any, arguments: Any, named: Any) -> None:
         """Take what comes out of it."""
@@ -169,14 +167,14 @@ class TorchLoop:
         self._begun = None
         with recorder.timed(), torch.no_grad():
             moved = [t for t, g in zip(self._tensors, gradients, strict=True) if g is not None]
-            if moved and self._has_momentum() and not any(map(self._velocity, self._tensors)):
+            if moved and _have_momentum(groups) and not any(map(self._velocity, self._tensors)):
                 self._is_hidden = True
                 before.velocities = None
-            recorder.add(groups, rates, before, gradients, self._values(), squares)
+            recorder.add(groups, rates, before, gradients, self._values(groups), squares)
 
-    def _values(self) -> Values:
+    def _values(self, groups: Sequence[Group]) -> Values:
         variables = gathered(self._tensors, self._indices)
-        if self._is_hidden or not self._has_momentum():
+        if self._is_hidden or not _have_momentum(groups):
             return Values(variables)
         kept = [self._velocity(tensor) for tensor in self._tensors]
         seen = [
@@ -201,9 +199,6 @@ class TorchLoop:
             None,
         )
 
-    def _has_momentum(self) -> bool:
-        return any(group.config["momentum"] != 0 for group in self._groups())
-
     def _groups(self) -> tuple[Group, ...]:
         """Return the groups with their settings of the moment."""
         positions = {id(tensor): position for position, tensor in enumerate(self._tensors)}
@@ -225,6 +220,10 @@ class TorchLoop:
                     "learning_rate must be declared, since the groups of the optimizer have no 'lr'"
                 )
         return tuple(float(group["lr"]) for group in self.optimizer.param_groups)
+
+
+def _have_momentum(groups: Iterable[Group]) -> bool:
+    return any(group.config["momentum"] != 0 for group in groups)
 
 
 def _parameters(optimizer: Any) -> tuple[list[Any], list[str]]:
@@ -267,9 +266,3 @@ def _not_given(found: Mapping[int, tuple[str, Any]], tensors: list[Any]) -> list
     if not given & found.keys():
         raise ValueError("model must have parameters of the optimizer, and has none of them")
     return [f"the optimizer does not have {', '.join(left)}"] if left else []
-
-
-def _check_names(parameters: list[Parameter]) -> None:
-    names = [parameter.name for parameter in parameters]
-    if len(set(names)) < len(names):
-        reject_value("model", names, "parameters with distinct names")
