@@ -1,8 +1,11 @@
-"""The layout of JSON files that people compare."""
+"""JSON files that people compare: their layout, and how they are written."""
 
 from __future__ import annotations
 
 import json
+import os
+import tempfile
+from pathlib import Path
 from typing import Any
 
 from sgd_ref.conformance.protocol.json_lines import Json
@@ -15,6 +18,24 @@ def laid_out(value: Json, levels: int) -> bytes:
     b'{\n "a": [\n  1,\n  [2,3]\n ],\n "b": {}\n}\n'
     """
     return (_text(value, levels, "") + "\n").encode()
+
+
+def write_at_once(path: Path, content: bytes) -> None:
+    """Write a file as a whole or not at all; for its owner alone, as temporary files are.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written; what was there before is left.
+    """
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
 
 
 def _text(value: Any, levels: int, indent: str) -> str:

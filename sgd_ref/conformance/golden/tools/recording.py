@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +23,7 @@ from sgd_ref.conformance.grading.velocities import with_velocities
 from sgd_ref.conformance.grading.verdict import Report, Verdict
 from sgd_ref.conformance.protocol.digest import digested
 from sgd_ref.conformance.protocol.encoding import trajectory_from_json, trajectory_to_json
-from sgd_ref.conformance.protocol.layout import laid_out
+from sgd_ref.conformance.protocol.layout import laid_out, write_at_once
 from sgd_ref.conformance.trajectories import reference
 from sgd_ref.conformance.trajectories.comparison import LISTS, check_form, compare
 
@@ -121,7 +120,7 @@ def recorded(path: str | os.PathLike[str]) -> list[tuple[Case, list[Record]]]:
 
 def _write(entries: Iterable[Entry], path: Path) -> None:
     content = document(TRAJECTORY, RECORDED, [entry_to_json(entry) for entry in entries])
-    _write_at_once(path, laid_out(content, LEVELS[TRAJECTORY]))
+    write_at_once(path, laid_out(content, LEVELS[TRAJECTORY]))
 
 
 def compare_recorded(run: Implementation, path: str | os.PathLike[str], exact: bool = True) -> Report:
@@ -237,14 +236,3 @@ def _check_reported(expected: Trajectory, answer: Trajectory) -> None:
 
 def _with_all_lists(record: Record) -> Record:
     return {**{quantity: [] for quantity in LISTS}, **record}
-
-
-def _write_at_once(path: Path, content: bytes) -> None:
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 from sgd_ref.conformance import data_folder
 from sgd_ref.conformance.protocol.encoding import from_line
-from sgd_ref.conformance.protocol.layout import laid_out
+from sgd_ref.conformance.protocol.layout import laid_out, write_at_once
 from sgd_ref.conformance.targets.history.outcome import Outcome
 from sgd_ref.conformance.targets.history.releases import parts
 from sgd_ref.conformance.targets.names import file_name
@@ -101,12 +100,9 @@ def write(target: str, releases: list[Asked], path: Path | None = None) -> None:
     text = laid_out(
         {"format": FORMAT, "target": target, "releases": [_to_json(one) for one in ordered]}, LEVELS
     )
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-        file.write(text)
-    written = Path(file.name)
-    # Temporary files are for their owner alone.
-    written.chmod(0o644)
-    written.replace(path)
+    write_at_once(path, text)
+    # It is published, so that everybody may read it.
+    path.chmod(0o644)
 
 
 def _asked(entry: dict[str, Any]) -> Asked:
