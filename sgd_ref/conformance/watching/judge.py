@@ -210,7 +210,7 @@ def norms_beside(
         is_inside = position in positions
         rest = None
         if gradient is not None and square is not None:
-            seen = _square(gradient) if is_inside else 0.0
+            seen = sum_of_squares(gradient) if is_inside else 0.0
             missing = parameter.size - (gradient.size if is_inside else 0)
             if missing:
                 # Of a square that is not finite, nothing is taken away.
@@ -223,7 +223,12 @@ def norms_beside(
     return rests, np.concatenate(others) if others else None, left_out
 
 
-def _square(gradient: Array) -> float:
-    wide = gradient.astype(np.float64).reshape(-1)
+def sum_of_squares(array: Array) -> float:
+    """Return the sum of the squares of all elements, in float64.
+
+    >>> sum_of_squares(np.array([3.0, 4.0], "float32"))
+    25.0
+    """
+    wide = array.astype(np.float64).reshape(-1)
     with np.errstate(all="ignore"):
         return float(wide @ wide)

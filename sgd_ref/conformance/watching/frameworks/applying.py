@@ -6,9 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from sgd_ref.arithmetic.formats import Array
+from sgd_ref.conformance.watching.judge import sum_of_squares
 from sgd_ref.conformance.watching.recorder import Recorder
 from sgd_ref.conformance.watching.settings import Rule, rate_at
 from sgd_ref.conformance.watching.steps import Group, Parameter, Values
@@ -86,7 +85,9 @@ class ApplyLoop(ABC):
             ]
             squares = None
             if self._needs_squares:
-                squares = [None if native is None else square(self.array(native, None)) for native in natives]
+                squares = [
+                    None if native is None else sum_of_squares(self.array(native, None)) for native in natives
+                ]
             before = self.values()
         result = self._apply(*arguments, **named)
         with recorder.timed():
@@ -123,13 +124,3 @@ def _gradients_and_variables(
     given = gradients if grads is None else grads
     named = variables if trainable_variables is None else trainable_variables
     return list(given), None if named is None else list(named)
-
-
-def square(array: Array) -> float:
-    """Return the sum of the squares of all elements, in float64.
-
-    >>> square(np.array([3.0, 4.0], "float32"))
-    25.0
-    """
-    wide = array.astype(np.float64).reshape(-1)
-    return float(wide @ wide)

@@ -10,7 +10,8 @@ import numpy as np
 import optax
 
 from sgd_ref.arithmetic.formats import FORMATS, Array
-from sgd_ref.conformance.watching.frameworks.applying import check_names, square
+from sgd_ref.conformance.watching.frameworks.applying import check_names
+from sgd_ref.conformance.watching.judge import sum_of_squares
 from sgd_ref.conformance.watching.recorder import Recorder
 from sgd_ref.conformance.watching.request import Request
 from sgd_ref.conformance.watching.settings import config_of, rate_at
@@ -83,7 +84,7 @@ class OptaxLoop:
             gradients = self._taken(natives)
             squares: list[float | None] | None = None
             if recorder.needs_squares([self._group]):
-                squares = [square(_array(native)) for native in natives]
+                squares = [sum_of_squares(_array(native)) for native in natives]
             before = self._values(params, state)
         result, new_state = inner.update(updates, state, params, **more)
         with recorder.timed():
