@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import operator
-from typing import Any
+import sys
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
 
 import numpy as np
-import scipy.sparse
 
 from sgd_ref.arithmetic.formats import Array
 from sgd_ref.validation import ndarray, reject_type, reject_value
+
+if TYPE_CHECKING:
+    import scipy.sparse
 
 
 class SparseRows:
@@ -108,7 +111,18 @@ class SparseRows:
         return f"SparseRows(indices={self.indices!r}, values={self.values!r}, shape={self.shape!r})"
 
 
-Gradient = Array | SparseRows | scipy.sparse.sparray | scipy.sparse.spmatrix | None
+Gradient: TypeAlias = "Array | SparseRows | scipy.sparse.sparray | scipy.sparse.spmatrix | None"
+
+
+def is_scipy(value: Any) -> TypeGuard[scipy.sparse.sparray | scipy.sparse.spmatrix]:
+    """Whether a value is an array or a matrix of ``scipy.sparse``.
+
+    >>> is_scipy(np.zeros((2, 2)))
+    False
+    """
+    # Importing SciPy takes a third of the import of this package; who has such a value has imported it.
+    scipy_sparse = sys.modules.get("scipy.sparse")
+    return scipy_sparse is not None and bool(scipy_sparse.issparse(value))
 
 
 def from_scipy(matrix: Any) -> SparseRows:

@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import scipy.sparse
 
 from numba_kernels.cpu.alignment import AlignedState
 from numba_kernels.cpu.clipping import clip_all, clip_each
@@ -29,7 +28,7 @@ from sgd_ref.base.configuration import KEYS
 from sgd_ref.base.learning_rate import LearningRate
 from sgd_ref.base.optimizer import BaseSGD
 from sgd_ref.base.state import State
-from sgd_ref.gradients import Gradient, SparseRows
+from sgd_ref.gradients import Gradient, SparseRows, is_scipy
 from sgd_ref.validation import integer_at_least, reject_type
 
 
@@ -160,7 +159,7 @@ class SGD(BaseSGD):
 
     def accepted(self, gradient: Gradient, variable: Array) -> Any:
         """Return a dense gradient unchanged, and the rows of a sparse gradient."""
-        if isinstance(gradient, SparseRows) or scipy.sparse.issparse(gradient):
+        if isinstance(gradient, SparseRows) or is_scipy(gradient):
             return from_sparse(gradient, variable)
         return None if gradient is None else np.asarray(gradient)
 

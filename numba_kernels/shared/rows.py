@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-import scipy.sparse
 
 from sgd_ref.arithmetic.formats import Array
 from sgd_ref.arithmetic.rounded import convert
-from sgd_ref.gradients import SparseRows
+from sgd_ref.gradients import SparseRows, is_scipy
 
 
 class Rows(NamedTuple):
@@ -45,7 +44,7 @@ def from_sparse(gradient: Any, variable: Array) -> Rows:
     Elements that occur more than once are added in their order of appearance, each sum rounded to the
     dtype of the variable.
     """
-    if scipy.sparse.issparse(gradient):
+    if is_scipy(gradient):
         return _from_scipy(gradient, variable.dtype)
     assert isinstance(gradient, SparseRows)
     length = int(np.prod(gradient.shape[1:], dtype=np.int64))

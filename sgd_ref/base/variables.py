@@ -7,13 +7,12 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import scipy.sparse
 
 from sgd_ref.arithmetic.formats import BY_NAME, Array, is_supported
 from sgd_ref.arithmetic.rounded import convert, holds
 from sgd_ref.base.aliasing import OccupiedMemory, is_same_memory, overlaps_itself
 from sgd_ref.base.losses import level_of_user
-from sgd_ref.gradients import SparseRows, from_scipy
+from sgd_ref.gradients import SparseRows, from_scipy, is_scipy
 from sgd_ref.validation import ndarray, reject_type, reject_value, text
 
 FLOATS = ", ".join(BY_NAME)
@@ -177,7 +176,7 @@ def check_gradients(gradients: Any, targets: Sequence[Target]) -> None:
         if gradient is None:
             continue
         argument = f"gradients[{index}]"
-        sparse = isinstance(gradient, SparseRows) or scipy.sparse.issparse(gradient)
+        sparse = isinstance(gradient, SparseRows) or is_scipy(gradient)
         dense = isinstance(gradient, (np.ndarray, np.generic)) and not isinstance(gradient, np.ma.MaskedArray)
         if not sparse and not dense:
             reject_type(argument, gradient, "an ndarray, SparseRows, a scipy.sparse array or None")
@@ -192,7 +191,7 @@ def check_gradients(gradients: Any, targets: Sequence[Target]) -> None:
             raise ValueError(
                 f"{argument} must have the shape {variable.shape} of {name}, got {tuple(gradient.shape)}"
             )
-        if scipy.sparse.issparse(gradient) and gradient.ndim != 2:
+        if is_scipy(gradient) and gradient.ndim != 2:
             reject_value(f"{argument}.ndim", gradient.ndim, "2 for an array of scipy.sparse")
 
 
@@ -208,7 +207,7 @@ def check_no_alias(gradients: Sequence[Any], memory: OccupiedMemory) -> None:
         array = gradient
         if isinstance(gradient, SparseRows):
             array = gradient.values
-        elif scipy.sparse.issparse(gradient):
+        elif is_scipy(gradient):
             array = getattr(gradient, "data", None)
         if isinstance(array, np.ndarray):
             owner = memory.owner(array)
@@ -223,7 +222,7 @@ def to_dense(gradient: Any, variable: Array) -> Array | None:
     """Return the gradient as a dense array of the dtype of its variable, widened exactly."""
     if gradient is None:
         return None
-    if scipy.sparse.issparse(gradient):
+    if is_scipy(gradient):
         return from_scipy(gradient.astype(variable.dtype)).to_dense()
     if isinstance(gradient, SparseRows):
         widened = convert(gradient.values, variable.dtype)

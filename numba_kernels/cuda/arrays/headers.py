@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-import scipy.sparse
-
 from numba_kernels.cuda.arrays.arrays import UNKNOWN_DEVICE, Header, header, view
 from sgd_ref.arithmetic.formats import Array
-from sgd_ref.gradients import SparseRows
+from sgd_ref.gradients import SparseRows, is_scipy
 
 
 def headers_of(argument: str, arrays: Any, kept: Mapping[int, Array]) -> Any:
@@ -66,7 +64,7 @@ def headers_of_gradients(gradients: Any, device: int) -> Any:
 
 def is_sparse(gradient: Any) -> bool:
     """Whether a gradient is a sparse gradient on the host."""
-    return isinstance(gradient, SparseRows) or bool(scipy.sparse.issparse(gradient))
+    return isinstance(gradient, SparseRows) or is_scipy(gradient)
 
 
 def refuse_arrays_on_device(arrays: Any) -> None:

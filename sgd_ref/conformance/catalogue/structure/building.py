@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -64,7 +65,7 @@ WITH_MOMENTUM = (
 """The forms for structures in which plain descent shows nothing."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Structure:
     """A description of variables and gradients, independent of the settings of the optimizer.
 
@@ -175,7 +176,6 @@ def made(structure: Structure, form: Form, feature: Feature = ALONE, exposes: tu
     exposes : tuple of str, optional
         The known deviations that the case is for.
     """
-    numbers = NumberStream(structure.name)
     count = len(structure.shapes)
     dtypes = [feature.dtypes[i % len(feature.dtypes)] if feature.dtypes else form.dtype for i in range(count)]
     config = PLAIN_CONFIG | {"learning_rate": RATE} | UPDATES[form.update] | dict(feature.settings)
@@ -183,9 +183,7 @@ def made(structure: Structure, form: Form, feature: Feature = ALONE, exposes: tu
         config["learning_rate"] = None
     scale = config["loss_scale_factor"] or (feature.loss_scaling.initial_scale if feature.loss_scaling else 1)
     rates = feature.rates if feature.is_led else (RATE,)
-    paths = [
-        _path(numbers, structure, name, position, rates) for position, name in enumerate(structure.shapes)
-    ]
+    paths = _paths(structure, rates)
     gradients = [
         tuple(
             _gradient(path.gradients[call], dtype, scale, feature, call)
@@ -224,6 +222,15 @@ class _Path(NamedTuple):
     weights: Array
     velocity: Array
     gradients: list[Array | None]
+
+
+# All forms of a structure, and most features beside it, have the same paths.
+@cache
+def _paths(structure: Structure, rates: tuple[float, ...]) -> tuple[_Path, ...]:
+    numbers = NumberStream(structure.name)
+    return tuple(
+        _path(numbers, structure, name, position, rates) for position, name in enumerate(structure.shapes)
+    )
 
 
 def _path(
@@ -292,7 +299,7 @@ def _state(
     structure: Structure,
     config: Mapping[str, Any],
     feature: Feature,
-    paths: list[_Path],
+    paths: Sequence[_Path],
     dtypes: list[np.dtype[Any]],
 ) -> State:
     """Return a state in which no two arrays of one kind are equal."""
