@@ -57,6 +57,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "share(number): run one in `number` parameters unless --sweep is given"
     )
+    config.addinivalue_line("markers", "sweep: run under --sweep alone, or where nothing else is asked for")
     # The tests of a file share what its fixtures compute, some of it for minutes.
     if config.getoption("numprocesses", None) and config.option.dist == "load":
         config.option.dist = "loadfile"
@@ -80,12 +81,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def outside_of_shares(items: list[pytest.Item], seed: int) -> set[pytest.Item]:
-    """Return what the markers `share` leave out; of each marked test at least one stays."""
+    """Return what the markers leave out; of each test that is marked `share` at least one stays."""
     families: dict[str, list[pytest.Item]] = defaultdict(list)
     for item in items:
         if item.get_closest_marker("share") is not None:
             families[item.nodeid.partition("[")[0]].append(item)
-    left_out: set[pytest.Item] = set()
+    left_out = {item for item in items if item.get_closest_marker("sweep") is not None}
+    if len(left_out) == len(items):
+        return set()  # They were asked for by name.
     for name, family in families.items():
         (number,) = family[0].get_closest_marker("share").args  # type: ignore[union-attr]
         kept = -(-len(family) // number)

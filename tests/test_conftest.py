@@ -17,6 +17,10 @@ def test_shared(value):
 
 def test_whole():
     pass
+
+@pytest.mark.sweep
+def test_long():
+    pass
 """
 
 
@@ -42,9 +46,10 @@ def test_a_share_is_one_in_so_many_and_drawn_by_the_seed(ran: Callable[..., list
 
 
 def test_a_sweep_runs_all(ran: Callable[..., list[str]]) -> None:
-    assert len(ran("--sweep")) == 12
+    assert len(ran("--sweep")) == 13
 
 
 def test_what_is_asked_for_by_name_is_run(ran: Callable[..., list[str]]) -> None:
     assert ran("test_it.py::test_shared[7]") == ["test_shared[7]"]
     assert ran("-k", "shared and 7") == ["test_shared[7]"]
+    assert ran("test_it.py::test_long") == ["test_long"]

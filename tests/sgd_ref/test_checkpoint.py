@@ -127,7 +127,9 @@ def test_every_case_goes_on_from_checkpoints_in_its_midst(tmp_path: Path, sweep:
         save(path, optimizer, variables)
         return restored(path, variables, rate)
 
-    for case in conformance.cases():
+    cases = conformance.cases()
+    for index in sweep.generator.permutation(len(cases))[: sweep.count(len(cases), 4)]:
+        case = cases[index]
         uninterrupted = list(run(case, *constructed(case), 0))
         assert list(run(case, *constructed(case), 0, interrupt)) == uninterrupted, case.id
 

@@ -341,10 +341,16 @@ def answers_of_keras(backend: str) -> dict[str, Any]:
     return parsed
 
 
-on_every_backend = pytest.mark.parametrize("backend", BACKENDS)
+def on(backend: str, *others: str) -> Any:
+    """Return parameters; in this conversation JAX compiles hundreds of small functions."""
+    return pytest.param(backend, *others, marks=[pytest.mark.sweep] if backend == "jax" else [])
+
+
+on_every_backend = pytest.mark.parametrize("backend", [on(backend) for backend in BACKENDS])
 each_optimizer = pytest.mark.parametrize("name", OPTIMIZERS)
 each_run = pytest.mark.parametrize(
-    ("backend", "name"), [(backend, name) for name, run in RUNS.items() for backend in run.backends]
+    ("backend", "name"),
+    [on(backend, name) for name, run in RUNS.items() for backend in run.backends],
 )
 
 

@@ -35,16 +35,21 @@ def has_other_bits(name: str, case: Case) -> bool:
     """
     # A changed case may have kept its id, and big cases were run for structural deviations only.
     is_on_record = name in _matrix() and (case.made is None or name in STRUCTURAL)
-    if not is_on_record or case is not _uncontested().get(case.id):
+    # Most cases of users are told by their ids alone, without making all standard cases.
+    if not is_on_record or case.id not in _recorded() or case is not _uncontested().get(case.id):
         return True
     return case.id in _matrix()[name] or case.id in _roundings()[name]
 
 
 @cache
+def _recorded() -> frozenset[str]:
+    return frozenset(_content()["cases"])
+
+
+@cache
 def _uncontested() -> dict[str, Case]:
     """Return the recorded cases, without those in which other bits may be right under another answer."""
-    on_record = frozenset(_content()["cases"])
-    return {case.id: case for case in cases() if case.id in on_record and not contested(case)}
+    return {case.id: case for case in cases() if case.id in _recorded() and not contested(case)}
 
 
 @cache

@@ -55,7 +55,7 @@ def test_the_standard_tier(case: Case) -> None:
 
 
 def test_a_share_of_the_full_product(sweep: Any) -> None:
-    number = sum(1 for _ in full_product()) if sweep.complete else 150
+    number = sum(1 for _ in full_product()) if sweep.complete else 60
     for index in sweep.generator.choice(933_120, min(number, 20_000), replace=False).tolist():
         assert_same_trajectory(make_case(combination(index)))
 

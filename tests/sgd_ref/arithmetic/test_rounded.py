@@ -93,7 +93,7 @@ def test_widening_a_half_is_exact(dtype: np.dtype[Any]) -> None:
 @every_dtype
 def test_nearest_at_numbers_and_between_neighbours(dtype: np.dtype[Any], sweep: Any) -> None:
     speck = Fraction(1, 2**1200)
-    for index in indices(sweep.generator, dtype, sweep.count(20_000, 300)):
+    for index in indices(sweep.generator, dtype, sweep.count(20_000, 800)):
         sign = -1 if index % 3 else 1
         number, next_number = (sign * number_at(neighbour, dtype) for neighbour in (index, index + 1))
         value = decoded(index, dtype)

@@ -35,7 +35,8 @@ def inner(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Inner:
     def run(*arguments: str, text: str = "") -> pytest.RunResult:
         if text:
             pytester.makepyfile(test_mine=text)
-        return pytester.runpytest_subprocess(*arguments)
+        # Its import takes longer than most of these runs.
+        return pytester.runpytest_subprocess("-p", "no:hypothesispytest", *arguments)
 
     return run
 

@@ -276,6 +276,7 @@ def _of_one_stage() -> Iterator[str]:
 OF_ONE_STAGE = list(_of_one_stage())
 
 
+@pytest.mark.share(3)
 @on("name", OF_ONE_STAGE[:: max(len(OF_ONE_STAGE) // 20, 1)])
 def test_the_stage_that_a_deviation_overrides_is_among_those_in_question(name: str) -> None:
     deviation = DEVIATIONS[name]

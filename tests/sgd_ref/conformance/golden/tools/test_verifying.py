@@ -35,14 +35,16 @@ def parsed(contents: dict[str, bytes]) -> dict[str, Json]:
     return {path: json.loads(text) for path, text in contents.items()}
 
 
-def test_the_stored_data_is_whole_and_what_the_reference_answers(contents: dict[str, bytes]) -> None:
+def test_the_stored_data_is_whole_and_what_the_reference_answers(
+    contents: dict[str, bytes], sweep: Sweep
+) -> None:
     documents = parsed(contents)
     problems = verifying.hash_problems(contents)
     problems += verifying.content_problems(contents, documents)
     problems += verifying.stale_problems(documents)
-    for path, document in documents.items():
-        if kind_of(path, document) not in (SCHEMA, "index"):
-            problems += verifying.replay_problems(path, document)
+    replayed = [path for path in documents if kind_of(path, documents[path]) not in (SCHEMA, "index")]
+    for index in sweep.generator.permutation(len(replayed))[: sweep.count(len(replayed), 5)]:
+        problems += verifying.replay_problems(replayed[index], documents[replayed[index]])
     assert problems == [], "run sgd-ref golden write"
 
 

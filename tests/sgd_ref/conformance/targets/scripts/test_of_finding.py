@@ -49,7 +49,7 @@ def test_a_script_names_the_processor_if_it_is_known() -> None:
 
 
 def test_implementations_still_differ(sweep: Sweep, tmp_path: Path) -> None:
-    chosen = [ALL[index] for index in sweep.generator.permutation(len(ALL))[: sweep.count(len(ALL), 40)]]
+    chosen = [ALL[index] for index in sweep.generator.permutation(len(ALL))[: sweep.count(len(ALL), 100)]]
     missing = sorted({reason for target, _ in chosen if (reason := _missing(target))})
     if missing and os.environ.get("CI"):
         pytest.fail("; ".join(missing))
