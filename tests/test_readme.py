@@ -5,6 +5,9 @@ from __future__ import annotations
 import doctest
 import re
 from collections.abc import Iterator
+from contextlib import redirect_stdout
+from functools import cache
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +47,15 @@ def examples() -> Iterator[Any]:
             yield pytest.param(code, printed, id=f"{page.parent.name}-{position}")
 
 
+@cache
+def executed(code: str) -> tuple[dict[str, Any], str]:
+    """Return the names that an example leaves, and what it prints."""
+    namespace: dict[str, Any] = {}
+    with redirect_stdout(StringIO()) as shown:
+        exec(compile(code, "example", "exec"), namespace)
+    return namespace, shown.getvalue()
+
+
 def slug(heading: str) -> str:
     """Return the anchor that GitHub gives a heading."""
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
@@ -78,11 +90,8 @@ def test_each_product_has_an_example() -> None:
 
 
 @pytest.mark.parametrize(("code", "printed"), list(examples()))
-def test_example_prints_what_the_page_says(
-    code: str, printed: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    exec(compile(code, "example", "exec"), {})
-    shown = capsys.readouterr().out
+def test_example_prints_what_the_page_says(code: str, printed: str) -> None:
+    _, shown = executed(code)
     assert printed.strip(), "no output is shown below the example"
     assert doctest.OutputChecker().check_output(printed, shown, doctest.ELLIPSIS), shown
 
@@ -97,10 +106,9 @@ def test_the_last_line_of_the_first_command_is_the_one_shown() -> None:
     assert verdict(Outcome([result], [])) == shown
 
 
-def test_adapter_shows_its_mistake(capsys: pytest.CaptureFixture[str]) -> None:
-    namespace: dict[str, Any] = {}
+def test_adapter_shows_its_mistake() -> None:
     ((code, _),) = EXAMPLE.findall(KIT_PAGE.read_text(encoding="utf-8"))
-    exec(compile(code, "example", "exec"), namespace)
+    namespace, printed = executed(code)
     report = namespace["report"]
     diverging = {name for name, verdict in report.verdicts.items() if verdict.grade == "diverges"}
     # The cases with momentum and a rate that changes.
@@ -121,7 +129,6 @@ def test_adapter_shows_its_mistake(capsys: pytest.CaptureFixture[str]) -> None:
         "structure/calls-260/callable/momentum/float64",
     }
     assert report.count("error") == 0
-    printed = capsys.readouterr().out
     assert all(name in printed for name in diverging)
     assert printed.count("it equals rate-outside-velocity\n") == len(diverging)
 

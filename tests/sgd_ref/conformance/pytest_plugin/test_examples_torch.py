@@ -19,6 +19,7 @@ def text(example: Any) -> str:
     return found
 
 
+@pytest.mark.sweep
 def test_it_passes(inner: Any, text: str) -> None:
     found = inner(text=text)
     assert found.ret == pytest.ExitCode.OK
