@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
+import random
 import re
 import sys
 import time
@@ -40,16 +41,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         require_compiler()
         names = [kernel.name for kernel in _kernels()]
-        wanted = [name for name in names if options.kernel.search(name)]
-        if not wanted:
+        matching = [name for name in names if options.kernel.search(name)]
+        if not matching:
             given = options.kernel.pattern
             print(f"--kernel must match the name of a kernel, got {given!r}", file=sys.stderr)
             return WRONG_USAGE
+        wanted = share(matching, options.share, options.seed)
+        if len(wanted) < len(matching):
+            print(f"one kernel in {options.share}, drawn with --seed {options.seed}")
         return _check(options, names, wanted)
     # A compiler that crashes ends its process.
     except (CouldNotRun, ImportError, BrokenProcessPool) as error:
         print(f"could not run: {error}", file=sys.stderr)
         return COULD_NOT_RUN
+
+
+def share(names: Sequence[str], number: int, seed: int) -> list[str]:
+    """Return one name in `number`, drawn by the seed from each run of so many neighbours.
+
+    Neighbours are kernels of one dtype and kind, so that each dtype and kind has its share.
+
+    >>> share(["a", "b", "c", "d", "e"], 2, seed=0)
+    ['b', 'd', 'e']
+    >>> share(["a", "b"], 1, seed=0)
+    ['a', 'b']
+    """
+    generator = random.Random(seed)
+    return [generator.choice(names[start : start + number]) for start in range(0, len(names), number)]
 
 
 def _check(options: argparse.Namespace, names: list[str], wanted: list[str]) -> int:
@@ -96,6 +114,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--kernel", type=_pattern, default=re.compile(""), metavar="PATTERN", help="only kernels so named"
     )
+    parser.add_argument(
+        "--share", type=_number, default=1, metavar="N", help="only one kernel in N, drawn by --seed"
+    )
+    parser.add_argument("--seed", type=int, default=20261122, help="seed of --share (default: %(default)s)")
     parser.add_argument("--processes", type=int, default=usable_processors(), help="how many build at a time")
     parser.add_argument(
         "--keep-ptx",
@@ -110,6 +132,12 @@ def _capability(text: str) -> str:
     if not CAPABILITY.fullmatch(text):
         raise argparse.ArgumentTypeError(f"must be like sm_80 or sm_90a, got {text!r}")
     return text
+
+
+def _number(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1 on, got {text!r}")
+    return int(text)
 
 
 def _pattern(text: str) -> re.Pattern[str]:

@@ -317,13 +317,24 @@ def test_a_wheel_without_its_tool_is_named(monkeypatch: pytest.MonkeyPatch) -> N
         wheels.tool(wheels.NVDISASM)
 
 
-@pytest.mark.parametrize("arguments", [["--capability", "90"], ["--capability", "sm_9"], ["--kernel", "("]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["--capability", "90"], ["--capability", "sm_9"], ["--kernel", "("], ["--share", "0"], ["--share", "a"]],
+)
 def test_wrong_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as status:
         command.main(arguments)
 
     assert status.value.code == command.WRONG_USAGE
     assert f"got '{arguments[1]}'" in capsys.readouterr().err
+
+
+def test_every_kernel_is_in_the_share_of_some_seed() -> None:
+    names = [f"kernel_{index}" for index in range(20)]
+    drawn = [command.share(names, 3, seed) for seed in range(40)]
+    assert {len(some) for some in drawn} == {7}
+    assert all(some == sorted(some, key=names.index) for some in drawn)
+    assert {name for some in drawn for name in some} == set(names)
 
 
 # Toy kernels
