@@ -160,28 +160,33 @@ def test_a_target_without_a_ledger_is_not_there(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (320, "dark")])
-def test_in_a_browser(content: Content, tmp_path: Path, width: int, scheme: Any) -> None:
-    playwright = pytest.importorskip("playwright.sync_api", reason="NOT RUN: needs playwright, and Chromium")
-    if not Path("/usr/bin/chromium").is_file():
-        pytest.skip("NOT RUN: needs Chromium in /usr/bin")
+def test_in_a_browser(browser: Any, content: Content, tmp_path: Path, width: int, scheme: Any) -> None:
     file = tmp_path / "page.html"
     file.write_text(render(content), encoding="utf-8")
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
-        shown = browser.new_page(viewport={"width": width, "height": 700}, color_scheme=scheme)
-        complaints: list[str] = []
-        shown.on("console", lambda message: complaints.append(message.text))
-        shown.on("pageerror", lambda error: complaints.append(str(error)))
-        shown.goto(file.as_uri())
-        assert shown.evaluate("document.documentElement.scrollWidth") <= width
-        shown.check("input[name=plotted]")
-        plotted = [one for one in content.divergences if any(picture.plot for picture in one.pictures)]
-        assert shown.locator("article:visible").count() == len(plotted)
-        # A link into what is filtered away shows it again.
-        link = shown.locator("a[href^='#smallest-']").first
-        target = str(link.get_attribute("href"))
-        shown.fill("input[name=case]", "no such case")
-        shown.evaluate(f"location.hash = '{target}'")
-        shown.wait_for_selector(target, state="visible")
-        browser.close()
+    shown = browser.new_page(viewport={"width": width, "height": 700}, color_scheme=scheme)
+    complaints: list[str] = []
+    shown.on("console", lambda message: complaints.append(message.text))
+    shown.on("pageerror", lambda error: complaints.append(str(error)))
+    shown.goto(file.as_uri())
+    assert shown.evaluate("document.documentElement.scrollWidth") <= width
+    shown.check("input[name=plotted]")
+    plotted = [one for one in content.divergences if any(picture.plot for picture in one.pictures)]
+    assert shown.locator("article:visible").count() == len(plotted)
+    # A link into what is filtered away shows it again.
+    link = shown.locator("a[href^='#smallest-']").first
+    target = str(link.get_attribute("href"))
+    shown.fill("input[name=case]", "no such case")
+    shown.evaluate(f"location.hash = '{target}'")
+    shown.wait_for_selector(target, state="visible")
     assert complaints == []
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (320, "dark")])
+def test_it_is_accessible(
+    browser: Any, check_accessibility: Any, content: Content, tmp_path: Path, width: int, scheme: Any
+) -> None:
+    file = tmp_path / "page.html"
+    file.write_text(render(content), encoding="utf-8")
+    shown = browser.new_page(viewport={"width": width, "height": 700}, color_scheme=scheme)
+    shown.goto(file.as_uri())
+    check_accessibility(shown)

@@ -126,34 +126,47 @@ SIZES = [(1280, 900, "light"), (320, 640, "dark")]
 
 
 @pytest.mark.parametrize(("width", "height", "scheme"), SIZES)
-def test_in_a_browser(findings: list[Findings], tmp_path: Path, width: int, height: int, scheme: Any) -> None:
-    playwright = pytest.importorskip("playwright.sync_api", reason="NOT RUN: needs playwright, and Chromium")
-    if not Path("/usr/bin/chromium").is_file():
-        pytest.skip("NOT RUN: needs Chromium in /usr/bin")
+def test_in_a_browser(
+    browser: Any, findings: list[Findings], tmp_path: Path, width: int, height: int, scheme: Any
+) -> None:
     file = tmp_path / "page.html"
     file.write_text(to_html(findings), encoding="utf-8")
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
-        shown = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
-        complaints: list[str] = []
-        requests: list[str] = []
-        shown.on("console", lambda message: complaints.append(message.text))
-        shown.on("pageerror", lambda error: complaints.append(str(error)))
-        shown.on("request", lambda request: requests.append(request.url))
-        shown.goto(file.as_uri())
-        count = shown.locator("article").count()
-        assert shown.evaluate("document.documentElement.scrollWidth") <= width
-        # With the keyboard alone: a cell, which chooses its feature, and then all of it again.
-        shown.locator("td button").last.focus()
-        shown.keyboard.press("Enter")
-        chosen = shown.locator("article:visible").count()
-        assert 0 < chosen < count
-        assert shown.locator("#shown").inner_text() == f"{chosen} shown"
-        assert shown.evaluate("document.activeElement.name") == "feature"
-        shown.locator("form button").press("Enter")
-        shown.wait_for_function(f"document.getElementById('shown').textContent === '{count} shown'")
-        shown.fill("input[name=case]", "no such case")
-        assert shown.locator("article:visible").count() == 0
-        browser.close()
+    shown = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
+    complaints: list[str] = []
+    requests: list[str] = []
+    shown.on("console", lambda message: complaints.append(message.text))
+    shown.on("pageerror", lambda error: complaints.append(str(error)))
+    shown.on("request", lambda request: requests.append(request.url))
+    shown.goto(file.as_uri())
+    count = shown.locator("article").count()
+    assert shown.evaluate("document.documentElement.scrollWidth") <= width
+    # With the keyboard alone: a cell, which chooses its feature, and then all of it again.
+    shown.locator("td button").last.focus()
+    shown.keyboard.press("Enter")
+    chosen = shown.locator("article:visible").count()
+    assert 0 < chosen < count
+    assert shown.locator("#shown").inner_text() == f"{chosen} shown"
+    assert shown.evaluate("document.activeElement.name") == "feature"
+    shown.locator("form button").press("Enter")
+    shown.wait_for_function(f"document.getElementById('shown').textContent === '{count} shown'")
+    shown.fill("input[name=case]", "no such case")
+    assert shown.locator("article:visible").count() == 0
     assert complaints == []
     assert requests == [file.as_uri()]
+
+
+@pytest.mark.parametrize(("width", "height", "scheme"), SIZES)
+def test_it_is_accessible(
+    browser: Any,
+    check_accessibility: Any,
+    findings: list[Findings],
+    tmp_path: Path,
+    width: int,
+    height: int,
+    scheme: Any,
+) -> None:
+    file = tmp_path / "page.html"
+    file.write_text(to_html(findings), encoding="utf-8")
+    shown = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
+    shown.goto(file.as_uri())
+    check_accessibility(shown)
