@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 import subprocess
@@ -103,13 +104,20 @@ def test_a_roof_moves_as_many_bytes_as_a_step(settings: str, dtype: str) -> None
 
 
 @pytest.mark.parametrize("peer", ["roof numpy", "roof numba"])
-@pytest.mark.parametrize("threads", [1, 2])
-def test_a_roof_writes_every_element(peer: str, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    module = sys.modules[f"numba_kernels.benchmarks.peers.{FAMILIES[peer]}_peer"]
-    moved = moved_arrays(Workload("1 x 10001", "everything"))
+@pytest.mark.parametrize(
+    ("settings", "written", "threads"),
+    [("plain", 1, 2), ("momentum", 2, 1), ("everything", 3, 1), ("everything", 3, 2)],
+)
+def test_a_roof_writes_every_element(
+    peer: str, settings: str, written: int, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = importlib.import_module(f"numba_kernels.benchmarks.peers.{FAMILIES[peer]}_peer")
+    workload = Workload("1 x 10001", settings)
+    moved = moved_arrays(workload)
+    assert len(moved.written) == written
     moved.added[:] = 1
     monkeypatch.setattr(module, "moved_arrays", lambda workload: moved)
-    prepare(peer, Workload("1 x 10001", "everything"), threads)()
+    prepare(peer, workload, threads)()
     assert all((array > 1).all() for array in moved.written)
 
 
