@@ -134,10 +134,9 @@ class Report:
         """Write the steps around the finding as a case, with the values that were seen, in the golden format.
 
         ``sgd-ref explain FILE --rule RULE`` shows the case step by step, and
-        ``conformance.compare_recorded(run,
-        FILE)`` runs it. PyTorch and Optax keep sums of gradients instead of velocities. These sums are left
-        out of the values that were seen. In the state from which a case resumes, they are multiplied by the
-        rate, and rounded.
+        ``conformance.compare_recorded(run, FILE)`` runs it. PyTorch and Optax keep sums of gradients instead
+        of velocities. These sums are left out of the values that were seen. In the state from which a case
+        resumes, they are multiplied by the rate, and rounded.
 
         Parameters
         ----------

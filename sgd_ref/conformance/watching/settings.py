@@ -41,7 +41,7 @@ class Rule:
     ----------
     dialect : Dialect
         The rule.
-        basis : Basis
+    basis : Basis
         The rule as code, for the form in which the optimizer keeps velocities.
     sign : int
         The factor by which the velocities that are seen are multiplied; 0 if their form cannot be read.
