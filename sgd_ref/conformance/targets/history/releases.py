@@ -68,8 +68,7 @@ class Releases:
     settings: Mapping[str, str] = field(default_factory=dict)
 
     def requirements(self, release: str) -> str:
-        """Return the text of a requirements file. A release of two numbers stands for its newest patch
-        release.
+        """Return the text of a requirements file; two numbers stand for their newest patch release.
 
         >>> print(Releases("optax", lambda release: ("jax==0.4.30",)).requirements("0.2"), end="")
         optax==0.2.*
