@@ -31,7 +31,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Measure a suite, print the page, and return the exit status."""
-    # A machine without a device need not have numba-cuda.
+    # A machine without a device may lack numba-cuda.
     name = "numba_kernels.benchmarks.device" if options.device == "cuda" else "numba_kernels.benchmarks"
     runner, suite = (importlib.import_module(f"{name}.{module}") for module in ("runner", "suite"))
 

@@ -1,4 +1,4 @@
-"""Peers in turn, each in a process of its own, so that their pools of threads do not disturb each other."""
+"""Peers take turns, each in its own process, so that their thread pools do not disturb one another."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from sgd_ref.conformance.protocol.running_program import RunningProgram
 MODULE = "numba_kernels.benchmarks.worker"
 LONGEST_ANSWER = 2**20
 TURN_LIMIT = 180.0
-"""Seconds; compiling a step over 2,000 tensors takes some libraries minutes."""
+"""The time limit of a turn in seconds. Some libraries need minutes to compile a step over 2,000 tensors."""
 
 THREADS = (1, 2)
 
 
 class Turns(Protocol):
-    """What gives a peer its turn."""
+    """An object that gives a peer its turn."""
 
     def turn(self, peer: str, threads: int, workload: Workload, seconds: float, memory: bool) -> Json:
         """Return the samples in seconds and the growth of memory in bytes, or why there are none."""
@@ -37,15 +37,15 @@ class Measurement:
     Attributes
     ----------
     threads : int
-        The number of threads with which it was faster in the first round.
+        The number of threads with which the peer was fastest in the first round.
     rounds : list of list of float
-        Seconds of every step, by rounds.
+        The durations of all steps in seconds, by rounds.
     growth : int or None
-        Bytes by which memory grew at most during a step.
+        The largest growth of memory during a step, in bytes.
     others : dict of str to list of float
         Samples of the first round with other numbers of threads.
     absent : str
-        Why nothing was measured; empty where something was.
+        The reason why nothing was measured; empty if something was.
     """
 
     threads: int = 0
@@ -56,7 +56,7 @@ class Measurement:
 
     @property
     def seconds(self) -> float:
-        """The median over the rounds of the median of each.
+        """The median, over the rounds, of the medians of each round.
 
         >>> Measurement(threads=1, rounds=[[1.0, 9.0, 2.0], [4.0], [3.0]]).seconds
         3.0
@@ -69,13 +69,13 @@ ByPeer = dict[str, Measurement]
 
 
 class Workers:
-    """The processes of the families of peers, started when they are first needed."""
+    """The processes of the families of peers, each started when it is first needed."""
 
     def __init__(self) -> None:
         self._programs: dict[tuple[str, int], RunningProgram] = {}
 
     def turn(self, peer: str, threads: int, workload: Workload, seconds: float, memory: bool) -> Json:
-        """Return the answer of a worker; one that died or hung is started again for the next turn."""
+        """Return the answer of a worker. A worker that died or hung is started again for the next turn."""
         key = FAMILIES[peer], threads
         program = self._programs.get(key)
         if program is None or program.has_left():
@@ -110,18 +110,18 @@ def contest(
     seconds: float,
     threads: Sequence[int] = THREADS,
 ) -> ByPeer:
-    """Time peers on a workload, one after the other and again, each with its best number of threads.
+    """Time peers on a workload in several rounds of turns, each with its best number of threads.
 
     Parameters
     ----------
     turns : Turns
-        Gives a peer its turn.
+        The object that gives a peer its turn.
     workload : Workload
-        What to time.
+        The workload to time.
     peers : sequence of str
-        Of `peers.FAMILIES`, in the order of their turns.
+        Names from `peers.FAMILIES`, in the order of their turns.
     rounds : int
-        How many turns each peer has. The first one settles with how many threads it goes on.
+        The number of turns of each peer. The first turn decides the number of threads for the later ones.
     seconds : float
         The shortest duration of a turn, preparations excluded; a turn has at least three steps.
     threads : sequence of int
@@ -168,7 +168,7 @@ def _first_round(
 
 
 def ratio(measurement: Measurement, other: Measurement) -> float:
-    """Return how many times as long one peer takes as another: the median of the ratios of the rounds.
+    """Return the time of one peer divided by that of another: the median of the ratios of the rounds.
 
     >>> slow, fast = Measurement(rounds=[[2.0], [8.0], [4.0]]), Measurement(rounds=[[1.0], [2.0], [2.0]])
     >>> ratio(slow, fast)
@@ -179,7 +179,7 @@ def ratio(measurement: Measurement, other: Measurement) -> float:
 
 
 def to_json(measurement: Measurement) -> dict[str, Any]:
-    """Return a measurement as an object of JSON, raw samples included."""
+    """Return a measurement as a JSON object, including the raw samples."""
     if measurement.absent:
         return {"absent": measurement.absent}
     return {

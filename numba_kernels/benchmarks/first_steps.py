@@ -1,4 +1,4 @@
-"""From the start of a process to the end of its first step: import, compilation and all."""
+"""The time from the start of a process to the end of its first step, with import and compilation."""
 
 from __future__ import annotations
 
@@ -52,18 +52,18 @@ for shape in shapes:
     w += v
 """,
 }
-"""Programs that import a library and make one step of momentum over ResNet-50, arrays included."""
+"""Programs that import a library, make arrays, and make one step with momentum over ResNet-50."""
 
 
 def first_steps(peer: str, times: int) -> dict[str, list[float] | str]:
-    """Time the first step with an empty cache of compiled kernels, once, and then with a filled one.
+    """Time the first step once with an empty cache of compiled kernels, and then with a filled one.
 
     Parameters
     ----------
     peer : str
         One of `PROGRAMS`.
     times : int
-        How often with a filled cache.
+        The number of measurements with a filled cache.
 
     Returns
     -------

@@ -11,7 +11,7 @@ from numba_kernels.benchmarks.suite import NORM_SIZES, TORCH
 from numba_kernels.benchmarks.workload import NORM, Workload, dtype_of
 
 OF_THE_MODEL = 0.01
-"""The share of the bytes of a model above which something of its size is said to be allocated."""
+"""The largest share of the model's bytes that a step may allocate."""
 
 
 @dataclass(frozen=True)
@@ -25,9 +25,9 @@ class Goal:
     bound : float
         The number to be reached.
     value : float or None
-        The number that was measured; None if it was not.
+        The number that was measured; None if nothing was measured.
     at_most : bool
-        Whether the number may be no more than the bound; no less, otherwise.
+        Whether the bound is an upper limit of the number; otherwise, it is a lower limit.
     """
 
     words: str
@@ -82,7 +82,7 @@ def _memory(found: Measurements) -> Iterator[Goal]:
     for workload, result in found.section("steps"):
         measurement = measured(result, KERNELS)
         size = workload.elements * dtype_of(workload.dtype).itemsize
-        # Pages of the interpreter come and go in any step.
+        # The interpreter may allocate some memory pages in any step.
         if size < 2**24:
             continue
         share = None if measurement is None or measurement.growth is None else measurement.growth / size

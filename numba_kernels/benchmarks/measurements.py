@@ -1,4 +1,4 @@
-"""Everything that one run of the benchmarks found, and its raw form."""
+"""All results of one run of the benchmarks, and their raw form."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from numba_kernels.benchmarks.suite import Race
 from numba_kernels.benchmarks.workload import Workload
 
 FirstSteps = Mapping[str, Mapping[str, Any]]
-"""By peer: seconds under "cold" and "warm", or the reason under "absent"."""
+"""For each peer: seconds under "cold" and "warm", or under "absent" the reason why there are none."""
 
 
 @dataclass
@@ -27,7 +27,7 @@ class Measurements:
     machine : mapping of str to str
         The machine and the versions that the results hold for.
     races : list of (Race, ByPeer)
-        Every workload, with the measurements of each peer.
+        Every race, with the measurements of its peers.
     first_steps : mapping
         Seconds from the start of a process to the end of its first step.
     """
@@ -37,7 +37,7 @@ class Measurements:
     first_steps: FirstSteps = field(default_factory=dict)
 
     def result(self, workload: Workload) -> ByPeer:
-        """Return the measurements of a workload; none, if it was not run."""
+        """Return the measurements of a workload; empty if the workload was not run."""
         return next((result for race, result in self.races if race.workload == workload), {})
 
     def section(self, name: str) -> list[tuple[Workload, ByPeer]]:
@@ -45,13 +45,13 @@ class Measurements:
         return [(race.workload, result) for race, result in self.races if race.section == name]
 
     def times_as_long(self, workload: Workload, peers: Sequence[str]) -> float | None:
-        """Return how many times as long as the kernels the fastest of some peers takes."""
+        """Return the time of the fastest of some peers, divided by that of the kernels."""
         result = self.result(workload)
         return times_as_long(result, fastest(result, peers))
 
 
 def measured(result: ByPeer, peer: str | None) -> Measurement | None:
-    """Return the measurement of a peer, if it was measured."""
+    """Return the measurement of a peer; None if it was not measured."""
     measurement = None if peer is None else result.get(peer)
     return None if measurement is None or measurement.absent else measurement
 
@@ -63,18 +63,18 @@ def fastest(result: ByPeer, peers: Iterable[str]) -> str | None:
 
 
 def times_as_long(result: ByPeer, peer: str | None) -> float | None:
-    """Return how many times as long as the kernels a peer takes; None if one of them was not measured."""
+    """Return the time of a peer, divided by that of the kernels; None if one of them was not measured."""
     measurement, kernels = measured(result, peer), measured(result, KERNELS)
     return None if measurement is None or kernels is None else contest.ratio(measurement, kernels)
 
 
 def roof(result: ByPeer) -> str | None:
-    """Return the fastest way to move as many bytes."""
+    """Return the fastest peer that moves as many bytes as a step."""
     return fastest(result, ROOFS)
 
 
 def median(samples: Any) -> float | None:
-    """Return the median of a list of seconds; None where there is none."""
+    """Return the median of a list of seconds; None if there is no list."""
     return statistics.median(samples) if samples else None
 
 
@@ -92,7 +92,7 @@ def to_json(measurements: Measurements) -> str:
         ],
         "first_steps": {peer: dict(found) for peer, found in measurements.first_steps.items()},
     }
-    # Six digits are finer than any two runs agree.
+    # Two runs never agree to six digits, so more digits would say nothing.
     return json.dumps(_rounded(document), separators=(",", ":")) + "\n"
 
 

@@ -87,15 +87,15 @@ FOR_DEVICES: Mapping[str, Callable[[], list[Shape]]] = {
     "one of 1 G": lambda: [(2**30,)],
     "GPT-2 XL": gpt2_xl,
 }
-"""Models with steps that take a processor seconds."""
+"""Models for which a step takes a processor seconds."""
 
 EMBEDDING = "embedding"
 ROWS = 1000
-"""So many rows of the embedding have a gradient."""
+"""The number of rows of the embedding that have a gradient."""
 
 
 def shapes_of(model: str) -> list[Shape]:
-    """Return the shapes of a model that is listed, or of a text such as ``"3 x 100"``, three tensors of 100.
+    """Return the shapes of a listed model, or those that a text such as ``"3 x 100"`` describes.
 
     >>> shapes_of("3 x 100")
     [(100,), (100,), (100,)]

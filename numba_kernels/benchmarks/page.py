@@ -1,4 +1,4 @@
-"""The page of the benchmarks: tables of everything that was measured, losses like wins."""
+"""The page of the benchmarks: tables of all measurements, also where the kernels are slower."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def render(found: Measurements, plots: Sequence[str] = ()) -> str:
 
 
 def table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table of Markdown, numbers to the right.
+    """Return a table in Markdown, with numbers aligned to the right.
 
     >>> print(table(("peer", "ms"), [("numpy", "3.1")]))
     | peer | ms |
@@ -184,7 +184,7 @@ def _growth(result: ByPeer, peer: str) -> str:
 
 
 def absent(found: Measurements) -> Iterator[str]:
-    """Yield a section of Markdown with the peers that were not measured, and why; nothing, if all were."""
+    """Yield a section on the peers that were not measured, with the reasons; nothing if all were measured."""
     reasons: dict[tuple[str, str], list[str]] = {}
     for race, result in found.races:
         for peer, measurement in result.items():

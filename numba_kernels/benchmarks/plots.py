@@ -1,4 +1,4 @@
-"""Plots of how the cost of a step grows, where matplotlib is installed."""
+"""Plots of how the cost of a step grows, if matplotlib is installed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ AXES = {"size": "elements of one tensor", "count": "tensors of 100 elements"}
 
 
 def draw(found: Measurements, folder: Path) -> list[str]:
-    """Write the plots as SVG into a folder and return their names; none without matplotlib.
+    """Write the plots as SVG into a folder, and return their names. Without matplotlib, there are none.
 
     The same measurements give the same bytes.
     """

@@ -1,4 +1,4 @@
-"""The work of ``sgd-ref bench``: measure, show the page, and write it if that is asked for."""
+"""The work of ``sgd-ref bench``: measure, show the page, and write it if requested."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def run(chosen: Suite, folder: Path | None, console: Console) -> str:
     Parameters
     ----------
     chosen : Suite
-        What to measure.
+        The suite to measure.
     folder : Path or None
-        Where to write the page, the raw samples and the plots; nowhere if None.
+        The folder for the page, the raw samples and the plots; None writes nothing.
     console : Console
-        Shows the progress, on a terminal.
+        The console, which shows the progress if it is a terminal.
 
     Raises
     ------

@@ -35,7 +35,7 @@ class Race:
     workload : Workload
         The workload to time.
     peers : tuple of str
-        In the order of their turns.
+        The peers, in the order of their turns.
     """
 
     section: str
@@ -52,11 +52,11 @@ class Suite:
     races : sequence of Race
         The races; the peers of a race take turns.
     rounds : int
-        Turns of each peer on each workload.
+        The number of turns of each peer on each workload.
     seconds : float
-        Duration of a turn at least.
+        The shortest duration of a turn.
     first_steps : int
-        How often the first step is timed with a filled cache.
+        The number of times that the first step is timed with a filled cache.
     """
 
     races: Sequence[Race]
@@ -65,7 +65,7 @@ class Suite:
     first_steps: int
 
     def only(self, pattern: re.Pattern[str] | None) -> Self:
-        """Return the races with a workload name that the pattern matches somewhere; all without a pattern.
+        """Return the races whose workload's name contains a match of the pattern; without a pattern, all.
 
         Raises
         ------

@@ -18,9 +18,9 @@ RESET_OF_THE_PEAK = "5"
 
 
 def time_steps(step: Step, seconds: float, clock: Callable[[], float] = time.perf_counter) -> list[float]:
-    """Return the durations of as many steps as fit into some seconds; two steps before them do not count.
+    """Return the durations of as many steps as fit into some seconds, after two steps that are not timed.
 
-    The clock counts seconds from any moment.
+    The clock counts seconds from some fixed moment.
 
     >>> len(time_steps(lambda: None, 0.0))
     3
@@ -42,9 +42,9 @@ def time_steps(step: Step, seconds: float, clock: Callable[[], float] = time.per
 
 
 def peak_growth(step: Step) -> int | None:
-    """Return by how many bytes resident memory grew at most while a step was made.
+    """Return the largest growth of resident memory during a step, in bytes.
 
-    None where the system does not tell; Linux does.
+    The result is None on systems other than Linux, which do not report it.
     """
     try:
         RESET.write_text(RESET_OF_THE_PEAK)

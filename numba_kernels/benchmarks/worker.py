@@ -1,7 +1,7 @@
 """The process of a family of peers: a request is one line of JSON, and so is the answer.
 
-A workload is set up anew for each turn and given back after it, so that large ones of several libraries need
-not be in memory at once, and no library always has the luckier pages.
+A workload is set up for each turn and freed after it. So the large arrays of several libraries need not be in
+memory at once, and no library has the advantage of a better placement in memory in all turns.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from sgd_ref.conformance.protocol.json_lines import Json, from_line, to_line
 
 
 def main() -> None:
-    """Answer to requests on standard input until it ends."""
+    """Answer the requests on standard input until it ends."""
     threads = int(sys.argv[1])
     _confine(threads)
-    # Frameworks print to standard output, also from C, and would print into the answers.
+    # Frameworks print to standard output, also from C, and this text would be mixed with the answers.
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     for request in sys.stdin.buffer:
@@ -30,7 +30,7 @@ def main() -> None:
 
 
 def _confine(threads: int) -> None:
-    """Give the process as many processors as threads: JAX has no other setting."""
+    """Restrict the process to as many processors as threads, since JAX has no setting for threads."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-threads:])
 
@@ -43,7 +43,7 @@ def _answer(request: Json, threads: int) -> dict[str, Any]:
         growth = peak_growth(step) if request["memory"] else None
     except NotOffered as reason:
         return {"absent": str(reason)}
-    # A library that fails is one line of the table; the others are timed all the same.
+    # If a library fails, its line of the table says so, and the others are timed.
     except Exception as error:
         return {"absent": f"{type(error).__name__}: {error}"}
     finally:

@@ -34,10 +34,10 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {
         "ema_momentum": EMA_MOMENTUM,
     },
 }
-"""Arguments of SGD. Everything: clipping by the global norm, decay, Nesterov momentum and averages."""
+"""Arguments of SGD. "Everything" is clipping by the global norm, decay, Nesterov momentum and averages."""
 
 NORM = "norm"
-"""In place of settings: the Euclidean norm of the gradients alone."""
+"""A workload with this in place of settings computes only the Euclidean norm of the gradients."""
 
 VARIABLES, GRADIENTS = 0, 1_000_000
 """Seeds of the first variable and of the first gradient."""
@@ -52,9 +52,9 @@ class Workload:
     Attributes
     ----------
     model : str
-        As `models.shapes_of` takes it.
+        The name of a model, or a text that `models.shapes_of` accepts.
     settings : str
-        One of `SETTINGS`, or `NORM`.
+        A key of `SETTINGS`, or `NORM`.
     dtype : str
         "float32", "float64" or "bfloat16".
     """
@@ -83,22 +83,22 @@ class Workload:
 
     @property
     def arrays_read(self) -> int:
-        """Arrays of the size of the model that a step has to read at least."""
+        """The least number of arrays of the size of the model that a step must read."""
         return {"plain": 2, "momentum": 3, "everything": 5, NORM: 1}[self.settings]
 
     @property
     def arrays_written(self) -> int:
-        """Arrays of the size of the model that a step has to write at least."""
+        """The least number of arrays of the size of the model that a step must write."""
         return {"plain": 1, "momentum": 2, "everything": 3, NORM: 0}[self.settings]
 
     @property
     def bytes_moved(self) -> int:
-        """Bytes that a step with dense gradients has to read and write at least."""
+        """The least number of bytes that a step with dense gradients must read and write."""
         itemsize = dtype_of(self.dtype).itemsize
         return (self.arrays_read + self.arrays_written) * self.elements * itemsize
 
     def to_json(self) -> dict[str, str]:
-        """Return the workload as an object of JSON."""
+        """Return the workload as a JSON object."""
         return asdict(self)
 
 
@@ -112,7 +112,7 @@ def dtype_of(name: str) -> np.dtype[Any]:
 
 
 def variables(workload: Workload) -> list[Array]:
-    """Return the variables of a workload: random, and none of them shares its memory."""
+    """Return the variables of a workload: random arrays that share no memory."""
     return [np.resize(block, shape) for shape, block in blocks(workload, VARIABLES)]
 
 
@@ -122,9 +122,9 @@ def gradients(workload: Workload) -> list[Array]:
 
 
 def blocks(workload: Workload, first_seed: int) -> Iterator[tuple[Shape, Array]]:
-    """Yield the shape of each variable, and the block that fills its elements again and again.
+    """Yield the shape of each variable, and the block that is repeated to fill it.
 
-    To draw hundreds of millions of random numbers would take longer than a step.
+    Drawing hundreds of millions of random numbers would take longer than a step.
     """
     for seed, shape in enumerate(workload.shapes, first_seed):
         yield shape, _block(shape, workload.dtype, seed)

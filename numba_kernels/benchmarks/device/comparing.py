@@ -12,14 +12,14 @@ from numba_kernels.benchmarks.workload import Workload
 
 
 def steps(found: Measurements, workload: Workload) -> ByPeer:
-    """Return the measurements of the steps of a workload; none, if it was not run."""
+    """Return the measurements of the steps of a workload; empty if the workload was not run."""
     return dict(found.section(STEPS)).get(workload, {})
 
 
 def speed_over(result: ByPeer, peers: Sequence[str], others: Sequence[str]) -> float | None:
-    """Return how many times as long the fastest of the others takes as the fastest of some peers.
+    """Return the time of the fastest of the other peers, divided by that of the fastest of some peers.
 
-    None if nothing was measured of the ones or of the others.
+    The result is None if one of the two groups has no measurement.
     """
     peer, other = measured(result, fastest(result, peers)), measured(result, fastest(result, others))
     return None if peer is None or other is None else contest.ratio(other, peer)

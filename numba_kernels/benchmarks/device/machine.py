@@ -22,7 +22,7 @@ DRIVER = Path("/proc/driver/nvidia/version")
 
 def description() -> dict[str, str]:
     """Return the facts about the device and its host that a reader needs, by name."""
-    # It needs numba-cuda, which is an extra.
+    # This import needs numba-cuda, which is an optional dependency.
     from numba_kernels.selfcheck.device import describing
 
     return {

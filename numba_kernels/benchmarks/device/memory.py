@@ -1,4 +1,4 @@
-"""Memory of the device: its release between turns, and no garbage collection while a step is timed."""
+"""Memory of the device: it is released between turns, and not while a step is timed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 
 def give_back() -> None:
-    """Give the driver the memory that PyTorch and Numba keep in their pools without using it."""
+    """Return to the driver the memory that PyTorch and Numba keep unused in their pools."""
     gc.collect()
     torch, toolkit = sys.modules.get("torch"), sys.modules.get("numba_kernels.cuda.toolkit")
     if torch is not None and torch.cuda.is_initialized():
@@ -20,7 +20,7 @@ def give_back() -> None:
 
 @contextmanager
 def without_collection() -> Iterator[None]:
-    """Let Python collect no garbage: that takes time, and may free memory of the device."""
+    """Stop Python's garbage collection, which takes time and may free memory of the device."""
     is_collecting = gc.isenabled()
     gc.disable()
     try:

@@ -1,4 +1,4 @@
-"""The page of the benchmarks on a device: a table for each workload, losses like wins."""
+"""The page of the benchmarks on a device: a table for each workload, also where the kernels are slower."""
 
 from __future__ import annotations
 

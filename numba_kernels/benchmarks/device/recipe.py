@@ -7,7 +7,7 @@ from sgd_ref.command.recipes.recipe import Recipe
 
 
 def _obstacle() -> str | None:
-    # A machine without a device need not have numba-cuda.
+    # A machine without a device may lack numba-cuda.
     from numba_kernels.benchmarks.device.runner import why_not
 
     return why_not()

@@ -1,4 +1,4 @@
-"""The work of ``sgd-ref bench --device cuda``: measure, show the page and, if asked for, write it."""
+"""The work of ``sgd-ref bench --device cuda``: measure, show the page, and write it if requested."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ONE_THREAD = (1,)
 
 
 def why_not() -> str | None:
-    """Return why nothing can be timed here; None if it can."""
+    """Return the reason why nothing can be timed on this machine, or None if steps can be timed."""
     reason = why_no_device()
     if reason is None and is_simulated():
         return "there is no CUDA device, and the time that the simulator takes says nothing"
@@ -35,11 +35,12 @@ def run(chosen: Suite, folder: Path | None, console: Console) -> str:
     Parameters
     ----------
     chosen : Suite
-        What to measure.
+        The suite to measure.
     folder : Path or None
-        Where to write the page and the raw samples, after each workload anew; nowhere if None.
+        The folder for the page and the raw samples, which are written again after each workload; None writes
+        nothing.
     console : Console
-        Shows the progress, on a terminal.
+        The console, which shows the progress if it is a terminal.
 
     Raises
     ------
@@ -56,7 +57,7 @@ def run(chosen: Suite, folder: Path | None, console: Console) -> str:
             turns = DeviceTurns(workers, "calls" if race.section == suite.CALLS else "steps")
             result = contest(turns, race.workload, race.peers, chosen.rounds, chosen.seconds, ONE_THREAD)
             found.races.append((race, result))
-            # Half an hour on a borrowed card may end before its time.
+            # Results are written early, since time on a rented device may end before the run does.
             _write(found, folder)
             bar.advance(task)
     return page.render(found)

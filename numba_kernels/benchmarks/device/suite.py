@@ -15,7 +15,7 @@ SETTINGS = ("momentum", "everything")
 DTYPES = ("float32", "bfloat16")
 
 STEPS, CALLS = "steps", "calls"
-"""Sections: how long a step takes, and how long the host is busy with starting one."""
+"""The sections: how long a step takes, and how long the host is busy with starting a step."""
 
 
 def full() -> Suite:
@@ -25,7 +25,7 @@ def full() -> Suite:
 
 
 def quick() -> Suite:
-    """Return a small part of it, of a few minutes."""
+    """Return a small part of the benchmark, of a few minutes."""
     races = [*_steps((SMALL, RESNET), DTYPES[:1]), *_calls(DTYPES[:1])]
     return Suite(races, rounds=2, seconds=0.05, first_steps=0)
 

@@ -1,4 +1,4 @@
-"""Durations of steps that a device makes, and of the calls that start them."""
+"""Durations of steps on a device, and of the calls that start them."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from numba_kernels.benchmarks.device.peers import Prepared
 WARM_UP = 3
 
 BATCH_SECONDS = 0.01
-"""Duration of a batch: long beside the wait at its end."""
+"""The duration of a batch in seconds: long in comparison with the wait at its end."""
 
 LONGEST_BATCH = 2000
 FEWEST, MOST = 3, 300
 
 Clock = Callable[[], float]
-"""Tells the time in seconds, from any moment on."""
+"""A function that returns the time in seconds since some fixed moment."""
 
 CALLS = 10
-"""The number of calls in a row with timed starts: so few that no queue is full."""
+"""The number of calls in a batch whose starts are timed: few enough that no queue is full."""
 
 
 def time_steps(prepared: Prepared, seconds: float, clock: Clock = time.perf_counter) -> list[float]:
-    """Return the durations of a step in batches of them, each between two synchronisations.
+    """Return the mean duration of a step in each of several batches, each between two synchronisations.
 
     >>> len(time_steps(Prepared(lambda: None, lambda: None), 0.0))
     3
@@ -64,7 +64,7 @@ def _steps_of_a_batch(prepared: Prepared, clock: Clock) -> int:
     while (duration := _batch(prepared, count, clock)) < BATCH_SECONDS / 2 and count < LONGEST_BATCH:
         count = min(2 * count, LONGEST_BATCH)
     if not duration:
-        # A coarse clock does not see so short a batch at all.
+        # A coarse clock may measure 0 for such a short batch.
         return count
     return max(1, min(LONGEST_BATCH, round(count * BATCH_SECONDS / duration)))
 

@@ -1,7 +1,7 @@
 """The process of a family of peers on a device: a request is one line of JSON, and so is the answer.
 
-A workload is set up anew for each turn, and its memory is given back after it: no card holds those of all
-peers.
+A workload is set up for each turn, and its memory is freed after the turn, since no device has memory for the
+arrays of all peers.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ TIMINGS = {"steps": time_steps, "calls": time_calls}
 
 
 def main() -> None:
-    """Answer to requests on standard input until it ends."""
-    # Frameworks print to standard output, also from C, and would print into the answers.
+    """Answer the requests on standard input until it ends."""
+    # Frameworks print to standard output, also from C, and this text would be mixed with the answers.
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     for request in sys.stdin.buffer:
@@ -30,14 +30,14 @@ def main() -> None:
 
 
 def answer(request: Json) -> dict[str, Any]:
-    """Time one turn of a peer, or say why it cannot be."""
+    """Time one turn of a peer, or return the reason why it cannot be timed."""
     prepared = None
     try:
         prepared = prepare(request["peer"], Workload(**request["workload"]))
         samples = TIMINGS[request["timing"]](prepared, request["seconds"])
     except NotOffered as reason:
         return {"absent": str(reason)}
-    # A library that fails is one line of the table; the others are timed all the same.
+    # If a library fails, its line of the table says so, and the others are timed.
     except Exception as error:
         return {"absent": f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"}
     finally:

@@ -1,4 +1,4 @@
-"""The processes of the families of peers on a device, and the turns that they give."""
+"""The processes of the families of peers on a device, and the objects that give peers their turns."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from sgd_ref.conformance.protocol.running_program import RunningProgram
 MODULE = "numba_kernels.benchmarks.device.worker"
 LONGEST_ANSWER = 2**20
 TURN_LIMIT = 300.0
-"""Seconds; to compile a step over hundreds of tensors takes minutes."""
+"""The time limit of a turn in seconds. Compiling a step over hundreds of tensors takes minutes."""
 
 MARGIN = 2**30
-"""Bytes that a library may allocate besides the arrays."""
+"""The bytes that a library may allocate besides the arrays."""
 
 ENVIRONMENT = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
-"""Otherwise JAX takes three quarters of the memory at once."""
+"""Environment variables for JAX, which otherwise allocates three quarters of the memory at once."""
 
 SHORT_LIVED = "optax"
-"""The family that never gives memory back to the driver, so that its process ends with each turn."""
+"""The family that never returns memory to the driver. So its process is ended after each turn."""
 
 Timing = Literal["steps", "calls"]
 FreeMemory = Callable[[], int | None]
 
 
 def free_memory() -> int | None:
-    """Return the bytes of device memory that nobody uses; None in the simulator."""
+    """Return the bytes of free device memory; None in the simulator."""
     from numba_kernels.cuda.toolkit import IS_SIMULATED, cuda
 
     return None if IS_SIMULATED else int(cuda.current_context().get_memory_info()[0])
@@ -47,13 +47,13 @@ def needed_memory(peer: str, workload: Workload) -> int:
     """
     if peer in ROOFS:
         return workload.bytes_moved + MARGIN
-    # Variables and state, which a step writes, and the gradients.
+    # These are the variables and the state, which a step writes, and the gradients.
     arrays = workload.arrays_written + 1
     return arrays * workload.elements * dtype_of(workload.dtype).itemsize + MARGIN
 
 
 class DeviceWorkers:
-    """Processes that are started when they are first needed.
+    """The processes of the families of peers, each started when it is first needed.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ class DeviceWorkers:
         self._free = free
 
     def ask(self, peer: str, workload: Workload, seconds: float, timing: Timing) -> Json:
-        """Return the answer of a worker, or why it was not asked."""
+        """Return the answer of a worker, or the reason why it was not asked."""
         needed, free = needed_memory(peer, workload), self._free()
         if free is not None and free < needed:
             return {"absent": f"{needed / 2**30:.1f} GiB of the device's memory must be free"}
@@ -77,7 +77,7 @@ class DeviceWorkers:
             answer = from_line(line)
         except WorkerFailed as problem:
             answer = {"absent": str(problem).splitlines()[0]}
-        # After an error on the device everything fails in the process that made it.
+        # After an error on the device, every later call in the same process fails, too.
         if family == SHORT_LIVED or "absent" in answer:
             self._end(family)
         return answer
@@ -109,11 +109,11 @@ class DeviceWorkers:
 
 @dataclass
 class DeviceTurns:
-    """Gives turns in which steps are timed, or the calls that start them."""
+    """Turns in which steps are timed, or the calls that start steps."""
 
     workers: DeviceWorkers
     timing: Timing
 
     def turn(self, peer: str, threads: int, workload: Workload, seconds: float, memory: bool) -> Json:
-        """Return the answer of a worker; threads, and memory of the host, have no part in it."""
+        """Return the answer of a worker. The number of threads and the memory of the host play no role."""
         return self.workers.ask(peer, workload, seconds, self.timing)

@@ -36,7 +36,7 @@ ROOFS = ("roof torch", "roof numpy", "roof numba")
 
 
 class NotOffered(Exception):
-    """Raised where a peer cannot run a workload, with the reason."""
+    """Raised if a peer cannot run a workload; the message is the reason."""
 
 
 def prepare(peer: str, workload: Workload, threads: int) -> Step:

@@ -1,4 +1,4 @@
-"""`keras.optimizers.SGD` on each of its backends, compiled where Keras' ``fit`` compiles it."""
+"""`keras.optimizers.SGD` on each backend of Keras, compiled if ``fit`` compiles it on that backend."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def on_tensorflow(workload: Workload, threads: int) -> Step:
 
 
 def on_torch(workload: Workload, threads: int) -> Step:
-    """Return ``apply`` without gradients being recorded; Keras does not compile it."""
+    """Return ``apply`` without automatic differentiation; Keras does not compile it."""
     _, optimizer, _, gradients = _built(workload, "torch")
     import torch
 

@@ -1,4 +1,4 @@
-"""A step in NumPy, in place and with one scratch array; and the roof of NumPy, its speed of memory."""
+"""A step in NumPy, in place and with one scratch array; and the roof, NumPy's speed of memory."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from numba_kernels.benchmarks.workload import (
 
 
 def in_place(workload: Workload, threads: int) -> Step:
-    """Return a step as it is written by hand for float32 and float64."""
+    """Return a step as a user would write it by hand, for float32 and float64."""
     if workload.dtype == "bfloat16":
         raise NotOffered("NumPy itself has no bfloat16")
     if threads > 1:

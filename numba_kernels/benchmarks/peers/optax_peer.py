@@ -19,7 +19,7 @@ from numba_kernels.benchmarks.workload import (
 
 
 def jitted(workload: Workload, threads: int) -> Step:
-    """Return a step that lets XLA reuse its buffers; the number of threads is that of the process."""
+    """Return a step that lets XLA reuse its buffers; the process sets the number of threads."""
     import jax
     import jax.numpy as jnp
 

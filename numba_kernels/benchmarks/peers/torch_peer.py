@@ -1,4 +1,4 @@
-"""`torch.optim.SGD`, fused and foreach, with what users write around it, and the roof of PyTorch."""
+"""`torch.optim.SGD`, fused and foreach, with the code that users write around it; and PyTorch's roof."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _optimizer(workload: Workload, threads: int, **variant: bool) -> Step:
 
 
 def step_of(parameters: list[Any], settings: str, **variant: bool) -> Step:
-    """Return a step over parameters that have gradients, with what users write around the optimizer."""
+    """Return a step over parameters that have gradients, with the code that users write around it."""
     import torch
 
     arguments: dict[str, Any] = {"lr": LEARNING_RATE, **variant}
@@ -57,10 +57,10 @@ def step_of(parameters: list[Any], settings: str, **variant: bool) -> Step:
 
     def everything() -> None:
         torch.nn.utils.clip_grad_norm_(parameters, HIGHEST_NORM, foreach=True)
-        # The weight decay of torch.optim.SGD goes into the velocity; the one that is documented does not.
+        # The weight decay of torch.optim.SGD enters the velocity. The decay that Keras documents does not.
         torch._foreach_mul_(parameters, 1 - LEARNING_RATE * WEIGHT_DECAY)
         optimizer.step()
-        # What torch.optim.swa_utils.get_ema_multi_avg_fn calls.
+        # torch.optim.swa_utils.get_ema_multi_avg_fn calls this function.
         torch._foreach_lerp_(averages, parameters, 1 - EMA_MOMENTUM)
 
     step: Step = torch.no_grad()(everything)
@@ -96,7 +96,7 @@ def _norm(workload: Workload, variant: dict[str, bool]) -> Step:
 
 
 def _tensor(torch: Any, array: Array) -> Any:
-    """Return a tensor in the memory of an array; of bfloat16 NumPy and PyTorch share nothing but the bits."""
+    """Return a tensor in the memory of an array; for bfloat16, by way of integers with the same bits."""
     if array.dtype.name == "bfloat16":
         return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
     return torch.from_numpy(array)

@@ -13,7 +13,7 @@ from numba_kernels.benchmarks.peers import NotOffered, Step
 from numba_kernels.benchmarks.workload import NORM, Array, Workload
 
 ALIGNMENT = 4096
-"""Elements; parts begin at whole pages."""
+"""The number of elements of which each part is a multiple, so that parts begin at whole pages."""
 
 
 @dataclass(frozen=True)
@@ -23,11 +23,12 @@ class Moved:
     Attributes
     ----------
     written : list of ndarray
-        Each is read and written once.
+        Arrays that are read and written once.
     added : ndarray
-        Read once beside them.
+        An array that is also read once.
     reread : ndarray or None
-        Read once before, where the step needs a norm; always of a dtype that is added fast.
+        An array that is read once before the others, if the step needs a norm. Every library adds its dtype
+        fast.
     """
 
     written: list[Array]
@@ -36,7 +37,7 @@ class Moved:
 
 
 def moved_arrays(workload: Workload) -> Moved:
-    """Return the arrays of a roof; those of 16 bits are integers, which every library adds at full speed.
+    """Return the arrays of a roof. Arrays of 16 bits are integers, which every library adds at full speed.
 
     Raises
     ------
@@ -46,7 +47,7 @@ def moved_arrays(workload: Workload) -> Moved:
     if workload.has_sparse_gradients or workload.settings == NORM:
         raise NotOffered("no roof of this traffic")
     dtype = np.dtype(np.int16 if workload.dtype == "bfloat16" else workload.dtype)
-    # Written to, since pages of zeros that were only asked for all lie in the same place.
+    # The arrays are written, since untouched pages of zeros all share one physical page.
     added = np.full(workload.elements, 0, dtype)
     written = [np.full(workload.elements, 1, dtype) for _ in range(workload.arrays_written)]
     if workload.arrays_read == len(written) + 1:
@@ -56,7 +57,7 @@ def moved_arrays(workload: Workload) -> Moved:
 
 
 def in_parts(function: Callable[..., Any], arrays: Sequence[Array], threads: int) -> Step:
-    """Return a step that applies a function, which releases the global lock, to equal parts of arrays.
+    """Return a step that applies a function to equal parts of arrays; the function must release the GIL.
 
     >>> numbers = np.arange(8.0)
     >>> in_parts(lambda part: np.add(part, 1, out=part), [numbers], 2)() is not None

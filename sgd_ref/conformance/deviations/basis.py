@@ -15,18 +15,20 @@ from sgd_ref.optimizer import SGD
 
 @dataclass(frozen=True)
 class Basis:
-    """Deviations that are meant, and the variant of the reference that they deviate from.
+    """Intended deviations, and the variant of the reference that they deviate from.
 
     Attributes
     ----------
     names : tuple of str
         Names of deviations.
     optimizer : subclass of SGD
-        What they deviate from: the reference, in other roundings, or with answers to open questions.
+        The optimizer that they deviate from: the reference, perhaps with other roundings, or with other
+        answers to open questions.
     wrapper : subclass of LossScaleOptimizer
         The same for dynamic loss scaling.
     forms : tuple of subclass of SGD
-        What stands around all deviations: the form in which state is kept, or what is known beside a case.
+        Classes around all deviations: they set the form in which state is kept, or supply data that a case
+        does not have.
 
     Examples
     --------
@@ -43,7 +45,7 @@ class Basis:
     forms: tuple[type[SGD], ...] = ()
 
     def composed(self, more: Iterable[str] = ()) -> tuple[type[SGD], type[LossScaleOptimizer]]:
-        """Return the optimizer and the wrapper that have its deviations, and more.
+        """Return the optimizer and the wrapper that have the deviations of the basis, and further ones.
 
         Raises
         ------
@@ -81,7 +83,7 @@ class Basis:
 
 @cache
 def in_forms(forms: tuple[type[SGD], ...], optimizer: type[SGD]) -> type[SGD]:
-    """Return an optimizer with the forms of a basis around it; itself where there are none.
+    """Return an optimizer with the forms of a basis around it; without forms, the optimizer itself.
 
     >>> in_forms((), SGD) is SGD
     True
@@ -90,4 +92,4 @@ def in_forms(forms: tuple[type[SGD], ...], optimizer: type[SGD]) -> type[SGD]:
 
 
 DEFINITION = Basis()
-"""The rule of Keras, as the reference has it."""
+"""The rule of Keras, as the reference computes it."""

@@ -25,16 +25,16 @@ class Deviation:
     Attributes
     ----------
     name : str
-        What is wrong, or different, in a few words.
+        The mistake or the difference, in a few words.
     kind : {"contradiction", "rounding"}
-        "contradiction": it means something else than the documentation or the core code of Keras, or
-        loses data. "rounding": it is another faithful evaluation of the same formula.
+        "contradiction": the deviation computes something other than the documentation or the core code of
+        Keras, or loses data. "rounding": it is another faithful evaluation of the same formula.
     optimizer : subclass of SGD
-        SGD itself where only the wrapper deviates.
+        The optimizer that deviates; SGD itself if only the wrapper deviates.
     wrapper : subclass of LossScaleOptimizer
-        LossScaleOptimizer itself where only the optimizer deviates.
+        The wrapper that deviates; LossScaleOptimizer itself if only the optimizer deviates.
     address : str
-        Where somebody reported it, as a URL; empty where no report is known.
+        The URL of a report about it; empty if no report is known.
     """
 
     name: str
@@ -50,16 +50,16 @@ class Deviation:
 
     @property
     def description(self) -> str:
-        """The docstring: what it does, what it contradicts, and where the evidence is."""
+        """The docstring: what the deviation does, what it contradicts, and where the evidence is."""
         deviating = self.wrapper if self.optimizer is SGD else self.optimizer
         return inspect.getdoc(deviating) or ""
 
 
 def apart(gradients: Gradients, condition: Callable[[Array], bool]) -> tuple[Gradients, Gradients]:
-    """Return the gradients that satisfy a condition and the others, each with None in the other places.
+    """Return the gradients that satisfy a condition, and the others; None replaces those of the other list.
 
-    A stage leaves a variable without a gradient alone, so a deviation that concerns some variables only
-    passes the others on to the stage that it overrides.
+    A stage does not change a variable without a gradient. So a deviation for some variables only passes the
+    others on to the stage that it overrides.
 
     >>> small, large = apart([np.zeros(1), np.zeros(3)], lambda gradient: gradient.size < 2)
     >>> [gradient is None for gradient in small], [gradient is None for gradient in large]
@@ -73,7 +73,7 @@ def apart(gradients: Gradients, condition: Callable[[Array], bool]) -> tuple[Gra
 
 
 def has_dtype(*dtypes: np.dtype[np.generic]) -> Callable[[Array], bool]:
-    """Return the condition of being of one of some dtypes.
+    """Return a condition: whether an array has one of these dtypes.
 
     >>> has_dtype(np.dtype("f4"))(np.zeros(2, "f8"))
     False

@@ -1,4 +1,4 @@
-"""Forms of a rule that are no deviations: velocities without the rate, and norms of more than is there."""
+"""Forms of a rule that are not deviations: velocities without the rate, and norms of whole gradients."""
 
 from __future__ import annotations
 
@@ -14,19 +14,18 @@ from sgd_ref.base.call import Call
 from sgd_ref.optimizer import SGD, Gradients, Values
 
 Rest = Sequence[Array | None]
-"""For each variable the elements of its gradient that a norm has beside those of a case, folded to a few."""
+"""For each variable, a few numbers that replace the elements of its gradient that are not in the case."""
 
 
 class SumsKept(SGD):
-    """The state has what PyTorch and Optax keep: sums of gradients, which the rate of a call multiplies.
+    """The state holds sums of gradients, as in PyTorch and Optax, and the rate of a call multiplies them.
 
     ``t = momentum * t + g`` and ``w = w - learning_rate * t``: the rule of ``rate-outside-velocity``,
-    reported as `t` itself. So no rounding stands between what was seen of the state and what the next call
-    starts from.
+    reported as `t` itself. So the next call starts from the state that was seen, without a rounding.
     """
 
     def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
-        """Update as if the rate were -1, so that mistakes, too, act on sums."""
+        """Update as if the rate were -1, so that mistakes act on the sums, too."""
         if self.settings.momentum == 0:
             return super().update(values, gradients, call)
         self._rates = {g.dtype: call.rate(g.dtype) for g in gradients if g is not None}
@@ -37,7 +36,7 @@ class SumsKept(SGD):
         return w - self._rates[g.dtype] * super().moved(_nothing(w), old, new, g, momentum, rate)
 
     def moved_by_nesterov(self, w: Array, old: Array, new: Array, g: Array, momentum: Any, rate: Any) -> Any:
-        """Multiply the sum that looks ahead by the rate."""
+        """Multiply the sum of the look-ahead by the rate."""
         return w - self._rates[g.dtype] * super().moved_by_nesterov(_nothing(w), old, new, g, momentum, rate)
 
 
@@ -47,11 +46,12 @@ class WholeNorms(SGD):
     Attributes
     ----------
     rests : sequence of sequence of ndarray or None
-        For each call, for each variable, a few numbers with the squares of the elements that are not there.
+        For each call and each variable, a few numbers whose squares have the same sum as those of the
+        elements that are not in the case.
     others : sequence of ndarray or None
-        For each call, the same of variables that are not in the case at all; they count in a common norm.
+        For each call, the same for variables that are not in the case at all. They enter a common norm.
     left_out : int
-        How many elements these are, for the roundings of their sum.
+        The number of these elements, which bounds the rounding error of their sum.
     """
 
     rests: Sequence[Rest] = ()
@@ -65,12 +65,12 @@ class WholeNorms(SGD):
         self._rest_of: dict[int, Array] = {}
 
     def perform(self, call: Call, loss_scale: float | np.float32 | None) -> None:
-        """Count the calls, each of which has rests of its own."""
+        """Count the calls, since each call has its own numbers in `rests`."""
         self._made += 1
         super().perform(call, loss_scale)
 
     def clip(self, gradients: Gradients) -> Gradients:
-        """Remember which gradient is that of which variable."""
+        """Remember the variable of each gradient."""
         rests = self.rests[self._made] if self.rests else (None,) * len(gradients)
         self._rest_of = {
             id(g): rest
@@ -81,10 +81,10 @@ class WholeNorms(SGD):
         return super().clip(gradients)
 
     def norm(self, gradients: list[Array]) -> Any:
-        """Return the norm with the elements that are not there."""
+        """Return the norm, including the elements that are not in the case."""
         found = (self._rest_of.get(id(g)) for g in gradients)
         more = [rest for rest in found if rest is not None]
-        # The norm of one gradient among several is its own, as that of a mistake may be.
+        # A mistake may ask for the norm of one gradient where the rule has a common norm.
         is_common = self.settings.global_clipnorm is not None or len(gradients) > 1
         if self.others and is_common and len(gradients) == self._with_gradients:
             other = self.others[self._made]
@@ -99,14 +99,14 @@ class WholeNorms(SGD):
 
 
 def folded(square: float, dtype: np.dtype[Any]) -> Array:
-    """Return three numbers of a dtype whose squares sum to a number, but for some 2**-70 of it.
+    """Return three numbers of a dtype whose squares add up to a number, up to about 2**-70 of it.
 
     Parameters
     ----------
     square : float
-        At least 0.
+        The sum of the squares, at least 0.
     dtype : dtype
-        Of the numbers.
+        The dtype of the numbers.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Fused multiply-add: a * b + c rounded once, as by the instruction that compilers choose."""
+"""Fused multiply-add: a * b + c rounded once, as the processor's instruction computes it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sgd_ref.conformance.deviations.observed.subnormals import FlushedArray, flu
 SPLITTER = 2.0**27 + 1
 
 SMALLEST, LARGEST = 2.0**-400, 2.0**400
-"""Between these the parts of products and sums of float64 neither overflow nor underflow."""
+"""Between these limits, the exact parts of products and sums in float64 neither overflow nor underflow."""
 
 
 def fused_multiply_add(a: Any, b: Any, c: Any) -> Array:
@@ -23,7 +23,7 @@ def fused_multiply_add(a: Any, b: Any, c: Any) -> Array:
     Parameters
     ----------
     a, b, c : ndarray or numpy scalar
-        Of one of the four dtypes, of shapes that broadcast. Where one is a ``FlushedArray``, subnormal
+        Numbers of one of the four dtypes, with shapes that broadcast. If one is a ``FlushedArray``, subnormal
         operands and results become zero.
 
     Notes
@@ -47,10 +47,10 @@ def fused_multiply_add(a: Any, b: Any, c: Any) -> Array:
 
 
 def _of_narrower(a: Array, b: Array, c: Array) -> Array:
-    """Multiply exactly in float64, add rounding to odd there, and round to the dtype.
+    """Multiply exactly in float64, add in float64 with rounding to odd, and round to the dtype.
 
-    A float64 has more than twice the bits of the others and two more, so that rounding to odd and then to
-    nearest is rounding once.
+    The significand of float64 has at least two bits more than twice those of the other dtypes. So rounding
+    to odd and then to nearest gives the same as rounding once.
     """
     return convert(_odd_sum(convert(a, FLOAT64) * convert(b, FLOAT64), convert(c, FLOAT64)), c.dtype)
 
@@ -58,12 +58,12 @@ def _of_narrower(a: Array, b: Array, c: Array) -> Array:
 def _of_doubles(a: Array, b: Array, c: Array) -> Array:
     a, b, c = np.broadcast_arrays(a, b, c)
     high, low = _exact_product(a, b)
-    # The sum of three, where the two small parts are first added rounding to odd.
+    # This is the sum of three numbers. The two small parts are added first, with rounding to odd.
     small, small_rest = _exact_sum(c, low)
     large, large_rest = _exact_sum(high, small)
     result = np.asarray(large + _odd_sum(small_rest, large_rest))
     plain = np.asarray(a * b + c)
-    # Special values, exact zeros and their signs.
+    # This is right for special values, exact zeros and their signs.
     result = np.where(np.isfinite(plain) & (high != 0), result, plain)
     sizes = np.abs([a, b, c, high])
     outside = ((sizes < SMALLEST) & (sizes != 0)) | ((sizes > LARGEST) & np.isfinite(sizes))
@@ -75,7 +75,7 @@ def _of_doubles(a: Array, b: Array, c: Array) -> Array:
 
 
 def _exact_product(a: Array, b: Array) -> tuple[Array, Array]:
-    """Return the rounded product and what its rounding cut off, exactly (Dekker)."""
+    """Return the rounded product and its exact rounding error (Dekker)."""
     product = np.asarray(a * b)
     a_high, a_low = _halves(a)
     b_high, b_low = _halves(b)
@@ -90,7 +90,7 @@ def _halves(a: Array) -> tuple[Array, Array]:
 
 
 def _exact_sum(a: Array, b: Array) -> tuple[Array, Array]:
-    """Return the rounded sum and what its rounding cut off, exactly (Knuth)."""
+    """Return the rounded sum and its exact rounding error (Knuth)."""
     total = np.asarray(a + b)
     b_part = total - a
     return total, np.asarray((a - (total - b_part)) + (b - b_part))

@@ -33,7 +33,7 @@ SCHEDULE_IN_FLOAT32 = "schedule-in-float32"
 SCALE_WITHOUT_LIMITS = "scale-without-limits"
 NORM_IN_ANOTHER_ORDER = "norm-summed-in-another-order"
 
-# The first of two that override the same stage is asked first.
+# If two deviations override the same stage, the first one takes effect first.
 _ALL = (
     Deviation(
         "subnormals-flushed", "contradiction", subnormals.SubnormalsFlushed, subnormals.LossScaleFlushed
@@ -104,7 +104,7 @@ DEVIATIONS: dict[str, Deviation] = {deviation.name: deviation for deviation in _
 
 
 def is_contradiction(name: str) -> bool:
-    """Whether a known deviation differs in meaning from the documentation; the others only round otherwise.
+    """Whether a known deviation contradicts the documentation; the other deviations only round differently.
 
     >>> is_contradiction("ascends"), is_contradiction("update-fused")
     (True, False)
@@ -124,7 +124,7 @@ def compose(
     names : iterable of str
         Names of deviations, in any order; none gives the reference itself.
     base : subclass of SGD, optional
-        What deviates: a faithful variant in place of the reference.
+        The optimizer that deviates: the reference, or a faithful variant.
     wrapper : subclass of LossScaleOptimizer, optional
         The same for dynamic loss scaling.
 

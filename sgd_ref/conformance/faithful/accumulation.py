@@ -1,4 +1,4 @@
-"""Means over a window of calls: divided earlier, later, by multiplication, and added in other orders."""
+"""Means over a window of calls: divided earlier or later, multiplied instead, or added in another order."""
 
 from __future__ import annotations
 
@@ -46,17 +46,18 @@ class MeanFused(SGD):
 class MeanWithRate(SGD):
     """``(g + accumulator) * (learning_rate / N)``: the sum is divided together with the rate.
 
-    Where nothing comes between the two, that is without clipping; elsewhere this is the definition.
+    This holds without clipping, since nothing comes between mean and update then. With clipping, the variant
+    is the definition.
     """
 
     def mean_of(self, g: Numbers, accumulator: Numbers, steps: Number) -> Numbers:
-        """Leave the sum undivided where the update divides it."""
+        """Leave the sum undivided if the update divides it."""
         if self._divides_late():
             return g + accumulator
         return super().mean_of(g, accumulator, steps)
 
     def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
-        """Multiply the sums by one number; what follows needs no rate then."""
+        """Multiply the sums by one number, which contains the rate, and update with a rate of 1."""
         if not self._divides_late():
             return super().update(values, gradients, call)
         steps = self.settings.gradient_accumulation_steps or 1
@@ -74,16 +75,16 @@ class MeanWithRate(SGD):
 
 
 class OwnAccumulators(SGD):
-    """Keeps something else than the sums of a window, which it therefore cannot report.
+    """The base of variants that keep other values than the sums of a window, and cannot report the sums.
 
-    The first call makes it from the accumulators that the case starts from.
+    The first call computes these values from the accumulators that the case starts from.
     """
 
     _kept: list[Any] | None = None
     _position = 0
 
     def advance(self, values: Values, call: Call, loss_scale: float | np.float32 | None) -> Values:
-        """Begin with the sums that are there, and note the position of this call in its window, from 1."""
+        """Begin with the sums of the case, and note the position of this call in its window, from 1."""
         steps = self.settings.gradient_accumulation_steps
         if steps is not None:
             self._position = call.state.calls % steps + 1
@@ -99,7 +100,7 @@ class OwnAccumulators(SGD):
         return values
 
     def mean(self, values: Values, gradients: Gradients) -> tuple[Gradients, Values]:
-        """Take the means of the kept values, and begin anew."""
+        """Take the means of the kept values, and begin a new window."""
         if self.settings.gradient_accumulation_steps is None:
             return super().mean(values, gradients)
         means = [
@@ -112,7 +113,7 @@ class OwnAccumulators(SGD):
 
     @abstractmethod
     def begun(self, total: Array, calls: int) -> Any:
-        """Return the kept values after some calls of a window gave a total."""
+        """Return the kept values for the total of the first calls of a window."""
 
     @abstractmethod
     def added(self, kept: Any, gradient: Array | None) -> Any:
@@ -128,9 +129,9 @@ class OwnAccumulators(SGD):
 
 
 class QuotientsAccumulated(OwnAccumulators):
-    """``accumulator + g / N`` in every call, also the last: the sum is the mean already.
+    """``accumulator + g / N`` in every call, also in the last one: the sum is the mean already.
 
-    The usual loop of PyTorch, which divides the loss by the number of accumulated steps.
+    This is the usual loop of PyTorch, which divides the loss by the number of accumulated steps.
     """
 
     def begun(self, total: Array, calls: int) -> Array:
@@ -147,7 +148,7 @@ class QuotientsAccumulated(OwnAccumulators):
 
 
 class ProductsAccumulated(QuotientsAccumulated):
-    """``accumulator + g * (1 / N)`` in every call, also the last: without any division of an array."""
+    """``accumulator + g * (1 / N)`` in every call, also in the last one: no array is divided."""
 
     def added(self, kept: Array, gradient: Array | None) -> Array:
         """Add a product."""
@@ -179,7 +180,7 @@ class RunningMean(OwnAccumulators):
 class AddedBackwards(OwnAccumulators):
     """``((gN + ...) + g2) + g1``, then divided by N: the gradients of a window are kept and added at its end.
 
-    The definition adds them as they come. Every sum is rounded.
+    The definition adds each gradient when it comes. Every sum is rounded.
     """
 
     def begun(self, total: Array, calls: int) -> list[Array]:
@@ -191,14 +192,15 @@ class AddedBackwards(OwnAccumulators):
         return kept if gradient is None else [*kept, gradient]
 
     def mean_of_kept(self, kept: list[Array]) -> Array:
-        """Add from the last one on, and divide."""
+        """Add the gradients, beginning with the last one, and divide."""
         return np.asarray(sum(reversed(kept[:-1]), start=kept[-1]) / self.steps(kept[-1].dtype))
 
 
 class AddedSmallestFirst(AddedBackwards):
-    """The gradients of a window are kept, sorted by their size, and added from the smallest one on.
+    """The gradients of a window are kept, sorted by absolute value, and added from the smallest one on.
 
-    Element by element, every sum rounded, then divided by N: a usual way to lose less.
+    This is done for each element. Every sum is rounded, and the total is divided by N. It is a usual way to
+    reduce the rounding error.
     """
 
     def mean_of_kept(self, kept: list[Array]) -> Array:

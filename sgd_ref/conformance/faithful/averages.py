@@ -14,7 +14,7 @@ from sgd_ref.rule import Number, Numbers
 class AverageFusedWithWeights(SGD):
     """``fma(1 - ema_momentum, w, ema_momentum * average)``: the product with w is not rounded.
 
-    So does PyTorch in ``average.mul_(decay).add_(w, alpha=1 - decay)``.
+    PyTorch does this in ``average.mul_(decay).add_(w, alpha=1 - decay)``.
     """
 
     def averaged(self, average: Numbers, w: Numbers, ema_momentum: Number) -> Numbers:
@@ -35,7 +35,7 @@ class AverageTowardsWeights(SGD):
 
 
 class AverageTowardsWeightsFused(SGD):
-    """``fma(1 - ema_momentum, w - average, average)``: as an interpolation with one rounding less."""
+    """``fma(1 - ema_momentum, w - average, average)``: an interpolation with one rounding less."""
 
     def averaged(self, average: Numbers, w: Numbers, ema_momentum: Number) -> Numbers:
         """Interpolate from the average, fused."""
@@ -47,7 +47,7 @@ class AverageTowardsWeightsFused(SGD):
 class AverageFromWeights(SGD):
     """``w - ema_momentum * (w - average)``: a step back from the weights, each operation rounded.
 
-    Linear interpolation takes this form in PyTorch where its weight is at least one half.
+    PyTorch's linear interpolation has this form if the interpolation weight is at least one half.
     """
 
     def averaged(self, average: Numbers, w: Numbers, ema_momentum: Number) -> Numbers:
@@ -59,7 +59,7 @@ class AverageFromWeights(SGD):
 class AverageByComplements(SGD):
     """``(1 - c) * average + c * w`` with ``c = 1 - ema_momentum``, each operation rounded.
 
-    As ``optax.incremental_update`` does it, which is given the complement as its step size.
+    ``optax.incremental_update`` does this. Its step size is the complement.
     """
 
     def averaged(self, average: Numbers, w: Numbers, ema_momentum: Number) -> Numbers:
@@ -71,8 +71,9 @@ class AverageByComplements(SGD):
 class AverageFromWeightsByComplement(SGD):
     """``w - (1 - c) * (w - average)`` with ``c = 1 - ema_momentum``, each operation rounded.
 
-    Linear interpolation is given the complement, and takes its complement in turn:
-    ``torch._foreach_lerp_(averages, variables, 1 - decay)``, from a weight of one half on.
+    PyTorch does this in ``torch._foreach_lerp_(averages, variables, 1 - decay)`` if the interpolation weight
+    is at least one half. The weight is the complement, and the interpolation takes the complement of the
+    weight.
     """
 
     def averaged(self, average: Numbers, w: Numbers, ema_momentum: Number) -> Numbers:
@@ -107,11 +108,11 @@ class AverageLessDifference(SGD):
 class AverageWithComplementOfDouble(SGD):
     """``ema_momentum * average + complement * w``, where ``1 - ema_momentum`` is formed in double.
 
-    Both factors are rounded to the dtype by themselves, so that they need not add up to 1. A setting is a
-    Python number, and ``1 - decay`` is taken of it before an array is met.
+    Each of the two factors is rounded to the dtype, so their sum need not be 1. A setting is a Python number,
+    and implementations in Python compute ``1 - decay`` from it before an array is involved.
     """
 
     def averaged(self, average: Numbers, w: Numbers, ema_momentum: Number) -> Numbers:
-        """Round both factors by themselves."""
+        """Round each factor separately."""
         complement = setting(1 - self.settings.ema_momentum, w.dtype)
         return np.asarray(ema_momentum * average + complement * w)

@@ -11,7 +11,7 @@ from sgd_ref.rule import Number, Numbers
 class ClipByQuotient(SGD):
     """``g * (clipnorm / max(norm, clipnorm))``: one factor, divided first.
 
-    To the last bit this is ``g * min(1, clipnorm / norm)``; ``torch.nn.utils.clip_grad_norm_`` clamps such a
+    This equals ``g * min(1, clipnorm / norm)`` in every bit. ``torch.nn.utils.clip_grad_norm_`` clamps such a
     factor.
     """
 
@@ -60,12 +60,12 @@ class ClipAboveOnly(SGD):
     """
 
     def clipped(self, g: Numbers, norm: Number, clipnorm: Number) -> Numbers:
-        """Compute nothing where there is nothing to clip."""
+        """Leave gradients that need no clipping as they are."""
         return g if norm <= clipnorm else g * clipnorm / norm
 
 
 class ClipByExcess(SGD):
-    """``g / max(1, norm / clipnorm)``: divided by how many times too long the gradient is."""
+    """``g / max(1, norm / clipnorm)``: divided by the factor by which the norm is too large."""
 
     def clipped(self, g: Numbers, norm: Number, clipnorm: Number) -> Numbers:
         """Divide by the larger quotient."""
@@ -75,8 +75,8 @@ class ClipByExcess(SGD):
 class GlobalClipByQuotient(SGD):
     """``g * (clipnorm / max(norm, clipnorm))`` under a global norm; NaN unless that is finite.
 
-    The definition takes the minimum of two reciprocals, one of them rounded from double. To the last bit this
-    is ``g * min(1, clipnorm / norm)``.
+    The definition takes the minimum of two reciprocals, one of which is rounded from double. This variant
+    equals ``g * min(1, clipnorm / norm)`` in every bit.
     """
 
     def globally_clipped(
@@ -89,7 +89,8 @@ class GlobalClipByQuotient(SGD):
 class GlobalClipDivided(SGD):
     """``(g * clipnorm) / max(norm, clipnorm)`` under a global norm; NaN unless that is finite.
 
-    As ``tf.clip_by_global_norm`` is documented: ``t_list[i] * clip_norm / max(global_norm, clip_norm)``.
+    The documentation of ``tf.clip_by_global_norm`` has
+    ``t_list[i] * clip_norm / max(global_norm, clip_norm)``.
     """
 
     def globally_clipped(
@@ -108,18 +109,18 @@ class GlobalClipNormalised(SGD):
     def globally_clipped(
         self, g: Numbers, norm: Number, clipnorm: Number, reciprocal_of_clipnorm: Number
     ) -> Numbers:
-        """Divide first, and only where there is something to clip."""
+        """Divide first, and only the gradients that need clipping."""
         return g if norm <= clipnorm else g / (norm + (norm - norm)) * clipnorm
 
 
 class GlobalClipByReciprocal(SGD):
     """``(g * clipnorm) * min(1 / norm, 1 / clipnorm)`` with a global norm; NaN where the norm is not finite.
 
-    The factors of the definition, multiplied from left to right.
+    These are the factors of the definition, multiplied from left to right.
     """
 
     def globally_clipped(
         self, g: Numbers, norm: Number, clipnorm: Number, reciprocal_of_clipnorm: Number
     ) -> Numbers:
-        """Multiply by one number after the other."""
+        """Multiply by one number, then by the other."""
         return g * clipnorm * (np.minimum(1 / norm, reciprocal_of_clipnorm) + (norm - norm))

@@ -18,7 +18,7 @@ class Contracted(
     MeanByReciprocal,
     ClipnormByOneFactor,
 ):
-    """What XLA does to a step that it compiles for a processor with fused multiply-add, all at once.
+    """All changes together that XLA makes to a step compiled for a processor with fused multiply-add.
 
     ``fma(-learning_rate, g, w)``, ``fma(velocity, momentum, -(g * learning_rate))``,
     ``fma(-w, weight_decay * learning_rate, w)``, ``fma(ema_momentum, average, (1 - ema_momentum) * w)``,
@@ -34,7 +34,7 @@ class LoopOfTensors(
     clipping.GlobalClipByQuotient,
     decay.DecayByFactor,
 ):
-    """A user's PyTorch: a scaler, a clamped clipping factor, decay by a factor, fused sums.
+    """A user's code for PyTorch: a scaler, a clamped clipping factor, decay by a factor, fused sums.
 
     ``g * (1 / loss_scale)``, ``g * (clipnorm / max(norm, clipnorm))``, ``w * (1 - weight_decay *
     learning_rate)``, ``fma(momentum, t, g)``, ``fma(-learning_rate, t, w)``, and for the averages
@@ -49,7 +49,7 @@ class ChainOfTransformations(
     clipping.ClipNormalised,
     clipping.GlobalClipNormalised,
 ):
-    """A user's Optax: a chain of transformations in ``MultiSteps``.
+    """A user's code for Optax: a chain of transformations in ``MultiSteps``.
 
     ``mean + (g - mean) / k``, ``(g / norm) * clipnorm`` above a norm, ``momentum * t + g``,
     ``w - learning_rate * (t + weight_decay * w)``, ``average + (1 - ema_momentum) * (w - average)``.
@@ -59,5 +59,5 @@ class ChainOfTransformations(
 class EverythingInDouble(rates.RateInDouble, StepInFloat64):
     """A step in float64 with all settings and the learning rate as given; its results are rounded once.
 
-    Variables of float64 differ by their learning rate alone.
+    For variables of float64, only the learning rate differs from the definition.
     """

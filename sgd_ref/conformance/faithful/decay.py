@@ -42,7 +42,8 @@ class DecayFusedWithWeightDecay(SGD):
 class DecayByFactor(SGD):
     """``w * (1 - weight_decay * learning_rate)``: each operation rounded in the dtype of w.
 
-    ``p.mul_(1 - lr * weight_decay)`` in AdamW of PyTorch. An infinite weight is NaN, as in the definition.
+    AdamW of PyTorch has ``p.mul_(1 - lr * weight_decay)``. An infinite weight becomes NaN, as in the
+    definition.
     """
 
     def decayed(self, w: Numbers, weight_decay: Number, rate: Number) -> Numbers:
@@ -70,20 +71,20 @@ class DecayByProductOfDoubles(SGD):
 
 
 class DecayInUpdate(SGD):
-    """Decay is left to the formulas of the update, which ask ``decays`` whether the weights at hand decay."""
+    """The update itself decays the weights; its formulas ask ``decays`` whether the variables decay."""
 
     decays = False
 
     def is_left_to_update(self) -> bool:
-        """Whether the update decays, where `weight_decay` is set."""
+        """Whether the update decays the weights if `weight_decay` is set."""
         return True
 
     def decay(self, values: Values, gradients: Gradients, call: Call) -> Values:
-        """Leave it to the update."""
+        """Leave the decay to the update."""
         return values if self.is_left_to_update() else super().decay(values, gradients, call)
 
     def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
-        """Update the variables that decay, and the others as defined."""
+        """Update the variables that decay together with their decay, and the others as defined."""
         if self.settings.weight_decay is None or not self.is_left_to_update():
             return super().update(values, gradients, call)
         applies = call.state.decayed
@@ -99,7 +100,7 @@ class DecayInUpdate(SGD):
 class DecayInTheSum(DecayInUpdate):
     """Decay and update are one sum: of w, of its loss by decay, and of one step, or two with `nesterov`.
 
-    The loss is ``(w * weight_decay) * learning_rate``, of the weights before the update. The steps are
+    The loss is ``(w * weight_decay) * learning_rate``, where w is the weight before the update. The steps are
     ``-(learning_rate * g)``, the velocity, or ``momentum * velocity`` and ``-(learning_rate * g)``.
     """
 
@@ -131,13 +132,13 @@ class DecayInTheSum(DecayInUpdate):
 
     @abstractmethod
     def summed(self, w: Numbers, loss: Numbers, steps: list[Numbers]) -> Numbers:
-        """Return w less its loss plus all steps, in an order of its own."""
+        """Return w minus its loss plus all steps, added in the order of the variant."""
 
 
 class DecayAddedLast(DecayInTheSum):
-    """``((w + step) + step) - (w * weight_decay) * learning_rate``: every addend to w in its turn.
+    """``((w + step) + step) - (w * weight_decay) * learning_rate``: the addends are added to w one by one.
 
-    The lost part is that of the weights before the update, but is subtracted at the end.
+    The loss is that of the weights before the update, but it is subtracted last.
     """
 
     def summed(self, w: Numbers, loss: Numbers, steps: list[Numbers]) -> Numbers:
@@ -148,13 +149,13 @@ class DecayAddedLast(DecayInTheSum):
 
 
 class SmallAddendsFirst(DecayInTheSum):
-    """``w + ((step + step) - (w * weight_decay) * learning_rate)``: w is touched once.
+    """``w + ((step + step) - (w * weight_decay) * learning_rate)``: w occurs in one addition only.
 
     Optax adds the whole update to the parameters at the end, in ``apply_updates``.
     """
 
     def summed(self, w: Numbers, loss: Numbers, steps: list[Numbers]) -> Numbers:
-        """Collect everything before w is met."""
+        """Add everything else before adding w."""
         total = steps[0]
         for step in steps[1:]:
             total = total + step
@@ -190,8 +191,8 @@ class LossMeetsVelocity(DecayInTheSum):
 class DecayWithGradient(DecayInUpdate):
     """``w - learning_rate * (g + weight_decay * w)`` without momentum: each operation rounded.
 
-    Without momentum, weight decay and a penalty on the gradient are one; ``torch.optim.SGD`` and Optax
-    evaluate so. With momentum they are two, and this is the definition.
+    Without momentum, weight decay and a penalty added to the gradient are the same. ``torch.optim.SGD`` and
+    Optax evaluate them in this way. With momentum they differ, and the variant is the definition.
     """
 
     def is_left_to_update(self) -> bool:
@@ -206,9 +207,9 @@ class DecayWithGradient(DecayInUpdate):
 
 
 class DecayWithFusedGradient(DecayWithGradient):
-    """``w - learning_rate * fma(weight_decay, w, g)`` without momentum, and the last product fused, too.
+    """``w - learning_rate * fma(weight_decay, w, g)`` without momentum, where the last product is fused, too.
 
-    ``grad.add(param, alpha=weight_decay)`` and ``param.add_(grad, alpha=-lr)`` in ``torch.optim.SGD``.
+    ``torch.optim.SGD`` has ``grad.add(param, alpha=weight_decay)`` and ``param.add_(grad, alpha=-lr)``.
     """
 
     def descended(self, w: Numbers, g: Numbers, rate: Number) -> Numbers:

@@ -1,4 +1,4 @@
-"""State that is kept wider than it is reported."""
+"""State that is kept in a wider dtype than the dtype in which it is reported."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ class HiddenFloat64(Wider):
 class HiddenFloat32(HiddenFloat64):
     """Weights and all state of half variables are kept in float32, and reported after rounding.
 
-    Mixed precision training with float32 "master weights": after each step the half copies are made from
-    them. Source: Micikevicius et al., "Mixed Precision Training", 2018.
+    This is mixed precision training with float32 "master weights". After each step, they are rounded to give
+    the half variables. Source: Micikevicius et al., "Mixed Precision Training", 2018.
     """
 
     def wide_dtype(self, dtype: np.dtype[Any]) -> np.dtype[Any]:
@@ -51,7 +51,7 @@ class HiddenFloat32(HiddenFloat64):
 
 
 class HiddenMasterWeights(HiddenFloat32):
-    """Only the weights of half variables are kept in float32; the other state is kept as it is reported.
+    """Only the weights of half variables are kept in float32; the other state is kept in the dtype reported.
 
     Each step is computed in float32 and rounded once where it is stored.
     """
@@ -60,7 +60,7 @@ class HiddenMasterWeights(HiddenFloat32):
 
 
 class HiddenVelocities(HiddenFloat32):
-    """Of half variables, only the velocities are kept in float32: weights in half, optimizer state in full.
+    """For half variables, only the velocities are kept in float32: the weights stay in the half type.
 
     Each step is computed in float32 and rounded once where it is stored.
     """
@@ -69,7 +69,7 @@ class HiddenVelocities(HiddenFloat32):
 
 
 class HiddenAverages(HiddenFloat32):
-    """Of half variables, only the averages are kept in float32, since they move by small steps.
+    """For half variables, only the averages are kept in float32, since they move by small steps.
 
     Each step is computed in float32 and rounded once where it is stored.
     """

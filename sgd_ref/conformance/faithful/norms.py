@@ -1,8 +1,9 @@
 """Norms summed in floating point, in several orders.
 
-The definition rounds the norm once. These round every square and every sum, in the dtype that holds all
-gradients, of half types in float32, and the root to that dtype. So that squares neither overflow nor
-underflow, the elements are scaled by a power of two first, which rounds nothing that matters.
+The definition rounds the norm once. These variants round every square, every sum and the root. They compute
+in the dtype that holds all gradients, and in float32 for half types. The elements are scaled by a power of
+two first, so that squares neither overflow nor underflow. This scaling rounds only elements too small to
+affect the norm.
 """
 
 from __future__ import annotations
@@ -43,16 +44,16 @@ class SummedNorm(SGD):
         return promoted([dtype, FLOAT32])
 
     def length(self, elements: Array) -> Any:
-        """Return the norm of elements; the largest is between 1/2 and 1."""
+        """Return the norm of elements, the largest of which is between 1/2 and 1."""
         return np.sqrt(self.sum_of_squares(elements))
 
     @abstractmethod
     def sum_of_squares(self, elements: Array) -> Any:
-        """Return the sum of the squares of elements; the largest is between 1/2 and 1."""
+        """Return the sum of the squares of elements, the largest of which is between 1/2 and 1."""
 
 
 class NormFromLeft(SummedNorm):
-    """``((x1**2 + x2**2) + x3**2) + ...``, every square and every sum rounded: a naive loop in C."""
+    """``((x1**2 + x2**2) + x3**2) + ...``, every square and every sum rounded, as in a naive loop in C."""
 
     def sum_of_squares(self, elements: Array) -> Any:
         """Add from the left."""
@@ -79,7 +80,7 @@ class NormFused(SummedNorm):
 
 
 class NormInPairs(SummedNorm):
-    """Squares are added in pairs, the sums in pairs again, and so on: the tree of a reduction on a GPU."""
+    """Squares are added in pairs, the sums in pairs again, and so on, as in a tree reduction on a GPU."""
 
     def sum_of_squares(self, elements: Array) -> Any:
         """Add in pairs."""
@@ -87,7 +88,7 @@ class NormInPairs(SummedNorm):
 
 
 class NormInLanes(SummedNorm):
-    """Eight sums of every eighth square, added in pairs at the end: vector registers of eight lanes."""
+    """Eight sums, each of every eighth square, are added in pairs at the end, as in vector registers."""
 
     def sum_of_squares(self, elements: Array) -> Any:
         """Add in eight lanes."""
@@ -98,7 +99,7 @@ class NormInLanes(SummedNorm):
 
 
 class NormInBlocks(SummedNorm):
-    """Sums of sixteen squares each, from the left, and then of these sums: one part for each thread."""
+    """Blocks of sixteen squares are added from the left, then the sums of the blocks: one block a thread."""
 
     def sum_of_squares(self, elements: Array) -> Any:
         """Add block by block."""
@@ -108,9 +109,10 @@ class NormInBlocks(SummedNorm):
 
 
 class NormInDouble(SummedNorm):
-    """Squares, sums and the root in float64, rounded to the dtype at the end; as BLAS has ``dsdot``.
+    """Squares, sums and the root are computed in float64, and the root is rounded at the end.
 
-    The norm of float64 gradients is summed there, too, by NumPy in its order.
+    ``dsdot`` of BLAS adds in double precision, too. The norm of float64 gradients is summed in float64, too,
+    in the order of NumPy.
     """
 
     def working_dtype(self, dtype: np.dtype[Any]) -> np.dtype[Any]:
@@ -130,7 +132,7 @@ class NormOfNorms(SummedNorm):
     """
 
     def norm(self, gradients: list[Array]) -> Any:
-        """Take the norms one by one, then that of them all."""
+        """Take the norms one by one, then the norm of these norms."""
         dtype = promoted([gradient.dtype for gradient in gradients])
         wide = self.working_dtype(dtype)
         norms = [super(NormOfNorms, self).norm([convert(gradient, wide)]) for gradient in gradients]
@@ -142,9 +144,9 @@ class NormOfNorms(SummedNorm):
 
 
 class NormScaledByLargest(SummedNorm):
-    """``largest * sqrt(sum((x / largest)**2))``, where every quotient is rounded, too.
+    """``largest * sqrt(sum((x / largest)**2))``, where every quotient is also rounded.
 
-    The older ``snrm2`` of the reference BLAS scales so, by the largest element met so far.
+    The older ``snrm2`` of the reference BLAS scales in this way, by the largest element so far.
     """
 
     def length(self, elements: Array) -> Any:
@@ -158,7 +160,7 @@ class NormScaledByLargest(SummedNorm):
 
 
 def added_in_turn(numbers: Array) -> Any:
-    """Return the sum from the left, every addition rounded.
+    """Return the sum, added from the left, with every addition rounded.
 
     >>> int(added_in_turn(np.array([2**24, 1, 1], "float32")))
     16777216
@@ -170,7 +172,7 @@ def added_in_turn(numbers: Array) -> Any:
 
 
 def added_in_pairs(numbers: Array) -> Any:
-    """Return the sum of the sum of the first half and that of the second, every addition rounded.
+    """Return the sum of the first half plus the sum of the second half, with every addition rounded.
 
     >>> int(added_in_pairs(np.array([2**24, 0, 1, 1], "float32")))
     16777218

@@ -1,4 +1,4 @@
-"""Wider intermediates and settings: nothing but the places where results are rounded differs."""
+"""Wider intermediates and settings: only the places differ at which results are rounded."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sgd_ref.base.call import Call
 from sgd_ref.optimizer import SGD, Gradients, Values
 
 EXTENDED: np.dtype[Any] = np.dtype(np.longdouble)
-"""The extended precision of x87, where there is one; otherwise float64 again."""
+"""The extended precision of x87 where the platform has it, and otherwise float64."""
 
 
 class Wider(SGD):
@@ -57,7 +57,7 @@ class StepInFloat32(Wider):
 class StepInFloat64(StepInFloat32):
     """A whole step is computed in float64, and its results are rounded once.
 
-    Settings are used as the doubles that they are. This variant is not for float64 variables. A naive loop in
+    Settings are used as doubles, without rounding. This variant is not for float64 variables. A naive loop in
     C with constants and temporaries of type double does this, and so does plain Python on ``tolist()``.
     """
 
@@ -69,8 +69,9 @@ class StepInFloat64(StepInFloat32):
 class StepInExtended(StepInFloat32):
     """A step of float64 variables is computed in the extended precision of x87, and stored rounded once.
 
-    Decay, update, averages and accumulation; gradients are unscaled and clipped in float64. Where
-    ``long double`` is double this is the definition. C on x87 processors, where FLT_EVAL_METHOD is 2.
+    This concerns decay, update, averages and accumulation. Gradients are unscaled and clipped in float64. C
+    does this on x87 processors, where FLT_EVAL_METHOD is 2. Where ``long double`` is double, the variant is
+    the definition.
     """
 
     def wide_dtype(self, dtype: np.dtype[Any]) -> np.dtype[Any]:
@@ -89,8 +90,8 @@ class StepInExtended(StepInFloat32):
 class StagesInFloat32(Wider):
     """Each stage of a step of half variables is computed in float32, and its result is rounded.
 
-    Settings are rounded to float32. One kernel for each stage loads and stores half arrays: PyTorch
-    computes so in "opmath", between the operations of a foreach step.
+    Settings are rounded to float32. There is one kernel for each stage, which loads and stores half arrays.
+    Each operation of PyTorch's foreach optimizers does this; PyTorch's term for the float32 is "opmath".
     """
 
     def wide_dtype(self, dtype: np.dtype[Any]) -> np.dtype[Any]:
@@ -131,7 +132,8 @@ class StagesInFloat32(Wider):
 class StagesInFloat64(StagesInFloat32):
     """Each stage is computed in float64 with the settings as given, and its result is rounded.
 
-    ``float w; double lr; w -= lr * g;`` in C: whatever meets a double becomes one until it is assigned.
+    C does this in ``float w; double lr; w -= lr * g;``. An operation with a double is computed in double, and
+    only the assignment rounds.
     """
 
     def wide_dtype(self, dtype: np.dtype[Any]) -> np.dtype[Any]:
@@ -142,8 +144,8 @@ class StagesInFloat64(StagesInFloat32):
 class FormulasInFloat64(SGD):
     """Each formula is computed in float64 and rounded once, with settings rounded to the dtype first.
 
-    In float32 and half types; in float64 this is the definition. Nothing but the roundings inside of a
-    formula is left out: ``w - w * weight_decay * learning_rate`` has one instead of three.
+    This is for float32 and half types; in float64 the variant is the definition. Only the roundings inside a
+    formula are left out: ``w - w * weight_decay * learning_rate`` has one rounding instead of three.
     """
 
     def mean_of(self, g: Array, accumulator: Array, steps: Any) -> Array:
@@ -151,7 +153,7 @@ class FormulasInFloat64(SGD):
         return _once(rule.mean_of_accumulated, g, accumulator, steps)
 
     def clipped(self, g: Array, norm: Any, clipnorm: Any) -> Array:
-        """Round once, but for the norm."""
+        """Round once, except for the norm, which is rounded by itself."""
         return _once(rule.clip_by_norm, g, norm, clipnorm)
 
     def decayed(self, w: Array, weight_decay: Any, rate: Any) -> Array:

@@ -20,19 +20,19 @@ from sgd_ref.schedules.base import FormulaSchedule
 
 
 class OwnRate(SGD):
-    """Reads the learning rate, and reports it, by a method of its own."""
+    """The common base of variants that read and report the learning rate in another way."""
 
     def __init__(self, learning_rate: LearningRate = 0.01, *arguments: Any, **settings: Any) -> None:
         super().__init__(learning_rate, *arguments, **settings)
         self._given = learning_rate
 
     def rate(self, given: LearningRate, calls: int) -> Any:
-        """Return the rate, as it was given, at a count of calls; float32 or float64."""
+        """Return the learning rate at a count of calls, as float32 or float64."""
         raise NotImplementedError
 
     @property
     def learning_rate(self) -> Any:
-        """The rate at the present count of calls."""
+        """The learning rate at the present count of calls."""
         return self.rate(self._given, self.calls)
 
     @learning_rate.setter
@@ -47,11 +47,11 @@ class OwnRate(SGD):
 
 
 class RateInDouble(OwnRate):
-    """The learning rate is the float64 that was given, returned, or computed; it never is a float32.
+    """The learning rate stays the float64 that was given, returned or computed; it is never a float32.
 
-    A schedule is evaluated in float64 at its settings as given. Variables of float64 are updated with 0.1,
-    not with 0.10000000149. For variables of a half type the rate is rounded once less. Implementations in
-    Python or C that keep their settings in double do this, such as ``torch.optim``.
+    A schedule is evaluated in float64, with its settings as given. Variables of float64 are updated with 0.1,
+    not with 0.10000000149. For variables of a half type, the rate is rounded once instead of twice.
+    Implementations in Python or C that keep their settings in double do this, such as ``torch.optim``.
     """
 
     def rate(self, given: LearningRate, calls: int) -> Any:
@@ -65,10 +65,10 @@ class RateInDouble(OwnRate):
 
 
 class ScheduleInSingle(OwnRate):
-    """A schedule is evaluated in float32: settings, quotient, power, cosine, products and sums rounded.
+    """A schedule is evaluated in float32: settings, quotient, power, cosine, products and sums are rounded.
 
-    The definition rounds the formula once. Only where a period begins or ends is decided exactly. NumPy's
-    float32 power and cosine stand for those of any mathematical library.
+    The definition rounds the formula once. Here, only the beginnings and ends of periods are computed
+    exactly. NumPy's float32 power and cosine represent those of any mathematical library.
     """
 
     def rate(self, given: LearningRate, calls: int) -> Any:
@@ -79,7 +79,7 @@ class ScheduleInSingle(OwnRate):
 
 
 class ScheduleInDouble(OwnRate):
-    """A schedule is evaluated in float64, at its settings as given, and rounded to float32 once.
+    """A schedule is evaluated in float64, with its settings as given, and rounded once to float32.
 
     The definition rounds the settings to float32 first.
     """
@@ -94,7 +94,7 @@ class ScheduleInDouble(OwnRate):
 def evaluated(
     schedule: FormulaSchedule, calls: int, dtype: type[np.float32 | np.float64]
 ) -> np.floating[Any]:
-    """Return the formula of a schedule as computed in a dtype, every operation rounded.
+    """Return the value of a schedule's formula, computed in a dtype with every operation rounded.
 
     >>> from sgd_ref.schedules import InverseTimeDecay
     >>> evaluated(InverseTimeDecay(0.5, decay_steps=10, decay_rate=1.0), 30, np.float32)

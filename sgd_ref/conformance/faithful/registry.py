@@ -44,13 +44,14 @@ OBSERVED = (
 )
 """Deviations seen in a backend of Keras that are equal to the reference in real arithmetic.
 
-Others that their kind calls roundings are not among these, for each loses data somewhere or is no evaluation.
+Some other deviations of the kind "rounding" are not in this list, since each of them loses data somewhere, or
+is not an evaluation of the formula.
 "unscale-with-rate" and "single-unscale-by-reciprocal" form the reciprocal of the scale in float16, where it
 can be 0. "unscale-by-reciprocal" computes in the dtype of a gradient that is narrower than its variable.
-"clipnorm-not-rounded" reads one setting in two ways within a formula, so that a gradient that needs no
+"clipnorm-not-rounded" uses two values of one setting within a formula, so that a gradient that needs no
 clipping is scaled. "decay-by-one-factor" gives another special value for an infinite weight.
-"norm-summed-in-another-order" and "schedule-in-float32" shift a result by a unit, whether or not an
-evaluation can. "rate-not-rounded" does to a callable what `rate-in-double` does to every rate.
+"norm-summed-in-another-order" and "schedule-in-float32" shift a result by one unit, even where no evaluation
+can give this result. "rate-not-rounded" does for callables what `rate-in-double` does for every rate.
 """
 
 _ALL = (

@@ -1,4 +1,4 @@
-"""Rows that occur more than once in a sparse gradient, added in other orders."""
+"""Rows with the same index in a sparse gradient, added in other orders."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sgd_ref.optimizer import SGD
 
 
 class RowsAdded(SGD):
-    """Forms the dense equivalents of sparse gradients itself."""
+    """The common base of variants that compute the dense equivalents of sparse gradients in another way."""
 
     def validated(self, gradients: Sequence[Gradient], variables: Sequence[Array] | None = None) -> Call:
         """Add rows in another way."""
@@ -38,13 +38,13 @@ class RowsAdded(SGD):
 
     @abstractmethod
     def added(self, rows: Array) -> Array:
-        """Return the sum of rows, stacked along the first axis, that have one index."""
+        """Return the sum of rows with the same index, which are stacked along the first axis."""
 
 
 class RowsAddedBackwards(RowsAdded):
-    """``((rn + ...) + r2) + r1`` for the rows of one index: from the last one on, every sum rounded.
+    """``((rn + ...) + r2) + r1`` for the rows of one index: added from the last one, with every sum rounded.
 
-    A scatter by atomic additions, as on a GPU, has no order at all.
+    This represents a scatter by atomic additions on a GPU, whose order is arbitrary.
     """
 
     def added(self, rows: Array) -> Array:
@@ -56,7 +56,7 @@ class RowsAddedBackwards(RowsAdded):
 
 
 class RowsAddedInDouble(RowsAdded):
-    """The rows of one index are added in float64 and rounded once; float64 rows in pairs."""
+    """The rows of one index are added in float64 and rounded once; rows of float64 are added in pairs."""
 
     def added(self, rows: Array) -> Array:
         """Add in float64."""

@@ -24,23 +24,23 @@ class UnscaleByReciprocal(SGD):
 
 
 class UnscaleWithRate(SGD):
-    """``g * (learning_rate / loss_scale)``, formed in float32 or wider and rounded to the dtype of g.
+    """``g * (learning_rate / loss_scale)``, computed in float32 or wider and rounded to the dtype of g.
 
-    Where nothing comes between the two, that is without accumulation and clipping; elsewhere this is the
-    definition. XLA moves factors that are single numbers together.
+    This holds without accumulation and clipping, since nothing comes between unscaling and update then.
+    Otherwise the variant is the definition. XLA multiplies factors that are single numbers first.
     """
 
     _scale: float | None = None
 
     def unscale(self, gradients: Gradients, loss_scale: float | np.float32 | None) -> Gradients:
-        """Leave the gradients scaled where the update unscales them."""
+        """Leave the gradients scaled if the update unscales them."""
         settings = self.settings
         is_next = settings.gradient_accumulation_steps is None and not settings.clips
         self._scale = float(loss_scale) if is_next and loss_scale is not None else None
         return super().unscale(gradients, loss_scale) if self._scale is None else gradients
 
     def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
-        """Multiply the gradients by one number; what follows needs no rate then."""
+        """Multiply the gradients by one number, which contains the rate, and update with a rate of 1."""
         if self._scale is None:
             return super().update(values, gradients, call)
         scale = self._scale
@@ -57,14 +57,15 @@ class UnscaleWithRate(SGD):
 class UnscaleWithClip(SGD):
     """``g * ((clipnorm / max(norm / loss_scale, clipnorm)) / loss_scale)``, of scaled gradients.
 
-    Under both norms, without accumulation; elsewhere this is the definition. It is formed in float32 or wider
-    and rounded to the dtype of g. Saves one pass over the gradients.
+    This holds for `clipnorm` and `global_clipnorm` without accumulation. Otherwise the variant is the
+    definition. The product is computed in float32 or wider and rounded to the dtype of g. It saves one pass
+    over the gradients.
     """
 
     _scale: float | None = None
 
     def unscale(self, gradients: Gradients, loss_scale: float | np.float32 | None) -> Gradients:
-        """Leave the gradients scaled where clipping unscales them."""
+        """Leave the gradients scaled if clipping unscales them."""
         settings = self.settings
         late = settings.clips_by_norm and settings.gradient_accumulation_steps is None
         self._scale = float(loss_scale) if late and loss_scale is not None else None
@@ -77,7 +78,7 @@ class UnscaleWithClip(SGD):
         return [None if g is None else self._clipped(g, [g], clipnorm) for g in gradients]
 
     def clip_by_global_norm(self, gradients: Gradients, clipnorm: float) -> Gradients:
-        """Multiply all gradients by one factor; NaN unless their norm is finite."""
+        """Multiply all gradients by one factor, which is NaN unless their norm is finite."""
         if self._scale is None:
             return super().clip_by_global_norm(gradients, clipnorm)
         present = [gradient for gradient in gradients if gradient is not None]

@@ -10,7 +10,7 @@ from sgd_ref.arithmetic.formats import Array
 
 
 def where_finite(result: Any, definition: Any, *operands: Array) -> Array:
-    """Return the result where all operands are finite, and elsewhere the result of the definition.
+    """Return the result for elements whose operands are all finite, and otherwise that of the definition.
 
     Formulas that are equal for real numbers need not be equal for infinities: ``w - w * d`` is NaN for an
     infinite w, while ``w * (1 - d)`` is infinite.

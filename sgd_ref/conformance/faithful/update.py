@@ -1,4 +1,4 @@
-"""The update of the weights: fused, and its sum associated otherwise."""
+"""The update of the weights: with fused operations, or with its terms added in another order."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from sgd_ref.rule import Number, Numbers
 
 
 class DescentFused(SGD):
-    """``fma(-learning_rate, g, w)`` without momentum: one rounding for two.
+    """``fma(-learning_rate, g, w)`` without momentum: one rounding instead of two.
 
-    Compilers contract ``w -= lr * g`` so by default: GCC for processors with the instruction, and NVCC.
+    Compilers contract ``w -= lr * g`` to this by default: NVCC, and GCC for processors with the instruction.
     """
 
     def descended(self, w: Numbers, g: Numbers, rate: Number) -> Numbers:
@@ -30,7 +30,7 @@ class VelocityFusedWithMomentum(SGD):
 class VelocityFusedWithRate(SGD):
     """``fma(-learning_rate, g, momentum * velocity)``: the product with the rate is not rounded.
 
-    So does PyTorch in ``velocity.mul_(momentum).add_(g, alpha=-lr)``.
+    PyTorch does this in ``velocity.mul_(momentum).add_(g, alpha=-lr)``.
     """
 
     def accelerated(self, velocity: Numbers, g: Numbers, momentum: Number, rate: Number) -> Numbers:
@@ -39,7 +39,7 @@ class VelocityFusedWithRate(SGD):
 
 
 class NesterovFusedWithMomentum(SGD):
-    """``w + fma(momentum, velocity, -(learning_rate * g))``: three roundings for four."""
+    """``w + fma(momentum, velocity, -(learning_rate * g))``: three roundings instead of four."""
 
     def moved_by_nesterov(
         self, w: Numbers, old: Numbers, new: Numbers, g: Numbers, momentum: Number, rate: Number
@@ -71,7 +71,7 @@ class NesterovGradientFirst(SGD):
 class NesterovVelocityFirst(SGD):
     """``(w + momentum * velocity) - learning_rate * g``: read from left to right, each operation rounded.
 
-    The documentation writes it without parentheses, and so does the order of a naive loop in C.
+    The documentation writes it without parentheses, and a naive loop in C adds in this order.
     """
 
     def moved_by_nesterov(
@@ -92,32 +92,33 @@ class NesterovVelocityFirstFused(SGD):
 
 
 class NesterovFromBothVelocities(SGD):
-    """``(w - momentum * old) + (1 + momentum) * new``, of the velocities before and after.
+    """``(w - momentum * old) + (1 + momentum) * new``, from the velocities before and after the update.
 
-    With ``-learning_rate * g = new - momentum * old`` it is the documented sum; every operation is rounded,
-    also ``1 + momentum``. The lecture notes of Stanford's course CS231n, "Neural Networks Part 3", have
+    With ``-learning_rate * g = new - momentum * old``, this is the documented sum. Every operation is
+    rounded, also ``1 + momentum``. The lecture notes of Stanford's course CS231n, "Neural Networks Part 3",
+    have
     ``x += -mu * v_prev + (1 + mu) * v``.
     """
 
     def moved_by_nesterov(
         self, w: Numbers, old: Numbers, new: Numbers, g: Numbers, momentum: Number, rate: Number
     ) -> Numbers:
-        """Never look at the gradient."""
+        """Compute the sum without the gradient."""
         definition = super().moved_by_nesterov(w, old, new, g, momentum, rate)
         return where_finite(w - momentum * old + (1 + momentum) * new, definition, old, new, g)
 
 
 class NesterovIncrementFromBothVelocities(SGD):
-    """``w + ((1 + momentum) * new - momentum * old)``, of the velocities before and after.
+    """``w + ((1 + momentum) * new - momentum * old)``, from the velocities before and after the update.
 
-    As the lecture notes of CS231n write it, ``x += -mu * v_prev + (1 + mu) * v``, which Python evaluates
-    from the right-hand side on; every operation is rounded.
+    The lecture notes of CS231n have ``x += -mu * v_prev + (1 + mu) * v``, where Python evaluates the
+    right-hand side first. Every operation is rounded.
     """
 
     def moved_by_nesterov(
         self, w: Numbers, old: Numbers, new: Numbers, g: Numbers, momentum: Number, rate: Number
     ) -> Numbers:
-        """Never look at the gradient, and add to w at the end."""
+        """Compute the sum without the gradient, and add it to w at the end."""
         definition = super().moved_by_nesterov(w, old, new, g, momentum, rate)
         return where_finite(w + ((1 + momentum) * new - momentum * old), definition, old, new, g)
 
@@ -125,8 +126,8 @@ class NesterovIncrementFromBothVelocities(SGD):
 class VelocityNegated(SGD):
     """The velocity has the other sign: ``u = momentum * u + learning_rate * g``, then ``w - u``.
 
-    With `nesterov`, ``w - (momentum * u + learning_rate * g)``. Every rounding is the documented one, but
-    zeros come out with other signs. The reported velocity is ``-u``.
+    With `nesterov`, it is ``w - (momentum * u + learning_rate * g)``. Every rounding is the documented one,
+    but signs of zeros differ. The reported velocity is ``-u``.
     """
 
     def accelerated(self, velocity: Numbers, g: Numbers, momentum: Number, rate: Number) -> Numbers:
@@ -147,12 +148,12 @@ class VelocityNegated(SGD):
 
 
 class EveryProductFused(SGD):
-    """Every product that meets a sum is fused with it, in all dtypes.
+    """Every product that is an addend is fused with the addition, in all dtypes.
 
     ``fma(-learning_rate, g, w)``; ``fma(momentum, velocity, -(learning_rate * g))`` and, with `nesterov`,
     ``fma(-learning_rate, g, fma(momentum, velocity, w))``; ``fma(-(w * weight_decay), learning_rate, w)``;
-    ``fma(ema_momentum, average, (1 - ema_momentum) * w)``. Compilers that contract whatever they can may do
-    this, such as NVCC and the fast mode of Clang.
+    ``fma(ema_momentum, average, (1 - ema_momentum) * w)``. Compilers that contract every expression they can,
+    such as NVCC and the fast mode of Clang, may do this.
     """
 
     def decayed(self, w: Numbers, weight_decay: Number, rate: Number) -> Numbers:
@@ -164,7 +165,7 @@ class EveryProductFused(SGD):
         return fused_multiply_add(-rate, g, w)
 
     def accelerated(self, velocity: Numbers, g: Numbers, momentum: Number, rate: Number) -> Numbers:
-        """Fuse one product: one fused operation has no place for a second product."""
+        """Fuse one product, since a fused operation cannot take a second one."""
         return fused_multiply_add(momentum, velocity, -(rate * g))
 
     def moved_by_nesterov(

@@ -20,15 +20,15 @@ class Faithful:
     Attributes
     ----------
     name : str
-        How it evaluates, in a few words.
+        The way of evaluation, in a few words.
     optimizer : subclass of SGD
-        The reference with one stage, or a few, evaluated otherwise.
+        The reference with one stage, or a few, evaluated in another way.
     wrapper : subclass of LossScaleOptimizer
-        What dynamic loss scaling does is exact, so that hardly a variant has one of its own.
+        The wrapper for dynamic loss scaling. Its operations are exact, so few variants have their own.
     hidden_wider_state : bool
-        Whether the true state is wider than the arrays that are reported, which are it rounded.
+        Whether the true state is wider than the reported arrays, which are the rounded state.
     flushes_subnormals : bool
-        Whether subnormal numbers become zero, which is faithful only where it is declared.
+        Whether subnormal numbers become zero, which is faithful only for implementations that declare it.
     double_rates : bool
         Whether the value of a callable learning rate is used, and reported, as a float64.
     unreported : frozenset of str
@@ -52,7 +52,7 @@ class Faithful:
 
     @property
     def description(self) -> str:
-        """The docstring of the optimizer: the formula, its roundings, and who evaluates so."""
+        """The docstring of the optimizer: the formula, its roundings, and who evaluates it in this way."""
         return inspect.getdoc(self.optimizer) or ""
 
     def run(self, case: Case) -> list[Record]:
@@ -61,7 +61,7 @@ class Faithful:
         Parameters
         ----------
         case : Case
-            It is not changed.
+            The case, which is not changed.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""Velocities without the learning rate, as long as it is constant: v = -learning_rate * t."""
+"""Velocities that do not contain the learning rate, if it is constant: v = -learning_rate * t."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ class RateFactoredVelocity(SGD):
 
     Nesterov: ``w - learning_rate * (g + momentum * t)``.
 
-    For a constant learning rate ``velocity = -learning_rate * t``; each operation is rounded. Where the rate
-    changes or is 0, this is the definition. So it is where a case resumes with velocities, since their
-    quotients by the rate would be rounded. ``torch.optim.SGD`` and ``optax.trace`` keep such a velocity.
+    For a constant learning rate, ``velocity = -learning_rate * t``; each operation is rounded. If the rate
+    changes or is 0, the variant is the definition. The same holds if a case resumes with velocities, since
+    dividing them by the rate would round them. ``torch.optim.SGD`` and ``optax.trace`` keep such a velocity.
     """
 
     _factored = False
 
     def validated(self, gradients: Sequence[Gradient], variables: Sequence[Numbers] | None = None) -> Call:
-        """Decide, before the first call, whether the rate can be left out."""
+        """Decide before the first call whether the velocity can be kept without the rate."""
         call = super().validated(gradients, variables)
         rates = [call.rate(w.dtype) for w in call.state.variables]
         if not self._factored and self.constant_rate() is not None and all(rate != 0 for rate in rates):
@@ -35,7 +35,7 @@ class RateFactoredVelocity(SGD):
         return call
 
     def accelerated(self, velocity: Numbers, g: Numbers, momentum: Number, rate: Number) -> Numbers:
-        """Leave the rate out."""
+        """Compute the velocity without the rate."""
         if not self._factored:
             return super().accelerated(velocity, g, momentum, rate)
         return momentum * velocity + g
@@ -43,7 +43,7 @@ class RateFactoredVelocity(SGD):
     def moved(
         self, w: Numbers, old: Numbers, new: Numbers, g: Numbers, momentum: Number, rate: Number
     ) -> Numbers:
-        """Multiply the velocity by the rate where it moves the weights."""
+        """Multiply the velocity by the rate to move the weights."""
         if not self._factored:
             return super().moved(w, old, new, g, momentum, rate)
         return self.stepped(w, new, rate)
@@ -57,7 +57,7 @@ class RateFactoredVelocity(SGD):
         return self.stepped(w, self.looked_ahead(new, g, momentum), rate)
 
     def looked_ahead(self, t: Numbers, g: Numbers, momentum: Number) -> Numbers:
-        """``g + momentum * t``, what Nesterov momentum takes for the velocity."""
+        """``g + momentum * t``, which replaces the velocity under Nesterov momentum."""
         return g + momentum * t
 
     def stepped(self, w: Numbers, t: Numbers, rate: Number) -> Numbers:
@@ -68,8 +68,8 @@ class RateFactoredVelocity(SGD):
 class RateFactoredVelocityFused(RateFactoredVelocity):
     """``t = fma(momentum, t, g)``, ``fma(-learning_rate, t, w)``; Nesterov: ``fma(momentum, t, g)`` for t.
 
-    As the velocity without the rate, with every product fused. With a rate that changes, or is 0, and where
-    a case resumes with velocities, this is the definition. ``torch.optim.SGD`` has ``alpha`` in its sums.
+    This is the velocity without the rate, with every product fused. If the rate changes or is 0, or if a case
+    resumes with velocities, the variant is the definition. ``torch.optim.SGD`` passes ``alpha`` to its sums.
     """
 
     def accelerated(self, velocity: Numbers, g: Numbers, momentum: Number, rate: Number) -> Numbers:
@@ -88,15 +88,15 @@ class RateFactoredVelocityFused(RateFactoredVelocity):
 
 
 class RateFactoredDecay(DecayInUpdate, RateFactoredVelocity):
-    """``w - learning_rate * (t + weight_decay * w)``: decay joins the velocity behind the momentum.
+    """``w - learning_rate * (t + weight_decay * w)``: decay is added to the velocity after the momentum.
 
-    Each operation is rounded; Nesterov has ``g + momentum * t`` for t. With a rate that changes, or is 0, and
-    where a case resumes with velocities, this is the definition. In Optax,
+    Each operation is rounded; under Nesterov momentum, t is ``g + momentum * t``. If the rate changes or is
+    0, or if a case resumes with velocities, the variant is the definition. Optax has it as
     ``chain(trace(momentum), add_decayed_weights(weight_decay), scale_by_learning_rate(rate))``.
     """
 
     def is_left_to_update(self) -> bool:
-        """Whether the velocity has no rate."""
+        """Whether the velocity is kept without the rate."""
         return self._factored and self.settings.momentum != 0
 
     def stepped(self, w: Numbers, t: Numbers, rate: Number) -> Numbers:

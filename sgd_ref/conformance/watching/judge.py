@@ -1,4 +1,4 @@
-"""The judge of a loop: it follows the parameters, and tells the first value that is not possible."""
+"""The judge of a loop: it follows the parameters, and finds the first value that the rule cannot give."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Verdict:
     Attributes
     ----------
     violation : Violation or None
-        The first value that no evaluation of the rule gives; its element is that of the sample.
+        The first value that no evaluation of the rule gives. Its element is an index into the sample.
     position : int
-        Which parameter it belongs to.
+        The position of the parameter that has the violation.
     group : Group or None
         The settings of that parameter.
     is_exact : bool
@@ -41,20 +41,20 @@ class Verdict:
 
 
 class Judge:
-    """It follows all parameters of a model.
+    """A judge that follows all parameters of a model.
 
     Parameters
     ----------
     parameters : sequence of Parameter
-        All of them.
+        All parameters of the model.
     basis : Basis
         The rule.
 
     Notes
     -----
-    The rule treats each element alike. So the elements of a group are laid in one array, which takes a tenth
-    of the time, as long as nothing tells the parameters apart: a norm for each of them, names that are
-    excluded from decay, or a gradient that is missing.
+    The rule treats all elements alike. So the elements of a group are joined in one array, which takes a
+    tenth of the time. They are joined unless something tells the parameters apart: a norm for each parameter,
+    names that are excluded from decay, or a missing gradient.
     """
 
     def __init__(self, parameters: Sequence[Parameter], basis: Basis) -> None:
@@ -139,7 +139,7 @@ class _Block:
         return *self._placed(violation, step), False
 
     def _laid(self, values: Values) -> dict[str, list[Array]]:
-        """Return what is seen, as the follower has it."""
+        """Return the values that were seen, in the form that the follower takes."""
         seen = values.of(self.group, self._positions)
         if not self.is_flat:
             return seen
@@ -149,7 +149,7 @@ class _Block:
         }
 
     def _placed(self, violation: Violation, step: Step) -> tuple[Violation, int]:
-        """Return a violation with the name of its parameter and its element there, and the parameter."""
+        """Return a violation with its parameter's name and the index in that parameter, and the parameter."""
         if not violation.variable:
             return violation, self._positions[0]
         if not self.is_flat:
@@ -164,7 +164,7 @@ class _Block:
         return replace(violation, variable=self._parameters[position].name, element=placed), position
 
     def _tell_norms(self, step: Step) -> None:
-        """Tell the follower what norms have beside the elements that are looked at."""
+        """Tell the follower which squares enter the norms besides those of the sampled elements."""
         optimizer = self._follower.optimizer
         optimizer._made = -1
         rests, others, left_out = norms_beside(step, self._positions, self._parameters)
@@ -178,7 +178,7 @@ class _Block:
 
 
 def state_of(calls: int, seen: Mapping[str, Sequence[Array]]) -> State:
-    """Return what is seen of a state, by quantities, as one from which a case resumes.
+    """Return the seen part of a state, by quantities, as a state from which a case resumes.
 
     >>> state_of(3, {"velocities": [np.ones(1)]}).velocities
     (array([1.]),)
@@ -190,17 +190,17 @@ def state_of(calls: int, seen: Mapping[str, Sequence[Array]]) -> State:
 def norms_beside(
     step: Step, positions: Sequence[int], parameters: Sequence[Parameter]
 ) -> tuple[list[Array | None], Array | None, int]:
-    """Return what the norms of a step have beside the elements that are looked at of some parameters.
+    """Return what enters the norms of a step besides the sampled elements of some parameters.
 
     Returns
     -------
     list of ndarray or None
-        For each of these parameters a few numbers with the squares of the elements of its gradient that are
-        not looked at; None where all are.
+        For each of these parameters, a few numbers whose squares have the same sum as those of the gradient's
+        elements that are not sampled; None if all are sampled.
     ndarray or None
-        The same of all other parameters.
+        The same for all other parameters together.
     int
-        How many elements these are.
+        The number of elements that these numbers stand for.
     """
     rests: list[Array | None] = []
     others: list[Array] = []
@@ -213,7 +213,7 @@ def norms_beside(
             seen = sum_of_squares(gradient) if is_inside else 0.0
             missing = parameter.size - (gradient.size if is_inside else 0)
             if missing:
-                # Of a square that is not finite, nothing is taken away.
+                # A sum of squares that is not finite stays as it is: nothing is subtracted.
                 rest = folded(max(square - seen, 0.0) if np.isfinite(square) else square, gradient.dtype)
                 left_out += missing
         if is_inside:

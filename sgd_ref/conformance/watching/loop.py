@@ -1,4 +1,4 @@
-"""A loop of some framework, as ``watch`` needs it."""
+"""The interface that ``watch`` needs from the training loop of a framework."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ class Loop(Protocol):
     Attributes
     ----------
     name : str
-        The optimizer, for the report.
+        The name of the optimizer in the report.
     parameters : sequence of Parameter
-        All that it updates.
+        All parameters that the optimizer updates.
     rule : Rule
-        What it is held to.
+        The rule that the optimizer is held to.
     notes : list of str
-        What a reader of the report is to know.
+        Sentences that the report shows its readers.
     calls : int
-        Calls of the optimizer before the loop.
+        The number of calls of the optimizer before the loop.
     optimizer : Any
         The optimizer to use in the loop.
     """
@@ -36,7 +36,7 @@ class Loop(Protocol):
     optimizer: Any
 
     def start(self, recorder: Recorder) -> None:
-        """Tell a recorder of each step from now on."""
+        """Report each step to a recorder from now on."""
 
     def stop(self) -> None:
-        """Leave everything as it was."""
+        """Stop watching, and restore everything as it was."""

@@ -1,4 +1,4 @@
-"""Naming the mistake: known deviations from the rule, or a part of the rule that is not there."""
+"""Naming the mistake: known deviations from the rule, or a part of the rule that is missing."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from sgd_ref.conformance.diagnosis.matching import Diagnosis, diagnose, without_
 from sgd_ref.conformance.watching.window import Seen
 
 MOST_FOR_PAIRS = 50_000
-"""Elements of all calls together up to which pairs of mistakes are tried where none explains them alone."""
+"""The most elements, over all calls, for which pairs of mistakes are tried if no single one explains them."""
 
 
 @dataclass(frozen=True)
 class Mistake:
-    """What explains a finding.
+    """The explanation of a finding.
 
     Attributes
     ----------
     diagnosis : Diagnosis
-        The known deviations from the rule that explain it, and where it parts from the rule.
+        The known deviations from the rule that explain the finding, and where the trajectory parts from the
+        rule.
     missing : tuple of str
         Parts of the rule without which everything is as defined; then `diagnosis` names nothing.
     """
@@ -31,7 +32,7 @@ class Mistake:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """All known deviations that are named, alone or together; those that are missing behind "not "."""
+        """All known deviations that are named, alone or together; "not " stands before missing parts."""
         named = [name for names in self.diagnosis.names for name in names]
         return tuple(dict.fromkeys([*named, *(f"not {name}" for name in self.missing)]))
 
@@ -42,7 +43,7 @@ class Mistake:
         return f"it equals the rule without its part {parts}"
 
     def explained(self) -> str:
-        """Return it with a sentence on each name.
+        """Return the mistake as text, with a sentence on each name.
 
         >>> print(Mistake(Diagnosis((("ascends",),))).explained())
         it equals ascends
@@ -53,7 +54,7 @@ class Mistake:
 
 
 def named(seen: Seen) -> Mistake:
-    """Return what explains some steps that are not as defined."""
+    """Return the explanation of some steps that are not as defined."""
     alone = diagnose(seen.case, seen.trajectory, with_pairs=False, basis=seen.basis)
     if alone.names and alone.up_to is None:
         return Mistake(alone)
@@ -67,7 +68,7 @@ def named(seen: Seen) -> Mistake:
 
 
 def _missing(seen: Seen) -> tuple[str, ...]:
-    """Return a part of the rule without which it explains everything."""
+    """Return a part of the rule; the rule without this part explains everything."""
     for name in seen.basis.names:
         basis = replace(seen.basis, names=tuple(other for other in seen.basis.names if other != name))
         if fit(seen.case, (), seen.trajectory, basis=basis).fits:

@@ -1,4 +1,4 @@
-"""The recorder: it judges each step, keeps those around the first finding, and then stops."""
+"""The recorder: it judges each step, keeps the steps around the first finding, and then stops."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ from sgd_ref.conformance.watching.window import AFTER, BEFORE, FIRST
 
 
 class Recorder:
-    """What a watched loop tells its steps to.
+    """The object to which a watched loop reports its steps.
 
     Parameters
     ----------
     parameters : sequence of Parameter
-        All of the model.
+        All parameters of the model.
     basis : Basis
         The rule.
     sample : int or None
         How many elements to look at.
     seed : int
-        Of their choice.
+        The seed for choosing these elements.
     calls : int
-        Calls of the optimizer before the first step.
+        The number of calls of the optimizer before the first step.
 
     Attributes
     ----------
     elements : list of ndarray or None
         For each parameter which elements are looked at, in C order; None for all of them.
     number : int
-        How many steps there were.
+        The number of steps so far.
     exact : int
-        How many of those that were judged have the bits of the rule.
+        The number of judged steps that have the bits of the rule.
     finding : Verdict or None
-        The first one with a violation, in step `found_in`.
+        The verdict on step `found_in`, the first step with a violation.
     changed_between : list of int
-        Steps before which somebody else changed a variable or its state.
+        The numbers of steps before which something other than the optimizer changed a variable or its state.
     seconds : float
-        What watching took.
+        The time that watching took.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Recorder:
 
     @property
     def is_done(self) -> bool:
-        """Whether it needs no more steps: the finding, and what came of it, were seen."""
+        """Whether no more steps are needed, since the finding and the steps after it were seen."""
         return self.finding is not None and len(self._after) > AFTER
 
     @property
@@ -82,12 +82,12 @@ class Recorder:
         return any(elements is not None for elements in self.elements)
 
     def needs_squares(self, groups: Sequence[Group]) -> bool:
-        """Whether norms have elements beside those that are judged together.
+        """Whether norms include elements that are not judged together with the others.
 
         Raises
         ------
         ValueError
-            If they have, and are norms of accumulated gradients, which nobody shows.
+            If they do, and are norms of accumulated gradients, since no optimizer shows these gradients.
         """
         dtypes = {parameter.dtype for parameter in self.parameters}
         is_shared = len(groups) > 1 or len(dtypes) > 1
@@ -106,7 +106,7 @@ class Recorder:
 
     @contextmanager
     def timed(self) -> Iterator[None]:
-        """Count what watching takes."""
+        """Add the time of the block to the time that watching takes."""
         started = time.perf_counter()
         try:
             yield
@@ -144,7 +144,7 @@ class Recorder:
         self._last.append(step)
 
     def count(self) -> None:
-        """Count a step that is not looked at."""
+        """Count a step that is not judged."""
         self.number += 1
 
 

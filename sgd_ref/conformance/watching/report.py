@@ -22,21 +22,21 @@ NOT_SHOWN = "the optimizer does not show its velocities, so that these steps by 
 
 
 class Report:
-    """What watching a loop found; complete when the block of ``watch`` is left.
+    """The result of watching a loop; complete when the block of ``watch`` is left.
 
     Parameters
     ----------
     loop : Loop
-        What is watched.
+        The loop that is watched.
     recorder : Recorder
-        What has seen its steps.
+        The recorder that has seen the steps of the loop.
 
     Attributes
     ----------
     name : str
-        The optimizer.
+        The name of the optimizer.
     rule : Dialect
-        What it is held to.
+        The rule that the optimizer is held to.
     optimizer : Any
         The optimizer to use inside of the block: with Optax the transformation that is watched, and otherwise
         the optimizer that was given.
@@ -53,12 +53,12 @@ class Report:
 
     @property
     def steps(self) -> int:
-        """How many steps there were."""
+        """The number of steps."""
         return self._recorder.number
 
     @property
     def exact(self) -> int:
-        """How many steps have the bits of the rule, each operation rounded once."""
+        """The number of steps that have the bits of the rule, with each operation rounded once."""
         return self._recorder.exact
 
     @property
@@ -68,7 +68,7 @@ class Report:
 
     @cached_property
     def violation(self) -> Violation | None:
-        """The first value that no evaluation of the rule gives: its place, and what would be possible.
+        """The first value that no evaluation of the rule gives: its place, and the possible values.
 
         Its `call` is the step, and its `element` the index in the parameter.
         """
@@ -83,7 +83,7 @@ class Report:
 
     @cached_property
     def mistake(self) -> Mistake | None:
-        """What explains it; found when it is first asked for, which takes some seconds."""
+        """The explanation of the finding. The first access searches for it, which takes some seconds."""
         seen = self._seen
         return None if seen is None else named(seen)
 
@@ -102,7 +102,7 @@ class Report:
 
     @property
     def notes(self) -> list[str]:
-        """What a reader is to know: parameters that are left out, or changed by somebody else."""
+        """Notes for the reader, such as on parameters that are left out, or changed between steps."""
         changed = self._recorder.changed_between
         if not changed:
             return list(self._loop.notes)
@@ -111,14 +111,14 @@ class Report:
 
     @property
     def seconds(self) -> float:
-        """What watching took, without the search for the mistake."""
+        """The seconds that watching took, without the search for the mistake."""
         return self._recorder.seconds
 
     def take_gradients(self) -> None:
-        """Take the gradients of the next step from where they are now, in PyTorch.
+        """Take the present gradients as those of the next step. Only loops of PyTorch need it.
 
-        Call it right before gradients are clipped where a ``GradScaler`` unscales them first. Otherwise they
-        are taken at the right moment.
+        If a ``GradScaler`` unscales gradients, call it after that and before the gradients are clipped.
+        Otherwise the gradients are taken at the right moment without this call.
 
         Raises
         ------
@@ -131,16 +131,17 @@ class Report:
         take()
 
     def write(self, path: str | os.PathLike[str]) -> Path:
-        """Write the steps around the finding as a case, with what was seen, in the format of the golden data.
+        """Write the steps around the finding as a case, with the values that were seen, in the golden format.
 
-        ``sgd-ref explain FILE --rule RULE`` shows it step by step, and ``conformance.compare_recorded(run,
-        FILE)`` runs it. Sums that PyTorch and Optax keep for velocities are left out of what was seen. In the
-        state from which a case resumes, they are multiplied by the rate, and rounded.
+        ``sgd-ref explain FILE --rule RULE`` shows the case step by step, and
+        ``conformance.compare_recorded(run, FILE)`` runs it. PyTorch and Optax keep sums of gradients instead
+        of velocities. These sums are left out of the values that were seen. In the state from which a case
+        resumes, they are multiplied by the rate, and rounded.
 
         Parameters
         ----------
         path : path
-            The file, whose name is to end with ``.json``.
+            The file. Its name must end with ``.json``.
 
         Returns
         -------
@@ -150,7 +151,7 @@ class Report:
         Raises
         ------
         ValueError
-            If there is no finding, or a norm needs elements that were not looked at.
+            If there is no finding, or a norm needs elements that were not sampled.
         OSError
             If the file cannot be written.
         """
@@ -193,10 +194,10 @@ class Report:
 
 
 def documented(seen: Seen) -> tuple[Case, list[dict[str, Any]]]:
-    """Return a case and what was seen, with velocities as the definition has them.
+    """Return a case and the trajectory that was seen, with velocities in the form of the definition.
 
-    Sums without the rate are left out of the trajectory. In the state that the case resumes from, they are
-    multiplied by the rate, which rounds them.
+    Sums that do not contain the rate are left out of the trajectory. In the state from which the case
+    resumes, they are multiplied by the rate, which rounds them.
     """
     if SumsKept not in seen.basis.forms:
         return seen.case, seen.trajectory

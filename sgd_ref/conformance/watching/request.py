@@ -1,4 +1,4 @@
-"""What a user asks of ``watch``, to which the framework of the loop adds what is usual there."""
+"""A user's request to ``watch``. The framework of the loop supplies what the user left open."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from sgd_ref.validation import reject_type
 
 @dataclass
 class Request:
-    """What is asked.
+    """The arguments of ``watch`` that do not depend on the framework.
 
     Attributes
     ----------
     declared : dict
-        The settings that are declared.
+        The declared settings.
     rule : str or None
-        Name of the rule; None for that of the framework.
+        Name of the rule; None for the usual rule of the framework.
     by_design : frozenset of str
-        Names of deviations that are meant.
+        Names of deviations that are intended.
     velocities : Velocities or None
-        What the optimizer keeps; None for what is usual.
+        The form in which the optimizer keeps velocities; None for the usual form of the framework.
     velocity_key : str or None
-        Where PyTorch has it.
+        The key of ``optimizer.state[p]`` under which a PyTorch optimizer keeps the velocity.
     """
 
     declared: Mapping[str, Any] = field(default_factory=dict)
@@ -37,7 +37,7 @@ class Request:
     velocity_key: str | None = None
 
     def __post_init__(self) -> None:
-        """Check the names."""
+        """Check the names of settings, of the rule and of deviations."""
         Dialect.of(self.rule or "keras", self.by_design)
         if self.velocities is not None and not isinstance(self.velocities, Velocities):
             reject_type("velocities", self.velocities, "a conformance.Velocities")
@@ -45,7 +45,7 @@ class Request:
             reject_type("velocity_key", self.velocity_key, "a key of the state of a parameter")
 
     def held_to(self, usual: str, by_design: frozenset[str] = frozenset()) -> Rule:
-        """Return the rule, with what the optimizer states that it does by design.
+        """Return the rule, with the deviations that the optimizer declares to be by design.
 
         >>> Request().held_to("pytorch").dialect.rule
         'pytorch'

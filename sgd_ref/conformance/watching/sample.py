@@ -1,4 +1,4 @@
-"""Which elements are looked at: the same ones in every step, so that their state can be followed."""
+"""The sample of elements that are judged: the same in every step, so that their state can be followed."""
 
 from __future__ import annotations
 
@@ -11,24 +11,25 @@ from sgd_ref.conformance.watching.steps import Parameter
 
 
 def chosen_elements(parameters: Sequence[Parameter], most: int | None, seed: int) -> list[Array | None]:
-    """Return for each parameter the indices of the elements to look at, in C order.
+    """Return for each parameter the indices of its sampled elements, in C order.
 
-    Parameters of one shape have the same indices, so that state that they share wrongly stays shared. The
-    first and the last element of each parameter are among them.
+    Parameters of one shape get the same indices. Otherwise the judge could not see that two parameters
+    wrongly share their state. The first and the last element of each parameter are always included.
 
     Parameters
     ----------
     parameters : sequence of Parameter
-        All of the model.
+        All parameters of the model.
     most : int or None
-        How many elements to look at in all; None for all of them. Each parameter has two of them at least.
+        The size of the sample over all parameters; None for all elements. Each parameter has at least two
+        elements in it.
     seed : int
-        Of the choice.
+        The seed for choosing the elements.
 
     Returns
     -------
     list of ndarray or None
-        None for a parameter that is looked at as a whole, in its own shape.
+        The indices; None for a parameter that is judged as a whole, in its own shape.
 
     Examples
     --------
@@ -56,7 +57,7 @@ def _chosen(parameter: Parameter, count: int, seed: int) -> Array | None:
 
 
 def original_index(parameter: Parameter, elements: Array | None, element: tuple[int, ...]) -> tuple[int, ...]:
-    """Return where an element of a sample lies in its parameter.
+    """Return the index in the parameter of an element of the sample.
 
     >>> parameter = Parameter("a", (4, 5), np.dtype("float32"))
     >>> original_index(parameter, np.array([0, 7, 19]), (1,))

@@ -1,4 +1,4 @@
-"""The settings of a loop: those that are declared, and those that its optimizer states."""
+"""The settings of a loop: those that the user declares, and those that its optimizer states."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ DECLARABLE = (
     "clipvalue",
     "global_clipnorm",
 )
-"""What may be declared of an optimizer that does not state it."""
+"""The settings that a user may declare, since some optimizers do not state them."""
 
 RATE_OUTSIDE = "rate-outside-velocity"
 
 SUMS = Velocities(sign=-1, without_rate=True)
-"""What PyTorch and Optax keep."""
+"""PyTorch and Optax keep sums of gradients for velocities."""
 
 Rate = float | Callable[[int], float]
 
@@ -42,9 +42,9 @@ class Rule:
     dialect : Dialect
         The rule.
     basis : Basis
-        The rule as code, in the form in which velocities are kept.
+        The rule as code, for the form in which the optimizer keeps velocities.
     sign : int
-        What velocities that are seen are multiplied by; 0 where they have a form that is not read.
+        The factor by which the velocities that are seen are multiplied; 0 if their form cannot be read.
     """
 
     dialect: Dialect
@@ -53,14 +53,14 @@ class Rule:
 
 
 def rule_of(dialect: Dialect, velocities: Velocities | None) -> Rule:
-    """Return how to judge by a rule.
+    """Return a rule in the form that the judge needs.
 
     Parameters
     ----------
     dialect : Dialect
         The rule.
     velocities : Velocities or None
-        What the optimizer keeps; None for what is usual under the rule.
+        The form in which the optimizer keeps velocities; None for the usual form under the rule.
 
     Examples
     --------
@@ -74,18 +74,18 @@ def rule_of(dialect: Dialect, velocities: Velocities | None) -> Rule:
         names = tuple(name for name in basis.names if name != RATE_OUTSIDE)
         basis = replace(basis, names=names, forms=(SumsKept,))
     is_read = kept.without_rate == is_outside
-    # A sum of gradients is subtracted, a documented velocity added.
+    # A sum of gradients is subtracted from the variable, and a documented velocity is added to it.
     sign = -kept.sign if is_outside else kept.sign
     return Rule(dialect, basis, sign if is_read else 0)
 
 
 def checked_declarations(declared: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings that are declared.
+    """Return the declared settings, after a check.
 
     Raises
     ------
     TypeError, ValueError
-        If one cannot be declared, or has a value that ``sgd_ref.SGD`` does not accept.
+        If a setting cannot be declared, or ``sgd_ref.SGD`` does not accept its value.
     """
     for name in declared:
         if name not in DECLARABLE:
@@ -98,7 +98,7 @@ def checked_declarations(declared: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def config_of(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the whole config of some settings.
+    """Return the complete config for some settings.
 
     Raises
     ------
@@ -119,7 +119,7 @@ def _config_of(settings: tuple[tuple[str, Any], ...]) -> dict[str, Any]:
 
 
 def rate_at(rate: Rate, step: int) -> float:
-    """Return a rate that is declared, in a step.
+    """Return the declared learning rate of a step.
 
     >>> rate_at(0.5, 3), rate_at(lambda step: 1 / (step + 1), 3)
     (0.5, 0.25)
@@ -128,12 +128,12 @@ def rate_at(rate: Rate, step: int) -> float:
 
 
 def checked_sample(sample: Any) -> int | None:
-    """Return how many elements to look at.
+    """Return the number of elements to sample.
 
     Raises
     ------
     TypeError, ValueError
-        If it is no positive integer and not None.
+        If the argument is neither a positive integer nor None.
     """
     if sample is None:
         return None

@@ -1,4 +1,4 @@
-"""What is seen of a training loop: its parameters, their settings, and each step."""
+"""The observed data of a training loop: its parameters, their settings, and each step."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class Parameter:
     Attributes
     ----------
     name : str
-        As the model has it.
+        Its name in the model.
     shape : tuple of int
         Its shape.
     dtype : dtype
-        One of the four of the kit.
+        One of the four dtypes of the kit.
 
     Examples
     --------
@@ -47,11 +47,11 @@ class Group:
     Attributes
     ----------
     positions : tuple of int
-        Which parameters.
+        Positions of the parameters among those of the model.
     config : dict
         Their settings, as of ``SGD.get_config()``; the learning rate in it means nothing.
     excluded : tuple of str
-        Names of those that do not decay.
+        Names of the parameters that do not decay.
     """
 
     positions: tuple[int, ...]
@@ -61,14 +61,14 @@ class Group:
 
 @dataclass
 class Values:
-    """What is seen of all parameters at one moment, in the order of the parameters.
+    """The values of all parameters that were seen at one moment, in the order of the parameters.
 
     Attributes
     ----------
     variables : list of ndarray
-        Their elements, as far as they are looked at.
+        The sampled elements of the variables.
     velocities, averages, accumulators : list of ndarray, or None
-        The same of the state; None where it is not seen.
+        The sampled elements of the state; None if the optimizer does not show it.
     """
 
     variables: list[Array]
@@ -77,14 +77,14 @@ class Values:
     accumulators: list[Array] | None = None
 
     def of(self, group: Group, positions: Sequence[int] | None = None) -> dict[str, list[Array]]:
-        """Return those of the parameters of a group, by quantities; what is not seen or is off is missing.
+        """Return the values of a group's parameters, by the quantities that are on and seen.
 
         Parameters
         ----------
         group : Group
-            Its settings say what is off.
+            The group; its settings say which quantities are off.
         positions : sequence of int, optional
-            Some of its parameters.
+            Positions of some of its parameters; by default, all.
 
         Examples
         --------
@@ -115,19 +115,19 @@ class Step:
     number : int
         Counted from 0.
     calls : int
-        Calls of the optimizer before it.
+        The number of calls of the optimizer before the step.
     groups : tuple of Group
         The settings of this step.
     rates : tuple of float
         The learning rate of each group.
     before, after : Values
-        What was seen before and after it.
+        The values that were seen before and after the step.
     gradients : list of ndarray or None
-        One for each parameter.
+        The gradient of each parameter; None if it has none.
     squares : list of float or None
-        The sum of the squares of each whole gradient; empty where no norm needs it.
+        The sum of the squares of each whole gradient; empty if no norm needs it.
     follows : bool
-        Whether it starts from what was seen after the step before.
+        Whether the step starts from the values that were seen after the step before it.
     """
 
     number: int

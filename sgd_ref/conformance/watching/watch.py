@@ -16,7 +16,7 @@ from sgd_ref.conformance.watching.settings import checked_declarations, checked_
 from sgd_ref.validation import integer_at_least, reject_type
 
 SAMPLE = 10_000
-"""Elements that are looked at in each step."""
+"""The default number of elements that are sampled in each step."""
 
 
 @contextmanager
@@ -34,8 +34,8 @@ def watch(
 ) -> Iterator[Report]:
     """Judge each step of a training loop by the derived bounds of the rule that its optimizer is held to.
 
-    Nothing that the loop computes changes. When the block is left, also by an exception, everything is as it
-    was.
+    Watching changes no number that the loop computes. When the block is left, also by an exception, the
+    optimizer and the model are as they were before.
 
     Parameters
     ----------
@@ -43,24 +43,25 @@ def watch(
         The optimizer. With Optax, use ``report.optimizer`` in its place inside of the block. Any other object
         must have the method ``apply(gradients, variables=None)`` of ``sgd_ref.SGD``.
     model : Module, Model, list of parameters or of (name, parameter), pytree
-        What it updates.
+        The model or the parameters that the optimizer updates.
     rule : {"keras", "pytorch", "sutskever", "optax"}, optional
-        The documented rule; by default that of the framework, and that of Keras for other objects.
+        The documented rule; by default the rule of the framework, and for other objects that of Keras.
     by_design : collection of str
-        Names of known deviations that are meant.
+        Names of known deviations that are intended.
     velocities : Velocities, optional
-        What the optimizer keeps for velocities. By default, sums of gradients without the rate under a rule
-        that has the rate outside, and documented velocities under the others.
+        The form in which the optimizer keeps velocities. If the rule multiplies the sum of gradients by the
+        rate outside of the sum, the default is sums of gradients without the rate. Under the other rules, the
+        default is documented velocities.
     velocity_key : str, optional
-        With PyTorch, under which key of ``optimizer.state[p]`` they are; "momentum_buffer" or "velocity" by
-        default.
+        With PyTorch, the key of ``optimizer.state[p]`` under which the velocity is; by default
+        "momentum_buffer" or "velocity".
     sample : int or None, default 10000
-        How many elements of all parameters together to look at in each step, the same ones in all steps.
-        None: all. The norms of clipping are always those of whole gradients.
+        The number of elements, over all parameters, that are judged in each step; None for all. They are the
+        same elements in all steps. The norms for clipping are always those of whole gradients.
     seed : int, default 0
-        Of the choice of elements.
+        The seed for choosing the elements.
     **settings
-        Settings that the optimizer does not state itself, or that it is to have whatever it states:
+        Settings that the optimizer does not state. A setting given here takes precedence over a stated one:
         ``learning_rate`` (a number, or a function from the step to a number), ``momentum``, ``nesterov``,
         ``weight_decay``, and one of ``clipnorm``, ``clipvalue`` and ``global_clipnorm``. Where clipping is
         declared in PyTorch, gradients are taken as ``backward`` leaves them, before ``clip_grad_norm_``.
@@ -68,12 +69,12 @@ def watch(
     Yields
     ------
     Report
-        It is complete when the block is left.
+        The report, which is complete when the block is left.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is not acceptable, before anything is wrapped; and in a step that cannot be watched.
+        If an argument is not acceptable, before anything is wrapped, or in a step that cannot be watched.
 
     Examples
     --------
@@ -118,7 +119,7 @@ def _named(by_design: Any) -> Collection[str]:
 
 
 def _loop(optimizer: Any, model: Any, request: Request) -> Loop:
-    """Return the loop of the framework of an optimizer; a framework that is not there is not imported."""
+    """Return the loop for the framework of an optimizer, without importing any other framework."""
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(optimizer, torch.optim.Optimizer):
         from sgd_ref.conformance.watching.frameworks.torch import TorchLoop

@@ -16,24 +16,24 @@ from sgd_ref.conformance.watching.judge import norms_beside, state_of
 from sgd_ref.conformance.watching.steps import Group, Parameter, Step
 
 FIRST = 8
-"""Steps at the beginning of a loop that are kept: what begins with them is told from them."""
+"""The number of steps kept from the beginning of a loop, to name mistakes that begin there."""
 
 BEFORE, AFTER = 4, 4
-"""Steps that are kept before the finding, where it is a later one, and steps that are seen after it."""
+"""The numbers of steps kept before a later finding, and of steps that are seen after a finding."""
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What was seen in some steps, in the form of the kit.
+    """The values that were seen in some steps, in the form of the kit.
 
     Attributes
     ----------
     case : Case
-        What went in.
+        The inputs of the steps.
     trajectory : list of dict
-        What came out.
+        The outputs of the steps.
     basis : Basis
-        The rule, with what its norms have beside the case.
+        The rule, with the squares that enter its norms besides those of the case's elements.
     first : int
         The step that is call 0 of the case.
     """
@@ -45,32 +45,32 @@ class Seen:
 
     @property
     def is_whole(self) -> bool:
-        """Whether its norms need nothing beside the case."""
+        """Whether the norms need only elements of the case."""
         return not any(issubclass(form, WholeNorms) for form in self.basis.forms)
 
 
 def around(
     steps: Sequence[Step], number: int, group: Group, parameters: Sequence[Parameter], basis: Basis
 ) -> Seen | None:
-    """Return the steps around a finding that follow from each other.
+    """Return the steps around a finding, as far as they follow one another without a gap.
 
     Parameters
     ----------
     steps : sequence of Step
-        Those that were kept, in their order.
+        The steps that were kept, in their order.
     number : int
-        The step of the finding.
+        The number of the step with the finding.
     group : Group
         The settings of the parameter that is wrong.
     parameters : sequence of Parameter
-        All of the model.
+        All parameters of the model.
     basis : Basis
         The rule.
 
     Returns
     -------
     Seen or None
-        None if velocities are not seen, and the first of these steps does not begin with zeros.
+        None if velocities are not seen and those before the first of these steps are not zeros.
     """
     positions = sorted(group.positions)
     chosen: list[Step] = []
@@ -106,7 +106,7 @@ def around(
     trajectory: list[Record] = [
         {**step.after.of(group, positions), "calls": step.calls + 1} for step in chosen
     ]
-    # Some mistakes that are tried write over the gradients that they are given.
+    # Some of the mistakes that are tried overwrite the gradients that they are given.
     case = protected(case)
     return Seen(case, trajectory, _with_norms(basis, chosen, positions, parameters), start.number)
 
@@ -114,7 +114,7 @@ def around(
 def _with_norms(
     basis: Basis, steps: Sequence[Step], positions: Sequence[int], parameters: Sequence[Parameter]
 ) -> Basis:
-    """Return the rule with what its norms have beside the elements of a case, if there is anything."""
+    """Return the rule with the squares that its norms need besides those of a case's elements, if any."""
     rests: list[list[Array | None]] = []
     others: list[Array | None] = []
     left_out = 0

@@ -1,6 +1,6 @@
 """Optimizers to be timed on a device: each prepares a workload and returns a step that does not wait.
 
-A peer is a function of a workload. Libraries are imported when a peer is prepared, in a process of its own.
+A peer is a function of a workload. Its library is imported when the peer is prepared, in its own process.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ __all__ = ["FAMILIES", "KERNELS", "ROOFS", "TORCH", "NotOffered", "Prepared", "S
 
 
 class Prepared(NamedTuple):
-    """A peer that is ready.
+    """A peer that is ready to make steps.
 
     Attributes
     ----------
     step : function without arguments
         Starts one step, and may return before it is done.
     synchronise : function without arguments
-        Returns when all steps are done that were started.
+        Returns when all steps that were started are done.
     """
 
     step: Step

@@ -1,4 +1,4 @@
-"""`numba_kernels.cuda.SGD`, called and captured, where it gives the bits of `numba_kernels.SGD`."""
+"""`numba_kernels.cuda.SGD`, called and captured, if its bits are those of `numba_kernels.SGD`."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ STEPS_BEFORE_CAPTURE = 1
 
 
 def kernels(workload: Workload) -> Prepared:
-    """Return the step of the kernels, on tensors of PyTorch where it finds the device, else on Numba's."""
+    """Return the step of the kernels, on tensors if PyTorch finds the device, else on Numba's arrays."""
     _require_the_same_bits(workload, False)
     model = Model(workload)
     return Prepared(model.step, model.synchronise)
 
 
 def graph(workload: Workload) -> Prepared:
-    """Return the same step, captured in a graph of PyTorch's."""
+    """Return the same step, captured in a CUDA graph by PyTorch."""
     _require_the_same_bits(workload, True)
     model = Model(workload)
     return Prepared(model.captured(), model.synchronise)
@@ -37,7 +37,7 @@ class Model:
     """The arrays of a workload on the device, with their optimizer."""
 
     def __init__(self, workload: Workload) -> None:
-        # It needs numba-cuda, which is an extra.
+        # This import needs numba-cuda, which is an optional dependency.
         from numba_kernels import cuda
         from numba_kernels.selfcheck.device.on_device import by_numba
 
@@ -52,11 +52,11 @@ class Model:
         self.optimizer.build(self.variables)
 
     def step(self) -> None:
-        """Make a step, without waiting for it."""
+        """Start a step, without waiting for its end."""
         self.optimizer.apply(self._gradients)
 
     def captured(self) -> Step:
-        """Return what replays a step."""
+        """Return the peer that replays a captured step."""
         if self.torch is None:
             raise NotOffered("graphs are captured by PyTorch, and it finds no device")
         return tensors.captured(self.step, STEPS_BEFORE_CAPTURE)
@@ -83,7 +83,7 @@ class Model:
 
 
 def _torch() -> Any:
-    """Return PyTorch, if it finds the device on which the kernels run; else None."""
+    """Return PyTorch if it finds the device on which the kernels run, and otherwise None."""
     from numba_kernels.cuda.toolkit import IS_SIMULATED
 
     if IS_SIMULATED:
@@ -100,10 +100,10 @@ def _require_the_same_bits(workload: Workload, is_captured: bool) -> None:
         raise NotOffered(f"wrong bits: {difference}")
 
 
-# Once in a process: the kernels of a workload are those of the small one.
+# One check for each process is enough, since the small workload has the same kernels.
 @functools.cache
 def first_difference(workload: Workload, is_captured: bool) -> str:
-    """Return where two steps differ from those of ``numba_kernels.SGD``; nothing if they do not.
+    """Return where two steps differ from those of ``numba_kernels.SGD``; empty if they do not differ.
 
     Parameters
     ----------

@@ -12,7 +12,7 @@ from numba_kernels.benchmarks.peers.optax_peer import first_state, update_of
 from numba_kernels.benchmarks.workload import Workload
 
 GPU = ("gpu", "cuda")
-"""Names that JAX has for it."""
+"""JAX's names for the platform."""
 
 
 def jitted(workload: Workload, platforms: tuple[str, ...] = GPU) -> Prepared:
@@ -37,7 +37,7 @@ def _filled(workload: Workload, first_seed: int) -> list[Any]:
 
 @functools.cache
 def _repeated() -> Any:
-    """Return what fills an array of a shape with a block, on the device."""
+    """Return the function that fills an array of a shape on the device, by repeating a block."""
     import jax
     import jax.numpy as jnp
 

@@ -29,7 +29,7 @@ def roof(workload: Workload) -> Prepared:
         part = min(filled, size - filled)
         _copy(begin + filled, begin, part)
         filled += part
-    # The closure also keeps both arrays alive: the copy has only their addresses.
+    # The closure also keeps both arrays alive, since the copy gets only their addresses.
     kept = source, target
     return Prepared(lambda: _copy(end, begin, kept[0].size), cuda.synchronize)
 

@@ -21,7 +21,7 @@ def torch_for(device: str) -> Any:
     Raises
     ------
     NotOffered
-        If it does not find the device.
+        If PyTorch does not find the device.
     """
     import torch
 
@@ -41,7 +41,8 @@ def gradients(workload: Workload, device: str) -> list[Any]:
 
 
 def _filled(workload: Workload, first_seed: int, device: str) -> list[Any]:
-    # Filled on the device: to copy gigabytes there for each turn would take longer than all steps of it.
+    # The tensors are filled on the device. Copying gigabytes to it would take longer than all steps of a
+    # turn.
     return [_repeated(block, shape, device) for shape, block in workloads.blocks(workload, first_seed)]
 
 
@@ -49,7 +50,7 @@ def _repeated(block: Array, shape: tuple[int, ...], device: str) -> Any:
     import torch
 
     if block.dtype.name == "bfloat16":
-        # NumPy and PyTorch share nothing of bfloat16 but the bits.
+        # NumPy and PyTorch have different types for bfloat16, so only the bits can be shared.
         source = torch.from_numpy(block.view(np.int16)).view(torch.bfloat16).to(device)
     else:
         source = torch.from_numpy(block).to(device)
@@ -62,25 +63,26 @@ def _repeated(block: Array, shape: tuple[int, ...], device: str) -> Any:
 
 
 def captured(step: Step, warm_up: int) -> Step:
-    """Return a function that replays a step, captured in a CUDA graph of PyTorch's.
+    """Return a function that replays a step, which PyTorch has captured in a CUDA graph.
 
     Parameters
     ----------
     step : function
         The step to capture. Every replay uses the addresses of the capture, so its arrays must stay in place.
     warm_up : int
-        Steps to make before, at least 1: they compile and allocate everything that the step needs.
+        The number of steps before the capture, at least 1. They compile and allocate everything that a step
+        needs.
     """
     import torch
 
     stream = torch.cuda.Stream()
-    # The preparations before this ran on another stream.
+    # The preparations ran on another stream, and must be done before this one continues.
     torch.cuda.synchronize()
     with torch.cuda.stream(stream):
         for _ in range(warm_up):
             step()
     stream.synchronize()
-    # Nobody may free memory while a graph is captured.
+    # Memory must not be freed while a graph is captured.
     give_back()
     graph = torch.cuda.CUDAGraph()
     with without_collection(), torch.cuda.graph(graph, stream=stream):
@@ -95,5 +97,5 @@ class Replay:
         self.graph, self.step = graph, step
 
     def __call__(self) -> None:
-        """Replay it on the current stream."""
+        """Replay the step on the current stream."""
         self.graph.replay()

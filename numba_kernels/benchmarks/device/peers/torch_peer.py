@@ -1,4 +1,4 @@
-"""`torch.optim.SGD` on a device, fused, foreach, compiled and captured, and the roof: a copy by PyTorch."""
+"""`torch.optim.SGD` on a device: fused, foreach, compiled or captured; and the roof, a copy by PyTorch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from numba_kernels.benchmarks.workload import (
 )
 
 STEPS_BEFORE_CAPTURE = 3
-"""As PyTorch's page on graphs has it."""
+"""The number of steps before a capture, from PyTorch's page on CUDA graphs."""
 
 
 def fused(workload: Workload, device: str = CUDA) -> Prepared:
@@ -38,7 +38,7 @@ def graph(workload: Workload) -> Prepared:
 
 
 def compiled(workload: Workload, device: str = CUDA, backend: str = "inductor") -> Prepared:
-    """Return a step that ``torch.compile`` made of the whole composition."""
+    """Return a step whose operations ``torch.compile`` has compiled together."""
     torch = tensors.torch_for(device)
     variables = tensors.variables(workload, device)
     gradients = tensors.gradients(workload, device)
@@ -48,12 +48,12 @@ def compiled(workload: Workload, device: str = CUDA, backend: str = "inductor") 
     return _prepared(lambda: step(variables, gradients, velocities, averages), device)
 
 
-# Compiled once for all turns with a workload.
+# The step is compiled once for all turns with a workload.
 @functools.lru_cache(maxsize=1)
 def _compiled(workload: Workload, backend: str) -> Callable[..., None]:
     import torch
 
-    # After some workloads it would give up and run the rest as it is.
+    # After compiling for several workloads, PyTorch would stop compiling and run uncompiled code.
     torch.compiler.reset()
     function = {"momentum": _momentum, "everything": _everything}.get(workload.settings)
     if function is None:
@@ -67,7 +67,7 @@ def _momentum(variables: Any, gradients: Any, velocities: Any, averages: Any) ->
 
 
 def _everything(variables: Any, gradients: Any, velocities: Any, averages: Any) -> None:
-    """Make the step of ``foreach=True``, but leave the gradients as they were: nothing writes them."""
+    """Make the step of ``foreach=True`` without overwriting the gradients, since nothing refills them."""
     import torch
 
     norm = torch.nn.utils.get_total_norm(gradients, foreach=True)

@@ -1,4 +1,4 @@
-"""Named cases: each is about one thing that implementations are known to get wrong or to do differently."""
+"""Named cases. Each tests one thing that implementations are known to get wrong, or to do differently."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ GROUPS = (
 )
 
 DELIBERATE = (plain_ground, narrow_misses, narrow_rates, narrow_rows, narrow_counts)
-"""Groups with values that are trivial, or with few numbers, on purpose."""
+"""Groups of cases that intentionally have trivial values, or few numbers."""
 
 
 @cache

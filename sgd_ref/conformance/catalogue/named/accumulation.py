@@ -14,7 +14,7 @@ from sgd_ref.conformance.catalogue.numbers import NumberStream
 
 
 def cases() -> Iterator[Case]:
-    """Yield them."""
+    """Yield the cases."""
     numbers = NumberStream("accumulation")
     ordinary = [numbers.array((40,), FLOAT32, 2.0) for _ in range(CALLS)]
     yield named_case(

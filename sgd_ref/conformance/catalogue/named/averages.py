@@ -13,7 +13,7 @@ from sgd_ref.conformance.catalogue.named.building import floats, named_case
 
 
 def cases() -> Iterator[Case]:
-    """Yield them."""
+    """Yield the cases."""
     yield named_case(
         "overwrite-not-due",
         "Where no overwrite is due, infinities and -0.0 in the variables stay what they are.",

@@ -1,4 +1,4 @@
-"""How a named case is built: a probe that meets the situation, and an ordinary variable beside it."""
+"""The construction of a named case: a probe in the special situation, and an ordinary companion variable."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ def named_case(
 ) -> Case:
     """Return a case with a probe, its gradient in each call, and settings that differ from plain ones.
 
-    The numbers of the companion are drawn from the text `seed`. It is the name that the case was first given,
-    so that a case that is renamed keeps its numbers. `exposes` says which known deviations the case is for.
+    The numbers of the companion are drawn from the text `seed`. The seed is the first name of the case, so a
+    renamed case keeps its numbers. `exposes` says which known deviations the case is for.
     """
     numbers = NumberStream(name if seed is None else seed)
     companion = numbers.array(COMPANION, probe.dtype, companion_magnitude if loss_scaling is None else 1.0)
@@ -80,5 +80,5 @@ def named_case(
 
 
 def floats(*values: float, dtype: np.dtype[Any] = FLOAT32) -> Array:
-    """Return an array of the values."""
+    """Return an array with these values."""
     return np.array(values, dtype)

@@ -10,7 +10,7 @@ from sgd_ref.conformance.catalogue.named.building import floats, named_case
 
 
 def cases() -> Iterator[Case]:
-    """Yield them."""
+    """Yield the cases."""
     yield named_case(
         "infinite-weight-without-decay",
         "A weight_decay of 0.0 is set, so it is applied: infinity times 0 is NaN.",

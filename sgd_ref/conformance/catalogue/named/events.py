@@ -1,4 +1,4 @@
-"""Named cases of events that random data seldom meet: each happens in three dtypes or settings."""
+"""Named cases of events that are rare in random data. Each event has cases in three dtypes or settings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sgd_ref.conformance.catalogue.numbers import NumberStream
 
 
 def cases() -> Iterator[Case]:
-    """Yield them."""
+    """Yield the cases."""
     for dtype, steps in ((FLOAT32, 2), (FLOAT16, 3), (FLOAT64, 2)):
         yield _resumed(dtype, steps)
     yield _staircase("ExponentialDecay", 4, FLOAT32)
@@ -28,7 +28,7 @@ def cases() -> Iterator[Case]:
 
 
 def _resumed(dtype: np.dtype[Any], steps: int) -> Case:
-    """Resume in the middle of a window, with every kind of state."""
+    """Return a case that resumes in the middle of a window, with every kind of state."""
     numbers = NumberStream(f"resumed-{dtype}")
 
     def arrays() -> tuple[Array, Array]:
@@ -60,7 +60,7 @@ def _resumed(dtype: np.dtype[Any], steps: int) -> Case:
 
 
 def _staircase(class_name: str, decay_steps: int, dtype: np.dtype[Any]) -> Case:
-    """Keep a rate for some calls, and then the next one."""
+    """Return a case in which each rate stays the same for some calls."""
     return named_case(
         f"staircase-{class_name}-{decay_steps}",
         "The rate stays for `decay_steps` calls.",
@@ -81,7 +81,7 @@ def _staircase(class_name: str, decay_steps: int, dtype: np.dtype[Any]) -> Case:
 
 
 def _special(name: str, dtype: np.dtype[Any]) -> Iterator[Case]:
-    """Yield cases of one event each."""
+    """Yield cases, each with one event."""
     yield named_case(
         f"one-nan-under-loss-scaling-{name}",
         "A call with a NaN and no infinity is skipped, and halves the scale, once below 1.",
@@ -178,7 +178,7 @@ def _special(name: str, dtype: np.dtype[Any]) -> Iterator[Case]:
 
 
 def _overflows_when_unscaled(scale: float) -> Case:
-    """Unscale gradients that are finite to others that are not."""
+    """Return a case in which unscaling finite gradients overflows."""
     return named_case(
         f"overflows-when-unscaled-by-{scale}",
         "Finite gradients overflow as they are divided by a scale below 1; the call is made.",

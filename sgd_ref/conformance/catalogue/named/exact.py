@@ -1,7 +1,7 @@
 """Exact cases: every intermediate of every faithful evaluation is a number of the dtype.
 
-Weights and gradients are small integers, settings are powers of two, and so are all norms. Nothing is ever
-rounded, in whatever order is computed, so that there is one right answer and one unit off is wrong.
+Weights and gradients are small integers; settings and norms are powers of two. No operation rounds, whatever
+the order of evaluation. So there is only one right answer, and an error of one unit is wrong.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from sgd_ref.conformance.catalogue.numbers import NumberStream, readonly
 from sgd_ref.gradients import SparseRows
 
 SHAPES: dict[str, tuple[int, ...]] = {"kernel": (9, 8), "table": (6, 5), "bias": (5,), "scale": ()}
-"""Four variables, since no power of four is a sum of two or three squares but trivially."""
+"""Four variables, since a power of four is the sum of two or three squares only if all but one are 0."""
 
 NONZERO = {"kernel": (16, 1), "table": (16, 1), "bias": (4, 2), "scale": (1, 4)}
-"""Number and magnitude of the elements of a gradient: the norm of each is 4, of all together 8."""
+"""Number and magnitude of the elements of each gradient. Each norm is 4, and the common norm is 8."""
 
 CALLS = 9
 
@@ -33,7 +33,7 @@ _OWN = ("excluded", "dynamic", "rates", "gradients", "calls", "exposes")
 
 
 def cases() -> Iterator[Case]:
-    """Yield them."""
+    """Yield the cases."""
     for name, (features, dtypes) in CONFIGS.items():
         for dtype in dtypes:
             yield _case(name, features, dtype)
@@ -103,7 +103,7 @@ def _gradient(
             readonly(rows.indices), readonly(convert(np.round(rows.values) * scale, dtype)), shape
         )
     count, magnitude = NONZERO[label]
-    # Larger than the limits, equal to them, and smaller, in turn.
+    # In turn, the gradients are larger than the limits, equal to them, and smaller.
     size = magnitude * (2.0, 1.0, 0.5, 0.25)[call % 4] * scale
     order = np.argsort(numbers.array((math.prod(shape),), FLOAT64, 1.0), kind="stable")
     signs = np.where(numbers.array((count,), FLOAT64, 1.0) < 0, -1.0, 1.0)

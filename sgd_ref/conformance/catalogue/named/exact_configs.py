@@ -1,4 +1,4 @@
-"""The settings of the exact cases, the dtypes that hold all their numbers, and what each case is for."""
+"""The exact cases: their settings, the dtypes that hold all their numbers, and their purpose."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ SMALL_SCALE = LossScaling(0.5, 2), {1: -math.inf, 3: math.nan, 4: math.inf}
 
 
 IN_WINDOWS = LossScaling(8.0, 3), {2: math.inf, 6: -math.inf}
-"""Dynamic loss scaling, and in which calls which number is not finite."""
+"""Settings of dynamic loss scaling, and for some calls a number that is not finite."""
 
 
 MOMENTUM = {"momentum": 0.5}
@@ -356,4 +356,4 @@ CONFIGS: dict[str, tuple[Features, tuple[np.dtype[Any], ...]]] = {
         (FLOAT64,),
     ),
 }
-"""For each exact case the settings that differ from plain ones, and the dtypes that hold all its numbers."""
+"""For each exact case: the settings that differ from plain ones, and the dtypes that hold all its numbers."""

@@ -1,6 +1,6 @@
-"""How a narrow case is built: few numbers, each at a place where the right result is only just right.
+"""The construction of a narrow case: few numbers, each so that almost any error changes the result.
 
-A step along ``-g`` at a rate of 1 from weights of 0.0 shows what became of the gradients, bit by bit.
+A step along ``-g`` at a rate of 1, from weights of 0.0, shows every bit of the processed gradients.
 """
 
 from __future__ import annotations

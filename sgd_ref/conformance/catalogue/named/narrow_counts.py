@@ -1,4 +1,4 @@
-"""Narrow cases of counts: large ones, and the first and last call of windows and of overwriting."""
+"""Narrow cases of counts: large counts, and the first and last calls of windows and of overwriting."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from sgd_ref.conformance.catalogue.case import Case, LossScaling, State
 from sgd_ref.conformance.catalogue.named.narrow import narrow_case, numbers
 
 COUNTS = {"31-bits": 2**31, "32-bits": 2**32, "24-bits": 2**24, "48-bits": 2**48}
-"""Where counters wrap, or a float32 skips numbers."""
+"""Counts at which counters overflow, or beyond which a float32 does not hold every integer."""
 
 
 def cases() -> Iterator[Case]:
-    """Yield them."""
+    """Yield the cases."""
     for name, count in COUNTS.items():
         yield narrow_case(
             f"accumulation-past-{name}",

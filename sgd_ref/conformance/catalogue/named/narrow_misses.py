@@ -1,4 +1,4 @@
-"""Narrow cases of norms and settings: ties, what lies just beside them, and the ends of the dtypes."""
+"""Narrow cases of norms and settings: ties, numbers next to ties, and the ends of the dtypes' ranges."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ONCE = "The setting is halfway between two numbers and a little more: by way of 
 
 
 def cases() -> Iterator[Case]:
-    """Yield them."""
+    """Yield the cases."""
     for dtype in ALL:
         yield from _norms(dtype)
         yield from _overflowing_norms(dtype)
@@ -68,10 +68,10 @@ def _overflowing_norms(dtype: np.dtype[Any]) -> Iterator[Case]:
 
 
 def hard_gradients(dtype: np.dtype[Any]) -> dict[str, Array]:
-    """Return gradients by what is hard about their norms: sums of squares at and beside the square of a tie.
+    """Return gradients whose norms are hard to round: sums of squares at and next to the square of a tie.
 
-    With p bits, ``2**p + 1`` and ``2**p + 3`` lie in the middle of two numbers; the even one is below the
-    first and above the second. Their squares are ``2**2p + k * 2**p + odd``, which are sums of squares.
+    With p bits, ``2**p + 1`` and ``2**p + 3`` lie midway between two numbers. The even one is below the first
+    midpoint and above the second. Their squares are ``2**2p + k * 2**p + odd``, which are sums of squares.
     """
     p = precision(dtype)
     count, size = (2, 2.0 ** (p // 2)) if p % 2 == 0 else (4, 2.0 ** ((p - 1) // 2))

@@ -1,4 +1,4 @@
-"""Narrow cases of rates: schedules at and beside the middle of two floats, and settings of unusual size."""
+"""Narrow cases of rates: schedules at or near midpoints of two floats, and settings of unusual size."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sgd_ref.conformance.catalogue.case import Case, State
 from sgd_ref.conformance.catalogue.named.narrow import narrow_case, numbers
 
 UNITS = 64
-"""What an evaluation in float32 may be off; here it may cancel."""
+"""The error in units that an evaluation in float32 may have, since cancellation can occur in these cases."""
 
 DOUBLE = "Evaluated in double and then rounded, the rate is one unit off."
 HARD = "The exact value lies very near to the middle of two floats."
@@ -20,7 +20,7 @@ FRACTION = "A number of steps that is no integer."
 
 
 class Row(NamedTuple):
-    """A schedule, read in some calls in a row."""
+    """A schedule, read in consecutive calls."""
 
     name: str
     notes: str
@@ -60,7 +60,7 @@ def _restarts(initial: float, steps: float, t_mul: float, m_mul: float, alpha: f
 
 
 UNIT = 2.0**-24
-"""Half of the unit of numbers from 1, the unit of those from 1/2."""
+"""Half a unit in the last place of numbers from 1 on, which is a unit of those from 1/2 on."""
 
 SMALLEST = 2.0**-149
 
@@ -231,7 +231,7 @@ ROWS = (
 
 
 def cases() -> Iterator[Case]:
-    """Yield them."""
+    """Yield the cases."""
     for row in ROWS:
         yield narrow_case(
             f"rates/{row.name}",

@@ -16,7 +16,7 @@ MOMENTUM = 0.5
 
 
 def cases() -> Iterator[Case]:
-    """Yield them."""
+    """Yield the cases."""
     for dtype in ALL:
         yield narrow_case(
             f"row-of-negative-zeros/{dtype}",

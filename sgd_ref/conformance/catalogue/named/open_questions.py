@@ -1,4 +1,4 @@
-"""Named cases of questions that the documentation leaves open, each with one question alone."""
+"""Named cases of questions that the documentation leaves open, each of one question only."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ POLYNOMIAL = ("schedule-ends-one-early", "schedule-one-ahead", "schedule-frozen"
 RESTARTS = ("restart-missed", "cosine-never-restarts", "schedule-one-behind")
 NARROW_GRADIENTS = ("scaled-gradients-in-float16", "loss-scale-kept", "scaled-again")
 NARROW_ROWS = ("last-duplicate-wins", "first-duplicate-wins", "duplicates-averaged")
-"""The known deviations that each kind is for."""
+"""The known deviations that each kind of case is for."""
 
 ROWS = (0, 2, 0, 1, 2, 0)
-"""Which row each row of a sparse gradient belongs to."""
+"""The index of each row of a sparse gradient."""
 
 
 def cases() -> Iterator[Case]:
-    """Yield them."""
+    """Yield the cases."""
     yield from _schedules()
     for dtype, factor in ((FLOAT32, 3.0), (FLOAT16, 96.0), (BFLOAT16, 3.0)):
         yield _narrow_gradient(dtype, factor)

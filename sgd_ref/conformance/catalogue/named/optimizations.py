@@ -1,7 +1,7 @@
-"""Cases in which an optimisation that compilers and fused kernels make changes bits.
+"""Cases in which an optimisation by compilers or fused kernels changes bits.
 
-Such an optimisation is a faithful evaluation, or, where subnormal numbers are flushed, the processor's. So
-these cases fail nobody, but name what an implementation does.
+Such an optimisation is a faithful evaluation, or a processor's mode that flushes subnormal numbers. So no
+implementation fails because of these cases. They show which optimisations an implementation makes.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ FLUSH_TO_ZERO = "flush-to-zero"
 
 
 class Optimization(NamedTuple):
-    """An optimisation: the variants that make it, and a case that tells them from the reference.
+    """An optimisation: the variants that make it, and a case that distinguishes them from the reference.
 
     Attributes
     ----------
     name : str
-        What is done.
+        The optimisation, in a few words.
     variants : tuple of str
-        Names of faithful variants; any of them shows it.
+        Names of faithful variants, each of which makes the optimisation.
     dtype : dtype
-        That of the case.
+        The dtype of the case.
     settings : dict
-        Those that differ from plain ones.
+        The settings that differ from plain ones.
     """
 
     name: str
@@ -123,11 +123,11 @@ OPTIMIZATIONS = (
         {},
     ),
 )
-"""Every optimisation that is looked for; its case is ``optimization/{name}``."""
+"""All optimisations with a case, whose id is ``optimization/{name}``."""
 
 
 def cases() -> Iterator[Case]:
-    """Yield them."""
+    """Yield the cases."""
     for optimization in OPTIMIZATIONS:
         yield _case(optimization)
 

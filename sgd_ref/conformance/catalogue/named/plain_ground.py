@@ -1,6 +1,6 @@
-"""Plain ground: each setting with each value that tells dtypes and formulas apart, and nothing else on.
+"""Plain ground: one setting at a time, with each value that distinguishes dtypes and formulas.
 
-Implementations that offer little answer these cases, too. Some values are trivial, which is their point.
+Implementations with few features can answer these cases, too. Some values are trivial on purpose.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sgd_ref.conformance.catalogue.numbers import NumberStream, readonly, readon
 
 ALL = (FLOAT32, FLOAT64, FLOAT16, BFLOAT16)
 SHORT = (FLOAT32, FLOAT16, BFLOAT16)
-"""The dtypes to which a setting is rounded, and whose subnormal numbers a rate, a float32, can have."""
+"""The dtypes to which a setting is rounded. A learning rate, a float32, can be a subnormal number of them."""
 
 SINGLE_AND_WIDER = (FLOAT32, FLOAT64)
 
@@ -37,7 +37,7 @@ SCALING = ("loss-scale-kept", "unscaled-twice", "scaled-again")
 
 Settings = Mapping[str, Any]
 Numbers = Callable[[NumberStream, str, np.dtype[Any], int], Array | None]
-"""From a stream, the name of a variable, its dtype and a call, or -1 for the variable itself, to an array."""
+"""A function of a stream, a variable's name, its dtype, and a call, or -1 for the variable, to an array."""
 
 
 @dataclass(frozen=True)
@@ -47,17 +47,17 @@ class Row:
     Attributes
     ----------
     notes : str
-        What the value is.
+        A description of the value.
     settings : callable
-        From a dtype to the settings that are not plain.
+        A function from a dtype to the settings that are not plain.
     exposes : tuple of str
-        The known deviations that it is for.
+        The known deviations that the row is for.
     dtypes : tuple of dtype
-        Of the variables.
+        The dtypes of the variables, with a case for each.
     numbers : callable
-        What variables and gradients are.
+        The function that makes variables and gradients.
     rates : tuple of float or None
-        What a callable learning rate returns, again and again.
+        The values that a callable learning rate returns in turn, repeatedly.
     calls_before : int
         Calls made before the case.
     """
@@ -86,7 +86,7 @@ def subnormal(dtype: np.dtype[Any]) -> float:
 
 
 def fixed(**settings: Any) -> Callable[[np.dtype[Any]], Settings]:
-    """Return a function to the same settings for every dtype."""
+    """Return a function that returns the same settings for every dtype."""
     return lambda _: settings
 
 
@@ -100,7 +100,7 @@ def ordinary(numbers: NumberStream, name: str, dtype: np.dtype[Any], _: int) -> 
 
 
 def larger(exponent: Callable[[np.dtype[Any]], int]) -> Numbers:
-    """Return numbers of which the gradients are larger by a power of two."""
+    """Return numbers with gradients that are larger by a power of two."""
 
     def made(numbers: NumberStream, name: str, dtype: np.dtype[Any], call: int) -> Array:
         return numbers.array(SHAPES[name], dtype, 1.0 if call < 0 else math.ldexp(1.0, exponent(dtype)))
@@ -109,12 +109,12 @@ def larger(exponent: Callable[[np.dtype[Any]], int]) -> Numbers:
 
 
 def _of_subnormal(dtype: np.dtype[Any]) -> int:
-    """Return the exponent with which a gradient and a subnormal rate have an ordinary product."""
+    """Return the exponent of a gradient whose product with a subnormal rate is an ordinary number."""
     return 13 if dtype == FLOAT16 else 125
 
 
 def falling_into_place(numbers: NumberStream, name: str, dtype: np.dtype[Any], call: int) -> Array:
-    """Return large integers as weights, which the first step takes to 0: all that is left is the velocity."""
+    """Return large integers as weights. The first step moves them to 0, so only the velocity remains."""
     large = math.ldexp(1.0, _of_subnormal(dtype) - 5)
     signs = numbers.array(SHAPES[name], FLOAT64, 8.0)
     if call == 0 or call < 0:
@@ -124,13 +124,13 @@ def falling_into_place(numbers: NumberStream, name: str, dtype: np.dtype[Any], c
 
 
 def tiny(numbers: NumberStream, name: str, dtype: np.dtype[Any], call: int) -> Array:
-    """Return weights of about the smallest normal number."""
+    """Return weights near the smallest normal number."""
     magnitude = _smallest(dtype) * (4 if call < 0 else 8)
     return convert(numbers.array(SHAPES[name], FLOAT64, 1.0) * magnitude, dtype)
 
 
 def some_infinite(numbers: NumberStream, name: str, dtype: np.dtype[Any], call: int) -> Array:
-    """Return weights of which some are infinite, NaN or negative zero."""
+    """Return weights, some of which are infinite, NaN or negative zero."""
     array = ordinary(numbers, name, dtype, call)
     if call < 0:
         array.reshape(-1)[:5] = np.array([np.inf, -0.0, -np.inf, np.nan, 0.0], dtype)
@@ -138,7 +138,7 @@ def some_infinite(numbers: NumberStream, name: str, dtype: np.dtype[Any], call: 
 
 
 def infinite_in_windows(numbers: NumberStream, name: str, dtype: np.dtype[Any], call: int) -> Array:
-    """Return gradients of which some are infinite in the first call of a window, so that clipping helps."""
+    """Return gradients, some infinite in the first call of a window, which clipping makes finite."""
     array = ordinary(numbers, name, dtype, call)
     if call >= 0 and call % 2 == 0:
         array.reshape(-1)[call % 5 :: 5] = np.array(math.inf if call % 4 else -math.inf, dtype)
@@ -146,7 +146,7 @@ def infinite_in_windows(numbers: NumberStream, name: str, dtype: np.dtype[Any], 
 
 
 def still_bias(numbers: NumberStream, name: str, dtype: np.dtype[Any], call: int) -> Array | None:
-    """Return negative zeros for the bias, which never has a gradient."""
+    """Return negative zeros for the bias, which has no gradient in any call."""
     array = ordinary(numbers, name, dtype, call)
     if name != "bias":
         return array
@@ -303,11 +303,11 @@ ROWS: dict[str, Row] = {
         calls_before=2**31 - 4,
     ),
 }
-"""By the first part of the names of their cases."""
+"""The rows, by the first part of the names of their cases."""
 
 
 def cases() -> Iterator[Case]:
-    """Yield them."""
+    """Yield the cases."""
     for name, row in ROWS.items():
         for dtype in row.dtypes:
             yield _case(name, row, dtype)

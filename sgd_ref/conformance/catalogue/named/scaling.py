@@ -15,7 +15,7 @@ from sgd_ref.conformance.catalogue.numbers import NumberStream
 
 
 def cases() -> Iterator[Case]:
-    """Yield them."""
+    """Yield the cases."""
     numbers = NumberStream("scaling")
     ordinary = [numbers.array((40,), FLOAT32, 2.0) for _ in range(CALLS)]
     rows = [numbers.rows((12, 3), FLOAT32, 2000.0) for _ in range(CALLS)]

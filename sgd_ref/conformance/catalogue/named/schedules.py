@@ -10,7 +10,7 @@ from sgd_ref.conformance.catalogue.named.building import floats, named_case
 
 
 def cases() -> Iterator[Case]:
-    """Yield them."""
+    """Yield the cases."""
     for name, notes, first, t_mul, resumed_at in (
         ("thirteenth", "Restart 13 of the default t_mul = 2 happens, at step 8191.", 1, 2.0, 8187),
         ("third", "With t_mul = 1.5 there is a restart at step 160.", 64, 1.5, 156),

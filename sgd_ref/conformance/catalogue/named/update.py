@@ -10,7 +10,7 @@ from sgd_ref.conformance.catalogue.named.building import floats, named_case
 
 
 def cases() -> Iterator[Case]:
-    """Yield them."""
+    """Yield the cases."""
     yield named_case(
         "product-overflows",
         "learning_rate * g overflows although w - learning_rate * g would be finite in one rounding.",

@@ -1,7 +1,7 @@
-"""Mistakes: what implementations of the update, its stages and its state are known or likely to get wrong.
+"""Mistakes that implementations are known or likely to make in the update, its stages and its state.
 
-Each is a subclass of the reference that contradicts the definition in one place. Where the evidence in a
-docstring is an address, somebody reported this mistake, or one that amounts to it, there.
+Each mistake is a subclass of the reference that contradicts the definition in one place. If the evidence in a
+docstring is an address, this mistake, or an equivalent one, was reported there.
 """
 
 from sgd_ref.conformance.deviations.deviation import Deviation
@@ -53,9 +53,9 @@ _OF_STRUCTURE: tuple[Deviation, ...] = (
 )
 
 STRUCTURAL = frozenset(deviation.name for deviation in _OF_STRUCTURE)
-"""The names of those about structure: layouts, several variables, large ones, and long runs.
+"""The names of the mistakes about structure: layouts, several variables, large variables, and long runs.
 
-Big cases are run for these alone."""
+Big cases are run only for these mistakes."""
 
 MISTAKES: tuple[Deviation, ...] = (
     *DAMAGE,
@@ -85,5 +85,5 @@ MISTAKES: tuple[Deviation, ...] = (
     *PRECISION,
     *_OF_STRUCTURE,
 )
-"""All of them, in the order of a call: its preparation, its stages, and what concerns all stages. Then come
-those of structure."""
+"""All mistakes, in the order of a call: its preparation, its stages, and mistakes of all stages. The mistakes
+about structure come last."""

@@ -1,4 +1,4 @@
-"""Mistakes of gradient accumulation: what is added, divided and reset, and when a window ends."""
+"""Mistakes of gradient accumulation: in sums, divisions and resets, and in the end of a window."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class LastGradientDropped(SGD):
     """
 
     def mean_of(self, g: Array, accumulator: Array, steps: Any) -> Any:
-        """Divide what was accumulated before."""
+        """Divide the sum of the earlier gradients."""
         return accumulator / steps
 
 
@@ -77,8 +77,8 @@ class LastGradientNotDivided(SGD):
 class MeanOfMeans(SGD):
     """Every gradient is averaged with the mean of those before, so that later ones count more.
 
-    With two steps that is the mean, with three it is not. The documentation: "using the average value".
-    Evidence: no report is known.
+    With two steps, the result is the mean; with three, it is not. The documentation: "using the average
+    value". Evidence: no report is known.
     """
 
     def accumulate(self, values: Values, gradients: Gradients) -> Values:
@@ -121,7 +121,7 @@ class MeanOfPresent(SGD):
         return super().accumulate(values, gradients)
 
     def mean(self, values: Values, gradients: Gradients) -> tuple[Gradients, Values]:
-        """Divide by the number of those that were there."""
+        """Divide by the number of gradients that were present."""
         means, reset = super().mean(values, gradients)
         steps, missing = self.settings.gradient_accumulation_steps, self._missing
         self._missing = {}
@@ -185,7 +185,7 @@ class FirstGradientDropped(SGD):
 class AccumulatorOverwritten(SGD):
     """A gradient replaces what was accumulated instead of being added to it.
 
-    With two steps that is the same, with three it is not. Evidence: no report is known.
+    With two steps, the result is the same; with three, it is not. Evidence: no report is known.
     """
 
     def accumulate(self, values: Values, gradients: Gradients) -> Values:
@@ -206,7 +206,7 @@ class AccumulatorLostWhenMissing(SGD):
     """
 
     def accumulate(self, values: Values, gradients: Gradients) -> Values:
-        """Reset where the gradient is missing."""
+        """Reset the accumulators of variables whose gradient is missing."""
         accumulated = super().accumulate(values, gradients)
         kept = [
             np.zeros_like(accumulator) if gradient is None else accumulator
@@ -234,7 +234,7 @@ class AccumulatorInBfloat(SGD):
 class DividedByPlace(SGD):
     """Every gradient of a window is divided by the number of gradients up to it, not by that of the window.
 
-    The sum of 1, 1/2, 1/3 shares is no mean. Evidence: no report is known.
+    A sum with the weights 1, 1/2, 1/3 is not a mean. Evidence: no report is known.
     """
 
     def unscale(self, gradients: Gradients, loss_scale: float | np.float32 | None) -> Gradients:

@@ -1,4 +1,4 @@
-"""Mistakes of the averages: how they begin, what they are made of, and when."""
+"""Mistakes of the averages: in their beginning, their operands, and their time."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ class AveragesFromZero(SGD):
 class AveragesDebiased(SGD):
     """Averages begin at 0 and are divided by ``1 - ema_momentum ** updates``, as in Adam.
 
-    So after t updates the old average counts ``m * (1 - m ** (t - 1)) / (1 - m ** t)``, less than m. The
+    So in update t, the old average has the factor ``m * (1 - m ** (t - 1)) / (1 - m ** t)``, less than m. The
     documentation: "ema_momentum * old_average + (1 - ema_momentum) * current_variable_value". Evidence: no
     report is known.
     """
 
     def average(self, values: Values, call: Call) -> Values:
-        """Average with the factor that the divisions leave."""
+        """Average with the factor that results from the divisions."""
         before, m = self.updates_before(call), self.settings.ema_momentum
         if not self.settings.use_ema or before == 0 or m == 1:
             return super().average(values, call)
@@ -71,7 +71,7 @@ class AveragesDebiasedLate(SGD):
 class AveragesWarmUp(SGD):
     """The momentum of the averages is at most ``(1 + t) / (10 + t)`` in update t, counted from 0.
 
-    The documentation has a constant one. Evidence: no report is known.
+    The documentation has a constant momentum. Evidence: no report is known.
     """
 
     def average(self, values: Values, call: Call) -> Values:
@@ -90,8 +90,9 @@ class AveragesOneLate(SGD):
     """
 
     def average(self, values: Values, call: Call) -> Values:
-        """Average the variables that the call began with."""
-        # The step writes the variables before the averages, which may be the same arrays otherwise.
+        """Average the values that the variables had before the call."""
+        # Without the copy, averages and variables could be the same arrays, and the step writes the variables
+        # first.
         before = [np.array(w) for w in call.state.variables]
         averaged = super().average(replace(values, variables=before), call)
         return replace(averaged, variables=values.variables)
@@ -156,8 +157,8 @@ class AveragesOnlyWithGradient(SGD):
 class FirstAverageByCalls(SGD):
     """Only the first call stores the variables as averages, even if it accumulates and does not average.
 
-    Under accumulation averages then begin at 0. The core code asks for the first update. Evidence: no
-    report is known.
+    Under accumulation, averages then begin at 0. The core code stores the variables in the first update.
+    Evidence: no report is known.
     """
 
     def average(self, values: Values, call: Call) -> Values:
@@ -188,7 +189,7 @@ class AveragesFromInitial(SGD):
     """
 
     def average(self, values: Values, call: Call) -> Values:
-        """Begin with the variables of before the call."""
+        """Begin with the values that the variables had before the call."""
         if not self.settings.use_ema or self.updates_before(call) > 0:
             return super().average(values, call)
         initial = [np.array(w) for w in call.state.variables]

@@ -1,4 +1,4 @@
-"""Mistakes of clipping: what is compared to the limit, and what is done to what exceeds it."""
+"""Mistakes of clipping: what is compared with the limit, and what happens to values beyond it."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ class ClipnormByRows(SGD):
 class ClipnormIsGlobal(SGD):
     """`clipnorm` clips all gradients by their common norm.
 
-    That is what `global_clipnorm` is for. Evidence: the same argument in two versions of one framework,
+    This is the purpose of `global_clipnorm`. Evidence: the same argument in two versions of one framework,
     https://github.com/keras-team/keras/issues/13575.
     """
 
@@ -168,7 +168,7 @@ class ClipvalueFromAbove(SGD):
     """
 
     def clip_by_value(self, gradients: Gradients, clipvalue: float) -> Gradients:
-        """Clip what is too large, and not what is too small."""
+        """Clip elements above the limit, and not those below its negative."""
         return each(
             gradients, lambda g: np.where(g > setting(clipvalue, g.dtype), setting(clipvalue, g.dtype), g)
         )
@@ -181,7 +181,7 @@ class ClipvalueToZero(SGD):
     """
 
     def clip_by_value(self, gradients: Gradients, clipvalue: float) -> Gradients:
-        """Replace what is too large by zeros."""
+        """Replace elements beyond the limit by zeros."""
         return each(
             gradients, lambda g: np.where(np.abs(g) > setting(clipvalue, g.dtype), np.zeros_like(g), g)
         )
@@ -194,7 +194,7 @@ class ClipvalueDropsSign(SGD):
     """
 
     def clip_by_value(self, gradients: Gradients, clipvalue: float) -> Gradients:
-        """Replace what is too large by the limit."""
+        """Replace elements beyond the limit by the limit."""
         return each(
             gradients,
             lambda g: np.where(np.abs(g) > setting(clipvalue, g.dtype), setting(clipvalue, g.dtype), g),
@@ -212,7 +212,7 @@ class ClipsVelocity(SGD):
         return super().clip(gradients) if self.settings.momentum == 0 else gradients
 
     def accelerated(self, velocity: Array, g: Array, momentum: Any, rate: Any) -> Any:
-        """Clip what the velocity would be."""
+        """Clip the velocity that results from the update."""
         accelerated = np.asarray(super().accelerated(velocity, g, momentum, rate))
         return super().clip([accelerated])[0]
 
@@ -220,8 +220,8 @@ class ClipsVelocity(SGD):
 class NonFiniteNormIsMinusOne(SGD):
     """A norm that is not finite counts as -1.
 
-    So a global norm turns the signs of all gradients, and one of a single gradient leaves it as it is.
-    Evidence: https://github.com/deepspeedai/DeepSpeed/pull/8614.
+    So a global norm changes the signs of all gradients, and the norm of a single gradient leaves it
+    unchanged. Evidence: https://github.com/deepspeedai/DeepSpeed/pull/8614.
     """
 
     def norm(self, gradients: list[Array]) -> Any:
@@ -233,7 +233,7 @@ class NonFiniteNormIsMinusOne(SGD):
 class InfiniteNormHidesGradients(SGD):
     """An infinite global norm makes finite gradients 0, and only the infinite elements NaN.
 
-    The core code makes all of them NaN, so that nobody overlooks it. Evidence:
+    The core code makes all elements NaN, so that nobody overlooks the infinity. Evidence:
     https://github.com/pytorch/pytorch/issues/46849.
     """
 
@@ -247,7 +247,7 @@ class InfiniteNormHidesGradients(SGD):
 class ClipnormOfLargeElements(SGD):
     """Gradients are clipped only if one element of them is above the limit.
 
-    A gradient of many small elements passes, however high its norm is. The documentation limits the norm.
+    A gradient of many small elements is not clipped, whatever its norm. The documentation limits the norm.
     Evidence: no report is known.
     """
 

@@ -1,4 +1,4 @@
-"""Clipping at another place in the order of a call: before the mean is taken, or before unscaling."""
+"""Clipping at another point of a call, such as before the mean is taken, or before unscaling."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class ClipsEachAndMean(SGD):
 class ClipsSumOfWindow(SGD):
     """Under accumulation the sum is clipped, and divided by the number of steps afterwards.
 
-    So the limit depends on that number. The core code clips the mean. Evidence:
+    So the effective limit depends on that number. The core code clips the mean. Evidence:
     https://github.com/BVLC/caffe/issues/6199.
     """
 
@@ -92,7 +92,7 @@ class ClipsBeforeUnscaling(SGD):
         return super().unscale(super().clip(gradients) if self._is_scaled else gradients, loss_scale)
 
     def clip(self, gradients: Gradients) -> Gradients:
-        """Clip what was not scaled."""
+        """Clip gradients only if they were not scaled."""
         return gradients if self._is_scaled else super().clip(gradients)
 
 

@@ -1,7 +1,7 @@
-"""Mistakes that leave the result of a call right and damage what the caller gave.
+"""Mistakes that damage the arguments of a call, although the result of the call is right.
 
-Gradients that cannot be written to are left alone. Otherwise the damage is seen by whoever compares the
-gradients before and after a call, or passes them in again.
+Gradients in memory that cannot be written are not damaged. Otherwise, the damage shows if the gradients
+before and after a call are compared, or if the gradients are passed in again.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Mistakes of weight decay: where it enters, when it is applied, and by how much."""
+"""Mistakes of weight decay: its place, its time and its amount."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from sgd_ref.optimizer import SGD, Gradients, Values
 
 
 class CoupledDecay(SGD):
-    """Adds ``weight_decay * w`` to gradients instead of decaying the variables."""
+    """The common base of mistakes that add ``weight_decay * w`` to gradients, not to variables."""
 
     def coupled(self, gradients: Gradients, variables: list[Array], call: Call) -> Gradients:
-        """Return the gradients with the decay in them."""
+        """Return the gradients plus the decay."""
         weight_decay = self.settings.weight_decay
         if weight_decay is None:
             return gradients
@@ -57,7 +57,7 @@ class DecayIsClipped(CoupledDecay):
         return self.coupled(means, values.variables, self._call), reset
 
     def advance(self, values: Values, call: Call, loss_scale: float | np.float32 | None) -> Values:
-        """Remember the call, which says what is decayed."""
+        """Remember the call, which says which variables are decayed."""
         self._call = call
         return super().advance(values, call, loss_scale)
 
@@ -69,7 +69,7 @@ class DecayBeforeUnscaling(CoupledDecay):
     """
 
     def advance(self, values: Values, call: Call, loss_scale: float | np.float32 | None) -> Values:
-        """Add the decay to the gradients as they were given."""
+        """Add the decay to the gradients before they are unscaled."""
         coupled = self.coupled(call.gradients, values.variables, call)
         return super().advance(values, call._replace(gradients=coupled), loss_scale)
 
@@ -221,7 +221,7 @@ class DecayOfSigns(SGD):
     """
 
     def decay(self, values: Values, gradients: Gradients, call: Call) -> Values:
-        """Subtract what would decay a weight of the same sign and of size 1."""
+        """Subtract the decay of a weight with the same sign and an absolute value of 1."""
         signs = [np.sign(w) for w in values.variables]
         shrunk = super().decay(replace(values, variables=signs), gradients, call)
         return replace(
@@ -240,7 +240,7 @@ class DecayIsConstant(SGD):
     """
 
     def decayed(self, w: Array, weight_decay: Any, rate: Any) -> Any:
-        """Subtract the same number from all."""
+        """Subtract the same number from all weights."""
         return w - weight_decay * rate
 
 

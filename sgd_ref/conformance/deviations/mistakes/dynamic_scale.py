@@ -22,7 +22,7 @@ class ScaleGrownBeforeUnscaling(LossScaleOptimizer):
     """
 
     def apply(self, gradients: Sequence[Gradient], variables: Sequence[Array] | None = None) -> None:
-        """Make the call with the scale that follows if it is finite."""
+        """Make the call with the scale that is right after a finite call."""
         scale, counter = self._scale, self._growth_counter
         self.grow()
         grown = self._scale, self._growth_counter
@@ -39,12 +39,12 @@ class ScaleGrownBeforeUnscaling(LossScaleOptimizer):
 class NormWithNextScale(LossScaleOptimizer):
     """In the call in which the loss scale doubles, norms are those of gradients unscaled by the doubled one.
 
-    So they are half of what they are to be, and large gradients pass. The core code clips what it has
-    unscaled. Evidence: no report is known.
+    So the norms are half of the right ones, and some large gradients are not clipped. The core code clips the
+    gradients that it has unscaled. Evidence: no report is known.
     """
 
     def apply(self, gradients: Sequence[Gradient], variables: Sequence[Array] | None = None) -> None:
-        """Make the call, with half of the norms where the scale grows."""
+        """Make the call, with half of the norms if the scale grows."""
         inner: Any = self.inner_optimizer
         norm = inner.norm
 
@@ -63,8 +63,7 @@ class NormWithNextScale(LossScaleOptimizer):
 class UnscaledWithPreviousScale(LossScaleOptimizer):
     """Gradients are divided by the scale of the call before.
 
-    Where the scale has changed the update is twice or half of what it is to be. Evidence: no report is
-    known.
+    If the scale has changed, the update is twice or half of the right one. Evidence: no report is known.
     """
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
@@ -72,7 +71,7 @@ class UnscaledWithPreviousScale(LossScaleOptimizer):
         self._scale_before: np.float32 | None = None
 
     def apply(self, gradients: Sequence[Gradient], variables: Sequence[Array] | None = None) -> None:
-        """Make the call with the scale from before."""
+        """Make the call with the scale of the call before."""
         scale, previous = self._scale, self._scale_before
         self._scale_before = scale
         if previous is None or previous == scale:
@@ -80,7 +79,7 @@ class UnscaledWithPreviousScale(LossScaleOptimizer):
             return
         self._scale = previous
         super().apply(gradients, variables)
-        # A change by the call is one of the present scale.
+        # If the call changes the scale, the change applies to the present scale.
         self._scale = scale * (self._scale / previous)
 
 
@@ -92,7 +91,7 @@ class GrowthOneLate(LossScaleOptimizer):
     """
 
     def grow(self) -> None:
-        """Grow in the call after the one that is due."""
+        """Grow one call too late."""
         if self._growth_counter < self.dynamic_growth_steps:
             self._growth_counter += 1
         else:

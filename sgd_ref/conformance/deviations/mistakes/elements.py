@@ -1,4 +1,4 @@
-"""Mistakes about which elements and variables an update reaches."""
+"""Mistakes that update only some elements or variables, or pair elements wrongly."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ BLOCK = 8
 
 
 class ElementsSkipped(SGD):
-    """Leaves some elements of variables and velocities as they were before the update."""
+    """The common base of mistakes that leave some elements of variables and velocities unchanged."""
 
     def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
         """Update the other elements."""
         return self.kept(values, super().update(values, gradients, call), call)
 
     def kept(self, before: Values, after: Values, call: Call) -> Values:
-        """Return the values after a stage, but for the elements that are skipped."""
+        """Return the values after a stage, with the skipped elements as before the stage."""
 
         def mixed(old_arrays: list[Array], new_arrays: list[Array]) -> list[Array]:
-            # Within a step arrays may be wider than the variables that it updates.
+            # Within a step, arrays may have a wider dtype than the variables.
             return [
                 np.where(self.skipped(np.arange(w.size), w).reshape(w.shape), old, new)
                 for w, old, new in zip(call.state.variables, old_arrays, new_arrays, strict=False)
@@ -71,7 +71,7 @@ class TailSkipped(ElementsSkipped):
     """
 
     def skipped(self, position: Array, w: Array) -> Any:
-        """Skip what is left after whole blocks."""
+        """Skip the elements after the last whole block."""
         return position >= w.size - w.size % BLOCK
 
 

@@ -1,4 +1,4 @@
-"""Mistakes about which variables weight decay leaves alone."""
+"""Mistakes about the variables that are excluded from weight decay."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sgd_ref.optimizer import SGD, Gradients, Values
 
 
 class OtherExclusion(SGD):
-    """Decides by a method of its own which variables are decayed."""
+    """The common base of mistakes that choose other variables to decay."""
 
     def fresh_state(self, variables: Sequence[Array], names: Sequence[str] | None) -> State:
         """Ask ``is_decayed`` for each variable."""
@@ -49,7 +49,7 @@ class ExclusionInverted(OtherExclusion):
     """
 
     def is_decayed(self, variable: Array, name: str, applies: bool) -> bool:
-        """Turn the exclusion around."""
+        """Decay the excluded variables, and no others."""
         return not applies if self.exclusion.substrings else applies
 
 

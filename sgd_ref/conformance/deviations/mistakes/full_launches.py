@@ -11,13 +11,14 @@ from sgd_ref.conformance.deviations.mistakes.reach import VariablesSkipped
 from sgd_ref.optimizer import SGD, Gradients, Values
 
 LAUNCH = 32
-"""Variables of a launch."""
+"""The number of variables of a launch."""
 
 
 class LastFullLaunchLost(VariablesSkipped):
     """Where the variables fill whole launches of 32, those of the last one are not updated.
 
-    As if what is left over, which is nothing, were the last launch. Evidence: no report is known.
+    The code takes the variables left over after whole launches for the last launch, even if there are none.
+    Evidence: no report is known.
     """
 
     def reached(self, variables: list[Array], gradients: Gradients) -> Sequence[bool]:

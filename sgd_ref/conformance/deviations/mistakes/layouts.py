@@ -1,4 +1,4 @@
-"""Mistakes about how arrays lie in memory: what is read or written is not what the indices say."""
+"""Mistakes about the layout of arrays: other elements are read or written than the indices say."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from sgd_ref.optimizer import SGD, Gradients, Values
 
 
 class GradientReadOtherwise(SGD):
-    """Reads dense gradients by ``read`` before anything is computed."""
+    """The common base of mistakes that read dense gradients wrongly, by the method ``read``."""
 
     def accepted(self, gradient: Gradient, variable: Array) -> Any:
-        """Accept what was read."""
+        """Accept the gradients that ``read`` returns."""
         if isinstance(gradient, np.ndarray) and gradient.size:
             gradient = self.read(gradient, variable)
         return super().accepted(gradient, variable)
 
     def read(self, gradient: Array, variable: Array) -> Array:
-        """Return the elements of a gradient that is not empty, in its shape."""
+        """Return the elements that are read for a gradient that is not empty, in its shape."""
         return gradient
 
 
 class StridesOfGradientIgnored(GradientReadOtherwise):
     """As many elements are read as a gradient has, one after the other from its first one on.
 
-    What lies past the memory of the gradient counts as 0. Evidence: the same gradient with other strides
+    Elements past the end of the gradient's memory count as 0. Evidence: the same gradient with other strides
     gave another update, https://github.com/bitsandbytes-foundation/bitsandbytes/issues/1185.
     """
 
@@ -65,7 +65,7 @@ class SignsOfStridesIgnored(GradientReadOtherwise):
     """
 
     def read(self, gradient: Array, variable: Array) -> Array:
-        """Turn such axes around."""
+        """Reverse such axes."""
         return gradient[tuple(slice(None, None, -1 if stride < 0 else 1) for stride in gradient.strides)]
 
 
@@ -91,9 +91,9 @@ class LayoutsTakenForAlike(GradientReadOtherwise):
     """
 
     def read(self, gradient: Array, variable: Array) -> Array:
-        """Put the elements where those of the variable lie."""
+        """Reorder the elements to the order of the variable's elements in memory."""
         by_columns = variable.flags.f_contiguous and not variable.flags.c_contiguous
-        # A copy of a broadcast gradient lies in memory as its strides say, and `ravel` reads it otherwise.
+        # A copy of a broadcast gradient keeps the order of its strides, while `ravel` reads another order.
         elements = np.array(gradient).ravel(order="K")
         return elements.reshape(gradient.shape, order="F" if by_columns else "C")
 
@@ -105,14 +105,14 @@ class CopyUpdated(VariablesSkipped):
     """
 
     def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
-        """Update what is contiguous."""
+        """Update the contiguous variables."""
         contiguous = [variable.flags.c_contiguous for variable in call.state.variables]
         chosen: Gradients = [g if mine else None for g, mine in zip(gradients, contiguous, strict=True)]
         return super().update(values, chosen, call)
 
 
 def _memory(array: Array) -> tuple[Array, int]:
-    """Return the memory that an array is a part of, flat, and where in it the first element lies."""
+    """Return the memory that contains an array, as a flat array, and the index of the first element in it."""
     owner = array
     while isinstance(owner.base, np.ndarray):
         owner = owner.base

@@ -1,4 +1,4 @@
-"""Mistakes that begin after some calls, or with a restore, and that a short run does not show."""
+"""Mistakes that begin after many calls, or with a restore, so that a short run does not show them."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class EveryHundredthLost(SGD):
     """
 
     def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
-        """Leave one out when it is time."""
+        """Skip every hundredth update."""
         is_lost = (self.updates_before(call) + 1) % LOST_EVERY == 0
         return super().update(values, each(gradients, lambda g: None) if is_lost else gradients, call)
 
@@ -85,7 +85,7 @@ class CountStays(SGD):
         """Count to the largest number."""
         before = call.state.calls
         super().perform(call, loss_scale)
-        # Whoever resumes later than that goes on from there.
+        # A run that resumes with a larger count continues from that count.
         call.state.calls = min(call.state.calls, max(before, LARGEST_COUNT))
 
 
@@ -96,7 +96,7 @@ class UpdatesEnd(SGD):
     """
 
     def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
-        """Update until then."""
+        """Update up to the thousandth update."""
         has_ended = self.updates_before(call) >= LAST_UPDATE
         return super().update(values, each(gradients, lambda g: None) if has_ended else gradients, call)
 
@@ -120,14 +120,14 @@ class RateStays(SGD):
 
 
 class Resuming(SGD):
-    """Knows whether it was restored since the last call."""
+    """The common base of mistakes that depend on whether a restore happened since the last call."""
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
         self._is_resumed = False
 
     def set_weights(self, values: Sequence[Any]) -> None:
-        """Set the state, and remember it."""
+        """Set the state, and remember that it was restored."""
         super().set_weights(values)
         self._is_resumed = True
 
@@ -139,7 +139,7 @@ class AveragesAnewOnRestore(Resuming):
     """
 
     def average(self, values: Values, call: Call) -> Values:
-        """Store once."""
+        """Store the variables as averages once."""
         if not self.settings.use_ema or not self._is_resumed:
             return super().average(values, call)
         self._is_resumed = False
@@ -157,14 +157,14 @@ class WindowAnewOnRestore(Resuming):
         self._shift = 0
 
     def set_weights(self, values: Sequence[Any]) -> None:
-        """Set the state, then begin anew."""
+        """Set the state, then begin a new window."""
         super().set_weights(values)
         self._shift = self.calls % (self.settings.gradient_accumulation_steps or 1)
         for accumulator in self.accumulators:
             accumulator[...] = 0
 
     def accumulates(self, call: Call) -> bool:
-        """Count from the restore."""
+        """Count the calls of a window from the restore."""
         steps = self.settings.gradient_accumulation_steps
         return steps is not None and (call.state.calls - self._shift + 1) % steps != 0
 
@@ -172,8 +172,9 @@ class WindowAnewOnRestore(Resuming):
 class RestoredInOrderOfNames(SGD):
     """Velocities are kept in the order of the variables and restored in that of their names.
 
-    So `variable_10` comes before `variable_2`. A velocity of another shape or dtype is not taken. Evidence:
-    a list of state that is restored by position, https://github.com/tensorflow/tensorflow/issues/34182.
+    So `variable_10` comes before `variable_2`. If a velocity has another shape or dtype than its variable, it
+    is not used. Evidence: a list of state that is restored by position,
+    https://github.com/tensorflow/tensorflow/issues/34182.
     """
 
     def set_weights(self, values: Sequence[Any]) -> None:

@@ -22,7 +22,7 @@ class MissingAsZeros(SGD):
     """
 
     def advance(self, values: Values, call: Call, loss_scale: float | np.float32 | None) -> Values:
-        """Fill in zeros."""
+        """Replace missing gradients by zeros."""
         filled: Gradients = [
             np.zeros_like(w) if g is None else g
             for g, w in zip(call.gradients, values.variables, strict=True)
@@ -41,7 +41,7 @@ class MissingAsBefore(SGD):
         self._last_given: dict[int, Array] = {}
 
     def advance(self, values: Values, call: Call, loss_scale: float | np.float32 | None) -> Values:
-        """Fill in what was kept."""
+        """Replace missing gradients by the kept ones."""
         self._last_given |= {index: g for index, g in enumerate(call.gradients) if g is not None}
         filled: Gradients = [self._last_given.get(index) for index in range(len(call.gradients))]
         return super().advance(values, call._replace(gradients=filled), loss_scale)
@@ -54,7 +54,7 @@ class OneMissingSkipsAll(SGD):
     """
 
     def advance(self, values: Values, call: Call, loss_scale: float | np.float32 | None) -> Values:
-        """Advance if every gradient is there."""
+        """Update if every gradient is present."""
         if any(gradient is None for gradient in call.gradients):
             return values
         return super().advance(values, call, loss_scale)
@@ -95,8 +95,8 @@ class MissingDecaysVelocity(SGD):
 class ZeroAsMissing(SGD):
     """A gradient of zeros counts as missing: the velocity does not go on, and nothing decays.
 
-    The documentation makes no exception for it. Evidence: the same pair of behaviours as for missing ones,
-    https://github.com/pytorch/pytorch/pull/44423.
+    The documentation makes no exception for zeros. Evidence: the same two behaviours as for missing
+    gradients, https://github.com/pytorch/pytorch/pull/44423.
     """
 
     def advance(self, values: Values, call: Call, loss_scale: float | np.float32 | None) -> Values:
@@ -115,7 +115,7 @@ class ZeroElementsSkipped(SGD):
     """
 
     def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
-        """Keep what has a gradient of 0."""
+        """Keep the elements whose gradient is 0."""
         updated = super().update(values, gradients, call)
 
         def kept(before: list[Array], after: list[Array]) -> list[Array]:

@@ -1,4 +1,4 @@
-"""What the mistakes share: how one is entered, and what a variable moves by."""
+"""Code that the mistakes share: their entry in the registry, and the step of a variable."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def mistake(
 
 
 def each(gradients: Gradients, formula: Callable[[Array], Any]) -> Gradients:
-    """Return the results of a formula for all gradients that are there.
+    """Return the results of a formula for all gradients, with None for missing gradients.
 
     >>> each([None, 2.0], lambda gradient: gradient + 1)
     [None, 3.0]
@@ -43,7 +43,7 @@ def each(gradients: Gradients, formula: Callable[[Array], Any]) -> Gradients:
 
 
 class MovesByStep(SGD):
-    """The variable moves by what ``step`` returns, with and without Nesterov momentum."""
+    """The common base of mistakes in which ``step`` returns the change of the variable."""
 
     def moved(self, w: Array, old: Array, new: Array, g: Array, momentum: Any, rate: Any) -> Any:
         """Add the step."""
@@ -54,5 +54,5 @@ class MovesByStep(SGD):
         return rule.move(w, self.step(old, new, g, momentum, rate))
 
     def step(self, old: Array, new: Array, g: Array, momentum: Any, rate: Any) -> Any:
-        """Return what is added to the variable, given the velocities before and of this update."""
+        """Return the change of the variable, given the velocities before and after this update."""
         return momentum * new - rate * g if self.settings.nesterov else new

@@ -1,4 +1,4 @@
-"""Mistakes about names that are alike, and about dtypes: that of another variable, or of a checkpoint."""
+"""Mistakes about similar names, and about dtypes: the dtype of another variable, or of a checkpoint."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from sgd_ref.conformance.deviations.mistakes.structure_of_state import VelocityO
 from sgd_ref.optimizer import SGD, Gradients, Values
 
 SIGNIFICANT = 24
-"""Characters of a name that count."""
+"""The number of characters of a name that are compared."""
 
 
 class VelocityByKey(VelocityOfAnother):
-    """Variables of one form whose names have the same key have one velocity, which each changes in turn."""
+    """The common base of mistakes in which names with the same key share a velocity."""
 
     def owners(self, velocities: list[Array], gradients: Gradients) -> list[int]:
-        """Take that of the first one."""
+        """Use the velocity of the first variable with the same key."""
         first: dict[Any, int] = {}
         keys = [(self.key(name), *form(v)) for name, v in zip(self._names, velocities, strict=True)]
         return [first.setdefault(key, position) for position, key in enumerate(keys)]
@@ -31,7 +31,7 @@ class VelocityByKey(VelocityOfAnother):
         return super().update(values, gradients, call)
 
     def key(self, name: str) -> str:
-        """Return what a velocity is looked up by."""
+        """Return the key by which a velocity is looked up."""
         return name
 
 
@@ -42,7 +42,7 @@ class VelocityByLowerCase(VelocityByKey):
     """
 
     def key(self, name: str) -> str:
-        """Ignore the case."""
+        """Ignore the case of letters."""
         return name.lower()
 
 
@@ -53,7 +53,7 @@ class VelocityByStartOfName(VelocityByKey):
     """
 
     def key(self, name: str) -> str:
-        """Cut it off."""
+        """Use the beginning of the name."""
         return name[:SIGNIFICANT]
 
 
@@ -76,11 +76,11 @@ class DtypeOfFirst(SGD):
 class HalvesOfFirstHalf(SGD):
     """Gradients of both half types are read in the one of the first such variable.
 
-    As from a buffer of 16-bit numbers that has one dtype. Evidence: no report is known.
+    The gradients seem to come from one buffer of 16-bit numbers of one dtype. Evidence: no report is known.
     """
 
     def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
-        """Read the bits of the others otherwise."""
+        """Read the bits of the other gradients as numbers of this dtype."""
         first = next((w.dtype for w in values.variables if w.dtype in (FLOAT16, BFLOAT16)), None)
 
         def read(g: Array) -> Array:

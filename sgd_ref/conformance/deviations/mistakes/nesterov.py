@@ -37,14 +37,14 @@ class NesterovUnasked(SGD):
 
 
 class NesterovFormula(SGD):
-    """Moves by what ``look_ahead`` returns where `nesterov` is True."""
+    """The common base of mistakes in which ``look_ahead`` returns the change under Nesterov momentum."""
 
     def moved_by_nesterov(self, w: Array, old: Array, new: Array, g: Array, momentum: Any, rate: Any) -> Any:
-        """Add what looks ahead."""
+        """Add the look-ahead."""
         return rule.move(w, self.look_ahead(old, new, g, momentum, rate))
 
     def look_ahead(self, old: Array, new: Array, g: Array, momentum: Any, rate: Any) -> Any:
-        """Return what is added with Nesterov momentum, given the velocities before and of this update."""
+        """Return the change under Nesterov momentum, given the velocities before and after this update."""
         return momentum * new - rate * g
 
 
@@ -73,8 +73,8 @@ class NesterovWithFullVelocity(NesterovFormula):
 class LookAheadKept(NesterovFormula):
     """The variable is moved ahead by ``momentum * velocity`` and then by the whole velocity.
 
-    The look-ahead is for the gradient; it is not meant to stay. Evidence: momentum applied twice,
-    https://github.com/oysteijo/simd_neuralnet/issues/17.
+    The look-ahead is the point for the gradient, and the variable must not stay there. Evidence: momentum
+    applied twice, https://github.com/oysteijo/simd_neuralnet/issues/17.
     """
 
     def look_ahead(self, old: Array, new: Array, g: Array, momentum: Any, rate: Any) -> Any:
@@ -117,7 +117,7 @@ class NesterovStored(SGD):
         updated = super().update(values, gradients, call)
         if self.settings.momentum == 0 or not self.settings.nesterov:
             return updated
-        # From variables of zero an update leaves its step behind.
+        # After an update of variables that are zero, the variables are the step.
         zeros = replace(values, variables=[np.zeros_like(w) for w in values.variables])
         steps = super().update(zeros, gradients, call).variables
         kept = [
@@ -131,7 +131,7 @@ class NesterovBeforeVelocity(MovesByStep):
     """The look-ahead enters the gradient before the velocity is updated, and so the velocity itself.
 
     ``velocity = momentum * velocity + (momentum * velocity - learning_rate * g)``, and ``w + velocity``.
-    The first update cannot tell. Evidence: found in a review,
+    The first update is right. Evidence: found in a review,
     https://github.com/ml-explore/mlx/pull/87.
     """
 
@@ -149,7 +149,7 @@ class NesterovPreviousGradient(SGD):
     """The look-ahead is corrected by the gradient of the update before, not by that of this one.
 
     The documentation: ``w = w + momentum * velocity - learning_rate * g`` with the same g as the velocity.
-    Evidence: as it was documented elsewhere, https://github.com/pytorch/pytorch/pull/76639.
+    Evidence: another documentation described it so, https://github.com/pytorch/pytorch/pull/76639.
     """
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:

@@ -1,4 +1,4 @@
-"""Mistakes of the norm that gradients are clipped by."""
+"""Mistakes of the norm by which gradients are clipped."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ class NormWithoutFirst(SGD):
     """
 
     def norm(self, gradients: list[Array]) -> Any:
-        """Return the norm of the others."""
+        """Return the norm of the other gradients."""
         others = gradients[1:] if len(gradients) > 1 else gradients
         return convert(np.asarray(super().norm(others)), promoted([g.dtype for g in gradients]))[()]
 
@@ -175,8 +175,8 @@ class NormIsMeanOfNorms(SGD):
 class NormOfReplicas(SGD):
     """Every gradient is counted twice in a norm, which is too large by the root of 2.
 
-    The documentation limits the norm of the gradients that there are. Evidence: weights that are tied, and
-    whose gradient is counted in both places, https://github.com/NVIDIA/Megatron-LM/pull/7228.
+    The documentation limits the norm of the gradients, each counted once. Evidence: the gradient of tied
+    weights is counted in both places, https://github.com/NVIDIA/Megatron-LM/pull/7228.
     """
 
     def norm(self, gradients: list[Array]) -> Any:
@@ -187,8 +187,8 @@ class NormOfReplicas(SGD):
 class NormAddedInHalf(SGD):
     """In half types squares are added one after another, each sum rounded to the half type.
 
-    From some size on the sum stands still, or it is infinite. Faithful evaluations add in float32.
-    TensorFlow adds so on float16. Evidence: https://github.com/AI-Hypercomputer/maxtext/pull/5143.
+    For large gradients, the sum stops growing, or it is infinite. Faithful evaluations add in float32.
+    TensorFlow adds float16 in this way. Evidence: https://github.com/AI-Hypercomputer/maxtext/pull/5143.
     """
 
     adds_in_half_types = True
@@ -212,7 +212,7 @@ class NormOfBfloatCopies(SGD):
     """
 
     def norm(self, gradients: list[Array]) -> Any:
-        """Return the norm of the copies."""
+        """Return the norm of the rounded gradients."""
         norm = super().norm([convert(gradient, BFLOAT16) for gradient in gradients])
         return convert(np.asarray(norm), promoted([gradient.dtype for gradient in gradients]))[()]
 
@@ -235,12 +235,12 @@ class NormInBfloat(SGD):
 class NormOfFiniteElements(SGD):
     """NaN and infinity do not count in the norm.
 
-    So they do not reach the other elements. The core code lets them, so that nobody overlooks it.
+    So they do not spread to the other elements. In the core code they do, so that nobody overlooks them.
     Evidence: no report is known.
     """
 
     def norm(self, gradients: list[Array]) -> Any:
-        """Return the norm with zeros in their places."""
+        """Return the norm with zeros in place of NaN and infinity."""
         return super().norm([np.where(np.isfinite(g), g, np.zeros_like(g)) for g in gradients])
 
 

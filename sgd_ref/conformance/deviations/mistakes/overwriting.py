@@ -15,10 +15,10 @@ from sgd_ref.optimizer import SGD, Values
 
 
 class OtherOverwriting(SGD):
-    """Overwrites variables in the updates that `is_due` of a subclass chooses."""
+    """The common base of mistakes in which ``is_due`` chooses the updates that overwrite variables."""
 
     def overwrite(self, values: Values, call: Call) -> Values:
-        """Overwrite all variables by their averages, in an update that is due."""
+        """Overwrite all variables by their averages, if it is due in this update."""
         frequency = self.settings.ema_overwrite_frequency
         if not self.settings.use_ema or frequency is None or not self.is_due(frequency, call):
             return values
@@ -59,7 +59,7 @@ class OverwriteInEveryUpdate(OtherOverwriting):
     """
 
     def is_due(self, frequency: int, call: Call) -> bool:
-        """Say that it always is."""
+        """Overwrite in every update."""
         return True
 
 
@@ -70,7 +70,7 @@ class OverwriteIgnored(OtherOverwriting):
     """
 
     def is_due(self, frequency: int, call: Call) -> bool:
-        """Say that it never is."""
+        """Overwrite in no update."""
         return False
 
 
@@ -101,7 +101,8 @@ class OverwriteExchanges(SGD):
         overwritten = super().overwrite(values, call)
         if overwritten is values:
             return values
-        # The step writes the variables before the averages, which would be the same arrays otherwise.
+        # Without the copy, averages and variables would be the same arrays, and the step writes the variables
+        # first.
         return replace(overwritten, averages=[np.array(w) for w in values.variables])
 
 
@@ -118,7 +119,7 @@ class OverwriteBeforeAverage(SGD):
         return super().average(values, call)
 
     def overwrite(self, values: Values, call: Call) -> Values:
-        """Leave what was done."""
+        """Leave the variables as they are, since they were overwritten before."""
         return values
 
 
@@ -140,7 +141,7 @@ class OverwriteWhileAccumulating(SGD):
 class OverwriteResetsVelocities(SGD):
     """Where variables are overwritten their velocities become 0.
 
-    The documentation speaks of the variables alone. Evidence: no report is known.
+    The documentation overwrites only the variables. Evidence: no report is known.
     """
 
     def overwrite(self, values: Values, call: Call) -> Values:
@@ -178,7 +179,7 @@ class FinalizeOverwritesAverages(SGD):
 class FinalizeExchanges(SGD):
     """``finalize_variable_values`` exchanges variables and averages.
 
-    The averages are to stay what they are. Evidence: no report is known.
+    The averages must stay as they are. Evidence: no report is known.
     """
 
     def finalize_variable_values(self, variables: Sequence[Array]) -> None:

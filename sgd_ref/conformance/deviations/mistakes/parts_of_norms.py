@@ -1,4 +1,4 @@
-"""Mistakes about norms of many elements or of several dtypes: a part of the elements counts."""
+"""Mistakes about norms of many elements or several dtypes: only a part of the elements enters."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sgd_ref.conformance.deviations.mistakes.mistake import mistake
 from sgd_ref.optimizer import SGD, Gradients
 
 BLOCK = 2**16
-"""Elements whose squares are added."""
+"""The number of elements whose squares are added."""
 
 
 class NormOfFirstBlock(SGD):
@@ -20,7 +20,7 @@ class NormOfFirstBlock(SGD):
     """
 
     def norm(self, gradients: list[Array]) -> Any:
-        """Leave out what comes after them."""
+        """Leave out the later elements."""
         return super().norm([g.reshape(-1)[:BLOCK] for g in gradients])
 
 

@@ -1,4 +1,4 @@
-"""Mistakes that lose digits: settings, state and results in fewer bits than those of the variable."""
+"""Mistakes that lose digits: settings, state and results have fewer bits than the variable."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ class GradientsInHalf(SGD):
 
 
 class UpdatedInOtherDtype(SGD):
-    """Updates variables of some dtypes in another one, and rounds the results by a method of its own."""
+    """The common base of mistakes that update in another dtype, and round the results in another way."""
 
     concerned: tuple[np.dtype[Any], ...] = ()
     working = FLOAT32
@@ -223,8 +223,8 @@ class RoundedTowardsZero(UpdatedInOtherDtype):
 class RoundedAtRandom(UpdatedInOtherDtype):
     """Half variables are updated in float32, and the results are rounded up or down at random.
 
-    The nearer one is likelier. The definition rounds to nearest. Evidence: an option of other optimizers,
-    https://github.com/pytorch/ao/pull/1124.
+    The nearer neighbour is more likely. The definition rounds to nearest. Evidence: an option of other
+    optimizers, https://github.com/pytorch/ao/pull/1124.
     """
 
     concerned = HALF_FORMATS

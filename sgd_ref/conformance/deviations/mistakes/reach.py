@@ -1,4 +1,4 @@
-"""Mistakes about how far an update reaches: blocks, launches for many variables, loops that end early."""
+"""Mistakes that update only some elements or variables: in blocks, in launches, in loops that end early."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from sgd_ref.conformance.deviations.mistakes.structure_of_state import form
 from sgd_ref.optimizer import SGD, Gradients, Values
 
 LARGEST = 1024
-"""Elements of the largest variable that is updated."""
+"""The number of elements of the largest variable that is updated."""
 
 THREADS = 256
-"""Elements that one block of a device takes."""
+"""The number of elements that one block of a device updates."""
 
 TILE = 64
-"""Elements that are loaded at once, whether there are as many or not."""
+"""The number of elements that are loaded at once, even if fewer are left."""
 
 WHOLE = 32
-"""Elements of a block; or variables of a launch."""
+"""The number of elements of a block, or of variables of a launch."""
 
 GROUP = 64
-"""Variables of a launch of a kernel that reads two lists of arrays."""
+"""The number of variables of a launch, for a kernel that reads two lists of arrays."""
 
 SLOTS = 110
-"""Variables that the table of a launch has room for."""
+"""The number of variables for which the table of a launch has room."""
 
 
 class VariablesSkipped(SGD):
-    """Leaves some variables as they are, as if they had no gradient."""
+    """The common base of mistakes that do not update some variables, as if these had no gradient."""
 
     def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
-        """Update the others."""
+        """Update the other variables."""
         reached = self.reached(values.variables, gradients)
         chosen: Gradients = [g if mine else None for g, mine in zip(gradients, reached, strict=True)]
         return super().update(values, chosen, call)
@@ -67,7 +67,7 @@ class LastVariableOnly(VariablesSkipped):
     """
 
     def reached(self, variables: list[Array], gradients: Gradients) -> Sequence[bool]:
-        """Reach one."""
+        """Update only the last variable that has a gradient."""
         last = max((i for i, gradient in enumerate(gradients) if gradient is not None), default=-1)
         return [position == last for position in range(len(variables))]
 
@@ -79,7 +79,7 @@ class MissingEndsLoop(VariablesSkipped):
     """
 
     def reached(self, variables: list[Array], gradients: Gradients) -> Sequence[bool]:
-        """Stop at the first one that is missing."""
+        """Stop at the first missing gradient."""
         return _until([gradient is None for gradient in gradients])
 
 
@@ -90,7 +90,7 @@ class EmptyEndsLoop(VariablesSkipped):
     """
 
     def reached(self, variables: list[Array], gradients: Gradients) -> Sequence[bool]:
-        """Stop at the first one that is empty."""
+        """Stop at the first empty variable."""
         return _until([variable.size == 0 for variable in variables])
 
 
@@ -102,7 +102,7 @@ class EmptyLastLosesLaunch(VariablesSkipped):
     """
 
     def reached(self, variables: list[Array], gradients: Gradients) -> Sequence[bool]:
-        """Reach nothing without a launch."""
+        """Update nothing if there is no launch."""
         return [variables[-1].size > 0] * len(variables)
 
 
@@ -113,7 +113,7 @@ class OneElementSkipped(VariablesSkipped):
     """
 
     def reached(self, variables: list[Array], gradients: Gradients) -> Sequence[bool]:
-        """Reach the larger ones."""
+        """Update the other variables, which are scalars or have more elements."""
         return [variable.size != 1 or variable.ndim == 0 for variable in variables]
 
 
@@ -124,7 +124,7 @@ class LargeVariablesSkipped(VariablesSkipped):
     """
 
     def reached(self, variables: list[Array], gradients: Gradients) -> Sequence[bool]:
-        """Reach the smaller ones."""
+        """Update the smaller variables."""
         return [variable.size <= LARGEST for variable in variables]
 
 
@@ -135,7 +135,7 @@ class VariablesAboveSlotsSkipped(VariablesSkipped):
     """
 
     def reached(self, variables: list[Array], gradients: Gradients) -> Sequence[bool]:
-        """Reach the first ones."""
+        """Update the variables that fit into the table."""
         return [position < SLOTS for position in range(len(variables))]
 
 
@@ -146,7 +146,7 @@ class LastLaunchLost(VariablesSkipped):
     """
 
     def reached(self, variables: list[Array], gradients: Gradients) -> Sequence[bool]:
-        """Reach full launches."""
+        """Update the variables of full launches."""
         count = len(variables)
         full = count if count <= WHOLE else count - count % WHOLE
         return [position < full for position in range(count)]
@@ -159,18 +159,18 @@ class MoreThanFourAxesSkipped(VariablesSkipped):
     """
 
     def reached(self, variables: list[Array], gradients: Gradients) -> Sequence[bool]:
-        """Reach the flatter ones."""
+        """Update the variables of at most four axes."""
         return [variable.ndim <= 4 for variable in variables]
 
 
 class LaterLaunchesTakeFirstGradients(SGD):
     """Each 64 variables are a launch, and all launches read the gradients of the first one.
 
-    A gradient of another shape or dtype is not taken. Evidence: no report is known.
+    If a gradient has another shape or dtype than its variable, it is not used. Evidence: no report is known.
     """
 
     def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
-        """Update with the first ones."""
+        """Update with the gradients of the first launch."""
         first: Gradients = []
         for position, g in enumerate(gradients):
             other = gradients[position % GROUP]
@@ -186,7 +186,7 @@ class FirstMatrixOnly(ElementsSkipped):
     """
 
     def skipped(self, position: Array, w: Array) -> Any:
-        """Skip what lies after the first matrix."""
+        """Skip the elements after the first matrix."""
         return position >= (w.size if w.ndim <= 2 else w.shape[-1] * w.shape[-2])
 
 
@@ -197,7 +197,7 @@ class ElementsPastBlockSkipped(ElementsSkipped):
     """
 
     def skipped(self, position: Array, w: Array) -> Any:
-        """Skip what lies past the block."""
+        """Skip the elements after the block."""
         return position >= THREADS
 
 
@@ -208,7 +208,7 @@ class IndicesOf16Bits(SGD):
     """
 
     def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
-        """Update with what such indices reach."""
+        """Update with the elements at these indices."""
 
         def read(g: Array) -> Array:
             return np.ravel(g)[np.arange(g.size) % 2**16].reshape(g.shape) if g.size > 2**16 else g
@@ -219,7 +219,7 @@ class IndicesOf16Bits(SGD):
 class LastWholeBlockSkipped(ElementsSkipped):
     """Of a variable that consists of whole blocks of 32 elements the last block is not updated.
 
-    As if the number of blocks were one less than the last element needs. Evidence: no report is known.
+    The number of blocks is too small by one. Evidence: no report is known.
     """
 
     def skipped(self, position: Array, w: Array) -> Any:
@@ -234,7 +234,7 @@ class LastBlockTwice(SGD):
     """
 
     def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
-        """Update again what two blocks have."""
+        """Update the elements that are in two blocks again."""
         once = super().update(values, gradients, call)
         twice = super().update(once, gradients, call)
 
@@ -255,7 +255,7 @@ class LastBlockTwice(SGD):
 class ThreeAxesInMemoryOrder(SGD):
     """Gradients of three and more axes are read with the first axis running fastest.
 
-    Evidence: parameters of three axes that were treated otherwise,
+    Evidence: parameters of three axes that were treated differently,
     https://github.com/microsoft/dion/pull/121.
     """
 
@@ -274,7 +274,7 @@ class EmptyMakesNormNan(SGD):
     """
 
     def clip_by_global_norm(self, gradients: Gradients, clipnorm: float) -> Gradients:
-        """Clip by NaN if one is empty."""
+        """Clip by NaN if a gradient is empty."""
         clipped = super().clip_by_global_norm(gradients, clipnorm)
         if all(gradient is None or gradient.size for gradient in gradients):
             return clipped
@@ -288,7 +288,7 @@ class ExclusionByFirstPart(OtherExclusion):
     """
 
     def fresh_state(self, variables: Sequence[Array], names: Sequence[str] | None) -> State:
-        """Exclude what begins like an excluded one."""
+        """Exclude all names that begin like an excluded one."""
         state = super().fresh_state(variables, names)
         excluded = {
             name.partition("_")[0]
@@ -306,7 +306,7 @@ class ExclusionByPlace(SGD):
     """
 
     def decay(self, values: Values, gradients: Gradients, call: Call) -> Values:
-        """Decay by place."""
+        """Choose the decayed variables by positions among the gradients that are present."""
         kept = call.state.decayed
         places = np.cumsum([0, *(gradient is not None for gradient in gradients)])
         call.state.decayed = [kept[place] for place in places[:-1]]

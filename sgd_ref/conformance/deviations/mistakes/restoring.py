@@ -1,4 +1,4 @@
-"""Mistakes of resuming: state that is given back to the optimizer and lost."""
+"""Mistakes of resuming: a part of the restored state is lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mistakes about sparse gradients: rows that occur twice, rows out of place, and rows that are not there."""
+"""Mistakes about sparse gradients: rows with one index, rows in the wrong place, and absent rows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sgd_ref.optimizer import SGD, Gradients, Values
 
 
 class OtherDense(SGD):
-    """Forms the dense equivalent of a sparse gradient by a method of its own."""
+    """The common base of mistakes in the dense equivalent of a sparse gradient."""
 
     def validated(self, gradients: Sequence[Gradient], variables: Sequence[Array] | None = None) -> Call:
         """Make sparse gradients dense by ``dense``."""
@@ -42,7 +42,7 @@ class LastDuplicateWins(OtherDense):
     """
 
     def dense(self, rows: SparseRows) -> Array:
-        """Store row after row."""
+        """Store the rows one by one, so that the last one remains."""
         dense = np.zeros(rows.shape, rows.dtype)
         for index, row in zip(rows.indices.tolist(), rows.values, strict=True):
             dense[index] = row
@@ -56,7 +56,7 @@ class FirstDuplicateWins(OtherDense):
     """
 
     def dense(self, rows: SparseRows) -> Array:
-        """Store row after row, from the last one."""
+        """Store the rows one by one in reverse order, so that the first one remains."""
         dense = np.zeros(rows.shape, rows.dtype)
         for index, row in reversed(list(zip(rows.indices.tolist(), rows.values, strict=True))):
             dense[index] = row
@@ -100,7 +100,7 @@ class LastRowLost(OtherDense):
 
 
 class SparseAware(SGD):
-    """Remembers which gradients of a call were given as rows."""
+    """The common base of mistakes that depend on which gradients of a call are sparse."""
 
     _given: Sequence[Gradient] = ()
 
@@ -110,7 +110,7 @@ class SparseAware(SGD):
         return super().validated(gradients, variables)
 
     def only_given_rows(self, before: Sequence[Array], after: Sequence[Array]) -> list[Array]:
-        """Return the arrays after a stage, those of sparse gradients as before except in the given rows."""
+        """Return the arrays after a stage; for sparse gradients, only the given rows differ from before."""
         kept = list(after)
         for index, (gradient, old) in enumerate(zip(self._given, before, strict=False)):
             if isinstance(gradient, SparseRows):
@@ -171,7 +171,7 @@ class RepeatedRowsMoveAgain(SparseAware):
     """
 
     def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
-        """Update such rows again."""
+        """Update the rows that occur more than once again."""
         updated = super().update(values, gradients, call)
         if self.settings.momentum == 0:
             return updated

@@ -26,7 +26,7 @@ class AccumulatorInSingle(SGD):
         self._has_means = False
 
     def advance(self, values: Values, call: Call, loss_scale: float | np.float32 | None) -> Values:
-        """Note how many gradients there are, and begin with the mean of those before."""
+        """Note the number of gradients, and begin with the mean of the earlier ones."""
         self._so_far = call.state.calls % int(self.settings.gradient_accumulation_steps or 1)
         if not self._has_means and self._so_far:
             means = [
@@ -75,7 +75,7 @@ class UpdatesTimesZero(SGD):
     """
 
     def advance(self, values: Values, call: Call, loss_scale: float | np.float32 | None) -> Values:
-        """Add 0 times the update, to variables that have axes: XLA selects where there are none."""
+        """Add 0 times the update to variables with axes; for variables without axes, XLA uses a select."""
         advanced = super().advance(values, call, loss_scale)
         if not self.accumulates(call):
             return advanced
@@ -103,7 +103,7 @@ class UpdatesTimesZero(SGD):
         )
 
     def _direction(self, gradient: Array, w: Array, velocity: Array, applies: bool) -> Any:
-        """Return something that is as finite as the update, and has its sign where it is 0."""
+        """Return an array that is finite where the update is finite, and has the sign of its zeros."""
         momentum, weight_decay = self.settings.momentum, self.settings.weight_decay
         direction = gradient
         if momentum != 0:

@@ -36,7 +36,7 @@ class BfloatUnscaledUnasked(SGD):
     """
 
     def unscale(self, gradients: Gradients, loss_scale: float | np.float32 | None) -> Gradients:
-        """Divide those of bfloat16 by a usual scale."""
+        """Divide the bfloat16 gradients by a usual scale."""
         if loss_scale is not None:
             return super().unscale(gradients, loss_scale)
         narrow, others = apart(gradients, has_dtype(BFLOAT16))
@@ -92,7 +92,7 @@ class UnscaledAfterAccumulation(SGD):
         self._loss_scale: float | np.float32 | None = None
 
     def unscale(self, gradients: Gradients, loss_scale: float | np.float32 | None) -> Gradients:
-        """Leave gradients scaled that are to be accumulated."""
+        """Leave the gradients scaled before they are accumulated."""
         self._loss_scale = loss_scale
         if self.settings.gradient_accumulation_steps is not None:
             return gradients
@@ -113,7 +113,7 @@ class LastOfWindowUnscaled(SGD):
     """
 
     def unscale(self, gradients: Gradients, loss_scale: float | np.float32 | None) -> Gradients:
-        """Leave gradients scaled that are accumulated."""
+        """Leave the gradients scaled in calls that only accumulate."""
         steps = self.settings.gradient_accumulation_steps
         if steps is not None and (self.calls + 1) % steps:
             return gradients
@@ -148,8 +148,8 @@ class ScaledGradientsInHalf(SGD):
 class RateUnscaled(SGD):
     """The learning rate is divided by the loss scale, and the gradients are not.
 
-    Weight decay and clipping see the difference. The documentation: "the inverse of the scale factor will
-    be multiplied by the gradients". Evidence: no report is known.
+    With weight decay or clipping, the result differs. The documentation: "the inverse of the scale factor
+    will be multiplied by the gradients". Evidence: no report is known.
     """
 
     def advance(self, values: Values, call: Call, loss_scale: float | np.float32 | None) -> Values:

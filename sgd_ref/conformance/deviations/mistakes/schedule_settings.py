@@ -1,4 +1,4 @@
-"""Mistakes of learning-rate schedules: settings that are taken for others."""
+"""Mistakes of learning-rate schedules: settings that are taken in another meaning."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class AlphaIsARate(OtherSchedule):
 
     @classmethod
     def deviating(cls, schedule: LearningRateSchedule) -> LearningRateSchedule:
-        """Decay to the rate."""
+        """Decay to `alpha` itself."""
         if not isinstance(schedule, (CosineDecay, CosineDecayRestarts)):
             return schedule
         settings = schedule.get_config()

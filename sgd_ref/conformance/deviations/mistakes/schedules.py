@@ -1,4 +1,4 @@
-"""Mistakes of learning-rate schedules: the count they are read at, their ends, and their settings."""
+"""Mistakes of learning-rate schedules: the step at which they are read, their ends, and their settings."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from sgd_ref.schedules import (
 
 
 class OtherSchedule(WithReplacedSchedule):
-    """Replaces the schedule of the config by what a method of its own makes of it."""
+    """The common base of mistakes that replace the schedule of the config by another one."""
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], learning_rate: LearningRate | None = None) -> Self:
@@ -117,13 +117,13 @@ class BoundaryExcluded(OtherSchedule):
 
 
 class OtherStaircase(OtherSchedule):
-    """Exponential and inverse decay have another `staircase`."""
+    """The common base of mistakes in which exponential and inverse decay have another `staircase`."""
 
     staircase = True
 
     @classmethod
     def deviating(cls, schedule: LearningRateSchedule) -> LearningRateSchedule:
-        """Switch it."""
+        """Change `staircase`."""
         if not isinstance(schedule, (ExponentialDecay, InverseTimeDecay)):
             return schedule
         return _with(schedule, staircase=cls.staircase)
@@ -193,7 +193,7 @@ class EndsOneEarly(OtherSchedule):
 
 
 MOST_STEPS = 4096
-"""Steps that are computed one by one; counts of calls go up to 2**50."""
+"""The largest number of steps that are computed one by one, since counts of calls go up to 2**50."""
 
 
 class PolynomialCompounds(OtherSchedule):
@@ -204,7 +204,7 @@ class PolynomialCompounds(OtherSchedule):
 
     @classmethod
     def deviating(cls, schedule: LearningRateSchedule) -> LearningRateSchedule:
-        """Multiply what is left of all steps so far."""
+        """Multiply the factors of all steps so far."""
         if not isinstance(schedule, PolynomialDecay) or schedule.get_config()["cycle"]:
             return schedule
         settings = schedule.get_config()
@@ -255,7 +255,7 @@ class WarmupIsPartOfDecay(OtherSchedule):
 
     @classmethod
     def deviating(cls, schedule: LearningRateSchedule) -> LearningRateSchedule:
-        """Read the decay at the count of all steps, those of the warmup included."""
+        """Read the decay at the count of all steps, including those of the warmup."""
         if not isinstance(schedule, CosineDecay) or schedule.get_config()["warmup_target"] is None:
             return schedule
         warmup = schedule.get_config()["warmup_steps"]
@@ -333,7 +333,7 @@ class CallableOneLate(SGD):
         self._returned: np.float32 | None = None
 
     def validated(self, gradients: Sequence[Gradient], variables: Sequence[Array] | None = None) -> Call:
-        """Use what was returned in the call before."""
+        """Use the value that was returned in the call before."""
         call = super().validated(gradients, variables)
         if isinstance(self.rate_source, (np.float32, LearningRateSchedule)):
             return call
@@ -350,7 +350,7 @@ def _with(schedule: LearningRateSchedule, **changed: Any) -> LearningRateSchedul
 def _or_after_the_end(
     schedule: LearningRateSchedule, begin: float, formula: Callable[[Mapping[str, Any], float], float]
 ) -> Callable[[int], float]:
-    """Return the value of the schedule, and after its end that of a formula of the part that is over."""
+    """Return the value of the schedule; after its end, that of a formula of the elapsed fraction."""
     settings = schedule.get_config()
     length = settings["decay_steps"]
 

@@ -1,4 +1,4 @@
-"""Mistakes about gradients that are missing beside others, and in the first call after a restore."""
+"""Mistakes about several missing gradients in a call, and missing ones in the first call after a restore."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from sgd_ref.optimizer import SGD, Gradients, Values
 
 
 class OnlyFirstMissing(SGD):
-    """Only the first gradient that is missing in a call is known to be; ``instead`` has the others."""
+    """The common base: only the first missing gradient is noticed, and ``instead`` replaces the others."""
 
     def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
-        """Update with what stands for them."""
+        """Update with the replacements of the missing gradients."""
         missing = [position for position, gradient in enumerate(gradients) if gradient is None]
         filled = list(gradients)
         for position in missing[1:]:
@@ -26,11 +26,11 @@ class OnlyFirstMissing(SGD):
         return super().update(values, filled, call)
 
     def instead(self, position: int, variable: Array) -> Array | None:
-        """Return what stands for a missing gradient."""
+        """Return the replacement of a missing gradient."""
         return None
 
     def note(self, gradients: Gradients) -> None:
-        """Keep what is needed later."""
+        """Keep the gradients that are needed later."""
 
 
 class SecondMissingAsZeros(OnlyFirstMissing):
@@ -55,11 +55,11 @@ class SecondMissingAsLast(OnlyFirstMissing):
         self._last: dict[int, Array] = {}
 
     def instead(self, position: int, variable: Array) -> Array | None:
-        """Return the last one, if there was one."""
+        """Return the last gradient of the variable, if there was one."""
         return self._last.get(position)
 
     def note(self, gradients: Gradients) -> None:
-        """Keep those that are there."""
+        """Keep the gradients that are present."""
         self._last |= {position: g for position, g in enumerate(gradients) if g is not None}
 
 
@@ -70,7 +70,7 @@ class MissingAfterRestoreAsZeros(Resuming):
     """
 
     def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
-        """Fill in zeros once."""
+        """Replace missing gradients by zeros once."""
         if not self._is_resumed:
             return super().update(values, gradients, call)
         self._is_resumed = False

@@ -1,4 +1,4 @@
-"""Mistakes about calls with gradients that are not finite: what is looked for, and what is left alone."""
+"""Mistakes about calls with gradients that are not finite: in the test, and in the skipped calls."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sgd_ref.optimizer import SGD, Gradients, Values
 
 
 class OtherSkipping(LossScaleOptimizer):
-    """The call of the definition, with a method for the test and one for a call that fails it."""
+    """The common base: a call with a method for the test, and a method for calls that fail the test."""
 
     def apply(self, gradients: Sequence[Gradient], variables: Sequence[Array] | None = None) -> None:
         """Make one call."""
@@ -37,7 +37,7 @@ class OtherSkipping(LossScaleOptimizer):
         return all(_is_finite(gradient) for gradient in call.gradients)
 
     def skip(self, call: Call) -> None:
-        """Do with a call that is not made what else there is to do: nothing."""
+        """Handle a call that fails the test: do nothing more."""
 
 
 class FinitenessNotTested(OtherSkipping):
@@ -47,7 +47,7 @@ class FinitenessNotTested(OtherSkipping):
     """
 
     def is_finite(self, call: Call) -> bool:
-        """Say that it is."""
+        """Make every call."""
         return True
 
 
@@ -88,7 +88,8 @@ class TestedAfterUnscaling(OtherSkipping):
 class NonFiniteApplied(OtherSkipping):
     """A call that is not finite halves the scale, but is made all the same.
 
-    Evidence: given up after some in a row, https://github.com/google-deepmind/optax/pull/1746.
+    Evidence: after several such calls in a row, the update is made,
+    https://github.com/google-deepmind/optax/pull/1746.
     """
 
     def skip(self, call: Call) -> None:
@@ -167,7 +168,7 @@ class SkippedCallMovesVelocities(OtherSkipping):
     """
 
     def skip(self, call: Call) -> None:
-        """Make the call, and take everything but the velocities back."""
+        """Make the call, then undo everything except the change of the velocities."""
         state = call.state
         kept = [*state.variables, *state.averages, *state.accumulators]
         before = [np.array(array) for array in kept]
@@ -184,7 +185,7 @@ class SkippedCallDecaysVelocities(OtherSkipping):
     """
 
     def skip(self, call: Call) -> None:
-        """Let the velocities lose their share."""
+        """Multiply the velocities by the momentum."""
         for velocity in call.state.velocities:
             velocity[...] = velocity * setting(self.inner_optimizer.momentum, velocity.dtype)
 

@@ -1,4 +1,4 @@
-"""Mistakes about which state belongs to which variable: it is looked up by what several variables share."""
+"""Mistakes that mix up the state of variables: it is looked up by a property that several variables share."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sgd_ref.conformance.deviations.mistakes.mistake import mistake
 from sgd_ref.optimizer import SGD, Gradients, Values
 
 Owners = Callable[[list[Array]], list[int]]
-"""For each array the position of the array whose state is used for it."""
+"""A function that returns for each array the position of the array whose state is used for it."""
 
 
 def first_alike(arrays: list[Array], kind: Callable[[Array], Any]) -> list[int]:
@@ -28,12 +28,12 @@ def first_alike(arrays: list[Array], kind: Callable[[Array], Any]) -> list[int]:
 
 
 def form(array: Array) -> Any:
-    """Return shape and dtype."""
+    """Return the shape and the dtype of an array."""
     return array.shape, array.dtype
 
 
 class VelocityOfAnother(SGD):
-    """Takes the velocity of another variable, which ``owners`` names, and leaves the new one there."""
+    """The common base of mistakes that use the velocity of another variable, chosen by ``owners``."""
 
     def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
         """Update one variable after the other."""
@@ -59,7 +59,7 @@ class VelocityOfAnother(SGD):
         return list(range(len(velocities)))
 
     def reported(self, velocities: list[Array], owners: list[int]) -> list[Array]:
-        """Return what is the velocity of each variable: the one that it used."""
+        """Return the velocity that each variable used."""
         return [
             velocities[owner].reshape(velocity.shape)
             for velocity, owner in zip(velocities, owners, strict=True)
@@ -96,7 +96,7 @@ class ScalarsShareVelocity(VelocityOfAnother):
     """
 
     def owners(self, velocities: list[Array], gradients: Gradients) -> list[int]:
-        """Take that of the first scalar."""
+        """Use the velocity of the first variable without axes."""
         alike = first_alike(velocities, form)
         return [alike[i] if velocity.ndim == 0 else i for i, velocity in enumerate(velocities)]
 
@@ -104,13 +104,13 @@ class ScalarsShareVelocity(VelocityOfAnother):
 class VelocityByPlace(VelocityOfAnother):
     """Velocities are counted along the gradients that are there, so that a missing one shifts the others.
 
-    A velocity of another shape is not taken. The core code has a velocity of each variable, whatever is
-    missing. Evidence: sums of gradients by the
-    order of the keys of the gradients, https://github.com/tensorflow/tfjs/issues/8379.
+    If a velocity has another shape than the variable, it is not used. The core code has a velocity of each
+    variable, whichever gradients are missing. Evidence: sums of gradients by the order of the keys of the
+    gradients, https://github.com/tensorflow/tfjs/issues/8379.
     """
 
     def owners(self, velocities: list[Array], gradients: Gradients) -> list[int]:
-        """Count those that are there."""
+        """Count the gradients that are present."""
         return _shifted(velocities, [gradient is not None for gradient in gradients])
 
     def reported(self, velocities: list[Array], owners: list[int]) -> list[Array]:
@@ -121,12 +121,12 @@ class VelocityByPlace(VelocityOfAnother):
 class EmptyShiftsVelocities(VelocityOfAnother):
     """Velocities are counted along the variables that have elements, so that an empty one shifts the others.
 
-    A velocity of another shape is not taken. The documentation has a velocity of each variable. Evidence: no
-    report is known.
+    If a velocity has another shape than the variable, it is not used. The documentation has a velocity of
+    each variable. Evidence: no report is known.
     """
 
     def owners(self, velocities: list[Array], gradients: Gradients) -> list[int]:
-        """Count those that have elements."""
+        """Count the variables that have elements."""
         return _shifted(velocities, [velocity.size > 0 for velocity in velocities])
 
     def reported(self, velocities: list[Array], owners: list[int]) -> list[Array]:
@@ -141,7 +141,7 @@ class AverageByShape(SGD):
     """
 
     def average(self, values: Values, call: Call) -> Values:
-        """Average, and give all of a shape the average of the first one."""
+        """Average, and give all variables of a shape the average of the first of them."""
         averaged = super().average(values, call)
         alike = first_alike(averaged.averages, form)
         return replace(averaged, averages=[averaged.averages[owner] for owner in alike])
@@ -187,7 +187,7 @@ class LastGradientOfShape(SGD):
     """
 
     def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
-        """Update with the last ones."""
+        """Update with the last gradient of each shape."""
         last = {form(g): g for g in gradients if g is not None}
         return super().update(values, [None if g is None else last[form(g)] for g in gradients], call)
 
@@ -200,7 +200,7 @@ class GradientsInOrderOfNames(SGD):
     """
 
     def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
-        """Update with the sorted ones."""
+        """Update with the sorted gradients."""
         names = call.state.names
         order = sorted(range(len(names)), key=names.__getitem__)
         return super().update(values, _taken(gradients, order), call)
@@ -217,7 +217,7 @@ class EqualValuesTakenForOne(SGD):
         self._alike: list[int] | None = None
 
     def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
-        """Update the first of those that began alike."""
+        """Update only the first of the variables that begin with equal values."""
         if self._alike is None:
             self._alike = first_alike(call.state.variables, lambda w: (form(w), w.tobytes()))
         first = [owner == position for position, owner in enumerate(self._alike)]
@@ -226,7 +226,7 @@ class EqualValuesTakenForOne(SGD):
 
 
 def _shifted(velocities: list[Array], counts: list[bool]) -> list[int]:
-    """Return for each velocity its place among those that count; its own where the forms differ."""
+    """Return for each variable the position of its velocity, shifted; its own if the shapes differ."""
     owners, place = [], 0
     for position, velocity in enumerate(velocities):
         owners.append(place if form(velocities[place]) == form(velocity) else position)

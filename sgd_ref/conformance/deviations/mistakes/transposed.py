@@ -1,4 +1,4 @@
-"""Mistakes about axes of equal length and of length 1, along which an array is read otherwise."""
+"""Mistakes about axes of equal length or of length 1, which are read in another order or broadcast."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ class CubeReversed(SGD):
 class AxisOfOneBroadcast(SGD):
     """A gradient with an axis of length 1 beside others is taken for one that is to be broadcast.
 
-    All of its elements are read as the first one. The documentation broadcasts no gradient. Evidence: no
-    report is known.
+    The first element is read for all elements. The documentation broadcasts no gradient. Evidence: no report
+    is known.
     """
 
     def update(self, values: Values, gradients: Gradients, call: Call) -> Values:

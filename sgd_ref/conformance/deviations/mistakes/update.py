@@ -1,4 +1,4 @@
-"""Mistakes of the update that have nothing to do with momentum."""
+"""Mistakes of the update that do not concern momentum."""
 
 from __future__ import annotations
 

@@ -18,8 +18,8 @@ class RateOutsideVelocity(SGD):
     """The velocity adds up gradients, and the learning rate of the moment multiplies the sum.
 
     ``t = momentum * t + g`` and ``w = w - learning_rate * t``, reported as ``-learning_rate * t``. The
-    documentation has the rate inside: ``velocity = momentum * velocity - learning_rate * g``. The two part
-    when the rate changes. Evidence: https://github.com/pytorch/pytorch/issues/1099.
+    documentation has the rate inside: ``velocity = momentum * velocity - learning_rate * g``. The two differ
+    after the rate changes. Evidence: https://github.com/pytorch/pytorch/issues/1099.
     """
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
@@ -27,7 +27,7 @@ class RateOutsideVelocity(SGD):
         self._sums: list[Array] = []
 
     def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
-        """Let the velocity be a sum of gradients for the update, and report it times the rate."""
+        """Replace the velocity by a sum of gradients for the update, and report this sum times the rate."""
         if self.settings.momentum == 0:
             return super().update(values, gradients, call)
         sums = self._sums or [_sum_behind(velocity, call) for velocity in values.velocities]
@@ -41,7 +41,8 @@ class RateOutsideVelocity(SGD):
 
     def accelerated(self, velocity: Array, g: Array, momentum: Any, rate: Any) -> Any:
         """Leave the rate out."""
-        # Minus 1 for the rate, and -0.0 for a variable, leave every bit of a formula that may be a wrong one.
+        # With a rate of -1 and variables of -0.0, the result has the bits of the formula, which may be a
+        # mistake.
         return super().accelerated(velocity, g, momentum, setting(-1.0, g.dtype))
 
     def moved(self, w: Array, old: Array, new: Array, g: Array, momentum: Any, rate: Any) -> Any:
@@ -58,8 +59,8 @@ class ScalarGradientLost(SGD):
     """The velocity of a float64 variable without axes gets no gradient but its first one.
 
     Nesterov momentum still adds the gradient itself. The documentation:
-    ``velocity = momentum * velocity - learning_rate * g``. Evidence: a step that PyTorch 2.13.0 compiles, of
-    which `torch/fx/passes/_tensorify_python_scalars.py` erases an `add_` in place; no report is known.
+    ``velocity = momentum * velocity - learning_rate * g``. Evidence: when PyTorch 2.13.0 compiles the step,
+    `torch/fx/passes/_tensorify_python_scalars.py` erases an in-place `add_`; no report is known.
     """
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
@@ -67,7 +68,7 @@ class ScalarGradientLost(SGD):
         self._started: set[int] | None = None
 
     def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
-        """Update with zeros in their place, and add what Nesterov momentum has of the gradient."""
+        """Update with zeros in place of these gradients, and add the gradient's part of Nesterov momentum."""
         if self.settings.momentum == 0:
             return super().update(values, gradients, call)
         if self._started is None:
@@ -212,15 +213,15 @@ class MovesAgainstVelocity(MovesByStep):
     """
 
     def step(self, old: Array, new: Array, g: Array, momentum: Any, rate: Any) -> Any:
-        """Turn the step around."""
+        """Reverse the step."""
         return -super().step(old, new, g, momentum, rate)
 
 
 class VelocityIsDifference(SGD):
     """The velocity is the difference of the last two values of the variable.
 
-    So it also holds what weight decay did and how an average overwrote the variable. The documentation:
-    the velocity is made of gradients. Evidence: no report is known.
+    So it also contains the weight decay, and the change when an average overwrote the variable. The
+    documentation: the velocity is made of gradients. Evidence: no report is known.
     """
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
@@ -228,7 +229,7 @@ class VelocityIsDifference(SGD):
         self._before: list[Array] = []
 
     def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
-        """Take the difference to the variables before the last update for the velocity."""
+        """Use the change of the variables since before the last update as the velocity."""
         now = [np.array(w) for w in call.state.variables]
         if self._before and self.settings.momentum != 0:
             differences = [
@@ -259,12 +260,12 @@ class MomentumAndDecaySwapped(SGD):
 
 
 def _nothing(w: Array) -> Array:
-    """Return what can be added to anything, even to -0.0, without changing it."""
+    """Return an array that changes no number when it is added, not even -0.0."""
     return np.full_like(np.asarray(w), -0.0)
 
 
 def _sum_behind(velocity: Array, call: Call) -> Array:
-    """Return the sum of gradients of which a velocity in the scale of the definition is the product."""
+    """Return the sum of gradients of a velocity: the sum times ``-rate`` is the velocity."""
     return np.where(velocity == 0, np.zeros_like(velocity), -velocity / call.rate(velocity.dtype))
 
 

@@ -1,4 +1,4 @@
-"""Mistakes of what is off: a factor of 0 multiplies all the same, and 0 times infinity is NaN."""
+"""Mistakes of features that are off: a factor of 0 is still multiplied, and 0 times infinity is NaN."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sgd_ref.optimizer import SGD, Gradients, Values
 class ZeroMomentumMultiplied(SGD):
     """A `momentum` of 0 multiplies a velocity: ``velocity = 0 * velocity - learning_rate * g``.
 
-    From an infinite step on the velocity is NaN, and a weight of -0.0 becomes 0.0. The documentation has
+    After an infinite step, the velocity is NaN, and a weight of -0.0 becomes 0.0. The documentation has
     another formula "when `momentum` is 0"; small libraries have one for all cases. Evidence: no report is
     known.
     """
@@ -28,7 +28,7 @@ class ZeroMomentumMultiplied(SGD):
         self._velocities_of_zero: list[Array] = []
 
     def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
-        """Update by velocities that nobody sees."""
+        """Update by hidden velocities."""
         if self.settings.momentum != 0:
             return super().update(values, gradients, call)
         velocities = self._velocities_of_zero or [np.zeros_like(np.asarray(w)) for w in values.variables]

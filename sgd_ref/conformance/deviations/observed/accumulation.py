@@ -51,7 +51,7 @@ class AccumulatorKeptWithoutGradient(SGD):
     """
 
     def mean(self, values: Values, gradients: Gradients) -> tuple[Gradients, Values]:
-        """Reset only the accumulators of variables that have a gradient."""
+        """Reset the accumulators of variables that have a gradient, and no others."""
         means, reset = super().mean(values, gradients)
         if self.settings.gradient_accumulation_steps is None:
             return means, reset
@@ -65,8 +65,8 @@ class AccumulatorKeptWithoutGradient(SGD):
 class AccumulatorUsedWithoutGradient(SGD):
     """A variable without a gradient in the call that updates is updated by what it has accumulated.
 
-    The definition leaves it alone, and resets what it has accumulated. Evidence: `p.grad` in PyTorch, where
-    automatic differentiation adds up gradients, is there at the end of a window though the last batch added
+    The definition does not update it, and resets what it has accumulated. Evidence: automatic differentiation
+    in PyTorch adds gradients to `p.grad`, which exists at the end of a window even if the last batch added
     nothing to it.
     """
 
@@ -80,13 +80,13 @@ class AccumulatorUsedWithoutGradient(SGD):
         if position == 0:
             self._present = set()
         elif self._present is None:
-            # Accumulators that a window was resumed with are there, whether or not they are 0.
+            # If a window was resumed, all of its accumulators count as gradients, whether or not they are 0.
             self._present = set(range(len(values.accumulators)))
         self._present |= {index for index, gradient in enumerate(call.gradients) if gradient is not None}
         return super().advance(values, call, loss_scale)
 
     def mean(self, values: Values, gradients: Gradients) -> tuple[Gradients, Values]:
-        """Add -0.0, which changes no number, for the gradients that are missing in this call alone."""
+        """Use -0.0, which changes no sum, for gradients that are missing only in this call."""
         present = self._present or set()
         filled = [
             -np.zeros_like(values.variables[index]) if gradient is None and index in present else gradient

@@ -21,10 +21,10 @@ class AveragesOnEveryCall(SGD):
     """Averages, and overwrites by them, happen on every call, also on those that only accumulate.
 
     The documentation: "model & optimizer variables will not be updated at every step; instead they will
-    be updated every `gradient_accumulation_steps` steps", and the average is one of the weights "as the
-    weight values change". So weights are overwritten in the middle of a window. Evidence:
-    `_backend_apply_gradients` in `keras/src/optimizers/base_optimizer.py`, where what `use_ema` does
-    stands outside of the condition `is_update_step`.
+    be updated every `gradient_accumulation_steps` steps", and the weights are averaged "as the weight
+    values change". So weights are overwritten in the middle of a window. Evidence:
+    `_backend_apply_gradients` in `keras/src/optimizers/base_optimizer.py`, where the code for `use_ema`
+    is outside of the condition `is_update_step`.
     """
 
     def advance(self, values: Values, call: Call, loss_scale: float | np.float32 | None) -> Values:
@@ -35,7 +35,7 @@ class AveragesOnEveryCall(SGD):
         return self.overwrite(self.average(advanced, call), call)
 
     def finalize_variable_values(self, variables: Sequence[Array]) -> None:
-        """Copy the averages that a call without an update made, too."""
+        """Copy the averages also if a call without an update made them."""
         super().finalize_variable_values(variables)
         state = self.built_state()
         if self.settings.use_ema and state.calls and not self.iterations:
@@ -45,9 +45,9 @@ class AveragesOnEveryCall(SGD):
 class FirstAverageComputed(SGD):
     """The first average is ``0 * average + (1 - 0) * w`` instead of a copy of w.
 
-    -0.0 becomes +0.0, and an infinity met a second time, as in the first window of accumulated calls,
-    NaN. Evidence: `_update_model_variables_moving_average` in `keras/src/optimizers/base_optimizer.py`,
-    which multiplies the momentum by `not_first_step`.
+    -0.0 becomes +0.0. An infinity becomes NaN when it is averaged twice, as in the first window of
+    accumulated calls. Evidence: `_update_model_variables_moving_average` in
+    `keras/src/optimizers/base_optimizer.py`, which multiplies the momentum by `not_first_step`.
     """
 
     def average(self, values: Values, call: Call) -> Values:
@@ -66,14 +66,14 @@ class FirstAverageComputed(SGD):
 class AverageByDifference(SGD):
     """An average or a weight that is infinite makes NaN of the average: infinity is subtracted from itself.
 
-    ``average + (1 - ema_momentum) * (w - average)``, and from an ``ema_momentum`` of one half down
-    ``w - ema_momentum * (w - average)``. The documentation adds two products, which are as infinite as what
-    they are made of. Evidence: `torch._foreach_lerp_` in `get_ema_multi_avg_fn` of
+    The formula is ``average + (1 - ema_momentum) * (w - average)``, or, if ``ema_momentum`` is at most one
+    half, ``w - ema_momentum * (w - average)``. The documentation adds two products, which are infinite only
+    if average or weight is. Evidence: `torch._foreach_lerp_` in `get_ema_multi_avg_fn` of
     `torch/optim/swa_utils.py`, PyTorch 2.13.0.
     """
 
     def average(self, values: Values, call: Call) -> Values:
-        """Keep the averages of the definition where the difference is a number."""
+        """Keep the averages of the definition where the difference is not NaN."""
         averaged = super().average(values, call)
         if not self.settings.use_ema or self.updates_before(call) == 0:
             return averaged
@@ -111,9 +111,9 @@ class AveragesFused(SGD):
 class HalfAveragesWithFloat32Momentum(SGD):
     """In float16 and bfloat16 both factors of the average are formed from the momentum in float32.
 
-    ``1 - ema_momentum`` is rounded to the half type only then, so that the two factors need not add up to
-    1; the average of a variable without axes is computed in float32 altogether. The core code has both in
-    the dtype of the variable. Evidence: on PyTorch the product of `not_first_step` and `ema_momentum` in
+    Only then is ``1 - ema_momentum`` rounded to the half type, so the sum of the two factors need not be 1.
+    The average of a variable without axes is computed entirely in float32. The core code has both factors in
+    the dtype of the variable. Evidence: on PyTorch, the product of `not_first_step` and `ema_momentum` in
     `_update_model_variables_moving_average` of `keras/src/optimizers/base_optimizer.py` is float32.
     """
 
@@ -132,8 +132,8 @@ class HalfAveragesWithFloat32Momentum(SGD):
 class OverwriteBlends(SGD):
     """Overwriting is arithmetic: ``average * due + w * (1 - due)`` with `due` being 0 or 1.
 
-    Where no overwrite is due, an infinite weight becomes NaN and -0.0 becomes +0.0; where one is due, an
-    infinite weight does too. Evidence: `_backend_apply_gradients` in `keras/src/backend/jax/optimizer.py`.
+    If no overwrite is due, an infinite weight becomes NaN, and -0.0 becomes +0.0. If one is due, an infinite
+    weight becomes NaN, too. Evidence: `_backend_apply_gradients` in `keras/src/backend/jax/optimizer.py`.
     """
 
     def overwrite(self, values: Values, call: Call) -> Values:

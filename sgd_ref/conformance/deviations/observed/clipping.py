@@ -18,9 +18,9 @@ from sgd_ref.optimizer import SGD, Gradients, Values
 class NormOfRoundedSquares(SGD):
     """The norm is the root of a sum of squares that are rounded, and overflow and underflow, in the dtype.
 
-    Gradients of 1e20 are clipped to 0 in float32, or all become NaN under a global norm; 1e-25 has no
-    norm. The documentation: "clipped so that its norm is no higher than this value". Here the squares and
-    their sum are rounded once each. Evidence: `_clip_by_norm` and `global_norm` in
+    In float32, gradients of 1e20 are clipped to 0, or all become NaN under a global norm. The norm of 1e-25
+    is 0. The documentation: "clipped so that its norm is no higher than this value". Here, each square and
+    their sum are rounded once. Evidence: `_clip_by_norm` and `global_norm` in
     `keras/src/optimizers/base_optimizer.py`.
     """
 
@@ -34,13 +34,13 @@ class NormOfRoundedSquares(SGD):
 class NormOfHalfNorms(SGD):
     """A common norm is made of the norms of the gradients, each of which is rounded to its dtype.
 
-    So half gradients bring an error of a half type to the norm of all, which is wider: they shift gradients
-    of float32 by up to 2**-9. The definition rounds the common norm alone. Evidence: `_get_total_norm` in
+    So the rounding error of a half type enters the wider common norm, and shifts gradients of float32 by up
+    to 2**-9. The definition rounds only the common norm. Evidence: `_get_total_norm` in
     `torch/nn/utils/clip_grad.py`, PyTorch 2.13.0.
     """
 
     def norm(self, gradients: list[Array]) -> Any:
-        """Take the norm of the norms."""
+        """Compute the norm of the rounded norms."""
         if len(gradients) < 2:
             return super().norm(gradients)
         return super().norm([super(NormOfHalfNorms, self).norm([g]) for g in gradients])
@@ -49,9 +49,9 @@ class NormOfHalfNorms(SGD):
 class NormInAnotherOrder(SGD):
     """The norm is some units in the last place away from the correctly rounded one.
 
-    A sum in floating point depends on the order of the additions, which is that of the vector registers
-    and threads of one machine. The definition rounds the norm correctly, which no order does. Evidence:
-    `ops.sum` in `keras/src/optimizers/base_optimizer.py`.
+    A sum in floating point depends on the order of the additions, and this order depends on the vector
+    registers and threads of a machine. The definition rounds the norm correctly, and no order always does.
+    Evidence: `ops.sum` in `keras/src/optimizers/base_optimizer.py`.
     """
 
     norm_units = 1
@@ -131,13 +131,14 @@ class GlobalClipnormNotRounded(SGD):
 class GlobalClipWithRate(SGD):
     """A gradient that is the only one is multiplied by the common factor times the learning rate.
 
-    ``g * (factor * learning_rate)``; factors that several gradients share stay by themselves. The core code
-    clips first. Evidence: Grappler, the graph optimizer that `tf.function` runs, multiplies single numbers
-    before arrays, of `clip_by_global_norm` in `keras/src/optimizers/base_optimizer.py` and the update.
+    ``g * (factor * learning_rate)``. A factor that several gradients share is not multiplied by the rate. The
+    core code clips first. Evidence: Grappler, the graph optimizer that `tf.function` runs, multiplies single
+    numbers before arrays. Here, these come from `clip_by_global_norm` in
+    `keras/src/optimizers/base_optimizer.py` and from the update.
     """
 
     def clip_by_global_norm(self, gradients: Gradients, clipnorm: float) -> Gradients:
-        """Leave a gradient that is alone to the update."""
+        """Leave the gradient to the update if it is the only one."""
         present = [gradient for gradient in gradients if gradient is not None]
         if len(present) != 1:
             return super().clip_by_global_norm(gradients, clipnorm)

@@ -35,7 +35,7 @@ class CountWraps(WithReplacedSchedule):
         call.state.calls = int(np.array(call.state.calls).astype(np.int32))
 
     def assign_weights(self, values: Sequence[Any]) -> np.float32 | None:
-        """Take any count, as it may have got there by itself."""
+        """Accept any count, since counting itself can reach it."""
         rate = super().assign_weights([np.array(0, np.int64), *values[1:]])
         self.built_state().calls = int(np.asarray(values[0]))
         return rate

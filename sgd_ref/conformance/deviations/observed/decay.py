@@ -21,13 +21,13 @@ from sgd_ref.optimizer import SGD, Gradients, Values
 class ZeroDecaySkipped(SGD):
     """A `weight_decay` of 0.0 decays nothing, so that an infinite weight stays infinite.
 
-    0.0 is set: the core code (`BaseOptimizer._apply_weight_decay`) leaves decay out for None alone, and
+    0.0 counts as set: the core code (`BaseOptimizer._apply_weight_decay`) omits decay only for None, and
     infinity times 0 is NaN. Evidence: `if weight_decay != 0` in `torch/optim/sgd.py`, PyTorch 2.13.0.
     """
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
-        # In whatever way weights decay.
+        # This holds for every formula of weight decay.
         if self.settings.weight_decay == 0:
             self.settings = replace(self.settings, weight_decay=None)
 
@@ -50,8 +50,8 @@ class DecayByOneFactor(SGD):
 class DecayFactorInSingle(SGD):
     """The factor ``1 - weight_decay * learning_rate`` for float64 weights is formed in float32.
 
-    The core code casts both to the dtype of the variable first. What float32 cuts off the factor is an
-    error of up to 2**-25 in every weight. Evidence: as for the factor in float32, in
+    The core code casts both settings to the dtype of the variable first. Rounding the factor to float32
+    causes a relative error of up to 2**-25 in every weight. Evidence: as for the factor in float32, in
     `keras/src/backend/torch/optimizers/torch_optimizer.py`, where the learning rate is a float32 tensor.
     """
 

@@ -16,9 +16,9 @@ from sgd_ref.optimizer import SGD, Gradients, Values
 
 
 class UnmergedRows(SGD):
-    """Keeps the rows of sparse gradients beside their dense equivalents, as long as they are not clipped.
+    """The common base of deviations that keep the rows of sparse gradients beside their dense equivalents.
 
-    Accumulation merges them.
+    Clipping and accumulation merge the rows.
     """
 
     rows: dict[int, SparseRows]
@@ -42,7 +42,7 @@ class UnmergedRows(SGD):
         return unscaled
 
     def clip(self, gradients: Gradients) -> Gradients:
-        """Clip the dense gradients; the rows are not needed any more if that changes anything."""
+        """Clip the dense gradients, and drop the rows if clipping changes anything."""
         settings = self.settings
         if settings.clips:
             self.rows = {}
@@ -63,7 +63,7 @@ class UnmergedRows(SGD):
 class RowsClippedOneByOne(UnmergedRows):
     """Rows that occur twice in a sparse gradient are clipped one by one, and added afterwards.
 
-    Their sum can be twice the limit, and a norm over unmerged rows is not that of the gradient. The
+    Their sum can be twice the limit, and the norm of unmerged rows is not the norm of the gradient. The
     documentation: "the gradient of each weight is clipped to be no higher than this value". Evidence:
     `_clip_gradients` in `keras/src/optimizers/base_optimizer.py` and `_clip_by_norm` in
     `keras/src/backend/tensorflow/optimizer.py`, given the `IndexedSlices` of an embedding.
@@ -84,9 +84,10 @@ class RowsClippedOneByOne(UnmergedRows):
 class RowsMergedLate(UnmergedRows):
     """Rows that occur twice in a sparse gradient are multiplied by the learning rate one by one.
 
-    Without momentum they are also subtracted one by one, otherwise added after the multiplication. The
-    definition adds them first. Evidence: `update_step` in `keras/src/optimizers/sgd.py`, given
-    `IndexedSlices`, and `assign_sub` in `keras/src/backend/tensorflow/optimizer.py`, which scatters them.
+    Without momentum, they are also subtracted one by one. With momentum, they are added after the
+    multiplication. The definition adds them first. Evidence: `update_step` in `keras/src/optimizers/sgd.py`,
+    given `IndexedSlices`, and `assign_sub` in `keras/src/backend/tensorflow/optimizer.py`, which scatters the
+    rows.
     """
 
     def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
@@ -110,7 +111,7 @@ class RowsMergedLate(UnmergedRows):
 
 
 def _less(array: Array, rows: SparseRows) -> Array:
-    """Return the array less the rows, each subtracted in its turn."""
+    """Return the array minus the rows, which are subtracted one by one."""
     result = array.copy()
     for index, row in zip(rows.indices.tolist(), rows.values, strict=True):
         result[index] = result[index] - row

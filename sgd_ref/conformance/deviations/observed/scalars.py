@@ -1,4 +1,4 @@
-"""Gradients without axes that leave their half dtype."""
+"""Gradients without axes that do not stay in their half dtype."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from sgd_ref.optimizer import SGD, Gradients, Values
 class ScalarGradientsInFloat32(SGD):
     """Gradients without axes become float32 in float16 and bfloat16, once unscaled or clipped by a norm.
 
-    In bfloat16 also by being clipped by value. What follows, up to the rounding of the result, is then
-    computed in float32; the same numbers in an array of one element would not be. The definition stays in
-    the dtype of the variable. Evidence: PyTorch promotes two operands without axes, such as the gradient
-    and a setting that Keras made a float32 tensor of (`convert_to_tensor` in
-    `keras/src/backend/torch/core.py`), but not an array and an operand without axes.
+    In bfloat16, clipping by value has this effect, too. All later operations, up to the rounding of the
+    result, are then computed in float32. An array of one element stays in the half type. The definition stays
+    in the dtype of the variable. Evidence: PyTorch promotes two operands without axes, such as the gradient
+    and a setting that Keras has converted to a float32 tensor (`convert_to_tensor` in
+    `keras/src/backend/torch/core.py`). It does not promote an array and an operand without axes.
     """
 
     def unscale(self, gradients: Gradients, loss_scale: float | np.float32 | None) -> Gradients:
@@ -44,7 +44,7 @@ class ScalarGradientsInFloat32(SGD):
         )
 
     def clip_by_norm(self, gradients: Gradients, clipnorm: float) -> Gradients:
-        """Multiply and divide in float32; what the norm is compared to stays in the half type."""
+        """Multiply and divide in float32; the limit for the norm stays in the half type."""
         mine, others = apart(gradients, _is_half_scalar)
 
         def clipped(gradient: Array) -> Array:

@@ -17,12 +17,12 @@ from sgd_ref.optimizer import SGD, Gradients, Values
 
 
 class GivenDtypes(SGD):
-    """Remembers the dtypes in which the gradients of a call were given."""
+    """The common base of deviations that depend on the dtypes in which gradients were given."""
 
     given_dtypes: list[np.dtype[Any] | None]
 
     def validated(self, gradients: Sequence[Gradient], variables: Sequence[Array] | None = None) -> Call:
-        """Note the dtypes."""
+        """Remember the dtypes of the gradients."""
         call = super().validated(gradients, variables)
         self.given_dtypes = [None if gradient is None else gradient.dtype for gradient in gradients]
         return call
@@ -47,8 +47,9 @@ class UnscaleInDtypeOfGradient(GivenDtypes):
 class QuotientInDtypeOfGradient(GivenDtypes):
     """The quotient of a half gradient and the loss scale is rounded to the dtype of the gradient.
 
-    Also where the variable is wider: what the loss was scaled for is lost to underflow. Evidence:
-    ``g / scale`` in `apply` of `keras/src/optimizers/base_optimizer.py` comes before any cast.
+    This is so even if the variable is wider. So the underflow happens that the scaling of the loss should
+    prevent. Evidence: ``g / scale`` in `apply` of `keras/src/optimizers/base_optimizer.py` comes before any
+    cast.
     """
 
     def unscale(self, gradients: Gradients, loss_scale: float | np.float32 | None) -> Gradients:
@@ -96,8 +97,8 @@ class Float16UnscaleByReciprocal(GivenDtypes):
 class SingleUnscaleByReciprocal(GivenDtypes):
     """Gradients of one element, too, are multiplied by the rounded ``1 / loss_scale_factor``.
 
-    But not in bfloat16. The core code divides. Evidence: XLA and Grappler, but not JAX as it runs
-    eagerly, where XLA sees the division of one number by another.
+    In bfloat16, they are not. The core code divides. Evidence: XLA and Grappler do this, but not JAX when it
+    runs eagerly, where XLA sees the division of one number by another.
     """
 
     def unscale(self, gradients: Gradients, loss_scale: float | np.float32 | None) -> Gradients:
@@ -175,13 +176,14 @@ class UnscaleWithRate(GivenDtypes):
 class ScaleWithoutLimits(LossScaleOptimizer):
     """The loss scale doubles to infinity, from which it never returns, and halves below the normal numbers.
 
-    The documentation of the wrapper says that the scale is halved if a gradient is not finite, and what it
-    is for; at infinity gradients are 0 and count as finite, at 0 they are infinite and are applied.
-    Evidence: `_stateful_handle_finite_grads` in `keras/src/optimizers/loss_scale_optimizer.py`.
+    The documentation of the wrapper says that the scale is halved if a gradient is not finite, and what the
+    scale is for. With a scale of infinity, gradients are 0 and count as finite. With a scale of 0, they are
+    infinite and are applied. Evidence: `_stateful_handle_finite_grads` in
+    `keras/src/optimizers/loss_scale_optimizer.py`.
     """
 
     def grow(self) -> None:
-        """Double without looking at the result."""
+        """Double the scale without a check of the result."""
         self._growth_counter += 1
         if self._growth_counter == self.dynamic_growth_steps:
             self._growth_counter = 0
@@ -189,12 +191,12 @@ class ScaleWithoutLimits(LossScaleOptimizer):
                 self._scale = self._scale * np.float32(2)
 
     def shrink(self) -> None:
-        """Halve without looking at the result."""
+        """Halve the scale without a check of the result."""
         self._growth_counter = 0
         self._scale = self._scale * np.float32(0.5)
 
     def set_weights(self, values: Sequence[Any]) -> None:
-        """Take any scale, as it may have got there by itself."""
+        """Accept any scale, since doubling and halving can reach it."""
         self._scale = np.float32(1)
         super().set_weights([*values[:3], np.array(1, np.float32), *values[4:]])
         self._scale = np.float32(np.asanyarray(values[3]).item())
@@ -203,9 +205,9 @@ class ScaleWithoutLimits(LossScaleOptimizer):
 class WideUnscaledGradients(SGD):
     """Under LossScaleOptimizer gradients of half variables stay float32 until they meet the variable.
 
-    So they are clipped by norms and limits in float32. The documentation has no say in it; the definition
-    rounds an unscaled gradient to the dtype of the variable at once. Evidence: `ops.divide(g, scale)` in
-    `keras/src/optimizers/loss_scale_optimizer.py`, whose scale is a float32 variable, and the cast in
+    So they are clipped in float32. The documentation does not say in which dtype. The definition rounds an
+    unscaled gradient to the dtype of the variable at once. Evidence: `ops.divide(g, scale)` in
+    `keras/src/optimizers/loss_scale_optimizer.py`, where the scale is a float32 variable, and the cast in
     `SGD.update_step` of `keras/src/optimizers/sgd.py`.
     """
 
@@ -237,7 +239,7 @@ def _unscaled(
     dtypes: Sequence[np.dtype[Any]],
     formula: Callable[[Array, float], Array],
 ) -> Gradients:
-    """Return the gradients that were given in some dtypes unscaled there, and the others."""
+    """Return the gradients given in some dtypes, unscaled in these dtypes, and the other gradients."""
     scale = optimizer.settings.loss_scale_factor
     if scale is None:
         return others

@@ -28,7 +28,7 @@ Quotient = Callable[[int, float], np.float32]
 
 
 class Replaced(LearningRateSchedule):
-    """A schedule whose value is a function of the step; other than the definition's it may be NaN."""
+    """A schedule whose value is a function of the step; unlike the definition's, it may return NaN."""
 
     def __init__(self, value: Callable[[int], float]) -> None:
         self._value = value
@@ -40,7 +40,7 @@ class Replaced(LearningRateSchedule):
 
 
 class WithReplacedSchedule(SGD):
-    """Reads a replaced schedule as it is; the definition refuses learning rates that are not finite."""
+    """The common base: unlike the definition, it accepts rates from a schedule that are not finite."""
 
     @property
     def learning_rate(self) -> np.float32:
@@ -53,7 +53,7 @@ class WithReplacedSchedule(SGD):
         self.rate_source = checked(value)
 
     def validated(self, gradients: Sequence[Gradient], variables: Sequence[Array] | None = None) -> Call:
-        """Use the rate of the replaced schedule as it is."""
+        """Use the rate of the replaced schedule without a check."""
         schedule = self.rate_source
         if not isinstance(schedule, Replaced):
             return super().validated(gradients, variables)
@@ -128,10 +128,11 @@ class QuotientByReciprocal(WithReplacedSchedule):
 class PolynomialRemainderFused(WithReplacedSchedule):
     """A polynomial takes ``fma(-step, 1 / decay_steps, 1)`` to a power, with a rounded reciprocal.
 
-    At its end that is not 0 but the error of the reciprocal: the rate is below `end_learning_rate`, even
-    negative, or, with a power that is no integer, NaN, and with it all weights. The documentation:
-    "the minimal end learning rate". Evidence: XLA multiplies by the reciprocal and contracts ``1 - p`` in
-    `PolynomialDecay` of `keras/src/optimizers/schedules/learning_rate_schedule.py`.
+    At its end, the result is not 0 but the error of the reciprocal. So the rate can be below
+    `end_learning_rate`, or even negative. If the power is not an integer, the rate is NaN, and all weights
+    become NaN. The documentation: "the minimal end learning rate". Evidence: XLA multiplies by the reciprocal
+    and contracts ``1 - p`` in `PolynomialDecay` of
+    `keras/src/optimizers/schedules/learning_rate_schedule.py`.
     """
 
     @classmethod
@@ -181,8 +182,8 @@ class BoundaryWraps(WithReplacedSchedule):
 class SettingsBecomeIntegers(WithReplacedSchedule):
     """Where the initial rate of a schedule is given as an integer, the others are truncated to integers.
 
-    An ExponentialDecay from 1 by 0.5 is 0 from step 1 on; the warmup in an example of the documentation,
-    from 0 to 0.1, stays at 0 for ever. Evidence: the casts to the dtype of `initial_learning_rate` in
+    An ExponentialDecay from 1 with a rate of 0.5 is 0 from step 1 on. The warmup from 0 to 0.1, in an example
+    of the documentation, stays at 0. Evidence: the casts to the dtype of `initial_learning_rate` in
     `keras/src/optimizers/schedules/learning_rate_schedule.py`.
     """
 
@@ -268,7 +269,7 @@ def _replace_quotient(optimizer: SGD, quotient: Quotient) -> None:
 
 
 def _period(completed: Fraction, settings: Mapping[str, Any]) -> tuple[int, Fraction]:
-    """Return the number of restarts before a time in lengths of the first period, and what is over since."""
+    """Return the number of restarts before a time, and the time since, in lengths of the first period."""
     restarts, length = 0, Fraction(1)
     factor = Fraction(float(np.float32(settings["t_mul"])))
     if factor == 1:

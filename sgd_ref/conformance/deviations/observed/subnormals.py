@@ -12,7 +12,7 @@ from sgd_ref.base.call import Call
 from sgd_ref.loss_scale import LossScaleOptimizer
 from sgd_ref.optimizer import SGD, Gradients, Values
 
-# float16 is computed in float32, where its subnormal numbers are normal.
+# float16 is computed in float32, where subnormal numbers of float16 are normal.
 SMALLEST_NORMALS = {
     dtype: dtype.type(float(form.smallest_normal)) for dtype, form in FORMATS.items() if dtype != np.float16
 }
@@ -46,7 +46,7 @@ class FlushedArray(np.ndarray[Any, Any]):
         return flush(result).view(FlushedArray) if _is_float(result) else result
 
     def __array_function__(self, function: Any, types: Any, args: Any, settings: Any) -> Any:
-        """Flush what functions other than ufuncs return too: np.where does not keep the class."""
+        """Flush also the results of functions that are not ufuncs, since np.where does not keep the class."""
         result = super().__array_function__(function, types, args, settings)
         return result.view(FlushedArray) if isinstance(result, np.ndarray) and _is_float(result) else result
 
@@ -54,13 +54,13 @@ class FlushedArray(np.ndarray[Any, Any]):
 class SubnormalsFlushed(SGD):
     """Subnormal numbers become zero, as operands and as results of every operation.
 
-    The definition keeps them, as IEEE 754 does. A subnormal weight is lost by a step with gradient 0; what
-    is only copied is kept, and so is float16. Evidence: TensorFlow and JAX on a CPU, which compute as
-    processors in their flush-to-zero and denormals-are-zero modes do.
+    The definition keeps them, as IEEE 754 does. A step with gradient 0 changes a subnormal weight to 0.
+    Numbers that are only copied are kept, and so are those of float16. Evidence: TensorFlow and JAX on a CPU
+    compute in the processor's flush-to-zero and denormals-are-zero modes.
     """
 
     def advance(self, values: Values, call: Call, loss_scale: float | np.float32 | None) -> Values:
-        """Make the whole step on arrays that flush."""
+        """Make the whole step on ``FlushedArray`` arrays."""
         flushing = call._replace(gradients=_gradients(call.gradients))
         advanced = super().advance(_viewed(values, FlushedArray), flushing, loss_scale)
         return _viewed(advanced, np.ndarray)
@@ -88,7 +88,7 @@ def _is_float(value: Any) -> bool:
 
 
 def _flushed(operand: Any) -> Any:
-    """Return an operand of a plain class, flushed if it is of floats."""
+    """Return an operand as a plain array, flushed if it holds floats."""
     plain = operand.view(np.ndarray) if isinstance(operand, FlushedArray) else operand
     return flush(plain) if _is_float(plain) else plain
 

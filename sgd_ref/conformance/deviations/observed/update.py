@@ -13,14 +13,14 @@ from sgd_ref.conformance.deviations.fused import fused_multiply_add
 from sgd_ref.optimizer import SGD
 
 BLOCK = 32
-"""Elements of a half type for which PyTorch has a vector loop, on processors with AVX2 or AVX512."""
+"""The elements of a half type in one block of PyTorch's vector loop, on processors with AVX2 or AVX512."""
 
 
 class UpdateFused(SGD):
     """In float32 and float64 one product of each sum is not rounded: it is fused with the addition.
 
     ``w = fma(-learning_rate, g, w)`` and ``velocity = fma(velocity, momentum, -(g * learning_rate))``,
-    the latter form also in Nesterov's sum. The documentation does not say how often is rounded; the core
+    the latter form also in Nesterov's sum. The documentation does not say which operations round. The core
     code (`update_step` in `keras/src/optimizers/sgd.py`) writes product and sum as two operations.
     Evidence: XLA contracts them for processors that have the instruction, but not in half types.
     """
@@ -73,7 +73,7 @@ class HalfUpdateInBlocks(SGD):
 
     Nesterov's sum is added to w in two such steps. The elements after the last whole block, and small
     variables, are rounded after the product and after the sum: the result for an element depends on its
-    place. The core code rounds both. Evidence: `torch._foreach_add_` with `alpha` in
+    place. The core code rounds product and sum. Evidence: `torch._foreach_add_` with `alpha` in
     `keras/src/backend/torch/optimizers/torch_sgd.py`; its loop over vector registers computes in float32.
     """
 

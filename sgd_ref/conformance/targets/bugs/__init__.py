@@ -1,1 +1,1 @@
-"""Bugs of frameworks, ready to be reported: each with a script that needs its framework alone."""
+"""Bugs of frameworks, ready to be reported. Each has a script that needs only its framework."""

@@ -1,4 +1,4 @@
-"""One bug of a framework: what shows it, what it contradicts, its cause, and whether its project knows it."""
+"""A bug of a framework: its script, the documentation it contradicts, its cause, and whether it is known."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ STATES: Mapping[str, str] = {
     MENDED: "the project has mended it since",
     NOT_SEARCHED: "the project's threads could not be searched",
 }
-"""What is known of a bug in the tracker of its project."""
+"""The states of a bug, by what is known about it in the issue tracker of its project."""
 
 KEYS = ("project", "contradiction", "targets", "release", "title", "says", "source", "cause", "search")
 SEARCH_KEYS = ("state", "queries", "threads", "mended_in")
@@ -35,30 +35,30 @@ class Bug:
     project : str
         The repository on GitHub, as ``owner/name``.
     contradiction : str
-        Its name, that of a known deviation where there is one.
+        The name of the contradiction; the name of a known deviation if there is one.
     targets : tuple of str
-        The targets of the kit that have it, first the one that the script runs.
+        The targets of the kit that have the bug. The script runs the first of them.
     release : str
-        The release that the script is run with.
+        The release of the framework that the script is run with.
     title : str
-        That of the report.
+        The title of the report.
     says : str
-        The sentence of the documentation, quoted or in other words.
+        The sentence of the documentation that the bug contradicts, quoted or paraphrased.
     source : str
-        The address of the sentence.
+        The web address of the sentence.
     cause : str
-        The file and function, and what is wrong there; empty where it is not known.
+        The file and function of the bug, and the mistake there; empty if the cause is not known.
     script : str
-        About ten lines, which print what is expected and what is there, and raise AssertionError where
-        these differ.
+        About ten lines. They print the expected and the actual values, and raise AssertionError if these
+        differ.
     state : str
         A key of `STATES`.
     queries : tuple of str
-        What the project's threads were searched for.
+        The queries for which the project's threads were searched.
     threads : tuple of str
-        Addresses of threads about it, or near it.
+        Web addresses of threads about this bug, or about similar ones.
     mended_in : str
-        The first release without it; empty if none is known.
+        The first release without the bug; empty if none is known.
     """
 
     project: str
@@ -82,12 +82,12 @@ class Bug:
 
     @property
     def name(self) -> str:
-        """The name of its files, without an ending."""
+        """The name of the bug's files, without an extension."""
         return f"{file_name(self.target)}-{self.contradiction}"
 
 
 def folder() -> Path:
-    """Return the folder of the bugs.
+    """Return the folder that holds the bugs.
 
     >>> folder().parts[-2:]
     ('targets', 'reports')
@@ -101,7 +101,7 @@ def bugs(place: Path | None = None) -> list[Bug]:
     Parameters
     ----------
     place : Path, optional
-        Where they lie; by default `folder`.
+        The folder that holds the bugs; by default `folder`.
 
     Raises
     ------
@@ -112,9 +112,10 @@ def bugs(place: Path | None = None) -> list[Bug]:
 
 
 def bugs_of(target: str) -> dict[str, Bug]:
-    """Return the bugs of a target, by the name of the contradiction.
+    """Return the bugs of a target, by the names of the contradictions.
 
-    The script of each need not run this target: one that it runs itself takes precedence.
+    The script of a bug may run another target. If there are several bugs for one contradiction, a bug whose
+    script runs this target takes precedence.
 
     >>> bugs_of("optax jitted")["infinity-in-running-mean"].target
     'optax eager'
@@ -124,7 +125,7 @@ def bugs_of(target: str) -> dict[str, Bug]:
 
 
 def read(path: Path) -> Bug:
-    """Return the bug of a file, and of the script beside it.
+    """Return the bug that a file and the script beside it describe.
 
     Raises
     ------

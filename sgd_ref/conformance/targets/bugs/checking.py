@@ -1,4 +1,4 @@
-"""Running the scripts of bugs where nothing but their framework is installed, and keeping what they print."""
+"""Running the scripts of bugs with nothing but their framework installed, and keeping their output."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ FILE = "checked.json"
 FORMAT = 1
 
 LEVELS = 4
-"""How many levels of the file have one part a line."""
+"""The number of levels of the file that have one item per line."""
 
 DIFFERS = "differs"
-"""How a script ends that shows its bug."""
+"""How a script ends if it shows its bug."""
 
 Run = Callable[[Mapping[str, str]], dict[str, Any]]
-"""From scripts by name to what ``history/several.py`` answers."""
+"""A function from scripts, by name, to the answers of ``history/several.py``."""
 
 
 @dataclass(frozen=True)
 class Checked:
-    """What the script of a bug did.
+    """The result of running the script of a bug.
 
     Attributes
     ----------
     ended : str
         "differs" if it shows the bug, "equal" if it does not, "fails" if it could not be run.
     printed : str
-        What it printed, with the error if it failed.
+        The output of the script, with the error if it failed.
     versions : mapping of str to str
-        Of Python and the packages.
+        The versions of Python and the packages.
     """
 
     ended: str
@@ -45,19 +45,19 @@ class Checked:
 
     @property
     def shows_the_bug(self) -> bool:
-        """Whether what is expected was not there."""
+        """Whether the script found another value than the expected one."""
         return self.ended == DIFFERS
 
 
 def checked(chosen: Iterable[Bug], run: Run) -> dict[str, Checked]:
-    """Return what the scripts of some bugs do, by the names of the bugs.
+    """Run the scripts of some bugs, and return the results by the names of the bugs.
 
     Parameters
     ----------
     chosen : iterable of Bug
-        Those of one release.
+        The bugs of one release.
     run : callable
-        Runs scripts with the release.
+        The function that runs scripts with the release.
     """
     told = run({one.name: one.script for one in chosen})
     return {
@@ -67,7 +67,7 @@ def checked(chosen: Iterable[Bug], run: Run) -> dict[str, Checked]:
 
 
 def kept(place: Path | None = None) -> dict[str, Checked]:
-    """Return what is kept of the bugs, by their names; perhaps nothing.
+    """Return the kept results, by the names of the bugs; empty if there are none.
 
     Raises
     ------
@@ -87,7 +87,7 @@ def kept(place: Path | None = None) -> dict[str, Checked]:
 
 
 def keep(new: Mapping[str, Checked], place: Path | None = None) -> None:
-    """Keep what scripts did, beside what is kept of other bugs."""
+    """Add results to the file, without changing the results for other bugs."""
     everything = {**kept(place), **new}
     entries = {
         name: {"ended": one.ended, "printed": one.printed, "versions": dict(one.versions)}

@@ -1,4 +1,4 @@
-"""The report of a bug, in Markdown, as projects ask for it."""
+"""The report of a bug in Markdown, with the sections that projects ask for."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sgd_ref.conformance.targets.history.outcome import Outcome
 from sgd_ref.conformance.targets.history.spans import affected, in_words
 
 EXPECTED, ACTUAL = "expected:", "actual:"
-"""What the lines that a script prints begin with."""
+"""The prefix of each line that a script prints."""
 
 
 def markdown(
@@ -21,13 +21,13 @@ def markdown(
     Parameters
     ----------
     bug : Bug
-        What to report.
+        The bug to report.
     checked : Checked or None
-        What its script did; None if it was not run.
+        The result of its script; None if the script was not run.
     asked : sequence of (str, Outcome)
-        What became of it in releases, the oldest first.
+        The outcomes in several releases, the oldest first.
     requirements : sequence of str
-        What is installed for the script.
+        The packages that are installed for the script.
     """
     install = " ".join(f"'{one}'" if set(one) & set("<>") else one for one in requirements)
     parts = [

@@ -1,4 +1,4 @@
-"""The page that lists the bugs that can be reported, each with what its project knows of it."""
+"""The page that lists the bugs to report, each with its state in the project's issue tracker."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def page(all_bugs: Sequence[Bug], kept: Mapping[str, Checked]) -> str:
     Parameters
     ----------
     all_bugs : sequence of Bug
-        In the order of the rows.
+        The bugs, in the order of the rows.
     kept : mapping of str to Checked
-        By the name of a bug, what its script did.
+        The results of the scripts, by the names of the bugs.
     """
     shown = [one for one in all_bugs if one.name in kept and kept[one.name].shows_the_bug]
     projects = {one.project for one in shown}
@@ -70,7 +70,7 @@ def _state(one: Bug) -> str:
 
 
 def _short(thread: str) -> str:
-    """Return how a link to a thread is shown.
+    """Return the text of the link to a thread.
 
     >>> _short("https://github.com/keras-team/keras/issues/1")
     'keras-team/keras#1'
@@ -85,5 +85,5 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _one_line(text: str) -> str:
-    """Return text that a cell of a table can hold."""
+    """Return a text in a form that a cell of a table can hold."""
     return " ".join(text.split()).replace("|", r"\|")

@@ -1,4 +1,4 @@
-"""The report of a contradiction of a target: that of a bug, or what is known of one that has none yet."""
+"""The report of a contradiction of a target: a bug's report, or the facts known so far."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sgd_ref.conformance.targets.scripts.of_finding import script_of
 
 
 def releases_of(target: str) -> Releases | None:
-    """Return the releases of a target, None if they cannot be asked.
+    """Return the releases of a target, or None if no releases can be asked.
 
     >>> releases_of("optax eager").package
     'optax'
@@ -32,7 +32,7 @@ def releases_of(target: str) -> Releases | None:
 
 
 def contradictions(target: str) -> list[str]:
-    """Return what a target can be reported for.
+    """Return the names of the contradictions for which a target can be reported.
 
     >>> contradictions("mlx")
     ['clip-adds-epsilon', 'infinite-norm-hides-gradients']

@@ -1,1 +1,1 @@
-"""Since when a contradiction is there: releases are installed one by one, and asked a target's findings."""
+"""Which releases have a contradiction: each release is installed in turn, and runs a target's findings."""

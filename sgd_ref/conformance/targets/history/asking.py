@@ -1,4 +1,4 @@
-"""Asking one release: it is installed, runs all scripts of a target, and makes room for the next."""
+"""Asking one release: it is installed, runs all scripts of a target, and is replaced by the next release."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ SEVERAL = Path(__file__).with_name("several.py")
 REQUIREMENTS = "requirements.txt"
 
 LIMIT, PATIENCE = 120, 1800
-"""Seconds of the processor, and of the clock, that one script may take."""
+"""The limits of one script: seconds of processor time, and seconds of wall time."""
 
 Ask = Callable[[Mapping[str, str]], dict[str, Any]]
-"""From scripts by name to what ``several.py`` answers."""
+"""A function from scripts, by name, to the answers of ``several.py``."""
 
 
 class CannotAsk(Exception):
@@ -34,21 +34,21 @@ class CannotAsk(Exception):
 
 
 def ask(release: str, releases: Releases, scripts: Mapping[str, Program], run: Ask) -> Asked:
-    """Return what became of each contradiction in one release.
+    """Return the outcome of each contradiction in one release.
 
-    The script of the finding is asked first. Where the release cannot answer it, the ten lines of the report
-    are, which use less.
+    The script of the finding runs first. If the release cannot run it, the ten lines of the bug report run,
+    which use fewer features of the framework.
 
     Parameters
     ----------
     release : str
-        As it was asked for; the version that was installed is kept instead.
+        The release as the user named it. The answer names the version that was installed.
     releases : Releases
-        Those of the framework.
+        The releases of the framework.
     scripts : mapping of str to Program
-        By the name of the contradiction.
+        The scripts, by the names of the contradictions.
     run : callable
-        Runs scripts in the environment of the release.
+        The function that runs scripts in the environment of the release.
     """
     try:
         told = run({name: one.case for name, one in scripts.items() if one.case})
@@ -69,18 +69,18 @@ def ask(release: str, releases: Releases, scripts: Mapping[str, Program], run: A
 
 
 def environment_of(releases: Releases, name: str, release: str, definition: Path) -> Environment:
-    """Return the environment of a release, one for all releases of a framework: the last takes its place.
+    """Return the environment of a release, which replaces that of any other release of the framework.
 
     Parameters
     ----------
     releases : Releases
-        Those of the framework.
+        The releases of the framework.
     name : str
-        What the folder is called.
+        The name of the environment's folder.
     release : str
-        The one to install.
+        The release to install.
     definition : Path
-        A folder, into which its requirements are written.
+        A folder, into which the requirements are written.
     """
     (definition / REQUIREMENTS).write_text(releases.requirements(release), encoding="utf-8")
     return Environment(f"history-{name}", definition, python=REQUIREMENTS, settings=releases.settings)
@@ -94,7 +94,7 @@ def in_environment(releases: Releases, name: str, release: str, say: Callable[[s
     releases, name, release
         As for `environment_of`.
     say : callable
-        Is told each command before it runs.
+        The function that is called with each command before it runs.
     """
 
     def run(scripts: Mapping[str, str]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What became of one contradiction in one release."""
+"""The outcome of one contradiction in one release."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ MEANINGS: Mapping[str, str] = {
     ABSENT: "every expected bit is there",
     FAILS: "the case cannot be asked: the release lacks a feature, or raises an error",
 }
-"""What an outcome means, by its name."""
+"""The meaning of each outcome, by its name."""
 
 MARKS: Mapping[str, str] = {THERE: "x", OTHERWISE: "x*", ABSENT: "-", FAILS: "?"}
-"""How a table shows an outcome."""
+"""The mark of each outcome in a table."""
 
 AFFECTED = frozenset({THERE, OTHERWISE})
 
 SEEN_BEFORE = ", as it was seen before"
-"""What a script of a finding writes behind each number that it has seen."""
+"""The script of a finding writes this behind each number that the finding has, too."""
 
 LONGEST = 160
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a contradiction.
+    """The outcome of a contradiction.
 
     Attributes
     ----------
@@ -54,14 +54,14 @@ class Outcome:
 
 
 def outcome_of(answer: Mapping[str, str], of_finding: bool) -> Outcome:
-    """Return the outcome from what ``several.py`` answers about one script.
+    """Return the outcome for an answer of ``several.py`` about one script.
 
     Parameters
     ----------
     answer : mapping of str to str
-        With "ended", "said" and "error".
+        The answer, with the keys "ended", "said" and "error".
     of_finding : bool
-        Whether the script is that of a finding, which marks what it has seen before.
+        Whether the script is that of a finding, which marks the numbers that were seen before.
 
     Examples
     --------
@@ -82,6 +82,6 @@ def outcome_of(answer: Mapping[str, str], of_finding: bool) -> Outcome:
 
 
 def _shortened(text: str) -> str:
-    # Messages of frameworks have paragraphs of advice.
+    # Error messages of frameworks may contain paragraphs of advice.
     line = " ".join((text.strip().splitlines() or [""])[0].split())
     return line if len(line) <= LONGEST else f"{line[:LONGEST]} ..."

@@ -1,4 +1,4 @@
-"""What a release is asked: the scripts of a target's contradictions."""
+"""The scripts that a release runs, for each contradiction of a target."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Program:
     Attributes
     ----------
     case : str
-        The script of the finding, which compares every bit; empty if it needs more than its framework.
+        The script of the finding, which compares every bit; empty if it needs more than the framework.
     lines : str
-        The ten lines of the report, which use what users use; empty if there is none.
+        The ten lines of the bug report, which use the framework as its users do; empty if there is no report.
     """
 
     case: str = ""
@@ -28,7 +28,7 @@ class Program:
 
 
 def programs(target: str) -> dict[str, Program]:
-    """Return the scripts of a target, by the name of the contradiction.
+    """Return the scripts of a target, by the names of the contradictions.
 
     >>> sorted(programs("keras jax eager"))[:2]
     ['accumulator-kept-without-gradient', 'averages-on-every-call']

@@ -1,4 +1,4 @@
-"""What is installed for a release of a framework, beside the framework itself."""
+"""The packages that are installed with a release of a framework."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ RELEASE = re.compile(r"[0-9]+(\.[0-9]+)*(rc[0-9]+|\.post[0-9]+)?(\+[a-z0-9.]+)?"
 
 
 def parts(release: str) -> tuple[int, ...]:
-    """Return the numbers of a release, for comparing.
+    """Return the numbers of a release, which can be compared.
 
     >>> parts("3.15.1") > parts("3.4") and parts("2.13.0+cpu") == (2, 13, 0)
     True
@@ -21,12 +21,12 @@ def parts(release: str) -> tuple[int, ...]:
 
 
 def check_release(release: str) -> str:
-    """Return the text of a release, if it is one.
+    """Return the text of a release, after a check that it is one.
 
     Raises
     ------
     ValueError
-        If it is anything else, such as an option of an installer.
+        If the text is anything else, such as an option of an installer.
 
     Examples
     --------
@@ -50,15 +50,15 @@ class Releases:
     Attributes
     ----------
     package : str
-        Its name in the registry of packages.
+        The framework's name in the package registry.
     companions : callable
-        From the numbers of a release to the requirements beside it.
+        A function from the numbers of a release to the requirements besides the framework.
     imports : tuple of str
         The modules that all scripts import, which are imported once.
     shown : tuple of str
-        Packages whose versions are kept besides.
+        Other packages whose versions are kept, too.
     settings : mapping of str to str
-        Variables for the process.
+        Environment variables for the process.
     """
 
     package: str
@@ -68,7 +68,7 @@ class Releases:
     settings: Mapping[str, str] = field(default_factory=dict)
 
     def requirements(self, release: str) -> str:
-        """Return the text of a file of requirements; a release of two numbers stands for the newest of it.
+        """Return the text of a requirements file; two numbers stand for their newest patch release.
 
         >>> print(Releases("optax", lambda release: ("jax==0.4.30",)).requirements("0.2"), end="")
         optax==0.2.*

@@ -1,4 +1,4 @@
-"""The history of a target: releases that are not known yet are asked, and each answer is kept at once."""
+"""The history of a target: releases without an answer are asked, and each answer is kept at once."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ def extended(
     keep: Callable[[list[Asked]], None],
     again: bool = False,
 ) -> list[Asked]:
-    """Ask the wanted releases of which an answer lacks, and return all that is known.
+    """Ask the wanted releases for the answers that are missing, and return all answers.
 
     Parameters
     ----------
     known : sequence of Asked
-        What was asked before.
+        The answers from earlier runs.
     wanted : sequence of str
-        Releases; of two numbers for the newest of it.
+        The releases to ask. A release of two numbers stands for its newest patch release.
     releases : Releases
-        Those of the framework.
+        The releases of the framework.
     scripts : mapping of str to Program
-        What each is asked.
+        The scripts that each release runs.
     runner : callable
-        From a release to the function that runs scripts with it.
+        A function from a release to the function that runs scripts with it.
     keep : callable
-        Is given all that is known, whenever a release has answered.
+        The function that is called with all answers whenever a release has answered.
     again : bool
-        Whether what is known is asked again.
+        Whether to ask also the releases that have answered before.
 
     Raises
     ------
     ValueError
-        If a wanted release is no version.
+        If a wanted release is not a version.
     """
     by_release = {one.release: one for one in known}
     for release in wanted:
@@ -63,7 +63,7 @@ def extended(
 
 
 def _known(release: str, by_release: Mapping[str, Asked]) -> Asked | None:
-    """Return what is known of a release, or of the newest one that two numbers stand for."""
+    """Return the answer of a release; for two numbers, that of the newest known patch release."""
     if release in by_release:
         return by_release[release]
     numbers = parts(release)
@@ -74,7 +74,7 @@ def _known(release: str, by_release: Mapping[str, Asked]) -> Asked | None:
 
 
 def by_contradiction(asked: Sequence[Asked]) -> dict[str, list[tuple[str, Outcome]]]:
-    """Return what became of each contradiction, release by release.
+    """Return the outcomes of each contradiction, release by release.
 
     >>> by_contradiction([Asked("1.0", {}, {"a": Outcome("there")}), Asked("1.1", obstacle="gone")])
     {'a': [('1.0', Outcome(name='there', detail=''))]}

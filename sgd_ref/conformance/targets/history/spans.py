@@ -1,4 +1,4 @@
-"""Since when a contradiction is there, and where it was mended, in words."""
+"""The first release with a contradiction, and the release that mended it, in words."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from itertools import groupby
 from sgd_ref.conformance.targets.history.outcome import ABSENT, FAILS, Outcome
 
 Asked = Sequence[tuple[str, Outcome]]
-"""Releases, oldest first, each with the outcome."""
+"""Releases, the oldest first, each with its outcome."""
 
 
 def in_words(asked: Asked) -> str:
-    """Return since when a contradiction is there, and where it was mended.
+    """Return which release first had a contradiction, and which one mended it, in words.
 
-    Between two releases nothing was asked, so that the first that has it need not be where it began.
+    Releases between two of these were not asked. So the contradiction may have begun before the first release
+    that was seen to have it.
 
     Parameters
     ----------
     asked : sequence of (str, Outcome)
-        Releases, oldest first, each with the outcome.
+        Releases, the oldest first, each with its outcome.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The file ``history.json`` of a target: what releases did with its contradictions."""
+"""The file ``history.json`` of a target: the outcomes of its contradictions in several releases."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ FILE = "history.json"
 FORMAT = 1
 
 LEVELS = 5
-"""How many levels of the file have one part a line."""
+"""The number of levels of the file that have one item per line."""
 
 
 @dataclass(frozen=True)
 class Asked:
-    """One release, and what became of each contradiction.
+    """One release, and the outcome of each contradiction in it.
 
     Attributes
     ----------
     release : str
-        The version that was installed, or the one that could not be.
+        The version that was installed, or could not be installed.
     versions : mapping of str to str
-        Of Python and the packages; empty if it could not be installed.
+        The versions of Python and the packages; empty if the release could not be installed.
     outcomes : mapping of str to Outcome
-        By the name of the contradiction.
+        The outcomes, by the names of the contradictions.
     obstacle : str
-        Why it could not be installed or imported; empty if it could.
+        The reason why the release could not be installed or imported; empty if it could.
     """
 
     release: str
@@ -45,7 +45,7 @@ class Asked:
 
 
 def path_of(target: str) -> Path:
-    """Return where the history of a target is kept.
+    """Return the path of the history of a target.
 
     >>> path_of("keras jax eager").parts[-3:]
     ('targets', 'keras-jax-eager', 'history.json')
@@ -54,7 +54,7 @@ def path_of(target: str) -> Path:
 
 
 def kept(target: str) -> list[Asked]:
-    """Return what is known of a target, the oldest release first; perhaps nothing.
+    """Return the history of a target, the oldest release first; empty if there is none.
 
     Raises
     ------
@@ -66,7 +66,7 @@ def kept(target: str) -> list[Asked]:
 
 
 def read(path: Path, target: str) -> list[Asked]:
-    """Return the releases of a file, the oldest first.
+    """Return the releases in a file, the oldest first.
 
     Raises
     ------
@@ -83,16 +83,16 @@ def read(path: Path, target: str) -> list[Asked]:
 
 
 def write(target: str, releases: list[Asked], path: Path | None = None) -> None:
-    """Write what is known of a target, as a whole or not at all.
+    """Write the history of a target. After an error, the file is as it was before.
 
     Parameters
     ----------
     target : str
-        Its name.
+        The name of the target.
     releases : list of Asked
-        In any order, none twice.
+        The releases, in any order, each only once.
     path : Path, optional
-        Where; by default as `path_of` says.
+        The file to write; by default the path that `path_of` gives.
     """
     path = path_of(target) if path is None else path
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -101,7 +101,7 @@ def write(target: str, releases: list[Asked], path: Path | None = None) -> None:
         {"format": FORMAT, "target": target, "releases": [_to_json(one) for one in ordered]}, LEVELS
     )
     write_at_once(path, text)
-    # It is published, so that everybody may read it.
+    # The file is published, so everybody must be able to read it.
     path.chmod(0o644)
 
 

@@ -1,4 +1,4 @@
-"""The table of a history: contradictions against releases."""
+"""The table of a history: a row for each contradiction, and a column for each release."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def rows(asked: Sequence[Asked]) -> Iterator[list[str]]:
 
 
 def legend() -> str:
-    """Return what the marks mean.
+    """Return the meanings of the marks.
 
     >>> legend().split(";")[0]
     'x: the release contradicts the documentation as it was seen before'
@@ -53,7 +53,7 @@ def obstacles(asked: Sequence[Asked]) -> Iterator[str]:
 
 
 def installed_with(asked: Sequence[Asked]) -> Iterator[str]:
-    """Yield what some releases were installed with, those of the same packages in one line.
+    """Yield the packages that releases were installed with; releases with the same packages share a line.
 
     >>> list(installed_with([Asked("1.0", {"numpy": "2.0", "mine": "1.0"})]))
     ['1.0: numpy 2.0']

@@ -1,4 +1,4 @@
-"""Loops that call ``optimizer.apply``: a method of the instance is put before that of its class."""
+"""Loops that call ``optimizer.apply``: an attribute of the instance shadows the method of its class."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ class ApplyLoop(ABC):
 
     @abstractmethod
     def values(self) -> Values:
-        """Return what is seen now."""
+        """Return the present values of the variables and the state."""
 
     @abstractmethod
     def array(self, native: Any, elements: Array | None) -> Array:
-        """Return a copy of some elements of a native array, or of all in their shape."""
+        """Return a copy of some elements of a native array, or of the whole array in its shape."""
 
     def start(self, recorder: Recorder) -> None:
-        """Put a method of the instance before that of its class."""
+        """Set ``apply`` on the instance, where it shadows the method of the class."""
         self.recorder = recorder
         self._needs_squares = recorder.needs_squares([self.group])
         self._own = vars(self.optimizer).get("apply")
@@ -57,14 +57,14 @@ class ApplyLoop(ABC):
         object.__setattr__(self.optimizer, "apply", self._watched)
 
     def stop(self) -> None:
-        """Take it away."""
+        """Restore the instance as it was, without the shadowing ``apply``."""
         if self._own is None:
             object.__delattr__(self.optimizer, "apply")
         else:
             object.__setattr__(self.optimizer, "apply", self._own)
 
     def taken(self, natives: Sequence[Any]) -> list[Array]:
-        """Return the elements that are looked at of arrays, one for each parameter."""
+        """Return the sampled elements of some arrays, one array for each parameter."""
         return [
             self.array(native, elements)
             for native, elements in zip(natives, self.recorder.elements, strict=True)
@@ -107,12 +107,12 @@ class ApplyLoop(ABC):
 
 
 def check_names(names: Sequence[str]) -> None:
-    """Check names of parameters.
+    """Check the names of the parameters.
 
     Raises
     ------
     ValueError
-        If there is none, or one of them twice.
+        If there is no name, or a name occurs twice.
     """
     if not names or len(set(names)) < len(names):
         reject_value("model", list(names), "at least one variable, and distinct names")

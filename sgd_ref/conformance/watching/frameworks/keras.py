@@ -1,4 +1,4 @@
-"""Loops of Keras, eager, on any of its backends."""
+"""Eager training loops of Keras, on any backend."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ EAGER = (
 )
 
 RATES = (float, int, keras.Variable, keras.optimizers.schedules.LearningRateSchedule)
-"""What a rate may be that is read without a side effect."""
+"""Types of a learning rate that can be read without a side effect."""
 
 
 class KerasLoop(ApplyLoop):
-    """A loop of Keras: ``model.fit`` of a model that runs eagerly, or one that is written by hand.
+    """A loop of Keras: ``model.fit`` of a model that runs eagerly, or a loop written by hand.
 
     Parameters
     ----------
     optimizer : keras.optimizers.Optimizer
-        An SGD; what its config does not state may be declared.
+        An SGD. Settings that its config does not state may be declared.
     model : Model, Layer, or list of variables
-        It has the trainable variables.
+        The model that has the trainable variables, or these variables.
     request : Request
-        What is asked.
+        What the user asks of ``watch``.
 
     Raises
     ------
     TypeError, ValueError
-        If the optimizer is another one, or a variable has another dtype.
+        If the optimizer is not an SGD, or a variable has none of the four dtypes.
     """
 
     def __init__(self, optimizer: Any, model: Any, request: Request) -> None:
@@ -76,20 +76,20 @@ class KerasLoop(ApplyLoop):
         self.calls = int(keras.ops.convert_to_numpy(optimizer._iterations))
 
     def current_rate(self) -> float:
-        """Return the rate at the present count."""
+        """Return the learning rate at the present count of calls."""
         try:
             return float(keras.ops.convert_to_numpy(self.optimizer.learning_rate))
         except Exception as error:
             raise ValueError(EAGER) from error
 
     def aligned(self, gradients: Sequence[Any], variables: Sequence[Any] | None) -> list[Any]:
-        """Return the gradients by their variables."""
+        """Return the gradients, each matched to its variable."""
         given = self._variables if variables is None else variables
         by_variable = {id(variable): g for variable, g in zip(given, gradients, strict=True)}
         return [by_variable.get(id(variable)) for variable in self._variables]
 
     def values(self) -> Values:
-        """Return the variables and the state, which is zeros in an optimizer that is not built."""
+        """Return the variables and the state. The state of an optimizer that is not built is zeros."""
         velocities = self._state("momentums", self.group.config["momentum"] != 0)
         averages = self._state("_model_variables_moving_average", self.group.config["use_ema"])
         steps = self.group.config["gradient_accumulation_steps"]
@@ -97,7 +97,7 @@ class KerasLoop(ApplyLoop):
         return Values(self.taken(self._variables), self.signed(velocities), averages, accumulators)
 
     def array(self, native: Any, elements: Array | None) -> Array:
-        """Return a copy."""
+        """Return a copy of the elements at some indices, or of the whole array."""
         try:
             tensor = keras.ops.convert_to_tensor(native)
             if elements is not None:
@@ -105,7 +105,7 @@ class KerasLoop(ApplyLoop):
             array = np.array(keras.ops.convert_to_numpy(tensor))
         except Exception as error:
             raise ValueError(EAGER) from error
-        # NumPy has no bfloat16, and some backends give float32 for it.
+        # NumPy has no bfloat16, and some backends convert it to float32.
         return (
             array.astype(BFLOAT16) if keras.backend.standardize_dtype(native.dtype) == "bfloat16" else array
         )
@@ -123,7 +123,7 @@ class KerasLoop(ApplyLoop):
         )
 
     def _excluded(self, names: Sequence[str]) -> tuple[str, ...]:
-        """Return the names of those that do not decay."""
+        """Return the names of the variables that do not decay."""
         if stated_settings(self.optimizer, self.declared).get("weight_decay") is None:
             return ()
         pairs = list(zip(names, self._variables, strict=True))

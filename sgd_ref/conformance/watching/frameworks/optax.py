@@ -1,4 +1,4 @@
-"""Optax: a transformation that does what the given one does, and tells of each update."""
+"""Optax: a transformation that does what the given one does, and reports each update to a recorder."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ TRACED = (
 
 
 class OptaxLoop:
-    """A loop that calls ``update`` of a transformation, and ``optax.apply_updates`` with what it returns.
+    """A loop that calls ``update`` of a transformation, and ``optax.apply_updates`` with the updates.
 
     Parameters
     ----------
     transformation : optax.GradientTransformation
-        It states none of its settings, so that they are declared: `learning_rate` at least.
+        The optimizer. It does not state its settings, so they must be declared: `learning_rate` at least.
     params : pytree of arrays
-        The parameters, of which names and shapes are taken.
+        The parameters. Their names and shapes are read.
     request : Request
-        What is asked.
+        What the user asks of ``watch``.
 
     Raises
     ------
     TypeError, ValueError
-        If a leaf is no array of the four dtypes, or the rate is not declared.
+        If a leaf is not an array of one of the four dtypes, or the learning rate is not declared.
     """
 
     def __init__(self, transformation: Any, params: Any, request: Request) -> None:
@@ -61,11 +61,11 @@ class OptaxLoop:
         self.optimizer = optax.GradientTransformationExtraArgs(transformation.init, self._update)
 
     def start(self, recorder: Recorder) -> None:
-        """Tell a recorder of each update from now on."""
+        """Report each update to a recorder from now on."""
         self._recorder = recorder
 
     def stop(self) -> None:
-        """From now on, be the transformation that was given and nothing else."""
+        """Behave from now on exactly as the transformation that was given."""
         self._recorder = None
 
     def _update(self, updates: Any, state: Any, params: Any = None, **more: Any) -> Any:
@@ -113,7 +113,7 @@ class OptaxLoop:
 
 
 def _traces(state: Any) -> list[Any]:
-    """Return the sums that a state has, wherever they are in it."""
+    """Return the sums in a state, at any depth of it."""
     if isinstance(state, optax.TraceState):
         return [state.trace]
     if isinstance(state, Mapping):

@@ -26,16 +26,18 @@ class PlainLoop(ApplyLoop):
     ----------
     optimizer : object
         If it has ``get_config`` and ``learning_rate``, as ``sgd_ref.SGD`` has, they give the settings that
-        are not declared; ``velocities``, ``averages``, ``accumulators`` and ``calls`` give its state.
+        are not declared. The attributes ``velocities``, ``averages``, ``accumulators`` and ``calls`` give its
+        state.
     model : iterable of ndarray or of (name, ndarray)
         The variables, in the order of the gradients.
     request : Request
-        What is asked.
+        What the user asks of ``watch``.
 
     Raises
     ------
     TypeError, ValueError
-        If the optimizer has no such method, a variable is no such array, or a setting is missing.
+        If the optimizer has no method ``apply``, a variable is not an array of one of the four dtypes, or a
+        setting is missing.
     """
 
     def __init__(self, optimizer: Any, model: Any, request: Request) -> None:
@@ -61,21 +63,21 @@ class PlainLoop(ApplyLoop):
         self.calls = int(getattr(optimizer, "calls", 0) or 0)
 
     def current_rate(self) -> float:
-        """Return what the optimizer has for the rate."""
+        """Return the optimizer's attribute for the learning rate."""
         return float(self.optimizer.learning_rate)
 
     def aligned(self, gradients: Sequence[Any], variables: Sequence[Any] | None) -> list[Any]:
-        """Return the gradients, the sparse ones made dense."""
+        """Return the gradients, with sparse ones made dense."""
         return [g.to_dense() if isinstance(g, SparseRows) else g for g in gradients]
 
     def values(self) -> Values:
-        """Return the variables, and the state where the optimizer shows it."""
+        """Return the variables, and the state if the optimizer shows it."""
         found = {quantity: self._state(quantity) for quantity in STATE}
         velocities = self.signed(found["velocities"])
         return Values(self.taken(self._variables), velocities, found["averages"], found["accumulators"])
 
     def array(self, native: Any, elements: Array | None) -> Array:
-        """Return a copy."""
+        """Return a copy of the elements at some indices, or of the whole array."""
         array = np.asarray(native)
         return np.array(array) if elements is None else np.take(array, elements)
 
@@ -83,12 +85,12 @@ class PlainLoop(ApplyLoop):
         arrays = getattr(self.optimizer, quantity, None)
         if not isinstance(arrays, Sequence):
             return None
-        # One that is not built yet begins with zeros.
+        # The state of an optimizer that is not built yet begins with zeros.
         return self.taken(arrays or [np.zeros_like(array) for array in self._variables])
 
 
 def stated_settings(optimizer: Any, declared: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings that an optimizer states in its config, and those that are declared in their place.
+    """Return the settings in an optimizer's config, where each declared setting replaces the stated one.
 
     >>> import sgd_ref
     >>> stated_settings(sgd_ref.SGD(momentum=0.5), {"nesterov": True})["nesterov"]

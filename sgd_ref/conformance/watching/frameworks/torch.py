@@ -18,7 +18,7 @@ from sgd_ref.conformance.watching.steps import Group, Parameter, Values
 from sgd_ref.validation import reject_type, reject_value
 
 VELOCITY_KEYS = ("momentum_buffer", "velocity")
-"""Under which keys optimizers keep velocities."""
+"""The keys under which optimizers usually keep velocities."""
 
 
 class TorchLoop:
@@ -27,17 +27,18 @@ class TorchLoop:
     Parameters
     ----------
     optimizer : torch.optim.Optimizer
-        Its groups state the settings that are not declared, in the words of ``torch.optim.SGD``.
+        The optimizer. Its groups state the settings that are not declared, with the names that
+        ``torch.optim.SGD`` gives them.
     model : Module, or iterable of Tensor or of (name, Tensor)
-        It gives the names of the parameters.
+        The source of the parameters' names.
     request : Request
-        What is asked.
+        What the user asks of ``watch``.
 
     Raises
     ------
     TypeError, ValueError
-        If a parameter is of another kind, a setting is missing, or the optimizer states something that no
-        rule has.
+        If a parameter is not a dense tensor of one of the four dtypes, a setting is missing, or the
+        optimizer states something that no rule has.
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer, model: Any, request: Request) -> None:
@@ -83,7 +84,9 @@ class TorchLoop:
             self.optimizer.register_step_post_hook(self._after),
         ]
         if any(self._declared.get(name) is not None for name in ("clipnorm", "clipvalue", "global_clipnorm")):
-            # Users clip between the backward pass and the step, and what is declared is judged with it.
+            # Users clip between the backward pass and the step. Where clipping is declared, it is judged too,
+            # so
+            # the gradients before clipping are needed.
             self._handles += [
                 tensor.register_post_accumulate_grad_hook(self._taker(position))
                 for position, tensor in enumerate(self._tensors)
@@ -135,7 +138,7 @@ class TorchLoop:
         return arguments, {**named, "closure": watched}
 
     def _begin(self) -> None:
-        """Take what goes into a step."""
+        """Copy the inputs of a step."""
         with self._recorder.timed(), torch.no_grad():
             groups = self._groups()
             rates = self._rates(self._recorder.number)
@@ -158,7 +161,7 @@ class TorchLoop:
             self._begun = groups, rates, self._values(groups), gradients, squares if needs_squares else None
 
     def _after(self, optimizer: Any, arguments: Any, named: Any) -> None:
-        """Take what comes out of it."""
+        """Copy the outputs of a step, and give the step to the recorder."""
         recorder = self._recorder
         if self._begun is None or recorder.is_done:
             recorder.count()
@@ -189,7 +192,7 @@ class TorchLoop:
         return Values(variables, velocities)
 
     def _velocity(self, tensor: Any) -> tuple[Any] | None:
-        """Return what is kept for the velocity of a parameter, if it is there; boxed, for it may be 0."""
+        """Return the stored velocity in a tuple, or None if there is none."""
         state = self.optimizer.state.get(tensor)
         if not isinstance(state, Mapping):
             return None
@@ -200,7 +203,7 @@ class TorchLoop:
         )
 
     def _groups(self) -> tuple[Group, ...]:
-        """Return the groups with their settings of the moment."""
+        """Return the groups with their present settings."""
         positions = {id(tensor): position for position, tensor in enumerate(self._tensors)}
         return tuple(
             Group(
@@ -227,7 +230,7 @@ def _have_momentum(groups: Iterable[Group]) -> bool:
 
 
 def _parameters(optimizer: Any) -> tuple[list[Any], list[str]]:
-    """Return the parameters in the order of the groups, with names for those that the model does not name."""
+    """Return the parameters in the order of the groups. Those that the model does not name get a name."""
     tensors, names = [], []
     for index, group in enumerate(optimizer.param_groups):
         given = group.get("param_names") or [f"group {index}, {n}" for n in range(len(group["params"]))]
@@ -246,7 +249,7 @@ def _parameters(optimizer: Any) -> tuple[list[Any], list[str]]:
 
 
 def _names(model: Any) -> dict[int, tuple[str, Any]]:
-    """Return names and tensors by the ids of the tensors."""
+    """Return the name and the tensor for each id of a tensor."""
     if isinstance(model, torch.nn.Module):
         return {id(tensor): (name, tensor) for name, tensor in model.named_parameters()}
     if not isinstance(model, Iterable) or isinstance(model, (str, bytes, torch.Tensor)):

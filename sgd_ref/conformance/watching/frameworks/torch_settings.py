@@ -1,4 +1,4 @@
-"""What a group of an optimizer of PyTorch states of its settings, in the words of ``torch.optim.SGD``."""
+"""The settings that a group of a PyTorch optimizer states, under the names of ``torch.optim.SGD``."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ STATED = ("momentum", "nesterov", "weight_decay")
 
 
 def settings_of(group: Mapping[str, Any], declared: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of a group, with those that are declared before those that it states.
+    """Return the settings of a group, where each declared setting replaces the stated one.
 
     >>> settings_of({"lr": 0.1, "momentum": 0.5, "weight_decay": 0}, {"nesterov": True})
     {'momentum': 0.5, 'nesterov': True}
     """
     stated = {name: _number(group[name]) for name in STATED if group.get(name) is not None}
     if stated.get("weight_decay") == 0:
-        # PyTorch has no other way to say that there is none.
+        # In PyTorch, 0 is the only way to say that there is no weight decay.
         del stated["weight_decay"]
     return stated | {name: value for name, value in declared.items() if name != "learning_rate"}
 
 
 def by_design_of(groups: Sequence[Mapping[str, Any]]) -> frozenset[str]:
-    """Return the known deviations that groups ask for: ``maximize``, and ``dampening`` by the momentum.
+    """Return the known deviations that ``maximize``, or a ``dampening`` equal to the momentum, asks for.
 
     Raises
     ------
     ValueError
-        If they ask for something that no known deviation is, or for different things.
+        If no known deviation is what they ask for, or if the groups differ.
 
     Examples
     --------

@@ -16,25 +16,25 @@ DTYPES = {
     torch.float32: FLOAT32,
     torch.float64: FLOAT64,
 }
-"""Those of the kit by those of PyTorch."""
+"""The dtype of the kit for each dtype of PyTorch."""
 
 
 def gathered(tensors: Sequence[Any], indices: Sequence[Any]) -> list[Array]:
-    """Return elements of tensors as arrays of their own.
+    """Return copies of elements of tensors as arrays.
 
     Parameters
     ----------
     tensors : sequence of Tensor
-        Dense or sparse, on any device.
+        The tensors, dense or sparse, on any device.
     indices : sequence of Tensor or None
-        For each tensor the places of its elements in C order; None for all of them, in their shape.
+        For each tensor the indices of its elements in C order; None for all elements, in the tensor's shape.
     """
     pieces = [
         (tensor.reshape(-1) if index is None else torch.take(tensor, index))
         for tensor, index in zip(map(_plain, tensors), indices, strict=True)
     ]
     found: list[Any] = [None] * len(pieces)
-    # One copy for each device and dtype, since each may wait for the device.
+    # There is one copy for each device and dtype, since each copy may wait for the device.
     for kind in dict.fromkeys((piece.device, piece.dtype) for piece in pieces):
         places = [place for place, piece in enumerate(pieces) if (piece.device, piece.dtype) == kind]
         joined = array_of(torch.cat([pieces[place] for place in places]))
@@ -48,7 +48,7 @@ def gathered(tensors: Sequence[Any], indices: Sequence[Any]) -> list[Array]:
 
 
 def array_of(tensor: Any) -> Array:
-    """Return a tensor as an array of the host.
+    """Return a tensor as an array in host memory.
 
     >>> array_of(torch.tensor([1.5], dtype=torch.bfloat16)).dtype
     dtype(bfloat16)
