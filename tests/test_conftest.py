@@ -31,7 +31,9 @@ def ran(pytester: pytest.Pytester) -> Callable[..., list[str]]:
     pytester.makepyfile(test_it=TESTS)
 
     def run(*options: str) -> list[str]:
-        result = pytester.inline_run("-p", "no:cacheprovider", "-p", "no:xdist", *options)
+        result = pytester.inline_run(
+            "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:randomly", *options
+        )
         return [item.nodeid.partition("::")[2] for item in result.listoutcomes()[0]]
 
     return run

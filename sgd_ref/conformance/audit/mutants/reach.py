@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Sequence
 from types import FrameType
 from typing import Any
 
+from sgd_ref.conformance.audit.mutants.forking import fork
 from sgd_ref.conformance.audit.mutants.trial import Question, import_anew
 
 IMPORT = "import"
@@ -61,7 +62,7 @@ def _lines_of(run: Callable[[], Any], files: Collection[str]) -> tuple[Any, set[
 def _lines_of_import(files: Collection[str]) -> list[tuple[str, int]]:
     """Return the lines that an import runs, such as those of a function that computes a constant."""
     reading, writing = os.pipe()
-    child = os.fork()
+    child = fork()
     if child == 0:
         with os.fdopen(writing, "w", encoding="utf-8") as pipe:
             json.dump(sorted(_lines_of(lambda: import_anew(None), files)[1]), pipe)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from sgd_ref.conformance.audit.mutants.changes import Mutant
+from sgd_ref.conformance.audit.mutants.forking import fork
 from sgd_ref.conformance.golden.content import rejections, schedules
 from sgd_ref.conformance.golden.format.entries import entry_from_json
 from sgd_ref.conformance.protocol.arrays import array_from_json
@@ -98,7 +99,7 @@ def attempt(mutant: Mutant, asked: Sequence[Question]) -> str:
     this one, so that nothing is read or compiled again but the reference.
     """
     reading, writing = os.pipe()
-    child = os.fork()
+    child = fork()
     if child == 0:
         os.close(reading)
         _answer(mutant, asked, writing)
