@@ -9,8 +9,8 @@ import warnings
 def fork() -> int:
     """Fork this process; return 0 in the child, and the number of the child in the parent.
 
-    JAX, once it is imported, and Python from 3.12 on warn of the other threads of a process that is forked. The
-    children of this package call no framework, and end with ``os._exit``.
+    JAX, once it is imported, and Python from 3.12 on warn of the other threads of a process that is forked.
+    The children of this package call no framework, and end with ``os._exit``.
 
     Examples
     --------
