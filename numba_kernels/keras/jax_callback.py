@@ -27,11 +27,14 @@ class JaxCallback(Stepper):
 
     def device_of(self, variable: Any) -> str | None:
         """Return the name of the device of a variable, None for the CPU."""
-        if keras.distribution.distribution() is not None:
-            return f"{keras.distribution.distribution()!r}, which is not supported"
         devices = variable.value.devices()
         is_here = len(devices) == 1 and all(device.platform == "cpu" for device in devices)
         return None if is_here else ", ".join(sorted(map(str, devices)))
+
+    def distribution(self) -> str | None:
+        """Return the name of the distribution of Keras, None if there is none."""
+        distribution = keras.distribution.distribution()
+        return None if distribution is None else f"a {type(distribution).__name__}"
 
     def step(self, optimizer: Any, gradients: list[Any]) -> None:
         """Make one call: at once with numbers, and as a part of the program while JAX compiles."""

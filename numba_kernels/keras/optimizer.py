@@ -61,8 +61,7 @@ ema_overwrite_frequency, loss_scale_factor, gradient_accumulation_steps, name
 
     - With ``gradient_accumulation_steps``, averages change and overwrite the variables only in calls that
       update.
-    - Norms are correctly rounded. A gradient with a norm within the limit is not changed by a global clipping
-      whose factor rounds to 1.
+    - Norms are correctly rounded.
     - The six schedules of Keras are evaluated by ``sgd_ref.schedules``: their values are rounded correctly.
     - ``var_names`` of `exclude_from_weight_decay` are substrings of ``variable.name``, and no patterns.
     - `finalize_variable_values` does nothing before the first update, and warns.

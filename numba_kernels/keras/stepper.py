@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any
 
 import keras
 import numpy as np
@@ -37,13 +37,6 @@ class Stepper(ABC):
     def __init__(self) -> None:
         self.engines = Engines()
 
-    def __deepcopy__(self, memo: Any) -> Self:
-        # What it keeps belongs to the variables of the original.
-        return type(self)()
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), ()
-
     def check(self, variables: Sequence[Any]) -> None:
         """Check the variables that an optimizer is built with.
 
@@ -52,10 +45,17 @@ class Stepper(ABC):
         TypeError
             If one of them is no ``keras.Variable`` or has another dtype than the four.
         ValueError
-            If one of them is not on the CPU, or is to be overwritten by its gradient.
+            If one of them is given twice, is not on the CPU, or is to be overwritten by its gradient, or if
+            several devices or processes share the work.
         """
         if not variables:
             raise ValueError("variables must have at least one variable, got none")
+        distributed = self.distribution()
+        if distributed is not None:
+            raise ValueError(
+                f"numba_kernels.keras.SGD works on one device, the CPU, got variables in {distributed}; "
+                "build the model outside of it"
+            )
         for index, variable in enumerate(variables):
             if not isinstance(variable, keras.Variable):
                 raise TypeError(
@@ -70,6 +70,8 @@ class Stepper(ABC):
                     f"{variable.path} must not be overwritten by its gradient, as variables of float8 layers "
                     "are; use keras.optimizers.SGD for these layers"
                 )
+            if any(variable is other for other in variables[:index]):
+                raise ValueError(f"{variable.path} must be given once, got it twice")
             device = self.device_of(variable)
             if device is not None:
                 raise ValueError(f"{variable.path} must be {ON_THE_CPU}; got one on {device}")
@@ -77,6 +79,10 @@ class Stepper(ABC):
     @abstractmethod
     def device_of(self, variable: Any) -> str | None:
         """Return the name of the device of a variable, None for the CPU."""
+
+    def distribution(self) -> str | None:
+        """Return the name of what distributes variables over devices, None if nothing does."""
+        return None
 
     @abstractmethod
     def step(self, optimizer: Any, gradients: list[Any]) -> None:

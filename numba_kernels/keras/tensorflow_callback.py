@@ -25,10 +25,12 @@ class TensorFlowCallback(Stepper):
 
     def device_of(self, variable: Any) -> str | None:
         """Return the name of the device of a variable, None for the CPU."""
-        if tf.distribute.has_strategy():
-            return f"the replicas of {type(tf.distribute.get_strategy()).__name__}, which is not supported"
         device = str(variable.value.device)
         return None if not device or "CPU" in device.upper() else device
+
+    def distribution(self) -> str | None:
+        """Return the name of the strategy in scope, None if there is none."""
+        return f"a {type(tf.distribute.get_strategy()).__name__}" if tf.distribute.has_strategy() else None
 
     @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
     def step(self, optimizer: Any, gradients: list[Any]) -> None:
