@@ -6,7 +6,7 @@
 >>> import keras
 >>> model = keras.Sequential([keras.Input((64,)), keras.layers.Dense(10)])
 >>> model.compile(SGD(0.1, momentum=0.9, use_ema=True), "mean_squared_error")
->>> model.optimizer.get_config()["momentum"]
+>>> model.optimizer.momentum
 0.9
 """
 

@@ -8,8 +8,6 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any
 
-import numpy as np
-
 from numba_kernels.cpu import optimizer as cpu
 from numba_kernels.cpu.threads import Task
 from sgd_ref.arithmetic.formats import Array
@@ -28,7 +26,9 @@ def lists_of(optimizer: Any) -> Lists:
         list(optimizer._trainable_variables),
         list(optimizer.momentums),
         list(getattr(optimizer, "_model_variables_moving_average", ())) if optimizer.use_ema else [],
-        list(getattr(optimizer, "_accumulated_gradients", ())) if optimizer.gradient_accumulation_steps else [],
+        list(getattr(optimizer, "_accumulated_gradients", ()))
+        if optimizer.gradient_accumulation_steps
+        else [],
     ]
 
 
@@ -62,7 +62,7 @@ class Engine(cpu.SGD):
         losses.use(dtypes)
         self._state = state
 
-    def step(self, gradients: list[Any], rate: np.float32, calls: int) -> None:
+    def step(self, gradients: list[Any], rate: Any, calls: int) -> None:
         """Make one call with a learning rate, after a number of calls."""
         # A comparison does not see the sign of a zero.
         if rate != self.rate_source or rate == 0:
@@ -119,11 +119,7 @@ class Engines:
         """
         given = [getattr(optimizer, name) for name in SETTINGS] + [threads]
         engine = self._engine
-        if (
-            engine is None
-            or identities != self._identities
-            or not all(map(operator.is_, given, self._given))
-        ):
+        if engine is None or identities != self._identities or not all(map(operator.is_, given, self._given)):
             settings = checked_settings(optimizer)
             lists, counter = arrays()
             _check_has_state(settings, lists)

@@ -75,7 +75,13 @@ class HostStep:
         self._lock = threading.Lock()
 
     def __call__(
-        self, compiled: Compiled, calls: Any, rate: Any, gradients: list[Any], values: Sequence[Any], copy: bool
+        self,
+        compiled: Compiled,
+        calls: Any,
+        rate: Any,
+        gradients: list[Any],
+        values: Sequence[Any],
+        copy: bool,
     ) -> list[Array]:
         """Return the values after a step.
 

@@ -59,14 +59,17 @@ class InPlace(Stepper):
 
 def _tensors(variables: list[Any]) -> list[Any]:
     # The property `value` of a variable takes a microsecond and a half.
-    return [variable.value for variable in variables] if in_stateless_scope() else list(map(_value, variables))
+    return (
+        [variable.value for variable in variables] if in_stateless_scope() else list(map(_value, variables))
+    )
 
 
 def _arrays(lists: Lists, tensors: list[list[Any]]) -> list[list[Array]]:
     for variable, tensor in zip(chain.from_iterable(lists), chain.from_iterable(tensors), strict=True):
         if tensor.dtype != variable._value.dtype or tensor.device.type != "cpu":
             raise ValueError(
-                f"{variable.path} must stay {variable.dtype} on the CPU, got {tensor.dtype} on {tensor.device}"
+                f"{variable.path} must stay {variable.dtype} on the CPU, "
+                f"got {tensor.dtype} on {tensor.device}"
             )
     return [[_array(tensor) for tensor in of_kind] for of_kind in tensors]
 

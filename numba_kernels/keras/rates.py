@@ -61,7 +61,7 @@ def as_keras(learning_rate: Any) -> Any:
     if isinstance(learning_rate, KERAS_SCHEDULES.LearningRateSchedule):
         return learning_rate
     if isinstance(learning_rate, keras.Variable):
-        learning_rate = keras.ops.convert_to_numpy(learning_rate)
+        learning_rate = float(keras.ops.stop_gradient(learning_rate))
     return checked(learning_rate)
 
 

@@ -20,9 +20,7 @@ DTYPES: dict[str, np.dtype[Any]] = {
 }
 """The dtypes that the kernels compute in, by their names in Keras."""
 
-ON_THE_CPU = (
-    "on the CPU, where the kernels of numba_kernels.keras run; keras.optimizers.SGD takes variables on devices"
-)
+ON_THE_CPU = "on the CPU, where the kernels run (keras.optimizers.SGD takes variables on devices)"
 
 
 class Stepper(ABC):
@@ -74,7 +72,7 @@ class Stepper(ABC):
                 raise ValueError(f"{variable.path} must be given once, got it twice")
             device = self.device_of(variable)
             if device is not None:
-                raise ValueError(f"{variable.path} must be {ON_THE_CPU}; got one on {device}")
+                raise ValueError(f"{variable.path} must be {ON_THE_CPU}, got one on {device}")
 
     @abstractmethod
     def device_of(self, variable: Any) -> str | None:
@@ -115,6 +113,6 @@ def stepper() -> Stepper:
 
         return TensorFlowCallback()
     raise RuntimeError(
-        f"numba_kernels.keras.SGD needs Keras on PyTorch, JAX or TensorFlow, got the backend {backend!r}; set "
-        "KERAS_BACKEND before Keras is imported"
+        f"numba_kernels.keras.SGD needs Keras on PyTorch, JAX or TensorFlow, got the backend {backend!r}; "
+        "set KERAS_BACKEND before Keras is imported"
     )

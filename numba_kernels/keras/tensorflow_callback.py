@@ -49,7 +49,10 @@ class TensorFlowCallback(Stepper):
 
         natives = [variable.value for variable in variables]
         arguments = [optimizer._iterations.value, _rate(optimizer), *given, *natives]
-        results = tf.numpy_function(run, arguments, [native.dtype for native in natives])
+        if tf.executing_eagerly():
+            results = list(map(tf.convert_to_tensor, run(*[argument.numpy() for argument in arguments])))
+        else:
+            results = tf.numpy_function(run, arguments, [native.dtype for native in natives])
         for variable, native, result in zip(variables, natives, results, strict=True):
             result.set_shape(native.shape)
             variable.assign(result)
@@ -65,8 +68,8 @@ def _refuse_xla() -> None:
         while context is not None:
             if context.IsXLAContext():
                 raise RuntimeError(
-                    "numba_kernels.keras.SGD must not be compiled by XLA, which cannot call Python in a graph "
-                    "of TensorFlow; call model.compile(..., jit_compile=False)"
+                    "numba_kernels.keras.SGD must not be compiled by XLA, which cannot call Python in a "
+                    "graph of TensorFlow; call model.compile(..., jit_compile=False)"
                 )
             context = context.outer_context
         graph = getattr(graph, "outer_graph", None)
