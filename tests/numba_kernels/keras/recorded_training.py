@@ -264,7 +264,7 @@ def own_callable() -> list[str]:
 
 
 def watched() -> list[str]:
-    """The recorder of the kit judges a training, in which Keras' own optimizer has averages of its own kind."""
+    """The recorder of the kit judges a training, and one whose averages Keras' own optimizer makes."""
     settings = {"momentum": 0.5, "use_ema": True, "gradient_accumulation_steps": 2}
     found = []
     for kind in (SGD, keras.optimizers.SGD):

@@ -1,4 +1,4 @@
-"""Trainings on handwritten digits with Keras: the bits of the reference, fed with the recorded gradients."""
+"""Trainings with ``numba_kernels.keras`` on digits: the bits of the reference, fed with the same gradients."""
 
 from __future__ import annotations
 
