@@ -279,3 +279,22 @@ def test_constraints_are_applied() -> None:
     w.constraint = keras.constraints.NonNeg()
     SGD(2.0).apply([one()], [w])
     assert array(w).tolist() == [0.0]
+
+
+def test_a_wider_gradient_is_rounded_once() -> None:
+    # As from a LossScaleOptimizer, whose quotients are float32.
+    w, expected = variable([1.0], dtype="float16"), np.ones(1, "float16")
+    gradient = np.array([1 / 3], "float32")
+    SGD(0.1, clipnorm=0.25).apply([tensor(gradient)], [w])
+    sgd_ref.SGD(0.1, clipnorm=0.25).apply([gradient.astype("float16")], [expected])
+    assert array(w).tobytes() == expected.tobytes()
+
+
+@on_torch
+def test_rows_of_a_sparse_gradient_are_added() -> None:
+    import torch  # noqa: PLC0415
+
+    w = variable(np.ones((3, 2)))
+    rows = torch.sparse_coo_tensor([[2, 0, 2]], torch.ones(3, 2), (3, 2), check_invariants=True)
+    SGD(0.5).apply([rows], [w])
+    assert array(w).tolist() == [[0.5, 0.5], [1.0, 1.0], [0.0, 0.0]]

@@ -1,4 +1,4 @@
-"""Trainings with ``numba_kernels.keras`` on digits: the bits of the reference, fed with the same gradients."""
+"""Trainings with ``numba_kernels.keras`` on digits: the bits of the reference, with the same gradients."""
 
 from __future__ import annotations
 
