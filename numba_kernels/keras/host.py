@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from numba_kernels.cpu.alignment import zeros_beside
+from numba_kernels.cpu.alignment import LINE
 from numba_kernels.cpu.default_mode import in_default_mode
 from numba_kernels.keras.engine import Engines, Lists, lists_of
 from sgd_ref.arithmetic.formats import Array
@@ -109,7 +109,7 @@ class HostStep:
         # XLA and TensorFlow call Python on threads that flush subnormals.
         with self._lock, in_default_mode():
             if [(b.shape, b.dtype) for b in self._buffers] != [(v.shape, v.dtype) for v in values]:
-                self._buffers = [zeros_beside(np.empty(value.shape, value.dtype)) for value in values]
+                self._buffers = [_aligned(value.shape, value.dtype) for value in values]
             for buffer, value in zip(self._buffers, values, strict=True):
                 np.copyto(buffer, value)
             engine = self._engines.current(
@@ -119,7 +119,7 @@ class HostStep:
                 optimizer.threads or usable_processors(),
             )
             engine.step(gradients, compiled.rate(int(calls), rate), int(calls))
-            return [buffer.copy() for buffer in self._buffers] if copy else list(self._buffers)
+            return list(map(_copied, self._buffers)) if copy else list(self._buffers)
 
     def _lists(self, sizes: list[int]) -> list[list[Array]]:
         remaining = iter(self._buffers)
@@ -135,3 +135,20 @@ def flat_lists(optimizer: Any) -> tuple[Compiled, list[Any]]:
 def usable_processors() -> int:
     """Return how many processors this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _aligned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """Return an array that begins at a cache line, and has no values yet.
+
+    TensorFlow takes over such memory without another copy.
+    """
+    size = int(np.prod(shape)) * dtype.itemsize
+    memory = np.empty(size + LINE, np.uint8)
+    first = -memory.ctypes.data % LINE
+    return memory[first : first + size].view(dtype).reshape(shape)
+
+
+def _copied(array: Array) -> Array:
+    copy = _aligned(array.shape, array.dtype)
+    np.copyto(copy, array)
+    return copy

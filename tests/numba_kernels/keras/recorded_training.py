@@ -294,8 +294,23 @@ def by_xla() -> list[str]:
     return reference.differences(model, optimizer)
 
 
+def kept() -> list[str]:
+    """A tensor of TensorFlow that was read from a variable keeps its values in later steps."""
+    if BACKEND != "tensorflow":
+        return []
+    import tensorflow as tf  # noqa: PLC0415
+
+    w, optimizer = keras.Variable(np.zeros(64, "float32")), SGD(1.0)
+    optimizer.build([w])
+    step = tf.function(lambda gradient: optimizer.apply([gradient], [w]))
+    step(tf.ones(64))
+    read = w.value.read_value()
+    step(tf.ones(64))
+    return [] if (float(read[0]), float(w.value[0])) == (-1.0, -2.0) else [f"reads {read[0]}"]
+
+
 TRAININGS = {"everything": everything, "callbacks": callbacks, "mixed": mixed, "embedding": embedding}
-TRAININGS |= {"callable": own_callable, "watched": watched, "by_xla": by_xla}
+TRAININGS |= {"callable": own_callable, "watched": watched, "by_xla": by_xla, "kept": kept}
 
 
 def main() -> None:
