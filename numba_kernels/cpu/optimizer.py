@@ -194,7 +194,7 @@ class SGD(BaseSGD):
                 tasks = work.accumulating(gradients) if accumulates else work.updating(gradients)
             compiled += tasks.compiled
             in_python += tasks.in_python
-        counting.append(partial(setattr, call.state, "calls", call.state.calls + 1))
+        counting += self.counting(call)
         if self._state is not call.state:
             # The method of the class is written in Python, so an interrupt could come within it.
             counting.append(partial(object.__setattr__, self, "_state", call.state))
@@ -202,6 +202,10 @@ class SGD(BaseSGD):
             run_uninterrupted(compiled + in_python, self._threads, counting)
         else:
             run_as_one(compiled + counting)
+
+    def counting(self, call: Call) -> list[Task]:
+        """Return the tasks that count a call; no task is written in Python, so no interrupt splits them."""
+        return [partial(setattr, call.state, "calls", call.state.calls + 1)]
 
     def _loaded_plan(self, call: Call, loss_scale: float | np.float32 | None) -> Plan:
         """Return the plan with the addresses and settings of a call."""
