@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -11,8 +10,8 @@ from pathlib import Path
 from sgd_ref.base.installing import how_to_install
 from sgd_ref.command.options import WrongUsage, whole_number
 from sgd_ref.command.printing import complain
-from sgd_ref.conformance.sweep.journal import Journal
-from sgd_ref.conformance.sweep.running import Sweep, journal_of
+from sgd_ref.conformance.sweep.journal import Journal, journal_at
+from sgd_ref.conformance.sweep.running import Sweep
 from sgd_ref.conformance.sweep.software import REFERENCE
 from sgd_ref.conformance.sweep.unit import Engine, Interrupted, Refused, here
 
@@ -43,8 +42,8 @@ def add_sweep(command: argparse.ArgumentParser) -> None:
         "--resume",
         type=Path,
         metavar="FILE",
-        help="journal of finished work: what is in it is not done again, what gets done is added (default for "
-        "a cluster: a file in the cache of the user)",
+        help="journal of finished work: what is in it is not done again, what gets done is added (default "
+        "with a cluster: a file in the cache of the user)",
     )
 
 
@@ -89,28 +88,30 @@ def swept(
         If the cluster cannot be used, or dies.
     """
     try:
-        with journal_of(options.resume, asked) as journal:
-            try:
-                with ExitStack() as stack:
-                    sweep = Sweep(journal, _engine(options, packages, stack, otherwise))
-                    if len(journal):
-                        complain(f"resumed: {journal.path} has {len(journal)} finished units")
-                    yield sweep
-            except (Interrupted, Refused) as problem:
-                raise NotSwept(f"{problem}; {how_to_resume(options, journal)}") from problem
-            except KeyboardInterrupt:
-                complain(how_to_resume(options, journal))
-                raise
-            if options.resume is None and not sweep.failed:
-                journal.path.unlink(missing_ok=True)
+        opened = journal_at(options.resume, asked)
     except (ValueError, OSError) as problem:
         raise WrongUsage(f"--resume: {problem}") from problem
+    with opened as journal:
+        try:
+            with ExitStack() as stack:
+                sweep = Sweep(journal, _engine(options, packages, stack, otherwise))
+                if len(journal):
+                    complain(f"resumed: {journal.path} has {len(journal)} finished units")
+                yield sweep
+        except (Interrupted, Refused) as problem:
+            raise NotSwept(f"{problem}; {how_to_resume(journal)}") from problem
+        except KeyboardInterrupt:
+            complain(how_to_resume(journal))
+            raise
+        if options.resume is None and not sweep.failed:
+            journal.path.unlink(missing_ok=True)
 
 
-def how_to_resume(options: argparse.Namespace, journal: Journal) -> str:
+def how_to_resume(journal: Journal) -> str:
     """Return in words how a sweep that has ended early is resumed."""
-    again = "the same command" if options.resume is None else f"the same command, with --resume {shlex.quote(str(journal.path))}"
-    return f"{len(journal)} units are finished and kept in {journal.path}: {again} goes on from there"
+    return (
+        f"{len(journal)} units are finished and kept in {journal.path}: the same command goes on from there"
+    )
 
 
 def _engine(

@@ -14,6 +14,7 @@ import numpy as np
 from sgd_ref.conformance.bounds.violation import Violation
 from sgd_ref.conformance.catalogue.case import Case, Record, Trajectory
 from sgd_ref.conformance.catalogue.contested import contested
+from sgd_ref.conformance.dialects import KERAS
 from sgd_ref.conformance.grading.answering import Alternatives, basis_of
 from sgd_ref.conformance.grading.check import judge_for
 from sgd_ref.conformance.grading.verdict import Profile, Verdict
@@ -32,8 +33,8 @@ DEFAULTS = {field.name: field.default for field in fields(Verdict) if field.name
 def to_json(graded: Alternatives) -> Json:
     """Return a graded case as an object of JSON.
 
-    The answer itself is left out where it is exact: it has the bits of the reference. Otherwise it takes a few
-    thousand bytes.
+    The answer itself is left out where it is exact: it has the bits of the reference. Otherwise it takes a
+    few thousand bytes.
 
     Parameters
     ----------
@@ -155,7 +156,8 @@ def _verdict_from_json(
     document: Mapping[str, Any], case: Case, questions: tuple[str, ...], profile: Profile
 ) -> Verdict:
     difference, violation = document.get("difference"), document.get("violation")
-    is_graded = document["grade"] not in ("unsupported", "error")
+    # Nothing is compared with a rule where there is no answer.
+    dialect = KERAS if document["grade"] in ("unsupported", "error") else profile.dialect
     return Verdict(
         case,
         document["grade"],
@@ -164,7 +166,7 @@ def _verdict_from_json(
         difference=None if difference is None else Difference(**_with_tuples(difference)),
         violation=None if violation is None else Violation(**_with_tuples(violation)),
         allowances=tuple(document.get("allowances", ())),
-        **({"dialect": profile.dialect} if is_graded else {}),
+        dialect=dialect,
         **{name: document[name] for name in PLAIN if name in document},
     )
 

@@ -22,8 +22,8 @@ from sgd_ref.conformance.sweep import software
 from sgd_ref.conformance.sweep.unit import Failed, Interrupted, Outcome, Refused, Unit, done
 
 SUBMITTED_AT_ONCE = 4
-"""How many units a scheduler of somebody else has for each thread of its workers, so that adaptive clusters grow
-and no worker waits for this process."""
+"""How many units the scheduler of somebody else has for each thread of its workers, so that an adaptive
+cluster grows and no worker waits for this process."""
 
 START_LIMIT = 60
 """Seconds until a scheduler must have answered."""
@@ -64,8 +64,8 @@ class Cluster:
     def __call__(self, units: Sequence[Unit]) -> Iterator[Outcome]:
         """Do units in any order.
 
-        A unit that was being done where workers died is done again by itself, so that a unit is blamed only for
-        the workers that die under it alone.
+        A unit that was being done where workers died is done again by itself, so that a unit is blamed only
+        for the workers that die under it alone.
 
         Raises
         ------
@@ -120,7 +120,9 @@ class Cluster:
                 future = next(futures)
                 yield (unit := pending.pop(future.key)), self._outcome(unit, future)
         except (OSError, CancelledError) as problem:
-            raise Interrupted(f"the scheduler of Dask has gone: {problem or type(problem).__name__}") from problem
+            raise Interrupted(
+                f"the scheduler of Dask has gone: {problem or type(problem).__name__}"
+            ) from problem
 
     def _submitted(self, unit: Unit) -> Future:
         if self._client.status != "running":

@@ -24,7 +24,7 @@ class Journal:
     """The finished units of one sweep, on disk.
 
     The first line says what was asked. Every further line is one unit with its result, written at once. A
-    process that is killed while it writes leaves a torn last line, which is removed when the sweep is resumed.
+    process that is killed while it writes leaves a torn last line, which is removed when it is resumed.
 
     Parameters
     ----------
@@ -143,8 +143,12 @@ class Journal:
                 unit, _, _ = content["unit"], content["worker"], content["result"]
         except (ValueError, KeyError, TypeError) as problem:
             if number == 1:
-                raise ValueError(f"{self.path} is no journal of a sweep: its first line does not say so") from problem
-            raise ValueError(f"line {number} of the journal {self.path} is damaged: remove the line") from problem
+                raise ValueError(
+                    f"{self.path} is no journal of a sweep: its first line does not say so"
+                ) from problem
+            raise ValueError(
+                f"line {number} of the journal {self.path} is damaged: remove the line"
+            ) from problem
         if number > 1:
             self._places.setdefault(unit, (start, len(line)))
         elif form != FORM:
@@ -154,6 +158,20 @@ class Journal:
                 f"the journal {self.path} is of something else: for this run {differences(of, asked)}; "
                 "ask for the same, or name another file"
             )
+
+
+def journal_at(path: Path | None, asked: Mapping[str, str]) -> Journal:
+    """Open the journal of a sweep at a path, or, without one, at `default_path`.
+
+    Raises
+    ------
+    ValueError, OSError
+        As `Journal` does.
+    """
+    if path is None:
+        path = default_path(asked)
+        path.parent.mkdir(parents=True, exist_ok=True)
+    return Journal(path, asked)
 
 
 def default_path(asked: Mapping[str, str]) -> Path:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from sgd_ref.conformance.sweep.journal import Journal, default_path
+from sgd_ref.conformance.sweep.journal import Journal
 from sgd_ref.conformance.sweep.unit import Done, Engine, Failed, Json, Unit, here
 
 
@@ -23,6 +21,16 @@ class Sweep:
         Does the others.
     failed : list of Failed
         The units without a result, in the order of the units.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder, Journal(Path(folder, "a"), {}) as journal:
+    ...     sweep = Sweep(journal)
+    ...     sweep.run([Unit("one", lambda: {"cases": 1}), Unit("two", lambda: {"cases": 1 // 0})])
+    ...     len(journal), sweep.failed[0].reason
+    (1, 'ZeroDivisionError: integer division or modulo by zero')
     """
 
     journal: Journal
@@ -64,36 +72,3 @@ class Sweep:
         for unit in units:
             if unit.id in self.journal:
                 yield unit, self.journal.result(unit.id)
-
-
-@contextmanager
-def journal_of(path: Path | None, asked: Mapping[str, str]) -> Iterator[Journal]:
-    """Open the journal of a sweep.
-
-    Parameters
-    ----------
-    path : Path or None
-        The file, which stays; None for a file in the cache of the user, which the caller removes when
-        the sweep has its result.
-    asked : mapping of str to str
-        All that decides the results, by name.
-
-    Raises
-    ------
-    ValueError, OSError
-        As `Journal` does.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder, journal_of(Path(folder, "a"), {}) as journal:
-    ...     sweep = Sweep(journal)
-    ...     sweep.run([Unit("one", lambda: {"cases": 1}), Unit("two", lambda: {"cases": 1 // 0})])
-    ...     len(journal), sweep.failed[0].reason
-    (1, 'ZeroDivisionError: integer division or modulo by zero')
-    """
-    place = default_path(asked) if path is None else path
-    if path is None:
-        place.parent.mkdir(parents=True, exist_ok=True)
-    with Journal(place, asked) as journal:
-        yield journal

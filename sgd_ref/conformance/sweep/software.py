@@ -22,6 +22,7 @@ COMPUTES_WITH: Mapping[str, tuple[str, ...]] = {
 }
 """For each package, the distributions whose versions decide its results."""
 
+
 def software(packages: tuple[str, ...] = REFERENCE) -> dict[str, str]:
     """Return the versions and fingerprints of this process, by name.
 
@@ -80,7 +81,7 @@ def fingerprint(package: str) -> str:
 
 def _files(folder: Path) -> Iterator[Path]:
     for path in folder.iterdir():
-        # Golden data, which a wheel has in the package and a checkout beside it, lies in folders without code.
+        # Golden data, which a wheel has in the package, lies in folders without code.
         if (path / "__init__.py").exists():
             yield from _files(path)
         elif path.suffix in (".py", ".json"):

@@ -292,5 +292,3 @@ def _searched(folder: str) -> Iterator[None]:
         yield
     finally:
         sys.path.remove(folder)
-
-
