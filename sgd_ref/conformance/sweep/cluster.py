@@ -81,11 +81,8 @@ class Cluster:
             else:
                 yield outcome
         for unit in suspects:
-            # In a cluster of this process no unit waits at the worker of another one.
-            killed = _blamed(unit) if self._is_own else None
-            if killed is None:
-                ((_, killed),) = self._outcomes([unit], lambda: 1)
-            yield killed or _blamed(unit)
+            ((_, outcome),) = self._outcomes([unit], lambda: 1)
+            yield _blamed(unit) if outcome is None else outcome
 
     def _most_at_once(self) -> Callable[[], int]:
         """Return a function that says how many units may be submitted."""
@@ -121,7 +118,7 @@ class Cluster:
                 yield (unit := pending.pop(future.key)), self._outcome(unit, future)
         except (OSError, CancelledError) as problem:
             raise Interrupted(
-                f"the scheduler of Dask has gone: {problem or type(problem).__name__}"
+                f"the scheduler of Dask has gone: {type(problem).__name__}: {problem}"
             ) from problem
 
     def _submitted(self, unit: Unit) -> Future:
@@ -169,7 +166,7 @@ def connected(
     """
     with ExitStack() as stack:
         # The reports of this package say what has died; those of Dask would be printed between them.
-        stack.enter_context(_silent("distributed", "asyncio", "tornado"))
+        stack.enter_context(_silent("distributed.", "asyncio", "tornado"))
         try:
             client = _client_of(stack, workers) if where is None else _client_at(where)
         except (OSError, ValueError) as problem:
@@ -188,7 +185,8 @@ def _client_of(stack: ExitStack, workers: int | None) -> Client:
             LocalCluster(
                 n_workers=workers or CPU_COUNT,
                 threads_per_worker=1,
-                dashboard_address=None,
+                # A scheduler has an address for HTTP, even without a dashboard; any port will do.
+                scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
                 local_directory=folder,
                 silence_logs=logging.CRITICAL,
             )
@@ -256,7 +254,8 @@ def _blamed(unit: Unit) -> Failed:
 
 @contextmanager
 def _silent(*names: str) -> Iterator[None]:
-    loggers = [logging.getLogger(name) for name in names]
+    known = [*names, *(name for name in logging.root.manager.loggerDict if name.startswith(names))]
+    loggers = [logging.getLogger(name) for name in known]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.CRITICAL + 1)
