@@ -68,7 +68,9 @@ def test_a_torn_first_line_is_an_empty_journal(path: Path, length: int) -> None:
 
 def test_a_journal_of_something_else_is_refused_and_left_alone(path: Path) -> None:
     before = path.read_bytes()
-    with pytest.raises(ValueError, match=r"numpy is 2\.3\.0 instead of 2\.4\.6, rule is keras instead of missing"):
+    with pytest.raises(
+        ValueError, match=r"numpy is 2\.3\.0 instead of 2\.4\.6, rule is keras instead of missing"
+    ):
         Journal(path, {"tier": "full", "numpy": "2.3.0", "rule": "keras"})
     assert path.read_bytes() == before
 
