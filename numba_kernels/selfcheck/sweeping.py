@@ -48,7 +48,7 @@ SHARES = {
     machine_code.NAME: 8,
     golden_data.NAME: 1,
 }
-"""The number of units of each check, so that each takes some seconds."""
+"""The number of units of each check, so that each takes some seconds; another check is one unit."""
 
 KERNELS, COMBINATIONS = 32, 50
 """The number of units that compile, and the number of combinations in a unit."""
@@ -110,9 +110,10 @@ def units_to_compile(extent: Extent) -> list[Unit]:
 def units_to_check(extent: Extent) -> list[Unit]:
     """Return the units that compare bits."""
     return [
-        _unit(name, position, partial(check, replace(extent, processes=1, share=(position, SHARES[name]))))
+        _unit(name, position, partial(check, replace(extent, processes=1, share=(position, shares))))
         for name, check in CHECKS.items()
-        for position in range(SHARES[name])
+        for shares in [SHARES.get(name, 1)]
+        for position in range(shares)
     ] + [
         _unit(product.NAME, position, partial(product.check_share, share, replace(extent, processes=1)))
         for position, share in enumerate(product.shares(extent, COMBINATIONS))

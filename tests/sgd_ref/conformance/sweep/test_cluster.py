@@ -15,13 +15,16 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("distributed", reason="the extra cluster is not installed")
-
-from sgd_ref.conformance.sweep import cluster, software
-from sgd_ref.conformance.sweep.cluster import connected
+from sgd_ref.conformance.sweep import software
 from sgd_ref.conformance.sweep.journal import Journal
 from sgd_ref.conformance.sweep.running import Sweep
 from sgd_ref.conformance.sweep.unit import Interrupted, Refused, Unit
+
+dask = pytest.importorskip("dask", reason="the extra cluster is not installed")
+cluster = pytest.importorskip(
+    "sgd_ref.conformance.sweep.cluster", reason="the extra cluster is not installed"
+)
+connected = cluster.connected
 
 COUNT = 8
 
@@ -35,8 +38,6 @@ def dying(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setenv("PYTHONPATH", ":".join(entry for entry in sys.path if entry))
     # A worker is blamed for the first death of a unit, and not only for the fourth.
     monkeypatch.setenv("DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES", "1")
-    import dask
-
     with dask.config.set({"distributed.scheduler.allowed-failures": 1}):
         module = importlib.import_module("dying")
         yield module
@@ -113,10 +114,14 @@ def test_a_dead_scheduler(
     units = [Unit(f"unit/{number}", partial(dying.plain, number)) for number in range(COUNT)]
     units[2] = Unit("unit/2", partial(dying.kills_once, 2, process, str(tmp_path / "flag")))
     sweep = Sweep(journal)
-    with pytest.raises(Interrupted, match="the scheduler of Dask has gone"), connected(file) as sweep.engine:
-        # One at a time, so that some unit is finished and some is not.
-        for unit in units:
-            sweep.run([unit])
+
+    def one_at_a_time() -> None:
+        with connected(file) as sweep.engine:
+            for unit in units:
+                sweep.run([unit])
+
+    with pytest.raises(Interrupted, match="the scheduler of Dask has gone"):
+        one_at_a_time()
     assert 0 < len(journal) < COUNT
     file, _ = started()
     with connected(file) as sweep.engine:
@@ -128,12 +133,12 @@ def test_other_software(
     started: Callable[..., Scheduler], dying: Any, journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file, _ = started()
-    with connected(file) as engine:
-        # There may be no worker yet when the cluster is connected; then the unit itself is refused.
-        with pytest.raises(Refused, match=r"worker the-worker at .*: another program: version is 2 instead"):
-            Sweep(journal, engine).run([Unit("unit", dying.refuses)])
+    another = pytest.raises(Refused, match=r"worker the-worker at .*: another program: version is 2 instead")
+    with another, connected(file) as engine:
+        Sweep(journal, engine).run([Unit("unit", dying.refuses)])
     found = {**software.software(), "numpy": "1.0"}
     monkeypatch.setattr(cluster.software, "software", lambda packages: found)
+    # There may be no worker yet when the cluster is connected; then the unit itself is refused.
     message = r"worker the-worker at .* has other software: numpy is .* instead of 1\.0"
     with pytest.raises(Refused, match=message), connected(file) as engine:
         Sweep(journal, engine).run([Unit("unit", partial(dying.plain, 1))])
