@@ -20,12 +20,15 @@ from sgd_ref.conformance.grading.check import judge_for
 from sgd_ref.conformance.grading.verdict import Profile, Verdict
 from sgd_ref.conformance.protocol.digest import Digest
 from sgd_ref.conformance.protocol.encoding import trajectory_from_json, trajectory_to_json
-from sgd_ref.conformance.trajectories.comparison import COUNTERS, LISTS, Difference
+from sgd_ref.conformance.trajectories.comparison import COUNTERS, LISTS, SCALARS, Difference
 
 Json = dict[str, Any]
 
 PLAIN = ("message", "traceback", "differing", "compared", "units")
 """Attributes of a verdict that JSON holds as they are, left out where they have their defaults."""
+
+KEYS = (*LISTS, *SCALARS, *COUNTERS)
+"""What a record may hold."""
 
 DEFAULTS = {field.name: field.default for field in fields(Verdict) if field.name in PLAIN}
 
@@ -66,8 +69,8 @@ def to_json(graded: Alternatives) -> Json:
     if exact is None:
         document["trajectory"] = _packed(trajectory)
     else:
-        keys = [sorted(_present(record)) for record in trajectory]
-        document["as"] = [exact, keys[:1] if all(each == keys[0] for each in keys) else keys]
+        held = [_present(record) for record in trajectory]
+        document["as"] = [exact, [sum(1 << KEYS.index(key) for key in keys) for keys in held]]
     return document
 
 
@@ -94,8 +97,8 @@ def from_json(document: Mapping[str, Any], case: Case, profile: Profile) -> Alte
     verdicts = [_verdict_from_json(each, case, questions, profile) for each in document["verdicts"]]
     trajectory: Trajectory | None = None
     if "as" in document:
-        exact, keys = document["as"]
-        trajectory = _AsReference(verdicts[exact], keys)
+        exact, held = document["as"]
+        trajectory = _AsReference(verdicts[exact], tuple(held))
     elif "trajectory" in document:
         trajectory = _unpacked(document["trajectory"])
     if trajectory is not None:
@@ -113,15 +116,15 @@ class _AsReference(Sequence[Record]):
     ----------
     verdict : Verdict
         The verdict "exact", with the answers under which it is.
-    keys : list of list of str
-        What each record holds; a single list for all of them.
+    held : tuple of int
+        What each record holds: the sum of ``1 << KEYS.index(key)``.
     """
 
     verdict: Verdict
-    keys: list[list[str]]
+    held: tuple[int, ...]
 
     def __len__(self) -> int:
-        return len(self.verdict.case.gradients) + self.verdict.case.finalize
+        return len(self.held)
 
     @overload
     def __getitem__(self, index: int) -> Record: ...
@@ -131,9 +134,8 @@ class _AsReference(Sequence[Record]):
         return list(self)[index]
 
     def __iter__(self) -> Iterator[Record]:
-        for call, record in enumerate(basis_of(self.verdict).run(self.verdict.case)):
-            held = self.keys[call if len(self.keys) > 1 else 0]
-            yield {key: value for key, value in record.items() if key in held}
+        for record, held in zip(basis_of(self.verdict).run(self.verdict.case), self.held, strict=True):
+            yield {key: value for key, value in record.items() if held >> KEYS.index(key) & 1}
 
 
 def _verdict_to_json(verdict: Verdict) -> Json:
