@@ -53,7 +53,7 @@ def to_json(graded: Alternatives) -> Json:
     >>> case = conformance.cases("smoke")[0]
     >>> kept = to_json(grade_by_answers(reference.run, case, Profile()))
     >>> kept["verdicts"], from_json(kept, case, Profile()).best().grade
-    ([{'grade': 'exact', 'compared': 921}], 'exact')
+    ([{'grade': 'exact', 'compared': 1008}], 'exact')
     """
     verdicts = graded.verdicts
     document: Json = {"case": verdicts[0].case.id, "verdicts": [_verdict_to_json(each) for each in verdicts]}

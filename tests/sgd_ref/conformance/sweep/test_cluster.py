@@ -5,7 +5,8 @@ Nothing here waits for a time: the units themselves end processes.
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
+import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -55,7 +56,7 @@ Scheduler = tuple[str, int]
 
 @pytest.fixture
 def started(tmp_path: Path, dying: Any) -> Iterator[Callable[..., Scheduler]]:
-    """Return the function that starts a scheduler and a worker, and returns the file and the process."""
+    """Return the function that starts a scheduler and a worker, and returns the address and the process."""
     processes: list[subprocess.Popen[str]] = []
 
     def start(*arguments: str) -> subprocess.Popen[str]:
@@ -66,19 +67,18 @@ def started(tmp_path: Path, dying: Any) -> Iterator[Callable[..., Scheduler]]:
         return process
 
     def both(**environment: str) -> Scheduler:
-        file = str(tmp_path / f"scheduler-{len(processes)}")
         scheduler = start(
             *("distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0"),
-            *("--no-dashboard", "--scheduler-file", file),
+            *("--no-dashboard", "--dashboard-address", "127.0.0.1:0"),
         )
         assert scheduler.stderr is not None
-        # It says where it listens once it has written its file.
-        assert any("Scheduler at" in line for line in scheduler.stderr)
+        # It says where it listens.
+        where = next(line.split()[-1] for line in scheduler.stderr if "Scheduler at" in line)
         start(
-            *("distributed.cli.dask_worker", "--scheduler-file", file, "--no-nanny", "--nthreads", "1"),
+            *("distributed.cli.dask_worker", where, "--no-nanny", "--nthreads", "1"),
             *("--name", "the-worker", "--no-dashboard", "--local-directory", str(tmp_path)),
         )
-        return file, scheduler.pid
+        return where, scheduler.pid
 
     yield both
     for process in processes:
@@ -110,40 +110,46 @@ def test_dead_workers(dying: Any, journal: Journal, tmp_path: Path) -> None:
 def test_a_dead_scheduler(
     started: Callable[..., Scheduler], dying: Any, journal: Journal, tmp_path: Path
 ) -> None:
-    file, process = started()
+    where, process = started()
     units = [Unit(f"unit/{number}", partial(dying.plain, number)) for number in range(COUNT)]
     units[2] = Unit("unit/2", partial(dying.kills_once, 2, process, str(tmp_path / "flag")))
     sweep = Sweep(journal)
 
     def one_at_a_time() -> None:
-        with connected(file) as sweep.engine:
+        with connected(where) as sweep.engine:
             for unit in units:
                 sweep.run([unit])
 
     with pytest.raises(Interrupted, match="the scheduler of Dask has gone"):
         one_at_a_time()
     assert 0 < len(journal) < COUNT
-    file, _ = started()
-    with connected(file) as sweep.engine:
+    where, _ = started()
+    with connected(where) as sweep.engine:
         sweep.run(units)
     assert [result["number"] for _, result in sweep.results(units)] == list(range(COUNT))
 
 
 def test_other_software(
-    started: Callable[..., Scheduler], dying: Any, journal: Journal, monkeypatch: pytest.MonkeyPatch
+    started: Callable[..., Scheduler],
+    dying: Any,
+    journal: Journal,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
-    file, _ = started()
+    address, _ = started()
+    where = str(tmp_path / "scheduler.json")
+    Path(where).write_text(json.dumps({"address": address}))
     another = pytest.raises(Refused, match=r"worker the-worker at .*: another program: version is 2 instead")
-    with another, connected(file) as engine:
+    with another, connected(where) as engine:
         Sweep(journal, engine).run([Unit("unit", dying.refuses)])
     found = {**software.software(), "numpy": "1.0"}
     monkeypatch.setattr(cluster.software, "software", lambda packages: found)
     # There may be no worker yet when the cluster is connected; then the unit itself is refused.
     message = r"worker the-worker at .* has other software: numpy is .* instead of 1\.0"
-    with pytest.raises(Refused, match=message), connected(file) as engine:
+    with pytest.raises(Refused, match=message), connected(where) as engine:
         Sweep(journal, engine).run([Unit("unit", partial(dying.plain, 1))])
     monkeypatch.setattr(cluster.Cluster, "check_workers", lambda self: None)
-    with pytest.raises(Refused, match=message), connected(file) as engine:
+    with pytest.raises(Refused, match=message), connected(where) as engine:
         Sweep(journal, engine).run([Unit("unit", partial(dying.plain, 1))])
     assert len(journal) == 0
 
