@@ -23,7 +23,7 @@ from sgd_ref.command.options import (
 from sgd_ref.command.printing import complain, console, error_console, say
 from sgd_ref.command.sweeping import NotSwept, add_sweep, is_sweep, swept
 from sgd_ref.conformance.grading.progress import progress_bar
-from sgd_ref.conformance.sweep.software import KERNELS, software
+from sgd_ref.conformance.grading.sweep.software import KERNELS, software
 
 Checks = Callable[[Extent, runner.Advance], Outcome]
 """Runs checks, and says how far they are."""

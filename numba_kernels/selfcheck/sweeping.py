@@ -35,9 +35,9 @@ from numba_kernels.selfcheck.runner import (
     Part,
     checks_without_cases,
 )
-from sgd_ref.conformance.sweep.running import Sweep
-from sgd_ref.conformance.sweep.unit import Engine, Interrupted, Json, Unit, done
-from sgd_ref.conformance.sweep.unit import Outcome as Finished
+from sgd_ref.conformance.grading.sweep.running import Sweep
+from sgd_ref.conformance.grading.sweep.unit import Engine, Interrupted, Json, Unit, done
+from sgd_ref.conformance.grading.sweep.unit import Outcome as Finished
 
 SHARES = {
     sizes.NAME: 48,

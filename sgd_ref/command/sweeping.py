@@ -10,10 +10,10 @@ from pathlib import Path
 from sgd_ref.base.installing import how_to_install
 from sgd_ref.command.options import WrongUsage, whole_number
 from sgd_ref.command.printing import complain
-from sgd_ref.conformance.sweep.journal import Journal, journal_at
-from sgd_ref.conformance.sweep.running import Sweep
-from sgd_ref.conformance.sweep.software import REFERENCE
-from sgd_ref.conformance.sweep.unit import Engine, Interrupted, Refused, here
+from sgd_ref.conformance.grading.sweep.journal import Journal, journal_at
+from sgd_ref.conformance.grading.sweep.running import Sweep
+from sgd_ref.conformance.grading.sweep.software import REFERENCE
+from sgd_ref.conformance.grading.sweep.unit import Engine, Interrupted, Refused, here
 
 
 class NotSwept(Exception):
@@ -123,7 +123,7 @@ def _engine(
     if not options.cluster and options.scheduler is None:
         return otherwise()
     try:
-        from sgd_ref.conformance.sweep.cluster import connected  # noqa: PLC0415 - Dask is an extra
+        from sgd_ref.conformance.grading.sweep.cluster import connected  # noqa: PLC0415 - Dask is an extra
     except ImportError as problem:
         raise NotSwept(
             f"a cluster needs Dask ({problem}); it is installed by: {how_to_install('cluster')}"

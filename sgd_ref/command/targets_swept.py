@@ -11,7 +11,7 @@ from sgd_ref.command.sweeping import swept
 from sgd_ref.conformance.dialects import Dialect
 from sgd_ref.conformance.grading.findings import Findings
 from sgd_ref.conformance.grading.progress import progress_bar
-from sgd_ref.conformance.sweep.software import software
+from sgd_ref.conformance.grading.sweep.software import software
 from sgd_ref.conformance.targets import registry, sweeping
 from sgd_ref.conformance.targets.sweeping import Asked, Introduction
 from sgd_ref.conformance.targets.target import CannotRun, Target

@@ -24,11 +24,11 @@ from sgd_ref.conformance.grading import keeping
 from sgd_ref.conformance.grading.answering import Alternatives
 from sgd_ref.conformance.grading.check import chosen, grade_by_answers, report_of
 from sgd_ref.conformance.grading.findings import Findings
+from sgd_ref.conformance.grading.sweep.running import Sweep
+from sgd_ref.conformance.grading.sweep.software import differences
+from sgd_ref.conformance.grading.sweep.unit import Json, Refused, Unit
 from sgd_ref.conformance.grading.verdict import Profile
 from sgd_ref.conformance.protocol.handshake import Handshake
-from sgd_ref.conformance.sweep.running import Sweep
-from sgd_ref.conformance.sweep.software import differences
-from sgd_ref.conformance.sweep.unit import Json, Refused, Unit
 from sgd_ref.conformance.targets import registry
 from sgd_ref.conformance.targets.running import explained_alone, findings_of, matching, profile_of
 from sgd_ref.conformance.targets.target import CannotRun, Target

@@ -16,8 +16,8 @@ from numba_kernels.selfcheck import norms, product, runner, sizes, sweeping, thr
 from numba_kernels.selfcheck.extent import FULL, QUICK, Extent
 from numba_kernels.selfcheck.result import Result
 from sgd_ref.command import main as cli
-from sgd_ref.conformance.sweep.journal import Journal
-from sgd_ref.conformance.sweep.running import Sweep
+from sgd_ref.conformance.grading.sweep.journal import Journal
+from sgd_ref.conformance.grading.sweep.running import Sweep
 
 ExtentOf = Callable[..., Extent]
 

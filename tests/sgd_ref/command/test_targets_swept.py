@@ -13,7 +13,7 @@ import pytest
 
 from sgd_ref.command import main as cli
 from sgd_ref.conformance import cases
-from sgd_ref.conformance.sweep import journal, unit
+from sgd_ref.conformance.grading.sweep import journal, unit
 from sgd_ref.conformance.targets import sweeping
 
 MINE = """
@@ -156,7 +156,7 @@ def test_without_dask(
 ) -> None:
     (folder / "killed").touch()
     monkeypatch.setitem(sys.modules, "distributed", None)
-    monkeypatch.delitem(sys.modules, "sgd_ref.conformance.sweep.cluster", raising=False)
+    monkeypatch.delitem(sys.modules, "sgd_ref.conformance.grading.sweep.cluster", raising=False)
     assert conform("--cluster") == 3
     assert "a cluster needs Dask" in capsys.readouterr().err
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sgd_ref.conformance.sweep.software import KERNELS, differences, fingerprint, software
+from sgd_ref.conformance.grading.sweep.software import KERNELS, differences, fingerprint, software
 
 
 def test_other_code_has_another_fingerprint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
-from sgd_ref.conformance.sweep.software import differences
-from sgd_ref.conformance.sweep.unit import Done, Json
+from sgd_ref.conformance.grading.sweep.software import differences
+from sgd_ref.conformance.grading.sweep.unit import Done, Json
 
 FORM = 1
 """The version of the form of the file."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from sgd_ref.conformance.sweep.journal import Journal
-from sgd_ref.conformance.sweep.unit import Done, Engine, Failed, Json, Unit, here
+from sgd_ref.conformance.grading.sweep.journal import Journal
+from sgd_ref.conformance.grading.sweep.unit import Done, Engine, Failed, Json, Unit, here
 
 
 @dataclass

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sgd_ref.conformance.sweep.journal import Journal, default_path, journal_at
-from sgd_ref.conformance.sweep.unit import Done
+from sgd_ref.conformance.grading.sweep.journal import Journal, default_path, journal_at
+from sgd_ref.conformance.grading.sweep.unit import Done
 
 ASKED = {"tier": "full", "numpy": "2.4.6"}
 

@@ -18,8 +18,8 @@ from pathlib import Path
 from dask.system import CPU_COUNT
 from distributed import Client, Future, KilledWorker, LocalCluster, as_completed, get_worker
 
-from sgd_ref.conformance.sweep import software
-from sgd_ref.conformance.sweep.unit import Failed, Interrupted, Outcome, Refused, Unit, done
+from sgd_ref.conformance.grading.sweep import software
+from sgd_ref.conformance.grading.sweep.unit import Failed, Interrupted, Outcome, Refused, Unit, done
 
 SUBMITTED_AT_ONCE = 4
 """How many units the scheduler of somebody else has for each thread of its workers, so that an adaptive
@@ -230,7 +230,7 @@ def _software_there(packages: tuple[str, ...]) -> Callable[[], dict[str, str]]:
 
     def there() -> dict[str, str]:
         try:
-            from sgd_ref.conformance.sweep.software import software as found
+            from sgd_ref.conformance.grading.sweep.software import software as found
         except ImportError as problem:
             return {"sgd_ref": f"not usable ({problem})"}
         return found(packages)

@@ -16,14 +16,14 @@ from typing import Any
 
 import pytest
 
-from sgd_ref.conformance.sweep import software
-from sgd_ref.conformance.sweep.journal import Journal
-from sgd_ref.conformance.sweep.running import Sweep
-from sgd_ref.conformance.sweep.unit import Interrupted, Refused, Unit
+from sgd_ref.conformance.grading.sweep import software
+from sgd_ref.conformance.grading.sweep.journal import Journal
+from sgd_ref.conformance.grading.sweep.running import Sweep
+from sgd_ref.conformance.grading.sweep.unit import Interrupted, Refused, Unit
 
 dask = pytest.importorskip("dask", reason="the extra cluster is not installed")
 cluster = pytest.importorskip(
-    "sgd_ref.conformance.sweep.cluster", reason="the extra cluster is not installed"
+    "sgd_ref.conformance.grading.sweep.cluster", reason="the extra cluster is not installed"
 )
 connected = cluster.connected
 

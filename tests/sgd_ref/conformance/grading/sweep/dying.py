@@ -6,7 +6,7 @@ import os
 import signal
 from pathlib import Path
 
-from sgd_ref.conformance.sweep.unit import Json, Refused
+from sgd_ref.conformance.grading.sweep.unit import Json, Refused
 
 
 def plain(number: int) -> Json:
