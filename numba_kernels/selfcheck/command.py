@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from numba_kernels.selfcheck import page, runner
+from numba_kernels.selfcheck import page, runner, sweeping
 from numba_kernels.selfcheck.device.availability import is_simulated, why_no_device
 from numba_kernels.selfcheck.extent import SEED, STANDARD, Extent, usable_processors
 from numba_kernels.selfcheck.proof import check as proof
@@ -21,7 +21,12 @@ from sgd_ref.command.options import (
     whole_number,
 )
 from sgd_ref.command.printing import complain, console, error_console, say
+from sgd_ref.command.sweeping import NotSwept, add_sweep, is_sweep, swept
 from sgd_ref.conformance.grading.progress import progress_bar
+from sgd_ref.conformance.grading.sweep.software import KERNELS, software
+
+Checks = Callable[[Extent, runner.Advance], Outcome]
+"""Runs checks, and says how far they are."""
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -51,6 +56,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         action="store_true",
         help="prove instead that the elementwise kernels for this processor are the rule for all inputs",
     )
+    add_sweep(command)
     command.add_argument(
         "--device",
         choices=("cpu", "cuda", "ptx"),
@@ -63,24 +69,20 @@ def run(options: argparse.Namespace) -> int:
     """Run the checks, print their results, and return the exit status."""
     out = console()
     extent = _extent(options)
+    _check_sweep(options)
     if options.prove:
         return _prove(extent)
-    if options.device == "cuda":
-        reason = why_no_device()
-        if reason is not None:
-            complain(f"nothing was checked: {reason}")
-            return COULD_NOT_RUN
-        described, run_checks = _on_device(extent)
-    elif options.device == "ptx":
-        described, run_checks = _by_ptx(extent)
-        if not described:
-            return COULD_NOT_RUN
-    else:
-        described, run_checks = page.description(extent), runner.run
+    described, run_checks = _chosen(options, extent)
+    if run_checks is None:
+        return COULD_NOT_RUN
     for line in (page.PURPOSE, "", *described, ""):
         say(out, line)
-    with _progress() as advance:
-        outcome = run_checks(extent, advance)
+    try:
+        with _progress() as advance:
+            outcome = run_checks(extent, advance)
+    except NotSwept as problem:
+        complain(problem)
+        return COULD_NOT_RUN
     if not outcome.not_run and not any(result.cases or result.skipped for result in outcome.results):
         raise WrongUsage(f"-k must match the id of a case, got {options.pattern.pattern!r}")
     for line in page.details(outcome):
@@ -95,6 +97,39 @@ def run(options: argparse.Namespace) -> int:
         last = f"In the simulator: {last}"
     say(out, last)
     return status(outcome)
+
+
+def _chosen(options: argparse.Namespace, extent: Extent) -> tuple[list[str], Checks | None]:
+    """Return the description of what is checked, and the function that checks it; None if it cannot run."""
+    if options.device == "cuda":
+        reason = why_no_device()
+        if reason is not None:
+            complain(f"nothing was checked: {reason}")
+            return [], None
+        return _on_device(extent)
+    if options.device == "ptx":
+        return _by_ptx(extent)
+    return page.description(extent), _by_sweep(options) if is_sweep(options) else runner.run
+
+
+def _check_sweep(options: argparse.Namespace) -> None:
+    if not is_sweep(options):
+        return
+    if options.prove or options.device != "cpu":
+        raise WrongUsage("--cluster, --scheduler and --resume must go with --device cpu, and without --prove")
+    if options.processes is not None and (options.cluster or options.scheduler is not None):
+        raise WrongUsage("--processes must go without --cluster and --scheduler, which have --workers")
+
+
+def _by_sweep(options: argparse.Namespace) -> Checks:
+    """Return the function that runs the checks in units, with a journal."""
+
+    def run_checks(extent: Extent, advance: runner.Advance) -> Outcome:
+        asked = {**sweeping.asked(extent), **software(KERNELS)}
+        with swept(options, asked, KERNELS, lambda: sweeping.pool(extent.processes)) as sweep:
+            return sweeping.run(extent, sweep, advance)
+
+    return run_checks
 
 
 def _prove(extent: Extent) -> int:
@@ -136,7 +171,7 @@ def _extent(options: argparse.Namespace) -> Extent:
     return Extent(options.tier or STANDARD, seed, options.pattern, options.processes or most, options.device)
 
 
-def _on_device(extent: Extent) -> tuple[list[str], Callable[[Extent, runner.Advance], Outcome]]:
+def _on_device(extent: Extent) -> tuple[list[str], Checks]:
     """Return the description of the machine, and the function that runs the checks."""
     # The imported modules need numba-cuda, which may not be installed.
     from numba_kernels.selfcheck.device import describing  # noqa: PLC0415
@@ -145,8 +180,8 @@ def _on_device(extent: Extent) -> tuple[list[str], Callable[[Extent, runner.Adva
     return describing.description(extent), device_runner.run
 
 
-def _by_ptx(extent: Extent) -> tuple[list[str], Callable[[Extent, runner.Advance], Outcome]]:
-    """Return the description of the PTX interpreter, empty if it cannot run, and its function."""
+def _by_ptx(extent: Extent) -> tuple[list[str], Checks | None]:
+    """Return the description of the PTX interpreter, and its function; None if it cannot run."""
     # The imported modules need gcc and the compilers of CUDA, which may not be installed.
     from numba_kernels.selfcheck.ptx import session  # noqa: PLC0415
     from numba_kernels.selfcheck.ptx.checks import describing  # noqa: PLC0415
@@ -155,7 +190,7 @@ def _by_ptx(extent: Extent) -> tuple[list[str], Callable[[Extent, runner.Advance
     reason = session.why_not()
     if reason is not None:
         complain(f"nothing was checked: {reason}")
-        return [], ptx_runner.run
+        return [], None
     return describing.description(extent), ptx_runner.run
 
 

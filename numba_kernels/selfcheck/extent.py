@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import zlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +41,8 @@ class Extent:
         The number of processes that work at once, at least 1.
     device : str
         "cpu" or "cuda".
+    share : (int, int)
+        The position of this share of the cases, and the number of shares: each case is in one share.
 
     Examples
     --------
@@ -52,9 +55,13 @@ class Extent:
     pattern: re.Pattern[str] | None = None
     processes: int = 1
     device: str = "cpu"
+    share: tuple[int, int] = (0, 1)
 
     def wants(self, identifier: str) -> bool:
         """Whether a case should be run."""
+        position, shares = self.share
+        if shares > 1 and zlib.crc32(identifier.encode()) % shares != position:
+            return False
         return self.pattern is None or self.pattern.search(identifier) is not None
 
     def variants(self, dtype: np.dtype[Any]) -> tuple[Variant, ...]:

@@ -48,14 +48,14 @@ def check(extent: Extent, optimizer_class: Any = numba_kernels.SGD) -> Result:
     return result
 
 
-def shares(extent: Extent) -> Iterator[Share]:
+def shares(extent: Extent, length: int = SHARE) -> Iterator[Share]:
     """Yield the requested combinations in lists of limited length."""
     wanted = (
         tuple(features[axis] for axis in AXES)
         for features in combinations(extent)
         if extent.wants(f"{NAME}/{case_id(features)}")
     )
-    while share := list(itertools.islice(wanted, SHARE)):
+    while share := list(itertools.islice(wanted, length)):
         yield share
 
 

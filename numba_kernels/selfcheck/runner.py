@@ -89,9 +89,15 @@ def _run_all(extent: Extent, outcome: Outcome, pool: Executor | None, advance: A
     # Kernels are compiled first: otherwise several checks would compile the same kernel.
     for doing, parts, before in ((COMPILING, compiled, 0), (COMPARING, checked, len(compiled))):
         run_parts(parts, outcome, pool, _counted_on(advance, doing, before, total))
-    if extent.pattern is None and not outcome.not_run:
-        empty = [result.name for result in outcome.results if not result.cases and not result.skipped]
-        outcome.not_run.extend(f"{name}: it had no cases" for name in empty)
+    outcome.not_run.extend(checks_without_cases(extent, outcome))
+
+
+def checks_without_cases(extent: Extent, outcome: Outcome) -> list[str]:
+    """Return the checks of an outcome that had no cases, in words, unless only some cases were chosen."""
+    if extent.pattern is not None or outcome.not_run:
+        return []
+    empty = [result.name for result in outcome.results if not result.cases and not result.skipped]
+    return [f"{name}: it had no cases" for name in empty]
 
 
 def _counted_on(advance: Advance, doing: str, before: int, total: int) -> Callable[[int], None]:

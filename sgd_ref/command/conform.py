@@ -19,6 +19,8 @@ from sgd_ref.command.options import (
     words,
 )
 from sgd_ref.command.printing import complain, console, error_console, say
+from sgd_ref.command.sweeping import NotSwept, add_sweep, is_sweep
+from sgd_ref.command.targets_swept import by_sweep
 from sgd_ref.conformance import data_folder
 from sgd_ref.conformance.catalogue.tiers import TIERS
 from sgd_ref.conformance.catalogue.within import offered_by, offered_by_claims
@@ -89,6 +91,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         action="store_true",
         help="write the page of all targets, and what sgd-ref reproduce shows of this run",
     )
+    add_sweep(command)
     command.add_argument("--json", type=Path, metavar="FILE", help="write all verdicts as JSON")
     command.add_argument("--junit", type=Path, metavar="FILE", help="write all verdicts as JUnit XML")
     command.add_argument(
@@ -105,14 +108,18 @@ def run(options: argparse.Namespace) -> int:
         held_to = chosen_dialect(options, targets[0].rule)
         _check_rule(options, targets, held_to)
         offered = _offered(options, targets)
-        cases = running.matching(options.tier, options.pattern, offered)
+        swept = is_sweep(options)
+        cases = () if swept else running.matching(options.tier, options.pattern, offered)
         _check_files(options, targets)
+        if swept:
+            findings, not_run = by_sweep(options, targets, offered, held_to)
     except ValueError as problem:
         raise WrongUsage(str(problem)) from problem
-    except (CannotRun, OSError) as problem:
+    except (CannotRun, NotSwept, OSError) as problem:
         complain(problem)
         return COULD_NOT_RUN
-    findings, not_run = running.run_all(targets, cases, error_console(), held_to)
+    if not swept:
+        findings, not_run = running.run_all(targets, cases, error_console(), held_to)
     if not findings:
         for reason in not_run:
             complain(reason)
@@ -121,7 +128,8 @@ def run(options: argparse.Namespace) -> int:
         if options.update:
             _update(findings, targets, options.ledger)
         findings = [_listed(found, options.ledger) for found in findings]
-        problems = _written(options, targets, findings)
+        # Files would not say that cases are missing.
+        problems = [] if swept and not_run else _written(options, targets, findings)
         _print(findings, not_run)
     except (OSError, ValueError) as problem:
         complain(problem)
@@ -186,6 +194,8 @@ def _check_extent(options: argparse.Namespace) -> None:
     if options.offers == (CLAIMS,) and options.program is None:
         raise WrongUsage(f"--offers {CLAIMS} must go with a program after --")
     for name in ("update", "page"):
+        if getattr(options, name) and is_sweep(options):
+            raise WrongUsage(f"--{name} must go without --cluster, --scheduler and --resume")
         if getattr(options, name) and options.offers is not None:
             raise WrongUsage(f"--{name} must go with the whole standard tier, without --offers")
         if getattr(options, name) and (options.tier != "standard" or options.pattern is not None):

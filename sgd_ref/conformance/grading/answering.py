@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 
@@ -27,6 +27,8 @@ class Alternatives:
         A function from such a verdict to the verdict of the judge.
     parting : sequence of int
         For each verdict, the first call in which its answers may differ from those of the reference.
+    judged : collection of int
+        Positions of the verdicts marked "diverges" that are judged already.
     """
 
     def __init__(
@@ -34,10 +36,13 @@ class Alternatives:
         compared: Sequence[Verdict],
         judge: Callable[[Verdict], Verdict],
         parting: Sequence[int] = (0,),
+        judged: Collection[int] = (),
     ) -> None:
-        self._parting = parting
+        self.parting = tuple(parting)
         self._verdicts = list(compared)
-        self._is_judged = [verdict.grade != "diverges" for verdict in compared]
+        self._is_judged = [
+            verdict.grade != "diverges" or index in judged for index, verdict in enumerate(compared)
+        ]
         self._judge = judge
         # A wrong answer takes long to reject. An answer with the same bits, or one that differs late, is most
         # likely right.
@@ -47,6 +52,16 @@ class Alternatives:
     def is_contested(self) -> bool:
         """Whether there is more than one verdict."""
         return len(self._verdicts) > 1
+
+    @property
+    def verdicts(self) -> tuple[Verdict, ...]:
+        """The verdicts as far as they are found."""
+        return tuple(self._verdicts)
+
+    @property
+    def judged(self) -> tuple[int, ...]:
+        """The positions of the verdicts that need no judging any more."""
+        return tuple(index for index, is_judged in enumerate(self._is_judged) if is_judged)
 
     def best(self) -> Verdict:
         """Return the verdict on a single case: a passing one, or else the one that diverges latest."""
@@ -70,7 +85,7 @@ class Alternatives:
 
     def judged_by(self, judge: Callable[[Verdict], Verdict]) -> Alternatives:
         """Return the same verdicts; another judge decides on those that are not found to be right."""
-        return Alternatives(self._verdicts, judge, self._parting)
+        return Alternatives(self._verdicts, judge, self.parting)
 
     def _judged(self, index: int) -> Verdict:
         verdict = self._verdicts[index]
@@ -84,7 +99,7 @@ class Alternatives:
         """Return the violation of another answer, if it comes before the two answers can be told apart."""
         for other, verdict in enumerate(self._verdicts):
             violation = verdict.violation
-            parting = min(self._parting[index], self._parting[other])
+            parting = min(self.parting[index], self.parting[other])
             if self._is_judged[other] and violation is not None and violation.call < parting:
                 return violation
         return None

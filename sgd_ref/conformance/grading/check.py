@@ -99,6 +99,32 @@ def check(
             progress(graded[case.id].best())
     if not graded:
         raise ValueError("cases must hold at least one case, got none")
+    return report_of(graded, name, profile, time.perf_counter() - started)
+
+
+def report_of(
+    graded: Mapping[str, Alternatives], name: str, profile: Profile, seconds: float = 0.0
+) -> Report:
+    """Return the report on a run whose cases were graded one by one.
+
+    Parameters
+    ----------
+    graded : mapping of str to Alternatives
+        By the id of each case, what `grade_by_answers` returned.
+    name : str
+        Name of the implementation.
+    profile : Profile
+        The profile that the cases were graded by.
+    seconds : float
+        The duration of the run.
+
+    Examples
+    --------
+    >>> from sgd_ref import conformance
+    >>> case, profile = conformance.cases("smoke")[0], Profile()
+    >>> report_of({case.id: grade_by_answers(reference.run, case, profile)}, "mine", profile).ok
+    True
+    """
     verdicts = consistent(graded)
     hidden = profile.hidden_wider_state
     if hidden is None:
@@ -108,7 +134,7 @@ def check(
         elif changed or any(verdict.grade == "diverges" for verdict in verdicts.values()):
             hidden = bool(changed)
         verdicts |= changed
-    return Report(name, verdicts, profile, time.perf_counter() - started, hidden)
+    return Report(name, verdicts, profile, seconds, hidden)
 
 
 def is_whole(graded: Collection[str]) -> bool:
@@ -210,10 +236,7 @@ def grade(run: Implementation, case: Case, profile: Profile | None = None) -> Ve
 
 def grade_by_answers(run: Implementation, case: Case, profile: Profile) -> Alternatives:
     """Run one case, and prepare to grade the result under each choice of answers to its questions."""
-
-    def step_by_step(verdict: Verdict) -> Verdict:
-        return _judged(verdict, profile, bool(profile.hidden_wider_state))
-
+    step_by_step = judge_for(profile)
     missing = lacking(case, profile.offered())
     if missing:
         # Variables of shapes that are not offered would have been left out.
@@ -223,6 +246,15 @@ def grade_by_answers(run: Implementation, case: Case, profile: Profile) -> Alter
     compared = _compared_by_answers(with_velocities(run, profile.velocities), case, profile)
     parting = [_parting(case, verdict) for verdict in compared] if len(compared) > 1 else [0]
     return Alternatives(compared, step_by_step, parting)
+
+
+def judge_for(profile: Profile) -> Callable[[Verdict], Verdict]:
+    """Return the judge of verdicts on other bits, which reads the state as a profile declares it."""
+
+    def judged(verdict: Verdict) -> Verdict:
+        return _judged(verdict, profile, bool(profile.hidden_wider_state))
+
+    return judged
 
 
 def _parting(case: Case, verdict: Verdict) -> int:

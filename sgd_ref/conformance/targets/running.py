@@ -135,12 +135,11 @@ def _run(
     total = len(cases) if isinstance(cases, Sequence) else None
     task = progress.add_task(target.name, total=total)
     explained: dict[str, Future[tuple[str, ...]]] = {}
-    explained_alone = ("error",) if target.named_together else ("diverges", "error")
     # Explaining one mismatch here goes on while the implementation answers the next case.
     with target.start() as run, ThreadPoolExecutor(1) as explaining:
 
         def explain(verdict: Verdict) -> None:
-            if target.explain is not None and verdict.grade in explained_alone:
+            if target.explain is not None and verdict.grade in explained_alone(target):
                 explained[verdict.case.id] = explaining.submit(target.explain, verdict)
 
         def note(verdict: Verdict) -> None:
@@ -166,12 +165,36 @@ def _run(
             # Explanations of an interrupted run are not needed.
             explaining.shutdown(cancel_futures=True)
         handshake: Handshake | None = getattr(run, "handshake", None)
-        versions = {} if handshake is None else {"version": handshake.version, **handshake.versions}
-        if target.explain is None or target.named_together:
-            report = replace(report, profile=claims_of_what_ran(report))
-        if handshake is not None and target.introduces_itself:
-            itself = {"name": handshake.name, "version": handshake.version, "language": handshake.language}
-            versions = {key: text for key, text in {**itself, **versions, **itself}.items() if text}
+    return findings_of(target, report, names, handshake)
+
+
+def explained_alone(target: Target) -> tuple[str, ...]:
+    """Return the grades of the verdicts that a target explains one by one."""
+    return ("error",) if target.named_together else ("diverges", "error")
+
+
+def findings_of(
+    target: Target, report: Report, names: Mapping[str, tuple[str, ...]], handshake: Handshake | None
+) -> Findings:
+    """Return the findings about a target that has been run.
+
+    Parameters
+    ----------
+    target : Target
+        The target.
+    report : Report
+        All verdicts on it.
+    names : mapping of str to tuple of str
+        What its ``explain`` said, by the id of the case.
+    handshake : Handshake or None
+        What it said of itself.
+    """
+    versions = {} if handshake is None else {"version": handshake.version, **handshake.versions}
+    if target.explain is None or target.named_together:
+        report = replace(report, profile=claims_of_what_ran(report))
+    if handshake is not None and target.introduces_itself:
+        itself = {"name": handshake.name, "version": handshake.version, "language": handshake.language}
+        versions = {key: text for key, text in {**itself, **versions, **itself}.items() if text}
     if target.named_together:
         return named_together(report, versions, {case_id: of for case_id, of in names.items() if of})
     if target.explain is not None:

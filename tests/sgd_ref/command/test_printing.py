@@ -47,6 +47,9 @@ GIVEN: dict[str, list[list[str]]] = {
         ["good:boom", "--tier", "{}"],
         ["good:boom", "--offers", "{}"],
         ["good:boom", "--rule", "{}"],
+        ["good:boom", "--scheduler", "{}", "--resume", "journal"],
+        ["good:boom", "--cluster", "--workers", "{}"],
+        ["good:boom", "--resume", "{}/journal"],
         ["good:boom", "--by-design", "{}"],
         ["good:boom", "--backend", "{}"],
         ["good:boom", "--mode", "{}"],
@@ -93,7 +96,15 @@ GIVEN: dict[str, list[list[str]]] = {
     ],
     "targets": [["{}"], ["install", "{}"], ["--html", "{}"]],
     "summary": [["{}"], ["report.json", "--badge", "{}"]],
-    "check": [["-k", "{}"], ["--seed", "{}"], ["--processes", "{}"], ["--device", "{}"]],
+    "check": [
+        ["-k", "{}"],
+        ["--seed", "{}"],
+        ["--processes", "{}"],
+        ["--device", "{}"],
+        ["--scheduler", "{}", "--resume", "journal"],
+        ["--cluster", "--workers", "{}"],
+        ["--resume", "{}/journal"],
+    ],
     "bench": [["-k", "{}"], ["--output", "{}"], ["--device", "{}"]],
 }
 """Arguments of each subcommand, one of them a text that rich would read."""
