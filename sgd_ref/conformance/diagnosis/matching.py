@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import combinations, product
 
 from sgd_ref.conformance.bounds.judging import judge
 from sgd_ref.conformance.bounds.running_error.judging import Fit, fit
 from sgd_ref.conformance.bounds.violation import Violation
 from sgd_ref.conformance.catalogue.case import Case, Trajectory
+from sgd_ref.conformance.catalogue.protection import protected
 from sgd_ref.conformance.deviations import DEFINITION, DEVIATIONS, Basis
 from sgd_ref.conformance.diagnosis.candidates import Acting, beginning, suiting
 from sgd_ref.conformance.diagnosis.parting import Parting, parting
 from sgd_ref.conformance.diagnosis.replay import replayed
+from sgd_ref.conformance.diagnosis.work import Work, interleaved, work_of
 from sgd_ref.conformance.trajectories import reference
 from sgd_ref.conformance.trajectories.comparison import are_equal, compare
 
@@ -33,8 +35,17 @@ roundings."""
 THEIR_FORM = "the documented ones (Velocities declares another form)"
 ALL_BUT_VELOCITIES = f"all is as defined, but the velocities that it reports are not {THEIR_FORM}"
 
-MOST_PAIRS = 1500
-"""The largest number of pairs that are tried if no deviation alone explains a divergence."""
+WORK_FOR_PAIRS = 1500
+"""The work on pairs if no deviation alone explains a divergence; about half a second."""
+
+WORK_FOR_OTHER_PAIRS = 300
+"""The work on further pairs after one that gives every bit; there may be several."""
+
+WORK_FOR_MORE = 1500
+"""The work on deviations that are added to those that explain the first calls, or all but roundings."""
+
+FIT = 5
+"""The work of comparing an answer with the bounds of deviations, in that of running them."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +68,9 @@ class Diagnosis:
         Whether `names`, or the rule itself if there are no names, explain everything but the reported
         velocities. The velocities may have another form, for example without the learning rate.
         ``Velocities`` declares such a form.
+    pairs_tried : int
+        How many pairs of deviations were tried, the likeliest first. No name means that these were not the
+        reason; some pairs may be left.
     """
 
     names: tuple[Names, ...] = ()
@@ -64,6 +78,7 @@ class Diagnosis:
     parting: Parting | None = None
     up_to: int | None = None
     has_other_velocities: bool = False
+    pairs_tried: int = field(default=0, compare=False)
 
     def __str__(self) -> str:
         if not self.names:
@@ -118,6 +133,8 @@ def diagnose(
     >>> print(diagnose(case, replayed(case, ["ascends"])))
     it equals ascends
     """
+    # Some mistakes that are tried write over the gradients that they are given.
+    case = protected(case)
     where = parting(case, observed, basis)
     if where is None:
         return Diagnosis()
@@ -131,16 +148,13 @@ def diagnose(
         found = search.extended() or search.pairs()
     if found:
         return as_diagnosis(found, where)
-    shown = without_velocities(observed)
+    shown = without_velocities(observed) if search.may_have_other_velocities else None
     if shown is not None:
         search_without = Search(case, shown, candidates, is_state_hidden, basis)
         found = search_without.alone()
         if found or search_without.violation is None:
             return replace(as_diagnosis(found, where), has_other_velocities=True)
-    best = search.farthest
-    if best is None:
-        return Diagnosis(parting=where)
-    return Diagnosis((best[0],), best[1].is_exact, where, best[1].calls)
+    return search.at_least(where)
 
 
 def as_diagnosis(found: Sequence[Explained], where: Parting | None) -> Diagnosis:
@@ -201,13 +215,29 @@ class Search:
         self._roundings = [name for name in names if are_roundings((name,))]
         # The bounds allow for roundings already.
         self._mistakes = [name for name in names if not are_roundings((name,))]
+        self._work = Work()
+        self.pairs_tried = 0
         self._reference = fit(case, (), observed, is_state_hidden, basis)
         self._partly: list[tuple[Names, Fit]] = []
         self.violation = self._reference.violation or _violation(case, observed, is_state_hidden)
         self._acting = None if self.violation is None else self._acting_at(self.violation, self._mistakes)
 
     def _acting_at(self, violation: Violation, names: Iterable[str], beside: Names = ()) -> Acting:
-        return Acting(self._case, self._observed, violation, names, beside, self._basis)
+        hidden, work = self._is_state_hidden, self._work
+        return Acting(self._case, self._observed, violation, names, beside, self._basis, hidden, work)
+
+    @property
+    def may_have_other_velocities(self) -> bool:
+        """Whether the velocities are wrong where the violation is, so that they may have another form."""
+        return self._acting is None or "velocities" in self._acting.wrong
+
+    def at_least(self, where: Parting | None) -> Diagnosis:
+        """Return the diagnosis where nothing explains everything: what explains most calls, if anything."""
+        best = self.farthest
+        if best is None:
+            return Diagnosis(parting=where, pairs_tried=self.pairs_tried)
+        names, found = best
+        return Diagnosis((names,), found.is_exact, where, found.calls, pairs_tried=self.pairs_tried)
 
     @property
     def farthest(self) -> tuple[Names, Fit] | None:
@@ -229,6 +259,7 @@ class Search:
 
     def extended(self) -> list[Explained]:
         """Return explanations that add one deviation, or two, to those that explain most calls."""
+        begun = self._work.done
         for _ in range(MOST_MORE):
             alike = self._all_farthest()
             explained: list[Explained] = []
@@ -237,6 +268,8 @@ class Search:
                 if violation is None or violation.call >= len(self._observed):
                     continue
                 more = [one.names[-1] for one in explained]
+                if not more and self._work.done - begun > WORK_FOR_MORE:
+                    break
                 likely = more or self._acting_at(violation, self._mistakes, names).likely()
                 explained += self.among((*names, name) for name in likely)
             if explained or self._all_farthest()[:1] == alike[:1]:
@@ -261,17 +294,21 @@ class Search:
         # A few bits, or signs of zeros, could be explained by chance.
         if difference is None or comparison.differing < LEAST_DIFFERING or comparison.units < 1:
             return
-        start = beginning(self._case, difference.call + 1)
-        seen = self._observed[: difference.call + 1]
         for name in (*self._roundings, *self._mistakes):
-            try:
-                if are_equal(start, self._basis.run(start, (*names, name)), seen) and are_equal(
-                    self._case, self._basis.run(self._case, (*names, name)), self._observed
-                ):
-                    yield name
-            # Together, deviations may be unable to make a step.
-            except (ArithmeticError, TypeError, ValueError):
-                continue
+            if self._gives_all_bits((*names, name)):
+                yield name
+
+    def _gives_all_bits(self, names: Names) -> bool:
+        """Whether deviations give every bit; no call is made after the first that differs."""
+        try:
+            records = reference.records(self._case, *self._basis.composed(names))
+            return all(
+                are_equal(self._case, [wanted], [given])
+                for (_, _, wanted), given in zip(records, self._observed, strict=True)
+            )
+        # Together, deviations may be unable to make a step.
+        except (ArithmeticError, LookupError, TypeError, ValueError):
+            return False
 
     def pairs(self, preferred: frozenset[str] = frozenset()) -> list[Explained]:
         """Return the pairs that explain the divergence, pairs with preferred names first."""
@@ -281,10 +318,22 @@ class Search:
         # Of deviations that give the same bits, one is tried; the others follow only if it explains the
         # violation.
         alike = {group[0]: group for group in acting.alike()}
-        alike |= {name: [name] for name in self._mistakes if name not in acting.names}
-        pairs = self._promising(acting, alike, preferred)
-        before = len(self._partly)
-        found = self.among(pair for pair in pairs if acting.are_likely(pair))
+        # A deviation that shows in a right call would have to be hidden there by the other one.
+        out = {*acting.names, *acting.refuted}
+        alike |= {name: [name] for name in self._mistakes if name not in out}
+        before, begun = len(self._partly), self._work.done
+        found: list[Explained] = []
+        for pair in self._promising(acting, alike, preferred):
+            if self._work.done - begun > WORK_FOR_PAIRS:
+                break
+            self.pairs_tried += 1
+            if not acting.are_likely(pair):
+                continue
+            explained = self.explained(pair)
+            if explained is not None:
+                found.append(explained)
+                if explained.is_exact:
+                    begun = min(begun, self._work.done - WORK_FOR_PAIRS + WORK_FOR_OTHER_PAIRS)
         explaining = [one.names for one in found] + [names for names, _ in self._partly[before:]]
         others = [other for names in explaining for other in product(*(alike[name] for name in names))]
         return found + self.among(other for other in others if other not in explaining)
@@ -293,17 +342,26 @@ class Search:
     def _promising(
         acting: Acting, alike: Mapping[str, Sequence[str]], preferred: frozenset[str]
     ) -> list[Names]:
-        """Return the pairs to try: those nearest to the wrong value, and those near in most elements."""
+        """Return the pairs in the order in which they are tried.
+
+        In turn these are the pairs that are predicted to agree best, those nearest to the wrong value, and
+        those near in most elements.
+        """
         gains = {name: acting.gain(name) for name in alike}
         likely = frozenset(acting.likely())
+        pairs = list(combinations(alike, 2))
+        promise = acting.promise(pairs)
+        by_promise = sorted(pairs, key=lambda pair: -promise[pair])
+        by_value = sorted(pairs, key=lambda pair: -sum(name in likely for name in pair))
+        by_gain = sorted(pairs, key=lambda pair: -sum(gains[name] for name in pair))
+        ordered = interleaved((by_promise, by_value, by_gain))
+        if not preferred:
+            return ordered
 
         def preference(pair: Names) -> int:
             return -sum(not preferred.isdisjoint(alike[name]) for name in pair)
 
-        pairs = list(combinations(alike, 2))
-        by_value = sorted(pairs, key=lambda pair: (preference(pair), -sum(name in likely for name in pair)))
-        by_gain = sorted(pairs, key=lambda pair: (preference(pair), -sum(gains[name] for name in pair)))
-        return list(dict.fromkeys(by_value[: MOST_PAIRS // 2] + by_gain[: MOST_PAIRS // 2]))
+        return sorted(ordered, key=preference)
 
     def among(self, choices: Iterable[Names]) -> list[Explained]:
         """Return those among some choices of deviations that explain the divergence."""
@@ -316,11 +374,13 @@ class Search:
             return None
         until = self.violation.call + 1
         start = beginning(self._case, until)
+        self._work.add(FIT * work_of(self._case, until))
         first = fit(start, names, self._observed[:until], self._is_state_hidden, self._basis)
         # If the answer is within the bounds of the reference as well, only equal bits count.
         is_near = self._reference.violation is None
         if not first.fits or (is_near and not first.is_exact):
             return None
+        self._work.add(FIT * work_of(self._case, len(self._observed)))
         found = fit(self._case, names, self._observed, self._is_state_hidden, self._basis)
         if found.fits:
             return Explained(names, found.is_exact)
