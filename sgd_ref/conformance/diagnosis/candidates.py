@@ -46,6 +46,9 @@ called."""
 MUCH_NEARER = 0.5
 """How near to the wrong value several deviations must come, as a share of the distance of the reference."""
 
+AGREEING = 0.5
+"""The least share of elements in which several deviations must agree to half of the digits."""
+
 INERT = 0.25
 """What the prediction of a pair loses if one of the two does nothing alone."""
 
@@ -193,6 +196,14 @@ class Acting:
                 groups.append([name])
         return groups
 
+    def spoils(self, name: str) -> bool:
+        """Whether a deviation alone makes an element wrong, where the violation is, that is right.
+
+        Beside it, another deviation would have to hide it there.
+        """
+        wrong = self._results.get(name)
+        return wrong is not None and self._surroundings.spoils(wrong[-1])
+
     def gain(self, name: str) -> int:
         """Return how many more elements than the reference a deviation brings near to the observed ones."""
         wrong = self._results.get(name)
@@ -207,7 +218,9 @@ class Acting:
         """
         wrong = self._run(names)
         is_refuted = wrong is None or len(wrong) < len(self._expected)
-        return not is_refuted and self._is_nearer(wrong[-1], MUCH_NEARER)
+        if is_refuted or not self._is_nearer(wrong[-1], MUCH_NEARER):
+            return False
+        return self._surroundings.agreement_of(wrong[-1]) >= AGREEING
 
     def promise(self, pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], float]:
         """Return how well each pair is predicted to agree with the record of the violation, from 0 to 1.

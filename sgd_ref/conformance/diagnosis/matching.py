@@ -35,13 +35,16 @@ roundings."""
 THEIR_FORM = "the documented ones (Velocities declares another form)"
 ALL_BUT_VELOCITIES = f"all is as defined, but the velocities that it reports are not {THEIR_FORM}"
 
-WORK_FOR_PAIRS = 1500
+WORK_FOR_PAIRS = 3000
 """The work on pairs if no deviation alone explains a divergence; about half a second."""
+
+PROMISING = 0.9
+"""The share of elements, predicted to agree, from which the deviations that are alike are tried, too."""
 
 WORK_FOR_OTHER_PAIRS = 300
 """The work on further pairs after one that gives every bit; there may be several."""
 
-WORK_FOR_MORE = 1500
+WORK_FOR_MORE = 4000
 """The work on deviations that are added to those that explain the first calls, or all but roundings."""
 
 FIT = 5
@@ -219,6 +222,7 @@ class Search:
         self.pairs_tried = 0
         self._reference = fit(case, (), observed, is_state_hidden, basis)
         self._partly: list[tuple[Names, Fit]] = []
+        self._extended: set[Names] = set()
         self.violation = self._reference.violation or _violation(case, observed, is_state_hidden)
         self._acting = None if self.violation is None else self._acting_at(self.violation, self._mistakes)
 
@@ -258,23 +262,35 @@ class Search:
         )
 
     def extended(self) -> list[Explained]:
-        """Return explanations that add one deviation, or two, to those that explain most calls."""
-        begun = self._work.done
-        for _ in range(MOST_MORE):
-            alike = self._all_farthest()
-            explained: list[Explained] = []
-            for names, found in alike:
-                violation = found.violation
-                if violation is None or violation.call >= len(self._observed):
-                    continue
-                more = [one.names[-1] for one in explained]
-                if not more and self._work.done - begun > WORK_FOR_MORE:
-                    break
-                likely = more or self._acting_at(violation, self._mistakes, names).likely()
-                explained += self.among((*names, name) for name in likely)
-            if explained or self._all_farthest()[:1] == alike[:1]:
-                return explained
-        return []
+        """Return explanations that add one deviation, or two, to those that explain the first violation."""
+        explained = self._with_one_more(self._partly)
+        for _ in range(1, MOST_MORE):
+            farther = self._all_farthest()
+            if explained or not farther or farther[0][0] in self._extended:
+                break
+            explained = self._with_one_more(farther)
+        return explained
+
+    def _with_one_more(self, choices: Sequence[tuple[Names, Fit]]) -> list[Explained]:
+        """Return what explains everything with one more deviation, beside those that explain most calls."""
+        explained: list[Explained] = []
+        begun, most = self._work.done, -1
+        for names, found in sorted(choices, key=lambda one: -one[1].calls):
+            violation = found.violation
+            if violation is None or violation.call >= len(self._observed):
+                continue
+            is_enough = self._work.done - begun > WORK_FOR_MORE * (2 if explained else 1)
+            if is_enough or (explained and found.calls < most):
+                break
+            most = found.calls
+            more = [one.names[-1] for one in explained]
+            # Before the first violation the deviations do nothing, so that what is refuted there stays out.
+            refuted = () if self._acting is None else self._acting.refuted
+            others = [name for name in self._mistakes if name not in refuted]
+            likely = more or self._acting_at(violation, others, names).likely()
+            explained += self.among((*names, name) for name in likely)
+            self._extended.add(names)
+        return explained
 
     def to_the_bit(self, found: Sequence[Explained]) -> list[Explained]:
         """Return explanations of all bits that add one deviation to those that leave only roundings."""
@@ -321,6 +337,9 @@ class Search:
         # A deviation that shows in a right call would have to be hidden there by the other one.
         out = {*acting.names, *acting.refuted}
         alike |= {name: [name] for name in self._mistakes if name not in out}
+        # Each deviation was tried already beside those that explain the violation alone.
+        tried = {names[0] for names in self._extended if len(names) == 1}
+        alike = {left[0]: left for group in alike.values() if (left := [n for n in group if n not in tried])}
         before, begun = len(self._partly), self._work.done
         found: list[Explained] = []
         for pair in self._promising(acting, alike, preferred):
@@ -335,7 +354,9 @@ class Search:
                 if explained.is_exact:
                     begun = min(begun, self._work.done - WORK_FOR_PAIRS + WORK_FOR_OTHER_PAIRS)
         explaining = [one.names for one in found] + [names for names, _ in self._partly[before:]]
-        others = [other for names in explaining for other in product(*(alike[name] for name in names))]
+        others = [
+            other for names in explaining for other in product(*(alike.get(name, (name,)) for name in names))
+        ]
         return found + self.among(other for other in others if other not in explaining)
 
     @staticmethod
@@ -351,37 +372,47 @@ class Search:
         likely = frozenset(acting.likely())
         pairs = list(combinations(alike, 2))
         promise = acting.promise(pairs)
-        by_promise = sorted(pairs, key=lambda pair: -promise[pair])
-        by_value = sorted(pairs, key=lambda pair: -sum(name in likely for name in pair))
-        by_gain = sorted(pairs, key=lambda pair: -sum(gains[name] for name in pair))
+        spoiling = {name for name in alike if acting.spoils(name)}
+
+        def spoilt(pair: Names) -> int:
+            return sum(name in spoiling for name in pair)
+
+        by_promise = [
+            one
+            for pair in sorted(pairs, key=lambda pair: -promise[pair])
+            # Alone, the deviations of a group give the same bits; beside another one they may not.
+            for one in (product(*(alike[name] for name in pair)) if promise[pair] >= PROMISING else [pair])
+        ]
+        by_value = sorted(pairs, key=lambda pair: (spoilt(pair), -sum(name in likely for name in pair)))
+        by_gain = sorted(pairs, key=lambda pair: (spoilt(pair), -sum(gains[name] for name in pair)))
         ordered = interleaved((by_promise, by_value, by_gain))
         if not preferred:
             return ordered
 
         def preference(pair: Names) -> int:
-            return -sum(not preferred.isdisjoint(alike[name]) for name in pair)
+            return -sum(not preferred.isdisjoint(alike.get(name, (name,))) for name in pair)
 
         return sorted(ordered, key=preference)
 
     def among(self, choices: Iterable[Names]) -> list[Explained]:
         """Return those among some choices of deviations that explain the divergence."""
-        explained = (self.explained(names) for names in choices)
+        explained = (self.explained(names) for names in dict.fromkeys(choices))
         return [one for one in explained if one is not None]
 
     def explained(self, names: Names) -> Explained | None:
         """Return how deviations explain the divergence; None if they do not."""
         if self.violation is None:
             return None
-        until = self.violation.call + 1
-        start = beginning(self._case, until)
-        self._work.add(FIT * work_of(self._case, until))
-        first = fit(start, names, self._observed[:until], self._is_state_hidden, self._basis)
-        # If the answer is within the bounds of the reference as well, only equal bits count.
-        is_near = self._reference.violation is None
-        if not first.fits or (is_near and not first.is_exact):
-            return None
-        self._work.add(FIT * work_of(self._case, len(self._observed)))
         found = fit(self._case, names, self._observed, self._is_state_hidden, self._basis)
+        self._work.add(FIT * work_of(self._case, found.calls + 1))
+        until = self.violation.call + 1
+        if found.calls < min(until, len(self._observed)):
+            return None
+        # If the answer is within the bounds of the reference as well, only equal bits count.
+        if self._reference.violation is None:
+            start = beginning(self._case, until)
+            if not fit(start, names, self._observed[:until], self._is_state_hidden, self._basis).is_exact:
+                return None
         if found.fits:
             return Explained(names, found.is_exact)
         self._partly.append((names, found))

@@ -19,7 +19,9 @@ SLACK = 4
 MOST_WRONG, MOST_RIGHT = 32, 16
 """How many elements that are wrong, and how many that are right, a prediction of a pair looks at."""
 
-SCALARS = ("iterations", "calls", "growth_counter", "loss_scale")
+RATE = "learning_rate"
+
+SCALARS = ("iterations", "calls", "growth_counter", "loss_scale", RATE)
 
 
 class Surroundings:
@@ -59,7 +61,10 @@ class Surroundings:
         self._last = len(observed) - 1
         self._expected = self._flat(expected[-1])
         allowed = [
-            self._flat_allowance(one) for one in allowances(start, names, observed, is_state_hidden, basis)
+            self._flat_allowance(start, record, one)
+            for record, one in zip(
+                observed, allowances(start, names, observed, is_state_hidden, basis), strict=False
+            )
         ]
         with np.errstate(all="ignore"):
             # An error of a velocity moves the variable in every later call, too.
@@ -72,7 +77,8 @@ class Surroundings:
         self._precisions = np.concatenate(
             [*precisions * len(self._quantities), np.full(len(self._scalars), 24.0)]
         )
-        self._looked_at = self._chosen()
+        self._are_wrong = self._are_far(self._expected, self._observed[-1], self._tolerances[-1] / SLACK)
+        self._looked_at, self._wrong_ones = self._chosen()
 
     def _flat(self, record: Record) -> Array:
         arrays = [
@@ -84,9 +90,14 @@ class Surroundings:
             numbers = np.array([float(record[name]) for name in self._scalars], FLOAT64)
         return np.concatenate([*arrays, numbers])
 
-    def _flat_allowance(self, allowed: dict[str, list[Array]]) -> Array:
+    def _flat_allowance(self, case: Case, record: Record, allowed: dict[str, list[Array]]) -> Array:
         arrays = [np.ravel(array) for quantity in self._quantities for array in allowed[quantity]]
-        return np.concatenate([*arrays, np.zeros(len(self._scalars))])
+        scalars = np.zeros(len(self._scalars))
+        if RATE in self._scalars:
+            with np.errstate(all="ignore"):
+                unit = np.spacing(np.abs(np.float32(record[RATE])))
+            scalars[self._scalars.index(RATE)] = case.learning_rate_units * unit
+        return np.concatenate([*arrays, scalars])
 
     def _at_the_start(self, case: Case) -> Array:
         count = range(len(case.variables))
@@ -100,11 +111,10 @@ class Surroundings:
     def wrong(self) -> frozenset[str]:
         """The quantities of which the last record has a value that is wrong, or may be."""
         each = (len(self._expected) - len(self._scalars)) // max(len(self._quantities), 1)
-        far = self._are_far(self._expected, self._observed[-1], self._tolerances[-1] / SLACK)
         return frozenset(
             quantity
             for index, quantity in enumerate(self._quantities)
-            if far[index * each : (index + 1) * each].any()
+            if self._are_wrong[index * each : (index + 1) * each].any()
         )
 
     def refute(self, call: int, record: Record) -> bool:
@@ -119,22 +129,26 @@ class Surroundings:
             equal = (numbers == others) | (np.isnan(numbers) & np.isnan(others))
             return np.asarray(~equal & ~(np.abs(numbers - others) <= tolerance) & np.isfinite(tolerance))
 
-    def _chosen(self) -> Array:
-        """Return the places of some wrong elements of the last record, and of some right ones."""
-        wrong = self._are_far(self._expected, self._observed[-1], self._tolerances[-1] / SLACK)
-        places = [np.flatnonzero(wrong), np.flatnonzero(~wrong)]
+    def _chosen(self) -> tuple[Array, int]:
+        """Return the places of some wrong elements and some right ones of the last record; how many wrong."""
+        places = [np.flatnonzero(self._are_wrong), np.flatnonzero(~self._are_wrong)]
         shares = [
             found[:: max(len(found) // most, 1)][:most]
             for found, most in zip(places, (MOST_WRONG, MOST_RIGHT), strict=True)
         ]
-        return np.concatenate(shares)
+        return np.concatenate(shares), len(shares[0])
+
+    def spoils(self, record: Record) -> bool:
+        """Whether a last record is wrong in an element that was seen to be right."""
+        far = self._are_far(self._flat(record), self._observed[-1], self._tolerances[-1])
+        return bool((far & ~self._are_wrong).any())
 
     def looked_at(self, record: Record) -> Array:
         """Return the numbers of a last record that a prediction looks at."""
         return np.asarray(self._flat(record)[self._looked_at])
 
     def agreement(self, one: Sequence[Array], other: Sequence[Array]) -> Array:
-        """Return how well pairs of mistakes are likely to agree with the last record, from 0 to 1.
+        """Return how well pairs of mistakes are predicted to agree with the last record, from 0 to 1.
 
         In each element, the effects of two mistakes may add up, or multiply, or one may hide the other.
 
@@ -145,22 +159,27 @@ class Surroundings:
         """
         if not len(one):
             return np.zeros(0)
+        right, before = self._expected[self._looked_at], self._before[self._looked_at]
+        first, second = np.asarray(one), np.asarray(other)
+        with np.errstate(all="ignore"):
+            added = first + (second - right)
+            multiplied = before + (first - before) * ((second - before) / (right - before))
+        return self._shares(added, multiplied, first, second)
+
+    def agreement_of(self, record: Record) -> float:
+        """Return how well a last record agrees, from 0 to 1."""
+        return float(self._shares(self.looked_at(record)[np.newaxis])[0])
+
+    def _shares(self, *predictions: Array) -> Array:
+        """Return the share of wrong elements times that of right ones in which a prediction agrees."""
         places = self._looked_at
-        if not len(places):
-            return np.ones(len(one))
-        seen, right, before = (
-            numbers[places] for numbers in (self._observed[-1], self._expected, self._before)
-        )
+        seen, right = self._observed[-1][places], self._expected[places]
         with np.errstate(all="ignore"):
             needed = np.where(np.isfinite(seen - right), np.abs(seen - right), np.abs(seen))
-            precision = self._precisions[places]
-            tolerance = 2.0 ** -(precision // 2) * needed + self._tolerances[-1][places] / SLACK
-            first, second = np.asarray(one), np.asarray(other)
-            predictions = (
-                first + (second - right),
-                before + (first - before) * ((second - before) / (right - before)),
-                first,
-                second,
-            )
-            agreeing = [~self._are_far(predicted, seen, tolerance) for predicted in predictions]
-        return np.asarray(np.logical_or.reduce(agreeing).mean(axis=1))
+            half_of_digits = 2.0 ** -(self._precisions[places] // 2)
+            tolerance = half_of_digits * needed + self._tolerances[-1][places]
+        agreeing = [~self._are_far(predicted, seen, tolerance) for predicted in predictions]
+        agrees = np.logical_or.reduce(agreeing)
+        parts = agrees[:, : self._wrong_ones], agrees[:, self._wrong_ones :]
+        shares = [part.mean(axis=1) for part in parts if part.shape[1]]
+        return np.asarray(np.prod(shares, axis=0)) if shares else np.ones(len(agrees))

@@ -194,9 +194,7 @@ def allowances(
     True
     """
     rule = composed(frozenset(names), basis)
-    for (optimizer, variables, wanted), given in zip(
-        reference.records(case, *rule), observed, strict=False
-    ):
+    for (optimizer, variables, wanted), given in zip(reference.records(case, *rule), observed, strict=False):
         inner = optimizer.inner_optimizer if isinstance(optimizer, LossScaleOptimizer) else optimizer
         yield {
             quantity: [
