@@ -197,11 +197,17 @@ class Search:
     ----------
     case, observed, candidates, is_state_hidden, basis
         As for `diagnose`.
+    work : Work, optional
+        Where the work is counted.
 
     Attributes
     ----------
+    pairs_tried : int
+        How many pairs were tried.
     violation : Violation or None
         The first value that the definition does not allow, which is to be explained.
+    work : Work
+        The work done so far.
     """
 
     def __init__(
@@ -211,6 +217,7 @@ class Search:
         candidates: Iterable[str] | None = None,
         is_state_hidden: bool = False,
         basis: Basis = DEFINITION,
+        work: Work | None = None,
     ) -> None:
         self._case, self._observed, self._is_state_hidden = case, observed, is_state_hidden
         self._basis = basis
@@ -218,7 +225,7 @@ class Search:
         self._roundings = [name for name in names if are_roundings((name,))]
         # The bounds allow for roundings already.
         self._mistakes = [name for name in names if not are_roundings((name,))]
-        self._work = Work()
+        self.work = Work() if work is None else work
         self.pairs_tried = 0
         self._reference = fit(case, (), observed, is_state_hidden, basis)
         self._partly: list[tuple[Names, Fit]] = []
@@ -227,7 +234,7 @@ class Search:
         self._acting = None if self.violation is None else self._acting_at(self.violation, self._mistakes)
 
     def _acting_at(self, violation: Violation, names: Iterable[str], beside: Names = ()) -> Acting:
-        hidden, work = self._is_state_hidden, self._work
+        hidden, work = self._is_state_hidden, self.work
         return Acting(self._case, self._observed, violation, names, beside, self._basis, hidden, work)
 
     @property
@@ -274,12 +281,12 @@ class Search:
     def _with_one_more(self, choices: Sequence[tuple[Names, Fit]]) -> list[Explained]:
         """Return what explains everything with one more deviation, beside those that explain most calls."""
         explained: list[Explained] = []
-        begun, most = self._work.done, -1
+        begun, most = self.work.done, -1
         for names, found in sorted(choices, key=lambda one: -one[1].calls):
             violation = found.violation
             if violation is None or violation.call >= len(self._observed):
                 continue
-            is_enough = self._work.done - begun > WORK_FOR_MORE * (2 if explained else 1)
+            is_enough = self.work.done - begun > WORK_FOR_MORE * (2 if explained else 1)
             if is_enough or (explained and found.calls < most):
                 break
             most = found.calls
@@ -340,10 +347,10 @@ class Search:
         # Each deviation was tried already beside those that explain the violation alone.
         tried = {names[0] for names in self._extended if len(names) == 1}
         alike = {left[0]: left for group in alike.values() if (left := [n for n in group if n not in tried])}
-        before, begun = len(self._partly), self._work.done
+        before, begun = len(self._partly), self.work.done
         found: list[Explained] = []
         for pair in self._promising(acting, alike, preferred):
-            if self._work.done - begun > WORK_FOR_PAIRS:
+            if self.work.done - begun > WORK_FOR_PAIRS:
                 break
             self.pairs_tried += 1
             if not acting.are_likely(pair):
@@ -352,7 +359,7 @@ class Search:
             if explained is not None:
                 found.append(explained)
                 if explained.is_exact:
-                    begun = min(begun, self._work.done - WORK_FOR_PAIRS + WORK_FOR_OTHER_PAIRS)
+                    begun = min(begun, self.work.done - WORK_FOR_PAIRS + WORK_FOR_OTHER_PAIRS)
         explaining = [one.names for one in found] + [names for names, _ in self._partly[before:]]
         others = [
             other for names in explaining for other in product(*(alike.get(name, (name,)) for name in names))
@@ -399,12 +406,17 @@ class Search:
         explained = (self.explained(names) for names in dict.fromkeys(choices))
         return [one for one in explained if one is not None]
 
+    def among_likely(self, choices: Iterable[Names]) -> list[Explained]:
+        """Return the same, but ask only those for their bounds that come near to what was seen."""
+        acting = self._acting
+        return [] if acting is None else self.among(filter(acting.are_likely, choices))
+
     def explained(self, names: Names) -> Explained | None:
         """Return how deviations explain the divergence; None if they do not."""
         if self.violation is None:
             return None
         found = fit(self._case, names, self._observed, self._is_state_hidden, self._basis)
-        self._work.add(FIT * work_of(self._case, found.calls + 1))
+        self.work.add(FIT * work_of(self._case, found.calls + 1))
         until = self.violation.call + 1
         if found.calls < min(until, len(self._observed)):
             return None

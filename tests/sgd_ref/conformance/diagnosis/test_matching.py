@@ -10,7 +10,16 @@ import pytest
 from sgd_ref.conformance import Case, cases, check
 from sgd_ref.conformance.catalogue.case import Trajectory
 from sgd_ref.conformance.deviations import DEVIATIONS, compose
-from sgd_ref.conformance.diagnosis.matching import Diagnosis, count, diagnose
+from sgd_ref.conformance.diagnosis.matching import (
+    FIT,
+    WORK_FOR_MORE,
+    WORK_FOR_PAIRS,
+    Diagnosis,
+    Search,
+    count,
+    diagnose,
+)
+from sgd_ref.conformance.diagnosis.work import work_of
 from sgd_ref.conformance.faithful.combined import LoopOfTensors
 from sgd_ref.conformance.trajectories import reference
 from tests.conftest import Sweep
@@ -149,3 +158,30 @@ def test_what_a_rounding_explains_to_the_bit_needs_no_second_mistake() -> None:
     found = diagnose(case, reference.run(case, *compose(["ascends", "averages-fused"])))
     assert found.names == (("ascends",),)
     assert not found.is_exact
+
+
+def test_gradients_that_can_be_written_over_are_not() -> None:
+    case = BY_ID["axes/momentum/decay"]
+    own = tuple(tuple(None if g is None else np.array(g) for g in call) for call in case.gradients)
+    writable = replace(case, gradients=own)
+    observed = reference.run(case, *compose(["ascends", "decay-grows-weights"]))
+    found = diagnose(writable, observed)
+    assert found.names == diagnose(case, observed).names != ()
+    for call, given in zip(own, case.gradients, strict=True):
+        for array, gradient in zip(call, given, strict=True):
+            assert np.asarray(array).tobytes() == np.asarray(gradient).tobytes()
+            assert array is None or array.flags.writeable
+
+
+def test_the_work_of_a_search_is_bounded() -> None:
+    case = BY_ID["axes/bfloat16/nesterov/decay/averages/piecewise/missing"]
+    observed = reference.run(case)
+    odd = observed[6]["variables"][0].reshape(-1)
+    odd[1] = odd[1] * odd.dtype.type(1.5) + odd.dtype.type(0.25)
+    search = Search(case, observed)
+    assert search.alone() == []
+    begun = search.work.done
+    assert (search.extended(), search.pairs()) == ([], [])
+    assert search.pairs_tried > 10
+    limit = WORK_FOR_MORE + WORK_FOR_PAIRS + 2 * FIT * work_of(case, len(observed))
+    assert search.work.done - begun < limit
