@@ -92,11 +92,11 @@ def setting(value: float, dtype: DTypeLike) -> Any:
     1.0078125
     """
     # A key in which the zeros of both signs would be one is of no use.
-    return _setting(float(value).hex(), dtype)
+    return _setting(float(value).hex(), np.dtype(dtype))
 
 
 @lru_cache(maxsize=1024)
-def _setting(value: str, dtype: DTypeLike) -> Any:
+def _setting(value: str, dtype: np.dtype[Any]) -> Any:
     return convert(np.array(float.fromhex(value), np.float64), dtype)[()]
 
 

@@ -217,8 +217,7 @@ class Acting:
         The bounds of the deviations decide; but where even the wrong value is far, they need not be asked.
         """
         wrong = self._run(names)
-        is_refuted = wrong is None or len(wrong) < len(self._expected)
-        if is_refuted or not self._is_nearer(wrong[-1], MUCH_NEARER):
+        if wrong is None or len(wrong) < len(self._expected) or not self._is_nearer(wrong[-1], MUCH_NEARER):
             return False
         return self._surroundings.agreement_of(wrong[-1]) >= AGREEING
 

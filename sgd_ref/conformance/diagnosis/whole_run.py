@@ -15,14 +15,13 @@ from sgd_ref.conformance.deviations import DEFINITION, Basis
 from sgd_ref.conformance.diagnosis.exposing import cases_that_expose
 from sgd_ref.conformance.diagnosis.matching import (
     Diagnosis,
-    Explained,
-    Names,
-    Search,
     as_diagnosis,
+    at_least,
     diagnose,
     without_velocities,
 )
 from sgd_ref.conformance.diagnosis.parting import parting
+from sgd_ref.conformance.diagnosis.search import Explained, Names, Search
 from sgd_ref.conformance.diagnosis.work import Work
 
 LEAST_SHARE = 0.75
@@ -236,7 +235,7 @@ class _Run:
         farthest = search.farthest
         if farthest is None or self._share(farthest[0]) < LEAST_SHARE:
             return Diagnosis(parting=where, pairs_tried=search.pairs_tried)
-        return search.at_least(where)
+        return at_least(search, where)
 
 
 def _without_velocities(

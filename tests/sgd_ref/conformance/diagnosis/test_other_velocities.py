@@ -8,8 +8,8 @@ import pytest
 from sgd_ref import conformance
 from sgd_ref.conformance import Case, Profile
 from sgd_ref.conformance.catalogue.case import Trajectory
-from sgd_ref.conformance.dialects.dialect import Dialect
 from sgd_ref.conformance.diagnosis.matching import ALL_BUT_VELOCITIES, diagnose
+from sgd_ref.conformance.dialects.dialect import Dialect
 from sgd_ref.conformance.targets.running import named_together
 
 CHANGING = "axes/momentum/callable"
