@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -90,7 +91,13 @@ def setting(value: float, dtype: DTypeLike) -> Any:
     >>> float(setting(1 + 2.0**-8 + 2.0**-40, BFLOAT16))  # through float32 this would be 1.0
     1.0078125
     """
-    return convert(np.array(value, np.float64), dtype)[()]
+    # A key in which the zeros of both signs would be one is of no use.
+    return _setting(float(value).hex(), np.dtype(dtype))
+
+
+@lru_cache(maxsize=1024)
+def _setting(value: str, dtype: np.dtype[Any]) -> Any:
+    return convert(np.array(float.fromhex(value), np.float64), dtype)[()]
 
 
 def convert(array: Array, dtype: DTypeLike) -> Array:

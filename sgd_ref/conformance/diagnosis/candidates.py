@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -16,6 +16,9 @@ from sgd_ref.conformance.catalogue.case import Case, Record, Trajectory
 from sgd_ref.conformance.deviations import DEFINITION, DEVIATIONS, Basis
 from sgd_ref.conformance.deviations.mistakes import STRUCTURAL
 from sgd_ref.conformance.diagnosis.exposing import has_other_bits
+from sgd_ref.conformance.diagnosis.surroundings import Surroundings
+from sgd_ref.conformance.diagnosis.work import Work, work_of
+from sgd_ref.conformance.trajectories import reference
 from sgd_ref.conformance.trajectories.comparison import LISTS, are_equal, arrays_of_both
 from sgd_ref.optimizer import SGD
 
@@ -38,6 +41,16 @@ NEEDS = {
 }
 """For each method of the reference, the settings of which at least one must be on for the method to be
 called."""
+
+
+MUCH_NEARER = 0.5
+"""How near to the wrong value several deviations must come, as a share of the distance of the reference."""
+
+AGREEING = 0.5
+"""The least share of elements in which several deviations must agree to half of the digits."""
+
+INERT = 0.25
+"""What the prediction of a pair loses if one of the two does nothing alone."""
 
 
 def beginning(case: Case, calls: int) -> Case:
@@ -111,6 +124,15 @@ class Acting:
         Deviations that are assumed already: the search is for others that act beside them.
     basis : Basis, optional
         The rule that all deviations are added to.
+    is_state_hidden : bool, default False
+        Whether the state may be wider than the reported one.
+    work : Work, optional
+        Counts the calls that are made.
+
+    Attributes
+    ----------
+    refuted : list of str
+        The deviations that show in a call before the violation, where everything is as it should be.
     """
 
     def __init__(
@@ -121,26 +143,42 @@ class Acting:
         names: Iterable[str] | None = None,
         beside: tuple[str, ...] = (),
         basis: Basis = DEFINITION,
+        is_state_hidden: bool = False,
+        work: Work | None = None,
     ) -> None:
-        self._beside, self._basis = beside, basis
+        self._beside, self._basis, self._work = beside, basis, work
         self.start = beginning(case, violation.call + 1)
         self.observed = observed[: violation.call + 1]
         self._violation = violation
         self._position = case.names.index(violation.variable) if violation.variable else 0
         self._expected = basis.run(self.start, beside)
-        others = [name for name in suiting(case, names, basis) if name not in beside]
-        self._results = dict(self._acting(others))
+        self._surroundings = Surroundings(
+            self.start, self.observed, self._expected, is_state_hidden, basis, beside
+        )
+        self._results: dict[str, Trajectory] = {}
+        self.refuted: list[str] = []
+        for name in suiting(case, names, basis):
+            if name not in beside:
+                self._try(name)
 
-    def _acting(self, names: Iterable[str]) -> Iterator[tuple[str, Trajectory]]:
-        for name in names:
-            wrong = self._run((name,))
-            if wrong is not None and not are_equal(self.start, self._expected, wrong):
-                yield name, wrong
+    def _try(self, name: str) -> None:
+        wrong = self._run((name,))
+        if wrong is None:
+            return
+        if len(wrong) < len(self._expected):
+            self.refuted.append(name)
+        elif not are_equal(self.start, self._expected, wrong):
+            self._results[name] = wrong
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of the deviations that act, in the order of the registry."""
+        """The names of the deviations that act and are not refuted, in the order of the registry."""
         return tuple(self._results)
+
+    @property
+    def wrong(self) -> frozenset[str]:
+        """The quantities that are wrong where the violation is."""
+        return self._surroundings.wrong
 
     def likely(self) -> list[str]:
         """Return the deviations that alone come nearer to the wrong value than the reference does."""
@@ -158,6 +196,14 @@ class Acting:
                 groups.append([name])
         return groups
 
+    def spoils(self, name: str) -> bool:
+        """Whether a deviation alone makes an element wrong, where the violation is, that is right.
+
+        Beside it, another deviation would have to hide it there.
+        """
+        wrong = self._results.get(name)
+        return wrong is not None and self._surroundings.spoils(wrong[-1])
+
     def gain(self, name: str) -> int:
         """Return how many more elements than the reference a deviation brings near to the observed ones."""
         wrong = self._results.get(name)
@@ -166,18 +212,49 @@ class Acting:
         return _near(self.start, wrong, self.observed) - _near(self.start, self._expected, self.observed)
 
     def are_likely(self, names: tuple[str, ...]) -> bool:
-        """Whether several deviations together come nearer to the wrong value than the reference does."""
+        """Whether several deviations together come much nearer to the wrong value than the reference does.
+
+        The bounds of the deviations decide; but where even the wrong value is far, they need not be asked.
+        """
         wrong = self._run(names)
-        return wrong is not None and self._is_nearer(wrong[-1])
+        if wrong is None or len(wrong) < len(self._expected) or not self._is_nearer(wrong[-1], MUCH_NEARER):
+            return False
+        return self._surroundings.agreement_of(wrong[-1]) >= AGREEING
+
+    def promise(self, pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], float]:
+        """Return how well each pair is predicted to agree with the record of the violation, from 0 to 1.
+
+        The prediction is made from what each deviation does alone. A deviation that does nothing alone may do
+        something beside another one, but rarely does.
+        """
+        looked_at = {name: self._surroundings.looked_at(wrong[-1]) for name, wrong in self._results.items()}
+        nothing = self._surroundings.looked_at(self._expected[-1])
+        ones, others = ([looked_at.get(pair[i], nothing) for pair in pairs] for i in (0, 1))
+        agreement = self._surroundings.agreement(ones, others)
+        return {
+            pair: float(agrees) - (0.0 if pair[0] in looked_at and pair[1] in looked_at else INERT)
+            for pair, agrees in zip(pairs, agreement, strict=True)
+        }
 
     def _run(self, names: tuple[str, ...]) -> Trajectory | None:
+        """Return the records of several deviations, up to the first that refutes them if there is one."""
+        made: list[Record] = []
         try:
-            return self._basis.run(self.start, (*self._beside, *names))
+            for call, (_, _, record) in enumerate(
+                reference.records(self.start, *self._basis.composed((*self._beside, *names)))
+            ):
+                made.append(record)
+                if self._surroundings.refute(call, record):
+                    break
         # Together, or from such a state, deviations may be unable to make a step.
         except (ArithmeticError, LookupError, TypeError, ValueError):
             return None
+        finally:
+            if self._work is not None:
+                self._work.add(work_of(self.start, len(made)))
+        return made
 
-    def _is_nearer(self, record: Record) -> bool:
+    def _is_nearer(self, record: Record, share: float = 1.0) -> bool:
         seen, right, wrong = (self._value(of) for of in (self.observed[-1], self._expected[-1], record))
         if None in (seen, right, wrong):
             return True
@@ -190,7 +267,7 @@ class Acting:
         if seen == right == wrong == 0:
             return math.copysign(1, seen) == math.copysign(1, wrong) != math.copysign(1, right)
         # A deviation that only rounds more often has wider bounds, but comes no nearer.
-        return bool(abs(wrong - seen) < abs(right - seen))
+        return bool(abs(wrong - seen) < share * abs(right - seen))
 
     def _value(self, record: Record) -> Any:
         quantity = self._violation.quantity

@@ -3,38 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import combinations, product
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 
-from sgd_ref.conformance.bounds.judging import judge
-from sgd_ref.conformance.bounds.running_error.judging import Fit, fit
-from sgd_ref.conformance.bounds.violation import Violation
 from sgd_ref.conformance.catalogue.case import Case, Trajectory
-from sgd_ref.conformance.deviations import DEFINITION, DEVIATIONS, Basis
-from sgd_ref.conformance.diagnosis.candidates import Acting, beginning, suiting
+from sgd_ref.conformance.catalogue.protection import protected
+from sgd_ref.conformance.deviations import DEFINITION, Basis
+from sgd_ref.conformance.diagnosis.candidates import beginning, suiting
 from sgd_ref.conformance.diagnosis.parting import Parting, parting
 from sgd_ref.conformance.diagnosis.replay import replayed
-from sgd_ref.conformance.trajectories import reference
-from sgd_ref.conformance.trajectories.comparison import are_equal, compare
-
-Names = tuple[str, ...]
-
-MOST_MORE = 2
-"""How many deviations are added at most to one that explains the first calls."""
-
-MOST_ALIKE = 6
-"""The largest number of choices that explain the same first calls and are extended by one deviation."""
-
-LEAST_DIFFERING = 4
-"""How many elements must differ before another deviation is sought beside one that explains all but
-roundings."""
+from sgd_ref.conformance.diagnosis.search import Explained, Names, Search, are_roundings
+from sgd_ref.conformance.trajectories.comparison import are_equal
 
 THEIR_FORM = "the documented ones (Velocities declares another form)"
 ALL_BUT_VELOCITIES = f"all is as defined, but the velocities that it reports are not {THEIR_FORM}"
-
-MOST_PAIRS = 1500
-"""The largest number of pairs that are tried if no deviation alone explains a divergence."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +39,9 @@ class Diagnosis:
         Whether `names`, or the rule itself if there are no names, explain everything but the reported
         velocities. The velocities may have another form, for example without the learning rate.
         ``Velocities`` declares such a form.
+    pairs_tried : int
+        How many pairs of deviations were tried, the likeliest first. No name means that these were not the
+        reason; some pairs may be left.
     """
 
     names: tuple[Names, ...] = ()
@@ -64,25 +49,22 @@ class Diagnosis:
     parting: Parting | None = None
     up_to: int | None = None
     has_other_velocities: bool = False
+    pairs_tried: int = field(default=0, compare=False)
 
     def __str__(self) -> str:
         if not self.names:
-            return ALL_BUT_VELOCITIES if self.has_other_velocities else "it equals no known deviation"
+            nothing = f"it equals no known deviation{self._tried()}"
+            return ALL_BUT_VELOCITIES if self.has_other_velocities else nothing
         alternatives = ", or ".join(" with ".join(names) for names in self.names)
         equals = f"it equals {alternatives}" + ("" if self.is_exact else ", but for rounding")
         if self.has_other_velocities:
             return f"{equals}; but the velocities that it reports are not {THEIR_FORM}"
         if self.up_to is None:
             return equals
-        return f"no known deviation explains all of it; before call {self.up_to} {equals}"
+        return f"no known deviation explains all of it{self._tried()}; before call {self.up_to} {equals}"
 
-
-@dataclass(frozen=True)
-class Explained:
-    """Deviations that explain a divergence, and whether they give the very same bits."""
-
-    names: Names
-    is_exact: bool
+    def _tried(self) -> str:
+        return f" ({self.pairs_tried} pairs of them were tried)" if self.pairs_tried else ""
 
 
 def diagnose(
@@ -118,6 +100,8 @@ def diagnose(
     >>> print(diagnose(case, replayed(case, ["ascends"])))
     it equals ascends
     """
+    # Some mistakes that are tried write over the gradients that they are given.
+    case = protected(case)
     where = parting(case, observed, basis)
     if where is None:
         return Diagnosis()
@@ -131,16 +115,13 @@ def diagnose(
         found = search.extended() or search.pairs()
     if found:
         return as_diagnosis(found, where)
-    shown = without_velocities(observed)
+    shown = without_velocities(observed) if search.may_have_other_velocities else None
     if shown is not None:
         search_without = Search(case, shown, candidates, is_state_hidden, basis)
         found = search_without.alone()
         if found or search_without.violation is None:
             return replace(as_diagnosis(found, where), has_other_velocities=True)
-    best = search.farthest
-    if best is None:
-        return Diagnosis(parting=where)
-    return Diagnosis((best[0],), best[1].is_exact, where, best[1].calls)
+    return at_least(search, where)
 
 
 def as_diagnosis(found: Sequence[Explained], where: Parting | None) -> Diagnosis:
@@ -153,6 +134,14 @@ def as_diagnosis(found: Sequence[Explained], where: Parting | None) -> Diagnosis
     return Diagnosis(tuple(one.names for one in exact or contradicting), bool(exact), where)
 
 
+def at_least(search: Search, where: Parting | None) -> Diagnosis:
+    """Return the diagnosis where nothing explains everything: what explains most calls, if anything."""
+    if search.farthest is None:
+        return Diagnosis(parting=where, pairs_tried=search.pairs_tried)
+    names, found = search.farthest
+    return Diagnosis((names,), found.is_exact, where, found.calls, pairs_tried=search.pairs_tried)
+
+
 def without_velocities(observed: Trajectory) -> Trajectory | None:
     """Return a trajectory as if it did not report velocities; None if it reports none.
 
@@ -162,184 +151,6 @@ def without_velocities(observed: Trajectory) -> Trajectory | None:
     if not any("velocities" in record for record in observed):
         return None
     return [{key: value for key, value in record.items() if key != "velocities"} for record in observed]
-
-
-def are_roundings(names: Names) -> bool:
-    """Whether deviations only round differently.
-
-    >>> are_roundings(("update-fused",)), are_roundings(("update-fused", "ascends"))
-    (True, False)
-    """
-    return all(DEVIATIONS[name].kind == "rounding" for name in names)
-
-
-class Search:
-    """The search for deviations that explain one divergence.
-
-    Parameters
-    ----------
-    case, observed, candidates, is_state_hidden, basis
-        As for `diagnose`.
-
-    Attributes
-    ----------
-    violation : Violation or None
-        The first value that the definition does not allow, which is to be explained.
-    """
-
-    def __init__(
-        self,
-        case: Case,
-        observed: Trajectory,
-        candidates: Iterable[str] | None = None,
-        is_state_hidden: bool = False,
-        basis: Basis = DEFINITION,
-    ) -> None:
-        self._case, self._observed, self._is_state_hidden = case, observed, is_state_hidden
-        self._basis = basis
-        names = suiting(case, candidates, basis)
-        self._roundings = [name for name in names if are_roundings((name,))]
-        # The bounds allow for roundings already.
-        self._mistakes = [name for name in names if not are_roundings((name,))]
-        self._reference = fit(case, (), observed, is_state_hidden, basis)
-        self._partly: list[tuple[Names, Fit]] = []
-        self.violation = self._reference.violation or _violation(case, observed, is_state_hidden)
-        self._acting = None if self.violation is None else self._acting_at(self.violation, self._mistakes)
-
-    def _acting_at(self, violation: Violation, names: Iterable[str], beside: Names = ()) -> Acting:
-        return Acting(self._case, self._observed, violation, names, beside, self._basis)
-
-    @property
-    def farthest(self) -> tuple[Names, Fit] | None:
-        """The deviations that explain the first violation and the most calls, but not everything."""
-        return next(iter(self._all_farthest()), None)
-
-    def _all_farthest(self) -> list[tuple[Names, Fit]]:
-        most = max((found.calls for _, found in self._partly), default=0)
-        return [(names, found) for names, found in self._partly if found.calls == most][:MOST_ALIKE]
-
-    def alone(self) -> list[Explained]:
-        """Return the deviations that alone explain the divergence."""
-        if self._acting is None or self.violation is None:
-            return []
-        found = self.among((name,) for name in self._acting.likely())
-        return found or self.among(
-            (name,) for name in self._acting_at(self.violation, self._roundings).likely()
-        )
-
-    def extended(self) -> list[Explained]:
-        """Return explanations that add one deviation, or two, to those that explain most calls."""
-        for _ in range(MOST_MORE):
-            alike = self._all_farthest()
-            explained: list[Explained] = []
-            for names, found in alike:
-                violation = found.violation
-                if violation is None or violation.call >= len(self._observed):
-                    continue
-                more = [one.names[-1] for one in explained]
-                likely = more or self._acting_at(violation, self._mistakes, names).likely()
-                explained += self.among((*names, name) for name in likely)
-            if explained or self._all_farthest()[:1] == alike[:1]:
-                return explained
-        return []
-
-    def to_the_bit(self, found: Sequence[Explained]) -> list[Explained]:
-        """Return explanations of all bits that add one deviation to those that leave only roundings."""
-        if any(one.is_exact for one in found):
-            return []
-        explained: list[Explained] = []
-        for one in found[:MOST_ALIKE]:
-            equal = [name for name in self._more_to_the_bit(one.names) if name not in one.names]
-            if any(are_roundings((name,)) for name in equal):
-                return []
-            explained += [Explained((*one.names, name), True) for name in equal]
-        return explained
-
-    def _more_to_the_bit(self, names: Names) -> Iterator[str]:
-        comparison = compare(self._case, self._basis.run(self._case, names), self._observed)
-        difference = comparison.first
-        # A few bits, or signs of zeros, could be explained by chance.
-        if difference is None or comparison.differing < LEAST_DIFFERING or comparison.units < 1:
-            return
-        start = beginning(self._case, difference.call + 1)
-        seen = self._observed[: difference.call + 1]
-        for name in (*self._roundings, *self._mistakes):
-            try:
-                if are_equal(start, self._basis.run(start, (*names, name)), seen) and are_equal(
-                    self._case, self._basis.run(self._case, (*names, name)), self._observed
-                ):
-                    yield name
-            # Together, deviations may be unable to make a step.
-            except (ArithmeticError, TypeError, ValueError):
-                continue
-
-    def pairs(self, preferred: frozenset[str] = frozenset()) -> list[Explained]:
-        """Return the pairs that explain the divergence, pairs with preferred names first."""
-        if self._acting is None:
-            return []
-        acting = self._acting
-        # Of deviations that give the same bits, one is tried; the others follow only if it explains the
-        # violation.
-        alike = {group[0]: group for group in acting.alike()}
-        alike |= {name: [name] for name in self._mistakes if name not in acting.names}
-        pairs = self._promising(acting, alike, preferred)
-        before = len(self._partly)
-        found = self.among(pair for pair in pairs if acting.are_likely(pair))
-        explaining = [one.names for one in found] + [names for names, _ in self._partly[before:]]
-        others = [other for names in explaining for other in product(*(alike[name] for name in names))]
-        return found + self.among(other for other in others if other not in explaining)
-
-    @staticmethod
-    def _promising(
-        acting: Acting, alike: Mapping[str, Sequence[str]], preferred: frozenset[str]
-    ) -> list[Names]:
-        """Return the pairs to try: those nearest to the wrong value, and those near in most elements."""
-        gains = {name: acting.gain(name) for name in alike}
-        likely = frozenset(acting.likely())
-
-        def preference(pair: Names) -> int:
-            return -sum(not preferred.isdisjoint(alike[name]) for name in pair)
-
-        pairs = list(combinations(alike, 2))
-        by_value = sorted(pairs, key=lambda pair: (preference(pair), -sum(name in likely for name in pair)))
-        by_gain = sorted(pairs, key=lambda pair: (preference(pair), -sum(gains[name] for name in pair)))
-        return list(dict.fromkeys(by_value[: MOST_PAIRS // 2] + by_gain[: MOST_PAIRS // 2]))
-
-    def among(self, choices: Iterable[Names]) -> list[Explained]:
-        """Return those among some choices of deviations that explain the divergence."""
-        explained = (self.explained(names) for names in choices)
-        return [one for one in explained if one is not None]
-
-    def explained(self, names: Names) -> Explained | None:
-        """Return how deviations explain the divergence; None if they do not."""
-        if self.violation is None:
-            return None
-        until = self.violation.call + 1
-        start = beginning(self._case, until)
-        first = fit(start, names, self._observed[:until], self._is_state_hidden, self._basis)
-        # If the answer is within the bounds of the reference as well, only equal bits count.
-        is_near = self._reference.violation is None
-        if not first.fits or (is_near and not first.is_exact):
-            return None
-        found = fit(self._case, names, self._observed, self._is_state_hidden, self._basis)
-        if found.fits:
-            return Explained(names, found.is_exact)
-        self._partly.append((names, found))
-        return None
-
-    def holds(self, names: Names) -> bool:
-        """Whether a trajectory lies within the bounds of deviations, not merely because they are wide.
-
-        If it also lies within the bounds of the reference, contradictions must lead nearer to the wrong
-        value.
-        """
-        if self.explained(names) is not None:
-            return True
-        if self._acting is None or self._reference.violation is not None:
-            return False
-        if not are_roundings(names) and not self._acting.are_likely(names):
-            return False
-        return fit(self._case, names, self._observed, self._is_state_hidden, self._basis).fits
 
 
 def equal_alone(case: Case, observed: Trajectory) -> Names:
@@ -357,10 +168,6 @@ def equal_alone(case: Case, observed: Trajectory) -> Names:
 def count(diagnoses: Iterable[Diagnosis]) -> Counter[Names]:
     """Count, over several divergences, how often each deviation or pair was found."""
     return Counter(names for diagnosis in diagnoses for names in diagnosis.names)
-
-
-def _violation(case: Case, observed: Trajectory, is_state_hidden: bool) -> Violation | None:
-    return judge(case, reference.run(case), observed, is_state_hidden).violation
 
 
 def _by_digests(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -11,18 +10,19 @@ from itertools import combinations
 
 from sgd_ref.conformance.bounds.running_error.judging import fit
 from sgd_ref.conformance.catalogue.case import Case, Trajectory
+from sgd_ref.conformance.catalogue.protection import protected
 from sgd_ref.conformance.deviations import DEFINITION, Basis
 from sgd_ref.conformance.diagnosis.exposing import cases_that_expose
 from sgd_ref.conformance.diagnosis.matching import (
     Diagnosis,
-    Explained,
-    Names,
-    Search,
     as_diagnosis,
+    at_least,
     diagnose,
     without_velocities,
 )
 from sgd_ref.conformance.diagnosis.parting import parting
+from sgd_ref.conformance.diagnosis.search import Explained, Names, Search
+from sgd_ref.conformance.diagnosis.work import Work
 
 LEAST_SHARE = 0.75
 """The least share, among the graded cases that expose a deviation, in which it must be seen to be
@@ -37,9 +37,12 @@ MOST_FREQUENT = 6
 MOST_TOGETHER = 3
 """The largest number of frequent names in one choice."""
 
-SECONDS_FOR_PAIRS = 20.0
-"""Processor seconds for trying arbitrary pairs in a run; pairs of the most frequent names are always
-tried."""
+MOST_KNOWN = 24
+"""How many choices of several names that explain some cases are tried on the others."""
+
+WORK_FOR_RUN = 150_000
+"""The work of a run, in the unit of `work_of`, after which a case is only asked for names that explain other
+cases, and for the most frequent names together; about half a minute."""
 
 
 def diagnoses(
@@ -88,13 +91,15 @@ class _Run:
         right: Mapping[str, tuple[Case, Trajectory]],
         is_state_hidden: bool,
         basis: Basis,
+        work: Work | None = None,
     ) -> None:
         self._diverging = diverging
         self._right = {case_id: one for case_id, one in right.items() if one[0].made is None}
         self._is_state_hidden, self._basis = is_state_hidden, basis
         self._share_of = cache(self._share_of_one)
+        self._work = Work() if work is None else work
         self._searches = {
-            case_id: Search(case, observed, None, is_state_hidden, basis)
+            case_id: Search(protected(case), observed, None, is_state_hidden, basis, self._work)
             for case_id, (case, observed) in diverging.items()
             if case.made is None
         }
@@ -112,9 +117,17 @@ class _Run:
 
     def _with_other_velocities(self) -> dict[str, Diagnosis]:
         """Return the diagnoses of cases that are explained only if the velocities are left out."""
-        left = {case_id: self._diverging[case_id] for case_id in self._unexplained()}
+        left = {
+            case_id: self._diverging[case_id]
+            for case_id in self._unexplained()
+            if self._searches[case_id].may_have_other_velocities
+        }
         shown = _Run(
-            _without_velocities(left), _without_velocities(self._right), self._is_state_hidden, self._basis
+            _without_velocities(left),
+            _without_velocities(self._right),
+            self._is_state_hidden,
+            self._basis,
+            self._work,
         )
         for case_id, search in shown._searches.items():
             shown._keep(case_id, search.alone())
@@ -168,32 +181,34 @@ class _Run:
         return [name for name in names if self._share((name,)) >= LEAST_SHARE][:MOST_FREQUENT]
 
     def _together(self) -> None:
-        """Try the most frequent names together."""
+        """Try the most frequent names together, and more names beside those that explain first calls."""
         frequent = self._frequent()
+        choices = [some for size in range(2, MOST_TOGETHER + 1) for some in combinations(frequent, size)]
         for case_id in self._unexplained():
             search = self._searches[case_id]
-            self._keep(case_id, search.extended())
-            if case_id in self._found:
-                continue
-            for size in range(2, MOST_TOGETHER + 1):
-                found = search.among(combinations(frequent, size))
-                if found:
-                    self._keep(case_id, found)
-                    break
+            self._keep(case_id, search.among_likely(self._found_together()))
+            if case_id not in self._found and self._has_work_left():
+                self._keep(case_id, search.extended())
+            if case_id not in self._found:
+                self._keep(case_id, search.among_likely(choices)[:1])
 
     def _any_pairs(self) -> None:
-        """Try any pairs, as long as there is time, and try each pair that is found on the other cases."""
-        until = time.process_time() + SECONDS_FOR_PAIRS
+        """Try any pairs until the work of a run is done, and what is found for one case on the others."""
         for case_id in self._unexplained():
-            if case_id in self._found:
-                continue
-            if time.process_time() > until:
-                return
-            found = self._searches[case_id].pairs(frozenset(self._frequent()))
-            self._keep(case_id, found)
-            pairs = [one.names for one in self._found.get(case_id, ())]
-            for other in self._unexplained() if pairs else ():
-                self._keep(other, self._searches[other].among(pairs))
+            search = self._searches[case_id]
+            self._keep(case_id, search.among_likely(self._found_together()))
+            if case_id not in self._found and self._has_work_left():
+                self._keep(case_id, search.pairs(frozenset(self._frequent())))
+        for case_id in self._unexplained():
+            self._keep(case_id, self._searches[case_id].among_likely(self._found_together()))
+
+    def _found_together(self) -> list[Names]:
+        """Return the choices of several names that explain a case, those that explain most cases first."""
+        explained = [one.names for found in self._found.values() for one in found if len(one.names) > 1]
+        return [names for names, _ in Counter(explained).most_common(MOST_KNOWN)]
+
+    def _has_work_left(self) -> bool:
+        return self._work.done < WORK_FOR_RUN
 
     def _chosen(self) -> dict[str, Names]:
         """Return for each explained case the explanation that explains most cases."""
@@ -216,10 +231,11 @@ class _Run:
         if case_id in chosen:
             found = [one for one in self._found[case_id] if one.names == chosen[case_id]]
             return as_diagnosis(found, where)
-        farthest = self._searches[case_id].farthest
+        search = self._searches[case_id]
+        farthest = search.farthest
         if farthest is None or self._share(farthest[0]) < LEAST_SHARE:
-            return Diagnosis(parting=where)
-        return Diagnosis((farthest[0],), farthest[1].is_exact, where, farthest[1].calls)
+            return Diagnosis(parting=where, pairs_tried=search.pairs_tried)
+        return at_least(search, where)
 
 
 def _without_velocities(

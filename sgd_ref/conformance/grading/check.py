@@ -8,8 +8,6 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from sgd_ref.arithmetic.formats import Array
 from sgd_ref.conformance.answers import Answer, combinations, composed
 from sgd_ref.conformance.bounds.judging import judge
@@ -18,7 +16,7 @@ from sgd_ref.conformance.bounds.violation import Violation
 from sgd_ref.conformance.catalogue.case import Case, Implementation, Unsupported
 from sgd_ref.conformance.catalogue.contested import contested
 from sgd_ref.conformance.catalogue.layouts import with_layouts
-from sgd_ref.conformance.catalogue.numbers import readonly
+from sgd_ref.conformance.catalogue.protection import protected
 from sgd_ref.conformance.catalogue.qualities import BESIDE_AXES, qualities
 from sgd_ref.conformance.catalogue.suiting import lacking, suited
 from sgd_ref.conformance.catalogue.tiers import cases as catalogue
@@ -182,22 +180,6 @@ def chosen(cases: Iterable[Case], profile: Profile) -> Iterator[Case]:
     offered = profile.offered()
     for case in cases:
         yield protected(suited(case, offered) or case)
-
-
-def protected(case: Case) -> Case:
-    """Return a case with the same gradients, dense ones read-only; the case itself if they already are."""
-    gradients = tuple(tuple(map(_read_only, call)) for call in case.gradients)
-    pairs = zip(case.gradients, gradients, strict=True)
-    if all(old is new for before, after in pairs for old, new in zip(before, after, strict=True)):
-        return case
-    return replace(case, gradients=gradients)
-
-
-def _read_only(gradient: Array | SparseRows | None) -> Array | SparseRows | None:
-    # Every optimizer first makes a dense copy of a sparse gradient.
-    if isinstance(gradient, np.ndarray) and gradient.flags.writeable:
-        return readonly(gradient.view())
-    return gradient
 
 
 def free_running(graded: Mapping[str, Alternatives], profile: Profile) -> dict[str, Verdict]:

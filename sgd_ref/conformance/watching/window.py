@@ -9,9 +9,9 @@ import numpy as np
 
 from sgd_ref.arithmetic.formats import Array
 from sgd_ref.conformance.catalogue.case import Case, Record
+from sgd_ref.conformance.catalogue.protection import protected
 from sgd_ref.conformance.deviations import Basis
 from sgd_ref.conformance.deviations.forms import WholeNorms
-from sgd_ref.conformance.grading.check import protected
 from sgd_ref.conformance.watching.judge import norms_beside, state_of
 from sgd_ref.conformance.watching.steps import Group, Parameter, Step
 

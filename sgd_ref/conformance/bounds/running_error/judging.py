@@ -88,12 +88,14 @@ def fit(
     Fit(violation=None, is_exact=True, calls=9)
     """
     chosen = frozenset(names)
-    best = _fit(case, composed(chosen, basis), observed, is_state_hidden)
-    if best.fits:
+    used: list[Any] = []
+    best = _fit(case, composed(chosen, basis), observed, is_state_hidden, used=used)
+    others = [] if best.fits else list(_other_rates(case, observed, used))
+    if not others:
         return best
     # The rates of the rule itself, if the reported rates are near them.
     own = _rates(case, chosen, basis)
-    for other in _other_rates(case, observed):
+    for other in others:
         if best.violation is None or best.violation.quantity == "learning_rate":
             break
         found = _fit(other, with_given_rates(chosen, basis), observed, is_state_hidden, own)
@@ -102,10 +104,11 @@ def fit(
     return best
 
 
-def _other_rates(case: Case, observed: Trajectory) -> Iterator[Case]:
-    """Yield the case with the reported rates, and with the float64 rates of a callable."""
+def _other_rates(case: Case, observed: Trajectory, used: Sequence[Any]) -> Iterator[Case]:
+    """Yield the case with other rates than those used: the reported ones, and the float64 of a callable."""
     reported: Any = tuple(record.get("learning_rate") for record in observed[: len(case.gradients)])
-    if None not in reported:
+    # With equal rates in every call up to the violation, there would be the same violation.
+    if None not in reported and any(map(_are_unequal, reported, used)):
         yield replace(case, learning_rate_calls=tuple(float(rate) for rate in reported))
     has_double = any(variable.dtype == FLOAT64 for variable in case.variables)
     given = case.learning_rate_calls
@@ -128,12 +131,16 @@ def _fit(
     observed: Trajectory,
     is_state_hidden: bool,
     own_rates: Sequence[Any] | None = None,
+    used: list[Any] | None = None,
 ) -> Fit:
+    """Return how well a trajectory fits a rule, and add the rates that it uses to `used`."""
     is_exact = True
     call = -1
     try:
         for call, (optimizer, variables, wanted) in enumerate(reference.records(case, *rule)):
             given = observed[call]
+            if used is not None:
+                used.append(wanted.get("learning_rate"))
             if own_rates is not None:
                 wanted["learning_rate"] = own_rates[call] if call < len(own_rates) else None
             of_nothing = next(state_of_nothing(call, case, given), None)
@@ -150,6 +157,61 @@ def _fit(
         call += 1
         return Fit(Violation(call, "calls", "", (), math.nan, math.nan, math.nan), is_exact, call)
     return Fit(None, is_exact, len(observed))
+
+
+def _are_unequal(reported: Any, used: Any) -> bool:
+    return used is None or float(reported) != float(used)
+
+
+def allowances(
+    case: Case,
+    names: Collection[str],
+    observed: Trajectory,
+    is_state_hidden: bool = False,
+    basis: Basis = DEFINITION,
+) -> Iterator[dict[str, list[Array]]]:
+    """Yield for each record how far another evaluation of a rule may be from its first one.
+
+    Each call starts from the values that were reported, as for `fit`. Where terms may overflow, the distance
+    is infinite.
+
+    Parameters
+    ----------
+    case, names, observed, is_state_hidden, basis
+        As for `fit`.
+
+    Yields
+    ------
+    dict of str to list of ndarray of float64
+        For each quantity that the record has, the distance for each element of each variable.
+
+    Examples
+    --------
+    >>> from sgd_ref import conformance
+    >>> case = conformance.cases("smoke")[0]
+    >>> distances = next(allowances(case, [], reference.run(case)))["variables"][0]
+    >>> distances.shape == case.variables[0].shape
+    True
+    """
+    rule = composed(frozenset(names), basis)
+    for (optimizer, variables, wanted), given in zip(reference.records(case, *rule), observed, strict=False):
+        inner = optimizer.inner_optimizer if isinstance(optimizer, LossScaleOptimizer) else optimizer
+        yield {
+            quantity: [
+                _distance(_termed(inner, quantity, position, array))
+                for position, array in enumerate(wanted[quantity])
+            ]
+            for quantity in LISTS
+            if wanted[quantity]
+        }
+        if not is_state_hidden:
+            go_on_from(optimizer, variables, given)
+
+
+def _distance(array: TermedArray) -> Array:
+    with np.errstate(all="ignore"):
+        may_overflow = ~(array.terms <= float(FORMATS[array.dtype].largest))
+        return np.asarray(np.where(may_overflow, math.inf, allowance(array)))
 
 
 def compared(

@@ -112,19 +112,19 @@ class NesterovStored(SGD):
     https://github.com/google-research/google-research/issues/1711.
     """
 
-    def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
-        """Store the step of the look-ahead."""
-        updated = super().update(values, gradients, call)
-        if self.settings.momentum == 0 or not self.settings.nesterov:
-            return updated
-        # After an update of variables that are zero, the variables are the step.
-        zeros = replace(values, variables=[np.zeros_like(w) for w in values.variables])
-        steps = super().update(zeros, gradients, call).variables
-        kept = [
-            velocity if gradient is None else step
-            for velocity, step, gradient in zip(updated.velocities, steps, gradients, strict=True)
-        ]
-        return replace(updated, velocities=kept)
+    def accelerated(self, velocity: Array, g: Array, momentum: Any, rate: Any) -> Any:
+        """Return the step of the look-ahead, which is kept."""
+        new = super().accelerated(velocity, g, momentum, rate)
+        if not self.settings.nesterov:
+            return new
+        # From a variable of -0.0 the formula leaves its step behind, in the scale of the velocity.
+        nothing = np.full_like(np.asarray(g), -0.0)
+        return super().moved_by_nesterov(nothing, velocity, new, g, momentum, rate)
+
+    def moved_by_nesterov(self, w: Array, old: Array, new: Array, g: Array, momentum: Any, rate: Any) -> Any:
+        """Move by the velocity, which is not kept."""
+        velocity = super().accelerated(old, g, momentum, rate)
+        return super().moved_by_nesterov(w, old, velocity, g, momentum, rate)
 
 
 class NesterovBeforeVelocity(MovesByStep):

@@ -54,9 +54,18 @@ def test_what_equals_nothing_has_a_place_and_no_name() -> None:
     observed[3]["variables"][0].reshape(-1)[5] += 1
     found = diagnose(CALLABLE, observed)
     assert found.names == ()
-    assert str(found) == "it equals no known deviation"
+    assert str(replace(found, pairs_tried=0)) == "it equals no known deviation"
     assert found.parting is not None
     assert (found.parting.difference.call, found.parting.difference.element) == (3, (0, 5))
+
+
+def test_how_many_pairs_were_tried_is_said() -> None:
+    assert str(Diagnosis(pairs_tried=7)) == "it equals no known deviation (7 pairs of them were tried)"
+    partly = Diagnosis((("ascends",),), up_to=2, pairs_tried=7)
+    said = (
+        "no known deviation explains all of it (7 pairs of them were tried); before call 2 it equals ascends"
+    )
+    assert str(partly) == said
 
 
 def test_the_right_trajectory_has_no_diagnosis() -> None:
@@ -149,3 +158,16 @@ def test_what_a_rounding_explains_to_the_bit_needs_no_second_mistake() -> None:
     found = diagnose(case, reference.run(case, *compose(["ascends", "averages-fused"])))
     assert found.names == (("ascends",),)
     assert not found.is_exact
+
+
+def test_gradients_that_can_be_written_over_are_not() -> None:
+    case = BY_ID["axes/momentum/decay"]
+    own = tuple(tuple(None if g is None else np.array(g) for g in call) for call in case.gradients)
+    writable = replace(case, gradients=own)
+    observed = reference.run(case, *compose(["ascends", "decay-grows-weights"]))
+    found = diagnose(writable, observed)
+    assert found.names == diagnose(case, observed).names != ()
+    for call, given in zip(own, case.gradients, strict=True):
+        for array, gradient in zip(call, given, strict=True):
+            assert np.asarray(array).tobytes() == np.asarray(gradient).tobytes()
+            assert array is None or array.flags.writeable

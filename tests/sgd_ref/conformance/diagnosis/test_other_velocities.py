@@ -9,6 +9,7 @@ from sgd_ref import conformance
 from sgd_ref.conformance import Case, Profile
 from sgd_ref.conformance.catalogue.case import Trajectory
 from sgd_ref.conformance.diagnosis.matching import ALL_BUT_VELOCITIES, diagnose
+from sgd_ref.conformance.dialects.dialect import Dialect
 from sgd_ref.conformance.targets.running import named_together
 
 CHANGING = "axes/momentum/callable"
@@ -76,3 +77,26 @@ def test_a_wrong_variable_is_not_excused(case_id: str) -> None:
     assert not diagnose(case, wrong(case), with_pairs=False).has_other_velocities
     (found,) = conformance.check(wrong, [case], Profile(offers=OFFERED)).diagnoses.values()
     assert not found.has_other_velocities
+
+
+def kept_look_ahead(case: Case) -> Trajectory:
+    """A loop of PyTorch's form whose buffer is overwritten by what it looks ahead to."""
+    momentum = np.float32(case.config["momentum"])
+    variables = [np.array(variable) for variable in case.variables]
+    kept = [np.zeros_like(variable) for variable in variables]
+    observed = []
+    with np.errstate(all="ignore"):
+        for call, gradients in enumerate(case.gradients):
+            rate = np.float32(case.rate(call))
+            for index, gradient in enumerate(gradients):
+                kept[index] = momentum * kept[index] + np.asarray(gradient)
+                kept[index] = np.asarray(gradient) + momentum * kept[index]
+                variables[index] = variables[index] - rate * kept[index]
+            observed.append({"variables": list(variables), "velocities": [-(rate * sums) for sums in kept]})
+    return observed
+
+
+def test_a_kept_look_ahead_is_named_where_the_rate_is_outside() -> None:
+    case = case_of("structure/calls-66/callable/nesterov/float32")
+    found = diagnose(case, kept_look_ahead(case), basis=Dialect.of("pytorch").basis())
+    assert found.names == (("look-ahead-stored-as-velocity",),)
