@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from itertools import combinations
@@ -47,6 +47,7 @@ def diagnoses(
     right: Mapping[str, tuple[Case, Trajectory]],
     is_state_hidden: bool = False,
     basis: Basis = DEFINITION,
+    known: Collection[str] = (),
 ) -> dict[str, Diagnosis]:
     """Return the diagnosis of each divergence of a run.
 
@@ -63,6 +64,9 @@ def diagnoses(
         Whether the state may be wider than the reported one.
     basis : Basis, optional
         The rule that all cases diverge from; its own deviations are not named.
+    known : collection of str, optional
+        Names that are believed also where they do not show in other cases: the source of the implementation
+        says why.
 
     Returns
     -------
@@ -78,7 +82,7 @@ def diagnoses(
     >>> print(found[case.id])
     it equals ascends
     """
-    return _Run(diverging, right, is_state_hidden, basis).diagnoses()
+    return _Run(diverging, right, is_state_hidden, basis, frozenset(known)).diagnoses()
 
 
 class _Run:
@@ -88,10 +92,11 @@ class _Run:
         right: Mapping[str, tuple[Case, Trajectory]],
         is_state_hidden: bool,
         basis: Basis,
+        known: frozenset[str],
     ) -> None:
         self._diverging = diverging
         self._right = {case_id: one for case_id, one in right.items() if one[0].made is None}
-        self._is_state_hidden, self._basis = is_state_hidden, basis
+        self._is_state_hidden, self._basis, self._known = is_state_hidden, basis, known
         self._share_of = cache(self._share_of_one)
         self._searches = {
             case_id: Search(case, observed, None, is_state_hidden, basis)
@@ -114,7 +119,11 @@ class _Run:
         """Return the diagnoses of cases that are explained only if the velocities are left out."""
         left = {case_id: self._diverging[case_id] for case_id in self._unexplained()}
         shown = _Run(
-            _without_velocities(left), _without_velocities(self._right), self._is_state_hidden, self._basis
+            _without_velocities(left),
+            _without_velocities(self._right),
+            self._is_state_hidden,
+            self._basis,
+            self._known,
         )
         for case_id, search in shown._searches.items():
             shown._keep(case_id, search.alone())
@@ -140,6 +149,8 @@ class _Run:
 
     def _share_of_one(self, name: str) -> float:
         """Return the share of the graded cases exposing a deviation in which it may be at work."""
+        if name in self._known:
+            return 1.0
         exposing = cases_that_expose(name)
         seen = len(exposing & self._diverging.keys())
         others = sorted(exposing & self._right.keys())
