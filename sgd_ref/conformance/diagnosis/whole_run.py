@@ -65,8 +65,8 @@ def diagnoses(
     basis : Basis, optional
         The rule that all cases diverge from; its own deviations are not named.
     known : collection of str, optional
-        Names that are believed also where they do not show in other cases: the source of the implementation
-        says why.
+        Names that are tried first, and believed also where they do not show in other cases: the source of
+        the implementation says why.
 
     Returns
     -------
@@ -108,7 +108,7 @@ class _Run:
     def diagnoses(self) -> dict[str, Diagnosis]:
         """Return the diagnoses; single deviations are tried before several together."""
         for case_id, search in self._searches.items():
-            self._keep(case_id, search.alone())
+            self._keep(case_id, self._by_known(search) or search.alone())
         self._together()
         self._any_pairs()
         chosen = self._chosen()
@@ -138,6 +138,14 @@ class _Run:
             )
             for case_id in right | chosen.keys()
         }
+
+    def _by_known(self, search: Search) -> Sequence[Explained]:
+        """Return what the fewest known names explain together, if they do."""
+        for size in range(1, MOST_TOGETHER + 1):
+            found = search.among(combinations(sorted(self._known), size))
+            if found:
+                return found
+        return []
 
     def _keep(self, case_id: str, found: Sequence[Explained]) -> None:
         believed = [one for one in found if self._share(one.names) >= LEAST_SHARE]
