@@ -9,6 +9,7 @@ from sgd_ref.conformance.catalogue.case import Case
 from sgd_ref.conformance.grading.velocities import Velocities
 from sgd_ref.conformance.targets.environments.environment import Environment
 from sgd_ref.conformance.targets.environments.isolated import Isolation, isolated_family
+from sgd_ref.conformance.targets.jax.releases import releases
 from sgd_ref.conformance.targets.known import KnownFailure
 
 OPTIMIZERS = "https://docs.jax.dev/en/latest/jax.example_libraries.optimizers.html"
@@ -96,4 +97,4 @@ ISOLATION = Isolation(
     velocities=Velocities(-1, True),
 )
 
-FAMILY = isolated_family(ISOLATION)
+FAMILY = isolated_family(ISOLATION, releases)
