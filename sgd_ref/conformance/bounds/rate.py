@@ -46,6 +46,13 @@ class Rates:
         """Whether the rate is the same in every call."""
         return self._schedule is None and self._case.learning_rate_calls is None
 
+    @property
+    def in_double(self) -> tuple[float, ...]:
+        """The rate of each call, computed in float64 from the settings as given."""
+        before = 0 if self._case.state is None else self._case.state.calls
+        ends = (self._double(call, before + call) for call in range(len(self._case.gradients)))
+        return tuple((low + high) / 2 for low, high in ends)
+
     def is_possible(self, call: int, calls: int, documented: Any, reported: Any) -> bool:
         """Whether a faithful evaluation may give the reported rate."""
         if reported is None:

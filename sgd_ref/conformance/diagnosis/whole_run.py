@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from itertools import combinations
@@ -50,6 +50,7 @@ def diagnoses(
     right: Mapping[str, tuple[Case, Trajectory]],
     is_state_hidden: bool = False,
     basis: Basis = DEFINITION,
+    known: Collection[str] = (),
 ) -> dict[str, Diagnosis]:
     """Return the diagnosis of each divergence of a run.
 
@@ -66,6 +67,9 @@ def diagnoses(
         Whether the state may be wider than the reported one.
     basis : Basis, optional
         The rule that all cases diverge from; its own deviations are not named.
+    known : collection of str, optional
+        Names that are tried first, and believed also where they do not show in other cases: the source of
+        the implementation says why.
 
     Returns
     -------
@@ -81,7 +85,7 @@ def diagnoses(
     >>> print(found[case.id])
     it equals ascends
     """
-    return _Run(diverging, right, is_state_hidden, basis).diagnoses()
+    return _Run(diverging, right, is_state_hidden, basis, frozenset(known)).diagnoses()
 
 
 class _Run:
@@ -91,11 +95,12 @@ class _Run:
         right: Mapping[str, tuple[Case, Trajectory]],
         is_state_hidden: bool,
         basis: Basis,
+        known: frozenset[str],
         work: Work | None = None,
     ) -> None:
         self._diverging = diverging
         self._right = {case_id: one for case_id, one in right.items() if one[0].made is None}
-        self._is_state_hidden, self._basis = is_state_hidden, basis
+        self._is_state_hidden, self._basis, self._known = is_state_hidden, basis, known
         self._share_of = cache(self._share_of_one)
         self._work = Work() if work is None else work
         self._searches = {
@@ -108,7 +113,7 @@ class _Run:
     def diagnoses(self) -> dict[str, Diagnosis]:
         """Return the diagnoses; single deviations are tried before several together."""
         for case_id, search in self._searches.items():
-            self._keep(case_id, search.alone())
+            self._keep(case_id, self._by_known(search) or search.alone())
         self._together()
         self._any_pairs()
         chosen = self._chosen()
@@ -127,6 +132,7 @@ class _Run:
             _without_velocities(self._right),
             self._is_state_hidden,
             self._basis,
+            self._known,
             self._work,
         )
         for case_id, search in shown._searches.items():
@@ -143,6 +149,14 @@ class _Run:
             for case_id in right | chosen.keys()
         }
 
+    def _by_known(self, search: Search) -> Sequence[Explained]:
+        """Return what the fewest known names explain together, if they do."""
+        for size in range(1, MOST_TOGETHER + 1):
+            found = search.among(combinations(sorted(self._known), size))
+            if found:
+                return found
+        return []
+
     def _keep(self, case_id: str, found: Sequence[Explained]) -> None:
         believed = [one for one in found if self._share(one.names) >= LEAST_SHARE]
         if believed:
@@ -153,6 +167,8 @@ class _Run:
 
     def _share_of_one(self, name: str) -> float:
         """Return the share of the graded cases exposing a deviation in which it may be at work."""
+        if name in self._known:
+            return 1.0
         exposing = cases_that_expose(name)
         seen = len(exposing & self._diverging.keys())
         others = sorted(exposing & self._right.keys())

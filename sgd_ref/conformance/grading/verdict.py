@@ -315,13 +315,23 @@ class Report:
         >>> [str(diagnosis) for diagnosis in report.diagnoses.values()]
         ['it equals ascends', 'it equals ascends']
         """
+        return self.diagnoses_with(())
+
+    def diagnoses_with(self, known: Collection[str]) -> dict[str, Diagnosis]:
+        """Return `diagnoses`, where some deviations are known of the implementation.
+
+        Parameters
+        ----------
+        known : collection of str
+            Names that are believed also where they do not show in other cases of the run.
+        """
         answered = {
             v.case.id: (v.case, v.trajectory) for v in self.verdicts.values() if v.trajectory is not None
         }
         diverging = {i: one for i, one in answered.items() if self.verdicts[i].grade == "diverges"}
         right = {i: one for i, one in answered.items() if self.verdicts[i].grade in ("exact", "rounding")}
         basis = self.profile.dialect.basis()
-        return diagnoses(diverging, right, bool(self.hidden_wider_state), basis)
+        return diagnoses(diverging, right, bool(self.hidden_wider_state), basis, known)
 
     @property
     def answers(self) -> dict[str, str]:

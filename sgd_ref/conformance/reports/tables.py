@@ -14,9 +14,7 @@ from sgd_ref.conformance.answers import ANSWERS
 from sgd_ref.conformance.catalogue.axes import AXES
 from sgd_ref.conformance.grading.findings import Findings
 from sgd_ref.conformance.grading.verdict import Verdict
-from sgd_ref.conformance.targets.history import storage
-from sgd_ref.conformance.targets.history.running import by_contradiction
-from sgd_ref.conformance.targets.history.spans import in_words
+from sgd_ref.conformance.targets.history.since import since_when
 from sgd_ref.conformance.targets.registry import names as names_of_targets
 
 
@@ -143,16 +141,10 @@ def _names_table(all_findings: Sequence[Findings], contradicting: bool, title: s
 
 def _since_when(all_findings: Sequence[Findings]) -> dict[str, str]:
     """Return since when each contradiction is there, by its name, of the targets that have a history."""
-    said: dict[str, list[str]] = {}
     known = names_of_targets()
-    for target in (findings.report.name for findings in all_findings):
-        # The name of a user's own program may be any text, even too long for a path.
-        if target not in known:
-            continue
-        for name, asked in by_contradiction(storage.kept(target)).items():
-            prefix = f"{target}: " if len(all_findings) > 1 else ""
-            said.setdefault(name, []).append(prefix + in_words(asked))
-    return {name: "\n".join(lines) for name, lines in said.items()}
+    # The name of a user's own program may be any text, even too long for a path.
+    targets = [findings.report.name for findings in all_findings if findings.report.name in known]
+    return {name: "\n".join(lines) for name, lines in since_when(targets).items()}
 
 
 def _heading(findings: Findings) -> str:

@@ -19,7 +19,7 @@ from sgd_ref.conformance.catalogue.case import Case, Implementation
 from sgd_ref.conformance.catalogue.combinations import case_id
 from sgd_ref.conformance.catalogue.tiers import cases, make_case
 from sgd_ref.conformance.catalogue.within import cases_within
-from sgd_ref.conformance.deviations import is_contradiction
+from sgd_ref.conformance.deviations import DEVIATIONS, is_contradiction
 from sgd_ref.conformance.dialects import Dialect
 from sgd_ref.conformance.grading.check import check
 from sgd_ref.conformance.grading.findings import Findings
@@ -196,7 +196,8 @@ def findings_of(
         itself = {"name": handshake.name, "version": handshake.version, "language": handshake.language}
         versions = {key: text for key, text in {**itself, **versions, **itself}.items() if text}
     if target.named_together:
-        return named_together(report, versions, {case_id: of for case_id, of in names.items() if of})
+        failures = {case_id: of for case_id, of in names.items() if of}
+        return named_together(report, versions, failures, target.evidence.keys() & DEVIATIONS.keys())
     if target.explain is not None:
         return Findings(report, versions, names, target.contradictions)
     return named_together(report, versions)
@@ -206,8 +207,11 @@ def named_together(
     report: Report,
     versions: Mapping[str, str] | None = None,
     failures: Mapping[str, tuple[str, ...]] | None = None,
+    known: Collection[str] = (),
 ) -> Findings:
-    """Return the findings about an implementation without known deviations: names excuse nothing.
+    """Return the findings about an implementation all of whose mismatches are named together.
+
+    Names excuse nothing here.
 
     Parameters
     ----------
@@ -217,8 +221,10 @@ def named_together(
         The versions of what was run.
     failures : mapping of str to tuple of str, optional
         By the id of a case that failed, the name of the failure.
+    known : collection of str, optional
+        Deviations that the implementation is known for, by its source.
     """
-    found = report.diagnoses
+    found = report.diagnoses_with(known)
     whole = {case_id: one.names[0] for case_id, one in found.items() if one.names and one.up_to is None}
     failed = {name for names in (failures or {}).values() for name in names}
     return Findings(

@@ -12,6 +12,7 @@ import numpy as np
 
 from sgd_ref.arithmetic.formats import FLOAT64, FORMATS, Array
 from sgd_ref.base.call import Call
+from sgd_ref.conformance.bounds import rate
 from sgd_ref.conformance.bounds.off import state_of_nothing
 from sgd_ref.conformance.bounds.running_error.array import TermedArray, allowance
 from sgd_ref.conformance.bounds.running_error.optimizer import composed, known
@@ -60,7 +61,8 @@ def fit(
 
     Each call starts from the values that were reported after the call before, unless the state is hidden.
     State that is not reported, and the internal state of a deviation, are carried on. If the reported rates
-    are not those of the rule, or if a callable returns float64, the rates may also have been used unchanged.
+    are not those of the rule, the reported ones may have been used unchanged; if none are reported, so may
+    the float64 that a callable returns or that the formula of a schedule gives.
 
     Parameters
     ----------
@@ -105,16 +107,19 @@ def fit(
 
 
 def _other_rates(case: Case, observed: Trajectory, used: Sequence[Any]) -> Iterator[Case]:
-    """Yield the case with other rates than those used: the reported ones, and the float64 of a callable."""
+    """Yield the case with other rates than those used: the reported ones, and those of float64."""
     reported: Any = tuple(record.get("learning_rate") for record in observed[: len(case.gradients)])
     # With equal rates in every call up to the violation, there would be the same violation.
     if None not in reported and any(map(_are_unequal, reported, used)):
         yield replace(case, learning_rate_calls=tuple(float(rate) for rate in reported))
     has_double = any(variable.dtype == FLOAT64 for variable in case.variables)
-    given = case.learning_rate_calls
-    if given is None and isinstance(case.config["learning_rate"], float):
-        given = (case.config["learning_rate"],) * len(case.gradients)
-    if has_double and given is not None and any(rate != float(np.float32(rate)) for rate in given):
+    if not has_double or (case.learning_rate_calls is None and case.config["learning_rate"] is None):
+        return
+    # A rate that was reported says how it was rounded.
+    if isinstance(case.config["learning_rate"], dict) and reported[:1] != (None,):
+        return
+    given = rate.Rates(case).in_double
+    if any(one != float(np.float32(one)) for one in given):
         yield replace(case, learning_rate_calls=given)
 
 

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from sgd_ref import rule
-from sgd_ref.arithmetic.formats import FLOAT32, FORMATS, HALF_FORMATS, Array
+from sgd_ref.arithmetic.formats import FLOAT32, FLOAT64, FORMATS, HALF_FORMATS, Array
 from sgd_ref.base.aliasing import memory_of
 from sgd_ref.base.call import Call
 from sgd_ref.conformance.bounds.running_error.array import PER_OPERATION, TermedArray, termed
 from sgd_ref.conformance.deviations import DEFINITION, Basis, compose
+from sgd_ref.conformance.deviations.observed.clipping import NormOfRoundedSquares
 from sgd_ref.conformance.deviations.observed.subnormals import FlushedArray, SubnormalsFlushed
 from sgd_ref.loss_scale import LossScaleOptimizer
 from sgd_ref.optimizer import SGD, Gradients, Values
@@ -136,7 +137,13 @@ class Repairing(SGD):
         if isinstance(norm, TermedArray):
             return norm
         # Squares and root may be rounded by themselves, too.
-        return _termed_norm(norm, gradients, 2 * PER_OPERATION, getattr(self, "adds_in_half_types", False))
+        return _termed_norm(
+            norm,
+            gradients,
+            2 * PER_OPERATION,
+            getattr(self, "adds_in_half_types", False),
+            isinstance(self, NormOfRoundedSquares),
+        )
 
     def clip(self, gradients: Gradients) -> Gradients:
         """Clip, and give terms to arrays without terms."""
@@ -184,13 +191,23 @@ def composed(names: frozenset[str], basis: Basis = DEFINITION) -> tuple[type[SGD
 
 
 def _termed_norm(
-    norm: Any, gradients: list[Array], more: int, adds_in_half_types: bool = False
+    norm: Any,
+    gradients: list[Array],
+    more: int,
+    adds_in_half_types: bool = False,
+    adds_in_dtypes: bool = False,
 ) -> TermedArray:
-    """Return a norm with its roundings; by default, half types are added at least in float32."""
+    """Return a norm with its roundings; by default, half types are added at least in float32.
+
+    With `adds_in_dtypes` the squares of each gradient may be added in the dtype of this gradient, if it is
+    float32, although the norm is wider.
+    """
     # The relative error of the root is half that of the sum.
     roundings = sum(g.size for g in gradients) / 2
     if norm.dtype in HALF_FORMATS and not adds_in_half_types:
         roundings *= 2.0 ** (FORMATS[norm.dtype].precision - FORMATS[FLOAT32].precision)
+    elif norm.dtype == FLOAT64 and adds_in_dtypes and any(g.dtype != FLOAT64 for g in gradients):
+        roundings *= 2.0 ** (FORMATS[FLOAT64].precision - FORMATS[FLOAT32].precision)
     # A norm of one gradient may be in a narrower dtype; a scalar gradient looks like such a norm.
     before = max((_roundings_of(g) if g.ndim else _roundings_in(norm, g) for g in gradients), default=0)
     return termed(np.asarray(norm), roundings=math.ceil(roundings) + before + more)

@@ -121,6 +121,8 @@ class Content:
         In the order of the runs.
     evidence : mapping of str to sequence of str
         By the name of a mistake, where it was seen in the sources of an implementation.
+    since : mapping of str to sequence of str
+        By the name of a mistake, since which release it is there, and where it was mended.
     is_kept : bool
         Whether nothing was run for the page.
     """
@@ -128,4 +130,5 @@ class Content:
     runs: Sequence[Run]
     divergences: Sequence[Divergence]
     evidence: Mapping[str, Sequence[str]]
+    since: Mapping[str, Sequence[str]]
     is_kept: bool

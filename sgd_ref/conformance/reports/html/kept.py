@@ -30,6 +30,7 @@ from sgd_ref.conformance.reports.publishing import DATA
 from sgd_ref.conformance.targets import ledger
 from sgd_ref.conformance.targets.findings import storage
 from sgd_ref.conformance.targets.findings.finding import Finding
+from sgd_ref.conformance.targets.history.since import since_when
 from sgd_ref.conformance.targets.names import file_name, versions_text
 from sgd_ref.conformance.targets.registry import FAMILIES, arguments_of, names
 from sgd_ref.conformance.trajectories.comparison import compare
@@ -101,7 +102,8 @@ def content_of_kept(kept: Sequence[Kept]) -> Content:
         for name, text in target.evidence.items():
             if text not in evidence.setdefault(name, []):
                 evidence[name].append(text)
-    return Content([_run(target) for target in kept], divergences, evidence, is_kept=True)
+    since = since_when([target.name for target in kept])
+    return Content([_run(target) for target in kept], divergences, evidence, since, is_kept=True)
 
 
 def _read(name: str, place: Path) -> Kept:

@@ -11,13 +11,16 @@ from sgd_ref.conformance.grading.verdict import GRADES, Verdict
 from sgd_ref.conformance.reports.html.content import Content, Divergence, Key, Picture, Run
 from sgd_ref.conformance.reports.html.plot import plot
 from sgd_ref.conformance.reports.target_data import places
-from sgd_ref.conformance.targets.registry import FAMILIES, arguments_of
+from sgd_ref.conformance.targets.history.since import since_when
+from sgd_ref.conformance.targets.registry import FAMILIES, arguments_of, names
 
 
 def content_of_runs(all_findings: Sequence[Findings]) -> Content:
     """Return the content of the page of some runs."""
     divergences = [one for run, found in enumerate(all_findings) for one in _divergences(run, found)]
-    return Content([_run(found) for found in all_findings], divergences, {}, is_kept=False)
+    known = names()
+    since = since_when([found.report.name for found in all_findings if found.report.name in known])
+    return Content([_run(found) for found in all_findings], divergences, {}, since, is_kept=False)
 
 
 def _run(findings: Findings) -> Run:

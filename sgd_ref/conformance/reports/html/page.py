@@ -132,6 +132,7 @@ def _names(content: Content) -> Iterator[dict[str, Any]]:
             "summary": "A failure." if known is None else known.summary,
             "address": "" if known is None else known.address,
             "evidence": content.evidence.get(name, ()),
+            "since": content.since.get(name, ()),
             "count": sum(name in one.names for one in content.divergences),
         }
 

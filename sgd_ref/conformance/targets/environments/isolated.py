@@ -31,6 +31,9 @@ from sgd_ref.conformance.targets.environments.in_scripts import run_in_environme
 run = run_in_environment("{name}")
 """
 
+TIME_LIMIT = 60.0
+"""The default limit, in seconds, for the answer to one case."""
+
 # The published results come from runs without a GPU, and with one thread.
 ENVIRONMENT = {"CUDA_VISIBLE_DEVICES": "-1", "OMP_NUM_THREADS": "1"}
 
@@ -46,11 +49,19 @@ class Isolated(Worker):
         The features that its framework offers, and the rule that it is held to.
     environment : mapping of str to str
         Variables for the process.
+    time_limit : float, default 60
+        Seconds for the answer to one case.
     """
 
-    def __init__(self, command: Sequence[str], profile: Profile, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        profile: Profile,
+        environment: Mapping[str, str],
+        time_limit: float = TIME_LIMIT,
+    ) -> None:
         variables = {**places.clean(dict(os.environ)), **ENVIRONMENT, **environment}
-        super().__init__(command, variables, time_limit=60.0, start_limit=120.0)
+        super().__init__(command, variables, time_limit=time_limit, start_limit=120.0)
         self.profile = profile
 
 
@@ -81,6 +92,8 @@ class Isolation:
         As in `Profile`.
     flush_to_zero : bool
         As in `Profile`.
+    time_limit : float
+        Seconds for the answer to one case.
     """
 
     environment: Environment
@@ -93,6 +106,7 @@ class Isolation:
     command: Callable[[Path], list[str]] | None = None
     hidden_wider_state: bool | None = None
     flush_to_zero: bool = False
+    time_limit: float = TIME_LIMIT
 
     @property
     def profile(self) -> Profile:
@@ -117,7 +131,7 @@ class Isolation:
         missing = self.environment.obstacle()
         if missing is not None:
             raise CannotRun(f"{self.environment.name}: {missing}")
-        return Isolated(self._command(), self.profile, self.environment.settings)
+        return Isolated(self._command(), self.profile, self.environment.settings, self.time_limit)
 
     def _command(self) -> list[str]:
         if self.command is not None:

@@ -76,7 +76,8 @@ class Training:
                 start, steps, config["end_learning_rate"], config["power"]
             )
         else:
-            raise NotImplementedError(f"the schedule {kind} with {config}")
+            modes = [name for name in ("staircase", "cycle") if config.get(name)]
+            raise NotImplementedError(" with ".join([f"the schedule {kind}", *modes]))
         return schedule
 
 

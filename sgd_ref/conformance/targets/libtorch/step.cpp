@@ -22,9 +22,12 @@ void step(Values &w, Values &v, const Values &g, double rate, const Settings &se
     parameter.mutable_grad() = tensor_of(g, type);
     if (settings.clipnorm > 0) torch::nn::utils::clip_grad_norm_(parameter, settings.clipnorm);
     if (settings.clipvalue > 0) torch::nn::utils::clip_grad_value_(parameter, settings.clipvalue);
-    auto options = torch::optim::SGDOptions(rate).momentum(settings.momentum).weight_decay(settings.weight_decay);
+    auto options = torch::optim::SGDOptions(0).momentum(settings.momentum);
     options.nesterov(settings.nesterov && settings.momentum != 0);
     torch::optim::SGD optimizer({parameter}, options);
+    // As those who change a rate do; only the constructor refuses negative numbers.
+    auto &changed = static_cast<torch::optim::SGDOptions &>(optimizer.param_groups()[0].options());
+    changed.lr(rate).weight_decay(settings.weight_decay);
     // The first gradient becomes the buffer. One of zeros that came about otherwise gives the same but for -0.0.
     bool is_first = true;
     for (double number : v) is_first &= number == 0 && !std::signbit(number);

@@ -57,8 +57,8 @@ def _command(folder: Path) -> list[str]:
 
 
 EVIDENCE = {
-    "norm-of-rounded-squares": "nn/utils/clip_grad.h, `clip_grad_norm_`: squares in the dtype of the "
-    "gradient overflow and underflow",
+    "norm-of-rounded-squares": "nn/utils/clip_grad.h, `clip_grad_norm_`: `norm(norm_type)` adds squares in "
+    "float32, or in float64, where they overflow; their underflow is hidden by the 1e-6 that is added",
 }
 
 ISOLATION = Isolation(

@@ -21,8 +21,8 @@ BY_DESIGN = {
 EVIDENCE = {
     "clip-adds-epsilon": "optimizers/optimizers.py, `clip_grad_norm`: `max_norm / (total_norm + 1e-6)`, "
     "of which its documentation has nothing",
-    "norm-of-rounded-squares": "optimizers/optimizers.py, `clip_grad_norm`: squares in float32, or in the "
-    "dtype of the gradient, overflow and underflow",
+    "norm-of-rounded-squares": "optimizers/optimizers.py, `clip_grad_norm`: `g.square().sum()` in the dtype "
+    "of the gradient, float32 for float16; the norm of [3e20, 4e20] in float32 is infinite",
     "infinite-norm-hides-gradients": "optimizers/optimizers.py, `clip_grad_norm`: an infinite norm gives the "
     "factor 0",
 }

@@ -7,6 +7,7 @@ from pathlib import Path
 from sgd_ref.conformance.grading.velocities import Velocities
 from sgd_ref.conformance.targets.environments.environment import Environment
 from sgd_ref.conformance.targets.environments.isolated import Isolation, isolated_family
+from sgd_ref.conformance.targets.paddle.releases import releases
 
 MOMENTUM = "https://www.paddlepaddle.org.cn/documentation/docs/en/api/paddle/optimizer/Momentum_en.html"
 DECAY = "https://www.paddlepaddle.org.cn/documentation/docs/en/api/paddle/regularizer/L2Decay_en.html"
@@ -17,11 +18,12 @@ BY_DESIGN = {
 }
 
 EVIDENCE = {
-    "momentum-through-float32": "phi/kernels/impl/momentum_kernel_impl.h: `mu` and the coefficient of the "
-    "decay are attributes of the type float",
-    "norm-of-rounded-squares": "nn/clip.py: squares in the dtype of the gradient overflow and underflow",
-    "infinite-norm-hides-gradients": "nn/clip.py, `ClipGradByGlobalNorm`: an infinite norm gives "
-    "the factor 0",
+    "momentum-through-float32": "optimizer/momentum.py gives `momentum` and the coefficient of the decay to "
+    "`_C_ops.momentum_`, which rounds both to float32: 0.9 is 0.8999999761581421 for a float64 parameter",
+    "norm-of-rounded-squares": "nn/clip.py, `_squared_l2_norm`: squares in the dtype of the gradient; the "
+    "norm of [3e20, 4e20] in float32 is infinite",
+    "infinite-norm-hides-gradients": "nn/clip.py, `ClipGradByGlobalNorm`: the factor is "
+    "`clip_norm / max(norm, clip_norm)`, which is 0 for an infinite norm",
 }
 
 ISOLATION = Isolation(
@@ -46,4 +48,4 @@ ISOLATION = Isolation(
     velocities=Velocities(-1, True),
 )
 
-FAMILY = isolated_family(ISOLATION)
+FAMILY = isolated_family(ISOLATION, releases)

@@ -10,7 +10,7 @@ import numpy as np
 
 
 class Training:
-    """One optimizer for the variables of a case, with a group for those that do not decay."""
+    """One optimizer for the variables of a case; each variable says whether it decays."""
 
     def __init__(self, case: Any) -> None:
         self.paddle = importlib.import_module("paddle")
@@ -19,24 +19,23 @@ class Training:
             raise NotImplementedError("on a CPU, clip_by_norm has a kernel for float32 alone")
         self.parameters = [self._parameter(variable) for variable in case.variables]
         self.has_momentum = config["momentum"] != 0
-        groups = []
-        for is_excluded in (False, True):
-            pairs = zip(self.parameters, case.excluded, strict=True)
-            chosen = [parameter for parameter, flag in pairs if flag == is_excluded]
-            if chosen:
-                decay = None if is_excluded else config["weight_decay"]
-                groups.append({"params": chosen, "weight_decay": decay})
+        # Not by groups of parameters, each of which is clipped by a norm of its own.
+        for parameter, is_excluded in zip(self.parameters, case.excluded, strict=True):
+            if config["weight_decay"] is not None and not is_excluded:
+                parameter.regularizer = self.paddle.regularizer.L2Decay(config["weight_decay"])
         module, clip = self.paddle.optimizer, self._clipping(config)
         if self.has_momentum:
             self.optimizer = module.Momentum(
-                0.0, config["momentum"], groups, use_nesterov=config["nesterov"], grad_clip=clip
+                0.0, config["momentum"], self.parameters, use_nesterov=config["nesterov"], grad_clip=clip
             )
         else:
-            self.optimizer = module.SGD(0.0, groups, grad_clip=clip)
+            self.optimizer = module.SGD(0.0, self.parameters, grad_clip=clip)
+        self.given: dict[str, Any] = {}
         if case.state is not None and self.has_momentum and case.state.velocities:
-            kept = dict(zip(self.parameters, case.state.velocities, strict=True))
+            pairs = zip(self.parameters, case.state.velocities, strict=True)
+            self.given = {f"{parameter.name}_velocity_0": velocity for parameter, velocity in pairs}
             self.optimizer.set_state_dict(
-                {f"{parameter.name}_velocity_0": self.paddle.to_tensor(v) for parameter, v in kept.items()}
+                {name: self.paddle.to_tensor(velocity) for name, velocity in self.given.items()}
             )
 
     def step(self, gradients: Sequence[Any], rate: float | None) -> None:
@@ -58,8 +57,10 @@ class Training:
         state = self.optimizer.state_dict()
         velocities = []
         for parameter, variable in zip(self.parameters, variables, strict=True):
-            kept = state.get(f"{parameter.name}_velocity_0")
-            velocities.append(np.zeros_like(variable) if kept is None else kept.numpy().copy())
+            name = f"{parameter.name}_velocity_0"
+            # Until the first gradient of a parameter, the optimizer holds what it was given out of sight.
+            before = self.given.get(name, np.zeros_like(variable))
+            velocities.append(state[name].numpy().copy() if name in state else np.array(before))
         return {"variables": variables, "velocities": velocities}
 
     def _parameter(self, variable: Any) -> Any:

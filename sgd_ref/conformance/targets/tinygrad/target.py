@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from sgd_ref.conformance.catalogue.case import Case
+from sgd_ref.conformance.grading.velocities import Velocities
 from sgd_ref.conformance.targets.environments.environment import Environment
 from sgd_ref.conformance.targets.environments.isolated import Isolation, isolated_family
 from sgd_ref.conformance.targets.known import KnownFailure
@@ -53,6 +54,9 @@ ISOLATION = Isolation(
     ),
     rule="pytorch",
     failures=FAILURES,
+    velocities=Velocities(-1, True),
+    # Each program is compiled for its shapes: a case of a thousand calls takes a minute on a busy machine.
+    time_limit=300.0,
 )
 
 FAMILY = isolated_family(ISOLATION, releases)

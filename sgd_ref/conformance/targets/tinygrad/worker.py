@@ -48,11 +48,9 @@ class Training:
                 optimizer.step()
 
     def record(self) -> dict[str, Any]:
-        """Return the state; momentum buffers are float32, whatever the dtype of the variable."""
-        record = {"variables": [_array(variable) for variable in self.variables]}
-        if not self.has_momentum:
-            record["velocities"] = []
-        return record
+        """Return the state; with momentum, all of it is float32."""
+        velocities = [_array(self._buffer(one)) for one in self.variables] if self.has_momentum else []
+        return {"variables": [_array(variable) for variable in self.variables], "velocities": velocities}
 
     def _buffer(self, variable: Any) -> Any:
         for optimizer in self.optimizers:

@@ -67,6 +67,17 @@ def test_a_name_that_other_cases_do_not_show_is_struck() -> None:
     found = whole_run.diagnoses({one.id: (one, wrong)}, right)
     assert (name,) not in found[one.id].names
     assert (name,) in whole_run.diagnoses({one.id: (one, wrong)}, {})[one.id].names
+    # The source of the implementation says more than the other cases.
+    known = whole_run.diagnoses({one.id: (one, wrong)}, right, known=[name])
+    assert known[one.id].names == ((name,),)
+
+
+def test_what_is_known_comes_before_a_single_name_that_is_not() -> None:
+    case = BY_ID["named/narrow/global_clipnorm-of-an-overflow/float64"]
+    pair = ("infinite-norm-hides-gradients", "norm-of-rounded-squares")
+    wrong = {case.id: (case, reference.run(case, *compose(pair)))}
+    assert pair not in whole_run.diagnoses(wrong, {})[case.id].names
+    assert whole_run.diagnoses(wrong, {}, known=pair)[case.id].names == (pair,)
 
 
 def test_what_begins_as_a_known_deviation_and_goes_on_otherwise_is_told() -> None:

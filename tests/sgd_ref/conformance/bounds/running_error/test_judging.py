@@ -51,6 +51,31 @@ def test_a_deviation_fits_itself_and_other_rules_do_not(name: str, case_id: str)
     assert not fit(case, [name, "updated-twice"], wrong).fits
 
 
+@pytest.mark.parametrize(
+    "case_id",
+    [
+        "named/staircase-InverseTimeDecay-3",
+        "axes/float64/exclusion/averages/fixed-96/polynomial/missing/subnormal",
+    ],
+)
+def test_rates_of_schedules_may_be_float64_where_none_is_reported(case_id: str) -> None:
+    case = BY_ID[case_id]
+    double = FAITHFUL["rate-in-double"].run(case)
+    silent = [{key: value for key, value in record.items() if key != "learning_rate"} for record in double]
+    assert fit(case, (), silent).fits
+    silent[-1]["variables"][0].reshape(-1)[0] += 1e-6
+    assert not fit(case, (), silent).fits
+
+
+def test_a_norm_of_rounded_squares_may_be_added_in_the_dtype_of_each_gradient() -> None:
+    case = BY_ID["structure/bfloat16-first/mixed-global_clipnorm/plain/mixed"]
+    wrong = reference.run(case, *compose(["norm-of-rounded-squares"]))
+    (double,) = [position for position, one in enumerate(case.variables) if one.dtype == "float64"]
+    wrong[-1]["variables"][double][...] *= 1.0 + 2.0**-27
+    assert fit(case, ["norm-of-rounded-squares"], wrong).fits
+    assert not fit(case, (), wrong).fits
+
+
 def test_what_does_not_fit_says_where() -> None:
     case = BY_ID["axes/momentum"]
     observed = reference.run(case)

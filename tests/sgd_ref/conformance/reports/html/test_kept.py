@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +141,13 @@ def test_failures_are_explained_by_their_evidence(content: Content) -> None:
     (name,) = failure.names
     entry = render(content).partition(f'<dt id="name-{name}">')[2].partition("</dd>")[0]
     assert content.evidence[name][0].split("`")[0] in entry
+
+
+def test_a_name_says_since_which_release_it_is_there(content: Content) -> None:
+    name = divergences_of(content, KERAS)[0].names[0]
+    asked = replace(content, since={name: ["mine: since 1.0, still in 1.2", "other: not in 3.0"]})
+    entry = render(asked).partition(f'<dt id="name-{name}">')[2].partition("</dd>")[0]
+    assert entry.endswith(" Releases: mine: since 1.0, still in 1.2 · other: not in 3.0.")
 
 
 def test_nothing_is_said_to_be_expected_and_nothing_to_be_run(content: Content) -> None:
