@@ -24,6 +24,7 @@ MADE_BY_SCRIPTS = {"", "top"}
 
 HOSTS = {
     "cs231n.github.io",
+    "distributed.dask.org",
     "docs.jax.dev",
     "docs.pytest.org",
     "docs.pytorch.org",

@@ -48,7 +48,7 @@ def with_releases() -> list[str]:
     """Return the families whose releases can be asked.
 
     >>> with_releases()
-    ['keras', 'torch', 'optax', 'sklearn', 'tinygrad', 'mlx']
+    ['keras', 'torch', 'optax', 'sklearn', 'jax', 'tinygrad', 'mlx', 'paddle']
     """
     return [word for word, family in registry.FAMILIES.items() if family.releases is not None]
 

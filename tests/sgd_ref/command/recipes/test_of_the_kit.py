@@ -107,6 +107,7 @@ OTHERS = {
     "sgd_ref/conformance/targets/keras/worker.py": "answers over its standard streams",
     "sgd_ref/conformance/targets/optax/worker.py": "answers over its standard streams",
     "sgd_ref/conformance/targets/torch/worker.py": "answers over its standard streams",
+    "tests/numba_kernels/keras/recorded_training.py": "trains for a test",
     "tests/numba_kernels/ranks/over_mpi.py": "is what mpirun starts for a test",
     "tests/sgd_ref/conformance/watching/frameworks/keras_loop.py": "trains for a test",
     "tests/sgd_ref/keras_exchange_worker.py": "answers a test",
