@@ -48,14 +48,14 @@ def assert_same_trajectory(case: Case) -> None:
     assert comparison.equal, f"{case.id}: {comparison.difference}"
 
 
-@pytest.mark.share(5)
+@pytest.mark.share(10)
 @pytest.mark.parametrize("case", conformance.cases(tier="standard"), ids=lambda case: case.id)
 def test_the_standard_tier(case: Case) -> None:
     assert_same_trajectory(case)
 
 
 def test_a_share_of_the_full_product(sweep: Any) -> None:
-    number = sum(1 for _ in full_product()) if sweep.complete else 60
+    number = sum(1 for _ in full_product()) if sweep.complete else 30
     for index in sweep.generator.choice(933_120, min(number, 20_000), replace=False).tolist():
         assert_same_trajectory(make_case(combination(index)))
 

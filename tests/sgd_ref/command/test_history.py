@@ -74,7 +74,10 @@ def test_without_a_history(asked: list[str], capsys: pytest.CaptureFixture[str])
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["libtorch"], "the target must be one of keras, torch, optax, sklearn, jax, tinygrad, mlx, paddle, all"),
+        (
+            ["libtorch"],
+            "the target must be one of keras, torch, optax, sklearn, jax, tinygrad, mlx, paddle, all",
+        ),
         (["keras", "--versions", "newest"], "the release must be a version such as 3.4"),
         (["all", "--versions", "3.4"], "all must go without --versions"),
         (["torch", "--mode", "eager"], "--mode must be left out for torch"),

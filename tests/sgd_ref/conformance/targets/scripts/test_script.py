@@ -447,6 +447,7 @@ def test_a_script_shows_what_depends_on_layouts(name: str, tmp_path: Path) -> No
     assert started(tmp_path / "reproduce.py").returncode == 0
 
 
+@pytest.mark.sweep
 def test_a_script_for_a_framework_keeps_the_layouts(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     case = next(case for case in cases() if case.id == "structure/layout-transposed/plain/float32")

@@ -23,6 +23,7 @@ FLOAT64 = np.dtype(np.float64)
 DTYPES = [np.dtype(np.float16), BFLOAT16, FLOAT32, FLOAT64]
 # A graph takes seconds to compile; what is not compiled is the same for all variants.
 NOT_COMPILED = ("loop", "foreach", "fused")
+COMPILED_IN_SWEEPS = [*NOT_COMPILED, pytest.param("compiled", marks=pytest.mark.sweep)]
 LOOP_AND_FOREACH = ("loop", "foreach")
 Start = Callable[[str], Torch]
 on = pytest.mark.parametrize
@@ -115,7 +116,7 @@ def test_small_integers_are_exact(
         assert "velocities" not in given
 
 
-@on("variant", VARIANTS)
+@on("variant", COMPILED_IN_SWEEPS)
 @on("dtype", [FLOAT32, FLOAT64], ids=str)
 @on("nesterov", [False, True])
 def test_momentum_is_that_of_the_definition_at_a_constant_rate(
@@ -230,7 +231,7 @@ POLYNOMIAL = {
 }
 
 
-@on("variant", VARIANTS)
+@on("variant", COMPILED_IN_SWEEPS)
 @on(
     ("schedule", "calls", "rates"),
     [
