@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
-import signal
-import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
 from functools import partial
 from typing import NamedTuple
 
@@ -16,6 +13,7 @@ from numba_kernels.selfcheck.extent import Extent
 from numba_kernels.selfcheck.machine_code import compiling
 from numba_kernels.selfcheck.machine_code import cpu as machine_code
 from numba_kernels.selfcheck.result import Result
+from sgd_ref.conformance.grading.sweep.interrupts import ignoring_interrupts
 
 Part = Callable[[], Result]
 Parts = list[tuple[str, Part]]
@@ -149,19 +147,6 @@ def run_parts(parts: Parts, outcome: Outcome, pool: Executor | None, advance: Ca
 def _answers(parts: Parts, pool: Executor | None) -> Iterable[tuple[str, Part]]:
     if pool is None:
         return parts
-    with _ignoring_interrupts():
+    with ignoring_interrupts():
         submitted: dict[Future[Result], str] = {pool.submit(part): name for name, part in parts}
     return ((submitted[future], future.result) for future in as_completed(submitted))
-
-
-@contextmanager
-def _ignoring_interrupts() -> Iterator[None]:
-    """Start processes that ignore Ctrl-C: this process ends them, and they print no traceback."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)

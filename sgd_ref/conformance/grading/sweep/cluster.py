@@ -6,7 +6,6 @@ This is the only module that imports Dask, which is an extra.
 from __future__ import annotations
 
 import logging
-import signal
 import tempfile
 import threading
 import uuid
@@ -19,6 +18,7 @@ from dask.system import CPU_COUNT
 from distributed import Client, Future, KilledWorker, LocalCluster, as_completed, get_worker
 
 from sgd_ref.conformance.grading.sweep import software
+from sgd_ref.conformance.grading.sweep.interrupts import ignoring_interrupts
 from sgd_ref.conformance.grading.sweep.unit import Failed, Interrupted, Outcome, Refused, Unit, done
 
 SUBMITTED_AT_ONCE = 4
@@ -180,7 +180,7 @@ def connected(
 def _client_of(stack: ExitStack, workers: int | None) -> Client:
     """Return the client of a new cluster on this machine."""
     folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="sgd-ref-", ignore_cleanup_errors=True))
-    with _ignoring_interrupts():
+    with ignoring_interrupts():
         cluster = stack.enter_context(
             LocalCluster(
                 n_workers=workers or CPU_COUNT,
@@ -264,16 +264,3 @@ def _silent(*names: str) -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
-
-
-@contextmanager
-def _ignoring_interrupts() -> Iterator[None]:
-    """Start processes that ignore Ctrl-C: this process ends them, and they print no traceback."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
