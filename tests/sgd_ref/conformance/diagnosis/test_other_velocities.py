@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 
 from sgd_ref import conformance
+from sgd_ref.arithmetic.formats import Array
 from sgd_ref.conformance import Case, Profile
 from sgd_ref.conformance.catalogue.case import Trajectory
 from sgd_ref.conformance.diagnosis.matching import ALL_BUT_VELOCITIES, diagnose
@@ -17,20 +20,27 @@ CONSTANT = "exact/momentum/float32"
 OFFERED = ("float32", "momentum", "learning_rate")
 
 
-def without_rate(case: Case) -> Trajectory:
-    """The loop of many frameworks: the rate multiplies the whole velocity, which is reported as kept."""
+def trained(
+    case: Case, keeps_look_ahead: bool = False
+) -> Iterator[tuple[list[Array], list[Array], np.float32]]:
+    """Yield variables, sums and rate of each call of a loop in which the rate multiplies the whole sum."""
     momentum = np.float32(case.config["momentum"])
     variables = [np.array(variable) for variable in case.variables]
     kept = [np.zeros_like(variable) for variable in variables]
-    observed = []
     with np.errstate(all="ignore"):
         for call, gradients in enumerate(case.gradients):
             rate = np.float32(case.rate(call))
             for index, gradient in enumerate(gradients):
                 kept[index] = momentum * kept[index] + np.asarray(gradient)
+                if keeps_look_ahead:
+                    kept[index] = np.asarray(gradient) + momentum * kept[index]
                 variables[index] = variables[index] - rate * kept[index]
-            observed.append({"variables": list(variables), "velocities": list(kept)})
-    return observed
+            yield list(variables), list(kept), rate
+
+
+def without_rate(case: Case) -> Trajectory:
+    """The loop of many frameworks, which reports its sums as it keeps them."""
+    return [{"variables": variables, "velocities": kept} for variables, kept, _ in trained(case)]
 
 
 def case_of(case_id: str) -> Case:
@@ -81,19 +91,10 @@ def test_a_wrong_variable_is_not_excused(case_id: str) -> None:
 
 def kept_look_ahead(case: Case) -> Trajectory:
     """A loop of PyTorch's form whose buffer is overwritten by what it looks ahead to."""
-    momentum = np.float32(case.config["momentum"])
-    variables = [np.array(variable) for variable in case.variables]
-    kept = [np.zeros_like(variable) for variable in variables]
-    observed = []
-    with np.errstate(all="ignore"):
-        for call, gradients in enumerate(case.gradients):
-            rate = np.float32(case.rate(call))
-            for index, gradient in enumerate(gradients):
-                kept[index] = momentum * kept[index] + np.asarray(gradient)
-                kept[index] = np.asarray(gradient) + momentum * kept[index]
-                variables[index] = variables[index] - rate * kept[index]
-            observed.append({"variables": list(variables), "velocities": [-(rate * sums) for sums in kept]})
-    return observed
+    return [
+        {"variables": variables, "velocities": [-(rate * sums) for sums in kept]}
+        for variables, kept, rate in trained(case, keeps_look_ahead=True)
+    ]
 
 
 def test_a_kept_look_ahead_is_named_where_the_rate_is_outside() -> None:
