@@ -13,17 +13,17 @@ from numba_kernels.torch import averages, conversion, loading
 from numba_kernels.torch.options import DEFAULTS, Options, adopt_schedule, check_group
 from numba_kernels.torch.over_ranks import Membership, OverRanks
 from numba_kernels.torch.plan import Outdated, Plan, named_places
+from numba_kernels.torch.rules import RuledSettings
 from numba_kernels.torch.step import Step
 from sgd_ref.base.exclusive import Running, alone
 from sgd_ref.base.losses import Losses
-from sgd_ref.base.settings import Settings
 from sgd_ref.schedules import LearningRateSchedule
 from sgd_ref.schedules.serialization import serialize
 from sgd_ref.validation import integer_at_least, positive_real
 
 
 class SGD(torch.optim.Optimizer):  # type: ignore[misc]
-    """The documented SGD of Keras as a ``torch.optim.Optimizer``: the bits of ``sgd_ref.SGD``.
+    """SGD as a ``torch.optim.Optimizer``, every bit defined: by default those of ``sgd_ref.SGD``.
 
     Parameters
     ----------
@@ -34,8 +34,8 @@ class SGD(torch.optim.Optimizer):  # type: ignore[misc]
     momentum : float, default 0.0
         In [0, 1]; a scheduler may change it. With 0 a step neither reads nor changes the velocity.
     weight_decay : float, optional
-        If set, even to 0.0, each update subtracts ``w * weight_decay * lr`` from the weights. A group with
-        None is excluded.
+        If set, even to 0.0, each update subtracts ``w * weight_decay * lr`` from the weights, or as `rule`
+        says. A group with None is excluded.
     nesterov : bool, default False
         Whether to apply Nesterov momentum; without effect where `momentum` is 0.
     clipnorm, clipvalue, global_clipnorm : float, optional
@@ -50,6 +50,8 @@ class SGD(torch.optim.Optimizer):  # type: ignore[misc]
     gradient_accumulation_steps : int, optional
         N, at least 2: update in every N-th step only, with the mean of the gradients of N steps. Call
         ``zero_grad`` after each step, since the optimizer keeps the sum.
+    rule : {"keras", "pytorch"}, default "keras"
+        Where the rate and the decay enter; see the notes.
     threads : int, optional
         How many threads may work on one step; by default ``torch.get_num_threads()`` at each step. No bit
         depends on it.
@@ -75,15 +77,21 @@ class SGD(torch.optim.Optimizer):  # type: ignore[misc]
 
     Notes
     -----
-    Differences from ``torch.optim.SGD``:
+    The two rules, with ``d`` for `weight_decay` and ``m`` for `momentum`:
 
-    - The velocity has the rate inside: ``v <- momentum * v - lr * g``, then ``w <- w + v``. PyTorch's buffer
-      is ``b <- momentum * b + g``, then ``w <- w - lr * b``. As long as the rate stays the same, the two
-      differ only by rounding. After a change of the rate, they differ from the next step on: here, earlier
+    - "keras": ``w <- w - w * d * lr``, then ``v <- m * v - lr * g``, and ``w <- w + v``, with `nesterov`
+      ``w <- w + (m * v - lr * g)``. Decay never enters the velocity. After a change of the rate, earlier
       gradients keep their old rate.
-    - Weight decay is subtracted from the weights and never enters the velocity. PyTorch adds it to the
-      gradient.
-    - The rate is rounded to float32, even for float64 parameters. Half types round after each operation.
+    - "pytorch", the rule of ``torch.optim.SGD``: ``g <- g + d * w``, then ``b <- m * b + g``, and
+      ``w <- w - lr * b``, with `nesterov` ``w <- w - lr * (g + m * b)``. A decay of 0.0 is none.
+
+    Each operation is rounded once, in this order. Both begin with zeros, and gradients are clipped before.
+    As long as the rate stays the same, and without decay, the two differ only by rounding.
+
+    Other differences from ``torch.optim.SGD``, under both rules:
+
+    - The rate is rounded to float32, even for float64 parameters. Half types round after each operation, and
+      no operations are fused; PyTorch's kernels fuse some, depending on processor and shape.
     - ``dampening``, ``maximize``, ``foreach``, ``fused``, ``capturable`` and ``differentiable`` are not
       offered.
     - A parameter may be given only once. PyTorch only warns of a repetition in one group.
@@ -98,13 +106,15 @@ class SGD(torch.optim.Optimizer):  # type: ignore[misc]
     any gradient does nothing and is not counted. A step that ``torch.amp.GradScaler`` skips is not counted
     either. Gradients are divided by its scale in the same pass as everything else, and may be of float16.
 
-    ``state[p]`` has up to three tensors: ``velocity``, ``average`` and ``accumulator``.
+    ``state[p]`` has up to three tensors: ``velocity`` (``momentum_buffer`` under the rule "pytorch"),
+    ``average`` and ``accumulator``.
 
-    ``load_state_dict`` also takes a state dict of ``torch.optim.SGD``, if it means the same (no decay, no
-    dampening, no maximize): the velocity is ``-(lr * momentum_buffer)``, rounded once. `pytorch_state_dict`
-    converts in the other direction.
+    ``load_state_dict`` also takes a state dict of ``torch.optim.SGD``, if it means the same (no dampening, no
+    maximize, and under the rule "keras" no decay). Under the rule "keras" the velocity is
+    ``-(lr * momentum_buffer)``, rounded once. `pytorch_state_dict` converts in the other direction.
 
-    The formulas are those of ``sgd_ref.rule``, from the documentation of ``optimizer_sgd`` of Keras.
+    The formulas are those of ``sgd_ref.rule``, from the documentation of ``optimizer_sgd`` of Keras, and those
+    of https://docs.pytorch.org/docs/stable/generated/torch.optim.SGD.html.
 
     Examples
     --------
@@ -139,12 +149,14 @@ class SGD(torch.optim.Optimizer):  # type: ignore[misc]
         ema_momentum: float = 0.99,
         ema_overwrite_frequency: int | None = None,
         gradient_accumulation_steps: int | None = None,
+        rule: str = "keras",
         threads: int | None = None,
         process_group: Any = None,
         own_parameters: bool = False,
         rank_timeout: float | None = None,
     ) -> None:
-        self._settings = Settings.checked(
+        self._settings = RuledSettings.checked(
+            rule=rule,
             clipnorm=clipnorm,
             clipvalue=clipvalue,
             global_clipnorm=global_clipnorm,
@@ -322,7 +334,8 @@ class SGD(torch.optim.Optimizer):  # type: ignore[misc]
     def pytorch_state_dict(self) -> dict[str, Any]:
         """Return a dict for ``torch.optim.SGD.load_state_dict``: the buffers are ``-(velocity / lr)``.
 
-        The result is rounded once, in the dtype of the parameter, and averages are left out.
+        They are rounded once, in the dtype of the parameter, and averages are left out. Under the rule
+        "pytorch" the buffers are those of the state, and decay is taken along.
 
         Raises
         ------
