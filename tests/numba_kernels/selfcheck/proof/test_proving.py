@@ -26,6 +26,7 @@ from numba_kernels.shared.element import (
     NESTEROV,
     NO_MOMENTUM,
     PLAIN,
+    PYTORCH,
     VARIANTS,
     Variant,
 )
@@ -44,6 +45,7 @@ KERNELS: list[tuple[Any, Variant | None, bool | None]] = [
     (BFLOAT16, MOMENTUM, None),
     (FLOAT16, PLAINEST, None),
     (FLOAT16, PLAINEST, False),
+    (FLOAT32, Variant(NESTEROV, PLAIN, averages=False, rule=PYTORCH), None),
     (FLOAT64, None, None),
     (BFLOAT16, None, None),
     (FLOAT16, None, False),
