@@ -21,7 +21,9 @@ from numba_kernels.torch.state import ACCUMULATOR, AVERAGE, check_state
 Groups = list[dict[str, Any]]
 
 
-def checked(groups: Groups, kept: Mapping[Any, Any], common: RuledSettings) -> tuple[Groups, Mapping[Any, Any]]:
+def checked(
+    groups: Groups, kept: Mapping[Any, Any], common: RuledSettings
+) -> tuple[Groups, Mapping[Any, Any]]:
     """Return groups and state; those of ``torch.optim.SGD`` are converted.
 
     Parameters

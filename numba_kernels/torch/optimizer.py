@@ -34,8 +34,7 @@ class SGD(torch.optim.Optimizer):  # type: ignore[misc]
     momentum : float, default 0.0
         In [0, 1]; a scheduler may change it. With 0 a step neither reads nor changes the velocity.
     weight_decay : float, optional
-        If set, even to 0.0, each update subtracts ``w * weight_decay * lr`` from the weights, or as `rule`
-        says. A group with None is excluded.
+        If set, each update decays the weights, by default also by 0.0. A group with None is excluded.
     nesterov : bool, default False
         Whether to apply Nesterov momentum; without effect where `momentum` is 0.
     clipnorm, clipvalue, global_clipnorm : float, optional
@@ -80,22 +79,17 @@ class SGD(torch.optim.Optimizer):  # type: ignore[misc]
     The two rules, with ``d`` for `weight_decay` and ``m`` for `momentum`:
 
     - "keras": ``w <- w - w * d * lr``, then ``v <- m * v - lr * g``, and ``w <- w + v``, with `nesterov`
-      ``w <- w + (m * v - lr * g)``. Decay never enters the velocity. After a change of the rate, earlier
-      gradients keep their old rate.
+      ``w <- w + (m * v - lr * g)``. After a change of the rate, earlier gradients keep their old rate.
     - "pytorch", the rule of ``torch.optim.SGD``: ``g <- g + d * w``, then ``b <- m * b + g``, and
       ``w <- w - lr * b``, with `nesterov` ``w <- w - lr * (g + m * b)``. A decay of 0.0 is none.
 
-    Each operation is rounded once, in this order. Both begin with zeros, and gradients are clipped before.
-    As long as the rate stays the same, and without decay, the two differ only by rounding.
+    Each operation is rounded once, in this order, after clipping. Without decay and changes of the rate, the
+    two rules differ only by rounding. Differences from ``torch.optim.SGD`` under both rules:
 
-    Other differences from ``torch.optim.SGD``, under both rules:
-
-    - The rate is rounded to float32, even for float64 parameters. Half types round after each operation, and
-      no operations are fused; PyTorch's kernels fuse some, depending on processor and shape.
-    - ``dampening``, ``maximize``, ``foreach``, ``fused``, ``capturable`` and ``differentiable`` are not
-      offered.
-    - A parameter may be given only once. PyTorch only warns of a repetition in one group.
-    - ``load_state_dict`` copies the tensors.
+    - The rate is rounded to float32, even for float64 parameters. Half types round after each operation.
+    - No operations are fused; PyTorch's kernels fuse some, depending on processor and shape.
+    - ``dampening``, ``maximize``, ``foreach``, ``fused``, ``capturable``, ``differentiable`` are not offered.
+    - A parameter may be given only once, and ``load_state_dict`` copies the tensors.
 
     The groups differ in ``lr``, ``momentum``, ``weight_decay`` and ``nesterov``. Each group counts its steps,
     in ``calls``: the averages and schedules of a group that is added later begin when the group is added. A
@@ -106,15 +100,14 @@ class SGD(torch.optim.Optimizer):  # type: ignore[misc]
     any gradient does nothing and is not counted. A step that ``torch.amp.GradScaler`` skips is not counted
     either. Gradients are divided by its scale in the same pass as everything else, and may be of float16.
 
-    ``state[p]`` has up to three tensors: ``velocity`` (``momentum_buffer`` under the rule "pytorch"),
-    ``average`` and ``accumulator``.
+    ``state[p]`` has up to three tensors: ``velocity`` or ``momentum_buffer``, ``average``, ``accumulator``.
 
     ``load_state_dict`` also takes a state dict of ``torch.optim.SGD``, if it means the same (no dampening, no
     maximize, and under the rule "keras" no decay). Under the rule "keras" the velocity is
     ``-(lr * momentum_buffer)``, rounded once. `pytorch_state_dict` converts in the other direction.
 
-    The formulas are those of ``sgd_ref.rule``, from the documentation of ``optimizer_sgd`` of Keras, and those
-    of https://docs.pytorch.org/docs/stable/generated/torch.optim.SGD.html.
+    The formulas are those of ``sgd_ref.rule``, from the documentation of ``optimizer_sgd`` of Keras, and of
+    https://docs.pytorch.org/docs/stable/generated/torch.optim.SGD.html.
 
     Examples
     --------
@@ -170,8 +163,7 @@ class SGD(torch.optim.Optimizer):  # type: ignore[misc]
         self._begin()
         given = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "nesterov": nesterov}
         defaults = {**DEFAULTS, **given}
-        if isinstance(lr, LearningRateSchedule):
-            defaults.update(lr=float(lr(0)), schedule=lr)
+        adopt_schedule(defaults)
         check_group("SGD", defaults)
         super().__init__(params, defaults)
 
@@ -321,10 +313,7 @@ class SGD(torch.optim.Optimizer):  # type: ignore[misc]
         return Plan(self, self._settings, self._losses, self._over.other_dtypes)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return state and groups as plain data and tensors; see ``torch.optim.Optimizer.state_dict``.
-
-        The settings that all groups share are not part of it.
-        """
+        """Return state and groups, without the settings that all groups share, as plain data and tensors."""
         saved: dict[str, Any] = super().state_dict()
         for group in saved["param_groups"]:
             if isinstance(group.get("schedule"), LearningRateSchedule):
@@ -386,9 +375,7 @@ class SGD(torch.optim.Optimizer):  # type: ignore[misc]
             self._is_swapped = False
 
     def finalize(self) -> None:
-        """Write the averages into the parameters permanently, once training has ended.
-
-        Does nothing without ``use_ema``.
+        """Write the averages into the parameters, once training has ended; without averages do nothing.
 
         Raises
         ------
@@ -398,7 +385,7 @@ class SGD(torch.optim.Optimizer):  # type: ignore[misc]
         Warns
         -----
         UserWarning
-            In the same cases as `swap_averages`.
+            As `swap_averages` does.
         """
         with alone(self._running):
             self._refuse_swapped("finalize")

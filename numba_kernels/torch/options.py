@@ -153,7 +153,9 @@ class OptionsOfGroup:
         The warnings already given.
     """
 
-    def __init__(self, index: int, common: RuledSettings, dtypes: list[np.dtype[Any]], losses: Losses) -> None:
+    def __init__(
+        self, index: int, common: RuledSettings, dtypes: list[np.dtype[Any]], losses: Losses
+    ) -> None:
         self._name = f"param_groups[{index}]"
         self._common, self._dtypes, self._losses = common, dtypes, losses
         self._given: tuple[Any, ...] = ()

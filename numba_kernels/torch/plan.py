@@ -68,7 +68,11 @@ class GroupPlan:
     """
 
     def __init__(
-        self, places: list[Place], kept: list[dict[str, Any]], options: OptionsOfGroup, settings: RuledSettings
+        self,
+        places: list[Place],
+        kept: list[dict[str, Any]],
+        options: OptionsOfGroup,
+        settings: RuledSettings,
     ) -> None:
         self.options = options
         self.kinds = needed(settings)

@@ -10,6 +10,7 @@ import torch
 from numba_kernels.torch.memory import as_laid_out, fills_its_memory, zeros_like
 from numba_kernels.torch.rules import VELOCITIES, RuledSettings
 from numba_kernels.torch.shards import check_alike, is_spread, part_of
+
 AVERAGE, ACCUMULATOR = "average", "accumulator"
 KINDS = (*VELOCITIES, AVERAGE, ACCUMULATOR)
 

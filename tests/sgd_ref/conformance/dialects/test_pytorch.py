@@ -26,7 +26,12 @@ def uses(case: Case, *names: str) -> bool:
 def test_it_has_the_bits_of_its_parts(sweep: Sweep) -> None:
     chosen = [CASES[i] for i in sweep.generator.permutation(len(CASES))[: sweep.count(len(CASES))]]
     # Whatever is drawn, what the rule changes occurs alone and together.
-    for names in (("momentum",), ("weight_decay",), ("momentum", "weight_decay"), ("nesterov", "weight_decay")):
+    for names in (
+        ("momentum",),
+        ("weight_decay",),
+        ("momentum", "weight_decay"),
+        ("nesterov", "weight_decay"),
+    ):
         chosen += [next(case for case in CASES if uses(case, *names))]
     for case in chosen:
         found = compare(case, PARTS.run(case), reference.run(case, PytorchSGD))
