@@ -155,6 +155,12 @@ SOURCES: dict[str, tuple[Any, Variant, tuple[Any, str, Any], str]] = {
         r"the kernel has \(variable - \(gradient \* learning_rate\)\) - .*\n"
         r"  the rule has   \(variable - \(learning_rate \* \(variable \* weight_decay\)\)\) - ",
     ),
+    "the rule of Keras for that of PyTorch": (
+        FLOAT32,
+        MOMENTUM._replace(rule=PYTORCH),
+        (element, "descent_of_pytorch", element.descent),
+        r"the rule has   variable - \(learning_rate \* \(.*momentum",
+    ),
     "velocity for the variable": (
         FLOAT32,
         MOMENTUM,
