@@ -17,6 +17,7 @@ from numba_kernels.cpu.array_specs import ArraySpecs, are_same_objects
 from numba_kernels.cpu.sums import LONGEST_CHUNK
 from numba_kernels.cpu.threads import shares
 from numba_kernels.shared.constants import Constants
+from numba_kernels.shared.element import KERAS
 from numba_kernels.shared.regions import regions
 from numba_kernels.shared.slots import (
     ACCUMULATOR,
@@ -72,10 +73,10 @@ class Group:
         Whether any of the variables has a gradient in this call.
     """
 
-    def __init__(self, settings: Settings, state: State, positions: list[int]) -> None:
+    def __init__(self, settings: Settings, state: State, positions: list[int], rule: int = KERAS) -> None:
         self.positions = positions
         self.dtype = state.variables[positions[0]].dtype
-        self.constants = Constants(settings, self.dtype)
+        self.constants = Constants(settings, self.dtype, rule)
         self.arrays = [_arrays_of(state, position) for position in positions]
         self.table = np.zeros((len(positions), COLUMNS), np.int64)
         self.decays = np.array([state.decayed[position] for position in positions])

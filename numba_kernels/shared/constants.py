@@ -6,7 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from numba_kernels.shared.element import ACCUMULATED, CLASSIC, DIVIDED, NESTEROV, NO_MOMENTUM, PLAIN, Variant
+from numba_kernels.shared.element import (
+    ACCUMULATED,
+    CLASSIC,
+    DIVIDED,
+    KERAS,
+    NESTEROV,
+    NO_MOMENTUM,
+    PLAIN,
+    Variant,
+)
 from numba_kernels.shared.slots import (
     EMA_COMPLEMENT,
     EMA_MOMENTUM,
@@ -34,6 +43,8 @@ class Constants:
         The checked settings.
     dtype : dtype
         The dtype of the variables.
+    rule : int
+        The rule of the kernels: ``element.KERAS`` or ``element.PYTORCH``.
 
     Attributes
     ----------
@@ -41,8 +52,8 @@ class Constants:
         The argument of a kernel; `set_call` writes the numbers that differ from call to call.
     """
 
-    def __init__(self, settings: Settings, dtype: np.dtype[Any]) -> None:
-        self.dtype = dtype
+    def __init__(self, settings: Settings, dtype: np.dtype[Any], rule: int = KERAS) -> None:
+        self.dtype, self.rule = dtype, rule
         self._wide = promoted([dtype, FLOAT32])
         self.values = np.ones(SETTINGS)
         self._rate: np.float32 | None = None
@@ -97,7 +108,7 @@ class Constants:
         gradient = self.gradient(has_loss_scale)
         if settings.clipnorm is not None:
             gradient = max(gradient, DIVIDED)
-        return Variant(momentum, gradient, settings.use_ema)
+        return Variant(momentum, gradient, settings.use_ema, self.rule)
 
     def gradient(self, has_loss_scale: bool) -> int:
         """Return the kind of transformation of a gradient before clipping."""

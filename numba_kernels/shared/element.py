@@ -16,6 +16,7 @@ from numba_kernels.shared.operations import Operations
 
 NO_MOMENTUM, CLASSIC, NESTEROV = range(3)
 PLAIN, DIVIDED, ACCUMULATED = range(3)
+KERAS, PYTORCH = range(2)
 
 
 class Variant(NamedTuple):
@@ -31,18 +32,23 @@ class Variant(NamedTuple):
         divided in the same way, with the mean over a window between the two divisions.
     averages : bool
         Whether there are averages of the variables.
+    rule : int
+        KERAS: the rate is inside the velocity, and decay is subtracted from the variable. PYTORCH: the rate
+        multiplies the velocity, and decay is added to the gradient.
     """
 
     momentum: int
     gradient: int
     averages: bool
+    rule: int = KERAS
 
     @property
     def name(self) -> str:
         """The variant in words."""
         momentum = ("no_momentum", "momentum", "nesterov")[self.momentum]
         gradient = ("plain", "divided", "accumulated")[self.gradient]
-        return f"{momentum}_{gradient}" + ("_averages" if self.averages else "")
+        rule = ("", "_pytorch")[self.rule]
+        return f"{momentum}_{gradient}" + ("_averages" if self.averages else "") + rule
 
 
 VARIANTS = tuple(
@@ -51,6 +57,10 @@ VARIANTS = tuple(
     for gradient in (PLAIN, DIVIDED, ACCUMULATED)
     for averages in (False, True)
 )
+"""The variants of the rule of Keras."""
+
+VARIANTS_OF_PYTORCH = tuple(variant._replace(rule=PYTORCH) for variant in VARIANTS)
+"""The same of the rule of PyTorch, which only ``numba_kernels.torch`` offers."""
 
 
 def gradient_transformation(operations: Operations, gradient: int) -> Any:
@@ -110,6 +120,29 @@ def descent(operations: Operations, momentum_kind: int, has_decay: bool) -> Any:
     return descended
 
 
+def descent_of_pytorch(operations: Operations, momentum_kind: int, has_decay: bool) -> Any:
+    """Return the same function for the rule of ``torch.optim.SGD``, where the velocity is a sum of gradients.
+
+    The roundings are those of its code for single tensors, without a fused multiply-add.
+    """
+    multiply, add, subtract, _ = operations
+
+    @inlined
+    def descended(
+        w: Any, v: Any, g: Any, decays: bool, weight_decay: Any, learning_rate: Any, momentum: Any
+    ) -> Any:
+        if has_decay:
+            # Selected without a branch, as in `descent`.
+            decayed = add(g, multiply(weight_decay, w))
+            g = decayed if decays else g
+        if momentum_kind != NO_MOMENTUM:
+            v = add(multiply(momentum, v), g)
+            g = add(g, multiply(momentum, v)) if momentum_kind == NESTEROV else v
+        return subtract(w, multiply(learning_rate, g)), v
+
+    return descended
+
+
 def averaging(operations: Operations) -> Any:
     """Return the function of kernels for the average of a variable; the first update stores it."""
     multiply, add, _, _ = operations
@@ -130,7 +163,8 @@ def element_update(operations: Operations, variant: Variant, clipped: Any, has_d
     """
     has_average = variant.averages
     transformed = gradient_transformation(operations, variant.gradient)
-    descended = descent(operations, variant.momentum, has_decay)
+    descending = (descent, descent_of_pytorch)[variant.rule]
+    descended = descending(operations, variant.momentum, has_decay)
     averaged = averaging(operations)
 
     @inlined

@@ -10,13 +10,13 @@ import torch
 
 from numba_kernels.torch.memory import DTYPES, array_of, tensor_of
 from numba_kernels.torch.options import WITHOUT_MEANING, rounded_rate
+from numba_kernels.torch.rules import RULES, RuledSettings
 from numba_kernels.torch.shards import part_of, spread_like
-from numba_kernels.torch.state import VELOCITY
 from sgd_ref.arithmetic.formats import Array
 from sgd_ref.arithmetic.rounded import setting
-from sgd_ref.base.settings import Settings
 
-BUFFER = "momentum_buffer"
+VELOCITY = RULES["keras"].velocity
+BUFFER = RULES["pytorch"].velocity
 """The name in ``torch.optim.SGD`` of the sum of gradients that it keeps."""
 
 MARK = "dampening"
@@ -30,8 +30,10 @@ def is_foreign(group: Mapping[str, Any]) -> bool:
     return MARK in group
 
 
-def own_group(name: str, group: Mapping[str, Any]) -> dict[str, Any]:
+def own_group(name: str, group: Mapping[str, Any], rule: str) -> dict[str, Any]:
     """Return a group of ``torch.optim.SGD`` with the options of this optimizer.
+
+    Under the rule "pytorch" decay means the same, too.
 
     Raises
     ------
@@ -44,36 +46,46 @@ def own_group(name: str, group: Mapping[str, Any]) -> dict[str, Any]:
                 f"{name}[{option!r}] of torch.optim.SGD must be {only!r} to mean the same here, "
                 f"got {group[option]!r}"
             )
+    kept = {option: value for option, value in group.items() if option not in OTHERS}
+    own = {**kept, "schedule": None, "calls": 0}
+    if rule == "pytorch":
+        return own
     if group["weight_decay"] != 0:
         raise ValueError(
             f"{name}['weight_decay'] of torch.optim.SGD must be 0 to mean the same here, since PyTorch adds "
-            f"the decay to the gradient, and with it to the velocity, got {group['weight_decay']!r}"
+            f"the decay to the gradient, and with it to the velocity, got {group['weight_decay']!r}; with "
+            "rule='pytorch' it means the same"
         )
-    kept = {option: value for option, value in group.items() if option not in OTHERS}
-    return {**kept, "weight_decay": None, "schedule": None, "calls": 0}
+    return {**own, "weight_decay": None}
 
 
-def own_state(kept: Mapping[str, Any], rate: np.float32) -> dict[str, Any]:
+def own_state(kept: Mapping[str, Any], rate: np.float32, rule: str) -> dict[str, Any]:
     """Return the state of one parameter: the velocity is ``-(rate * buffer)``, rounded once.
 
-    >>> own_state({"momentum_buffer": torch.tensor([2.0])}, np.float32(0.25))
+    Under the rule "pytorch" the buffer stays as it is.
+
+    >>> own_state({"momentum_buffer": torch.tensor([2.0])}, np.float32(0.25), "keras")
     {'velocity': tensor([-0.5000])}
     """
     buffer = kept.get(BUFFER)
     if buffer is None:
         return {}
+    if rule == "pytorch":
+        return {BUFFER: buffer}
     return {VELOCITY: _times(buffer, lambda array, dtype: -(array * setting(float(rate), dtype)))}
 
 
 def foreign_state(kept: Mapping[str, Any], rate: np.float32) -> dict[str, Any]:
     """Return the state of one parameter for ``torch.optim.SGD``: the buffer is ``-(velocity / rate)``.
 
+    A buffer of the rule "pytorch" stays as it is.
+
     >>> foreign_state({"velocity": torch.tensor([-0.5])}, np.float32(0.25))
     {'momentum_buffer': tensor([2.])}
     """
     velocity = kept.get(VELOCITY)
     if velocity is None:
-        return {BUFFER: None}
+        return {BUFFER: kept.get(BUFFER)}
     return {BUFFER: _times(velocity, lambda array, dtype: -(array / setting(float(rate), dtype)))}
 
 
@@ -84,7 +96,7 @@ def _times(tensor: Any, function: Any) -> Any:
     return spread_like(tensor, tensor_of(np.array(result.reshape(-1))).view(part.shape))
 
 
-def foreign_group(name: str, group: Mapping[str, Any], common: Settings) -> dict[str, Any]:
+def foreign_group(name: str, group: Mapping[str, Any], common: RuledSettings) -> dict[str, Any]:
     """Return a packed group for ``torch.optim.SGD``.
 
     Raises
@@ -92,8 +104,9 @@ def foreign_group(name: str, group: Mapping[str, Any], common: Settings) -> dict
     ValueError
         If a setting means something that ``torch.optim.SGD`` does not offer.
     """
+    decay = group["weight_decay"] or 0
     missing = {
-        "weight_decay": group["weight_decay"] if group["weight_decay"] else None,
+        "weight_decay": decay if decay and common.rule != "pytorch" else None,
         "clipnorm": common.clipnorm,
         "clipvalue": common.clipvalue,
         "global_clipnorm": common.global_clipnorm,
@@ -109,10 +122,10 @@ def foreign_group(name: str, group: Mapping[str, Any], common: Settings) -> dict
     kept = {option: value for option, value in group.items() if option not in ("schedule", "calls")}
     off = {option: WITHOUT_MEANING.get(option) for option in OTHERS if option != "capturable"}
     nesterov = bool(group["nesterov"]) and group["momentum"] != 0
-    return {**kept, **off, "weight_decay": 0, "nesterov": nesterov}
+    return {**kept, **off, "weight_decay": decay, "nesterov": nesterov}
 
 
-def foreign_dict(saved: Mapping[str, Any], common: Settings) -> dict[str, Any]:
+def foreign_dict(saved: Mapping[str, Any], common: RuledSettings) -> dict[str, Any]:
     """Return a state dict of this optimizer as one for ``torch.optim.SGD``."""
     groups, state = [], {}
     for index, group in enumerate(saved["param_groups"]):

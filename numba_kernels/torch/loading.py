@@ -14,14 +14,16 @@ from numba_kernels.torch.gradients import Place
 from numba_kernels.torch.memory import check_parameter
 from numba_kernels.torch.options import DEFAULTS, OF_THE_OPTIMIZER, adopt_schedule, check_group
 from numba_kernels.torch.plan import named_places
+from numba_kernels.torch.rules import RuledSettings
 from numba_kernels.torch.shards import check_placements, part_of
-from numba_kernels.torch.state import ACCUMULATOR, AVERAGE, VELOCITY, check_state
-from sgd_ref.base.settings import Settings
+from numba_kernels.torch.state import ACCUMULATOR, AVERAGE, check_state
 
 Groups = list[dict[str, Any]]
 
 
-def checked(groups: Groups, kept: Mapping[Any, Any], common: Settings) -> tuple[Groups, Mapping[Any, Any]]:
+def checked(
+    groups: Groups, kept: Mapping[Any, Any], common: RuledSettings
+) -> tuple[Groups, Mapping[Any, Any]]:
     """Return groups and state; those of ``torch.optim.SGD`` are converted.
 
     Parameters
@@ -30,7 +32,7 @@ def checked(groups: Groups, kept: Mapping[Any, Any], common: Settings) -> tuple[
         The groups, with the parameters of the optimizer.
     kept : mapping from Tensor to dict
         The tensors of state of each parameter.
-    common : Settings
+    common : RuledSettings
         The settings that all groups share.
 
     Raises
@@ -39,7 +41,7 @@ def checked(groups: Groups, kept: Mapping[Any, Any], common: Settings) -> tuple[
         If an option is not acceptable, or the state does not fit the parameters or the settings.
     """
     if any(map(conversion.is_foreign, groups)):
-        groups, kept = _converted(groups, kept)
+        groups, kept = _converted(groups, kept, common.rule)
     for index, group in enumerate(groups):
         name = f"param_groups[{index}]"
         if "calls" not in group:
@@ -70,8 +72,8 @@ def copied(kept: Mapping[Any, Any]) -> defaultdict[Any, Any]:
     )
 
 
-def _check_kept(place: Place, kept: Mapping[str, Any], calls: int, common: Settings) -> None:
-    check_state(place.name, place.parameter, kept)
+def _check_kept(place: Place, kept: Mapping[str, Any], calls: int, common: RuledSettings) -> None:
+    check_state(place.name, place.parameter, kept, common.rule)
     steps = common.gradient_accumulation_steps
     for kind, is_on, since, argument in (
         (AVERAGE, common.use_ema, steps or 1, "use_ema"),
@@ -85,7 +87,7 @@ def _check_kept(place: Place, kept: Mapping[str, Any], calls: int, common: Setti
             raise ValueError(f"the {kind} of {place.name} must be there after {calls} steps, got none")
 
 
-def leave_out_common(group: dict[str, Any], common: Settings) -> None:
+def leave_out_common(group: dict[str, Any], common: RuledSettings) -> None:
     """Remove from a group the options that all groups share, if they have the same value there.
 
     ``ZeroRedundancyOptimizer`` adds all arguments of the constructor to each group.
@@ -120,17 +122,18 @@ def _check_windows(groups: Groups, steps: int | None) -> None:
         )
 
 
-def _converted(groups: Groups, kept: Mapping[Any, Any]) -> tuple[Groups, Mapping[Any, Any]]:
+def _converted(groups: Groups, kept: Mapping[Any, Any], rule: str) -> tuple[Groups, Mapping[Any, Any]]:
     own_groups: Groups = []
     own_state: dict[Any, Any] = {}
     for index, group in enumerate(groups):
         name = f"param_groups[{index}]"
-        own_groups.append(conversion.own_group(name, group))
+        own_groups.append(conversion.own_group(name, group, rule))
         rate = conversion.check_rate(name, group, [])
         for parameter in group["params"]:
             if parameter in kept:
-                check_state(name, parameter, {VELOCITY: kept[parameter].get(conversion.BUFFER)})
-                own_state[parameter] = conversion.own_state(kept[parameter], rate)
+                buffer = {conversion.BUFFER: kept[parameter].get(conversion.BUFFER)}
+                check_state(name, parameter, buffer, "pytorch")
+                own_state[parameter] = conversion.own_state(buffer, rate, rule)
     return own_groups, own_state
 
 

@@ -13,17 +13,17 @@ from numba_kernels.torch import averages, conversion, loading
 from numba_kernels.torch.options import DEFAULTS, Options, adopt_schedule, check_group
 from numba_kernels.torch.over_ranks import Membership, OverRanks
 from numba_kernels.torch.plan import Outdated, Plan, named_places
+from numba_kernels.torch.rules import RuledSettings
 from numba_kernels.torch.step import Step
 from sgd_ref.base.exclusive import Running, alone
 from sgd_ref.base.losses import Losses
-from sgd_ref.base.settings import Settings
 from sgd_ref.schedules import LearningRateSchedule
 from sgd_ref.schedules.serialization import serialize
 from sgd_ref.validation import integer_at_least, positive_real
 
 
 class SGD(torch.optim.Optimizer):  # type: ignore[misc]
-    """The documented SGD of Keras as a ``torch.optim.Optimizer``: the bits of ``sgd_ref.SGD``.
+    """SGD as a ``torch.optim.Optimizer``, every bit defined: by default those of ``sgd_ref.SGD``.
 
     Parameters
     ----------
@@ -34,8 +34,7 @@ class SGD(torch.optim.Optimizer):  # type: ignore[misc]
     momentum : float, default 0.0
         In [0, 1]; a scheduler may change it. With 0 a step neither reads nor changes the velocity.
     weight_decay : float, optional
-        If set, even to 0.0, each update subtracts ``w * weight_decay * lr`` from the weights. A group with
-        None is excluded.
+        If set, each update decays the weights, by default also by 0.0. A group with None is excluded.
     nesterov : bool, default False
         Whether to apply Nesterov momentum; without effect where `momentum` is 0.
     clipnorm, clipvalue, global_clipnorm : float, optional
@@ -50,6 +49,8 @@ class SGD(torch.optim.Optimizer):  # type: ignore[misc]
     gradient_accumulation_steps : int, optional
         N, at least 2: update in every N-th step only, with the mean of the gradients of N steps. Call
         ``zero_grad`` after each step, since the optimizer keeps the sum.
+    rule : {"keras", "pytorch"}, default "keras"
+        Where the rate and the decay enter; see the notes.
     threads : int, optional
         How many threads may work on one step; by default ``torch.get_num_threads()`` at each step. No bit
         depends on it.
@@ -75,19 +76,20 @@ class SGD(torch.optim.Optimizer):  # type: ignore[misc]
 
     Notes
     -----
-    Differences from ``torch.optim.SGD``:
+    The two rules, with ``d`` for `weight_decay` and ``m`` for `momentum`:
 
-    - The velocity has the rate inside: ``v <- momentum * v - lr * g``, then ``w <- w + v``. PyTorch's buffer
-      is ``b <- momentum * b + g``, then ``w <- w - lr * b``. As long as the rate stays the same, the two
-      differ only by rounding. After a change of the rate, they differ from the next step on: here, earlier
-      gradients keep their old rate.
-    - Weight decay is subtracted from the weights and never enters the velocity. PyTorch adds it to the
-      gradient.
+    - "keras": ``w <- w - w * d * lr``, then ``v <- m * v - lr * g``, and ``w <- w + v``, with `nesterov`
+      ``w <- w + (m * v - lr * g)``. After a change of the rate, earlier gradients keep their old rate.
+    - "pytorch", the rule of ``torch.optim.SGD``: ``g <- g + d * w``, then ``b <- m * b + g``, and
+      ``w <- w - lr * b``, with `nesterov` ``w <- w - lr * (g + m * b)``. A decay of 0.0 is none.
+
+    Each operation is rounded once, in this order, after clipping. Without decay and changes of the rate, the
+    two rules differ only by rounding. Differences from ``torch.optim.SGD`` under both rules:
+
     - The rate is rounded to float32, even for float64 parameters. Half types round after each operation.
-    - ``dampening``, ``maximize``, ``foreach``, ``fused``, ``capturable`` and ``differentiable`` are not
-      offered.
-    - A parameter may be given only once. PyTorch only warns of a repetition in one group.
-    - ``load_state_dict`` copies the tensors.
+    - No operations are fused; PyTorch's kernels fuse some, depending on processor and shape.
+    - ``dampening``, ``maximize``, ``foreach``, ``fused``, ``capturable``, ``differentiable`` are not offered.
+    - A parameter may be given only once, and ``load_state_dict`` copies the tensors.
 
     The groups differ in ``lr``, ``momentum``, ``weight_decay`` and ``nesterov``. Each group counts its steps,
     in ``calls``: the averages and schedules of a group that is added later begin when the group is added. A
@@ -98,13 +100,14 @@ class SGD(torch.optim.Optimizer):  # type: ignore[misc]
     any gradient does nothing and is not counted. A step that ``torch.amp.GradScaler`` skips is not counted
     either. Gradients are divided by its scale in the same pass as everything else, and may be of float16.
 
-    ``state[p]`` has up to three tensors: ``velocity``, ``average`` and ``accumulator``.
+    ``state[p]`` has up to three tensors: ``velocity`` or ``momentum_buffer``, ``average``, ``accumulator``.
 
-    ``load_state_dict`` also takes a state dict of ``torch.optim.SGD``, if it means the same (no decay, no
-    dampening, no maximize): the velocity is ``-(lr * momentum_buffer)``, rounded once. `pytorch_state_dict`
-    converts in the other direction.
+    ``load_state_dict`` also takes a state dict of ``torch.optim.SGD``, if it means the same (no dampening, no
+    maximize, and under the rule "keras" no decay). Under the rule "keras" the velocity is
+    ``-(lr * momentum_buffer)``, rounded once. `pytorch_state_dict` converts in the other direction.
 
-    The formulas are those of ``sgd_ref.rule``, from the documentation of ``optimizer_sgd`` of Keras.
+    The formulas are those of ``sgd_ref.rule``, from the documentation of ``optimizer_sgd`` of Keras, and of
+    https://docs.pytorch.org/docs/stable/generated/torch.optim.SGD.html.
 
     Examples
     --------
@@ -139,12 +142,14 @@ class SGD(torch.optim.Optimizer):  # type: ignore[misc]
         ema_momentum: float = 0.99,
         ema_overwrite_frequency: int | None = None,
         gradient_accumulation_steps: int | None = None,
+        rule: str = "keras",
         threads: int | None = None,
         process_group: Any = None,
         own_parameters: bool = False,
         rank_timeout: float | None = None,
     ) -> None:
-        self._settings = Settings.checked(
+        self._settings = RuledSettings.checked(
+            rule=rule,
             clipnorm=clipnorm,
             clipvalue=clipvalue,
             global_clipnorm=global_clipnorm,
@@ -158,8 +163,7 @@ class SGD(torch.optim.Optimizer):  # type: ignore[misc]
         self._begin()
         given = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "nesterov": nesterov}
         defaults = {**DEFAULTS, **given}
-        if isinstance(lr, LearningRateSchedule):
-            defaults.update(lr=float(lr(0)), schedule=lr)
+        adopt_schedule(defaults)
         check_group("SGD", defaults)
         super().__init__(params, defaults)
 
@@ -309,10 +313,7 @@ class SGD(torch.optim.Optimizer):  # type: ignore[misc]
         return Plan(self, self._settings, self._losses, self._over.other_dtypes)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return state and groups as plain data and tensors; see ``torch.optim.Optimizer.state_dict``.
-
-        The settings that all groups share are not part of it.
-        """
+        """Return state and groups, without the settings that all groups share, as plain data and tensors."""
         saved: dict[str, Any] = super().state_dict()
         for group in saved["param_groups"]:
             if isinstance(group.get("schedule"), LearningRateSchedule):
@@ -322,7 +323,8 @@ class SGD(torch.optim.Optimizer):  # type: ignore[misc]
     def pytorch_state_dict(self) -> dict[str, Any]:
         """Return a dict for ``torch.optim.SGD.load_state_dict``: the buffers are ``-(velocity / lr)``.
 
-        The result is rounded once, in the dtype of the parameter, and averages are left out.
+        They are rounded once, in the dtype of the parameter, and averages are left out. Under the rule
+        "pytorch" the buffers are those of the state, and decay is taken along.
 
         Raises
         ------
@@ -373,9 +375,7 @@ class SGD(torch.optim.Optimizer):  # type: ignore[misc]
             self._is_swapped = False
 
     def finalize(self) -> None:
-        """Write the averages into the parameters permanently, once training has ended.
-
-        Does nothing without ``use_ema``.
+        """Write the averages into the parameters, once training has ended; without averages do nothing.
 
         Raises
         ------
@@ -385,7 +385,7 @@ class SGD(torch.optim.Optimizer):  # type: ignore[misc]
         Warns
         -----
         UserWarning
-            In the same cases as `swap_averages`.
+            As `swap_averages` does.
         """
         with alone(self._running):
             self._refuse_swapped("finalize")

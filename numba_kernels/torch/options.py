@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from numba_kernels.torch.rules import RuledSettings
 from sgd_ref.base.learning_rate import to_float32
 from sgd_ref.base.losses import Losses
-from sgd_ref.base.settings import SETTINGS, Settings
+from sgd_ref.base.settings import SETTINGS
 from sgd_ref.schedules import LearningRateSchedule
 from sgd_ref.schedules.serialization import deserialize
 from sgd_ref.validation import (
@@ -27,7 +28,10 @@ from sgd_ref.validation import (
 OF_A_GROUP = ("momentum", "nesterov", "weight_decay")
 """The settings of ``sgd_ref.SGD``, besides the rate, that each group has separately."""
 
-OF_THE_OPTIMIZER = tuple(name for name in SETTINGS if name not in (*OF_A_GROUP, "name", "loss_scale_factor"))
+OF_THE_OPTIMIZER = (
+    "rule",
+    *(name for name in SETTINGS if name not in (*OF_A_GROUP, "name", "loss_scale_factor")),
+)
 """The settings that all groups share."""
 
 DEFAULTS: dict[str, Any] = {
@@ -84,17 +88,21 @@ def check_group(name: str, group: Mapping[str, Any]) -> None:
         reject_type(f"{name}['schedule']", group["schedule"], "None or a schedule of sgd_ref")
     rounded_rate(f"{name}['lr']", group["lr"])
     integer_at_least(f"{name}['calls']", group["calls"], 0)
-    settings_of(name, group, Settings())
+    settings_of(name, group, RuledSettings())
 
 
-def settings_of(name: str, group: Mapping[str, Any], common: Settings) -> Settings:
+def settings_of(name: str, group: Mapping[str, Any], common: RuledSettings) -> RuledSettings:
     """Return the settings of a group: its own and those of the optimizer."""
-    decay = group["weight_decay"]
+    decay = _number(group["weight_decay"])
+    if decay is not None:
+        decay = finite_real(f"{name}['weight_decay']", decay)
+        if decay == 0 and not common.of_rule.decays_by_zero:
+            decay = None
     return replace(
         common,
         momentum=unit_interval(f"{name}['momentum']", _number(group["momentum"])),
         nesterov=boolean(f"{name}['nesterov']", group["nesterov"]),
-        weight_decay=None if decay is None else finite_real(f"{name}['weight_decay']", _number(decay)),
+        weight_decay=decay,
     )
 
 
@@ -120,13 +128,13 @@ class Options(NamedTuple):
 
     Attributes
     ----------
-    settings : Settings
+    settings : RuledSettings
         The same object as long as no option changes.
     rate : float32
         The same object as long as the rate does not change.
     """
 
-    settings: Settings
+    settings: RuledSettings
     rate: np.float32
 
 
@@ -137,7 +145,7 @@ class OptionsOfGroup:
     ----------
     index : int
         The index of the group, for error messages.
-    common : Settings
+    common : RuledSettings
         The settings that all groups share.
     dtypes : list of dtype
         The dtypes of the parameters of the group.
@@ -145,7 +153,9 @@ class OptionsOfGroup:
         The warnings already given.
     """
 
-    def __init__(self, index: int, common: Settings, dtypes: list[np.dtype[Any]], losses: Losses) -> None:
+    def __init__(
+        self, index: int, common: RuledSettings, dtypes: list[np.dtype[Any]], losses: Losses
+    ) -> None:
         self._name = f"param_groups[{index}]"
         self._common, self._dtypes, self._losses = common, dtypes, losses
         self._given: tuple[Any, ...] = ()

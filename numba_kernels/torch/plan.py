@@ -18,6 +18,7 @@ from numba_kernels.torch.gradients import Place, all_accepted
 from numba_kernels.torch.memory import DTYPES, check_parameter, elements_of
 from numba_kernels.torch.options import Options, OptionsOfGroup
 from numba_kernels.torch.quick_look import QuickLook, addresses_of, are_all_there, gradients_of
+from numba_kernels.torch.rules import RuledSettings
 from numba_kernels.torch.shards import (
     check_alike,
     check_placements,
@@ -29,7 +30,6 @@ from numba_kernels.torch.shards import (
 from numba_kernels.torch.state import (
     ACCUMULATOR,
     AVERAGE,
-    VELOCITY,
     check_state,
     completed,
     needed,
@@ -39,7 +39,6 @@ from sgd_ref.arithmetic.formats import FLOAT64, Array
 from sgd_ref.arithmetic.rounded import check_subnormals_are_kept, promoted
 from sgd_ref.base.aliasing import OccupiedMemory
 from sgd_ref.base.losses import Losses
-from sgd_ref.base.settings import Settings
 from sgd_ref.base.state import State
 from sgd_ref.base.variables import check_variables
 
@@ -59,7 +58,7 @@ class GroupPlan:
         The tensors of state of each parameter.
     options : OptionsOfGroup
         Reads the options of the group for a call.
-    settings : Settings
+    settings : RuledSettings
         The settings with which the plan is made.
 
     Attributes
@@ -69,7 +68,11 @@ class GroupPlan:
     """
 
     def __init__(
-        self, places: list[Place], kept: list[dict[str, Any]], options: OptionsOfGroup, settings: Settings
+        self,
+        places: list[Place],
+        kept: list[dict[str, Any]],
+        options: OptionsOfGroup,
+        settings: RuledSettings,
     ) -> None:
         self.options = options
         self.kinds = needed(settings)
@@ -82,18 +85,23 @@ class GroupPlan:
             names=[place.name for place in places],
             variables=variables,
             decayed=[True] * len(places),
-            velocities=arrays(VELOCITY),
+            velocities=arrays(settings.of_rule.velocity),
             averages=arrays(AVERAGE),
             accumulators=arrays(ACCUMULATOR),
         )
         dtypes = list(dict.fromkeys(variable.dtype for variable in variables))
         self.groups = [
-            Group(settings, self.state, [i for i, w in enumerate(variables) if w.dtype == dtype])
+            Group(
+                settings,
+                self.state,
+                [i for i, w in enumerate(variables) if w.dtype == dtype],
+                settings.of_rule.kernels,
+            )
             for dtype in dtypes
         ]
         self._works: dict[tuple[Variant, int], list[Work]] = {}
 
-    def use(self, settings: Settings) -> None:
+    def use(self, settings: RuledSettings) -> None:
         """Write the settings of a call into the tables."""
         for group in self.groups:
             if group.constants.settings is not settings:
@@ -117,7 +125,7 @@ class Plan:
     ----------
     optimizer : SGD
         The plan reads its ``param_groups`` and ``state``; `keep_state` adds the missing tensors of state.
-    common : Settings
+    common : RuledSettings
         The settings that all groups share.
     losses : Losses
         The warnings already given.
@@ -140,7 +148,7 @@ class Plan:
     """
 
     def __init__(
-        self, optimizer: Any, common: Settings, losses: Losses, others: Sequence[np.dtype[Any]] = ()
+        self, optimizer: Any, common: RuledSettings, losses: Losses, others: Sequence[np.dtype[Any]] = ()
     ) -> None:
         groups, state = optimizer.param_groups, optimizer.state
         members = [named_places(index, group) for index, group in enumerate(groups)]
@@ -150,7 +158,7 @@ class Plan:
             check_parameter(name, part_of(parameter))
             if part_of(parameter).is_neg():
                 raise ValueError(f"{name} must have its own sign in memory, got a view with another one")
-            check_state(name, parameter, state.get(parameter, {}))
+            check_state(name, parameter, state.get(parameter, {}), common.rule)
         self.parameters = [place.parameter for place in self.places]
         self._is_spread = any(map(is_spread, self.parameters))
         self._places = [Place(name, part_of(parameter)) for name, parameter in self.places]
@@ -254,7 +262,7 @@ class Plan:
     def has_state_for(self, options: list[Options]) -> bool:
         """Whether the plan has all state that a call with these options reads."""
         return all(
-            read.settings.momentum == 0 or VELOCITY in group.kinds
+            read.settings.momentum == 0 or read.settings.of_rule.velocity in group.kinds
             for group, read in zip(self.groups, options, strict=True)
         )
 

@@ -8,24 +8,24 @@ from typing import Any
 import torch
 
 from numba_kernels.torch.memory import as_laid_out, fills_its_memory, zeros_like
+from numba_kernels.torch.rules import VELOCITIES, RuledSettings
 from numba_kernels.torch.shards import check_alike, is_spread, part_of
-from sgd_ref.base.settings import Settings
 
-VELOCITY, AVERAGE, ACCUMULATOR = "velocity", "average", "accumulator"
-KINDS = (VELOCITY, AVERAGE, ACCUMULATOR)
+AVERAGE, ACCUMULATOR = "average", "accumulator"
+KINDS = (*VELOCITIES, AVERAGE, ACCUMULATOR)
 
 
-def needed(settings: Settings) -> tuple[str, ...]:
+def needed(settings: RuledSettings) -> tuple[str, ...]:
     """Return the kinds of state that a step with these settings reads."""
     has = {
-        VELOCITY: settings.momentum != 0,
+        settings.of_rule.velocity: settings.momentum != 0,
         AVERAGE: settings.use_ema,
         ACCUMULATOR: settings.gradient_accumulation_steps is not None,
     }
-    return tuple(kind for kind in KINDS if has[kind])
+    return tuple(kind for kind, is_on in has.items() if is_on)
 
 
-def check_state(name: str, parameter: Any, kept: Mapping[str, Any]) -> None:
+def check_state(name: str, parameter: Any, kept: Mapping[str, Any], rule: str) -> None:
     """Check the state of one parameter, which may have been loaded or assigned.
 
     Raises
@@ -33,8 +33,15 @@ def check_state(name: str, parameter: Any, kept: Mapping[str, Any]) -> None:
     TypeError
         If it is no tensor, or if only one of state and parameter is a DTensor.
     ValueError
-        If it has another shape, dtype, device, layout or placement than its parameter.
+        If it has another shape, dtype, device, layout or placement than its parameter, or is the velocity of
+        another rule.
     """
+    for velocity, rule_of_it in VELOCITIES.items():
+        if rule_of_it != rule and kept.get(velocity) is not None:
+            raise ValueError(
+                f"the state of {name} must be that of rule={rule!r}, got a {velocity}, which belongs to "
+                f"rule={rule_of_it!r}"
+            )
     for kind in KINDS:
         tensor = kept.get(kind)
         if tensor is None:

@@ -9,13 +9,13 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
-from numba_kernels.selfcheck.extent import Extent
+from numba_kernels.selfcheck.extent import QUICK, Extent
 from numba_kernels.selfcheck.machine_code.compiling import ACCUMULATE, UPDATE, Kernel, kernels_of
 from numba_kernels.selfcheck.page import counted
 from numba_kernels.selfcheck.proof import sweep
 from numba_kernels.selfcheck.proof.halves import Claim
 from numba_kernels.selfcheck.proof.proving import Proof, prove
-from numba_kernels.shared.element import Variant
+from numba_kernels.shared.element import PYTORCH, Variant
 from sgd_ref.arithmetic.formats import BY_NAME, FLOAT16
 
 START = "proof"
@@ -68,9 +68,16 @@ def kernels(extent: Extent) -> list[Kernel]:
     """Return the elementwise kernels of an extent; those that take longest come first.
 
     >>> len(kernels(Extent()))
-    95
+    185
     """
     found = [kernel for kernel in kernels_of(extent) if kernel.is_elementwise]
+    # The cases of the check are those of Keras' rule, so that the kernels of the other rule are here alone.
+    if extent.tier != QUICK:
+        found += [
+            kernel._replace(options=(kernel.options[0]._replace(rule=PYTORCH), *kernel.options[1:]))
+            for kernel in found
+            if kernel.kind == UPDATE
+        ]
     # The variant for processors that do not convert float16.
     found.append(Kernel(ACCUMULATE, FLOAT16.name, (False,)))
     return [kernel for kernel in found if extent.wants(f"{START}/{kernel.name}")]

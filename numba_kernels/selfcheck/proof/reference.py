@@ -18,12 +18,22 @@ from numba_kernels.selfcheck.proof.expressions import FLOAT, Expressions, Node
 from numba_kernels.selfcheck.proof.memory import PRESENT, SETTINGS, Situation
 from numba_kernels.selfcheck.proof.symbols import KINDS, Symbols, convert
 from numba_kernels.shared.constants import Constants
-from numba_kernels.shared.element import ACCUMULATED, DIVIDED, NESTEROV, NO_MOMENTUM, PLAIN, Variant
+from numba_kernels.shared.element import (
+    ACCUMULATED,
+    DIVIDED,
+    KERAS,
+    NESTEROV,
+    NO_MOMENTUM,
+    PLAIN,
+    PYTORCH,
+    Variant,
+)
 from sgd_ref import optimizer as stages
 from sgd_ref import rule
 from sgd_ref.arithmetic.formats import HALF_FORMATS
 from sgd_ref.arithmetic.rounded import setting
 from sgd_ref.base.call import Call
+from sgd_ref.conformance.dialects.pytorch import PytorchSGD
 from sgd_ref.optimizer import SGD, Values
 
 VALUES: dict[str, float] = {
@@ -93,7 +103,7 @@ def features_of(variant: Variant) -> list[Features]:
 
 
 class OnSymbols(SGD):
-    """The reference with symbols for norms; everything else is as in ``sgd_ref.SGD``."""
+    """A reference with symbols for norms; everything else is as in ``sgd_ref.SGD``."""
 
     symbols: Symbols
 
@@ -103,6 +113,13 @@ class OnSymbols(SGD):
             return super().norm(gradients)
         dtype = gradients[0].dtype
         return self.symbols.of(dtype, self.symbols.e.make("setting", KINDS[dtype], "norm"))
+
+
+class PytorchOnSymbols(OnSymbols, PytorchSGD):
+    """The same for the rule of PyTorch."""
+
+
+OF_RULES: dict[int, type[OnSymbols]] = {KERAS: OnSymbols, PYTORCH: PytorchOnSymbols}
 
 
 def optimizer_with(features: Features, situation: Situation) -> OnSymbols:
@@ -123,7 +140,7 @@ def optimizer_with(features: Features, situation: Situation) -> OnSymbols:
         chosen["gradient_accumulation_steps"] = VALUES["gradient_accumulation_steps"]
     if features.clipping != NONE:
         chosen[features.clipping] = VALUES[features.clipping]
-    return OnSymbols(**chosen)
+    return OF_RULES[variant.rule](**chosen)
 
 
 class Reference:

@@ -15,6 +15,7 @@ from numba_kernels.torch import SGD
 from numba_kernels.torch.memory import array_of
 from sgd_ref.base.call import Call
 from sgd_ref.base.settings import Settings
+from sgd_ref.conformance.dialects.pytorch import PytorchSGD
 from sgd_ref.optimizer import Gradients, Values
 from tests.numba_kernels.agreement import assert_equal_bits
 
@@ -72,6 +73,17 @@ class Grouped(sgd_ref.SGD):
         return values
 
 
+class PytorchGrouped(Grouped, PytorchSGD):
+    """The same under the rule of PyTorch."""
+
+
+REFERENCES: dict[str, tuple[type[Grouped], str]] = {
+    "keras": (Grouped, "velocity"),
+    "pytorch": (PytorchGrouped, "momentum_buffer"),
+}
+"""For each rule the reference, and the name of velocities in the state."""
+
+
 class Pair:
     """An optimizer for PyTorch and the reference, with the same variables.
 
@@ -83,6 +95,8 @@ class Pair:
         Of each group.
     layout : callable
         From a tensor to the tensor that is trained.
+    rule : str
+        The rule of both.
     **common : object
         Arguments of both constructors.
     """
@@ -93,6 +107,7 @@ class Pair:
         options: Sequence[dict[str, Any]],
         layout: Any = lambda tensor: tensor,
         threads: int | None = None,
+        rule: str = "keras",
         **common: Any,
     ) -> None:
         self.members = [[torch.nn.Parameter(layout(tensor(w))) for w in group] for group in variables]
@@ -100,11 +115,13 @@ class Pair:
         self.optimizer: Any = SGD(
             [{"params": group, **own} for group, own in zip(self.members, options, strict=True)],
             threads=threads,
+            rule=rule,
             **common,
         )
         self.arrays = [np.array(w) for group in variables for w in group]
         # With momentum, the state has velocities for all.
-        self.reference = Grouped(0.5, momentum=0.5, **common)
+        reference, self.velocity = REFERENCES[rule]
+        self.reference = reference(0.5, momentum=0.5, **common)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             self.reference.build(self.arrays)
@@ -141,7 +158,7 @@ class Pair:
         assert_equal_bits("variables", self.arrays, [array_of(w) for w in self.parameters])
         state = self.optimizer.state
         for kind, arrays in (
-            ("velocity", self.reference.velocities),
+            (self.velocity, self.reference.velocities),
             ("average", self.reference.averages),
             ("accumulator", self.reference.accumulators),
         ):
@@ -150,7 +167,7 @@ class Pair:
                     assert_equal_bits(f"{kind} {index}", [array], [array_of(state[parameter][kind])])
                 else:
                     # Never asked for, so that the reference has its zeros still.
-                    assert kind == "velocity", kind
+                    assert kind == self.velocity, kind
                     assert not np.any(array), index
         for group in self.optimizer.param_groups:
             assert group["calls"] == self.reference.calls

@@ -17,6 +17,9 @@ from torch.distributed.tensor import Replicate, Shard, distribute_tensor
 import sgd_ref
 from numba_kernels.torch import SGD
 from numba_kernels.torch.memory import array_of
+from numba_kernels.torch.rules import VELOCITIES
+from numba_kernels.torch.state import ACCUMULATOR, AVERAGE
+from sgd_ref.conformance.dialects.pytorch import PytorchSGD
 from tests.numba_kernels.agreement import DTYPES, numbers
 from tests.numba_kernels.torch.grouped import tensor
 
@@ -68,6 +71,7 @@ SCENARIOS["accumulation"] = (
     {**EVERYTHING, **CLIPPINGS[0], "gradient_accumulation_steps": 3},
     False,
 )
+SCENARIOS["rule-of-pytorch"] = (DTYPES, {**EVERYTHING, **CLIPPINGS[0], "rule": "pytorch"}, False)
 """Dtypes, settings, and whether the loss is scaled dynamically."""
 
 
@@ -102,7 +106,9 @@ def reference(name: str) -> str:
     """Return the digest of the reference, in one process."""
     dtypes, settings, scaled = SCENARIOS[name]
     variables = variables_of(dtypes)
-    inner = sgd_ref.SGD(0.1, **settings)
+    rules: dict[str, Any] = {"keras": sgd_ref.SGD, "pytorch": PytorchSGD}
+    of_rule = {key: value for key, value in settings.items() if key != "rule"}
+    inner = rules[settings.get("rule", "keras")](0.1, **of_rule)
     optimizer: Any = sgd_ref.LossScaleOptimizer(inner, 8.0, 3) if scaled else inner
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -141,9 +147,7 @@ def trained(name: str, mesh: Any) -> str:
             parameter.grad = placed(tensor(gradient), mesh, placement)
         scaler.step(optimizer)
         scaler.update()
-    kinds = [
-        kind for kind in ("velocity", "average", "accumulator") if kind in optimizer.state[parameters[0]]
-    ]
+    kinds = [kind for kind in (*VELOCITIES, AVERAGE, ACCUMULATOR) if kind in optimizer.state[parameters[0]]]
     arrays = [full(parameter) for parameter in parameters]
     return digest(arrays + [full(optimizer.state[w][kind]) for kind in kinds for w in parameters])
 

@@ -11,7 +11,7 @@ from numba_kernels.selfcheck.proof import check
 from numba_kernels.selfcheck.proof.expressions import FLOAT
 from numba_kernels.selfcheck.proof.halves import ROUND, Claim
 from numba_kernels.selfcheck.proof.proving import Proof
-from numba_kernels.shared.element import VARIANTS
+from numba_kernels.shared.element import VARIANTS, VARIANTS_OF_PYTORCH
 from sgd_ref.arithmetic.formats import FORMATS
 from sgd_ref.command import main as cli
 
@@ -71,5 +71,5 @@ def test_all_elementwise_kernels_are_proven() -> None:
     kernels = check.kernels(Extent())
     assert len({kernel.name for kernel in kernels}) == len(kernels)
     # Those of float16 in both ways of converting.
-    assert len(kernels) == len(VARIANTS) * (len(FORMATS) + 1) + len(FORMATS) + 1
+    assert len(kernels) == len(VARIANTS + VARIANTS_OF_PYTORCH) * (len(FORMATS) + 1) + len(FORMATS) + 1
     assert len(check.kernels(Extent(QUICK))) < len(kernels) / 2

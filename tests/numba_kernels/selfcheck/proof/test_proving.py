@@ -26,6 +26,7 @@ from numba_kernels.shared.element import (
     NESTEROV,
     NO_MOMENTUM,
     PLAIN,
+    PYTORCH,
     VARIANTS,
     Variant,
 )
@@ -44,6 +45,7 @@ KERNELS: list[tuple[Any, Variant | None, bool | None]] = [
     (BFLOAT16, MOMENTUM, None),
     (FLOAT16, PLAINEST, None),
     (FLOAT16, PLAINEST, False),
+    (FLOAT32, Variant(NESTEROV, PLAIN, averages=False, rule=PYTORCH), None),
     (FLOAT64, None, None),
     (BFLOAT16, None, None),
     (FLOAT16, None, False),
@@ -152,6 +154,12 @@ SOURCES: dict[str, tuple[Any, Variant, tuple[Any, str, Any], str]] = {
         (element, "descent", _late_decay),
         r"the kernel has \(variable - \(gradient \* learning_rate\)\) - .*\n"
         r"  the rule has   \(variable - \(learning_rate \* \(variable \* weight_decay\)\)\) - ",
+    ),
+    "the rule of Keras for that of PyTorch": (
+        FLOAT32,
+        MOMENTUM._replace(rule=PYTORCH),
+        (element, "descent_of_pytorch", element.descent),
+        r"the rule has   variable - \(learning_rate \* \(.*momentum",
     ),
     "velocity for the variable": (
         FLOAT32,
