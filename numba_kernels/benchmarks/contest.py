@@ -26,7 +26,10 @@ class Turns(Protocol):
     """An object that gives a peer its turn."""
 
     def turn(self, peer: str, threads: int, workload: Workload, seconds: float, memory: bool) -> Json:
-        """Return the samples in seconds and the growth of memory in bytes, or why there are none."""
+        """Return the samples in seconds, the growth of memory in bytes, and what is wrong with the result.
+
+        Or the reason why there are none.
+        """
         ...
 
 
@@ -44,6 +47,8 @@ class Measurement:
         The largest growth of memory during a step, in bytes.
     others : dict of str to list of float
         Samples of the first round with other numbers of threads.
+    fault : str or None
+        What is wrong with the result; empty if it is right, None if it was not checked.
     absent : str
         The reason why nothing was measured; empty if something was.
     """
@@ -52,6 +57,7 @@ class Measurement:
     rounds: list[list[float]] = field(default_factory=list)
     growth: int | None = None
     others: dict[str, list[float]] = field(default_factory=dict)
+    fault: str | None = None
     absent: str = ""
 
     @property
@@ -162,6 +168,7 @@ def _first_round(
     measurement.threads = min(timed, key=lambda count: statistics.median(timed[count]["samples"]))
     measurement.rounds.append(timed[measurement.threads]["samples"])
     measurement.growth = timed[measurement.threads]["growth"]
+    measurement.fault = timed[measurement.threads].get("fault")
     measurement.others = {
         str(count): timed[count]["samples"] for count in timed if count != measurement.threads
     }
@@ -187,4 +194,5 @@ def to_json(measurement: Measurement) -> dict[str, Any]:
         "seconds": measurement.rounds,
         "seconds_with_other_threads": measurement.others,
         "peak_growth_bytes": measurement.growth,
+        "fault": measurement.fault,
     }

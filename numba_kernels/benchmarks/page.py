@@ -19,7 +19,9 @@ Each library runs in processes of its own, which take turns: A, B, C, A, B, C. I
 up anew, two steps are made that do not count, and then steps are timed one by one. Where two numbers of
 threads are possible, the first round settles which one a library goes on with. A time is the median over the
 rounds of the median of each; a ratio is the median over the rounds of how many times as long as the kernels
-a library took in the same round: above 1 the kernels are faster, below 1 they are slower.
+a library took in the same round: above 1 the kernels are faster, below 1 they are slower. In its first turn,
+each library also makes the step on three small arrays. If the result is not that of the reference, the time
+is marked as that of a **wrong result**. Norms, roofs and sparse gradients are not checked.
 
 *Momentum* is 0.9. *Everything* is clipping by the global norm, weight decay that stays out of the velocity,
 Nesterov momentum and moving averages; with PyTorch that is `clip_grad_norm_`, `_foreach_mul_`, `SGD.step`
@@ -55,6 +57,7 @@ def render(found: Measurements, plots: Sequence[str] = ()) -> str:
         *_rows_of_section(found, "count", "Cost by number of tensors", "Each of 100 float32, momentum."),
         *[f"![{plot}]({plot})\n" for plot in plots],
         *_memory(found),
+        *_wrong(found),
         *absent(found),
     ]
     return "\n".join(parts)
@@ -141,7 +144,7 @@ def _cell(workload: Workload, result: ByPeer, peer: str) -> str:
     elif peer != KERNELS:
         times = times_as_long(result, peer)
         parts += [] if times is None else [f"x {times:.2f}"]
-    return ", ".join([*parts, _threads(measurement)])
+    return ", ".join([*parts, _threads(measurement), *["**wrong result**"] * bool(measurement.fault)])
 
 
 def _threads(measurement: Measurement) -> str:
@@ -181,6 +184,18 @@ def _memory(found: Measurements) -> Iterator[str]:
 def _growth(result: ByPeer, peer: str) -> str:
     measurement = measured(result, peer)
     return "" if measurement is None or measurement.growth is None else f"{measurement.growth / 2**20:.1f}"
+
+
+def _wrong(found: Measurements) -> Iterator[str]:
+    rows = [
+        (peer, str(race.workload), measurement.fault)
+        for race, result in found.races
+        for peer, measurement in result.items()
+        if measurement.fault
+    ]
+    if rows:
+        yield "## Wrong results\n"
+        yield table(("peer", "workload", "what is wrong"), rows)
 
 
 def absent(found: Measurements) -> Iterator[str]:

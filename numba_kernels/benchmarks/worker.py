@@ -11,6 +11,7 @@ import os
 import sys
 from typing import Any
 
+from numba_kernels.benchmarks import checking
 from numba_kernels.benchmarks.peers import NotOffered, prepare
 from numba_kernels.benchmarks.timing import peak_growth, time_steps
 from numba_kernels.benchmarks.workload import Workload
@@ -36,9 +37,12 @@ def _confine(threads: int) -> None:
 
 
 def _answer(request: Json, threads: int) -> dict[str, Any]:
+    peer, workload = request["peer"], Workload(**request["workload"])
     step = None
     try:
-        step = prepare(request["peer"], Workload(**request["workload"]), threads)
+        # As with memory, once is enough.
+        found = checking.fault(peer, workload, threads) if request["memory"] else None
+        step = prepare(peer, workload, threads).step
         samples = time_steps(step, request["seconds"])
         growth = peak_growth(step) if request["memory"] else None
     except NotOffered as reason:
@@ -49,7 +53,7 @@ def _answer(request: Json, threads: int) -> dict[str, Any]:
     finally:
         step = None
         gc.collect()
-    return {"samples": samples, "growth": growth}
+    return {"samples": samples, "growth": growth, "fault": found}
 
 
 if __name__ == "__main__":

@@ -43,6 +43,7 @@ VARIABLES, GRADIENTS = 0, 1_000_000
 """Seeds of the first variable and of the first gradient."""
 
 BLOCK = 65537
+SCALE = 0.01
 
 
 @dataclass(frozen=True)
@@ -57,11 +58,14 @@ class Workload:
         A key of `SETTINGS`, or `NORM`.
     dtype : str
         "float32", "float64" or "bfloat16".
+    gradient_scale : float
+        The standard deviation of the gradients; that of the variables is 0.01.
     """
 
     model: str
     settings: str
     dtype: str = "float32"
+    gradient_scale: float = SCALE
 
     def __str__(self) -> str:
         return f"{self.model}, {self.settings}, {self.dtype}"
@@ -97,9 +101,9 @@ class Workload:
         itemsize = dtype_of(self.dtype).itemsize
         return (self.arrays_read + self.arrays_written) * self.elements * itemsize
 
-    def to_json(self) -> dict[str, str]:
+    def to_json(self) -> dict[str, Any]:
         """Return the workload as a JSON object."""
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if name != "gradient_scale"}
 
 
 def dtype_of(name: str) -> np.dtype[Any]:
@@ -118,7 +122,9 @@ def variables(workload: Workload) -> list[Array]:
 
 def gradients(workload: Workload) -> list[Array]:
     """Return dense gradients of a workload."""
-    return [np.resize(block, shape) for shape, block in blocks(workload, GRADIENTS)]
+    found = [np.resize(block, shape) for shape, block in blocks(workload, GRADIENTS)]
+    factor = workload.gradient_scale / SCALE
+    return found if factor == 1 else [gradient * gradient.dtype.type(factor) for gradient in found]
 
 
 def blocks(workload: Workload, first_seed: int) -> Iterator[tuple[Shape, Array]]:
@@ -143,5 +149,5 @@ def sparse_gradients(workload: Workload) -> list[sgd_ref.SparseRows]:
 
 
 def _block(shape: Shape, dtype: str, seed: int) -> Array:
-    block: Array = np.random.default_rng(seed).standard_normal(min(BLOCK, math.prod(shape))) * 0.01
+    block: Array = np.random.default_rng(seed).standard_normal(min(BLOCK, math.prod(shape))) * SCALE
     return block.astype(dtype_of(dtype))

@@ -1,20 +1,35 @@
 """Optimizers to be timed: each prepares a workload and returns the function that makes one step of it.
 
 A peer is a function of a workload and a number of threads. It returns a function without arguments that makes
-one step and returns when the step is done. Frameworks are imported when a peer is prepared, in a process of
-its own.
+one step and returns when the step is done, and where there are variables, a function that shows them.
+Frameworks are imported when a peer is prepared, in a process of its own.
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from numba_kernels.benchmarks.workload import Workload
 
 Step = Callable[[], Any]
-Prepare = Callable[[Workload, int], Step]
+
+
+class Prepared(NamedTuple):
+    """A step, ready to be made.
+
+    Attributes
+    ----------
+    step : callable
+        Makes one step.
+    variables : callable or None
+        Returns the variables as they are after the steps made so far, as arrays; None where there are none.
+    """
+
+    step: Step
+    variables: Callable[[], Sequence[Any]] | None = None
+
 
 FAMILIES: Mapping[str, str] = {
     "kernels": "kernels",
@@ -39,7 +54,7 @@ class NotOffered(Exception):
     """Raised if a peer cannot run a workload; the message is the reason."""
 
 
-def prepare(peer: str, workload: Workload, threads: int) -> Step:
+def prepare(peer: str, workload: Workload, threads: int) -> Prepared:
     """Return the step of a peer, ready to be made.
 
     Raises
@@ -50,7 +65,7 @@ def prepare(peer: str, workload: Workload, threads: int) -> Step:
     family = FAMILIES[peer].partition("_")[0]
     module = importlib.import_module(f"numba_kernels.benchmarks.peers.{family}_peer")
     try:
-        step: Step = module.PREPARE[peer](workload, threads)
+        made: Prepared | Step = module.PREPARE[peer](workload, threads)
     except ModuleNotFoundError as missing:
         raise NotOffered(f"{missing.name} is not installed") from missing
-    return step
+    return made if isinstance(made, Prepared) else Prepared(made)

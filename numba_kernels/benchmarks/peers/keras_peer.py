@@ -6,11 +6,11 @@ import os
 from typing import Any
 
 from numba_kernels.benchmarks import workload as workloads
-from numba_kernels.benchmarks.peers import NotOffered, Step
+from numba_kernels.benchmarks.peers import NotOffered, Prepared
 from numba_kernels.benchmarks.workload import NORM, SETTINGS, Workload
 
 
-def on_jax(workload: Workload, threads: int) -> Step:
+def on_jax(workload: Workload, threads: int) -> Prepared:
     """Return a jitted ``stateless_apply`` that lets XLA reuse its buffers."""
     keras, optimizer, variables, gradients = _built(workload, "jax")
     import jax
@@ -27,33 +27,31 @@ def on_jax(workload: Workload, threads: int) -> Step:
         held[:] = [state, trainable]
         jax.block_until_ready(held)
 
-    return step
+    return Prepared(step, lambda: [keras.ops.convert_to_numpy(array) for array in held[1]])
 
 
-def on_tensorflow(workload: Workload, threads: int) -> Step:
+def on_tensorflow(workload: Workload, threads: int) -> Prepared:
     """Return ``apply`` in a ``tf.function``."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import tensorflow as tf
 
     if tf.config.threading.get_intra_op_parallelism_threads() != threads:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
-    _, optimizer, _, gradients = _built(workload, "tensorflow")
+    keras, optimizer, variables, gradients = _built(workload, "tensorflow")
     tensors = [tf.constant(gradient) for gradient in gradients]
     compiled = tf.function(lambda: optimizer.apply(tensors))
-    step: Step = compiled
-    return step
+    return Prepared(compiled, lambda: [keras.ops.convert_to_numpy(variable) for variable in variables])
 
 
-def on_torch(workload: Workload, threads: int) -> Step:
+def on_torch(workload: Workload, threads: int) -> Prepared:
     """Return ``apply`` without automatic differentiation; Keras does not compile it."""
-    _, optimizer, _, gradients = _built(workload, "torch")
+    keras, optimizer, variables, gradients = _built(workload, "torch")
     import torch
 
     torch.set_num_threads(threads)
     tensors = [torch.from_numpy(gradient) for gradient in gradients]
-
-    step: Step = torch.no_grad()(lambda: optimizer.apply(tensors))
-    return step
+    step = torch.no_grad()(lambda: optimizer.apply(tensors))
+    return Prepared(step, lambda: [keras.ops.convert_to_numpy(variable) for variable in variables])
 
 
 def _built(workload: Workload, backend: str) -> tuple[Any, Any, list[Any], list[Any]]:

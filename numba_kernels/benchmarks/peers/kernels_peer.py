@@ -9,25 +9,26 @@ import numpy as np
 
 import numba_kernels
 from numba_kernels.benchmarks import workload as workloads
-from numba_kernels.benchmarks.peers import Step
+from numba_kernels.benchmarks.peers import Prepared, Step
 from numba_kernels.benchmarks.peers.traffic import in_parts, moved_arrays
 from numba_kernels.benchmarks.workload import HIGHEST_NORM, NORM, SETTINGS, Workload
 from numba_kernels.cpu.norm import Measurement, norm
 from numba_kernels.shared.element import PLAIN
 
 
-def kernels(workload: Workload, threads: int) -> Step:
+def kernels(workload: Workload, threads: int) -> Step | Prepared:
     """Return the step of the kernels."""
     if workload.settings == NORM:
         return _norm(workload, threads)
     optimizer = numba_kernels.SGD(**SETTINGS[workload.settings], threads=threads)
-    optimizer.build(workloads.variables(workload))
+    variables = workloads.variables(workload)
+    optimizer.build(variables)
     gradients: list[Any] = (
         workloads.sparse_gradients(workload)
         if workload.has_sparse_gradients
         else workloads.gradients(workload)
     )
-    return lambda: optimizer.apply(gradients)
+    return Prepared(lambda: optimizer.apply(gradients), lambda: variables)
 
 
 def _norm(workload: Workload, threads: int) -> Step:

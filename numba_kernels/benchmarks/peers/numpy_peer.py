@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from numba_kernels.benchmarks import workload as workloads
-from numba_kernels.benchmarks.peers import NotOffered, Step
+from numba_kernels.benchmarks.peers import NotOffered, Prepared, Step
 from numba_kernels.benchmarks.peers.traffic import in_parts, moved_arrays
 from numba_kernels.benchmarks.workload import (
     EMA_MOMENTUM,
@@ -21,7 +21,7 @@ from numba_kernels.benchmarks.workload import (
 )
 
 
-def in_place(workload: Workload, threads: int) -> Step:
+def in_place(workload: Workload, threads: int) -> Step | Prepared:
     """Return a step as a user would write it by hand, for float32 and float64."""
     if workload.dtype == "bfloat16":
         raise NotOffered("NumPy itself has no bfloat16")
@@ -31,6 +31,10 @@ def in_place(workload: Workload, threads: int) -> Step:
         (flat,) = workloads.gradients(workload)
         return lambda: np.dot(flat, flat)
     variables = workloads.variables(workload)
+    return Prepared(_step_of(workload, variables), lambda: variables)
+
+
+def _step_of(workload: Workload, variables: list[Array]) -> Step:
     if workload.has_sparse_gradients:
         return _sparse(workload, variables)
     gradients = workloads.gradients(workload)

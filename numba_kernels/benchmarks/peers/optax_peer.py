@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from numba_kernels.benchmarks import workload as workloads
-from numba_kernels.benchmarks.peers import NotOffered, Step
+from numba_kernels.benchmarks.peers import NotOffered, Prepared, Step
 from numba_kernels.benchmarks.workload import (
     EMA_MOMENTUM,
     HIGHEST_NORM,
@@ -18,7 +20,7 @@ from numba_kernels.benchmarks.workload import (
 )
 
 
-def jitted(workload: Workload, threads: int) -> Step:
+def jitted(workload: Workload, threads: int) -> Step | Prepared:
     """Return a step that lets XLA reuse its buffers; the process sets the number of threads."""
     import jax
     import jax.numpy as jnp
@@ -40,7 +42,7 @@ def jitted(workload: Workload, threads: int) -> Step:
         held[:] = compiled(*held, gradients)
         jax.block_until_ready(held)
 
-    return step
+    return Prepared(step, lambda: [np.asarray(array) for array in held[0]])
 
 
 def update_of(settings: str) -> Callable[..., Any]:

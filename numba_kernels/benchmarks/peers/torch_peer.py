@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from numba_kernels.benchmarks import workload as workloads
-from numba_kernels.benchmarks.peers import NotOffered, Step
+from numba_kernels.benchmarks.peers import NotOffered, Prepared, Step
 from numba_kernels.benchmarks.peers.traffic import moved_arrays
 from numba_kernels.benchmarks.workload import (
     EMA_MOMENTUM,
@@ -21,25 +21,27 @@ from numba_kernels.benchmarks.workload import (
 )
 
 
-def fused(workload: Workload, threads: int) -> Step:
+def fused(workload: Workload, threads: int) -> Step | Prepared:
     """Return a step with ``fused=True``."""
     return _optimizer(workload, threads, fused=True)
 
 
-def foreach(workload: Workload, threads: int) -> Step:
+def foreach(workload: Workload, threads: int) -> Step | Prepared:
     """Return a step with ``foreach=True``."""
     return _optimizer(workload, threads, foreach=True)
 
 
-def _optimizer(workload: Workload, threads: int, **variant: bool) -> Step:
+def _optimizer(workload: Workload, threads: int, **variant: bool) -> Step | Prepared:
     import torch
 
     torch.set_num_threads(threads)
     if workload.settings == NORM:
         return _norm(workload, variant)
-    parameters = [torch.nn.Parameter(_tensor(torch, array)) for array in workloads.variables(workload)]
+    variables = workloads.variables(workload)
+    # They have the memory of the variables.
+    parameters = [torch.nn.Parameter(_tensor(torch, array)) for array in variables]
     _set_gradients(torch, workload, parameters, variant)
-    return step_of(parameters, workload.settings, **variant)
+    return Prepared(step_of(parameters, workload.settings, **variant), lambda: variables)
 
 
 def step_of(parameters: list[Any], settings: str, **variant: bool) -> Step:

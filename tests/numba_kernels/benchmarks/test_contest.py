@@ -31,7 +31,7 @@ class Fake:
             found = found.pop(0)
         if isinstance(found, str):
             return {"absent": found}
-        return {"samples": [found, 9 * found, found], "growth": 42 if memory else None}
+        return {"samples": [found, 9 * found, found], "growth": 42 if memory else None, "fault": ""}
 
 
 def test_turns_alternate_and_each_goes_on_with_its_best_number_of_threads() -> None:

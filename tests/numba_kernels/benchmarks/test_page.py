@@ -69,6 +69,17 @@ def test_everything_is_on_the_page() -> None:
     assert "not measured" in row(text, "one of 32 M, momentum, float32: speed over that of the roof")
 
 
+def test_a_wrong_result_is_marked_beside_its_time() -> None:
+    measurements_ = found(0.01)
+    assert "Wrong results" not in page.render(measurements_)
+    measurements_.races[0][1]["torch fused"].fault = "after one step it is off"
+    text = page.render(measurements_)
+    assert "30.0 ms, x 2.00, 2 threads, **wrong result**" in row(text, "ResNet-50 |")
+    assert text.count("**wrong result**,") == 0
+    assert "## Wrong results" in text
+    assert "| torch fused | ResNet-50, momentum, float32 | after one step it is off |" in text
+
+
 @pytest.mark.parametrize(
     ("growth", "status"), [(0, "reached"), (100_000_000, "missed"), (None, "not measured")]
 )

@@ -33,7 +33,7 @@ def variables_after(peer: str, workload: Workload, threads: int, monkeypatch: py
     optimizer.build(expected)
     monkeypatch.setattr(workloads, "variables", lambda workload: variables)
     monkeypatch.setattr(workloads, "gradients", lambda workload: given)
-    step = prepare(peer, workload, threads)
+    step = prepare(peer, workload, threads).step
     for _ in range(STEPS):
         # PyTorch clips gradients in place, and with foreach adds the Nesterov momentum to them.
         for array, gradient in zip(given, gradients, strict=False):
@@ -117,7 +117,7 @@ def test_a_roof_writes_every_element(
     assert len(moved.written) == written
     moved.added[:] = 1
     monkeypatch.setattr(module, "moved_arrays", lambda workload: moved)
-    prepare(peer, workload, threads)()
+    prepare(peer, workload, threads).step()
     assert all((array > 1).all() for array in moved.written)
 
 
