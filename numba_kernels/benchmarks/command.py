@@ -6,6 +6,7 @@ import argparse
 import importlib
 from pathlib import Path
 
+from numba_kernels.benchmarks import comparison
 from sgd_ref.command.destinations import check_folder
 from sgd_ref.command.options import AS_EXPECTED, COULD_NOT_RUN, Command, WrongUsage, pattern
 from sgd_ref.command.printing import complain, error_console, write
@@ -26,6 +27,11 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     where.add_argument(
         "--output", type=Path, metavar="FOLDER", help="write the page, all samples and the plots there"
     )
+    where.add_argument(
+        "--against",
+        metavar="COMMIT",
+        help="instead of other libraries, time the kernels of another commit of this checkout, in turns",
+    )
     command.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: %(default)s")
 
 
@@ -37,6 +43,8 @@ def run(options: argparse.Namespace) -> int:
 
     if options.page and (options.quick or options.pattern is not None):
         raise WrongUsage("--page must go with the whole benchmark, without --quick and -k")
+    if options.against is not None and options.device != "cpu":
+        raise WrongUsage("--against must go with --device cpu")
     try:
         chosen = (suite.quick() if options.quick else suite.full()).only(options.pattern)
     except ValueError as problem:
@@ -45,6 +53,13 @@ def run(options: argparse.Namespace) -> int:
     if reason is not None:
         complain(f"nothing was timed: {reason}")
         return COULD_NOT_RUN
+    if options.against is not None:
+        try:
+            with comparison.checked_out(options.against) as commit:
+                write(comparison.run(chosen, commit, error_console()) + "\n")
+        except ValueError as problem:
+            raise WrongUsage(str(problem)) from problem
+        return AS_EXPECTED
     folder: Path | None = runner.PAGES if options.page else options.output
     if folder is not None:
         check_folder("--page" if options.page else "--output", folder)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Protocol, Self
 
-from numba_kernels.benchmarks.peers import FAMILIES
+from numba_kernels.benchmarks.peers import FAMILIES, KERNELS
 from numba_kernels.benchmarks.workload import Workload
 from sgd_ref.conformance.protocol.failures import WorkerFailed
 from sgd_ref.conformance.protocol.json_lines import Json, from_line, to_line
@@ -75,19 +76,30 @@ ByPeer = dict[str, Measurement]
 
 
 class Workers:
-    """The processes of the families of peers, each started when it is first needed."""
+    """The processes of the families of peers, each started when it is first needed.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    commands : mapping of str to list of str, optional
+        Further peers, which are the kernels of other commits: the command that starts the worker of each,
+        without the number of threads.
+    """
+
+    def __init__(self, commands: Mapping[str, Sequence[str]] = MappingProxyType({})) -> None:
+        self._commands = commands
         self._programs: dict[tuple[str, int], RunningProgram] = {}
 
     def turn(self, peer: str, threads: int, workload: Workload, seconds: float, memory: bool) -> Json:
         """Return the answer of a worker. A worker that died or hung is started again for the next turn."""
-        key = FAMILIES[peer], threads
+        is_other = peer in self._commands
+        key = peer if is_other else FAMILIES[peer], threads
         program = self._programs.get(key)
         if program is None or program.has_left():
-            command = [sys.executable, "-m", MODULE, str(threads)]
+            start = self._commands[peer] if is_other else (sys.executable, "-m", MODULE)
+            command = [*start, str(threads)]
             program = self._programs[key] = RunningProgram(command, None, LONGEST_ANSWER)
-        request = {"peer": peer, "workload": workload.to_json(), "seconds": seconds, "memory": memory}
+        asked = KERNELS if is_other else peer
+        request = {"peer": asked, "workload": workload.to_json(), "seconds": seconds, "memory": memory}
         try:
             return from_line(program.exchange(to_line(request), TURN_LIMIT, LONGEST_ANSWER))
         except WorkerFailed as problem:

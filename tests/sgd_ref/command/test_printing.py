@@ -105,7 +105,7 @@ GIVEN: dict[str, list[list[str]]] = {
         ["--cluster", "--workers", "{}"],
         ["--resume", "{}/journal"],
     ],
-    "bench": [["-k", "{}"], ["--output", "{}"], ["--device", "{}"]],
+    "bench": [["-k", "{}"], ["--output", "{}"], ["--against", "{}"], ["--device", "{}"]],
 }
 """Arguments of each subcommand, one of them a text that rich would read."""
 
