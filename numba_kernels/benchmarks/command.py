@@ -65,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
         check_folder("--page" if options.page else "--output", folder)
     try:
         write(runner.run(chosen, folder, error_console()) + "\n")
-    except OSError as problem:
+    except (OSError, ValueError) as problem:
         complain(problem)
         return COULD_NOT_RUN
     return AS_EXPECTED

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from numba_kernels.benchmarks.contest import ByPeer, Measurement
 from numba_kernels.benchmarks.goals import Goal, goals
+from numba_kernels.benchmarks.history import NAME, Run, latest
 from numba_kernels.benchmarks.measurements import Measurements, measured, median, times_as_long
 from numba_kernels.benchmarks.peers import FAMILIES, KERNELS
 from numba_kernels.benchmarks.workload import NORM, Workload
@@ -31,10 +32,11 @@ in place in PyTorch and NumPy, one loop over all arrays in Numba. Everything rea
 for the norm.
 """
 
+SHOWN_RUNS = 5
 SHORT = {KERNELS: "**kernels**"}
 
 
-def render(found: Measurements, plots: Sequence[str] = ()) -> str:
+def render(found: Measurements, plots: Sequence[str] = (), runs: Sequence[Run] = ()) -> str:
     """Return the page as Markdown.
 
     Parameters
@@ -43,6 +45,8 @@ def render(found: Measurements, plots: Sequence[str] = ()) -> str:
         The measurements.
     plots : sequence of str
         Names of the files of plots, beside the page.
+    runs : sequence of Run
+        All remembered runs, this one included.
     """
     parts = [
         INTRODUCTION,
@@ -57,6 +61,7 @@ def render(found: Measurements, plots: Sequence[str] = ()) -> str:
         *_rows_of_section(found, "count", "Cost by number of tensors", "Each of 100 float32, momentum."),
         *[f"![{plot}]({plot})\n" for plot in plots],
         *_memory(found),
+        *_over_time(runs),
         *_wrong(found),
         *absent(found),
     ]
@@ -184,6 +189,17 @@ def _memory(found: Measurements) -> Iterator[str]:
 def _growth(result: ByPeer, peer: str) -> str:
     measurement = measured(result, peer)
     return "" if measurement is None or measurement.growth is None else f"{measurement.growth / 2**20:.1f}"
+
+
+def _over_time(runs: Sequence[Run]) -> Iterator[str]:
+    shown = latest(runs, SHOWN_RUNS)
+    if len(shown) < 2:
+        return
+    yield "## Over time\n"
+    yield f"The goals in the last {SHOWN_RUNS} runs on each processor; all runs are in [{NAME}]({NAME}).\n"
+    words = dict.fromkeys(name for run in shown for name in run.values)
+    heading = ("", *(f"{run.date} {run.commit}, {run.processor}" for run in shown))
+    yield table(heading, [(name, *(f"{run.values.get(name, '')}" for run in shown)) for name in words])
 
 
 def _wrong(found: Measurements) -> Iterator[str]:

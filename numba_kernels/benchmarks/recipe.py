@@ -9,7 +9,10 @@ FOLDER = "numba_kernels/benchmarks/results"
 RECIPE = Recipe(
     "benchmarks",
     ("-m", "sgd_ref.command.main", "bench", "--page"),
-    writes=tuple(f"{FOLDER}/{name}" for name in ("benchmarks.md", "benchmarks.json", "benchmarks-*.svg")),
+    writes=tuple(
+        f"{FOLDER}/{name}"
+        for name in ("benchmarks.md", "benchmarks.json", "history.json", "benchmarks-*.svg")
+    ),
     duration="a quarter of an hour, on a machine that does nothing else",
     extras=("bench", "keras", "torch"),
     is_measured=True,

@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from numba_kernels import machine
-from numba_kernels.benchmarks import measurements, page, plots
+from numba_kernels.benchmarks import history, measurements, page, plots
 from numba_kernels.benchmarks.contest import Workers, contest
 from numba_kernels.benchmarks.first_steps import PROGRAMS, first_steps
 from numba_kernels.benchmarks.measurements import Measurements
@@ -26,22 +26,25 @@ def run(chosen: Suite, folder: Path | None, console: Console) -> str:
     chosen : Suite
         The suite to measure.
     folder : Path or None
-        The folder for the page, the raw samples and the plots; None writes nothing.
+        The folder for the page, the raw samples, the plots and the history; None writes nothing. Only a whole
+        benchmark is remembered.
     console : Console
         The console, which shows the progress if it is a terminal.
 
     Raises
     ------
-    OSError
-        If the folder cannot be written.
+    OSError, ValueError
+        If the folder cannot be written, or has another history; nothing was timed then.
     """
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
+        history.remembered(folder)
     found = _measure(chosen, console)
     if folder is None:
         return page.render(found)
     (folder / RAW).write_text(measurements.to_json(found), encoding="utf-8")
-    text = page.render(found, plots.draw(found, folder))
+    runs = history.remember(folder, history.run_of(found, history.commit_here())) if chosen.is_whole else []
+    text = page.render(found, plots.draw(found, folder, runs), runs)
     (folder / PAGE).write_text(text, encoding="utf-8")
     return text
 

@@ -57,12 +57,15 @@ class Suite:
         The shortest duration of a turn.
     first_steps : int
         The number of times that the first step is timed with a filled cache.
+    is_whole : bool
+        Whether it is the whole benchmark, whose results are worth to be remembered.
     """
 
     races: Sequence[Race]
     rounds: int
     seconds: float
     first_steps: int
+    is_whole: bool = False
 
     def only(self, pattern: re.Pattern[str] | None) -> Self:
         """Return the races whose workload's name contains a match of the pattern; without a pattern, all.
@@ -82,14 +85,14 @@ class Suite:
         races = [race for race in self.races if pattern.search(str(race.workload))]
         if not races:
             raise ValueError(f"-k must match the name of a workload, got {pattern.pattern!r}")
-        return replace(self, races=races, first_steps=0)
+        return replace(self, races=races, first_steps=0, is_whole=False)
 
 
 def full() -> Suite:
     """Return the whole benchmark, of about a quarter of an hour."""
     steps = _steps(tuple(MODELS), ("float32", "bfloat16"), FOR_KERAS)
     races = [*steps, *_norms(NORM_SIZES), *_growth()]
-    return Suite(races, rounds=3, seconds=0.2, first_steps=5)
+    return Suite(races, rounds=3, seconds=0.2, first_steps=5, is_whole=True)
 
 
 def quick() -> Suite:
