@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from sgd_ref import conformance
+from sgd_ref.command import main as cli
 from sgd_ref.conformance.deviations import DEVIATIONS
 from sgd_ref.conformance.golden.tools.recording import recorded
 from sgd_ref.conformance.trajectories import reference
@@ -174,15 +175,20 @@ def test_a_mistake_shows_in_a_sample_with_its_place_in_the_parameter() -> None:
         report.write("case.json")
 
 
-def test_what_is_written_is_read_by_the_kit(tmp_path: Path) -> None:
-    report = written.trained(written.VelocityForgotten, MOMENTUM, {}, steps=5)
+def test_what_is_written_is_read_by_the_kit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report = written.trained(written.VelocityForgotten, {**MOMENTUM, "weight_decay": 0.01}, {}, steps=5)
     path = report.write(tmp_path / "case.json")
-    ((case, _),) = recorded(path)
+    ((case, _, rule),) = recorded(path)
     assert len(case.gradients) == 5
+    assert str(rule) == "pytorch"
+    # The file names the rule, so that nothing but the mistake is wrong.
+    assert cli.main(["explain", str(path)]) == 1
+    told = capsys.readouterr().out
+    assert "held to the rule of pytorch" in told
+    assert "diagnosis: it equals velocity-not-kept" in told
 
     (verdict,) = conformance.compare_recorded(reference.run, path).verdicts.values()
     assert verdict.grade == "diverges"
-    assert verdict.difference.call == 1
 
 
 def test_changes_between_steps_are_noted_and_judged_apart() -> None:
