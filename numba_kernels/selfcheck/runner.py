@@ -142,7 +142,9 @@ def run_parts(parts: Parts, outcome: Outcome, pool: Executor | None, advance: Ca
     outcome.results.extend(by_name.values())
 
 
-def _answers(parts: Parts, pool: Executor | None, advance: Callable[[int], None]) -> Iterator[tuple[str, Part]]:
+def _answers(
+    parts: Parts, pool: Executor | None, advance: Callable[[int], None]
+) -> Iterator[tuple[str, Part]]:
     """Yield the parts with their answers in the order of the parts, whichever of them ends first."""
     advance(0)
     if pool is None:

@@ -118,7 +118,7 @@ def write_recorded(case: Case, trajectory: Trajectory, path: Path, rule: Dialect
 
 
 def recorded(path: str | os.PathLike[str]) -> list[tuple[Case, list[Record], Dialect]]:
-    """Return the cases of a file that `record` wrote, each with what was recorded, and the rule it is held to.
+    """Return the cases of a file that `record` wrote, each with what was recorded, and its rule.
 
     Raises
     ------

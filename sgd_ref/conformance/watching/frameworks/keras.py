@@ -142,9 +142,9 @@ class KerasLoop(ApplyLoop):
 
 
 def _documented_exclusion(optimizer: Any) -> tuple[str, ...] | None:
-    """Return the parts of names that exclude variables; None if the optimizer does not have Keras' own method.
+    """Return the parts of names that exclude variables; None if the method is not Keras' own.
 
-    By the documentation they are parts of names. Keras searches for them as regular expressions.
+    By the documentation, they are parts of names. Keras searches for them as regular expressions.
     """
     own = type(optimizer)
     names = ("exclude_from_weight_decay", "_use_weight_decay")

@@ -138,7 +138,9 @@ def test_the_rule_is_recorded(tmp_path: Path) -> None:
 def test_a_rule_that_is_not_known_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "mine.json"
     write_recorded(CASES[0], reference.run(CASES[0]), path, Dialect("caffe"))
-    with pytest.raises(ValueError, match="path must be a file whose rule is known, got .*: rule must be one of"):
+    with pytest.raises(
+        ValueError, match=r"path must be a file whose rule is known, got .*: rule must be one of"
+    ):
         recording_of(path)
 
 

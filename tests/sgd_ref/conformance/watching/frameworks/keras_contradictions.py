@@ -1,7 +1,7 @@
-"""Trains with Keras' own SGD on the backend of ``KERAS_BACKEND``, and prints what the recorder names, as JSON.
+"""Trains with Keras' own SGD on the backend of ``KERAS_BACKEND``, and prints what is named, as JSON.
 
-Each training is a small ``fit`` with digits in which Keras contradicts its documentation. The arguments choose
-trainings; by default all of the backend run.
+Each training is a small ``fit`` with digits in which Keras contradicts its documentation. The arguments
+choose trainings; by default all of the backend run.
 """
 
 from __future__ import annotations

@@ -42,7 +42,9 @@ def test_a_training_with_keras_is_watched_on_each_backend(sweep: Any) -> None:
 @pytest.mark.sweep
 @pytest.mark.parametrize("backend", PACKAGES)
 def test_the_contradictions_of_keras_are_named_on_each_backend(backend: str) -> None:
-    missing = [name for name in ("keras", "sklearn", PACKAGES[backend]) if importlib.util.find_spec(name) is None]
+    missing = [
+        name for name in ("keras", "sklearn", PACKAGES[backend]) if importlib.util.find_spec(name) is None
+    ]
     if missing:
         pytest.skip(f"{missing[0]} is not installed")
     found = told(backend, "keras_contradictions.py")
