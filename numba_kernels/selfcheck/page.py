@@ -85,7 +85,7 @@ def details(outcome: Outcome) -> Iterator[str]:
     for reason in outcome.not_run:
         yield f"NOT RUN: {reason}"
     for result in outcome.results:
-        for reason, count in result.reasons.items():
+        for reason, count in sorted(result.reasons.items()):
             yield f"SKIPPED: {counted(count, 'case')} of {title(result.name)}: {reason}"
 
 

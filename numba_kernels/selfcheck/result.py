@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import heapq
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 SHOWN = 5
@@ -26,7 +28,8 @@ class Result:
     seconds : float
         The duration of the check.
     differences : list of str
-        The first few differences in full.
+        A few differences in full: those with the shortest first lines. That line is the id of a case, and
+        plain cases have short ids. So they are the same differences however the cases are split into parts.
     reasons : Counter of str
         The reasons why cases were skipped.
 
@@ -50,8 +53,7 @@ class Result:
     def differs(self, description: str, values: int = 1) -> None:
         """Count values that differ."""
         self.differing += values
-        if len(self.differences) < SHOWN:
-            self.differences.append(description)
+        self.differences = _plainest([*self.differences, description])
 
     def skips(self, reason: str, cases: int = 1) -> None:
         """Count cases that were not run."""
@@ -65,5 +67,9 @@ class Result:
         self.differing += other.differing
         self.skipped += other.skipped
         self.seconds += other.seconds
-        self.differences = [*self.differences, *other.differences][:SHOWN]
+        self.differences = _plainest([*self.differences, *other.differences])
         self.reasons += other.reasons
+
+
+def _plainest(differences: Iterable[str]) -> list[str]:
+    return heapq.nsmallest(SHOWN, differences, key=lambda text: (len(text.partition("\n")[0]), text))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, as_completed
 from functools import partial
 from typing import NamedTuple
@@ -133,20 +133,28 @@ def run_parts(parts: Parts, outcome: Outcome, pool: Executor | None, advance: Ca
         Called with the number of finished parts, 0 at first.
     """
     by_name = {name: Result(name) for name, _ in parts}
-    advance(0)
-    for number, (name, answer) in enumerate(_answers(parts, pool), start=1):
+    for name, answer in _answers(parts, pool, advance):
         try:
             by_name[name].include(answer())
         # A check may fail in any way; the other checks still go on.
         except Exception as failure:  # noqa: BLE001
             outcome.not_run.append(f"{name}: {type(failure).__name__}: {failure}")
-        advance(number)
     outcome.results.extend(by_name.values())
 
 
-def _answers(parts: Parts, pool: Executor | None) -> Iterable[tuple[str, Part]]:
+def _answers(
+    parts: Parts, pool: Executor | None, advance: Callable[[int], None]
+) -> Iterator[tuple[str, Part]]:
+    """Yield the parts with their answers in the order of the parts, whichever of them ends first."""
+    advance(0)
     if pool is None:
-        return parts
+        for number, part in enumerate(parts, start=1):
+            yield part
+            advance(number)
+        return
     with ignoring_interrupts():
-        submitted: dict[Future[Result], str] = {pool.submit(part): name for name, part in parts}
-    return ((submitted[future], future.result) for future in as_completed(submitted))
+        submitted: list[Future[Result]] = [pool.submit(part) for _, part in parts]
+    for number, _ in enumerate(as_completed(submitted), start=1):
+        advance(number)
+    for (name, _), future in zip(parts, submitted, strict=True):
+        yield name, future.result

@@ -24,6 +24,7 @@ from numba_kernels.torch.shards import (
     check_placements,
     is_spread,
     part_of,
+    parts_alike,
     parts_of,
     spread_like,
 )
@@ -280,7 +281,7 @@ class Plan:
         """
         gradients = gradients_of(self.parameters)
         if self._is_spread:
-            gradients = _parts_of_gradients(self.places, gradients)
+            gradients = _parts_of_gradients(self.places, self.parameters, gradients)
         addresses = None if self._needs_arrays else self._quick.addresses(gradients)
         slices = [part for part in self.slices if part.start < part.stop]
         if addresses is not None:
@@ -316,7 +317,12 @@ def named_places(index: int, group: dict[str, Any]) -> list[Place]:
     return [Place(name, parameter) for name, parameter in zip(names, group["params"], strict=True)]
 
 
-def _parts_of_gradients(places: Sequence[Place], gradients: Sequence[Any]) -> list[Any]:
+def _parts_of_gradients(
+    places: Sequence[Place], parameters: Sequence[Any], gradients: Sequence[Any]
+) -> list[Any]:
+    parts = parts_alike(gradients, parameters)
+    if parts is not None:
+        return parts
     for (name, parameter), gradient in zip(places, gradients, strict=True):
         if gradient is not None:
             check_alike(f"the gradient of {name}", gradient, parameter)

@@ -57,6 +57,21 @@ def check_placements(name: str, parameter: Any) -> None:
         )
 
 
+def parts_alike(tensors: Sequence[Any], parameters: Sequence[Any]) -> list[Any] | None:
+    """Return the part of each tensor, if each lies on the ranks of its parameter at a first look.
+
+    ``fully_shard`` gives a gradient the very description that its parameter has, so that nothing in the two
+    has to be compared. Otherwise None is returned, and `check_alike` has to look at each pair.
+    """
+    try:
+        if all(map(operator.is_, map(_spec_of, tensors), map(_spec_of, parameters))):
+            return list(map(_part_of, tensors))
+    except AttributeError:
+        # One of them is a plain tensor, or there is none.
+        return None
+    return None
+
+
 def check_alike(name: str, tensor: Any, parameter: Any) -> None:
     """Check that a tensor lies on the same ranks as its parameter.
 

@@ -14,7 +14,8 @@ def add_dialect(command: argparse.ArgumentParser) -> None:
         "--rule",
         choices=tuple(RULES),
         help="the documented rule that the implementation is held to (default: what a program says in its "
-        "handshake, for targets known by a word the one of their page, else keras)",
+        "handshake, what the file of a recorded case says, for targets known by a word the one of their "
+        "page, else keras)",
     )
     command.add_argument(
         "--by-design",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from sgd_ref.conformance.deviations import DEVIATIONS, Basis
 from sgd_ref.conformance.diagnosis.matching import equal_alone
 from sgd_ref.conformance.diagnosis.parting import parting, partings, seeded
 from sgd_ref.conformance.diagnosis.replay import steps
+from sgd_ref.conformance.dialects import KERAS
 from sgd_ref.conformance.grading.check import grade
 from sgd_ref.conformance.grading.verdict import Verdict
 from sgd_ref.conformance.targets import registry
@@ -104,11 +105,18 @@ def chosen(options: argparse.Namespace) -> tuple[Case, Target | None]:
     _check_call(case, options.call)
     _check_element(case, options.element)
     if options.program is not None:
-        return case, _program(options)
+        return case, _held_as(answer, _program(options))
     if options.target is None:
         return case, answer
     given = {name: getattr(options, name) for name in registry.options()}
-    return case, registry.targets(options.target, **given)[0]
+    return case, _held_as(answer, registry.targets(options.target, **given)[0])
+
+
+def _held_as(recorded: Target | None, target: Target) -> Target:
+    """Return a target, held to the rule that the file of a recorded case names, if it names one."""
+    if recorded is None or recorded.dialect == KERAS:
+        return target
+    return replace(target, rule=recorded.rule, by_design=recorded.by_design)
 
 
 def _program(options: argparse.Namespace) -> Target:

@@ -75,7 +75,7 @@ def find_recorded(path: str) -> tuple[Case, Target]:
     Case
         The case.
     Target
-        An implementation that answers as was recorded.
+        An implementation that answers as was recorded, held to the rule that the file names.
 
     Raises
     ------
@@ -90,8 +90,13 @@ def find_recorded(path: str) -> tuple[Case, Target]:
         raise ValueError(f"CASE: {problem}") from problem
     if len(found) != 1:
         raise ValueError(f"CASE must be a file of one case, got {path!r} with {len(found)}")
-    case, trajectory = found[0]
-    return case, Target("recorded", lambda: nullcontext(lambda _: trajectory))
+    case, trajectory, held_to = found[0]
+    return case, Target(
+        "recorded",
+        lambda: nullcontext(lambda _: trajectory),
+        rule=held_to.rule,
+        by_design=held_to.by_design,
+    )
 
 
 def element(text: str) -> Element:

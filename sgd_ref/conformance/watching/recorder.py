@@ -143,6 +143,11 @@ class Recorder:
             self._first.append(step)
         self._last.append(step)
 
+    def start_from(self, values: Values) -> None:
+        """Tell what was seen before the first step, if that step may start from something else."""
+        if self._seen_last is None:
+            self._seen_last = values
+
     def count(self) -> None:
         """Count a step that is not judged."""
         self.number += 1

@@ -133,7 +133,7 @@ class Report:
     def write(self, path: str | os.PathLike[str]) -> Path:
         """Write the steps around the finding as a case, with the values that were seen, in the golden format.
 
-        ``sgd-ref explain FILE --rule RULE`` shows the case step by step, and
+        ``sgd-ref explain FILE`` shows the case step by step beside the rule, which the file names, and
         ``conformance.compare_recorded(run, FILE)`` runs it. PyTorch and Optax keep sums of gradients instead
         of velocities. These sums are left out of the values that were seen. In the state from which a case
         resumes, they are multiplied by the rate, and rounded.
@@ -166,8 +166,7 @@ class Report:
                 "watch with sample=None"
             )
         case, trajectory = documented(seen)
-        case = replace(case, notes=f"{case.notes}; held to {self.rule}")
-        write_recorded(case, trajectory, Path(path))
+        write_recorded(case, trajectory, Path(path), self.rule)
         return Path(path)
 
     def __str__(self) -> str:

@@ -15,6 +15,8 @@ from sgd_ref.command.lookup import element, find_case
 from sgd_ref.command.options import COULD_NOT_RUN, DIVERGES, WRONG_USAGE
 from sgd_ref.conformance.catalogue.tiers import cases
 from sgd_ref.conformance.deviations import DEVIATIONS
+from sgd_ref.conformance.dialects import Dialect
+from sgd_ref.conformance.golden.tools.recording import write_recorded
 from sgd_ref.conformance.targets.keras.launch import available
 from sgd_ref.conformance.trajectories import reference
 
@@ -254,6 +256,20 @@ print('{"protocol":1,"name":"none","version":"1","dtypes":[],"features":{}}', fl
 for line in sys.stdin:
     print('{"id":' + line.split('"id":')[1].split(',')[0] + ',"unsupported":"nothing is"}', flush=True)
 """
+
+
+def test_a_recorded_case_is_judged_by_the_rule_in_its_file(
+    wrong: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    case, path = find_case(MOMENTUM), tmp_path / "seen.json"
+    ascending = Dialect("keras", frozenset(["ascends"]))
+    write_recorded(case, reference.run(case, DEVIATIONS["ascends"].optimizer), path, ascending)
+    exact = "recorded: exact: the bits of the rule of keras with ascends"
+    assert exact in explained(capsys, str(path))
+    assert "held to the rule of keras with ascends" in explained(
+        capsys, str(path), "wrong:same", status=DIVERGES
+    )
+    assert "held to the rule of keras\n" in explained(capsys, str(path), "--rule", "keras", status=DIVERGES)
 
 
 def test_a_program_is_explained_as_a_function_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

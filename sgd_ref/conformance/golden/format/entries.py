@@ -34,6 +34,8 @@ from sgd_ref.conformance.trajectories import reference
 from sgd_ref.conformance.trajectories.comparison import LISTS
 
 DECIMAL = "decimal"
+KERAS = "keras"
+"""The rule of an entry that names none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +55,8 @@ class Entry:
         The open questions that the case depends on.
     provenance : dict
         What wrote it, from which version of the definition, and the seed of its numbers.
+    rule : str
+        The rule that an implementation whose answer was recorded is held to, as ``Dialect.read`` reads it.
     """
 
     case: Case
@@ -60,6 +64,7 @@ class Entry:
     bounds: list[RecordBounds] | None
     contested: tuple[str, ...]
     provenance: dict[str, str]
+    rule: str = KERAS
 
 
 def made(case: Case, source: str) -> Entry:
@@ -92,6 +97,7 @@ def entry_to_json(entry: Entry, with_decimals: bool = False) -> Json:
             "bounds": bounds_to_json(entry.bounds, entry.expected),
             "contested": list(entry.contested),
             "provenance": entry.provenance,
+            **({} if entry.rule == KERAS else {"rule": entry.rule}),
         }
     )
 
@@ -107,8 +113,8 @@ def entry_from_json(document: Any) -> Entry:
         If keys are missing or unknown, or a part of `document` has a value that is not accepted.
     """
     keys = {"case", "expected", "bounds", "contested", "provenance", "sha256"}
-    if not isinstance(document, dict) or set(document) != keys:
-        raise ValueError(f"the keys of an entry must be {sorted(keys)}")
+    if not isinstance(document, dict) or set(document) - {"rule"} != keys:
+        raise ValueError(f"the keys of an entry must be {sorted(keys)}, and there may be a rule")
     expected = [
         trajectory_from_json([_without_decimals(record)])[0] if record else {}
         for record in document["expected"]
@@ -119,6 +125,7 @@ def entry_from_json(document: Any) -> Entry:
         bounds_from_json(document["bounds"], expected),
         tuple(document["contested"]),
         dict(document["provenance"]),
+        document.get("rule", KERAS),
     )
 
 

@@ -5,7 +5,8 @@ Source: JSON Schema, draft 2020-12, https://json-schema.org/draft/2020-12
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from sgd_ref.arithmetic.formats import FORMATS
@@ -55,7 +56,9 @@ def schemas() -> dict[str, Json]:
     return {
         TRAJECTORY: {**abridged, **_whole_but_in((SMOKE, STANDARD))},
         # An implementation that is recorded need not report all that the reference does.
-        RECORDING: _file(TRAJECTORY, _trajectory_entry((*LISTS[1:], "iterations", "calls")), (RECORDED,)),
+        RECORDING: _file(
+            TRAJECTORY, _trajectory_entry((*LISTS[1:], "iterations", "calls"), {"rule": NAME}), (RECORDED,)
+        ),
         STAGE: _file(STAGE, _stage_entry()),
         SCHEDULE: _file(SCHEDULE, _schedule_entry()),
         REJECTION: _file(REJECTION, _rejection_entry()),
@@ -216,7 +219,9 @@ def _config() -> Json:
     )
 
 
-def _trajectory_entry(unreported: tuple[str, ...]) -> Json:
+def _trajectory_entry(
+    unreported: tuple[str, ...], optional: Mapping[str, Json] = MappingProxyType({})
+) -> Json:
     arrays = _list(_defined("array"))
     state = _object(
         {
@@ -275,7 +280,8 @@ def _trajectory_entry(unreported: tuple[str, ...]) -> Json:
             "expected": _list(_or_left_out(record), minItems=1),
             "bounds": _or_null(_list(_or_left_out(bounds), minItems=1)),
             "contested": _list(NAME),
-        }
+        },
+        optional,
     )
 
 
@@ -332,8 +338,9 @@ def _deviation_entry() -> Json:
     )
 
 
-def _entry(properties: dict[str, Any]) -> Json:
-    return _object({**properties, "provenance": _defined("provenance"), "sha256": SHA256})
+def _entry(properties: dict[str, Any], optional: Mapping[str, Json] = MappingProxyType({})) -> Json:
+    fixed = {**properties, "provenance": _defined("provenance"), "sha256": SHA256}
+    return _object({**fixed, **optional}, tuple(optional))
 
 
 def _index() -> Json:

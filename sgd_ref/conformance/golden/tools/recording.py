@@ -12,6 +12,7 @@ from typing import Any
 from sgd_ref.conformance.catalogue.case import Case, Implementation, Record, Trajectory, Unsupported
 from sgd_ref.conformance.catalogue.suiting import lacking
 from sgd_ref.conformance.catalogue.tiers import cases as catalogue
+from sgd_ref.conformance.dialects import KERAS, Dialect
 from sgd_ref.conformance.golden.content.bounds import RecordBounds, bounds_of, first_outside
 from sgd_ref.conformance.golden.format.document import HASH, RECORDER, content_hash, document
 from sgd_ref.conformance.golden.format.entries import Entry, entry_from_json, entry_to_json
@@ -83,15 +84,26 @@ def record(run: Implementation, path: str | os.PathLike[str], cases: Iterable[Ca
             answer = answering(private_copy(case))
         except Unsupported:
             continue
-        entries[case.id] = _recorded(case, answer)
+        entries[case.id] = _recorded(case, answer, str(profile.dialect))
     if not entries:
         raise ValueError("cases must hold at least one case that run supports, got none")
     _write(entries.values(), Path(path))
     return len(entries)
 
 
-def write_recorded(case: Case, trajectory: Trajectory, path: Path) -> None:
+def write_recorded(case: Case, trajectory: Trajectory, path: Path, rule: Dialect = KERAS) -> None:
     """Write one case with what was seen of it, as `record` does; without bounds, since it is outside of them.
+
+    Parameters
+    ----------
+    case : Case
+        The case.
+    trajectory : list of dict
+        What was seen.
+    path : Path
+        The file.
+    rule : Dialect
+        The rule that the implementation is held to.
 
     Raises
     ------
@@ -101,12 +113,12 @@ def write_recorded(case: Case, trajectory: Trajectory, path: Path) -> None:
         If the file cannot be written.
     """
     check_form(case, reference.run(case), trajectory)
-    entry = Entry(case, list(trajectory), None, (), provenance(__name__, generator=RECORDER))
-    _write([entry], path)
+    origin = provenance(__name__, generator=RECORDER)
+    _write([Entry(case, list(trajectory), None, (), origin, str(rule))], path)
 
 
-def recorded(path: str | os.PathLike[str]) -> list[tuple[Case, list[Record]]]:
-    """Return the cases of a file that `record` wrote, each with what was recorded.
+def recorded(path: str | os.PathLike[str]) -> list[tuple[Case, list[Record], Dialect]]:
+    """Return the cases of a file that `record` wrote, each with what was recorded, and its rule.
 
     Raises
     ------
@@ -115,7 +127,11 @@ def recorded(path: str | os.PathLike[str]) -> list[tuple[Case, list[Record]]]:
     TypeError, ValueError
         If it is no such file, or somebody has changed it.
     """
-    return [(entry.case, entry.expected) for entry in _entries(Path(path))]
+    entries = _entries(Path(path))
+    try:
+        return [(entry.case, entry.expected, Dialect.read(entry.rule)) for entry in entries]
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"path must be a file whose rule is known, got {path}: {error}") from error
 
 
 def _write(entries: Iterable[Entry], path: Path) -> None:
@@ -158,7 +174,7 @@ def compare_recorded(run: Implementation, path: str | os.PathLike[str], exact: b
     return Report(f"compared with {Path(path).name}", verdicts)
 
 
-def _recorded(case: Case, answer: Any) -> Entry:
+def _recorded(case: Case, answer: Any, rule: str) -> Entry:
     expected = reference.run(case)
     try:
         check_form(case, expected, answer)
@@ -169,11 +185,11 @@ def _recorded(case: Case, answer: Any) -> Entry:
         raise ValueError(f"run must answer with a trajectory of the case {case.id}: {error}") from error
     if case.made is not None:
         # Nothing is rounded in a big case.
-        return Entry(case, given, None, (), provenance(__name__, generator=RECORDER))
+        return Entry(case, given, None, (), provenance(__name__, generator=RECORDER), rule)
     bounds = bounds_of(case, expected)
     kept = first_outside(expected, bounds, given) is None
     origin = provenance(__name__, generator=RECORDER)
-    return Entry(case, given, _of_reported(bounds, given) if kept else None, (), origin)
+    return Entry(case, given, _of_reported(bounds, given) if kept else None, (), origin, rule)
 
 
 def _of_reported(bounds: Sequence[RecordBounds] | None, given: Trajectory) -> list[RecordBounds] | None:

@@ -123,15 +123,41 @@ class KerasLoop(ApplyLoop):
         )
 
     def _excluded(self, names: Sequence[str]) -> tuple[str, ...]:
-        """Return the names of the variables that do not decay."""
+        """Return parts of the names of the variables that do not decay, and of no other names."""
         if stated_settings(self.optimizer, self.declared).get("weight_decay") is None:
             return ()
         pairs = list(zip(names, self._variables, strict=True))
-        excluded = [name for name, variable in pairs if not self.optimizer._use_weight_decay(variable)]
+        parts = _documented_exclusion(self.optimizer)
+        if parts is None:
+            excluded = [name for name, variable in pairs if not self.optimizer._use_weight_decay(variable)]
+        else:
+            listed = self.optimizer._exclude_from_weight_decay
+            if not listed and all(_has(v.name, parts) == _has(name, parts) for name, v in pairs):
+                return parts
+            excluded = [name for name, v in pairs if id(v) in listed or _has(v.name, parts)]
         caught = [n for n in names if n not in excluded and any(part in n for part in excluded)]
         if caught:
             reject_value("model", caught, "names that do not contain those of variables that do not decay")
         return tuple(excluded)
+
+
+def _documented_exclusion(optimizer: Any) -> tuple[str, ...] | None:
+    """Return the parts of names that exclude variables; None if the method is not Keras' own.
+
+    By the documentation, they are parts of names. Keras searches for them as regular expressions.
+    """
+    own = type(optimizer)
+    names = ("exclude_from_weight_decay", "_use_weight_decay")
+    if any(getattr(own, name, None) is not getattr(keras.optimizers.Optimizer, name) for name in names):
+        return None
+    if not hasattr(optimizer, "_exclude_from_weight_decay"):
+        return None
+    pattern = optimizer._exclude_from_weight_decay_pattern
+    return () if pattern is None else tuple(pattern.pattern.split("|"))
+
+
+def _has(name: str, parts: Sequence[str]) -> bool:
+    return any(part in name for part in parts)
 
 
 def _variables(model: Any) -> list[Any]:

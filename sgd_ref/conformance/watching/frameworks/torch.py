@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import FrameType
 from typing import Any
 
 import numpy as np
 import torch
 
 from sgd_ref.conformance.watching.frameworks.applying import check_names
-from sgd_ref.conformance.watching.frameworks.torch_settings import by_design_of, settings_of
+from sgd_ref.conformance.watching.frameworks.torch_settings import (
+    by_design_of,
+    is_skipped,
+    scale_of,
+    settings_of,
+)
 from sgd_ref.conformance.watching.frameworks.torch_tensors import DTYPES, gathered, square_of
 from sgd_ref.conformance.watching.recorder import Recorder
 from sgd_ref.conformance.watching.request import Request
@@ -79,14 +86,15 @@ class TorchLoop:
             for elements, tensor in zip(recorder.elements, self._tensors, strict=True)
         ]
         self._begun: tuple[Any, ...] | None = None
+        self._is_skipped = False
+        self._caller: FrameType | None = None
         self._handles = [
             self.optimizer.register_step_pre_hook(self._before),
             self.optimizer.register_step_post_hook(self._after),
         ]
         if any(self._declared.get(name) is not None for name in ("clipnorm", "clipvalue", "global_clipnorm")):
             # Users clip between the backward pass and the step. Where clipping is declared, it is judged too,
-            # so
-            # the gradients before clipping are needed.
+            # so the gradients before clipping are needed.
             self._handles += [
                 tensor.register_post_accumulate_grad_hook(self._taker(position))
                 for position, tensor in enumerate(self._tensors)
@@ -97,7 +105,7 @@ class TorchLoop:
         """Remove the hooks."""
         for handle in self._handles:
             handle.remove()
-        self._handles, self._early, self._begun = [], {}, None
+        self._handles, self._early, self._begun, self._caller = [], {}, None, None
 
     def take_gradients(self) -> None:
         """Take the gradients of the next step from where they are now."""
@@ -120,6 +128,11 @@ class TorchLoop:
             self._early[position] = (taken, square_of(tensor.grad) if needs_squares else None)
 
     def _before(self, optimizer: Any, arguments: Any, named: Any) -> Any:
+        caller = sys._getframe(1)
+        if self._caller is not None and _is_called_by(self._caller, caller):
+            # The step of a subclass calls that of its base class, and the hooks are called for both.
+            return None
+        self._caller = caller
         # The first argument is the optimizer itself.
         closure = arguments[1] if len(arguments) > 1 else named.get("closure")
         if self._recorder.is_done:
@@ -141,6 +154,10 @@ class TorchLoop:
         """Copy the inputs of a step."""
         with self._recorder.timed(), torch.no_grad():
             groups = self._groups()
+            if is_skipped(self.optimizer):
+                self._is_skipped = True
+                self._recorder.start_from(self._values(groups))
+                return
             rates = self._rates(self._recorder.number)
             gradients: list[Any] = [None] * len(self._tensors)
             squares: list[Any] = [None] * len(self._tensors)
@@ -162,7 +179,13 @@ class TorchLoop:
 
     def _after(self, optimizer: Any, arguments: Any, named: Any) -> None:
         """Copy the outputs of a step, and give the step to the recorder."""
-        recorder = self._recorder
+        if sys._getframe(1) is not self._caller:
+            return
+        recorder, self._caller = self._recorder, None
+        if self._is_skipped:
+            # Other optimizers are not even called for a step that GradScaler skips.
+            self._is_skipped = False
+            return
         if self._begun is None or recorder.is_done:
             recorder.count()
             return
@@ -205,10 +228,12 @@ class TorchLoop:
     def _groups(self) -> tuple[Group, ...]:
         """Return the groups with their present settings."""
         positions = {id(tensor): position for position, tensor in enumerate(self._tensors)}
+        scale = scale_of(self.optimizer)
+        scaled = {} if scale is None else {"loss_scale_factor": scale}
         return tuple(
             Group(
                 tuple(sorted(positions[id(tensor)] for tensor in group["params"])),
-                config_of(settings_of(group, self._declared)),
+                config_of(settings_of(group, self._declared) | scaled),
             )
             for group in self.optimizer.param_groups
         )
@@ -223,6 +248,13 @@ class TorchLoop:
                     "learning_rate must be declared, since the groups of the optimizer have no 'lr'"
                 )
         return tuple(float(group["lr"]) for group in self.optimizer.param_groups)
+
+
+def _is_called_by(caller: FrameType, frame: FrameType | None) -> bool:
+    """Whether a frame is another one, or is executed within it."""
+    while frame is not None and frame is not caller:
+        frame = frame.f_back
+    return frame is not None
 
 
 def _have_momentum(groups: Iterable[Group]) -> bool:

@@ -21,6 +21,25 @@ def settings_of(group: Mapping[str, Any], declared: Mapping[str, Any]) -> dict[s
     return stated | {name: value for name, value in declared.items() if name != "learning_rate"}
 
 
+def scale_of(optimizer: Any) -> float | None:
+    """Return the scale of the gradients that an optimizer gets; None if they are not scaled.
+
+    ``GradScaler`` leaves the unscaling to optimizers that can do it, such as the fused ones.
+
+    >>> from types import SimpleNamespace
+    >>> scale_of(SimpleNamespace(grad_scale=None)), scale_of(SimpleNamespace(grad_scale=8.0))
+    (None, 8.0)
+    """
+    scale = getattr(optimizer, "grad_scale", None)
+    return None if scale is None else float(scale)
+
+
+def is_skipped(optimizer: Any) -> bool:
+    """Whether ``GradScaler`` asks an optimizer that unscales gradients to skip its step."""
+    found = getattr(optimizer, "found_inf", None)
+    return found is not None and bool(found)
+
+
 def by_design_of(groups: Sequence[Mapping[str, Any]]) -> frozenset[str]:
     """Return the known deviations that ``maximize``, or a ``dampening`` equal to the momentum, asks for.
 

@@ -14,8 +14,11 @@ from sgd_ref import conformance
 from sgd_ref.conformance.catalogue.case import Case, Record
 from sgd_ref.conformance.catalogue.first import first_cases
 from sgd_ref.conformance.deviations import DEVIATIONS
+from sgd_ref.conformance.dialects import KERAS, Dialect
 from sgd_ref.conformance.faithful import FAITHFUL
 from sgd_ref.conformance.golden.format.schemas import RECORDING, schemas
+from sgd_ref.conformance.golden.tools.recording import recorded as recording_of
+from sgd_ref.conformance.golden.tools.recording import write_recorded
 from sgd_ref.conformance.trajectories import reference
 
 FUSED = FAITHFUL["every-product-fused"]
@@ -112,6 +115,38 @@ def test_recordings_follow_their_schema(tmp_path: Path, recorded: Path) -> None:
     validator = Draft202012Validator(schemas()[RECORDING])
     for path in (recorded, less):
         validator.validate(json.loads(path.read_bytes()))
+
+
+def test_the_rule_is_recorded(tmp_path: Path) -> None:
+    def by_another_rule(case: Case) -> list[Record]:
+        return mistaken(case)
+
+    by_another_rule.profile = conformance.Profile(rule="optax", by_design={"ascends"})  # type: ignore[attr-defined]
+    path = tmp_path / "mine.json"
+    conformance.record(by_another_rule, path, CASES[:1])
+    document = json.loads(path.read_bytes())
+    assert document["entries"][0]["rule"] == "optax with ascends"
+    Draft202012Validator(schemas()[RECORDING]).validate(document)
+    ((case, _, rule),) = recording_of(path)
+    assert (case.id, rule) == (CASES[0].id, Dialect("optax", frozenset(["ascends"])))
+    del document["entries"][0]["rule"]
+    path.write_text(json.dumps(document))
+    with pytest.raises(ValueError, match="was changed, its hash is another one"):
+        recording_of(path)
+
+
+def test_a_rule_that_is_not_known_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "mine.json"
+    write_recorded(CASES[0], reference.run(CASES[0]), path, Dialect("caffe"))
+    with pytest.raises(
+        ValueError, match=r"path must be a file whose rule is known, got .*: rule must be one of"
+    ):
+        recording_of(path)
+
+
+def test_the_rule_of_keras_needs_no_name(recorded: Path) -> None:
+    assert all("rule" not in entry for entry in json.loads(recorded.read_bytes())["entries"])
+    assert {rule for *_, rule in recording_of(recorded)} == {KERAS}
 
 
 def test_golden_files_can_be_compared_with(golden: Path) -> None:

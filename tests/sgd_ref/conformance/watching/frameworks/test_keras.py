@@ -33,17 +33,31 @@ def test_a_training_with_keras_is_watched_on_each_backend(sweep: Any) -> None:
         assert (step, names) == (1, ["velocity-never-decays"])
         assert variable.endswith("kernel")
         assert found["same"]
-        if backend == "torch":
-            # Keras' own contradiction, in a real training.
-            assert found["averaged"] == ["averages-on-every-call"]
+        # Keras' own contradiction, in a real training.
+        assert found["averaged"] == ["averages-on-every-call"]
         # On PyTorch nothing is compiled unless that is asked for.
         assert ("run_eagerly=True" in found["refused"]) != (backend == "torch")
 
 
-def told(backend: str) -> Any:
+@pytest.mark.sweep
+@pytest.mark.parametrize("backend", PACKAGES)
+def test_the_contradictions_of_keras_are_named_on_each_backend(backend: str) -> None:
+    missing = [
+        name for name in ("keras", "sklearn", PACKAGES[backend]) if importlib.util.find_spec(name) is None
+    ]
+    if missing:
+        pytest.skip(f"{missing[0]} is not installed")
+    found = told(backend, "keras_contradictions.py")
+    assert found["backend"] == backend
+    assert len(found["found"]) >= 4
+    for name, names in found["found"].items():
+        assert name in names
+
+
+def told(backend: str, script_name: str = "keras_loop.py") -> Any:
     environment = {**os.environ, "KERAS_BACKEND": backend, "CUDA_VISIBLE_DEVICES": "-1"}
     environment |= {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONWARNINGS": "ignore"}
-    script = Path(__file__).with_name("keras_loop.py")
+    script = Path(__file__).with_name(script_name)
     finished = subprocess.run(
         [sys.executable, str(script)], env=environment, capture_output=True, text=True, check=False
     )

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from sgd_ref import conformance
+from sgd_ref.command import main as cli
 from sgd_ref.conformance.deviations import DEVIATIONS
 from sgd_ref.conformance.golden.tools.recording import recorded
 from sgd_ref.conformance.trajectories import reference
@@ -131,6 +132,116 @@ def test_gradients_are_those_before_the_user_clips_them_where_clipping_is_declar
     assert watched(0.25).step == 0
 
 
+def scaled_step(model: Any, optimizer: Any, scaler: Any, is_skipped: bool = False) -> None:
+    optimizer.zero_grad()
+    scaler.scale(model(torch.ones(4, 64)).square().sum()).backward()
+    if is_skipped:
+        model[0].bias.grad[0] = torch.inf
+    scaler.step(optimizer)
+    scaler.update()
+
+
+class NeverDecaysAndUnscales(written.VelocityNeverDecays):
+    """It unscales its gradients, as the fused optimizers do."""
+
+    _step_supports_amp_scaling = True
+
+    def step(self, closure: Any = None) -> None:
+        if not self.found_inf:
+            super().step()
+
+    def gradient(self, p: Any) -> Any:
+        return p.grad / self.grad_scale
+
+
+@pytest.mark.parametrize(
+    ("optimizer_class", "options", "mistake"),
+    [
+        (torch.optim.SGD, {"foreach": True}, None),
+        (torch.optim.SGD, {"fused": True}, None),
+        (written.VelocityNeverDecays, {}, "velocity-never-decays"),
+        (NeverDecaysAndUnscales, {}, "velocity-never-decays"),
+    ],
+    ids=["foreach", "fused", "mistake", "mistake that unscales"],
+)
+def test_a_loop_with_a_grad_scaler_is_watched(optimizer_class: Any, options: Any, mistake: Any) -> None:
+    model = written.network()
+    optimizer = optimizer_class(model.parameters(), **MOMENTUM, **options)
+    # The scales are no powers of 2.
+    scaler = torch.amp.GradScaler("cpu", init_scale=3.0, growth_factor=1.5, growth_interval=2)
+    with conformance.watch(optimizer, model) as report:
+        for step in range(6):
+            scaled_step(model, optimizer, scaler, is_skipped=step == 3)
+    assert report.steps == 5
+    assert report.notes == []
+    assert report.ok == (mistake is None), report
+    assert mistake is None or report.mistake.names == (mistake,)
+
+
+class ChangesWhatIsSkipped(NeverDecaysAndUnscales):
+    def step(self, closure: Any = None) -> None:
+        if self.found_inf:
+            self.param_groups[0]["params"][0].data += 1
+        super().step()
+
+
+def test_a_skipped_step_that_changes_something_is_noted() -> None:
+    model = written.network()
+    optimizer = ChangesWhatIsSkipped(model.parameters(), lr=0.05)
+    scaler = torch.amp.GradScaler("cpu")
+    with conformance.watch(optimizer, model) as report:
+        scaled_step(model, optimizer, scaler, is_skipped=True)
+        scaled_step(model, optimizer, scaler)
+    assert report.ok
+    assert report.steps == 1
+    assert report.notes == ["something else changed weights or state before steps 0"]
+
+
+def test_gradients_are_taken_after_a_grad_scaler_has_unscaled_them() -> None:
+    model = written.network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**20)
+    with conformance.watch(optimizer, model, global_clipnorm=0.125) as report:
+        for _ in range(3):
+            optimizer.zero_grad()
+            scaler.scale(model(torch.ones(8, 64)).square().sum()).backward()
+            scaler.unscale_(optimizer)
+            report.take_gradients()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 0.125)
+            scaler.step(optimizer)
+            scaler.update()
+    assert report.ok, report
+    assert report.steps == 3
+
+
+class SkipsTheLastElement(torch.optim.SGD):  # type: ignore[misc]
+    """Its step calls that of another class, whose hooks are called, too."""
+
+    def step(self, closure: Any = None) -> None:
+        if not self.param_groups[0]["params"][0].isfinite().all():
+            raise FloatingPointError
+        last = self.param_groups[0]["params"][0].detach()[-1, -1].clone()
+        super().step()
+        self.param_groups[0]["params"][0].data[-1, -1] = last
+
+
+def test_a_step_that_calls_another_step_is_one_step() -> None:
+    torch.optim.SGD(written.network().parameters(), lr=0.1)  # From now on, PyTorch calls hooks in its step.
+    model = written.network()
+    optimizer = SkipsTheLastElement(model.parameters(), lr=0.05)
+    with conformance.watch(optimizer, model) as report:
+        with torch.no_grad():
+            first = model[0].weight[0, 0].clone()
+            model[0].weight[0, 0] = torch.inf
+        with pytest.raises(FloatingPointError):
+            written.train(model, optimizer, steps=1)
+        with torch.no_grad():
+            model[0].weight[0, 0] = first
+        written.train(model, optimizer, steps=3)
+    assert (report.steps, report.step) == (3, 0)
+    assert (report.violation.variable, report.violation.element) == ("0.weight", (11, 63))
+
+
 def test_a_closure_computes_the_gradients_of_its_step() -> None:
     model = written.network()
     optimizer = torch.optim.SGD(model.parameters(), **MOMENTUM)
@@ -174,15 +285,20 @@ def test_a_mistake_shows_in_a_sample_with_its_place_in_the_parameter() -> None:
         report.write("case.json")
 
 
-def test_what_is_written_is_read_by_the_kit(tmp_path: Path) -> None:
-    report = written.trained(written.VelocityForgotten, MOMENTUM, {}, steps=5)
+def test_what_is_written_is_read_by_the_kit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report = written.trained(written.VelocityForgotten, {**MOMENTUM, "weight_decay": 0.01}, {}, steps=5)
     path = report.write(tmp_path / "case.json")
-    ((case, _),) = recorded(path)
+    ((case, _, rule),) = recorded(path)
     assert len(case.gradients) == 5
+    assert str(rule) == "pytorch"
+    # The file names the rule, so that nothing but the mistake is wrong.
+    assert cli.main(["explain", str(path)]) == 1
+    told = capsys.readouterr().out
+    assert "held to the rule of pytorch" in told
+    assert "diagnosis: it equals velocity-not-kept" in told
 
     (verdict,) = conformance.compare_recorded(reference.run, path).verdicts.values()
     assert verdict.grade == "diverges"
-    assert verdict.difference.call == 1
 
 
 def test_changes_between_steps_are_noted_and_judged_apart() -> None:
