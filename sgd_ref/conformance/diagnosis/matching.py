@@ -10,9 +10,10 @@ from sgd_ref.conformance.catalogue.case import Case, Trajectory
 from sgd_ref.conformance.catalogue.protection import protected
 from sgd_ref.conformance.deviations import DEFINITION, Basis
 from sgd_ref.conformance.diagnosis.candidates import beginning, suiting
+from sgd_ref.conformance.diagnosis.names import Explained, Names, are_roundings, supported
 from sgd_ref.conformance.diagnosis.parting import Parting, parting
 from sgd_ref.conformance.diagnosis.replay import replayed
-from sgd_ref.conformance.diagnosis.search import Explained, Names, Search, are_roundings
+from sgd_ref.conformance.diagnosis.search import Search
 from sgd_ref.conformance.trajectories.comparison import are_equal
 
 THEIR_FORM = "the documented ones (Velocities declares another form)"
@@ -110,17 +111,19 @@ def diagnose(
     search = Search(case, observed, candidates, is_state_hidden, basis)
     found = search.alone()
     if found and with_pairs:
-        found = search.to_the_bit(found) or found
-    if not found and with_pairs:
-        found = search.extended() or search.pairs()
+        found = search.to_the_bit(found) or [*search.with_support(found), *found]
     if found:
         return as_diagnosis(found, where)
     shown = without_velocities(observed) if search.may_have_other_velocities else None
     if shown is not None:
-        search_without = Search(case, shown, candidates, is_state_hidden, basis)
-        found = search_without.alone()
+        search_without = Search(case, shown, candidates, is_state_hidden, basis, search.work)
+        found = [one for one in search_without.alone() if not search_without.is_weak(one)]
         if found or search_without.violation is None:
             return replace(as_diagnosis(found, where), has_other_velocities=True)
+    if with_pairs:
+        found = search.extended() or search.pairs() or search.extended_again()
+    if found:
+        return as_diagnosis(found, where)
     return at_least(search, where)
 
 
@@ -129,7 +132,7 @@ def as_diagnosis(found: Sequence[Explained], where: Parting | None) -> Diagnosis
 
     Deviations that only round differently are named only if nothing else explains the divergence.
     """
-    contradicting = [one for one in found if not are_roundings(one.names)] or found
+    contradicting = supported([one for one in found if not are_roundings(one.names)] or found)
     exact = [one for one in contradicting if one.is_exact]
     return Diagnosis(tuple(one.names for one in exact or contradicting), bool(exact), where)
 

@@ -16,8 +16,14 @@ from sgd_ref.conformance.trajectories.comparison import LISTS, before_first_call
 SLACK = 4
 """How many times the allowances of all calls together a mistake must be away to be refuted by a call."""
 
+NEARBY = 2
+"""How many times the allowances of all calls a mistake may be away from what was seen to agree with it."""
+
 MOST_WRONG, MOST_RIGHT = 32, 16
 """How many elements that are wrong, and how many that are right, a prediction of a pair looks at."""
+
+DISTANCE = 1e-3
+"""The weight of the distance from what was seen: it decides between predictions with equal shares."""
 
 RATE = "learning_rate"
 
@@ -69,6 +75,7 @@ class Surroundings:
         with np.errstate(all="ignore"):
             # An error of a velocity moves the variable in every later call, too.
             self._tolerances = SLACK * np.cumsum(np.cumsum(allowed, axis=0), axis=0)
+            self._nearby = NEARBY * np.sum(allowed, axis=0)
         before = self._observed[-2] if self._last else self._at_the_start(start)
         self._before = before
         precisions = [
@@ -177,9 +184,27 @@ class Surroundings:
         with np.errstate(all="ignore"):
             needed = np.where(np.isfinite(seen - right), np.abs(seen - right), np.abs(seen))
             half_of_digits = 2.0 ** -(self._precisions[places] // 2)
-            tolerance = half_of_digits * needed + self._tolerances[-1][places]
+            tolerance = half_of_digits * needed + self._nearby[places]
         agreeing = [~self._are_far(predicted, seen, tolerance) for predicted in predictions]
         agrees = np.logical_or.reduce(agreeing)
         parts = agrees[:, : self._wrong_ones], agrees[:, self._wrong_ones :]
         shares = [part.mean(axis=1) for part in parts if part.shape[1]]
-        return np.asarray(np.prod(shares, axis=0)) if shares else np.ones(len(agrees))
+        share = np.asarray(np.prod(shares, axis=0)) if shares else np.ones(len(agrees))
+        return share - DISTANCE * self._distance(predictions, seen, needed)
+
+    @staticmethod
+    def _distance(predictions: Sequence[Array], seen: Array, needed: Array) -> Array:
+        """Return how far the nearest of some predictions is from what was seen, from 0 to 1."""
+        distances = []
+        for predicted in predictions:
+            with np.errstate(all="ignore"):
+                equal = (predicted == seen) | (np.isnan(predicted) & np.isnan(seen))
+                each = np.where(equal, 0.0, np.abs(predicted - seen) / needed)
+            each = np.where(each < 1, each, 1.0)
+            distances.append(each.mean(axis=1) if each.shape[1] else np.zeros(len(each)))
+        return np.asarray(np.minimum.reduce(distances))
+
+    def equal(self, call: int, record: Record) -> int:
+        """Return how many numbers of a call are those that were seen."""
+        numbers, seen = self._flat(record), self._observed[call]
+        return int(np.count_nonzero((numbers == seen) | (np.isnan(numbers) & np.isnan(seen))))

@@ -20,8 +20,9 @@ from sgd_ref.conformance.diagnosis.matching import (
     diagnose,
     without_velocities,
 )
+from sgd_ref.conformance.diagnosis.names import Explained, Names
 from sgd_ref.conformance.diagnosis.parting import parting
-from sgd_ref.conformance.diagnosis.search import Explained, Names, Search
+from sgd_ref.conformance.diagnosis.search import Search
 from sgd_ref.conformance.diagnosis.work import Work
 
 LEAST_SHARE = 0.75
@@ -215,6 +216,8 @@ class _Run:
             self._keep(case_id, search.among_likely(self._found_together()))
             if case_id not in self._found and self._has_work_left():
                 self._keep(case_id, search.pairs(frozenset(self._frequent())))
+            if case_id not in self._found and self._has_work_left():
+                self._keep(case_id, search.extended_again())
         for case_id in self._unexplained():
             self._keep(case_id, self._searches[case_id].among_likely(self._found_together()))
 
