@@ -57,12 +57,14 @@ class Diagnosis:
             nothing = f"it equals no known deviation{self._tried()}"
             return ALL_BUT_VELOCITIES if self.has_other_velocities else nothing
         alternatives = ", or ".join(" with ".join(names) for names in self.names)
-        equals = f"it equals {alternatives}" + ("" if self.is_exact else ", but for rounding")
+        rounding = "" if self.is_exact else ", but for rounding"
+        if self.up_to is not None:
+            equals = f"it equals {alternatives} up to call {self.up_to - 1}{rounding}"
+            return f"{equals}; no known deviation explains call {self.up_to}{self._tried()}"
+        equals = f"it equals {alternatives}{rounding}"
         if self.has_other_velocities:
             return f"{equals}; but the velocities that it reports are not {THEIR_FORM}"
-        if self.up_to is None:
-            return equals
-        return f"no known deviation explains all of it{self._tried()}; before call {self.up_to} {equals}"
+        return equals
 
     def _tried(self) -> str:
         return f" ({self.pairs_tried} pairs of them were tried)" if self.pairs_tried else ""

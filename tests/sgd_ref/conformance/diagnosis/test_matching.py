@@ -62,9 +62,7 @@ def test_what_equals_nothing_has_a_place_and_no_name() -> None:
 def test_how_many_pairs_were_tried_is_said() -> None:
     assert str(Diagnosis(pairs_tried=7)) == "it equals no known deviation (7 pairs of them were tried)"
     partly = Diagnosis((("ascends",),), up_to=2, pairs_tried=7)
-    said = (
-        "no known deviation explains all of it (7 pairs of them were tried); before call 2 it equals ascends"
-    )
+    said = "it equals ascends up to call 1; no known deviation explains call 2 (7 pairs of them were tried)"
     assert str(partly) == said
 
 
