@@ -24,20 +24,24 @@ class SumsKept(SGD):
     reported as `t` itself. So the next call starts from the state that was seen, without a rounding.
     """
 
+    outside: Call
+
     def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
         """Update as if the rate were -1, so that mistakes act on the sums, too."""
         if self.settings.momentum == 0:
             return super().update(values, gradients, call)
-        self._rates = {g.dtype: call.rate(g.dtype) for g in gradients if g is not None}
+        self.outside = call
         return super().update(values, gradients, call._replace(learning_rate=np.float32(-1)))
 
     def moved(self, w: Array, old: Array, new: Array, g: Array, momentum: Any, rate: Any) -> Any:
         """Multiply the sum by the rate."""
-        return w - self._rates[g.dtype] * super().moved(_nothing(w), old, new, g, momentum, rate)
+        return w - self.outside.rate(g.dtype) * super().moved(_nothing(w), old, new, g, momentum, rate)
 
     def moved_by_nesterov(self, w: Array, old: Array, new: Array, g: Array, momentum: Any, rate: Any) -> Any:
         """Multiply the sum of the look-ahead by the rate."""
-        return w - self._rates[g.dtype] * super().moved_by_nesterov(_nothing(w), old, new, g, momentum, rate)
+        return w - self.outside.rate(g.dtype) * super().moved_by_nesterov(
+            _nothing(w), old, new, g, momentum, rate
+        )
 
 
 class WholeNorms(SGD):
