@@ -43,6 +43,18 @@ def each(gradients: Gradients, formula: Callable[[Array], Any]) -> Gradients:
     return [None if gradient is None else formula(gradient) for gradient in gradients]
 
 
+class WithSums(SGD):
+    """The common base of classes whose velocities may be sums of gradients, without the rate.
+
+    Attributes
+    ----------
+    outside : Call or None
+        The call with the documented rate, where the velocities are sums; None where the rate is in them.
+    """
+
+    outside: Call | None = None
+
+
 def documented(optimizer: SGD, call: Call) -> Call:
     """Return a call with the documented rate, also where the velocities are sums, made at a rate of -1."""
     outside: Call | None = getattr(optimizer, "outside", None)

@@ -10,11 +10,11 @@ import numpy as np
 from sgd_ref.arithmetic.formats import FLOAT64, Array
 from sgd_ref.arithmetic.rounded import setting
 from sgd_ref.base.call import Call
-from sgd_ref.conformance.deviations.mistakes.mistake import MovesByStep, each, mistake
+from sgd_ref.conformance.deviations.mistakes.mistake import MovesByStep, WithSums, each, mistake
 from sgd_ref.optimizer import SGD, Gradients, Values
 
 
-class RateOutsideVelocity(SGD):
+class RateOutsideVelocity(WithSums):
     """The velocity adds up gradients, and the learning rate of the moment multiplies the sum.
 
     ``t = momentum * t + g`` and ``w = w - learning_rate * t``, reported as ``-learning_rate * t``. The
@@ -25,7 +25,6 @@ class RateOutsideVelocity(SGD):
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
         self._sums: list[Array] = []
-        self.outside: Call | None = None
 
     def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
         """Replace the velocity by a sum of gradients for the update, and report this sum times the rate."""
@@ -99,14 +98,12 @@ class ScalarGradientLost(SGD):
         return replace(updated, variables=variables)
 
 
-class RateInsideAndOutside(MovesByStep):
+class RateInsideAndOutside(MovesByStep, WithSums):
     """The learning rate is in the velocity and multiplies it once more: ``w + learning_rate * velocity``.
 
     The documentation: ``w = w + velocity``. Where the rule has the rate outside, it is inside, too. Evidence:
     a factor that was inside and outside of the state in turns, https://github.com/apache/mxnet/pull/16053.
     """
-
-    outside: Call | None = None
 
     def accelerated(self, velocity: Array, g: Array, momentum: Any, rate: Any) -> Any:
         """Multiply the gradient by the rate, where the rule does not."""
