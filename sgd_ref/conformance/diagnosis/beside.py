@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from sgd_ref.conformance.bounds.running_error.judging import go_on_from
 from sgd_ref.conformance.catalogue.case import Case, Record, Trajectory
-from sgd_ref.conformance.deviations import Basis
+from sgd_ref.conformance.deviations import DEVIATIONS, Basis
 from sgd_ref.conformance.diagnosis.names import Names
 from sgd_ref.conformance.diagnosis.work import Work, work_of
+from sgd_ref.conformance.faithful import FAITHFUL
 from sgd_ref.conformance.trajectories import reference
 from sgd_ref.conformance.trajectories.comparison import are_equal, arrays_of_both, compare, equal_bits
+from sgd_ref.loss_scale import LossScaleOptimizer
+from sgd_ref.optimizer import SGD
 
 LEAST_DIFFERING = 4
 """How many elements must differ before another deviation is sought beside one that explains all but
@@ -30,30 +35,42 @@ WORK_BESIDE = 2500
 """The work on deviations that are tried beside one that explains everything but roundings."""
 
 
-def gives_bits(case: Case, names: Names, observed: Trajectory, basis: Basis, work: Work) -> bool:
-    """Whether deviations give every bit of some calls; none is made after the first that differs.
+@dataclass(frozen=True)
+class Rule:
+    """What is run: the optimizer, the wrapper, and what it does not report as documented."""
 
-    Examples
-    --------
-    >>> from sgd_ref import conformance
-    >>> from sgd_ref.conformance.deviations import DEFINITION
-    >>> case = conformance.cases("smoke")[0]
-    >>> gives_bits(case, ("ascends",), DEFINITION.run(case, ["ascends"]), DEFINITION, Work())
-    True
-    """
-    made = 0
-    try:
-        records = reference.records(case, *basis.composed(names))
-        for (_, _, wanted), given in zip(records, observed, strict=True):
-            made += 1
-            if not are_equal(case, [wanted], [given]):
-                return False
-        return True
-    # Together, deviations may be unable to make a step.
-    except (ArithmeticError, LookupError, TypeError, ValueError):
-        return False
-    finally:
-        work.add(work_of(case, made))
+    optimizer: type[SGD]
+    wrapper: type[LossScaleOptimizer]
+    unreported: frozenset[str] = frozenset()
+
+    def records(self, case: Case) -> Iterator[tuple[Any, list[Any], Record]]:
+        """Yield what ``reference.records`` does."""
+        for optimizer, variables, record in reference.records(case, self.optimizer, self.wrapper):
+            kept = {key: value for key, value in record.items() if key not in self.unreported}
+            yield optimizer, variables, kept
+
+    def gives_bits(self, case: Case, observed: Trajectory, work: Work) -> bool:
+        """Whether it gives every bit of some calls; none is made after the first that differs.
+
+        Examples
+        --------
+        >>> from sgd_ref import conformance
+        >>> case = conformance.cases("smoke")[0]
+        >>> Rule(SGD, LossScaleOptimizer).gives_bits(case, reference.run(case), Work())
+        True
+        """
+        made = 0
+        try:
+            for (_, _, wanted), given in zip(self.records(case), observed, strict=True):
+                made += 1
+                if not are_equal(case, [wanted], [given]):
+                    return False
+            return True
+        # Together, deviations may be unable to make a step.
+        except (ArithmeticError, LookupError, TypeError, ValueError):
+            return False
+        finally:
+            work.add(work_of(case, made))
 
 
 class Beside:
@@ -87,26 +104,26 @@ class Beside:
         self._case, self._observed, self._names, self._basis = case, observed, names, basis
         self._is_state_hidden, self._work = is_state_hidden, work
 
-    def to_the_bit(self, others: Sequence[str]) -> list[str]:
-        """Return the names of deviations with each of which every bit is explained."""
+    def to_the_bit(self, mistakes: Sequence[str], roundings: Sequence[str]) -> list[str]:
+        """Return the mistakes with each of which every bit is explained, if no rounding explains it, too."""
         comparison = compare(self._case, self._basis.run(self._case, self._names), self._observed)
         difference = comparison.first
         # A few bits, or signs of zeros, could be explained by chance.
         if difference is None or comparison.differing < LEAST_DIFFERING or comparison.units < 1:
             return []
-        return [
-            name
-            for name in others
-            if name not in self._names
-            and gives_bits(self._case, (*self._names, name), self._observed, self._basis, self._work)
-        ]
+        found = [name for name in mistakes if name not in self._names and self._is_equal(self._with(name))]
+        is_rounded = found and any(map(self._is_equal, self._rounded(roundings)))
+        return [] if is_rounded else found
+
+    def _is_equal(self, rule: Rule) -> bool:
+        return rule.gives_bits(self._case, self._observed, self._work)
 
     def better(self, mistakes: Sequence[str], roundings: Sequence[str]) -> list[str]:
         """Return the mistakes that leave far fewer other bits in the first calls, the best first.
 
         A rounding that leaves as few bits is likelier.
         """
-        left = self._differing(self._names)
+        left = self._differing(Rule(*self._basis.composed(self._names)))
         total = left[-1] if left else 0
         calls = next((call for call, many in enumerate(left, 1) if many > PART_LOOKED_AT * total), 0)
         if not calls:
@@ -116,24 +133,40 @@ class Beside:
         for name in mistakes:
             if self._work.done - begun > WORK_BESIDE:
                 break
-            if name not in self._names:
-                found |= self._within(name, calls, limit)
-        for name in roundings if found else ():
-            limit = min([limit, *(many - 1 for many in self._within(name, calls, limit).values())])
+            many = None if name in self._names else self._within(self._with(name), calls, limit)
+            if many is not None:
+                found[name] = many
+        for rule in self._rounded(roundings) if found else ():
+            many = self._within(rule, calls, limit)
+            limit = limit if many is None else many - 1
         return sorted((name for name in found if found[name] <= limit), key=lambda name: found[name])
 
-    def _within(self, name: str, calls: int, limit: float) -> dict[str, int]:
-        counts = self._differing((*self._names, name), calls, limit)
-        return {name: counts[-1]} if len(counts) == calls and counts[-1] <= limit else {}
+    def _with(self, name: str) -> Rule:
+        return Rule(*self._basis.composed((*self._names, name)))
 
-    def _differing(self, names: Names, calls: int | None = None, limit: float = math.inf) -> list[int]:
+    def _rounded(self, roundings: Sequence[str]) -> Iterator[Rule]:
+        """Yield the rule that is there with each rounding, and with each evaluation that is faithful."""
+        yield from map(self._with, roundings)
+        # Another basis has an evaluation of its own.
+        if self._basis.optimizer is SGD:
+            for variant in FAITHFUL.values():
+                if variant.name not in DEVIATIONS:
+                    basis = replace(self._basis, optimizer=variant.optimizer)
+                    yield Rule(*basis.composed(self._names), variant.unreported)
+
+    def _within(self, rule: Rule, calls: int, limit: float) -> int | None:
+        counts = self._differing(rule, calls, limit)
+        return counts[-1] if len(counts) == calls and counts[-1] <= limit else None
+
+    def _differing(self, rule: Rule, calls: int | None = None, limit: float = math.inf) -> list[int]:
         """Return how many elements have other bits up to each call, each made from the state seen before.
 
         No call is made after the limit is passed.
         """
         counts: list[int] = []
+        most = len(self._observed) if calls is None else calls
         try:
-            for optimizer, variables, wanted in self._records(names, calls):
+            for optimizer, variables, wanted in islice(rule.records(self._case), most):
                 given = self._observed[len(counts)]
                 many = sum(
                     int(np.count_nonzero(~equal_bits(want, np.asarray(got))))
@@ -150,8 +183,3 @@ class Beside:
         finally:
             self._work.add(work_of(self._case, len(counts)))
         return counts
-
-    def _records(self, names: Names, calls: int | None) -> Iterator[tuple[Any, list[Any], Record]]:
-        records = reference.records(self._case, *self._basis.composed(names))
-        for _, record in zip(range(len(self._observed) if calls is None else calls), records, strict=False):
-            yield record

@@ -10,7 +10,7 @@ from sgd_ref.conformance.bounds.running_error.judging import Fit, fit
 from sgd_ref.conformance.bounds.violation import Violation
 from sgd_ref.conformance.catalogue.case import Case, Trajectory
 from sgd_ref.conformance.deviations import DEFINITION, Basis
-from sgd_ref.conformance.diagnosis.beside import MUCH_LESS, Beside, gives_bits
+from sgd_ref.conformance.diagnosis.beside import MUCH_LESS, Beside, Rule
 from sgd_ref.conformance.diagnosis.candidates import Acting, beginning, suiting
 from sgd_ref.conformance.diagnosis.names import Explained, Names, are_roundings
 from sgd_ref.conformance.diagnosis.work import Work, interleaved, work_of
@@ -162,9 +162,7 @@ class Search:
         for one in sorted(found, key=lambda one: one.differing)[:MOST_TO_THE_BIT]:
             if not self.has_work_left:
                 break
-            equal = self._beside(one.names).to_the_bit((*self._roundings, *self._mistakes))
-            if any(are_roundings((name,)) for name in equal):
-                return []
+            equal = self._beside(one.names).to_the_bit(self._mistakes, self._roundings)
             explained += [Explained((*one.names, name)) for name in equal]
         return explained
 
@@ -294,7 +292,7 @@ class Search:
         start, seen = beginning(self._case, calls), self._observed[:calls]
         # The rate of a schedule may be off by units; the bounds allow for it.
         rateless = [{key: of for key, of in record.items() if key != "learning_rate"} for record in seen]
-        return gives_bits(start, names, rateless, self._basis, self.work)
+        return Rule(*self._basis.composed(names)).gives_bits(start, rateless, self.work)
 
     def holds(self, names: Names) -> bool:
         """Whether a trajectory lies within the bounds of deviations, not merely because they are wide.
