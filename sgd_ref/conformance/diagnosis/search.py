@@ -84,6 +84,7 @@ class Search:
         self._begun = self.work.done
         self.pairs_tried = 0
         self._reference = fit(case, (), observed, is_state_hidden, basis)
+        self._fits: dict[frozenset[str], Fit] = {}
         self._partly: list[tuple[Names, Fit]] = []
         self._extended: set[Names] = set()
         self.violation = self._reference.violation or _violation(case, observed, is_state_hidden)
@@ -278,14 +279,24 @@ class Search:
         # If the answer is within the bounds of the reference as well, only equal bits count.
         if self._reference.violation is None and not self._begins_with(names, until):
             return None
-        found = fit(self._case, names, self._observed, self._is_state_hidden, self._basis)
-        self.work.add(FIT * work_of(self._case, found.calls + 1))
+        is_tried = frozenset(names) in self._fits
+        found = self._fit(names)
         if found.calls < min(until, len(self._observed)):
             return None
         if found.fits:
             return Explained(names, found.differing)
-        self._partly.append((names, found))
+        if not is_tried:
+            self._partly.append((names, found))
         return None
+
+    def _fit(self, names: Names) -> Fit:
+        """Return how well the answer fits some deviations, in whatever order; the same are tried once."""
+        chosen = frozenset(names)
+        if chosen not in self._fits:
+            found = fit(self._case, names, self._observed, self._is_state_hidden, self._basis)
+            self.work.add(FIT * work_of(self._case, found.calls + 1))
+            self._fits[chosen] = found
+        return self._fits[chosen]
 
     def _begins_with(self, names: Names, calls: int) -> bool:
         """Whether deviations give the bits of the first calls."""
@@ -306,7 +317,7 @@ class Search:
             return False
         if not are_roundings(names) and not self._acting.are_likely(names):
             return False
-        return fit(self._case, names, self._observed, self._is_state_hidden, self._basis).fits
+        return self._fit(names).fits
 
 
 def _by_support(partly: tuple[Names, Fit]) -> tuple[int, int]:

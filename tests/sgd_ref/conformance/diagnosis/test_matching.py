@@ -59,6 +59,28 @@ def test_what_equals_nothing_has_a_place_and_no_name() -> None:
     assert (found.parting.difference.call, found.parting.difference.element) == (3, (0, 5))
 
 
+def cubed(begins: int) -> Trajectory:
+    """Return what a hand-written loop gives that ascends, and cubes its gradients from a call on."""
+    case = BY_ID["axes/plain"]
+    rate, w = np.float32(case.rate(0)), [np.array(variable) for variable in case.variables]
+    records = []
+    for call, gradients in enumerate(case.gradients):
+        steps = [np.asarray(g) ** (3 if call >= begins else 1) for g in gradients]
+        w = [variable + rate * step for variable, step in zip(w, steps, strict=True)]
+        records.append({"variables": w})
+    return records
+
+
+def test_a_mistake_that_nobody_knows_is_told_up_to_its_first_call() -> None:
+    case = BY_ID["axes/plain"]
+    found = diagnose(case, cubed(4))
+    assert str(replace(found, pairs_tried=0)) == (
+        "it equals ascends up to call 3; no known deviation explains call 4"
+    )
+    assert diagnose(case, cubed(0)).names == ()
+    assert diagnose(case, cubed(len(case.gradients))).names == (("ascends",),)
+
+
 def test_how_many_pairs_were_tried_is_said() -> None:
     assert str(Diagnosis(pairs_tried=7)) == "it equals no known deviation (7 pairs of them were tried)"
     partly = Diagnosis((("ascends",),), up_to=2, pairs_tried=7)
