@@ -17,8 +17,8 @@ from sgd_ref.conformance.diagnosis.work import Work, interleaved, work_of
 from sgd_ref.conformance.trajectories import reference
 from sgd_ref.conformance.trajectories.comparison import LISTS
 
-MOST_ALIKE = 6
-"""The largest number of choices that explain the same first calls and are extended by one deviation."""
+MOST_ALIKE, MOST_EXTENDED = 6, 12
+"""The largest number of choices that leave the same bits, and of those that are extended by one deviation."""
 
 WEAK = 0.05
 """The share of elements with other bits from which an explanation within bounds is weak."""
@@ -53,7 +53,7 @@ class Search:
     case, observed, candidates, is_state_hidden, basis
         As for `diagnose`.
     work : Work, optional
-        Where the work is counted.
+        The work that the work of this search is a part of.
 
     Attributes
     ----------
@@ -80,8 +80,7 @@ class Search:
         self._roundings = [name for name in names if are_roundings((name,))]
         # The bounds allow for roundings already.
         self._mistakes = [name for name in names if not are_roundings((name,))]
-        self.work = Work() if work is None else work
-        self._begun = self.work.done
+        self.work = Work(work)
         self.pairs_tried = 0
         self._reference = fit(case, (), observed, is_state_hidden, basis)
         self._fits: dict[frozenset[str], Fit] = {}
@@ -105,7 +104,7 @@ class Search:
     @property
     def has_work_left(self) -> bool:
         """Whether more may be tried on this case."""
-        return self.work.done - self._begun < WORK_FOR_CASE
+        return self.work.done < WORK_FOR_CASE
 
     @property
     def farthest(self) -> tuple[Names, Fit] | None:
@@ -137,21 +136,24 @@ class Search:
     def _with_one_more(self, choices: Sequence[tuple[Names, Fit]]) -> list[Explained]:
         """Return what explains everything with one more deviation, beside those that explain most calls."""
         explained: list[Explained] = []
+        farther: list[str] = []
         begun, most = self.work.done, -1
-        for names, found in sorted(choices, key=_by_support):
+        for names, found in sorted(choices, key=_by_support)[:MOST_EXTENDED]:
             violation = found.violation
             if violation is None or violation.call >= len(self._observed):
                 continue
-            is_enough = self.work.done - begun > WORK_FOR_MORE * (2 if explained else 1)
-            if is_enough or not self.has_work_left or (explained and found.calls < most):
+            # What goes on with one choice is likely to go on with another one that gives the same calls.
+            more = [one.names[-1] for one in explained] or (farther if found.calls == most else [])
+            is_enough = self.work.done - begun > WORK_FOR_MORE or not self.has_work_left
+            if (is_enough and not more) or (explained and found.calls < most):
                 break
-            most = found.calls
-            more = [one.names[-1] for one in explained]
+            most, tried = found.calls, len(self._partly)
             # Before the first violation the deviations do nothing, so that what is refuted there stays out.
             refuted = () if self._acting is None else self._acting.refuted
             others = [name for name in self._mistakes if name not in refuted]
             likely = more or self._acting_at(violation, others, names).agreeing()
             explained += self.among((*names, name) for name in likely)
+            farther += [more[-1] for more, fitted in self._partly[tried:] if fitted.calls > most]
             self._extended.add(names)
         return explained
 
@@ -276,18 +278,23 @@ class Search:
         if self.violation is None:
             return None
         until = self.violation.call + 1
-        # If the answer is within the bounds of the reference as well, only equal bits count.
-        if self._reference.violation is None and not self._begins_with(names, until):
+        # If the answer is within the bounds of the reference as well, only bits count.
+        has_bits = self._reference.violation is not None or self._begins_with(names, until)
+        if not has_bits and not self._may_leave_fewer_bits(names):
             return None
         is_tried = frozenset(names) in self._fits
         found = self._fit(names)
         if found.calls < min(until, len(self._observed)):
             return None
-        if found.fits:
+        if found.fits and (has_bits or found.differing <= MUCH_LESS * self._reference.differing):
             return Explained(names, found.differing)
-        if not is_tried:
+        if not found.fits and has_bits and not is_tried:
             self._partly.append((names, found))
         return None
+
+    def _may_leave_fewer_bits(self, names: Names) -> bool:
+        is_alone = len(names) == 1 and not are_roundings(names)
+        return is_alone and self.is_weak(Explained((), self._reference.differing))
 
     def _fit(self, names: Names) -> Fit:
         """Return how well the answer fits some deviations, in whatever order; the same are tried once."""

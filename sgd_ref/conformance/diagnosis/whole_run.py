@@ -20,7 +20,7 @@ from sgd_ref.conformance.diagnosis.matching import (
     diagnose,
     without_velocities,
 )
-from sgd_ref.conformance.diagnosis.names import Explained, Names
+from sgd_ref.conformance.diagnosis.names import Explained, Names, supported
 from sgd_ref.conformance.diagnosis.parting import parting
 from sgd_ref.conformance.diagnosis.search import Search
 from sgd_ref.conformance.diagnosis.work import Work
@@ -114,7 +114,7 @@ class _Run:
     def diagnoses(self) -> dict[str, Diagnosis]:
         """Return the diagnoses; single deviations are tried before several together."""
         for case_id, search in self._searches.items():
-            self._keep(case_id, self._by_known(search) or search.alone())
+            self._keep(case_id, self._by_known(search) or self._alone(search))
         self._together()
         self._any_pairs()
         chosen = self._chosen()
@@ -157,6 +157,11 @@ class _Run:
             if found:
                 return found
         return []
+
+    def _alone(self, search: Search) -> Sequence[Explained]:
+        """Return the deviations that alone explain a case, and with another one if they hardly do."""
+        found = search.alone()
+        return supported([*search.with_support(found), *found]) if found and self._has_work_left() else found
 
     def _keep(self, case_id: str, found: Sequence[Explained]) -> None:
         believed = [one for one in found if self._share(one.names) >= LEAST_SHARE]
