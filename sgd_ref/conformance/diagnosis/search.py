@@ -13,7 +13,7 @@ from sgd_ref.conformance.deviations import DEFINITION, Basis
 from sgd_ref.conformance.diagnosis.beside import MUCH_LESS, Beside, Rule
 from sgd_ref.conformance.diagnosis.candidates import Acting, beginning, suiting
 from sgd_ref.conformance.diagnosis.names import Explained, Names, are_roundings
-from sgd_ref.conformance.diagnosis.work import Work, interleaved, work_of
+from sgd_ref.conformance.diagnosis.work import FIT, Work, interleaved, work_of
 from sgd_ref.conformance.trajectories import reference
 from sgd_ref.conformance.trajectories.comparison import LISTS
 
@@ -41,9 +41,6 @@ WORK_FOR_OTHER_PAIRS = 300
 WORK_FOR_MORE = 2000
 """The work on deviations that are added to those that explain the first calls, or all but roundings."""
 
-FIT = 5
-"""The work of comparing an answer with the bounds of deviations, in that of running them."""
-
 
 class Search:
     """The search for deviations that explain one divergence.
@@ -57,6 +54,8 @@ class Search:
 
     Attributes
     ----------
+    is_state_hidden : bool
+        Whether the state may be wider than the reported one.
     pairs_tried : int
         How many pairs were tried.
     violation : Violation or None
@@ -74,7 +73,7 @@ class Search:
         basis: Basis = DEFINITION,
         work: Work | None = None,
     ) -> None:
-        self._case, self._observed, self._is_state_hidden = case, observed, is_state_hidden
+        self._case, self._observed, self.is_state_hidden = case, observed, is_state_hidden
         self._basis = basis
         names = suiting(case, candidates, basis)
         self._roundings = [name for name in names if are_roundings((name,))]
@@ -90,7 +89,7 @@ class Search:
         self._acting = None if self.violation is None else self._acting_at(self.violation, self._mistakes)
 
     def _acting_at(self, violation: Violation, names: Iterable[str], beside: Names = ()) -> Acting:
-        hidden, work = self._is_state_hidden, self.work
+        hidden, work = self.is_state_hidden, self.work
         return Acting(self._case, self._observed, violation, names, beside, self._basis, hidden, work)
 
     @property
@@ -169,7 +168,7 @@ class Search:
             explained += [Explained((*one.names, name)) for name in equal]
         return explained
 
-    def with_support(self, found: Sequence[Explained]) -> list[Explained]:
+    def with_support(self, found: Sequence[Explained], with_pairs: bool = False) -> list[Explained]:
         """Return explanations by two deviations that leave far fewer bits to roundings than one alone.
 
         A bound may be so wide that it hides a second deviation, or that a wrong one explains everything.
@@ -181,7 +180,7 @@ class Search:
         alike = [one.names for one in found if one.differing == best.differing][:MOST_ALIKE]
         others = self.among((*names, name) for name in better[:MOST_ALIKE] for names in alike)
         if all(map(self.is_weak, others)):
-            others += self.extended()
+            others += self.extended() or (self.pairs() if with_pairs else [])
         return [one for one in others if one.differing <= MUCH_LESS * best.differing]
 
     def is_weak(self, one: Explained) -> bool:
@@ -191,7 +190,7 @@ class Search:
         return one.differing * len(self._case.variables) > WEAK * elements
 
     def _beside(self, names: Names) -> Beside:
-        return Beside(self._case, self._observed, names, self._basis, self._is_state_hidden, self.work)
+        return Beside(self._case, self._observed, names, self._basis, self.is_state_hidden, self.work)
 
     def pairs(self, preferred: frozenset[str] = frozenset()) -> list[Explained]:
         """Return the pairs that explain the divergence, pairs with preferred names first."""
@@ -263,6 +262,10 @@ class Search:
 
         return sorted(ordered, key=preference)
 
+    def those_that_may_act(self, names: Names) -> Names:
+        """Return those among some deviations that may change something in this case."""
+        return tuple(name for name in names if name in self._mistakes or name in self._roundings)
+
     def among(self, choices: Iterable[Names]) -> list[Explained]:
         """Return those among some choices of deviations that explain the divergence."""
         explained = (self.explained(names) for names in dict.fromkeys(choices))
@@ -300,7 +303,7 @@ class Search:
         """Return how well the answer fits some deviations, in whatever order; the same are tried once."""
         chosen = frozenset(names)
         if chosen not in self._fits:
-            found = fit(self._case, names, self._observed, self._is_state_hidden, self._basis)
+            found = fit(self._case, names, self._observed, self.is_state_hidden, self._basis)
             self.work.add(FIT * work_of(self._case, found.calls + 1))
             self._fits[chosen] = found
         return self._fits[chosen]

@@ -8,6 +8,9 @@ from typing import Any
 
 from sgd_ref.conformance.catalogue.case import Case
 
+FIT = 5
+"""The work of comparing an answer with the bounds of deviations, in that of running them."""
+
 
 class Work:
     """The work done so far.

@@ -9,8 +9,8 @@ import pytest
 from sgd_ref.conformance import Case, cases
 from sgd_ref.conformance.bounds.running_error.judging import Fit, fit
 from sgd_ref.conformance.deviations import compose
-from sgd_ref.conformance.diagnosis.search import FIT, WORK_FOR_MORE, WORK_FOR_PAIRS, Search
-from sgd_ref.conformance.diagnosis.work import work_of
+from sgd_ref.conformance.diagnosis.search import WORK_FOR_MORE, WORK_FOR_PAIRS, Search
+from sgd_ref.conformance.diagnosis.work import FIT, work_of
 from sgd_ref.conformance.trajectories import reference
 
 CASE = "axes/bfloat16/nesterov/decay/averages/piecewise/missing"
