@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import islice, takewhile
 from typing import Any
 
 import numpy as np
@@ -111,7 +111,10 @@ class Beside:
         # A few bits, or signs of zeros, could be explained by chance.
         if difference is None or comparison.differing < LEAST_DIFFERING or comparison.units < 1:
             return []
-        found = [name for name in mistakes if name not in self._names and self._is_equal(self._with(name))]
+        begun = self._work.done
+        tried = (name for name in mistakes if name not in self._names)
+        affordable = takewhile(lambda _: self._work.done - begun <= WORK_BESIDE, tried)
+        found = [name for name in affordable if self._is_equal(self._with(name))]
         is_rounded = found and any(map(self._is_equal, self._rounded(roundings)))
         return [] if is_rounded else found
 

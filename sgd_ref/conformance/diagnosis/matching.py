@@ -146,7 +146,10 @@ def _found(
         if found or search_without.violation is None:
             return replace(as_diagnosis(found, where), has_other_velocities=True)
     if with_pairs:
-        found = search.extended() or search.pairs() or search.extended_again()
+        found = search.extended()
+        if all(map(search.is_weak, found)):
+            found += search.pairs()
+        found = found or search.extended_again()
     return as_diagnosis(found, where) if found else at_least(search, where)
 
 
