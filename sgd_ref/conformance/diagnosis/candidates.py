@@ -20,6 +20,7 @@ from sgd_ref.conformance.diagnosis.surroundings import Surroundings
 from sgd_ref.conformance.diagnosis.work import Work, work_of
 from sgd_ref.conformance.trajectories import reference
 from sgd_ref.conformance.trajectories.comparison import LISTS, are_equal, arrays_of_both
+from sgd_ref.gradients import SparseRows
 from sgd_ref.optimizer import SGD
 
 NEEDS = {
@@ -156,7 +157,7 @@ class Acting:
         self._position = case.names.index(violation.variable) if violation.variable else 0
         self._expected = basis.run(self.start, beside)
         self._surroundings = Surroundings(
-            self.start, self.observed, self._expected, is_state_hidden, basis, beside
+            self.start, self.observed, self._expected, is_state_hidden, basis, beside, self._still()
         )
         self._right_before = self._equal_before(self._expected)
         self._rounded = self._equal_before(self.observed) - self._right_before
@@ -165,6 +166,16 @@ class Acting:
         for name in suiting(case, names, basis):
             if name not in beside:
                 self._try(name)
+
+    def _still(self) -> Record | None:
+        """Return the last record where the gradients of the last update are 0."""
+        steps = self.start.config.get("gradient_accumulation_steps") or 1
+        calls = self.start.gradients
+        zeros = tuple(tuple(map(_zeros, gradients)) for gradients in calls[-steps:])
+        try:
+            return self._basis.run(replace(self.start, gradients=calls[:-steps] + zeros), self._beside)[-1]
+        except (ArithmeticError, LookupError, TypeError, ValueError):
+            return None
 
     def _try(self, name: str) -> None:
         wrong = self._run((name,))
@@ -310,6 +321,12 @@ class Acting:
             return float(found)
         with np.errstate(invalid="ignore"):
             return float(np.asarray(found[self._position])[self._violation.element])
+
+
+def _zeros(gradient: Any) -> Any:
+    if isinstance(gradient, SparseRows):
+        return SparseRows(gradient.indices, np.zeros_like(gradient.values), gradient.shape)
+    return None if gradient is None else np.zeros_like(gradient)
 
 
 def are_multiples(expected: Sequence[Any], seen: Sequence[Any]) -> bool:

@@ -45,6 +45,8 @@ class Surroundings:
         As for ``diagnose``.
     names : collection of str, optional
         Names of deviations that are assumed already.
+    still : dict, optional
+        The last record that the rule gives if the gradients of the last update are 0.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Surroundings:
         is_state_hidden: bool,
         basis: Basis,
         names: Collection[str] = (),
+        still: Record | None = None,
     ) -> None:
         records = [*observed, expected[0]]
         self._quantities = tuple(
@@ -78,6 +81,7 @@ class Surroundings:
             self._nearby = NEARBY * np.sum(allowed, axis=0)
         before = self._observed[-2] if self._last else self._at_the_start(start)
         self._before = before
+        self._still = before if still is None else self._flat(still)
         precisions = [
             np.full(variable.size, FORMATS[variable.dtype].precision, FLOAT64) for variable in start.variables
         ]
@@ -157,7 +161,8 @@ class Surroundings:
     def agreement(self, one: Sequence[Array], other: Sequence[Array]) -> Array:
         """Return how well pairs of mistakes are predicted to agree with the last record, from 0 to 1.
 
-        In each element, the effects of two mistakes may add up, or multiply, or one may hide the other.
+        In each element, the effects of two mistakes may add up, or multiply, or one may hide the other. What
+        multiplies is the whole change of a call, or what the gradients make of it.
 
         Parameters
         ----------
@@ -166,12 +171,16 @@ class Surroundings:
         """
         if not len(one):
             return np.zeros(0)
-        right, before = self._expected[self._looked_at], self._before[self._looked_at]
+        places = self._looked_at
+        right = self._expected[places]
         first, second = np.asarray(one), np.asarray(other)
         with np.errstate(all="ignore"):
             added = first + (second - right)
-            multiplied = before + (first - before) * ((second - before) / (right - before))
-        return self._shares(added, multiplied, first, second)
+            multiplied = [
+                origin + (first - origin) * ((second - origin) / (right - origin))
+                for origin in (self._before[places], self._still[places])
+            ]
+        return self._shares(added, *multiplied, first, second)
 
     def agreement_of(self, record: Record) -> float:
         """Return how well a last record agrees, from 0 to 1."""
