@@ -47,8 +47,8 @@ called."""
 MUCH_NEARER = 0.5
 """How near to the wrong value several deviations must come, as a share of the distance of the reference."""
 
-AGREEING, AGREEING_ALONE = 0.5, 0.9
-"""The least share of elements in which several deviations, or a single one, must agree with what was seen."""
+AGREEING = 0.9
+"""The least share of elements in which deviations must agree with what was seen."""
 
 MOST_ELEMENTS = 0.9
 """The share of velocities that must be the same multiple of those of the rule to have another form."""
@@ -212,7 +212,7 @@ class Acting:
         """Return the likely deviations that alone agree in most elements, those that agree best first."""
         agreement = {name: self._surroundings.agreement_of(self._results[name][-1]) for name in self.likely()}
         return sorted(
-            (name for name in agreement if agreement[name] >= AGREEING_ALONE),
+            (name for name in agreement if agreement[name] >= AGREEING),
             key=lambda name: -agreement[name],
         )
 

@@ -144,7 +144,8 @@ class Search:
             # What goes on with one choice is likely to go on with another one that gives the same calls.
             more = [one.names[-1] for one in explained] or (farther if found.calls == most else [])
             is_enough = self.work.done - begun > WORK_FOR_MORE or not self.has_work_left
-            if (is_enough and not more) or (explained and found.calls < most):
+            is_over = self.work.done > WORK_FOR_CASE + WORK_FOR_MORE
+            if (is_enough and not more) or is_over or (explained and found.calls < most):
                 break
             most, tried = found.calls, len(self._partly)
             # Before the first violation the deviations do nothing, so that what is refuted there stays out.
