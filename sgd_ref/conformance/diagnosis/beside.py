@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from sgd_ref.conformance.bounds.running_error.judging import go_on_from
+from sgd_ref.conformance.bounds.judging import judge
+from sgd_ref.conformance.bounds.running_error.judging import fit, go_on_from
 from sgd_ref.conformance.catalogue.case import Case, Record, Trajectory
-from sgd_ref.conformance.deviations import DEVIATIONS, Basis
+from sgd_ref.conformance.deviations import DEFINITION, DEVIATIONS, Basis
 from sgd_ref.conformance.diagnosis.names import Names
 from sgd_ref.conformance.diagnosis.work import Work, work_of
 from sgd_ref.conformance.faithful import FAITHFUL
@@ -30,6 +31,9 @@ PART_LOOKED_AT = 0.1
 
 MUCH_LESS = 0.6
 """The share of other bits that another deviation may leave; harmless roundings alone leave them all."""
+
+MOST_BETTER = 6
+"""The largest number of them."""
 
 WORK_BESIDE = 2500
 """The work on deviations that are tried beside one that explains everything but roundings."""
@@ -116,7 +120,7 @@ class Beside:
         affordable = takewhile(lambda _: self._work.done - begun <= WORK_BESIDE, tried)
         found = [name for name in affordable if self._is_equal(self._with(name))]
         is_rounded = found and any(map(self._is_equal, self._rounded(roundings)))
-        return [] if is_rounded else found
+        return [] if is_rounded else [name for name in found if not self._is_rounding_here(name)]
 
     def _is_equal(self, rule: Rule) -> bool:
         return rule.gives_bits(self._case, self._observed, self._work)
@@ -142,7 +146,24 @@ class Beside:
         for rule in self._rounded(roundings) if found else ():
             many = self._within(rule, calls, limit)
             limit = limit if many is None else many - 1
-        return sorted((name for name in found if found[name] <= limit), key=lambda name: found[name])
+        ordered = sorted((name for name in found if found[name] <= limit), key=lambda name: found[name])
+        return [name for name in ordered[:MOST_BETTER] if not self._is_rounding_here(name)]
+
+    def _is_rounding_here(self, name: str) -> bool:
+        """Whether a mistake only rounds otherwise in this case, as a rate outside does that never changes."""
+        case, expected = self._case, self._basis.run(self._case)
+        alone = self._with_alone(name)
+        if alone is None or are_equal(case, expected, alone):
+            return False
+        if self._basis == DEFINITION:
+            return judge(case, expected, alone, self._is_state_hidden).is_faithful
+        return fit(case, (), alone, self._is_state_hidden, self._basis).fits
+
+    def _with_alone(self, name: str) -> Trajectory | None:
+        try:
+            return self._basis.run(self._case, (name,))
+        except (ArithmeticError, LookupError, TypeError, ValueError):
+            return None
 
     def _with(self, name: str) -> Rule:
         return Rule(*self._basis.composed((*self._names, name)))
@@ -179,7 +200,8 @@ class Beside:
                 if counts[-1] > limit:
                     break
                 if not self._is_state_hidden:
-                    go_on_from(optimizer, variables, given)
+                    known = {key: of for key, of in given.items() if key not in rule.unreported}
+                    go_on_from(optimizer, variables, known)
         # Together, deviations may be unable to make a step.
         except (ArithmeticError, LookupError, TypeError, ValueError):
             return []

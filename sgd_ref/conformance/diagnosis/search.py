@@ -181,7 +181,9 @@ class Search:
         alike = [one.names for one in found if one.differing == best.differing][:MOST_ALIKE]
         others = self.among((*names, name) for name in better[:MOST_ALIKE] for names in alike)
         if all(map(self.is_weak, others)):
-            others += self.extended() or (self.pairs() if with_pairs else [])
+            more = self.extended() or (self.pairs() if with_pairs else [])
+            # What may stand beside those that explain everything was tried already, also against roundings.
+            others += [one for one in more if not any(set(names) <= set(one.names) for names in alike)]
         return [one for one in others if one.differing <= MUCH_LESS * best.differing]
 
     def is_weak(self, one: Explained) -> bool:
