@@ -191,3 +191,17 @@ def test_gradients_that_can_be_written_over_are_not() -> None:
         for array, gradient in zip(call, given, strict=True):
             assert np.asarray(array).tobytes() == np.asarray(gradient).tobytes()
             assert array is None or array.flags.writeable
+
+
+def test_a_rate_that_never_changes_is_outside_by_rounding_alone() -> None:
+    case = BY_ID["axes/momentum"]
+    rate, momentum = np.float32(case.rate(0)), np.float32(case.config["momentum"])
+    w = [np.array(variable) for variable in case.variables]
+    sums, observed = [np.zeros_like(variable) for variable in w], []
+    for gradients in case.gradients:
+        sums = [momentum * total - np.asarray(g) for total, g in zip(sums, gradients, strict=True)]
+        w = [variable - rate * total for variable, total in zip(w, sums, strict=True)]
+        observed.append({"variables": w, "velocities": [-(rate * total) for total in sums]})
+    found = diagnose(case, observed)
+    assert found.names[0] == ("ascends",)
+    assert all(len(names) == 1 for names in found.names)
