@@ -107,8 +107,8 @@ def test_a_report_counts_its_diagnoses() -> None:
 PAIRS = {
     # Everything is within the bounds of one alone, and only both give every bit.
     "both to the bit": (
-        ("clipvalue-is-norm", "rate-outside-velocity"),
-        "axes/mixed/momentum/decay/clipvalue",
+        ("decay-multiplies-gradient", "vector-body-skipped"),
+        "axes/bfloat16/exclusion/clipvalue",
     ),
     # Others explain the same first calls.
     "one of several that begin alike": (
