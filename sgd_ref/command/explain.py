@@ -215,7 +215,7 @@ def _compared(options: argparse.Namespace, console: Console, target: Target, ver
     names = target.explain(verdict)
     _say_deviations(console, names)
     if not names and verdict.grade == "diverges":
-        say(console, "no known deviation explains it")
+        _say_own(console, verdict)
     return AS_EXPECTED if names or verdict.grade == "rounding" else DIVERGES
 
 

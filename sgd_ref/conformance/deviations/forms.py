@@ -11,13 +11,14 @@ import numpy as np
 from sgd_ref.arithmetic.formats import FLOAT32, FORMATS, Array
 from sgd_ref.arithmetic.rounded import promoted, setting
 from sgd_ref.base.call import Call
+from sgd_ref.conformance.deviations.mistakes.mistake import WithSums
 from sgd_ref.optimizer import SGD, Gradients, Values
 
 Rest = Sequence[Array | None]
 """For each variable, a few numbers that replace the elements of its gradient that are not in the case."""
 
 
-class SumsKept(SGD):
+class SumsKept(WithSums):
     """The state holds sums of gradients, as in PyTorch and Optax, and the rate of a call multiplies them.
 
     ``t = momentum * t + g`` and ``w = w - learning_rate * t``: the rule of ``rate-outside-velocity``,
@@ -28,16 +29,20 @@ class SumsKept(SGD):
         """Update as if the rate were -1, so that mistakes act on the sums, too."""
         if self.settings.momentum == 0:
             return super().update(values, gradients, call)
-        self._rates = {g.dtype: call.rate(g.dtype) for g in gradients if g is not None}
+        self.outside = call
         return super().update(values, gradients, call._replace(learning_rate=np.float32(-1)))
 
     def moved(self, w: Array, old: Array, new: Array, g: Array, momentum: Any, rate: Any) -> Any:
         """Multiply the sum by the rate."""
-        return w - self._rates[g.dtype] * super().moved(_nothing(w), old, new, g, momentum, rate)
+        return self._moved_by(w, g, super().moved(_nothing(w), old, new, g, momentum, rate))
 
     def moved_by_nesterov(self, w: Array, old: Array, new: Array, g: Array, momentum: Any, rate: Any) -> Any:
         """Multiply the sum of the look-ahead by the rate."""
-        return w - self._rates[g.dtype] * super().moved_by_nesterov(_nothing(w), old, new, g, momentum, rate)
+        return self._moved_by(w, g, super().moved_by_nesterov(_nothing(w), old, new, g, momentum, rate))
+
+    def _moved_by(self, w: Array, g: Array, total: Any) -> Any:
+        call: Any = self.outside
+        return w - call.rate(g.dtype) * total
 
 
 class WholeNorms(SGD):

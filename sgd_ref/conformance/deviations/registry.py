@@ -31,6 +31,7 @@ RATE_FROZEN = "rate-frozen"
 RATE_NOT_ROUNDED = "rate-not-rounded"
 SCHEDULE_IN_FLOAT32 = "schedule-in-float32"
 SCALE_WITHOUT_LIMITS = "scale-without-limits"
+RATE_OUTSIDE_VELOCITY = "rate-outside-velocity"
 NORM_IN_ANOTHER_ORDER = "norm-summed-in-another-order"
 
 # If two deviations override the same stage, the first one takes effect first.
@@ -151,6 +152,8 @@ def _composed(
     names: frozenset[str], base: type[SGD], wrapper: type[LossScaleOptimizer]
 ) -> tuple[type[SGD], type[LossScaleOptimizer]]:
     chosen = [deviation for name, deviation in DEVIATIONS.items() if name in names]
+    # Where the rate is outside, the other deviations act on the sums.
+    chosen.sort(key=lambda deviation: deviation.name != RATE_OUTSIDE_VELOCITY)
     optimizers = [deviation.optimizer for deviation in chosen if deviation.optimizer is not SGD]
     wrappers = [d.wrapper for d in chosen if d.wrapper is not LossScaleOptimizer]
     return type("Deviating", (*optimizers, base), {}), type("Deviating", (*wrappers, wrapper), {})

@@ -10,9 +10,10 @@ from sgd_ref.conformance.bounds.running_error.judging import fit
 from sgd_ref.conformance.catalogue.case import Case, Trajectory
 from sgd_ref.conformance.deviations import DEFINITION, DEVIATIONS, Basis, compose
 from sgd_ref.conformance.diagnosis.candidates import may_act
+from sgd_ref.conformance.diagnosis.names import are_roundings
 from sgd_ref.conformance.diagnosis.replay import Match, Step, steps
 from sgd_ref.conformance.diagnosis.replayed_rates import Rate
-from sgd_ref.conformance.diagnosis.search import Search, are_roundings
+from sgd_ref.conformance.diagnosis.search import Search
 from sgd_ref.conformance.trajectories.comparison import Difference, are_equal
 
 MOST_TOGETHER = 8

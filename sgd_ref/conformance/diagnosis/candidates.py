@@ -20,6 +20,7 @@ from sgd_ref.conformance.diagnosis.surroundings import Surroundings
 from sgd_ref.conformance.diagnosis.work import Work, work_of
 from sgd_ref.conformance.trajectories import reference
 from sgd_ref.conformance.trajectories.comparison import LISTS, are_equal, arrays_of_both
+from sgd_ref.gradients import SparseRows
 from sgd_ref.optimizer import SGD
 
 NEEDS = {
@@ -46,8 +47,11 @@ called."""
 MUCH_NEARER = 0.5
 """How near to the wrong value several deviations must come, as a share of the distance of the reference."""
 
-AGREEING = 0.5
-"""The least share of elements in which several deviations must agree to half of the digits."""
+AGREEING = 0.9
+"""The least share of elements in which deviations must agree with what was seen."""
+
+MOST_ELEMENTS = 0.9
+"""The share of velocities that must be the same multiple of those of the rule to have another form."""
 
 INERT = 0.25
 """What the prediction of a pair loses if one of the two does nothing alone."""
@@ -153,13 +157,25 @@ class Acting:
         self._position = case.names.index(violation.variable) if violation.variable else 0
         self._expected = basis.run(self.start, beside)
         self._surroundings = Surroundings(
-            self.start, self.observed, self._expected, is_state_hidden, basis, beside
+            self.start, self.observed, self._expected, is_state_hidden, basis, beside, self._still()
         )
+        self._right_before = self._equal_before(self._expected)
+        self._rounded = self._equal_before(self.observed) - self._right_before
         self._results: dict[str, Trajectory] = {}
         self.refuted: list[str] = []
         for name in suiting(case, names, basis):
             if name not in beside:
                 self._try(name)
+
+    def _still(self) -> Record | None:
+        """Return the last record where the gradients of the last update are 0."""
+        steps = self.start.config.get("gradient_accumulation_steps") or 1
+        calls = self.start.gradients
+        zeros = tuple(tuple(map(_zeros, gradients)) for gradients in calls[-steps:])
+        try:
+            return self._basis.run(replace(self.start, gradients=calls[:-steps] + zeros), self._beside)[-1]
+        except (ArithmeticError, LookupError, TypeError, ValueError):
+            return None
 
     def _try(self, name: str) -> None:
         wrong = self._run((name,))
@@ -180,9 +196,25 @@ class Acting:
         """The quantities that are wrong where the violation is."""
         return self._surroundings.wrong
 
+    @property
+    def has_other_velocities(self) -> bool:
+        """Whether the velocities, where the violation is, are those of the rule times one number."""
+        expected, seen = (
+            record.get("velocities") or () for record in (self._expected[-1], self.observed[-1])
+        )
+        return are_multiples(expected, seen)
+
     def likely(self) -> list[str]:
         """Return the deviations that alone come nearer to the wrong value than the reference does."""
         return [name for name, wrong in self._results.items() if self._is_nearer(wrong[-1])]
+
+    def agreeing(self) -> list[str]:
+        """Return the likely deviations that alone agree in most elements, those that agree best first."""
+        agreement = {name: self._surroundings.agreement_of(self._results[name][-1]) for name in self.likely()}
+        return sorted(
+            (name for name in agreement if agreement[name] >= AGREEING),
+            key=lambda name: -agreement[name],
+        )
 
     def alike(self) -> list[list[str]]:
         """Return the deviations that act, in groups that give the same bits up to the violation."""
@@ -210,6 +242,14 @@ class Acting:
         if wrong is None:
             return 0
         return _near(self.start, wrong, self.observed) - _near(self.start, self._expected, self.observed)
+
+    def begun_alike(self, name: str) -> int:
+        """Return how many more numbers than the reference a deviation gives to the bit before the violation.
+
+        Where no rounding is at work, a deviation that acts from the beginning gives all of them alone.
+        """
+        wrong = self._results.get(name)
+        return 0 if wrong is None or self._rounded == 0 else self._equal_before(wrong) - self._right_before
 
     def are_likely(self, names: tuple[str, ...]) -> bool:
         """Whether several deviations together come much nearer to the wrong value than the reference does.
@@ -254,6 +294,9 @@ class Acting:
                 self._work.add(work_of(self.start, len(made)))
         return made
 
+    def _equal_before(self, trajectory: Sequence[Record]) -> int:
+        return sum(self._surroundings.equal(call, record) for call, record in enumerate(trajectory[:-1]))
+
     def _is_nearer(self, record: Record, share: float = 1.0) -> bool:
         seen, right, wrong = (self._value(of) for of in (self.observed[-1], self._expected[-1], record))
         if None in (seen, right, wrong):
@@ -278,6 +321,37 @@ class Acting:
             return float(found)
         with np.errstate(invalid="ignore"):
             return float(np.asarray(found[self._position])[self._violation.element])
+
+
+def _zeros(gradient: Any) -> Any:
+    if isinstance(gradient, SparseRows):
+        return SparseRows(gradient.indices, np.zeros_like(gradient.values), gradient.shape)
+    return None if gradient is None else np.zeros_like(gradient)
+
+
+def are_multiples(expected: Sequence[Any], seen: Sequence[Any]) -> bool:
+    """Whether arrays are others times one number that is not 1, up to half of the digits, in most elements.
+
+    >>> ones = [np.ones(2, "float32"), np.array([3.0, 0.0], "float32")]
+    >>> are_multiples(ones, [-2 * array for array in ones]), are_multiples(ones, ones)
+    (True, False)
+    >>> are_multiples(ones, [ones[0], 2 * ones[1]])
+    False
+    """
+    pairs = list(zip(expected, seen, strict=False))
+    if not pairs:
+        return False
+    precision = min(FORMATS[np.asarray(want).dtype].precision for want, _ in pairs)
+    tolerance = 2.0 ** -(precision // 2)
+    wanted, given = (np.concatenate([np.ravel(pair[i]).astype(FLOAT64) for pair in pairs]) for i in (0, 1))
+    with np.errstate(all="ignore"):
+        ratios = given / wanted
+    ratios = ratios[np.isfinite(ratios) & (wanted != 0)]
+    if not len(ratios):
+        return False
+    factor = float(np.median(ratios))
+    near = np.abs(ratios - factor) <= tolerance * abs(factor)
+    return bool(abs(factor - 1) > tolerance and factor != 0 and near.mean() >= MOST_ELEMENTS)
 
 
 def _near(case: Case, trajectory: Trajectory, observed: Trajectory) -> int:

@@ -10,9 +10,11 @@ from sgd_ref.conformance.catalogue.case import Case, Trajectory
 from sgd_ref.conformance.catalogue.protection import protected
 from sgd_ref.conformance.deviations import DEFINITION, Basis
 from sgd_ref.conformance.diagnosis.candidates import beginning, suiting
+from sgd_ref.conformance.diagnosis.names import Explained, Names, are_roundings, supported
 from sgd_ref.conformance.diagnosis.parting import Parting, parting
 from sgd_ref.conformance.diagnosis.replay import replayed
-from sgd_ref.conformance.diagnosis.search import Explained, Names, Search, are_roundings
+from sgd_ref.conformance.diagnosis.search import Search
+from sgd_ref.conformance.diagnosis.window import Window, around_violation
 from sgd_ref.conformance.trajectories.comparison import are_equal
 
 THEIR_FORM = "the documented ones (Velocities declares another form)"
@@ -39,6 +41,8 @@ class Diagnosis:
         Whether `names`, or the rule itself if there are no names, explain everything but the reported
         velocities. The velocities may have another form, for example without the learning rate.
         ``Velocities`` declares such a form.
+    calls : tuple of int or None
+        If the case is too long for all of its calls: the first and the last call that were looked at.
     pairs_tried : int
         How many pairs of deviations were tried, the likeliest first. No name means that these were not the
         reason; some pairs may be left.
@@ -49,19 +53,28 @@ class Diagnosis:
     parting: Parting | None = None
     up_to: int | None = None
     has_other_velocities: bool = False
+    calls: tuple[int, int] | None = None
     pairs_tried: int = field(default=0, compare=False)
 
     def __str__(self) -> str:
+        if self.calls is None:
+            return self._explained()
+        first, last = self.calls
+        return f"{self._explained()}; of this long case, calls {first} to {last} were looked at"
+
+    def _explained(self) -> str:
         if not self.names:
             nothing = f"it equals no known deviation{self._tried()}"
             return ALL_BUT_VELOCITIES if self.has_other_velocities else nothing
         alternatives = ", or ".join(" with ".join(names) for names in self.names)
-        equals = f"it equals {alternatives}" + ("" if self.is_exact else ", but for rounding")
+        rounding = "" if self.is_exact else ", but for rounding"
+        if self.up_to is not None:
+            equals = f"it equals {alternatives} up to call {self.up_to - 1}{rounding}"
+            return f"{equals}; no known deviation explains call {self.up_to}{self._tried()}"
+        equals = f"it equals {alternatives}{rounding}"
         if self.has_other_velocities:
             return f"{equals}; but the velocities that it reports are not {THEIR_FORM}"
-        if self.up_to is None:
-            return equals
-        return f"no known deviation explains all of it{self._tried()}; before call {self.up_to} {equals}"
+        return equals
 
     def _tried(self) -> str:
         return f" ({self.pairs_tried} pairs of them were tried)" if self.pairs_tried else ""
@@ -107,21 +120,59 @@ def diagnose(
         return Diagnosis()
     if case.made is not None:
         return _by_digests(case, observed, where, candidates, basis)
-    search = Search(case, observed, candidates, is_state_hidden, basis)
+    cut = around_violation(case, observed, is_state_hidden, basis)
+    candidates = cut.candidates(candidates, basis)
+    search = Search(cut.case, cut.observed, candidates, is_state_hidden, basis)
+    return of_window(_found(search, cut, where, with_pairs, candidates, basis), cut, is_state_hidden, basis)
+
+
+def _found(
+    search: Search,
+    cut: Window,
+    where: Parting,
+    with_pairs: bool,
+    candidates: Iterable[str] | None,
+    basis: Basis,
+) -> Diagnosis:
     found = search.alone()
     if found and with_pairs:
-        found = search.to_the_bit(found) or found
-    if not found and with_pairs:
-        found = search.extended() or search.pairs()
+        found = search.to_the_bit(found) or [*search.with_support(found, with_pairs), *found]
     if found:
         return as_diagnosis(found, where)
-    shown = without_velocities(observed) if search.may_have_other_velocities else None
+    shown = without_velocities(cut.observed) if search.may_have_other_velocities else None
     if shown is not None:
-        search_without = Search(case, shown, candidates, is_state_hidden, basis)
-        found = search_without.alone()
+        search_without = Search(cut.case, shown, candidates, search.is_state_hidden, basis, search.work)
+        found = [one for one in search_without.alone() if not search_without.is_weak(one)]
         if found or search_without.violation is None:
             return replace(as_diagnosis(found, where), has_other_velocities=True)
-    return at_least(search, where)
+    if with_pairs:
+        found = search.extended()
+        if all(map(search.is_weak, found)):
+            found += search.pairs()
+        found = found or search.extended_again()
+    return as_diagnosis(found, where) if found else at_least(search, where)
+
+
+def of_window(diagnosis: Diagnosis, cut: Window, is_state_hidden: bool, basis: Basis) -> Diagnosis:
+    """Return the diagnosis of a case from that of some of its calls.
+
+    What explains these calls is compared with the whole answer, unless that takes too long. Then the
+    diagnosis says which calls were looked at.
+    """
+    if cut.is_all:
+        return diagnosis
+    if diagnosis.up_to is not None:
+        diagnosis = replace(diagnosis, up_to=cut.first + diagnosis.up_to)
+    seen = replace(diagnosis, calls=cut.calls)
+    is_partly = diagnosis.has_other_velocities or diagnosis.up_to is not None
+    if is_partly or not diagnosis.names or not cut.is_compared:
+        return seen
+    fits = [(names, cut.fit_of_all(names, is_state_hidden, basis)) for names in diagnosis.names]
+    whole = [Explained(names, found.differing) for names, found in fits if found.fits]
+    if whole:
+        return as_diagnosis(whole, diagnosis.parting)
+    names, best = max(fits, key=lambda one: one[1].calls)
+    return replace(seen, names=(names,), is_exact=best.is_exact, up_to=best.calls)
 
 
 def as_diagnosis(found: Sequence[Explained], where: Parting | None) -> Diagnosis:
@@ -129,7 +180,7 @@ def as_diagnosis(found: Sequence[Explained], where: Parting | None) -> Diagnosis
 
     Deviations that only round differently are named only if nothing else explains the divergence.
     """
-    contradicting = [one for one in found if not are_roundings(one.names)] or found
+    contradicting = supported([one for one in found if not are_roundings(one.names)] or found)
     exact = [one for one in contradicting if one.is_exact]
     return Diagnosis(tuple(one.names for one in exact or contradicting), bool(exact), where)
 

@@ -172,7 +172,7 @@ def replayed(case: Case, names: Sequence[str], base: type[SGD] = SGD) -> Traject
 
 def steps(case: Case, observed: Trajectory, basis: Basis = DEFINITION) -> list[Step]:
     """Return a step for every record, or one step for the whole case if the state is not reported."""
-    if not all(_reports_state(case, record) for record in observed[: len(case.gradients)]):
+    if not all(reports_state(case, record) for record in observed[: len(case.gradients)]):
         return [Step(0, case, observed, basis=basis)]
     made = []
     schedules = Schedules(case)
@@ -199,11 +199,12 @@ def steps(case: Case, observed: Trajectory, basis: Basis = DEFINITION) -> list[S
             calls = 0 if state is None else state.calls
             rates = Rates(schedules, calls, record.get("learning_rate"), given, traced)
         made.append(Step(call, single, (record,), rates, basis))
-        state, variables = _state(case, record), tuple(record["variables"])
+        state, variables = state_after(case, record), tuple(record["variables"])
     return made
 
 
-def _reports_state(case: Case, record: Record) -> bool:
+def reports_state(case: Case, record: Record) -> bool:
+    """Whether a record has all of the state that a case needs to go on."""
     needed = {
         "calls": True,
         "velocities": case.config["momentum"] != 0,
@@ -215,7 +216,8 @@ def _reports_state(case: Case, record: Record) -> bool:
     return all(record.get(key) is not None for key, is_needed in needed.items() if is_needed)
 
 
-def _state(case: Case, record: Record) -> State:
+def state_after(case: Case, record: Record) -> State:
+    """Return the state that a record reports."""
     scaled = case.loss_scaling is not None
     return State(
         calls=int(record["calls"]),

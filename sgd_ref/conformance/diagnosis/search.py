@@ -2,34 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations, product
 
 from sgd_ref.conformance.bounds.judging import judge
 from sgd_ref.conformance.bounds.running_error.judging import Fit, fit
 from sgd_ref.conformance.bounds.violation import Violation
 from sgd_ref.conformance.catalogue.case import Case, Trajectory
-from sgd_ref.conformance.deviations import DEFINITION, DEVIATIONS, Basis
+from sgd_ref.conformance.deviations import DEFINITION, Basis
+from sgd_ref.conformance.diagnosis.beside import MUCH_LESS, Beside, Rule
 from sgd_ref.conformance.diagnosis.candidates import Acting, beginning, suiting
-from sgd_ref.conformance.diagnosis.work import Work, interleaved, work_of
+from sgd_ref.conformance.diagnosis.names import Explained, Names, are_roundings
+from sgd_ref.conformance.diagnosis.work import FIT, Work, interleaved, work_of
 from sgd_ref.conformance.trajectories import reference
-from sgd_ref.conformance.trajectories.comparison import are_equal, compare
+from sgd_ref.conformance.trajectories.comparison import LISTS
 
-Names = tuple[str, ...]
+MOST_ALIKE, MOST_EXTENDED = 6, 12
+"""The largest number of choices that leave the same bits, and of those that are extended by one deviation."""
 
-MOST_MORE = 2
-"""How many deviations are added at most to one that explains the first calls."""
+WEAK = 0.05
+"""The share of elements with other bits from which an explanation within bounds is weak."""
 
-MOST_ALIKE = 6
-"""The largest number of choices that explain the same first calls and are extended by one deviation."""
-
-LEAST_DIFFERING = 4
-"""How many elements must differ before another deviation is sought beside one that explains all but
-roundings."""
+WORK_FOR_CASE = 5500
+"""The work on one case after which nothing more is tried; about a second."""
 
 WORK_FOR_PAIRS = 3000
 """The work on pairs if no deviation alone explains a divergence; about half a second."""
+
+MOST_TO_THE_BIT = 2
+"""How many explanations within bounds are tried with one more deviation that gives every bit."""
 
 PROMISING = 0.9
 """The share of elements, predicted to agree, from which the deviations that are alike are tried, too."""
@@ -37,28 +38,8 @@ PROMISING = 0.9
 WORK_FOR_OTHER_PAIRS = 300
 """The work on further pairs after one that gives every bit; there may be several."""
 
-WORK_FOR_MORE = 4000
+WORK_FOR_MORE = 2000
 """The work on deviations that are added to those that explain the first calls, or all but roundings."""
-
-FIT = 5
-"""The work of comparing an answer with the bounds of deviations, in that of running them."""
-
-
-@dataclass(frozen=True)
-class Explained:
-    """Deviations that explain a divergence, and whether they give the very same bits."""
-
-    names: Names
-    is_exact: bool
-
-
-def are_roundings(names: Names) -> bool:
-    """Whether deviations only round differently.
-
-    >>> are_roundings(("update-fused",)), are_roundings(("update-fused", "ascends"))
-    (True, False)
-    """
-    return all(DEVIATIONS[name].kind == "rounding" for name in names)
 
 
 class Search:
@@ -69,10 +50,12 @@ class Search:
     case, observed, candidates, is_state_hidden, basis
         As for `diagnose`.
     work : Work, optional
-        Where the work is counted.
+        The work that the work of this search is a part of.
 
     Attributes
     ----------
+    is_state_hidden : bool
+        Whether the state may be wider than the reported one.
     pairs_tried : int
         How many pairs were tried.
     violation : Violation or None
@@ -90,28 +73,37 @@ class Search:
         basis: Basis = DEFINITION,
         work: Work | None = None,
     ) -> None:
-        self._case, self._observed, self._is_state_hidden = case, observed, is_state_hidden
+        self._case, self._observed, self.is_state_hidden = case, observed, is_state_hidden
         self._basis = basis
         names = suiting(case, candidates, basis)
         self._roundings = [name for name in names if are_roundings((name,))]
         # The bounds allow for roundings already.
         self._mistakes = [name for name in names if not are_roundings((name,))]
-        self.work = Work() if work is None else work
+        self.work = Work(work)
         self.pairs_tried = 0
         self._reference = fit(case, (), observed, is_state_hidden, basis)
+        self._fits: dict[frozenset[str], Fit] = {}
         self._partly: list[tuple[Names, Fit]] = []
         self._extended: set[Names] = set()
         self.violation = self._reference.violation or _violation(case, observed, is_state_hidden)
         self._acting = None if self.violation is None else self._acting_at(self.violation, self._mistakes)
 
     def _acting_at(self, violation: Violation, names: Iterable[str], beside: Names = ()) -> Acting:
-        hidden, work = self._is_state_hidden, self.work
+        hidden, work = self.is_state_hidden, self.work
         return Acting(self._case, self._observed, violation, names, beside, self._basis, hidden, work)
 
     @property
     def may_have_other_velocities(self) -> bool:
-        """Whether the velocities are wrong where the violation is, so that they may have another form."""
-        return self._acting is None or "velocities" in self._acting.wrong
+        """Whether the velocities are multiples of those of the rule where the violation is.
+
+        Not if known deviations explain them there.
+        """
+        return self._acting is None or (self._acting.has_other_velocities and not self._partly)
+
+    @property
+    def has_work_left(self) -> bool:
+        """Whether more may be tried on this case."""
+        return self.work.done < WORK_FOR_CASE
 
     @property
     def farthest(self) -> tuple[Names, Fit] | None:
@@ -119,46 +111,49 @@ class Search:
         return next(iter(self._all_farthest()), None)
 
     def _all_farthest(self) -> list[tuple[Names, Fit]]:
-        most = max((found.calls for _, found in self._partly), default=0)
-        return [(names, found) for names, found in self._partly if found.calls == most][:MOST_ALIKE]
+        return sorted(self._partly, key=_by_support)[:MOST_ALIKE]
 
     def alone(self) -> list[Explained]:
         """Return the deviations that alone explain the divergence."""
         if self._acting is None or self.violation is None:
             return []
-        found = self.among((name,) for name in self._acting.likely())
+        found = self.among((name,) for name in self._acting.agreeing())
         return found or self.among(
-            (name,) for name in self._acting_at(self.violation, self._roundings).likely()
+            (name,) for name in self._acting_at(self.violation, self._roundings).agreeing()
         )
 
     def extended(self) -> list[Explained]:
-        """Return explanations that add one deviation, or two, to those that explain the first violation."""
-        explained = self._with_one_more(self._partly)
-        for _ in range(1, MOST_MORE):
-            farther = self._all_farthest()
-            if explained or not farther or farther[0][0] in self._extended:
-                break
-            explained = self._with_one_more(farther)
-        return explained
+        """Return explanations that add one deviation to those that explain the first violation."""
+        return self._with_one_more([one for one in self._partly if one[0] not in self._extended])
+
+    def extended_again(self) -> list[Explained]:
+        """Return explanations that add one deviation to two or more that explain the most calls."""
+        return self._with_one_more(
+            [one for one in self._all_farthest() if len(one[0]) > 1 and one[0] not in self._extended]
+        )
 
     def _with_one_more(self, choices: Sequence[tuple[Names, Fit]]) -> list[Explained]:
         """Return what explains everything with one more deviation, beside those that explain most calls."""
         explained: list[Explained] = []
+        farther: list[str] = []
         begun, most = self.work.done, -1
-        for names, found in sorted(choices, key=lambda one: -one[1].calls):
+        for names, found in sorted(choices, key=_by_support)[:MOST_EXTENDED]:
             violation = found.violation
             if violation is None or violation.call >= len(self._observed):
                 continue
-            is_enough = self.work.done - begun > WORK_FOR_MORE * (2 if explained else 1)
-            if is_enough or (explained and found.calls < most):
+            # What goes on with one choice is likely to go on with another one that gives the same calls.
+            more = [one.names[-1] for one in explained] or (farther if found.calls == most else [])
+            is_enough = self.work.done - begun > WORK_FOR_MORE or not self.has_work_left
+            is_over = self.work.done > WORK_FOR_CASE + WORK_FOR_MORE
+            if (is_enough and not more) or is_over or (explained and found.calls < most):
                 break
-            most = found.calls
-            more = [one.names[-1] for one in explained]
+            most, tried = found.calls, len(self._partly)
             # Before the first violation the deviations do nothing, so that what is refuted there stays out.
             refuted = () if self._acting is None else self._acting.refuted
             others = [name for name in self._mistakes if name not in refuted]
-            likely = more or self._acting_at(violation, others, names).likely()
+            likely = more or self._acting_at(violation, others, names).agreeing()
             explained += self.among((*names, name) for name in likely)
+            farther += [more[-1] for more, fitted in self._partly[tried:] if fitted.calls > most]
             self._extended.add(names)
         return explained
 
@@ -167,34 +162,38 @@ class Search:
         if any(one.is_exact for one in found):
             return []
         explained: list[Explained] = []
-        for one in found[:MOST_ALIKE]:
-            equal = [name for name in self._more_to_the_bit(one.names) if name not in one.names]
-            if any(are_roundings((name,)) for name in equal):
-                return []
-            explained += [Explained((*one.names, name), True) for name in equal]
+        for one in sorted(found, key=lambda one: one.differing)[:MOST_TO_THE_BIT]:
+            if not self.has_work_left:
+                break
+            equal = self._beside(one.names).to_the_bit(self._mistakes, self._roundings)
+            explained += [Explained((*one.names, name)) for name in equal]
         return explained
 
-    def _more_to_the_bit(self, names: Names) -> Iterator[str]:
-        comparison = compare(self._case, self._basis.run(self._case, names), self._observed)
-        difference = comparison.first
-        # A few bits, or signs of zeros, could be explained by chance.
-        if difference is None or comparison.differing < LEAST_DIFFERING or comparison.units < 1:
-            return
-        for name in (*self._roundings, *self._mistakes):
-            if self._gives_all_bits((*names, name)):
-                yield name
+    def with_support(self, found: Sequence[Explained], with_pairs: bool = False) -> list[Explained]:
+        """Return explanations by two deviations that leave far fewer bits to roundings than one alone.
 
-    def _gives_all_bits(self, names: Names) -> bool:
-        """Whether deviations give every bit; no call is made after the first that differs."""
-        try:
-            records = reference.records(self._case, *self._basis.composed(names))
-            return all(
-                are_equal(self._case, [wanted], [given])
-                for (_, _, wanted), given in zip(records, self._observed, strict=True)
-            )
-        # Together, deviations may be unable to make a step.
-        except (ArithmeticError, LookupError, TypeError, ValueError):
-            return False
+        A bound may be so wide that it hides a second deviation, or that a wrong one explains everything.
+        """
+        best = min(found, key=lambda one: one.differing)
+        if not self.is_weak(best):
+            return []
+        better = self._beside(best.names).better(self._mistakes, self._roundings)
+        alike = [one.names for one in found if one.differing == best.differing][:MOST_ALIKE]
+        others = self.among((*names, name) for name in better[:MOST_ALIKE] for names in alike)
+        if all(map(self.is_weak, others)):
+            more = self.extended() or (self.pairs() if with_pairs else [])
+            # What may stand beside those that explain everything was tried already, also against roundings.
+            others += [one for one in more if not any(set(names) <= set(one.names) for names in alike)]
+        return [one for one in others if one.differing <= MUCH_LESS * best.differing]
+
+    def is_weak(self, one: Explained) -> bool:
+        """Whether an explanation leaves so many bits to roundings that it may be due to wide bounds alone."""
+        arrays = sum(len(record.get(quantity) or ()) for quantity in LISTS for record in self._observed)
+        elements = arrays * sum(variable.size for variable in self._case.variables)
+        return one.differing * len(self._case.variables) > WEAK * elements
+
+    def _beside(self, names: Names) -> Beside:
+        return Beside(self._case, self._observed, names, self._basis, self.is_state_hidden, self.work)
 
     def pairs(self, preferred: frozenset[str] = frozenset()) -> list[Explained]:
         """Return the pairs that explain the divergence, pairs with preferred names first."""
@@ -213,7 +212,7 @@ class Search:
         before, begun = len(self._partly), self.work.done
         found: list[Explained] = []
         for pair in self._promising(acting, alike, preferred):
-            if self.work.done - begun > WORK_FOR_PAIRS:
+            if self.work.done - begun > WORK_FOR_PAIRS or not self.has_work_left:
                 break
             self.pairs_tried += 1
             if not acting.are_likely(pair):
@@ -255,7 +254,9 @@ class Search:
         ]
         by_value = sorted(pairs, key=lambda pair: (spoilt(pair), -sum(name in likely for name in pair)))
         by_gain = sorted(pairs, key=lambda pair: (spoilt(pair), -sum(gains[name] for name in pair)))
-        ordered = interleaved((by_promise, by_value, by_gain))
+        begun = {name: acting.begun_alike(name) for name in alike}
+        by_bits = sorted(pairs, key=lambda pair: (-max(begun[name] for name in pair), -promise[pair]))
+        ordered = interleaved((by_promise, *([by_bits] if any(begun.values()) else []), by_value, by_gain))
         if not preferred:
             return ordered
 
@@ -263,6 +264,10 @@ class Search:
             return -sum(not preferred.isdisjoint(alike.get(name, (name,))) for name in pair)
 
         return sorted(ordered, key=preference)
+
+    def those_that_may_act(self, names: Names) -> Names:
+        """Return those among some deviations that may change something in this case."""
+        return tuple(name for name in names if name in self._mistakes or name in self._roundings)
 
     def among(self, choices: Iterable[Names]) -> list[Explained]:
         """Return those among some choices of deviations that explain the divergence."""
@@ -278,20 +283,40 @@ class Search:
         """Return how deviations explain the divergence; None if they do not."""
         if self.violation is None:
             return None
-        found = fit(self._case, names, self._observed, self._is_state_hidden, self._basis)
-        self.work.add(FIT * work_of(self._case, found.calls + 1))
         until = self.violation.call + 1
+        # If the answer is within the bounds of the reference as well, only bits count.
+        has_bits = self._reference.violation is not None or self._begins_with(names, until)
+        if not has_bits and not self._may_leave_fewer_bits(names):
+            return None
+        is_tried = frozenset(names) in self._fits
+        found = self._fit(names)
         if found.calls < min(until, len(self._observed)):
             return None
-        # If the answer is within the bounds of the reference as well, only equal bits count.
-        if self._reference.violation is None:
-            start = beginning(self._case, until)
-            if not fit(start, names, self._observed[:until], self._is_state_hidden, self._basis).is_exact:
-                return None
-        if found.fits:
-            return Explained(names, found.is_exact)
-        self._partly.append((names, found))
+        if found.fits and (has_bits or found.differing <= MUCH_LESS * self._reference.differing):
+            return Explained(names, found.differing)
+        if not found.fits and has_bits and not is_tried:
+            self._partly.append((names, found))
         return None
+
+    def _may_leave_fewer_bits(self, names: Names) -> bool:
+        is_alone = len(names) == 1 and not are_roundings(names)
+        return is_alone and self.is_weak(Explained((), self._reference.differing))
+
+    def _fit(self, names: Names) -> Fit:
+        """Return how well the answer fits some deviations, in whatever order; the same are tried once."""
+        chosen = frozenset(names)
+        if chosen not in self._fits:
+            found = fit(self._case, names, self._observed, self.is_state_hidden, self._basis)
+            self.work.add(FIT * work_of(self._case, found.calls + 1))
+            self._fits[chosen] = found
+        return self._fits[chosen]
+
+    def _begins_with(self, names: Names, calls: int) -> bool:
+        """Whether deviations give the bits of the first calls."""
+        start, seen = beginning(self._case, calls), self._observed[:calls]
+        # The rate of a schedule may be off by units; the bounds allow for it.
+        rateless = [{key: of for key, of in record.items() if key != "learning_rate"} for record in seen]
+        return Rule(*self._basis.composed(names)).gives_bits(start, rateless, self.work)
 
     def holds(self, names: Names) -> bool:
         """Whether a trajectory lies within the bounds of deviations, not merely because they are wide.
@@ -305,7 +330,13 @@ class Search:
             return False
         if not are_roundings(names) and not self._acting.are_likely(names):
             return False
-        return fit(self._case, names, self._observed, self._is_state_hidden, self._basis).fits
+        return self._fit(names).fits
+
+
+def _by_support(partly: tuple[Names, Fit]) -> tuple[int, int]:
+    """Order by the calls that are explained, and among equal ones by the elements that have other bits."""
+    _, found = partly
+    return -found.calls, found.differing
 
 
 def _violation(case: Case, observed: Trajectory, is_state_hidden: bool) -> Violation | None:

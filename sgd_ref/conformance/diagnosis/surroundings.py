@@ -16,8 +16,14 @@ from sgd_ref.conformance.trajectories.comparison import LISTS, before_first_call
 SLACK = 4
 """How many times the allowances of all calls together a mistake must be away to be refuted by a call."""
 
+NEARBY = 2
+"""How many times the allowances of all calls a mistake may be away from what was seen to agree with it."""
+
 MOST_WRONG, MOST_RIGHT = 32, 16
 """How many elements that are wrong, and how many that are right, a prediction of a pair looks at."""
+
+DISTANCE = 1e-3
+"""The weight of the distance from what was seen: it decides between predictions with equal shares."""
 
 RATE = "learning_rate"
 
@@ -39,6 +45,8 @@ class Surroundings:
         As for ``diagnose``.
     names : collection of str, optional
         Names of deviations that are assumed already.
+    still : dict, optional
+        The last record that the rule gives if the gradients of the last update are 0.
     """
 
     def __init__(
@@ -49,6 +57,7 @@ class Surroundings:
         is_state_hidden: bool,
         basis: Basis,
         names: Collection[str] = (),
+        still: Record | None = None,
     ) -> None:
         records = [*observed, expected[0]]
         self._quantities = tuple(
@@ -69,8 +78,10 @@ class Surroundings:
         with np.errstate(all="ignore"):
             # An error of a velocity moves the variable in every later call, too.
             self._tolerances = SLACK * np.cumsum(np.cumsum(allowed, axis=0), axis=0)
+            self._nearby = NEARBY * np.sum(allowed, axis=0)
         before = self._observed[-2] if self._last else self._at_the_start(start)
         self._before = before
+        self._still = before if still is None else self._flat(still)
         precisions = [
             np.full(variable.size, FORMATS[variable.dtype].precision, FLOAT64) for variable in start.variables
         ]
@@ -150,7 +161,8 @@ class Surroundings:
     def agreement(self, one: Sequence[Array], other: Sequence[Array]) -> Array:
         """Return how well pairs of mistakes are predicted to agree with the last record, from 0 to 1.
 
-        In each element, the effects of two mistakes may add up, or multiply, or one may hide the other.
+        In each element, the effects of two mistakes may add up, or multiply, or one may hide the other. What
+        multiplies is the whole change of a call, or what the gradients make of it.
 
         Parameters
         ----------
@@ -159,12 +171,16 @@ class Surroundings:
         """
         if not len(one):
             return np.zeros(0)
-        right, before = self._expected[self._looked_at], self._before[self._looked_at]
+        places = self._looked_at
+        right = self._expected[places]
         first, second = np.asarray(one), np.asarray(other)
         with np.errstate(all="ignore"):
             added = first + (second - right)
-            multiplied = before + (first - before) * ((second - before) / (right - before))
-        return self._shares(added, multiplied, first, second)
+            multiplied = [
+                origin + (first - origin) * ((second - origin) / (right - origin))
+                for origin in (self._before[places], self._still[places])
+            ]
+        return self._shares(added, *multiplied, first, second)
 
     def agreement_of(self, record: Record) -> float:
         """Return how well a last record agrees, from 0 to 1."""
@@ -177,9 +193,27 @@ class Surroundings:
         with np.errstate(all="ignore"):
             needed = np.where(np.isfinite(seen - right), np.abs(seen - right), np.abs(seen))
             half_of_digits = 2.0 ** -(self._precisions[places] // 2)
-            tolerance = half_of_digits * needed + self._tolerances[-1][places]
+            tolerance = half_of_digits * needed + self._nearby[places]
         agreeing = [~self._are_far(predicted, seen, tolerance) for predicted in predictions]
         agrees = np.logical_or.reduce(agreeing)
         parts = agrees[:, : self._wrong_ones], agrees[:, self._wrong_ones :]
         shares = [part.mean(axis=1) for part in parts if part.shape[1]]
-        return np.asarray(np.prod(shares, axis=0)) if shares else np.ones(len(agrees))
+        share = np.asarray(np.prod(shares, axis=0)) if shares else np.ones(len(agrees))
+        return share - DISTANCE * self._distance(predictions, seen, needed)
+
+    @staticmethod
+    def _distance(predictions: Sequence[Array], seen: Array, needed: Array) -> Array:
+        """Return how far the nearest of some predictions is from what was seen, from 0 to 1."""
+        distances = []
+        for predicted in predictions:
+            with np.errstate(all="ignore"):
+                equal = (predicted == seen) | (np.isnan(predicted) & np.isnan(seen))
+                each = np.where(equal, 0.0, np.abs(predicted - seen) / needed)
+            each = np.where(each < 1, each, 1.0)
+            distances.append(each.mean(axis=1) if each.shape[1] else np.zeros(len(each)))
+        return np.asarray(np.minimum.reduce(distances))
+
+    def equal(self, call: int, record: Record) -> int:
+        """Return how many numbers of a call are those that were seen."""
+        numbers, seen = self._flat(record), self._observed[call]
+        return int(np.count_nonzero((numbers == seen) | (np.isnan(numbers) & np.isnan(seen))))

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import cache
 from itertools import combinations
 
-from sgd_ref.conformance.bounds.running_error.judging import fit
+from sgd_ref.conformance.bounds.running_error.judging import Fit, fit
 from sgd_ref.conformance.catalogue.case import Case, Trajectory
 from sgd_ref.conformance.catalogue.protection import protected
 from sgd_ref.conformance.deviations import DEFINITION, Basis
@@ -18,10 +18,13 @@ from sgd_ref.conformance.diagnosis.matching import (
     as_diagnosis,
     at_least,
     diagnose,
+    of_window,
     without_velocities,
 )
+from sgd_ref.conformance.diagnosis.names import Explained, Names, supported
 from sgd_ref.conformance.diagnosis.parting import parting
-from sgd_ref.conformance.diagnosis.search import Explained, Names, Search
+from sgd_ref.conformance.diagnosis.search import Search
+from sgd_ref.conformance.diagnosis.window import around_violation
 from sgd_ref.conformance.diagnosis.work import Work
 
 LEAST_SHARE = 0.75
@@ -103,17 +106,24 @@ class _Run:
         self._is_state_hidden, self._basis, self._known = is_state_hidden, basis, known
         self._share_of = cache(self._share_of_one)
         self._work = Work() if work is None else work
-        self._searches = {
-            case_id: Search(protected(case), observed, None, is_state_hidden, basis, self._work)
+        self._cuts = {
+            case_id: around_violation(protected(case), observed, is_state_hidden, basis)
             for case_id, (case, observed) in diverging.items()
             if case.made is None
         }
+        self._searches = {
+            case_id: Search(
+                cut.case, cut.observed, cut.candidates(None, basis), is_state_hidden, basis, self._work
+            )
+            for case_id, cut in self._cuts.items()
+        }
         self._found: dict[str, Sequence[Explained]] = {}
+        self._partly: dict[str, tuple[Names, Fit]] = {}
 
     def diagnoses(self) -> dict[str, Diagnosis]:
         """Return the diagnoses; single deviations are tried before several together."""
         for case_id, search in self._searches.items():
-            self._keep(case_id, self._by_known(search) or search.alone())
+            self._keep(case_id, self._by_known(search) or self._alone(search))
         self._together()
         self._any_pairs()
         chosen = self._chosen()
@@ -157,8 +167,19 @@ class _Run:
                 return found
         return []
 
+    def _alone(self, search: Search) -> Sequence[Explained]:
+        """Return the deviations that alone explain a case, and with another one if they hardly do."""
+        found = search.alone()
+        return supported([*search.with_support(found), *found]) if found and self._has_work_left() else found
+
     def _keep(self, case_id: str, found: Sequence[Explained]) -> None:
         believed = [one for one in found if self._share(one.names) >= LEAST_SHARE]
+        cut = self._cuts[case_id]
+        if believed and not cut.is_all and cut.is_compared:
+            hidden, basis = self._is_state_hidden, self._basis
+            fits = [(one.names, cut.fit_of_all(one.names, hidden, basis)) for one in believed]
+            believed = [Explained(names, found.differing) for names, found in fits if found.fits]
+            self._partly[case_id] = max(fits, key=lambda one: one[1].calls)
         if believed:
             self._found[case_id] = believed
 
@@ -182,7 +203,8 @@ class _Run:
         return fit(case, (name,), observed, self._is_state_hidden, self._basis).fits
 
     def _unexplained(self) -> list[str]:
-        return [case_id for case_id in self._searches if case_id not in self._found]
+        explained = self._found.keys() | self._partly.keys()
+        return [case_id for case_id in self._searches if case_id not in explained]
 
     def _frequent(self) -> list[str]:
         """Return the names that explain, or partly explain, the most cases."""
@@ -202,7 +224,7 @@ class _Run:
         choices = [some for size in range(2, MOST_TOGETHER + 1) for some in combinations(frequent, size)]
         for case_id in self._unexplained():
             search = self._searches[case_id]
-            self._keep(case_id, search.among_likely(self._found_together()))
+            self._keep(case_id, search.among_likely(self._found_together(search)))
             if case_id not in self._found and self._has_work_left():
                 self._keep(case_id, search.extended())
             if case_id not in self._found:
@@ -212,16 +234,23 @@ class _Run:
         """Try any pairs until the work of a run is done, and what is found for one case on the others."""
         for case_id in self._unexplained():
             search = self._searches[case_id]
-            self._keep(case_id, search.among_likely(self._found_together()))
+            self._keep(case_id, search.among_likely(self._found_together(search)))
             if case_id not in self._found and self._has_work_left():
                 self._keep(case_id, search.pairs(frozenset(self._frequent())))
+            if case_id not in self._found and self._has_work_left():
+                self._keep(case_id, search.extended_again())
         for case_id in self._unexplained():
-            self._keep(case_id, self._searches[case_id].among_likely(self._found_together()))
+            search = self._searches[case_id]
+            self._keep(case_id, search.among_likely(self._found_together(search)))
 
-    def _found_together(self) -> list[Names]:
-        """Return the choices of several names that explain a case, those that explain most cases first."""
+    def _found_together(self, search: Search) -> list[Names]:
+        """Return the choices of several names that explain a case, those that explain most cases first.
+
+        Names that change nothing in the case of the search are left out of the choices.
+        """
         explained = [one.names for found in self._found.values() for one in found if len(one.names) > 1]
-        return [names for names, _ in Counter(explained).most_common(MOST_KNOWN)]
+        acting = [search.those_that_may_act(names) for names, _ in Counter(explained).most_common(MOST_KNOWN)]
+        return [names for names in dict.fromkeys(acting) if names]
 
     def _has_work_left(self) -> bool:
         return self._work.done < WORK_FOR_RUN
@@ -246,12 +275,16 @@ class _Run:
         where = parting(case, observed, self._basis)
         if case_id in chosen:
             found = [one for one in self._found[case_id] if one.names == chosen[case_id]]
-            return as_diagnosis(found, where)
+            cut = self._cuts[case_id]
+            return replace(as_diagnosis(found, where), calls=None if cut.is_compared else cut.calls)
         search = self._searches[case_id]
+        if case_id in self._partly:
+            names, found_of_all = self._partly[case_id]
+            return Diagnosis((names,), found_of_all.is_exact, where, found_of_all.calls)
         farthest = search.farthest
         if farthest is None or self._share(farthest[0]) < LEAST_SHARE:
             return Diagnosis(parting=where, pairs_tried=search.pairs_tried)
-        return at_least(search, where)
+        return of_window(at_least(search, where), self._cuts[case_id], self._is_state_hidden, self._basis)
 
 
 def _without_velocities(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from sgd_ref.conformance.diagnosis.matching import Diagnosis
 from sgd_ref.conformance.grading.verdict import GRADED, Report, Verdict
 
 
@@ -23,8 +24,8 @@ class Findings:
         missing or empty if none does.
     contradictions : frozenset of str
         The names that differ in meaning from the documentation; the others are rounding.
-    partly : dict of str to str
-        For the id of a case without a name: the known deviations that explain a part of it, in words.
+    partly : dict of str to Diagnosis
+        For the id of a case without a name: the known deviations that explain a part of it.
     excuses : bool
         Whether a mismatch with a known name is expected, as for the frameworks that the kit knows.
     listed : frozenset of str
@@ -35,7 +36,7 @@ class Findings:
     versions: Mapping[str, str] = field(default_factory=dict)
     names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     contradictions: frozenset[str] = frozenset()
-    partly: Mapping[str, str] = field(default_factory=dict)
+    partly: Mapping[str, Diagnosis] = field(default_factory=dict)
     excuses: bool = True
     listed: frozenset[str] = frozenset()
 

@@ -14,7 +14,11 @@ from sgd_ref.definition import DEFINITION_VERSION
 
 
 def to_json(all_findings: Sequence[Findings]) -> str:
-    """Return all verdicts as JSON, with the version of the definition; infinite distances are null."""
+    """Return all verdicts as JSON, with the version of the definition; infinite distances are null.
+
+    In a verdict, `names` explain the whole answer. Where nothing does, `partly` has the names that explain
+    the calls up to one, which is null where they explain all but the velocities.
+    """
     runs = [_run(findings) for findings in all_findings]
     return json.dumps({"definition_version": DEFINITION_VERSION, "runs": runs}, indent=1, allow_nan=False)
 
@@ -89,6 +93,11 @@ def _verdict(findings: Findings, verdict: Verdict) -> dict[str, Any]:
         "answers": dict(verdict.answers),
         "names": list(findings.names.get(verdict.case.id, ())),
     }
+    partly = findings.partly.get(verdict.case.id)
+    if partly is not None:
+        last = None if partly.up_to is None else partly.up_to - 1
+        names = [list(names) for names in partly.names]
+        entry["partly"] = {"names": names, "up_to_call": last, "diagnosis": str(partly)}
     if verdict.allowances:
         entry["allowances"] = list(verdict.allowances)
     if verdict.violation is not None:

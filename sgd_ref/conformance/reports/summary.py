@@ -148,6 +148,9 @@ def _mistakes(runs: Sequence[Run]) -> Iterator[str]:
 def _what(verdict: Mapping[str, Any]) -> str:
     if verdict["grade"] == "error":
         return f"error: {_cell(' '.join(str(verdict.get('message', '')).split()))}"
+    partly = verdict.get("partly", {})
+    if partly.get("names") and partly.get("up_to_call") is not None:
+        return f"{' with '.join(map(_linked, partly['names'][0]))}, but not in all calls"
     return " with ".join(map(_linked, verdict["names"])) or "no known deviation"
 
 

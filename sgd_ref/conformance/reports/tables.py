@@ -43,7 +43,7 @@ def mismatch_line(findings: Findings, verdict: Verdict) -> str:
         what += "" if verdict.violation is None else f"; not faithful: {verdict.violation}"
         what += f"; {verdict.message}" if verdict.message else ""
     names = findings.names.get(verdict.case.id, ())
-    marks = [", ".join(names) if names else findings.partly.get(verdict.case.id, "unexplained")]
+    marks = [", ".join(names) if names else str(findings.partly.get(verdict.case.id, "unexplained"))]
     marks += [f"contested: {_questions(verdict)}"] if verdict.contested else []
     return f"{verdict.case.id}: {what} [{'; '.join(marks)}]"
 

@@ -233,7 +233,7 @@ def named_together(
         {**whole, **(failures or {})},
         frozenset(name for names in whole.values() for name in names if is_contradiction(name)) | failed,
         {
-            case_id: str(one)
+            case_id: one
             for case_id, one in found.items()
             if case_id not in whole and (one.names or one.has_other_velocities)
         },

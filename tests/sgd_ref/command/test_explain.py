@@ -40,6 +40,11 @@ def unheard_of(case):
     trajectory[3]["variables"][0].reshape(-1)[2] += 1
     return trajectory
 
+def later(case):
+    trajectory = reference.run(case, DEVIATIONS["ascends"].optimizer)
+    trajectory[5]["variables"][0].reshape(-1)[2] += 1
+    return trajectory
+
 def off_by_rounding(case):
     return reference.run(case, DEVIATIONS["update-fused"].optimizer)
 
@@ -215,6 +220,14 @@ def test_unknown_difference_is_in_the_table_of_its_call(
     assert "calls that part by themselves, from what was observed before: 3, 4" in out
     assert "its stage: updated variable" in out
     assert out.splitlines()[-1].startswith("diagnosis: it equals no known deviation")
+
+
+def test_a_mistake_that_explains_the_first_calls_is_named_with_the_last_of_them(
+    wrong: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = explained(capsys, MOMENTUM, "wrong:later", status=DIVERGES)
+    assert "diagnosis: it equals ascends up to call 4; no known deviation explains call 5" in out
+    assert "known deviation: ascends: " in out
 
 
 def test_reference_can_start_from_what_was_observed(wrong: None, capsys: pytest.CaptureFixture[str]) -> None:

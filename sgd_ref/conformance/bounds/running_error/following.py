@@ -72,9 +72,9 @@ class Follower:
         wanted = reference.called(self.optimizer, self._variables, gradients, rate)
         wanted.pop("learning_rate")
         call, self._calls = self._calls, self._calls + 1
-        is_exact = True
-        for violation, is_equal in compared(self._case, call, self.optimizer, wanted, after):
+        differing = 0
+        for violation, unequal in compared(self._case, call, self.optimizer, wanted, after):
             if violation is not None:
                 return violation, False
-            is_exact &= is_equal
-        return None, is_exact
+            differing += unequal
+        return None, differing == 0

@@ -38,11 +38,15 @@ class Fit:
         Whether all values before the violation have the very bits of the rule.
     calls : int
         Number of records before the violation.
+    differing : int
+        Number of elements before the violation that have other bits than the rule: the fewer, the better the
+        rule is supported, since bounds may be wide.
     """
 
     violation: Violation | None
     is_exact: bool
     calls: int
+    differing: int = 0
 
     @property
     def fits(self) -> bool:
@@ -87,7 +91,7 @@ def fit(
     >>> from sgd_ref import conformance
     >>> case = conformance.cases("smoke")[0]
     >>> fit(case, [], reference.run(case))
-    Fit(violation=None, is_exact=True, calls=9)
+    Fit(violation=None, is_exact=True, calls=9, differing=0)
     """
     chosen = frozenset(names)
     used: list[Any] = []
@@ -139,7 +143,7 @@ def _fit(
     used: list[Any] | None = None,
 ) -> Fit:
     """Return how well a trajectory fits a rule, and add the rates that it uses to `used`."""
-    is_exact = True
+    differing = 0
     call = -1
     try:
         for call, (optimizer, variables, wanted) in enumerate(reference.records(case, *rule)):
@@ -150,18 +154,19 @@ def _fit(
                 wanted["learning_rate"] = own_rates[call] if call < len(own_rates) else None
             of_nothing = next(state_of_nothing(call, case, given), None)
             if of_nothing is not None:
-                return Fit(of_nothing, is_exact, call)
-            for violation, is_equal in compared(case, call, optimizer, wanted, given):
+                return Fit(of_nothing, differing == 0, call, differing)
+            for violation, unequal in compared(case, call, optimizer, wanted, given):
                 if violation is not None:
-                    return Fit(violation, is_exact, call)
-                is_exact &= is_equal
+                    return Fit(violation, differing == 0, call, differing)
+                differing += unequal
             if not is_state_hidden:
                 go_on_from(optimizer, variables, given)
     # With these deviations, such a state or such a rate may be impossible.
     except (ArithmeticError, LookupError, TypeError, ValueError):
         call += 1
-        return Fit(Violation(call, "calls", "", (), math.nan, math.nan, math.nan), is_exact, call)
-    return Fit(None, is_exact, len(observed))
+        stopped = Violation(call, "calls", "", (), math.nan, math.nan, math.nan)
+        return Fit(stopped, differing == 0, call, differing)
+    return Fit(None, differing == 0, len(observed), differing)
 
 
 def _are_unequal(reported: Any, used: Any) -> bool:
@@ -221,8 +226,8 @@ def _distance(array: TermedArray) -> Array:
 
 def compared(
     case: Case, call: int, optimizer: Any, wanted: Record, given: Record
-) -> Iterator[tuple[Violation | None, bool]]:
-    """Yield for each reported quantity the first impossible value, and whether all bits agree.
+) -> Iterator[tuple[Violation | None, int]]:
+    """Yield for each reported quantity the first impossible value, and how many elements have other bits.
 
     Parameters
     ----------
@@ -238,10 +243,10 @@ def compared(
     for quantity in (*COUNTERS, "loss_scale"):
         want, got = wanted.get(quantity), given.get(quantity)
         if want is not None and got is not None and float(want) != float(got):
-            yield Violation(call, quantity, "", (), float(got), float(want), float(want)), False
+            yield Violation(call, quantity, "", (), float(got), float(want), float(want)), 1
     rate, reported = wanted.get("learning_rate"), given.get("learning_rate")
     if rate is not None and reported is not None and not _is_near_rate(case, float(rate), float(reported)):
-        yield Violation(call, "learning_rate", "", (), float(reported), float(rate), float(rate)), False
+        yield Violation(call, "learning_rate", "", (), float(reported), float(rate), float(rate)), 1
     inner = optimizer.inner_optimizer if isinstance(optimizer, LossScaleOptimizer) else optimizer
     for quantity in LISTS:
         if not (wanted[quantity] and given.get(quantity)):
@@ -272,12 +277,13 @@ def _termed(optimizer: Any, quantity: str, position: int, array: Array) -> Terme
 
 def _of_array(
     case: Case, place: tuple[int, str, int], want: TermedArray, got: Any
-) -> tuple[Violation | None, bool]:
+) -> tuple[Violation | None, int]:
     call, quantity, position = place
     plain, observed = np.asarray(want), np.asarray(got)
     equal = equal_bits(plain, observed)
     if equal.all():
-        return None, True
+        return None, 0
+    unequal = int(np.count_nonzero(~equal))
     with np.errstate(all="ignore"):
         center, value = plain.astype(FLOAT64), observed.astype(FLOAT64)
         margin = allowance(want)
@@ -288,7 +294,7 @@ def _of_array(
         possible = equal | (near & (margin > 0)) | may_overflow
     wrong = np.argwhere(~possible)
     if not len(wrong):
-        return None, False
+        return None, unequal
     element = tuple(int(index) for index in wrong[0])
     middle, side = float(center[element]), float(margin[element])
     violation = Violation(
@@ -303,7 +309,7 @@ def _of_array(
         bool(np.isnan(center[element])),
         DIGITS if plain.dtype == FLOAT64 else DIGITS_OF_SINGLE,
     )
-    return violation, False
+    return violation, unequal
 
 
 def go_on_from(optimizer: Any, variables: Sequence[Array], given: Record) -> None:

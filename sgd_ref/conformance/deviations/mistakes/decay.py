@@ -10,7 +10,7 @@ import numpy as np
 from sgd_ref.arithmetic.formats import Array
 from sgd_ref.arithmetic.rounded import setting
 from sgd_ref.base.call import Call
-from sgd_ref.conformance.deviations.mistakes.mistake import mistake
+from sgd_ref.conformance.deviations.mistakes.mistake import documented, mistake
 from sgd_ref.optimizer import SGD, Gradients, Values
 
 
@@ -165,7 +165,7 @@ class DecayAfterUpdate(SGD):
 
     def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
         """Update, then decay."""
-        return super().decay(super().update(values, gradients, call), gradients, call)
+        return super().decay(super().update(values, gradients, call), gradients, documented(self, call))
 
 
 class DecayGrowsWeights(SGD):

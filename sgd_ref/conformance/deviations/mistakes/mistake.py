@@ -9,6 +9,7 @@ from typing import Any
 
 from sgd_ref import rule
 from sgd_ref.arithmetic.formats import Array
+from sgd_ref.base.call import Call
 from sgd_ref.conformance.deviations.deviation import Deviation
 from sgd_ref.loss_scale import LossScaleOptimizer
 from sgd_ref.optimizer import SGD, Gradients
@@ -40,6 +41,24 @@ def each(gradients: Gradients, formula: Callable[[Array], Any]) -> Gradients:
     [None, 3.0]
     """
     return [None if gradient is None else formula(gradient) for gradient in gradients]
+
+
+class WithSums(SGD):
+    """The common base of classes whose velocities may be sums of gradients, without the rate.
+
+    Attributes
+    ----------
+    outside : Call or None
+        The call with the documented rate, where the velocities are sums; None where the rate is in them.
+    """
+
+    outside: Call | None = None
+
+
+def documented(optimizer: SGD, call: Call) -> Call:
+    """Return a call with the documented rate, also where the velocities are sums, made at a rate of -1."""
+    outside: Call | None = getattr(optimizer, "outside", None)
+    return call if outside is None else outside
 
 
 class MovesByStep(SGD):

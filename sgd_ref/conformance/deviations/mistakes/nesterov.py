@@ -166,8 +166,13 @@ class NesterovPreviousGradient(SGD):
         variables = list(updated.variables)
         for index, (old, gradient) in enumerate(zip(previous, gradients, strict=True)):
             if old is not None and gradient is not None:
+                # From a variable and a velocity of -0.0, the formula leaves the part of the gradient.
+                nothing = np.full_like(np.asarray(gradient), -0.0)
+                momentum = self.settings.rounded(gradient.dtype).momentum
                 rate = call.rate(gradient.dtype)
-                variables[index] = variables[index] + rate * (gradient - old)
+                variables[index] = variables[index] + self.moved_by_nesterov(
+                    nothing, nothing, nothing, old - gradient, momentum, rate
+                )
         return replace(updated, variables=variables)
 
 

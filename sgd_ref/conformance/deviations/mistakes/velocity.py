@@ -10,11 +10,11 @@ import numpy as np
 from sgd_ref.arithmetic.formats import FLOAT64, Array
 from sgd_ref.arithmetic.rounded import setting
 from sgd_ref.base.call import Call
-from sgd_ref.conformance.deviations.mistakes.mistake import MovesByStep, each, mistake
+from sgd_ref.conformance.deviations.mistakes.mistake import MovesByStep, WithSums, each, mistake
 from sgd_ref.optimizer import SGD, Gradients, Values
 
 
-class RateOutsideVelocity(SGD):
+class RateOutsideVelocity(WithSums):
     """The velocity adds up gradients, and the learning rate of the moment multiplies the sum.
 
     ``t = momentum * t + g`` and ``w = w - learning_rate * t``, reported as ``-learning_rate * t``. The
@@ -30,12 +30,13 @@ class RateOutsideVelocity(SGD):
         """Replace the velocity by a sum of gradients for the update, and report this sum times the rate."""
         if self.settings.momentum == 0:
             return super().update(values, gradients, call)
+        self.outside = call
         sums = self._sums or [_sum_behind(velocity, call) for velocity in values.velocities]
         updated = super().update(replace(values, velocities=sums), gradients, call)
         self._sums = updated.velocities
         velocities = [
-            velocity if g is None else -(call.rate(g.dtype) * total)
-            for velocity, g, total in zip(values.velocities, gradients, self._sums, strict=True)
+            velocity if g is None and total is before else -(call.rate(total.dtype) * total)
+            for velocity, g, before, total in zip(values.velocities, gradients, sums, self._sums, strict=True)
         ]
         return replace(updated, velocities=velocities)
 
@@ -87,23 +88,34 @@ class ScalarGradientLost(SGD):
         updated = super().update(values, left, call)
         if not self.settings.nesterov:
             return updated
-        variables = [
-            w - call.rate(w.dtype) * lost[index] if index in lost else w
-            for index, w in enumerate(updated.variables)
-        ]
+        variables = list(updated.variables)
+        for index, gradient in lost.items():
+            nothing = np.full_like(np.asarray(gradient), -0.0)
+            momentum, rate = self.settings.rounded(gradient.dtype).momentum, call.rate(gradient.dtype)
+            variables[index] = self.moved_by_nesterov(
+                variables[index], nothing, nothing, gradient, momentum, rate
+            )
         return replace(updated, variables=variables)
 
 
-class RateInsideAndOutside(MovesByStep):
+class RateInsideAndOutside(MovesByStep, WithSums):
     """The learning rate is in the velocity and multiplies it once more: ``w + learning_rate * velocity``.
 
-    The documentation: ``w = w + velocity``. Evidence: a factor that was inside and outside of the state in
-    turns, https://github.com/apache/mxnet/pull/16053.
+    The documentation: ``w = w + velocity``. Where the rule has the rate outside, it is inside, too. Evidence:
+    a factor that was inside and outside of the state in turns, https://github.com/apache/mxnet/pull/16053.
     """
+
+    def accelerated(self, velocity: Array, g: Array, momentum: Any, rate: Any) -> Any:
+        """Multiply the gradient by the rate, where the rule does not."""
+        return super().accelerated(velocity, self._inside(g), momentum, rate)
 
     def step(self, old: Array, new: Array, g: Array, momentum: Any, rate: Any) -> Any:
         """Multiply by the rate again."""
-        return rate * super().step(old, new, g, momentum, rate)
+        moved = super().step(old, new, self._inside(g), momentum, rate)
+        return rate * moved if self.outside is None else moved
+
+    def _inside(self, g: Array) -> Array:
+        return g if self.outside is None else self.outside.rate(g.dtype) * g
 
 
 class Dampened(SGD):
@@ -142,11 +154,17 @@ class VelocityStartsAtGradient(SGD):
         """Start from the first gradient."""
         if self.settings.momentum != 0 and self.updates_before(call) == 0:
             velocities = [
-                velocity if g is None else -(call.rate(g.dtype) * g)
+                velocity if g is None else self._first(g, call)
                 for velocity, g in zip(values.velocities, gradients, strict=True)
             ]
             values = replace(values, velocities=velocities)
         return super().update(values, gradients, call)
+
+    def _first(self, g: Array, call: Call) -> Any:
+        # A velocity of -0.0 changes nothing.
+        nothing = np.full_like(np.asarray(g), -0.0)
+        momentum = self.settings.rounded(g.dtype).momentum
+        return self.accelerated(nothing, g, momentum, call.rate(g.dtype))
 
 
 class MomentumScalesGradient(SGD):

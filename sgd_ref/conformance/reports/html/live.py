@@ -62,7 +62,7 @@ def _divergences(run: int, findings: Findings) -> Iterator[Divergence]:
             case_id,
             verdict.grade,
             tuple(findings.names.get(case_id, ())),
-            findings.partly.get(case_id, ""),
+            str(findings.partly.get(case_id, "")),
             case_id not in unexpected,
             frozenset(places(verdict.case)),
             pictures(verdict),

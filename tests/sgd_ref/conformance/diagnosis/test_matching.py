@@ -59,12 +59,32 @@ def test_what_equals_nothing_has_a_place_and_no_name() -> None:
     assert (found.parting.difference.call, found.parting.difference.element) == (3, (0, 5))
 
 
+def cubed(begins: int) -> Trajectory:
+    """Return what a hand-written loop gives that ascends, and cubes its gradients from a call on."""
+    case = BY_ID["axes/plain"]
+    rate, w = np.float32(case.rate(0)), [np.array(variable) for variable in case.variables]
+    records = []
+    for call, gradients in enumerate(case.gradients):
+        steps = [np.asarray(g) ** (3 if call >= begins else 1) for g in gradients]
+        w = [variable + rate * step for variable, step in zip(w, steps, strict=True)]
+        records.append({"variables": w})
+    return records
+
+
+def test_a_mistake_that_nobody_knows_is_told_up_to_its_first_call() -> None:
+    case = BY_ID["axes/plain"]
+    found = diagnose(case, cubed(4))
+    assert str(replace(found, pairs_tried=0)) == (
+        "it equals ascends up to call 3; no known deviation explains call 4"
+    )
+    assert diagnose(case, cubed(0)).names == ()
+    assert diagnose(case, cubed(len(case.gradients))).names == (("ascends",),)
+
+
 def test_how_many_pairs_were_tried_is_said() -> None:
     assert str(Diagnosis(pairs_tried=7)) == "it equals no known deviation (7 pairs of them were tried)"
     partly = Diagnosis((("ascends",),), up_to=2, pairs_tried=7)
-    said = (
-        "no known deviation explains all of it (7 pairs of them were tried); before call 2 it equals ascends"
-    )
+    said = "it equals ascends up to call 1; no known deviation explains call 2 (7 pairs of them were tried)"
     assert str(partly) == said
 
 
@@ -87,8 +107,8 @@ def test_a_report_counts_its_diagnoses() -> None:
 PAIRS = {
     # Everything is within the bounds of one alone, and only both give every bit.
     "both to the bit": (
-        ("clipvalue-is-norm", "rate-outside-velocity"),
-        "axes/mixed/momentum/decay/clipvalue",
+        ("decay-multiplies-gradient", "vector-body-skipped"),
+        "axes/bfloat16/exclusion/clipvalue",
     ),
     # Others explain the same first calls.
     "one of several that begin alike": (
@@ -171,3 +191,17 @@ def test_gradients_that_can_be_written_over_are_not() -> None:
         for array, gradient in zip(call, given, strict=True):
             assert np.asarray(array).tobytes() == np.asarray(gradient).tobytes()
             assert array is None or array.flags.writeable
+
+
+def test_a_rate_that_never_changes_is_outside_by_rounding_alone() -> None:
+    case = BY_ID["axes/momentum"]
+    rate, momentum = np.float32(case.rate(0)), np.float32(case.config["momentum"])
+    w = [np.array(variable) for variable in case.variables]
+    sums, observed = [np.zeros_like(variable) for variable in w], []
+    for gradients in case.gradients:
+        sums = [momentum * total - np.asarray(g) for total, g in zip(sums, gradients, strict=True)]
+        w = [variable - rate * total for variable, total in zip(w, sums, strict=True)]
+        observed.append({"variables": w, "velocities": [-(rate * total) for total in sums]})
+    found = diagnose(case, observed)
+    assert found.names[0] == ("ascends",)
+    assert all(len(names) == 1 for names in found.names)

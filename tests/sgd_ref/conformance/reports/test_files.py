@@ -12,7 +12,9 @@ from sgd_ref.conformance.catalogue.tiers import make_case
 from sgd_ref.conformance.deviations import compose
 from sgd_ref.conformance.grading.findings import Findings
 from sgd_ref.conformance.reports.files import to_json, to_junit
-from sgd_ref.conformance.reports.tables import rule_lines, summary_line
+from sgd_ref.conformance.reports.summary import runs_of, to_markdown
+from sgd_ref.conformance.reports.tables import mismatch_lines, rule_lines, summary_line
+from sgd_ref.conformance.targets.running import named_together
 from sgd_ref.conformance.trajectories import reference
 from sgd_ref.definition import DEFINITION_VERSION
 
@@ -67,3 +69,22 @@ def test_what_programs_read() -> None:
     suite = ElementTree.fromstring(to_junit([findings])).find("testsuite")
     assert suite is not None
     assert (suite.get("errors"), suite.get("skipped")) == ("1", "1")
+
+
+def test_what_explains_the_first_calls_alone_is_in_every_report() -> None:
+    def later(case: Case) -> Any:
+        trajectory = reference.run(case, *compose(["ascends"]))
+        trajectory[5]["variables"][0].reshape(-1)[2] += 1
+        return trajectory
+
+    findings = named_together(check(later, [BROKEN], "mine"))
+    (run_of_it,) = runs = runs_of(to_json([findings]))
+    (verdict,) = run_of_it["verdicts"]
+    said = verdict["partly"]["diagnosis"]
+    assert verdict["names"] == []
+    assert said.startswith("it equals ascends up to call 4; no known deviation explains call 5")
+    assert verdict["partly"] == {"names": [["ascends"]], "up_to_call": 4, "diagnosis": said}
+    (line,) = mismatch_lines(findings)
+    assert line.endswith(f"[{said}]")
+    assert said in to_junit([findings])
+    assert "`ascends`, but not in all calls" in to_markdown(runs)
