@@ -31,9 +31,9 @@ SPEC_WORDS = 6
 ABSENT = object()
 """Stands in a list for an array that is not looked at."""
 
-SIGNATURE = "boolean(int64, int64, int64, int64[:, ::1], int64[::1], int64[::1], int64[:])"
-"""Identities of the list and of ``ABSENT`` or 0, type of the arrays, specs, lengths, occupied memory, and the
-addresses."""
+SIGNATURE = "boolean(int64, int64, int64, int64, int64[:, ::1], int64[::1], int64[::1], int64[:])"
+"""Identities of the lists of arrays that are read and written, and of ``ABSENT`` or 0; type of the arrays;
+specs, lengths, occupied memory, and the addresses of the arrays that are read."""
 
 FEW = 16
 """For fewer objects, comparing them in Python takes less time than the call of a kernel."""
@@ -86,21 +86,31 @@ def overlaps(start: int, end: int, occupied: Any) -> Any:
 def _inspection() -> Any:
     @kernel("inspect", SIGNATURE)
     def inspect(
-        objects: int, absent: int, array_type: int, specs: Any, lengths: Any, occupied: Any, addresses: Any
+        read: int,
+        written: int,
+        absent: int,
+        array_type: int,
+        specs: Any,
+        lengths: Any,
+        occupied: Any,
+        addresses: Any,
     ) -> Any:
         """Whether all arrays match their specs and overlap no occupied memory; if so, set `addresses`."""
         if thread_flushes_subnormals():
             return False
-        items = int64_at(objects + ITEMS)
-        for index in range(specs.shape[0]):
+        count = addresses.shape[0]
+        items = int64_at(written + ITEMS)
+        for index in range(count, specs.shape[0]):
+            if not _matches(int64_at(items + 8 * (index - count)), array_type, specs, index, lengths):
+                return False
+        items = int64_at(read + ITEMS)
+        for index in range(count):
             array = int64_at(items + 8 * index)
-            if array == absent and index < addresses.shape[0]:
+            if array == absent:
                 addresses[index] = INDIRECT
                 continue
             if not _matches(array, array_type, specs, index, lengths):
                 return False
-            if index >= addresses.shape[0]:
-                continue
             address = int64_at(array + DATA)
             bytes_of_array = specs[index, BYTES]
             # An address from an earlier call was looked up then: for 2,000 gradients this takes 6
@@ -115,20 +125,26 @@ def _inspection() -> Any:
 
 
 class ArraySpecs:
-    """The expected dtype and shape of each array of a list, for the quick check.
+    """The expected dtype and shape of each array of two lists, for the quick check.
 
-    One list, since each call of a kernel takes a third of a microsecond.
+    One call checks both, since each call of a kernel takes a third of a microsecond.
 
     Parameters
     ----------
     read : sequence of ndarray
-        Arrays with the dtypes and shapes that are expected in the first positions.
+        Arrays with the dtypes and shapes that are expected of the arrays that a step reads.
     written : sequence of ndarray
-        The arrays that are expected in the other positions: these very arrays are accepted, at their present
-        addresses, and writable.
+        The arrays that a step writes: these very arrays are accepted, at their present addresses, and
+        writable.
+
+    Attributes
+    ----------
+    counts : tuple of int
+        The lengths of the two lists.
     """
 
     def __init__(self, read: Sequence[Array], written: Sequence[Array]) -> None:
+        self.counts = len(read), len(written)
         self._specs = np.zeros((len(read) + len(written), SPEC_WORDS), np.int64)
         lengths: list[int] = []
         for index, (row, array) in enumerate(zip(self._specs, [*read, *written], strict=True)):
@@ -147,14 +163,19 @@ class ArraySpecs:
             self._inspect, _ = entry(_inspection()), _same_objects()
 
     def fit(
-        self, arrays: list[Any], occupied: Array, addresses: Array, some_are_absent: bool = False
+        self,
+        read: list[Any],
+        written: list[Any],
+        occupied: Array,
+        addresses: Array,
+        some_are_absent: bool = False,
     ) -> bool:
         """Whether the arrays match their specs and the thread does not flush subnormals.
 
         Parameters
         ----------
-        arrays : list
-            As many arrays as specs. No other thread may change the list during the call.
+        read, written : list
+            As many arrays as were expected. No other thread may change the lists during the call.
         occupied : ndarray of int64
             Memory that no array that is read may overlap: for each region its first address and the first
             address after it, in increasing order.
@@ -169,13 +190,20 @@ class ArraySpecs:
         absent = id(ABSENT) if some_are_absent else 0
         return bool(
             self._inspect(
-                id(arrays), absent, id(np.ndarray), self._specs, self._lengths, occupied, addresses
+                id(read),
+                id(written),
+                absent,
+                id(np.ndarray),
+                self._specs,
+                self._lengths,
+                occupied,
+                addresses,
             )
         )
 
 
 def are_same_objects(objects: Sequence[Any], others: Sequence[Any], identities: Array) -> bool:
-    """Whether a list or tuple, of the same length, consists of the other objects, which have the identities."""
+    """Whether a list or tuple consists of other objects, which are as many and have these identities."""
     if len(others) < FEW or not layout_is_known():
         return all(map(operator.is_, objects, others))
     same = _same_objects()

@@ -32,7 +32,6 @@ from sgd_ref.base.state import State
 from sgd_ref.gradients import Gradient, SparseRows, is_scipy
 from sgd_ref.validation import integer_at_least, reject_type
 
-
 USELESS_IN_A_COPY = ("_works", "_updates", "_accumulations", "_measured", "_agreed")
 """Lists with addresses."""
 

@@ -191,9 +191,7 @@ class Plan:
         self.loaded: Any = None
         self.accumulates = settings.gradient_accumulation_steps is not None
         self.clips_by_norm = settings.clips_by_norm
-        self._touches_rows_only = (
-            settings.momentum == 0 and not settings.use_ema and not self.accumulates
-        )
+        self._touches_rows_only = settings.momentum == 0 and not settings.use_ema and not self.accumulates
         self._decays = [settings.weight_decay is not None and decays for decays in state.decayed]
         self._dtype_of_all = promoted(dtypes)
         self.dtype_of_norm = self._dtype_of_all
@@ -224,7 +222,7 @@ class Plan:
             )
         ):
             return None
-        if self._specs.fit([*gradients, *self._arrays], self._occupied, self._addresses):
+        if self._specs.fit(gradients, self._arrays, self._occupied, self._addresses):
             if not self.is_ordinary or len(self.groups) > 1:
                 self._set_addresses([])
                 self.is_ordinary = True
@@ -260,7 +258,7 @@ class Plan:
         found = list(gradients)
         for index in positions:
             found[index] = ABSENT
-        if not self._specs.fit([*found, *self._arrays], self._occupied, self._addresses, True):
+        if not self._specs.fit(found, self._arrays, self._occupied, self._addresses, True):
             return None
         for index in positions:
             rows = quick_rows(gradients[index], self._arrays[index], self._occupied)

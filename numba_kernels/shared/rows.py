@@ -72,8 +72,17 @@ def from_sparse(gradient: Any, variable: Array) -> Rows:
 
 
 def _from_scipy(matrix: Any, dtype: np.dtype[Any]) -> Rows:
+    if matrix.format in ("csr", "csc"):
+        _check_starts(matrix)
     coordinates = matrix.tocoo()
     columns = matrix.shape[1]
+    for place, length in zip((coordinates.row, coordinates.col), matrix.shape, strict=True):
+        outside = (place < 0) | (place >= length)
+        if outside.any():
+            raise ValueError(
+                f"a gradient of scipy.sparse must have its elements within its shape {matrix.shape}, "
+                f"got one at {int(place[outside][0])} along the axis of length {length}"
+            )
     places = coordinates.row.astype(np.int64) * columns + coordinates.col
     data = convert(np.asarray(coordinates.data), dtype)
     places, elements = _added(places, data.reshape(-1, 1))
@@ -81,6 +90,17 @@ def _from_scipy(matrix: Any, dtype: np.dtype[Any]) -> Rows:
     values = np.zeros((len(indices), columns), dtype)
     values[positions, places % max(columns, 1)] = elements[:, 0]
     return Rows(indices, values)
+
+
+def _check_starts(matrix: Any) -> None:
+    # SciPy itself would write outside of its memory.
+    starts = matrix.indptr
+    stored = min(len(matrix.indices), len(matrix.data))
+    if starts[0] != 0 or starts[-1] > stored or (starts[1:] < starts[:-1]).any():
+        raise ValueError(
+            f"a gradient of scipy.sparse must have an indptr that rises from 0 to at most {stored}, the "
+            f"number of its elements, got one from {int(starts[0])} to {int(starts[-1])}"
+        )
 
 
 def _added(indices: Array, values: Array) -> tuple[Array, Array]:

@@ -337,9 +337,7 @@ class BaseSGD(Configured, Counting, Exporting, Copying, ABC):
         call = self.quickly_validated(gradients, variables)
         return self.thoroughly_validated(gradients, variables) if call is None else call
 
-    def thoroughly_validated(
-        self, gradients: Sequence[Gradient], variables: Sequence[Array] | None
-    ) -> Call:
+    def thoroughly_validated(self, gradients: Sequence[Gradient], variables: Sequence[Array] | None) -> Call:
         """Return the call, as ``validated`` does, where the shorter check is not enough."""
         if variables is None:
             state = self.built_state()

@@ -20,6 +20,7 @@ from numba_kernels.cpu import array_specs
 from numba_kernels.cpu.array_specs import ArraySpecs, are_same_objects
 from numba_kernels.shared import array_object
 from numba_kernels.shared.array_object import layout_is_known
+from numba_kernels.shared.slots import INDIRECT
 
 agreement = runpy.run_path(str(Path(__file__).parents[1] / "agreement.py"))
 Pair, numbers, misaligned = agreement["Pair"], agreement["numbers"], agreement["misaligned"]
@@ -40,8 +41,11 @@ def arrays() -> list[Any]:
 
 def fit(specs: ArraySpecs, given: list[Any], occupied: Any = NOTHING) -> Any:
     """Return the addresses that were found, or None where the arrays do not fit."""
-    addresses = np.full(len(given), -1, np.int64)
-    return addresses.tolist() if specs.fit(given, occupied, addresses) else None
+    read, written = specs.counts
+    assert len(given) == read + written
+    addresses = np.full(read, -1, np.int64)
+    fits = specs.fit(given[:read], given[read:], occupied, addresses)
+    return addresses.tolist() + addresses_of(given[read:]) if fits else None
 
 
 def specs_of(expected: list[Any], same_memory: bool) -> ArraySpecs:
@@ -212,13 +216,13 @@ def test_only_the_place_where_an_array_lay_before_is_not_looked_up_again() -> No
     specs = ArraySpecs([first, first], [])
     addresses = np.zeros(2, np.int64)
     occupied = np.array([third.ctypes.data, third.ctypes.data + 16], np.int64)
-    assert specs.fit([first, second], occupied, addresses)
-    assert specs.fit([second, first], occupied, addresses)
+    assert specs.fit([first, second], [], occupied, addresses)
+    assert specs.fit([second, first], [], occupied, addresses)
     for others in ([third, first], [second, third], [memory[7:11], first], [second, memory[9:13]]):
         for _ in range(2):
-            assert not specs.fit(list(others), occupied, addresses)
+            assert not specs.fit(list(others), [], occupied, addresses)
         # What was refused is not taken for known, and another place may have been found for the other.
-        assert specs.fit([second, first], occupied, addresses)
+        assert specs.fit([second, first], [], occupied, addresses)
 
 
 def test_a_longer_array_in_the_place_of_another_one_is_looked_up() -> None:
@@ -226,8 +230,8 @@ def test_a_longer_array_in_the_place_of_another_one_is_looked_up() -> None:
     specs = ArraySpecs([memory[:4], memory[:8]], [])
     addresses = np.zeros(2, np.int64)
     occupied = np.array([memory[8:].ctypes.data, memory[12:].ctypes.data], np.int64)
-    assert specs.fit([memory[4:8], memory[:8]], occupied, addresses)
-    assert not specs.fit([memory[4:8], memory[4:12]], occupied, addresses)
+    assert specs.fit([memory[4:8], memory[:8]], [], occupied, addresses)
+    assert not specs.fit([memory[4:8], memory[4:12]], [], occupied, addresses)
 
 
 @pytest.mark.parametrize("copies", [1, array_specs.FEW])
@@ -240,6 +244,18 @@ def test_the_same_objects(copies: int) -> None:
             others: list[Any] = list(objects)
             others[place] = object()
             assert not are_same_objects(form(others), objects, identities)
+
+
+def test_one_absent_array_is_passed_over_and_all_others_are_checked() -> None:
+    array, other = np.ones((2, 3)), np.ones(4, np.float32)
+    specs, addresses = ArraySpecs([array, other], [other]), np.zeros(2, np.int64)
+    absent = array_specs.ABSENT
+    assert specs.fit([absent, other], [other], NOTHING, addresses, some_are_absent=True)
+    assert addresses.tolist() == [INDIRECT, other.ctypes.data]
+    assert not specs.fit([absent, other], [other], NOTHING, addresses)
+    assert not specs.fit([absent, array], [other], NOTHING, addresses, some_are_absent=True)
+    assert not specs.fit([None, other], [other], NOTHING, addresses, some_are_absent=True)
+    assert not specs.fit([array, other], [absent], NOTHING, addresses, some_are_absent=True)
 
 
 def test_the_same_objects_the_long_way(monkeypatch: pytest.MonkeyPatch) -> None:
