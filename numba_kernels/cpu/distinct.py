@@ -1,8 +1,8 @@
 """The distinct rows of sparse gradients, and the tables in which kernels find them, in compiled code.
 
 The rows stay in their order of appearance: no bit of an update depends on the order of different rows. With
-NumPy, sorting 1,000 indices, adding up duplicates and making the tables takes longer than the update itself:
-130 microseconds for 1,000 rows of 64 elements; these kernels take 20.
+NumPy, rows and tables for 1,000 rows of 64 float32 take 20 microseconds if the rows are in order, and 190 if
+they have to be sorted; these kernels take 7 and 8 (minima beside other work).
 """
 
 from __future__ import annotations
@@ -224,7 +224,8 @@ def _coordinates_kernel(itemsize: int) -> Any:
 
     @kernel(f"elements_of_coordinates_{itemsize}", "boolean(int64, int64, int64, int64, int64[::1])")
     def read(rows: int, columns: int, height: int, width: int, elements: Any) -> Any:
-        count, is_outside = elements.shape[0], False
+        count = elements.shape[0]
+        is_outside: Any = False
         of_rows, of_columns = integers_at(rows, count), integers_at(columns, count)
         for index in range(count):
             row, column = np.int64(of_rows[index]), np.int64(of_columns[index])
@@ -244,10 +245,11 @@ def _compressed_kernel(itemsize: int) -> Any:
     @kernel(f"elements_of_compressed_{itemsize}", "boolean(int64, int64, int64, int64, int64[::1])")
     def read(starts: int, columns: int, height: int, width: int, elements: Any) -> Any:
         of_rows, of_columns = integers_at(starts, height + 1), integers_at(columns, elements.shape[0])
-        done, is_outside, row = np.int64(0), of_rows[0] != 0, 0
+        is_outside: Any = of_rows[0] != 0
+        done, row = np.int64(0), 0
         while row < height:
             # The processor compares many starts at once: most rows of a large embedding are empty, and a
-            # million of them take 60 microseconds instead of 700.
+            # million of them take 170 microseconds instead of 370 one by one.
             if row + block <= height:
                 ends = integers_at(starts + (row + 1) * itemsize, block)
                 differing, expected = integer(0), integer(done)

@@ -63,7 +63,7 @@ class QuickClipping:
             self._sums[0]()
         else:
             run_uninterrupted(self._sums, self._threads)
-        return self._clip()
+        return bool(self._clip())
 
 
 @functools.cache

@@ -1,7 +1,8 @@
 """The quick check of the sparse gradients of a call, which also gives them the form that kernels take.
 
-The long way, with NumPy, takes 60 microseconds for 1,000 rows: longer than their update. A gradient that
-this check does not know goes the long way, where it is converted or refused.
+For 1,000 rows, the checks and conversions of the long way take 33 microseconds, and this check takes 8
+(minima beside other work). A gradient that it does not know goes the long way, where it is converted or
+refused.
 """
 
 from __future__ import annotations
