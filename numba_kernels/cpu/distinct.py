@@ -8,6 +8,7 @@ they have to be sorted; these kernels take 7 and 8 (minima beside other work).
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -72,6 +73,21 @@ def distinct_rows(units: Array, values: Array, limit: int) -> Rows | None:
     sums = np.empty((found, values.shape[1]), values.dtype)
     sums_kernel(values.dtype)(values.ctypes.data, values.shape[1], places, sums.ctypes.data)
     return Rows(units[:found], sums)
+
+
+def compile_rows(dtype: np.dtype[Any], itemsizes: Sequence[int]) -> None:
+    """Compile all kernels for sparse gradients, so that no later call has to wait.
+
+    Parameters
+    ----------
+    dtype : dtype
+        The dtype of the variable.
+    itemsizes : sequence of int
+        The sizes of the indices that a matrix of SciPy has, 4 or 8 bytes; empty for rows.
+    """
+    _distinct_kernel(), _tables_kernel(), _overlap_kernel(), sums_kernel(dtype)
+    for itemsize in itemsizes:
+        _coordinates_kernel(itemsize), _compressed_kernel(itemsize)
 
 
 def elements_of_coordinates(rows: Array, columns: Array, shape: tuple[int, int]) -> Array | None:

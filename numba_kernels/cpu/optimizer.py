@@ -11,6 +11,7 @@ import numpy as np
 from numba_kernels.cpu.alignment import AlignedState
 from numba_kernels.cpu.clipping import clip_all, clip_each
 from numba_kernels.cpu.compiling import compiled_work
+from numba_kernels.cpu.distinct import compile_rows
 from numba_kernels.cpu.norm import Measurement
 from numba_kernels.cpu.over_ranks import Agreed
 from numba_kernels.cpu.parts import PartsOfRanks
@@ -172,6 +173,9 @@ class SGD(BaseSGD):
     def accepted(self, gradient: Gradient, variable: Array) -> Any:
         """Return a dense gradient unchanged, and the rows of a sparse gradient."""
         if isinstance(gradient, SparseRows) or is_scipy(gradient):
+            # With momentum, all rows change, and other kernels are used.
+            if self.settings.momentum == 0:
+                compile_rows(variable.dtype, (4, 8) if is_scipy(gradient) else ())
             return from_sparse(gradient, variable)
         return None if gradient is None else np.asarray(gradient)
 

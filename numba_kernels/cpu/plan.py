@@ -198,6 +198,7 @@ class Plan:
         # A dtype that holds the two widest of several dtypes holds all of them.
         self.dtypes_of_norm = list(dict.fromkeys(promoted([a, b]) for a in dtypes for b in dtypes))
         self.is_ordinary = False
+        self._had_rows = False
 
     def accepted(self, gradients: list[Any], variables: Any) -> list[Any] | None:
         """Return the gradients in the form that the kernels take, if the quick check accepts the call.
@@ -222,18 +223,20 @@ class Plan:
             )
         ):
             return None
-        if self._specs.fit(gradients, self._arrays, self._occupied, self._addresses):
+        # A call mostly has gradients of the same kinds as the last one.
+        found = self._with_rows(gradients) if self._had_rows else None
+        if found is None and self._specs.fit(gradients, self._arrays, self._occupied, self._addresses):
+            found = gradients
             if not self.is_ordinary or len(self.groups) > 1:
                 self._set_addresses([])
                 self.is_ordinary = True
-        else:
+        elif found is None and not self._had_rows:
             found = self._with_rows(gradients)
-            if found is None:
-                return None
-            gradients = found
-        self.dtype_of_norm = self._dtype_of_all
-        self.loaded = gradients
-        return gradients
+        self._had_rows = found is not None and found is not gradients
+        if found is not None:
+            self.dtype_of_norm = self._dtype_of_all
+            self.loaded = found
+        return found
 
     def is_current(self) -> bool:
         """Whether every array of the state is still at its address; after `accepted` this is known."""

@@ -13,6 +13,7 @@ import scipy.sparse
 
 import numba_kernels
 import sgd_ref
+from numba_kernels.cpu import distinct
 from sgd_ref import SparseRows
 
 agreement = runpy.run_path(str(Path(__file__).parents[1] / "agreement.py"))
@@ -93,6 +94,31 @@ def test_the_short_way_has_the_bits_of_the_reference(
         pair.apply([gradient, numbers(generator, (9,), dtype), other])
     # In float16, values may be special, and their norm NaN: that is no matter of the way.
     assert short_ways == [False, True, True, True]
+
+
+@pytest.mark.parametrize("form", ["again", "coo", "csr"])
+def test_nothing_is_compiled_after_the_first_step(form: str) -> None:
+    makers: list[Any] = [maker for maker in vars(distinct).values() if hasattr(maker, "cache_info")]
+    for maker in makers:
+        maker.cache_clear()
+    generator = np.random.default_rng(4)
+    optimizer = numba_kernels.SGD(0.5)
+    variables = [np.ones(SHAPE, np.float32)]
+    optimizer.apply([FORMS[form](generator, np.float32)], variables)
+    made = [maker.cache_info().misses for maker in makers]
+    for _ in range(3):
+        optimizer.apply([FORMS[form](generator, np.float32)])
+    assert sum(made) > 3
+    assert [maker.cache_info().misses for maker in makers] == made
+
+
+def test_kinds_of_gradients_that_alternate_stay_on_the_short_way(short_ways: list[bool]) -> None:
+    pair = Pair([np.ones(SHAPE, np.float32)], learning_rate=0.5)
+    rows = SparseRows([9, 4, 9], np.ones((3, 6), np.float32), SHAPE)
+    dense = np.full(SHAPE, 0.25, np.float32)
+    for gradient in (dense, dense, rows, dense, rows, rows, dense, dense):
+        pair.apply([gradient])
+    assert short_ways == [False] + [True] * 7
 
 
 def refused_by_both(settings: dict[str, Any], gradient: Any, spoil: Callable[[Any], Any]) -> str:
