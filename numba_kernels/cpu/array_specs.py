@@ -206,5 +206,6 @@ def are_same_objects(objects: Sequence[Any], others: Sequence[Any], identities: 
     """Whether a list or tuple consists of other objects, which are as many and have these identities."""
     if len(others) < FEW or not layout_is_known():
         return all(map(operator.is_, objects, others))
-    same = _same_objects()
-    return bool(same(id(list(objects)), identities))
+    # The list must live until the kernel has read it.
+    listed, same = list(objects), _same_objects()
+    return bool(same(id(listed), identities))

@@ -92,7 +92,6 @@ def test_the_short_way_has_the_bits_of_the_reference(
         gradient = FORMS[form](generator, dtype)
         other = FORMS[form](generator, dtype) if call % 2 else gradient
         pair.apply([gradient, numbers(generator, (9,), dtype), other])
-    # In float16, values may be special, and their norm NaN: that is no matter of the way.
     assert short_ways == [False, True, True, True]
 
 
@@ -197,7 +196,7 @@ def test_elements_outside_of_a_matrix_are_refused(place: str, index: int, moment
         optimizer.apply([matrix], [w])
     before = w.copy()
     getattr(matrix, place)[1] = index
-    with pytest.raises(ValueError, match=r"within its shape|rises from 0"):
+    with pytest.raises(ValueError, match=r"within its shape|rises from 0|axis 1 index"):
         optimizer.apply([matrix])
     assert np.array_equal(w, before)
     assert optimizer.calls == 2
