@@ -9,25 +9,34 @@ instead.
 from __future__ import annotations
 
 import functools
+import operator
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from numba_kernels.cpu.addresses import thread_flushes_subnormals
-from numba_kernels.cpu.cache import kernel
+from numba_kernels.cpu.cache import entry, kernel
 from numba_kernels.shared.array_object import AXES, DATA, DTYPE, FLAGS, ITEMS, LENGTHS, TYPE, layout_is_known
 from numba_kernels.shared.inlining import inlined
 from numba_kernels.shared.pointers import int32_at, int64_at
+from numba_kernels.shared.slots import INDIRECT
 from sgd_ref.arithmetic.formats import Array
 
 C_CONTIGUOUS, ALIGNED, WRITEABLE = 0x1, 0x100, 0x400
 
-DTYPE_IDENTITY, BYTES, NUMBER_OF_AXES, FIRST_LENGTH, ADDRESS = range(5)
-SPEC_WORDS = 5
+DTYPE_IDENTITY, BYTES, NUMBER_OF_AXES, FIRST_LENGTH, ADDRESS, REQUIRED_FLAGS = range(6)
+SPEC_WORDS = 6
 
-SIGNATURE = "boolean(int64, int64, int64, int64[:, ::1], int64[::1], int64[::1], int64[::1])"
-"""Identity of the list, type of the arrays, flags, specs, lengths, occupied memory, and the addresses."""
+ABSENT = object()
+"""Stands in a list for an array that is not looked at."""
+
+SIGNATURE = "boolean(int64, int64, int64, int64, int64[:, ::1], int64[::1], int64[::1], int64[:])"
+"""Identities of the lists of arrays that are read and written, and of ``ABSENT`` or 0; type of the arrays;
+specs, lengths, occupied memory, and the addresses of the arrays that are read."""
+
+FEW = 16
+"""For fewer objects, comparing them in Python takes less time than the call of a kernel."""
 
 
 @functools.cache
@@ -45,7 +54,8 @@ def _same_objects() -> Any:
 
 
 @inlined
-def _matches(array: int, array_type: int, flags: int, specs: Any, index: int, lengths: Any) -> Any:
+def _matches(array: int, array_type: int, specs: Any, index: int, lengths: Any) -> Any:
+    flags = specs[index, REQUIRED_FLAGS]
     if int64_at(array + TYPE) != array_type or int32_at(array + FLAGS) & flags != flags:
         return False
     axes = specs[index, NUMBER_OF_AXES]
@@ -76,15 +86,30 @@ def overlaps(start: int, end: int, occupied: Any) -> Any:
 def _inspection() -> Any:
     @kernel("inspect", SIGNATURE)
     def inspect(
-        objects: int, array_type: int, flags: int, specs: Any, lengths: Any, occupied: Any, addresses: Any
+        read: int,
+        written: int,
+        absent: int,
+        array_type: int,
+        specs: Any,
+        lengths: Any,
+        occupied: Any,
+        addresses: Any,
     ) -> Any:
         """Whether all arrays match their specs and overlap no occupied memory; if so, set `addresses`."""
         if thread_flushes_subnormals():
             return False
-        items = int64_at(objects + ITEMS)
-        for index in range(specs.shape[0]):
+        count = addresses.shape[0]
+        items = int64_at(written + ITEMS)
+        for index in range(count, specs.shape[0]):
+            if not _matches(int64_at(items + 8 * (index - count)), array_type, specs, index, lengths):
+                return False
+        items = int64_at(read + ITEMS)
+        for index in range(count):
             array = int64_at(items + 8 * index)
-            if not _matches(array, array_type, flags, specs, index, lengths):
+            if array == absent:
+                addresses[index] = INDIRECT
+                continue
+            if not _matches(array, array_type, specs, index, lengths):
                 return False
             address = int64_at(array + DATA)
             bytes_of_array = specs[index, BYTES]
@@ -100,59 +125,87 @@ def _inspection() -> Any:
 
 
 class ArraySpecs:
-    """The expected dtype and shape of each array of a list, for the quick check.
+    """The expected dtype and shape of each array of two lists, for the quick check.
+
+    One call checks both, since each call of a kernel takes a third of a microsecond.
 
     Parameters
     ----------
-    arrays : sequence of ndarray
-        Arrays with the dtypes and shapes that are expected in their positions.
-    same_memory : bool
-        Whether only these very arrays are accepted, at their present addresses, and writable.
+    read : sequence of ndarray
+        Arrays with the dtypes and shapes that are expected of the arrays that a step reads.
+    written : sequence of ndarray
+        The arrays that a step writes: these very arrays are accepted, at their present addresses, and
+        writable.
+
+    Attributes
+    ----------
+    counts : tuple of int
+        The lengths of the two lists.
     """
 
-    def __init__(self, arrays: Sequence[Array], same_memory: bool) -> None:
-        self._specs = np.zeros((len(arrays), SPEC_WORDS), np.int64)
+    def __init__(self, read: Sequence[Array], written: Sequence[Array]) -> None:
+        self.counts = len(read), len(written)
+        self._specs = np.zeros((len(read) + len(written), SPEC_WORDS), np.int64)
         lengths: list[int] = []
-        for row, array in zip(self._specs, arrays, strict=True):
+        for index, (row, array) in enumerate(zip(self._specs, [*read, *written], strict=True)):
+            is_written = index >= len(read)
             row[DTYPE_IDENTITY] = id(np.dtype(array.dtype.type))
             row[BYTES] = array.nbytes
             row[NUMBER_OF_AXES] = array.ndim
             row[FIRST_LENGTH] = len(lengths)
-            row[ADDRESS] = array.ctypes.data if same_memory else 0
+            row[ADDRESS] = array.ctypes.data if is_written else 0
+            row[REQUIRED_FLAGS] = C_CONTIGUOUS | ALIGNED | (WRITEABLE if is_written else 0)
             lengths += array.shape
         self._lengths = np.array([*lengths, 0], np.int64)
-        self._flags = C_CONTIGUOUS | ALIGNED | (WRITEABLE if same_memory else 0)
         self._trusted = layout_is_known()
         if self._trusted:
-            # The kernel is compiled here, so that no later step has to wait for the compiler.
-            self._inspect, _ = _inspection(), _same_objects()
+            # The kernels are compiled here, so that no later step has to wait for the compiler.
+            self._inspect, _ = entry(_inspection()), _same_objects()
 
-    def fit(self, arrays: list[Any], occupied: Array, addresses: Array) -> bool:
+    def fit(
+        self,
+        read: list[Any],
+        written: list[Any],
+        occupied: Array,
+        addresses: Array,
+        some_are_absent: bool = False,
+    ) -> bool:
         """Whether the arrays match their specs and the thread does not flush subnormals.
 
         Parameters
         ----------
-        arrays : list
-            As many arrays as specs. No other thread may change the list during the call.
+        read, written : list
+            As many arrays as were expected. No other thread may change the lists during the call.
         occupied : ndarray of int64
-            Memory that no array may overlap: for each region its first address and the first address after
-            it, in increasing order.
+            Memory that no array that is read may overlap: for each region its first address and the first
+            address after it, in increasing order.
         addresses : ndarray of int64
-            Receives the addresses of the elements, if the arrays fit. Pass zeros first, and then the same
-            array for all calls with the same `occupied`.
+            Receives the addresses of the elements of the arrays that are read, if the arrays fit; it must be
+            as long. Pass zeros first, and then the same array for all calls with the same `occupied`.
+        some_are_absent : bool
+            Whether ``ABSENT`` may stand in place of an array that is read. Its address is ``INDIRECT``.
         """
         if not self._trusted:
             return False
+        absent = id(ABSENT) if some_are_absent else 0
         return bool(
             self._inspect(
-                id(arrays), id(np.ndarray), self._flags, self._specs, self._lengths, occupied, addresses
+                id(read),
+                id(written),
+                absent,
+                id(np.ndarray),
+                self._specs,
+                self._lengths,
+                occupied,
+                addresses,
             )
         )
 
 
-def are_same_objects(objects: list[Any], identities: Array) -> bool:
-    """Whether a list, of the same length, consists of the objects with these identities."""
-    if not layout_is_known():
-        return bool([id(item) for item in objects] == identities.tolist())
-    same = _same_objects()
-    return bool(same(id(objects), identities))
+def are_same_objects(objects: Sequence[Any], others: Sequence[Any], identities: Array) -> bool:
+    """Whether a list or tuple consists of other objects, which are as many and have these identities."""
+    if len(others) < FEW or not layout_is_known():
+        return all(map(operator.is_, objects, others))
+    # The list must live until the kernel has read it.
+    listed, same = list(objects), _same_objects()
+    return bool(same(id(listed), identities))

@@ -161,3 +161,19 @@ def kernel(name: str, signature: str) -> Callable[[Callable[..., Any]], Any]:
         return dispatcher
 
     return compiled
+
+
+def entry(compiled: Any) -> Callable[..., Any]:
+    """Return the machine code of a kernel as a function that does not look at the types of its arguments.
+
+    Numba finds the signature for the arguments in each call, which takes a third of the 0.4 microseconds of
+    a call with seven arguments. Arguments of other types than those of the signature would be misread.
+
+    Parameters
+    ----------
+    compiled : kernel
+        The result of `kernel`, which must live as long as the function.
+    """
+    (overload,) = compiled.overloads.values()
+    function: Callable[..., Any] = overload.entry_point
+    return function

@@ -15,6 +15,7 @@ import numpy as np
 from numba_kernels.cpu.addresses import enter_default_mode, leave_default_mode
 from numba_kernels.cpu.cache import kernel
 from numba_kernels.cpu.storage import storage
+from numba_kernels.shared.inlining import inlined
 from sgd_ref.arithmetic.rounded import setting
 
 
@@ -37,20 +38,31 @@ def global_factor(clipnorm: float, dtype: np.dtype[Any]) -> Callable[[float], fl
 @functools.cache
 def factor_kernel(dtype: np.dtype[Any]) -> Any:
     """Return the kernel of ``sgd_ref.rule.global_clip_factor``; its last argument is the norm."""
-    stored = storage(dtype)
-    number = stored.number
-    multiply, add, subtract, divide = stored.operations
+    factor_of = factor_function(dtype)
 
     @kernel(f"global_factor_{dtype.name}", "float64(float64, float64, float64)")
     def factor(clipnorm: float, reciprocal: float, norm: float) -> Any:
         mode = enter_default_mode()
+        result = factor_of(clipnorm, reciprocal, norm)
+        leave_default_mode(mode)
+        return result
+
+    return factor
+
+
+def factor_function(dtype: np.dtype[Any]) -> Any:
+    """Return the function of kernels that `factor_kernel` calls."""
+    stored = storage(dtype)
+    number = stored.number
+    multiply, add, subtract, divide = stored.operations
+
+    @inlined
+    def factor_of(clipnorm: float, reciprocal: float, norm: float) -> Any:
         inverse = divide(number(1.0), number(norm))
         # For a NaN norm, the comparison is false, and the addition then makes the factor NaN.
         smaller = inverse if inverse < number(reciprocal) else number(reciprocal)
         # The difference is zero, or NaN if the norm is not finite.
         difference = subtract(number(norm), number(norm))
-        result = np.float64(add(multiply(number(clipnorm), smaller), difference))
-        leave_default_mode(mode)
-        return result
+        return np.float64(add(multiply(number(clipnorm), smaller), difference))
 
-    return factor
+    return factor_of

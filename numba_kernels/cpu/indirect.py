@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from numba_kernels.cpu.distinct import tables_of
 from numba_kernels.cpu.pieces import Piece
 from numba_kernels.cpu.plan import Group
 from numba_kernels.cpu.threads import Task
@@ -18,7 +19,6 @@ from numba_kernels.shared.element import ACCUMULATED, NO_MOMENTUM, Variant
 from numba_kernels.shared.rows import Rows
 from numba_kernels.shared.slots import (
     ACCUMULATOR,
-    COLUMNS,
     GRADIENT,
     LEARNING_RATE,
     LOSS_SCALE,
@@ -32,6 +32,8 @@ from sgd_ref.arithmetic.rounded import convert, promoted
 def update_row(group: Group, row: int, gradient: Any, kernel: Any) -> None:
     """Update one variable, or only its accumulator, by a kernel."""
     values = group.constants.values
+    if isinstance(gradient, Rows):
+        gradient = gradient.in_order()
     for index in range(*group.chunks_of_row[row : row + 2]):
         _, start, count = group.chunks[index].tolist()
         piece = Piece(group, row, start, start + count, gradient)
@@ -62,18 +64,12 @@ def touches_its_rows_only(group: Group, row: int, gradient: Any, variant: Varian
 def update_of_touched(group: Group, row: int, gradient: Rows, kernel: Any) -> Task:
     """Return the task that updates in place the rows of a variable that are in a sparse gradient.
 
-    For the kernel, each row is a variable of its own. Gathering the rows and copying them back would take 3
-    times as long.
+    For the kernel, each run of neighbouring rows is a variable of its own. Gathering the rows and copying
+    them back would take 3 times as long.
     """
-    variable, count = group.arrays[row][VARIABLE], len(gradient.indices)
-    length = gradient.values.shape[1]
-    table = np.zeros((count, COLUMNS), np.int64)
-    table[:, VARIABLE] = variable.ctypes.data + gradient.indices * (length * variable.itemsize)
-    table[:, GRADIENT] = gradient.values.ctypes.data + np.arange(count) * (length * variable.itemsize)
-    chunks = np.zeros((count, 3), np.int64)
-    chunks[:, 0], chunks[:, 2] = np.arange(count), length
-    factors, decays = np.repeat(group.factors[[row]], count, axis=0), np.repeat(group.decays[row], count)
-    return partial(kernel, table, chunks, 0, count, group.constants.values, factors, decays)
+    table, chunks, runs, factors = tables_of(gradient, int(group.table[row, VARIABLE]), group.factors[row])
+    decays = np.zeros(runs, np.bool_)
+    return partial(kernel, table, chunks, 0, runs, group.constants.values, factors, decays)
 
 
 def update_row_widely(
@@ -85,6 +81,8 @@ def update_row_widely(
     kernel does the rest, with the clipped gradient as its input.
     """
     values = group.constants.values
+    if isinstance(gradient, Rows):
+        gradient = gradient.in_order()
     for index in range(*group.chunks_of_row[row : row + 2]):
         _, start, count = group.chunks[index].tolist()
         piece = Piece(group, row, start, start + count, gradient)

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from numba_kernels.cpu.alignment import elements_before_line
-from numba_kernels.cpu.array_specs import ArraySpecs, are_same_objects
+from numba_kernels.cpu.array_specs import ABSENT, ArraySpecs, are_same_objects
+from numba_kernels.cpu.quick_rows import is_sparse, quick_rows
 from numba_kernels.cpu.sums import LONGEST_CHUNK
 from numba_kernels.cpu.threads import shares
 from numba_kernels.shared.constants import Constants
@@ -117,12 +118,15 @@ class Group:
             return [(0, len(self.chunks))]
         return shares(self.chunks[:, 2].tolist(), threads)
 
-    def set_addresses(self, addresses: Array) -> None:
-        """Write the addresses of the gradients of all variables of the optimizer, each in one piece."""
+    def set_addresses(self, addresses: Array, indirect: Sequence[int] = ()) -> None:
+        """Write the addresses of the gradients of all variables of the optimizer.
+
+        Each gradient is in one piece, except those of the variables at the `indirect` positions.
+        """
         self.table[:, GRADIENT] = (
             addresses if len(addresses) == len(self.table) else addresses[self.positions]
         )
-        self.indirect_rows = []
+        self.indirect_rows = [row for row, position in enumerate(self.positions) if position in indirect]
         self.has_gradients = True
 
     def set_gradients(self, gradients: Sequence[Any]) -> None:
@@ -160,6 +164,12 @@ class Plan:
         The narrowest dtype that holds all gradients of this call.
     dtypes_of_norm : list of dtype
         All dtypes that `dtype_of_norm` can be.
+    accumulates, clips_by_norm : bool
+        Whether there are accumulators, and whether a clipping is set that limits a norm.
+    loaded : object
+        The gradients whose addresses `accepted` or `load` has set.
+    is_ordinary : bool
+        Whether every gradient of this call is read at its address, so that no row is indirect.
     """
 
     def __init__(self, settings: Settings, state: State) -> None:
@@ -170,21 +180,31 @@ class Plan:
             for dtype in dtypes
         ]
         self._arrays = [array for _, array in state.named_arrays()]
-        self._variables = np.array([id(variable) for variable in state.variables], np.int64)
-        self._gradient_specs = ArraySpecs(state.variables, same_memory=False)
-        self._addresses = np.zeros(len(state.variables), np.int64)
-        self._state_specs = ArraySpecs(self._arrays, same_memory=True)
-        self._state_addresses = np.zeros(len(self._arrays), np.int64)
+        self._identities = np.array([id(variable) for variable in state.variables], np.int64)
+        self._specs = ArraySpecs(state.variables, self._arrays)
+        # With one group, the check writes the addresses into the table itself.
+        self._addresses = (
+            self.groups[0].table[:, GRADIENT]
+            if len(self.groups) == 1
+            else np.zeros(len(state.variables), np.int64)
+        )
         self._occupied = regions(self._arrays)
-        self._nothing = np.zeros(0, np.int64)
-        self._loaded: Any = None
+        self.loaded: Any = None
+        self.accumulates = settings.gradient_accumulation_steps is not None
+        self.clips_by_norm = settings.clips_by_norm
+        self._touches_rows_only = settings.momentum == 0 and not settings.use_ema and not self.accumulates
+        self._decays = [settings.weight_decay is not None and decays for decays in state.decayed]
         self._dtype_of_all = promoted(dtypes)
         self.dtype_of_norm = self._dtype_of_all
         # A dtype that holds the two widest of several dtypes holds all of them.
         self.dtypes_of_norm = list(dict.fromkeys(promoted([a, b]) for a in dtypes for b in dtypes))
+        self.is_ordinary = False
+        self._had_rows = False
 
-    def accepts(self, gradients: list[Any], variables: Any) -> bool:
-        """Whether the quick check accepts a call; if so, set the addresses of the gradients.
+    def accepted(self, gradients: list[Any], variables: Any) -> list[Any] | None:
+        """Return the gradients in the form that the kernels take, if the quick check accepts the call.
+
+        It then sets the addresses of the gradients. Otherwise it returns None.
 
         Parameters
         ----------
@@ -193,37 +213,69 @@ class Plan:
         variables : object
             The argument of ``apply``.
         """
-        self._loaded = None
-        count = len(self._variables)
-        if len(gradients) != count:
-            return False
-        if variables is not None and not (
-            type(variables) in (list, tuple)
-            and len(variables) == count
-            and are_same_objects(list(variables), self._variables)
+        self.loaded = None
+        ours = self.state.variables
+        if len(gradients) != len(ours) or (
+            variables is not None
+            and not (
+                type(variables) in (list, tuple)
+                and len(variables) == len(ours)
+                and are_same_objects(variables, ours, self._identities)
+            )
         ):
-            return False
-        if not self._state_specs.fit(self._arrays, self._nothing, self._state_addresses):
-            return False
-        if not self._gradient_specs.fit(gradients, self._occupied, self._addresses):
-            return False
-        for group in self.groups:
-            group.set_addresses(self._addresses)
-        self.dtype_of_norm = self._dtype_of_all
-        self._loaded = gradients
-        return True
+            return None
+        # A call mostly has gradients of the same kinds as the last one.
+        found = self._with_rows(gradients) if self._had_rows else None
+        if found is None and self._specs.fit(gradients, self._arrays, self._occupied, self._addresses):
+            found = gradients
+            if not self.is_ordinary or len(self.groups) > 1:
+                self._set_addresses([])
+                self.is_ordinary = True
+        elif found is None and not self._had_rows:
+            found = self._with_rows(gradients)
+        self._had_rows = found is not None and found is not gradients
+        if found is not None:
+            self.dtype_of_norm = self._dtype_of_all
+            self.loaded = found
+        return found
 
-    def is_current(self, gradients: Sequence[Any]) -> bool:
-        """Whether every array of the state is still at its address; after `accepts` this is already known."""
-        return self._loaded is gradients or all(group.is_current() for group in self.groups)
+    def is_current(self) -> bool:
+        """Whether every array of the state is still at its address; after `accepted` this is known."""
+        return all(group.is_current() for group in self.groups)
 
     def load(self, gradients: Sequence[Any]) -> None:
-        """Set the addresses of the gradients, unless they are already set."""
-        if self._loaded is not gradients:
-            for group in self.groups:
-                group.set_gradients(gradients)
-            self.dtype_of_norm = promoted([group.dtype for group in self.groups if group.has_gradients])
-            self._loaded = gradients
+        """Set the addresses of gradients that went the long way."""
+        self.is_ordinary = False
+        for group in self.groups:
+            group.set_gradients(gradients)
+        self.dtype_of_norm = promoted([group.dtype for group in self.groups if group.has_gradients])
+        self.loaded = gradients
+
+    def _with_rows(self, gradients: list[Any]) -> list[Any] | None:
+        """Return the gradients with the rows of the sparse ones, if these alone kept the check from fitting.
+
+        If the rule changes all rows, the work for the others takes so long that the long way costs nothing.
+        """
+        positions = [index for index, gradient in enumerate(gradients) if is_sparse(gradient)]
+        if not positions or not self._touches_rows_only or any(self._decays[index] for index in positions):
+            return None
+        found = list(gradients)
+        for index in positions:
+            found[index] = ABSENT
+        if not self._specs.fit(found, self._arrays, self._occupied, self._addresses, True):
+            return None
+        for index in positions:
+            rows = quick_rows(gradients[index], self._arrays[index], self._occupied)
+            if rows is None:
+                return None
+            found[index] = rows
+        self.is_ordinary = False
+        self._set_addresses(positions)
+        return found
+
+    def _set_addresses(self, sparse: list[int]) -> None:
+        for group in self.groups:
+            group.set_addresses(self._addresses, sparse)
 
 
 def chunks_of(sizes: Sequence[int], heads: Sequence[int] | None = None) -> Array:

@@ -46,7 +46,7 @@ def decided_norms(sums: Array, dtype: np.dtype[Any]) -> tuple[Array, Array]:
         Whether each norm has to be computed exactly.
     """
     norms = np.empty(len(sums))
-    narrow_decisions()(sums, _error(), *FORMATS[dtype], norms)
+    narrow_decisions()(sums, error_of_square(), *FORMATS[dtype], norms)
     return norms, norms == UNDECIDED
 
 
@@ -58,11 +58,11 @@ def decided_narrow_norm(total: float, dtype: np.dtype[Any]) -> float | None:
     total : float
         The sum of squares.
     """
-    norm: float = narrow_decision()(total, _error(), *FORMATS[dtype])
+    norm: float = narrow_decision()(total, error_of_square(), *FORMATS[dtype])
     return None if norm == UNDECIDED else norm
 
 
-def _error() -> float:
+def error_of_square() -> float:
     """Return the relative half width of the interval in which the square of a norm lies."""
     # Four more roundings: of the factor, of the product, and of the root, which counts twice in its square.
     return ERROR_OF_PLAIN_SUM + 4 * UNIT
@@ -75,7 +75,7 @@ def narrow_decision() -> Any:
     @kernel("decided_norm", "float64(float64, float64, int64, int64)")
     def decide(total: float, error: float, precision: int, lowest: int) -> Any:
         mode = enter_default_mode()
-        norm = _decided(total, error, precision, lowest)
+        norm = decided(total, error, precision, lowest)
         leave_default_mode(mode)
         return norm
 
@@ -90,14 +90,15 @@ def narrow_decisions() -> Any:
     def decide(sums: Any, error: float, precision: int, lowest: int, norms: Any) -> None:
         mode = enter_default_mode()
         for index in range(sums.shape[0]):
-            norms[index] = _decided(sums[index], error, precision, lowest)
+            norms[index] = decided(sums[index], error, precision, lowest)
         leave_default_mode(mode)
 
     return decide
 
 
 @inlined
-def _decided(total: float, error: float, precision: int, lowest: int) -> Any:
+def decided(total: float, error: float, precision: int, lowest: int) -> Any:
+    """Return the norm of a format that belongs to a sum of squares, or ``UNDECIDED``."""
     if not math.isfinite(total):
         return total
     lower = nearest_number(math.sqrt(total * (1 - error)), precision, lowest)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from numba_kernels.cpu.cache import entry
 from numba_kernels.cpu.indirect import (
     touches_its_rows_only,
     update_of_touched,
@@ -43,6 +44,11 @@ class Work:
         Adds to the accumulators, if there are any.
     threads : int
         Number of threads, at least 1.
+
+    Attributes
+    ----------
+    updates, accumulations : list of callable
+        The tasks of a call whose gradients all lie at the addresses in the table.
     """
 
     def __init__(
@@ -58,8 +64,8 @@ class Work:
         self._variant = variant
         self._update, self._update_plainly, self._accumulate = update, update_plainly, accumulate
         # The arguments stay the same from call to call, since a call writes into their arrays.
-        self._updates = _bound(group, update, threads)
-        self._accumulations = [] if accumulate is None else _bound(group, accumulate, threads)
+        self.updates = _bound(group, update, threads)
+        self.accumulations = [] if accumulate is None else _bound(group, accumulate, threads)
 
     def accumulating(self, gradients: Sequence[Any]) -> Tasks:
         """Return the tasks of a call that only adds to the accumulators."""
@@ -68,13 +74,13 @@ class Work:
             partial(update_row, group, row, gradients[group.positions[row]], kernel)
             for row in group.indirect_rows
         ]
-        return Tasks(self._accumulations, in_python)
+        return Tasks(self.accumulations, in_python)
 
     def updating(self, gradients: Sequence[Any]) -> Tasks:
         """Return the tasks of a call that updates."""
         group, kernel = self.group, self._update
         has_others = len(group.indirect_rows) < len(group.table)
-        tasks = Tasks(list(self._updates) if has_others else [], [])
+        tasks = Tasks(list(self.updates) if has_others else [], [])
         for row in group.indirect_rows:
             gradient = gradients[group.positions[row]]
             if row not in group.scattered and touches_its_rows_only(group, row, gradient, self._variant):
@@ -97,7 +103,7 @@ def _bound(group: Group, kernel: Any, threads: int) -> list[Task]:
     """Return the tasks of a kernel, one for each thread's share of the chunks."""
     values, factors, decays = group.constants.values, group.factors, group.decays
     return [
-        partial(kernel, group.table, group.chunks, first, last, values, factors, decays)
+        partial(entry(kernel), group.table, group.chunks, first, last, values, factors, decays)
         for first, last in group.shares(threads)
         if first < last
     ]

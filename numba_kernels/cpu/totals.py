@@ -85,6 +85,17 @@ def _added(first: float, second: float) -> Any:
     return total, (first - (total - grown)) + (second - grown)
 
 
+@inlined
+def total_of(results: Any, first: int, last: int) -> Any:
+    """Return the sum of the plain sums of some chunks."""
+    total, low = 0.0, 0.0
+    for index in range(first, last):
+        total, lost = _added(total, results[index, HIGH])
+        low += lost
+    # The error term of an infinity is NaN.
+    return total + low if math.isfinite(total) else total
+
+
 @functools.cache
 def totals_kernel() -> Any:
     """Return the kernel of `totals`."""
@@ -93,12 +104,7 @@ def totals_kernel() -> Any:
     def add(results: Any, bounds: Any, sums: Any) -> None:
         mode = enter_default_mode()
         for row in range(sums.shape[0]):
-            total, low = 0.0, 0.0
-            for index in range(bounds[row], bounds[row + 1]):
-                total, lost = _added(total, results[index, HIGH])
-                low += lost
-            # The error term of an infinity is NaN.
-            sums[row, 0] = total + low if math.isfinite(total) else total
+            sums[row, 0] = total_of(results, bounds[row], bounds[row + 1])
         leave_default_mode(mode)
 
     return add

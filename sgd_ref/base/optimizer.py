@@ -335,8 +335,10 @@ class BaseSGD(Configured, Counting, Exporting, Copying, ABC):
         It reads the learning rate, once.
         """
         call = self.quickly_validated(gradients, variables)
-        if call is not None:
-            return call
+        return self.thoroughly_validated(gradients, variables) if call is None else call
+
+    def thoroughly_validated(self, gradients: Sequence[Gradient], variables: Sequence[Array] | None) -> Call:
+        """Return the call, as ``validated`` does, where the shorter check is not enough."""
         if variables is None:
             state = self.built_state()
             if state.has_copied_variables:

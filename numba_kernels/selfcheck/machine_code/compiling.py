@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from numba_kernels.cpu import cache, rounding, totals
+from numba_kernels.cpu import cache, distinct, quick_clipping, rounding, totals
 from numba_kernels.cpu.factors import factor_kernel
 from numba_kernels.cpu.kernels import accumulation_kernel, update_kernel
 from numba_kernels.cpu.sums import exact_kernel, sum_kernel
@@ -21,7 +21,7 @@ from sgd_ref.arithmetic.formats import FLOAT16, FLOAT32, FLOAT64, FORMATS
 NAME = "kernels compiled"
 
 UPDATE, ACCUMULATE, SUM, EXACT = "update", "accumulate", "sum", "exact"
-FACTOR, NORM = "factor", "norm"
+FACTOR, NORM, CLIP, ROWS = "factor", "norm", "clip", "rows"
 
 NORM_KERNELS: dict[str, Callable[[], Any]] = {
     "totals": totals.totals_kernel,
@@ -29,6 +29,7 @@ NORM_KERNELS: dict[str, Callable[[], Any]] = {
     "decision": rounding.narrow_decision,
     "decisions": rounding.narrow_decisions,
     "wide-decision": rounding.wide_decision,
+    "own-norms": quick_clipping.own_norms_kernel,
 }
 """The kernels that compute norms from sums of chunks; all compute in float64."""
 
@@ -39,7 +40,7 @@ class Kernel(NamedTuple):
     Attributes
     ----------
     kind : str
-        "update", "accumulate", "sum", "exact", "factor" or "norm".
+        "update", "accumulate", "sum", "exact", "factor", "norm", "clip" or "rows".
     dtype : str
         The name of the dtype of its variables.
     options : tuple
@@ -78,6 +79,8 @@ class Kernel(NamedTuple):
             ACCUMULATE: accumulation_kernel,
             SUM: sum_kernel,
             EXACT: exact_kernel,
+            CLIP: quick_clipping.common_norm_kernel,
+            ROWS: distinct.sums_kernel,
         }
         (dtype,) = (dtype for dtype in FORMATS if dtype.name == self.dtype)
         return make[self.kind](dtype, *self.options)
@@ -104,6 +107,9 @@ def kernels_of(extent: Extent) -> Iterator[Kernel]:
             yield Kernel(EXACT, dtype.name, (gradient,))
         yield Kernel(ACCUMULATE, dtype.name)
         yield Kernel(FACTOR, dtype.name)
+        yield Kernel(ROWS, dtype.name)
+        if dtype != FLOAT64:
+            yield Kernel(CLIP, dtype.name)
     for name in NORM_KERNELS:
         yield Kernel(NORM, FLOAT64.name, (name,))
 

@@ -20,6 +20,7 @@ from numba_kernels.cpu import array_specs
 from numba_kernels.cpu.array_specs import ArraySpecs, are_same_objects
 from numba_kernels.shared import array_object
 from numba_kernels.shared.array_object import layout_is_known
+from numba_kernels.shared.slots import INDIRECT
 
 agreement = runpy.run_path(str(Path(__file__).parents[1] / "agreement.py"))
 Pair, numbers, misaligned = agreement["Pair"], agreement["numbers"], agreement["misaligned"]
@@ -40,8 +41,16 @@ def arrays() -> list[Any]:
 
 def fit(specs: ArraySpecs, given: list[Any], occupied: Any = NOTHING) -> Any:
     """Return the addresses that were found, or None where the arrays do not fit."""
-    addresses = np.full(len(given), -1, np.int64)
-    return addresses.tolist() if specs.fit(given, occupied, addresses) else None
+    read, written = specs.counts
+    assert len(given) == read + written
+    addresses = np.full(read, -1, np.int64)
+    fits = specs.fit(given[:read], given[read:], occupied, addresses)
+    return addresses.tolist() + addresses_of(given[read:]) if fits else None
+
+
+def specs_of(expected: list[Any], same_memory: bool) -> ArraySpecs:
+    """Return the specs of arrays that are written, or of arrays that are read."""
+    return ArraySpecs([], expected) if same_memory else ArraySpecs(expected, [])
 
 
 def addresses_of(given: list[Any]) -> list[int]:
@@ -72,7 +81,7 @@ def test_another_layout_is_noticed(name: str, monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize("same_memory", [False, True])
 def test_arrays_of_every_form_fit_and_their_addresses_are_found(same_memory: bool) -> None:
     expected = arrays()
-    specs = ArraySpecs(expected, same_memory)
+    specs = specs_of(expected, same_memory)
     assert fit(specs, expected) == addresses_of(expected)
     others = arrays()
     if same_memory:
@@ -123,7 +132,7 @@ OTHERS: dict[str, Callable[[], Any]] = {
 def test_what_is_not_of_its_form_is_refused(name: str, place: int, same_memory: bool) -> None:
     expected = [np.ones(3, np.float32), np.ones((2, 2)), np.ones(5, np.float32)]
     expected[place] = np.ones((4, 6), np.float32)
-    specs = ArraySpecs(expected, same_memory)
+    specs = specs_of(expected, same_memory)
     given = list(expected)
     assert fit(specs, given) == addresses_of(expected)
     given[place] = OTHERS[name]()
@@ -132,7 +141,7 @@ def test_what_is_not_of_its_form_is_refused(name: str, place: int, same_memory: 
 
 def test_a_read_only_array_is_refused_only_where_it_is_written() -> None:
     array = np.ones(4, np.float32)
-    written, read = ArraySpecs([array], same_memory=True), ArraySpecs([array], same_memory=False)
+    written, read = ArraySpecs([], [array]), ArraySpecs([array], [])
     read_only(array)
     assert fit(written, [array]) is None
     assert fit(read, [array]) == addresses_of([array])
@@ -140,8 +149,8 @@ def test_a_read_only_array_is_refused_only_where_it_is_written() -> None:
 
 def test_another_array_in_the_same_memory_fits() -> None:
     array = np.ones((4, 6), np.float32)
-    assert fit(ArraySpecs([array], same_memory=True), [a_view_of(array)]) == addresses_of([array])
-    assert fit(ArraySpecs([array], same_memory=True), [array.copy()]) is None
+    assert fit(ArraySpecs([], [array]), [a_view_of(array)]) == addresses_of([array])
+    assert fit(ArraySpecs([], [array]), [array.copy()]) is None
 
 
 def test_arrays_changed_in_place_are_refused() -> None:
@@ -161,7 +170,7 @@ def test_arrays_changed_in_place_are_refused() -> None:
         lambda array: array.resize((4, 5), refcheck=False),
     ):
         array = np.ones((4, 6), np.float32)
-        specs = ArraySpecs([array], same_memory=False)
+        specs = ArraySpecs([array], [])
         assert fit(specs, [array]) == addresses_of([array])
         with warnings.catch_warnings():
             # NumPy advises against it, and does it.
@@ -185,7 +194,7 @@ def test_overlapping_memory_is_refused(marks: list[int], start: int, length: int
     base = memory.ctypes.data
     regions = list(zip(marks[::2], marks[1::2], strict=False))
     array = memory[start : start + length]
-    specs = ArraySpecs([np.zeros(length, np.float32)], same_memory=False)
+    specs = ArraySpecs([np.zeros(length, np.float32)], [])
     occupied = np.array([base + 4 * mark for region in regions for mark in region], np.int64)
     expected = length > 0 and reference_of_overlap(start, start + length, regions)
     assert (fit(specs, [array], occupied) is None) is expected
@@ -196,48 +205,62 @@ def test_memory_that_touches_at_its_ends_does_not_overlap() -> None:
     first, second, third = memory[:4], memory[4:8], memory[8:]
     bounds = np.array([second.ctypes.data, third.ctypes.data], np.int64)
     for array, fits in ((first, True), (second, False), (third, True)):
-        assert (fit(ArraySpecs([array], same_memory=False), [array], bounds) is not None) is fits
+        assert (fit(ArraySpecs([array], []), [array], bounds) is not None) is fits
     for shifted in (memory[1:5], memory[7:11], memory[5:7]):
-        assert fit(ArraySpecs([shifted], same_memory=False), [shifted], bounds) is None
+        assert fit(ArraySpecs([shifted], []), [shifted], bounds) is None
 
 
 def test_only_the_place_where_an_array_lay_before_is_not_looked_up_again() -> None:
     memory = np.zeros(20, np.float32)
     first, second, third = memory[:4], memory[4:8], memory[8:12]
-    specs = ArraySpecs([first, first], same_memory=False)
+    specs = ArraySpecs([first, first], [])
     addresses = np.zeros(2, np.int64)
     occupied = np.array([third.ctypes.data, third.ctypes.data + 16], np.int64)
-    assert specs.fit([first, second], occupied, addresses)
-    assert specs.fit([second, first], occupied, addresses)
+    assert specs.fit([first, second], [], occupied, addresses)
+    assert specs.fit([second, first], [], occupied, addresses)
     for others in ([third, first], [second, third], [memory[7:11], first], [second, memory[9:13]]):
         for _ in range(2):
-            assert not specs.fit(list(others), occupied, addresses)
+            assert not specs.fit(list(others), [], occupied, addresses)
         # What was refused is not taken for known, and another place may have been found for the other.
-        assert specs.fit([second, first], occupied, addresses)
+        assert specs.fit([second, first], [], occupied, addresses)
 
 
 def test_a_longer_array_in_the_place_of_another_one_is_looked_up() -> None:
     memory = np.zeros(20, np.float32)
-    specs = ArraySpecs([memory[:4], memory[:8]], same_memory=False)
+    specs = ArraySpecs([memory[:4], memory[:8]], [])
     addresses = np.zeros(2, np.int64)
     occupied = np.array([memory[8:].ctypes.data, memory[12:].ctypes.data], np.int64)
-    assert specs.fit([memory[4:8], memory[:8]], occupied, addresses)
-    assert not specs.fit([memory[4:8], memory[4:12]], occupied, addresses)
+    assert specs.fit([memory[4:8], memory[:8]], [], occupied, addresses)
+    assert not specs.fit([memory[4:8], memory[4:12]], [], occupied, addresses)
 
 
-def test_the_same_objects() -> None:
-    objects = [np.ones(2), None, "text", 1.5]
+@pytest.mark.parametrize("copies", [1, array_specs.FEW])
+def test_the_same_objects(copies: int) -> None:
+    objects = [np.ones(2), None, "text", 1.5] * copies
     identities = np.array([id(item) for item in objects], np.int64)
-    assert are_same_objects(list(objects), identities)
-    for place in range(len(objects)):
-        others: list[Any] = list(objects)
-        others[place] = object()
-        assert not are_same_objects(others, identities)
+    for form in (list, tuple):
+        assert are_same_objects(form(objects), objects, identities)
+        for place in range(len(objects)):
+            others: list[Any] = list(objects)
+            others[place] = object()
+            assert not are_same_objects(form(others), objects, identities)
+
+
+def test_one_absent_array_is_passed_over_and_all_others_are_checked() -> None:
+    array, other = np.ones((2, 3)), np.ones(4, np.float32)
+    specs, addresses = ArraySpecs([array, other], [other]), np.zeros(2, np.int64)
+    absent = array_specs.ABSENT
+    assert specs.fit([absent, other], [other], NOTHING, addresses, some_are_absent=True)
+    assert addresses.tolist() == [INDIRECT, other.ctypes.data]
+    assert not specs.fit([absent, other], [other], NOTHING, addresses)
+    assert not specs.fit([absent, array], [other], NOTHING, addresses, some_are_absent=True)
+    assert not specs.fit([None, other], [other], NOTHING, addresses, some_are_absent=True)
+    assert not specs.fit([array, other], [absent], NOTHING, addresses, some_are_absent=True)
 
 
 def test_the_same_objects_the_long_way(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(array_specs, "layout_is_known", lambda: False)
-    test_the_same_objects()
+    test_the_same_objects(array_specs.FEW)
 
 
 FEATURES: dict[str, dict[str, Any]] = {

@@ -23,6 +23,7 @@ from numba_kernels.cpu import optimizer as optimizer_module
 from numba_kernels.cpu import plan, rounding
 from numba_kernels.cpu.factors import factor_kernel, global_factor
 from numba_kernels.cpu.kernels import accumulation_kernel, update_kernel
+from numba_kernels.cpu.quick_clipping import common_norm_kernel, own_norms_kernel
 from numba_kernels.cpu.sums import exact_kernel, sum_kernel
 from numba_kernels.cpu.totals import totals_kernel, wide_totals_kernel
 from sgd_ref import SparseRows, conformance
@@ -400,6 +401,8 @@ MAKERS: tuple[Any, ...] = (
     rounding.narrow_decisions,
     rounding.wide_decision,
     factor_kernel,
+    common_norm_kernel,
+    own_norms_kernel,
 )
 
 
