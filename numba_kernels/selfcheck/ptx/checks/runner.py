@@ -22,8 +22,20 @@ SHOWN = 0.95
 """Kernels with a smaller executed share than this are listed."""
 
 
-def run(extent: Extent, advance: Advance = lambda doing, done, parts: None) -> Outcome:
-    """Check the kernels of an extent by executing their PTX."""
+def run(
+    extent: Extent, advance: Advance = lambda doing, done, parts: None, dump: Path | None = None
+) -> Outcome:
+    """Check the kernels of an extent by executing their PTX.
+
+    Parameters
+    ----------
+    extent : Extent
+        The extent.
+    advance : callable, optional
+        Called with the progress.
+    dump : Path, optional
+        The folder that all launches are written into; see ``dumping.py``.
+    """
     outcome = Outcome([], [])
     reason = session.why_not()
     if reason is not None:
@@ -31,7 +43,7 @@ def run(extent: Extent, advance: Advance = lambda doing, done, parts: None) -> O
         return outcome
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        parts = list(_parts(extent, folder))
+        parts = list(_parts(extent, folder, dump))
         finished = partial(_tell, advance, len(parts))
         # A pool of its own, since a process that has begun a session cannot end it.
         context = multiprocessing.get_context("spawn")
@@ -48,11 +60,11 @@ def _tell(advance: Advance, parts: int, done: int) -> None:
     advance(COMPARING, done, parts)
 
 
-def _parts(extent: Extent, folder: Path) -> Iterator[tuple[str, Part]]:
+def _parts(extent: Extent, folder: Path, dump: Path | None) -> Iterator[tuple[str, Part]]:
     for group in cases.groups(extent):
         for start in range(0, len(group.cases), CASES_OF_PART):
             some = group.cases[start : start + CASES_OF_PART]
-            yield group.name, partial(run_cases, group.name, some, group.way, extent, folder)
+            yield group.name, partial(run_cases, group.name, some, group.way, extent, folder, dump)
 
 
 def _lines(covered: list[Covered], every: bool) -> Iterator[str]:
