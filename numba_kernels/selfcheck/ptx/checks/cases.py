@@ -12,6 +12,7 @@ import numpy as np
 from numba_kernels.selfcheck import gradient_forms, product, special
 from numba_kernels.selfcheck.extent import FULL, QUICK, Extent
 from numba_kernels.selfcheck.making import dense_case, random_numbers
+from numba_kernels.selfcheck.ptx.checks import branches
 from numba_kernels.selfcheck.ptx.checks.working import Way
 from numba_kernels.shared.element import VARIANTS, Variant
 from sgd_ref import schedules
@@ -24,6 +25,7 @@ from sgd_ref.conformance.catalogue.tiers import make_case
 
 Item = TypeVar("Item")
 
+BRANCHES_NAME, NORM_BRANCHES_NAME = "branches", "branches of norms"
 STANDARD_NAME, PRODUCT_NAME, SIZES_NAME, SPECIAL_NAME, FORMS_NAME, NORMS_NAME, GRAPHS_NAME = (
     "standard tier",
     "product",
@@ -88,6 +90,17 @@ def _all_groups(extent: Extent) -> Iterator[Group]:
     yield Group(SPECIAL_NAME, _drawn(special.every_role(extent), extent, "special"), Way())
     forms = (*gradient_forms.one_form(extent), *gradient_forms.all_dtypes(extent))
     yield Group(FORMS_NAME, _drawn(forms, extent, "forms", 4 if extent.tier != FULL else 1), Way())
+    for move in branches.MOVES:
+        yield Group(
+            BRANCHES_NAME, list(branches.elementwise(extent, _kernels(extent, "branches"))), Way(move)
+        )
+    normed = list(branches.of_norms(extent))
+    for exactly in (False, True):
+        yield Group(
+            NORM_BRANCHES_NAME,
+            _drawn(normed, extent, "branches of norms"),
+            Way(in_random_order=True, computes_norms_exactly=exactly),
+        )
     for move in ("stream", "graph"):
         yield Group(GRAPHS_NAME, list(_replayed(extent, move)), Way(move))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import random
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from numba_kernels.selfcheck.extent import QUICK, Extent
 from numba_kernels.selfcheck.ptx import session
-from numba_kernels.selfcheck.ptx.checks import cases, coverage
+from numba_kernels.selfcheck.ptx.checks import alone, cases, coverage
 from numba_kernels.selfcheck.ptx.checks.coverage import Covered
 from numba_kernels.selfcheck.ptx.checks.working import run_cases
 from numba_kernels.selfcheck.runner import COMPARING, Advance, Outcome, Part, run_parts
@@ -65,6 +66,12 @@ def _parts(extent: Extent, folder: Path, dump: Path | None) -> Iterator[tuple[st
         for start in range(0, len(group.cases), CASES_OF_PART):
             some = group.cases[start : start + CASES_OF_PART]
             yield group.name, partial(run_cases, group.name, some, group.way, extent, folder, dump)
+    chosen = [identifier for identifier in alone.identifiers() if extent.wants(identifier)]
+    if extent.tier == QUICK and extent.pattern is None:
+        chosen = random.Random(extent.seed).sample(chosen, len(chosen) // cases.SHARE_OF_QUICK)
+    for start in range(0, len(chosen), CASES_OF_PART):
+        some_alone = chosen[start : start + CASES_OF_PART]
+        yield alone.NAME, partial(alone.run_alone, some_alone, extent, folder, dump)
 
 
 def _lines(covered: list[Covered], every: bool) -> Iterator[str]:
