@@ -316,15 +316,23 @@ class Counts:
                 self.scale = doubled if np.isfinite(doubled) else self.scale
 
 
-SCALES = 8.0, float(np.finfo(np.float32).max), float(np.finfo(np.float32).tiny)
+SCALE, LARGEST, SMALLEST = 8.0, float(np.finfo(np.float32).max), float(np.finfo(np.float32).tiny)
+
+COUNTED = (
+    (1, 0, False, SCALE),
+    (2, 2, False, SCALE),
+    (1, 2, True, SCALE),
+    (2, 0, True, LARGEST),
+    (1, 0, True, SMALLEST),
+)
+"""Steps of accumulation, the frequency of overwriting, whether the loss scale changes, and its start."""
 
 FINITE = (True, True, False, True, True, True, False, True, True)
 """Whether the gradients of each call are finite; the last calls have no rate."""
 
 
 def _counted(kernel: Any) -> Iterator[tuple[Array, Array]]:
-    for steps, frequency, scale in itertools.product((1, 2), (0, 2), SCALES):
-        is_dynamic = scale != SCALES[0] or frequency == 0
+    for steps, frequency, is_dynamic, scale in COUNTED:
         for is_constant in (True, False):
             rates = {call: 0.25 * (call + 1) for call in range(RATES)}
             if is_constant:
