@@ -53,14 +53,20 @@ def elementwise(extent: Extent, kernels: Sequence[tuple[np.dtype[Any], Variant]]
                 learning_rate=CosineDecay(0.1, 7),
             )
             yield _with_gaps(case, variant)
-        skipped = f"{start}/skipped"
-        if variant.gradient != PLAIN and extent.wants(skipped):
-            generator = random_numbers(extent, skipped)
-            case = dense_case(skipped, variant, SHAPES, dtype, generator, loss_scale_factor=None)
-            yield _with_skipped_call(case)
-        wide = f"{start}/wide"
-        if dtype != FLOAT64 and variant in (VARIANTS[0], VARIANTS[-1]) and extent.wants(wide):
-            yield _with_gaps(_mixed(wide, variant, dtype, random_numbers(extent, wide)), variant)
+        # A kernel that does not divide is never launched with a loss scale, so that it skips no call.
+        other = f"{start}/{'clipped' if variant.gradient == PLAIN else 'skipped'}"
+        if extent.wants(other):
+            generator = random_numbers(extent, other)
+            case = dense_case(other, variant, SHAPES, dtype, generator, loss_scale_factor=None)
+            yield case if variant.gradient == PLAIN else _with_skipped_call(case)
+        if dtype != FLOAT64 and variant in (VARIANTS[0], VARIANTS[-1]):
+            # With the larger limit, which is a power of two, the factor is 1.
+            for name, limit in (("wide", 1.5), ("wide-bare", 2.0**20)):
+                wide = f"{start}/{name}"
+                if extent.wants(wide):
+                    generator = random_numbers(extent, wide)
+                    case = _mixed(wide, variant, dtype, generator, limit)
+                    yield _with_gaps(case, variant)
 
 
 def of_norms(extent: Extent) -> Iterator[Case]:
@@ -98,11 +104,18 @@ def _with_skipped_call(case: Case) -> Case:
     return replace(case, gradients=tuple(map(tuple, gradients)), loss_scaling=scaling)
 
 
-def _mixed(identifier: str, variant: Variant, dtype: np.dtype[Any], generator: np.random.Generator) -> Case:
+def _mixed(
+    identifier: str,
+    variant: Variant,
+    dtype: np.dtype[Any],
+    generator: np.random.Generator,
+    limit: float = 1.5,
+) -> Case:
     """Return a case with variables of a dtype and of float64 under one norm, which is in float64."""
     dtypes = dtype, dtype, FLOAT64, dtype
     shapes = (1,), (300,), (31,), (4, 5)
-    config = settings_for(variant, global_clipnorm=1.5)
+    decay = 0.05 if limit == 1.5 else None
+    config = settings_for(variant, global_clipnorm=limit, weight_decay=decay)
     scale = config["loss_scale_factor"] or 1.0
     gradients = [
         [
