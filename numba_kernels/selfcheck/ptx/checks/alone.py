@@ -7,8 +7,10 @@ elements to update, and only count, with every kind of count and of loss scale.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -124,24 +126,15 @@ def _launches(extent: Extent) -> Iterator[Launched]:
         if holds(target, source):
             kernel = gather_kernel(source, target)
             identifier = f"{START}/{kernel.name}"
-            yield Launched(
-                identifier,
-                lambda kernel=kernel, source=source, target=target, identifier=identifier: _gathered(
-                    kernel, source, target, random_numbers(extent, identifier)
-                ),
-            )
+            generator = random_numbers(extent, identifier)
+            yield Launched(identifier, partial(_gathered, kernel, source, target, generator))
     for dtype in FORMATS:
         kernel = scatter_kernel(dtype)
         identifier = f"{START}/{kernel.name}"
-        yield Launched(
-            identifier,
-            lambda kernel=kernel, dtype=dtype, identifier=identifier: _scattered(
-                kernel, dtype, random_numbers(extent, identifier)
-            ),
-        )
+        yield Launched(identifier, partial(_scattered, kernel, dtype, random_numbers(extent, identifier)))
     for dtype, variant, is_wide in _updates():
         kernel = update_kernel(dtype, variant, is_wide)
-        yield Launched(f"{START}/{kernel.name}", lambda kernel=kernel: _counted(kernel))
+        yield Launched(f"{START}/{kernel.name}", partial(_counted, kernel))
 
 
 def _updates() -> Iterator[tuple[np.dtype[Any], Variant, bool]]:
@@ -182,7 +175,7 @@ def _copies(itemsize: int) -> Iterator[tuple[tuple[int, ...], list[int], list[in
     # An array without axes has one element. Its loops are known to work for more all the same.
     yield (), [], [0] * 9, 1
     for lengths in _lengths():
-        count = int(min(COPIED, np.prod([float(length) for length in lengths])))
+        count = min(COPIED, math.prod(lengths))
         yield lengths, *_offsets(lengths, itemsize, count), THREADS
 
 

@@ -61,7 +61,7 @@ def elementwise(extent: Extent, kernels: Sequence[tuple[np.dtype[Any], Variant]]
             yield case if variant.gradient == PLAIN else _with_skipped_call(case)
         if dtype != FLOAT64 and variant in (VARIANTS[0], VARIANTS[-1]):
             # With the larger limit, which is a power of two, the factor is 1.
-            for name, limit in (("wide", 1.5), ("wide-bare", 2.0**20)):
+            for name, limit in (("wide", 1.5), ("wide-bare", 2.0**14)):
                 wide = f"{start}/{name}"
                 if extent.wants(wide):
                     generator = random_numbers(extent, wide)
@@ -82,9 +82,16 @@ def of_norms(extent: Extent) -> Iterator[Case]:
                 identifier = f"{NAME}/{dtype.name}/{variant.name}/{clipping}"
                 if extent.wants(identifier):
                     yield _normed(identifier, variant, dtype, clipping, random_numbers(extent, identifier))
+            dynamic = f"{NAME}/{dtype.name}/{variant.name}/dynamic"
+            if variant.gradient != PLAIN and extent.wants(dynamic):
+                generator = random_numbers(extent, dynamic)
+                case = dense_case(
+                    dynamic, variant, SHAPES, dtype, generator, loss_scale_factor=None, clipnorm=0.5
+                )
+                yield _with_skipped_call(case)
             mixed = f"{NAME}/{dtype.name}/{variant.name}/mixed"
             if dtype != FLOAT64 and extent.wants(mixed):
-                yield _mixed(mixed, variant, dtype, random_numbers(extent, mixed))
+                yield _with_infinity(_mixed(mixed, variant, dtype, random_numbers(extent, mixed)))
 
 
 def _with_gaps(case: Case, variant: Variant) -> Case:
@@ -102,6 +109,13 @@ def _with_skipped_call(case: Case) -> Case:
     gradients[1][1].reshape(-1)[17] = np.inf
     scaling = LossScaling(SCALE, 2)
     return replace(case, gradients=tuple(map(tuple, gradients)), loss_scaling=scaling)
+
+
+def _with_infinity(case: Case) -> Case:
+    """Return a case with an infinity among the gradients of the last call, which are not in float64."""
+    gradients = [[np.array(gradient) for gradient in call] for call in case.gradients]
+    gradients[-1][0][0] = -np.inf
+    return replace(case, gradients=tuple(map(tuple, gradients)))
 
 
 def _mixed(
@@ -158,7 +172,7 @@ def _rows(dtype: np.dtype[Any], generator: np.random.Generator) -> list[Array]:
     form = FORMATS[dtype]
     largest, normal = float(form.largest), float(form.smallest_normal)
     ties = near_tie(dtype, generator)
-    given = [
+    given: list[Any] = [
         [0.0, -0.0],
         ties["below"],
         ties["above"],

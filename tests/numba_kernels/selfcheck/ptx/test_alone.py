@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from sgd_ref.arithmetic.formats import FLOAT32
 
 def test_offsets_are_those_of_numpy_and_of_whole_divisions() -> None:
     for lengths in _lengths():
-        count = int(min(COPIED, np.prod([float(length) for length in lengths])))
+        count = min(COPIED, math.prod(lengths))
         strides, offsets = _offsets(lengths, 4, count)
         assert len(set(offsets)) == count
         if LONG not in lengths:
