@@ -29,6 +29,12 @@ NAME = "branches"
 SHAPES = (1,), (300,), (4, 5)
 """Whole packets and rests, in one chunk each."""
 
+CHUNK = 8192
+"""The number of elements of a chunk on the device."""
+
+MANY = 1100
+"""More chunks than four for each of the 256 threads that add the sums of chunks."""
+
 SCALE = 96.0
 
 MOVES = "numba", "offset-1"
@@ -92,6 +98,22 @@ def of_norms(extent: Extent) -> Iterator[Case]:
             mixed = f"{NAME}/{dtype.name}/{variant.name}/mixed"
             if dtype != FLOAT64 and extent.wants(mixed):
                 yield _with_infinity(_mixed(mixed, variant, dtype, random_numbers(extent, mixed)))
+
+
+def of_long_norms(extent: Extent) -> Iterator[Case]:
+    """Yield norms of whole chunks, and of so many chunks that each thread adds several of them."""
+    for dtype in FORMATS:
+        for variant in VARIANTS:
+            if variant.momentum != NO_MOMENTUM or variant.averages:
+                continue
+            kinds: dict[str, tuple[tuple[int, ...], ...]] = {"long": ((CHUNK + 9,),)}
+            if variant.gradient == PLAIN:
+                kinds["many"] = ((1,),) * MANY
+            for name, shapes in kinds.items():
+                identifier = f"{NAME}/{dtype.name}/{variant.name}/{name}"
+                if extent.wants(identifier):
+                    generator = random_numbers(extent, identifier)
+                    yield dense_case(identifier, variant, shapes, dtype, generator, global_clipnorm=0.5)
 
 
 def _with_gaps(case: Case, variant: Variant) -> Case:

@@ -42,12 +42,9 @@ MOST_ELEMENTS, MOST_CALLS = 4096, 12
 SHARE_OF_QUICK = 8
 """The quick tier has one case in this number, and other cases for each seed."""
 
-CHUNK = 8192
-"""The number of elements of a chunk on the device."""
-
 PACKETS = tuple((size,) for size in (1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 24, 33))
 MIDDLE = ((203,), (257,), (2048,), (2049,), (45, 61))
-LONG = ((CHUNK + 9,),)
+LONG = ((branches.CHUNK + 9,),)
 """More chunks than the device has room for blocks, so that a block has several chunks."""
 
 REPLAYED = (3, 5), (300,), (7,)
@@ -94,6 +91,8 @@ def _all_groups(extent: Extent) -> Iterator[Group]:
         yield Group(
             BRANCHES_NAME, list(branches.elementwise(extent, _kernels(extent, "branches"))), Way(move)
         )
+        long = _drawn(branches.of_long_norms(extent), extent, "long norms")
+        yield Group(NORM_BRANCHES_NAME, long, Way(move))
     normed = list(branches.of_norms(extent))
     for exactly in (False, True):
         yield Group(

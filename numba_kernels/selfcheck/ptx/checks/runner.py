@@ -14,6 +14,7 @@ from numba_kernels.selfcheck.extent import QUICK, Extent
 from numba_kernels.selfcheck.ptx import session
 from numba_kernels.selfcheck.ptx.checks import alone, cases, coverage
 from numba_kernels.selfcheck.ptx.checks.coverage import Covered
+from numba_kernels.selfcheck.ptx.checks.reasons import reason_for
 from numba_kernels.selfcheck.ptx.checks.working import run_cases
 from numba_kernels.selfcheck.runner import COMPARING, Advance, Outcome, Part, run_parts
 
@@ -88,4 +89,6 @@ def _lines(covered: list[Covered], every: bool) -> Iterator[str]:
         if every or kernel.share < SHOWN:
             missed = ", ".join(str(line.line) for line in kernel.missed[:8])
             more = f"; not executed: {len(kernel.missed)}, lines {missed}" if kernel.missed else ""
-            yield f"  {kernel.share:>6.1%} of {kernel.instructions:>5} {kernel.kernel}{more}"
+            # Only all cases together leave out what has a reason.
+            why = f" ({reason_for(kernel.kernel)})" if every and kernel.missed else ""
+            yield f"  {kernel.share:>6.1%} of {kernel.instructions:>5} {kernel.kernel}{more}{why}"
