@@ -9,8 +9,6 @@ signature of each kernel, so that two processes that write a file at once write 
 from __future__ import annotations
 
 import functools
-import hashlib
-import os
 import pickle
 import sys
 from collections.abc import Callable
@@ -20,19 +18,11 @@ from typing import Any
 import llvmlite
 import numba
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, IndexDataCacheFile, _CacheLocator
-from numba.misc.appdirs import AppDirs
 
 from numba_kernels.cpu import target
+from numba_kernels.shared.kept_code import base_folder, fingerprint_of, modules_of, sealed, unsealed
 
 PACKAGE = Path(__file__).parents[1]
-
-CHECKSUM_BYTES = hashlib.sha256().digest_size
-
-
-def base_folder() -> Path:
-    """Return the folder for compiled kernels: ``NUMBA_CACHE_DIR``, or the user's folder for caches."""
-    chosen = os.environ.get("NUMBA_CACHE_DIR")
-    return Path(chosen) if chosen else Path(AppDirs(appname="sgd-ref", appauthor=False).user_cache_dir)
 
 
 def sources() -> list[str]:
@@ -41,20 +31,15 @@ def sources() -> list[str]:
     >>> "cpu/kernels.py" in sources() and "shared/operations.py" in sources()
     True
     """
-    paths = (path for folder in ("cpu", "shared") for path in (PACKAGE / folder).glob("*.py"))
-    return sorted(path.relative_to(PACKAGE).as_posix() for path in paths)
+    return modules_of(PACKAGE, ("cpu", "shared"))
 
 
 @functools.cache
 def fingerprint() -> str:
     """Return a short hash of everything that compiled kernels depend on."""
-    digest = hashlib.sha256()
-    for name in sources():
-        digest.update(name.encode() + b"\0" + (PACKAGE / name).read_bytes() + b"\0")
     chosen = target.target()
-    for part in (numba.__version__, llvmlite.__version__, sys.version, chosen.name, chosen.features):
-        digest.update(part.encode() + b"\0")
-    return digest.hexdigest()[:20]
+    others = (numba.__version__, llvmlite.__version__, sys.version, chosen.name, chosen.features)
+    return fingerprint_of(PACKAGE, sources(), others)
 
 
 # Computed during the import, while the sources are the imported ones: a process may outlive the installation,
@@ -90,9 +75,8 @@ class _CheckedFile(IndexDataCacheFile):  # type: ignore[misc]
     """One kernel in one file, with a checksum: damaged machine code would crash the process."""
 
     def load(self, key: Any) -> Any:
-        content = Path(self._index_path).read_bytes()
-        checksum, pickled = content[:CHECKSUM_BYTES], content[CHECKSUM_BYTES:]
-        if hashlib.sha256(pickled).digest() != checksum:
+        pickled = unsealed(Path(self._index_path).read_bytes())
+        if pickled is None:
             return None
         # Whoever can write into the user's cache folder can do harm in any case.
         stored_key, data = pickle.loads(pickled)  # noqa: S301
@@ -101,7 +85,7 @@ class _CheckedFile(IndexDataCacheFile):  # type: ignore[misc]
     def save(self, key: Any, data: Any) -> None:
         pickled = self._dump((key, data))
         with self._open_for_write(self._index_path) as file:
-            file.write(hashlib.sha256(pickled).digest() + pickled)
+            file.write(sealed(pickled))
 
 
 class _KernelCache(FunctionCache):  # type: ignore[misc]

@@ -1,6 +1,6 @@
-"""The only module that knows which package compiles and launches for CUDA: numba-cuda.
+"""The package that compiles and launches for CUDA: numba-cuda, which only this module and `keeping` know.
 
-A successor of numba-cuda may have other names for the same few functions. Then only this file has to change.
+A successor of numba-cuda may have other names for the same few functions. Then only these two have to change.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, NamedTuple, cast
 
+from numba_kernels.cuda.keeping import keep
 from numba_kernels.shared.inlining import inlined
 from sgd_ref.base.installing import how_to_install
 
@@ -117,7 +118,7 @@ _kept_configured = functools.lru_cache(maxsize=4096)(_configured)
 
 
 class Kernel(NamedTuple):
-    """One kernel, compiled when it is first launched.
+    """One kernel, compiled or taken from the disk when it is first launched.
 
     Attributes
     ----------
@@ -146,7 +147,10 @@ def kernel(name: str) -> Callable[[Callable[..., None]], Kernel]:
 
     def made(function: Callable[..., None]) -> Kernel:
         function.__qualname__ = name
-        return Kernel(name, function, cuda.jit(function))
+        dispatcher = cuda.jit(function)
+        if not IS_SIMULATED:
+            keep(name, dispatcher)
+        return Kernel(name, function, dispatcher)
 
     return made
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 
 from numba_kernels.selfcheck import page, runner, sweeping
 from numba_kernels.selfcheck.device.availability import is_simulated, why_no_device
@@ -63,6 +65,12 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         default="cpu",
         help="ptx: the code for CUDA executed on this processor, without a device (default: %(default)s)",
     )
+    command.add_argument(
+        "--dump",
+        type=Path,
+        metavar="FOLDER",
+        help="with --device ptx: also write each launch, for other interpreters; README.txt there says how",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -70,6 +78,14 @@ def run(options: argparse.Namespace) -> int:
     out = console()
     extent = _extent(options)
     _check_sweep(options)
+    if options.dump is not None and options.device != "ptx":
+        raise WrongUsage("--dump must go with --device ptx")
+    if (
+        options.dump is not None
+        and options.dump.exists()
+        and (not options.dump.is_dir() or any(options.dump.iterdir()))
+    ):
+        raise WrongUsage(f"--dump must name a folder that is empty or not there, got {str(options.dump)!r}")
     if options.prove:
         return _prove(extent)
     described, run_checks = _chosen(options, extent)
@@ -108,7 +124,7 @@ def _chosen(options: argparse.Namespace, extent: Extent) -> tuple[list[str], Che
             return [], None
         return _on_device(extent)
     if options.device == "ptx":
-        return _by_ptx(extent)
+        return _by_ptx(extent, options.dump)
     return page.description(extent), _by_sweep(options) if is_sweep(options) else runner.run
 
 
@@ -180,7 +196,7 @@ def _on_device(extent: Extent) -> tuple[list[str], Checks]:
     return describing.description(extent), device_runner.run
 
 
-def _by_ptx(extent: Extent) -> tuple[list[str], Checks | None]:
+def _by_ptx(extent: Extent, dump: Path | None) -> tuple[list[str], Checks | None]:
     """Return the description of the PTX interpreter, and its function; None if it cannot run."""
     # The imported modules need gcc and the compilers of CUDA, which may not be installed.
     from numba_kernels.selfcheck.ptx import session  # noqa: PLC0415
@@ -191,7 +207,7 @@ def _by_ptx(extent: Extent) -> tuple[list[str], Checks | None]:
     if reason is not None:
         complain(f"nothing was checked: {reason}")
         return [], None
-    return describing.description(extent), ptx_runner.run
+    return describing.description(extent), partial(ptx_runner.run, dump=dump)
 
 
 @contextmanager

@@ -44,8 +44,14 @@ def _why_no_kernels() -> str | None:
     return None
 
 
-def begin() -> Device:
+def begin(keeps_texts: bool = True) -> Device:
     """Make this process run kernels as PTX from now on, and return the simulated device.
+
+    Parameters
+    ----------
+    keeps_texts : bool
+        Whether the PTX of kernels is taken from `texts`. If not, Numba's dispatchers compile kernels, or take
+        them from the cache, as they do for a device.
 
     Raises
     ------
@@ -59,7 +65,11 @@ def begin() -> Device:
         device = Device()
         library.load(callbacks(device))
         _devices.append(device)
-        _take_texts()
+        _refuse_warnings()
+        if keeps_texts:
+            _take_texts()
+        else:
+            _link_texts()
     return _devices[0]
 
 
@@ -74,18 +84,39 @@ def _take_texts() -> None:
             self.add_overload(found, arguments)
         return found
 
+    # Numba compiles only in this method, and would then assemble the result.
+    dispatcher.CUDADispatcher.compile = compile_to_ptx
+
+
+def _link_texts() -> None:
+    """Let the linker give PTX, which the driver takes for machine code."""
+    from numba.cuda import codegen
+
+    def get_text(self: Any, cc: Any = None) -> Any:
+        capability = self._ensure_cc(cc)
+        if capability not in self._cubin_cache:
+            self._cubin_cache[capability] = _loadable(self.get_lto_ptx(capability))
+        return self._cubin_cache[capability]
+
+    codegen.CUDACodeLibrary.get_cubin = get_text
+
+
+def _refuse_warnings() -> None:
+    from numba.cuda import dispatcher
+
     def refuse(warning: Any) -> None:
         raise Fault("host", f"a launch must give no warning to its user, got {warning}")
 
     # This does not depend on warning filters, since cases of the kit silence warnings.
     dispatcher.warn = refuse
-    # Numba compiles only in this method, and would then assemble the result.
-    dispatcher.CUDADispatcher.compile = compile_to_ptx
+
+
+def _loadable(text: str) -> Any:
+    return importlib.import_module("cuda.core").ObjectCode.from_cubin(text.replace("\0", "").encode() + b"\0")
 
 
 def _kernel(dispatch: Any, arguments: Any) -> Any:
     """Return the object that Numba launches, with a text in place of machine code."""
-    ObjectCode = importlib.import_module("cuda.core").ObjectCode  # noqa: N806
     from numba.cuda import codegen, dispatcher, types
 
     from numba_kernels.cuda.toolkit import Kernel as OfToolkit
@@ -95,7 +126,7 @@ def _kernel(dispatch: Any, arguments: Any) -> Any:
     entry = _entry(text)
     _devices[0].names[entry] = name
     made = codegen.CUDACodeLibrary(dispatch.targetctx.codegen(), name, entry_name=entry, lto=True)
-    made._cubin_cache[made._ensure_cc(None)] = ObjectCode.from_cubin(text.encode() + b"\0")
+    made._cubin_cache[made._ensure_cc(None)] = _loadable(text)
     return dispatcher._Kernel._rebuild(
         cooperative=False,
         name=entry,

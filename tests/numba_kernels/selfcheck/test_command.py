@@ -48,6 +48,21 @@ def test_a_case_that_is_the_same(capsys: pytest.CaptureFixture[str]) -> None:
     assert "kernels compiled" not in output
 
 
+def test_a_dump_needs_executed_code_and_an_empty_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "something").touch()
+    for arguments, wanted in (
+        ([], "--dump must go with --device ptx"),
+        (["--device", "ptx"], f"--dump must name a folder that is empty or not there, got {str(tmp_path)!r}"),
+    ):
+        with pytest.raises(SystemExit) as ended:
+            cli.main(["check", "--quick", "--dump", str(tmp_path), *arguments])
+        assert ended.value.code == 2
+        assert wanted in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["something"]
+
+
 def test_a_difference_is_exit_status_1(
     capsys: pytest.CaptureFixture[str], found: Callable[[Outcome], None]
 ) -> None:

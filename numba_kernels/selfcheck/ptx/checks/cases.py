@@ -12,6 +12,7 @@ import numpy as np
 from numba_kernels.selfcheck import gradient_forms, product, special
 from numba_kernels.selfcheck.extent import FULL, QUICK, Extent
 from numba_kernels.selfcheck.making import dense_case, random_numbers
+from numba_kernels.selfcheck.ptx.checks import branches
 from numba_kernels.selfcheck.ptx.checks.working import Way
 from numba_kernels.shared.element import VARIANTS, Variant
 from sgd_ref import schedules
@@ -24,6 +25,7 @@ from sgd_ref.conformance.catalogue.tiers import make_case
 
 Item = TypeVar("Item")
 
+BRANCHES_NAME, NORM_BRANCHES_NAME = "branches", "branches of norms"
 STANDARD_NAME, PRODUCT_NAME, SIZES_NAME, SPECIAL_NAME, FORMS_NAME, NORMS_NAME, GRAPHS_NAME = (
     "standard tier",
     "product",
@@ -40,12 +42,9 @@ MOST_ELEMENTS, MOST_CALLS = 4096, 12
 SHARE_OF_QUICK = 8
 """The quick tier has one case in this number, and other cases for each seed."""
 
-CHUNK = 8192
-"""The number of elements of a chunk on the device."""
-
 PACKETS = tuple((size,) for size in (1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 24, 33))
 MIDDLE = ((203,), (257,), (2048,), (2049,), (45, 61))
-LONG = ((CHUNK + 9,),)
+LONG = ((branches.CHUNK + 9,),)
 """More chunks than the device has room for blocks, so that a block has several chunks."""
 
 REPLAYED = (3, 5), (300,), (7,)
@@ -88,6 +87,19 @@ def _all_groups(extent: Extent) -> Iterator[Group]:
     yield Group(SPECIAL_NAME, _drawn(special.every_role(extent), extent, "special"), Way())
     forms = (*gradient_forms.one_form(extent), *gradient_forms.all_dtypes(extent))
     yield Group(FORMS_NAME, _drawn(forms, extent, "forms", 4 if extent.tier != FULL else 1), Way())
+    for move in branches.MOVES:
+        yield Group(
+            BRANCHES_NAME, list(branches.elementwise(extent, _kernels(extent, "branches"))), Way(move)
+        )
+        long = _drawn(branches.of_long_norms(extent), extent, "long norms")
+        yield Group(NORM_BRANCHES_NAME, long, Way(move))
+    normed = list(branches.of_norms(extent))
+    for exactly in (False, True):
+        yield Group(
+            NORM_BRANCHES_NAME,
+            _drawn(normed, extent, "branches of norms"),
+            Way(in_random_order=True, computes_norms_exactly=exactly),
+        )
     for move in ("stream", "graph"):
         yield Group(GRAPHS_NAME, list(_replayed(extent, move)), Way(move))
 

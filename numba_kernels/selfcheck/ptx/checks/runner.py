@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import random
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
@@ -11,8 +12,9 @@ from pathlib import Path
 
 from numba_kernels.selfcheck.extent import QUICK, Extent
 from numba_kernels.selfcheck.ptx import session
-from numba_kernels.selfcheck.ptx.checks import cases, coverage
+from numba_kernels.selfcheck.ptx.checks import alone, cases, coverage
 from numba_kernels.selfcheck.ptx.checks.coverage import Covered
+from numba_kernels.selfcheck.ptx.checks.reasons import reason_for
 from numba_kernels.selfcheck.ptx.checks.working import run_cases
 from numba_kernels.selfcheck.runner import COMPARING, Advance, Outcome, Part, run_parts
 
@@ -22,8 +24,20 @@ SHOWN = 0.95
 """Kernels with a smaller executed share than this are listed."""
 
 
-def run(extent: Extent, advance: Advance = lambda doing, done, parts: None) -> Outcome:
-    """Check the kernels of an extent by executing their PTX."""
+def run(
+    extent: Extent, advance: Advance = lambda doing, done, parts: None, dump: Path | None = None
+) -> Outcome:
+    """Check the kernels of an extent by executing their PTX.
+
+    Parameters
+    ----------
+    extent : Extent
+        The extent.
+    advance : callable, optional
+        Called with the progress.
+    dump : Path, optional
+        The folder that all launches are written into; see ``dumping.py``.
+    """
     outcome = Outcome([], [])
     reason = session.why_not()
     if reason is not None:
@@ -31,7 +45,7 @@ def run(extent: Extent, advance: Advance = lambda doing, done, parts: None) -> O
         return outcome
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        parts = list(_parts(extent, folder))
+        parts = list(_parts(extent, folder, dump))
         finished = partial(_tell, advance, len(parts))
         # A pool of its own, since a process that has begun a session cannot end it.
         context = multiprocessing.get_context("spawn")
@@ -48,11 +62,17 @@ def _tell(advance: Advance, parts: int, done: int) -> None:
     advance(COMPARING, done, parts)
 
 
-def _parts(extent: Extent, folder: Path) -> Iterator[tuple[str, Part]]:
+def _parts(extent: Extent, folder: Path, dump: Path | None) -> Iterator[tuple[str, Part]]:
     for group in cases.groups(extent):
         for start in range(0, len(group.cases), CASES_OF_PART):
             some = group.cases[start : start + CASES_OF_PART]
-            yield group.name, partial(run_cases, group.name, some, group.way, extent, folder)
+            yield group.name, partial(run_cases, group.name, some, group.way, extent, folder, dump)
+    chosen = [identifier for identifier in alone.identifiers() if extent.wants(identifier)]
+    if extent.tier == QUICK and extent.pattern is None:
+        chosen = random.Random(extent.seed).sample(chosen, len(chosen) // cases.SHARE_OF_QUICK)
+    for start in range(0, len(chosen), CASES_OF_PART):
+        some_alone = chosen[start : start + CASES_OF_PART]
+        yield alone.NAME, partial(alone.run_alone, some_alone, extent, folder, dump)
 
 
 def _lines(covered: list[Covered], every: bool) -> Iterator[str]:
@@ -69,4 +89,6 @@ def _lines(covered: list[Covered], every: bool) -> Iterator[str]:
         if every or kernel.share < SHOWN:
             missed = ", ".join(str(line.line) for line in kernel.missed[:8])
             more = f"; not executed: {len(kernel.missed)}, lines {missed}" if kernel.missed else ""
-            yield f"  {kernel.share:>6.1%} of {kernel.instructions:>5} {kernel.kernel}{more}"
+            # Only all cases together leave out what has a reason.
+            why = f" ({reason_for(kernel.kernel)})" if every and kernel.missed else ""
+            yield f"  {kernel.share:>6.1%} of {kernel.instructions:>5} {kernel.kernel}{more}{why}"

@@ -13,6 +13,7 @@ from numba_kernels.selfcheck.comparison import by_kernels, compare_cases, timed
 from numba_kernels.selfcheck.extent import Extent
 from numba_kernels.selfcheck.ptx import session
 from numba_kernels.selfcheck.ptx.checks import coverage
+from numba_kernels.selfcheck.ptx.checks.dumping import Dump
 from numba_kernels.selfcheck.result import Result
 from sgd_ref.conformance.catalogue.case import Case, Trajectory
 
@@ -35,9 +36,27 @@ class Way(NamedTuple):
     computes_norms_exactly: bool = False
 
 
-def run_cases(name: str, cases: Sequence[Case], way: Way, extent: Extent, folder: Path) -> Result:
-    """Run cases in this process, and return the differences; a fault of memory or order counts as one."""
+def run_cases(
+    name: str, cases: Sequence[Case], way: Way, extent: Extent, folder: Path, dump: Path | None = None
+) -> Result:
+    """Run cases in this process, and return the differences; a fault of memory or order counts as one.
+
+    Parameters
+    ----------
+    name : str
+        The name of the result.
+    cases : sequence of Case
+    way : Way
+        The way in which they are run.
+    extent : Extent
+        The extent, which has the seed.
+    folder : Path
+        The folder for the coverage.
+    dump : Path, optional
+        The folder that all launches are written into.
+    """
     device = session.begin()
+    device.dump = None if dump is None else device.dump or Dump(dump)
     device.options.seed, device.options.in_random_order = extent.seed, way.in_random_order
     device.queue.draw_from(np.random.default_rng([extent.seed, len(cases)]))
     run, expected = _implementation(way)
@@ -45,6 +64,8 @@ def run_cases(name: str, cases: Sequence[Case], way: Way, extent: Extent, folder
     def checked(case: Case) -> Trajectory:
         device.take_faults()
         device.captures.clear()
+        if device.dump is not None:
+            device.dump.case = case.id
         try:
             answer = run(case)
             device.queue.finish_all()

@@ -6,7 +6,7 @@ import ctypes
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from numba_kernels.selfcheck.ptx.faults import Fault
 from numba_kernels.selfcheck.ptx.machine.code import Code
 from numba_kernels.selfcheck.ptx.machine.launch import Launch
 from numba_kernels.selfcheck.ptx.machine.memory import BASE, FRESH, WRITTEN, Memory
+
+if TYPE_CHECKING:
+    from numba_kernels.selfcheck.ptx.checks.dumping import Dump
 
 LEGACY_HANDLE, PER_THREAD_HANDLE = 1, 2
 
@@ -75,6 +78,8 @@ class Device:
         The faults of kernels and of the host since the last call of `take_faults`.
     launches : int
         Number of kernels executed.
+    dump : Dump or None
+        The folder that launches are written into.
     """
 
     def __init__(self) -> None:
@@ -86,6 +91,7 @@ class Device:
         self.texts: dict[str, Code] = {}
         self.faults: list[Exception] = []
         self.launches = 0
+        self.dump: Dump | None = None
         self.last_message: Any = None
         self.pinned: dict[int, tuple[int, Any]] = {}
         self.events: dict[int, Work | None] = {}
@@ -222,8 +228,12 @@ class Device:
         """Execute a kernel."""
         self.launches += 1
         options = self.options
-        code = self.replaced.get(self.names.get(code.kernel.entry, ""), code)
+        name = self.names.get(code.kernel.entry, "")
+        code = self.replaced.get(name, code)
         seed = [options.seed, self.launches] if options.in_random_order else options.seed
+        before = None if self.dump is None else self.dump.before(self.memory)
         Launch(
             code, self.memory, blocks, threads, arguments, seed, options.in_random_order, options.finds_races
         ).run()
+        if self.dump is not None and before is not None:
+            self.dump.after(before, name, code, (blocks, threads), arguments, self.memory)

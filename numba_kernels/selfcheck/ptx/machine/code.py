@@ -20,6 +20,8 @@ class Code:
 
     Attributes
     ----------
+    text : str
+        The PTX text.
     kernel : Kernel
         The parsed text.
     bodies : list of Body
@@ -34,6 +36,7 @@ class Code:
     """
 
     def __init__(self, text: str) -> None:
+        self.text = text
         self.kernel = parse(text)
         self.bodies = [Body(self.kernel, block) for block in self.kernel.blocks]
         self.following = [successors(self.kernel, block) for block in self.kernel.blocks]

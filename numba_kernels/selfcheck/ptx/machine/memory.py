@@ -100,6 +100,10 @@ class Memory:
             return None
         return BASE + starts[place], self._sizes[starts[place]]
 
+    def allocations(self) -> list[tuple[int, int]]:
+        """Return the address and the size of each allocation, in the order of addresses."""
+        return [(BASE + offset, size) for offset, size in sorted(self._sizes.items())]
+
     @property
     def allocated(self) -> int:
         """Number of bytes in all allocations."""
