@@ -256,7 +256,7 @@ def _roundings_of(array: Any) -> int:
 
 
 def _roundings_in(array: Any, other: Any) -> int:
-    """Return how often a norm or another array was rounded, in units in the last place of an array's dtype."""
+    """Return how often a norm or another array was rounded, in units of the dtype of an array."""
     digits = FORMATS[array.dtype].precision - FORMATS[other.dtype].precision
     return math.ceil(_roundings_of(other) * 2.0**digits)
 
