@@ -297,7 +297,7 @@ def _termed(optimizer: Any, quantity: str, position: int, array: Array) -> Terme
 
 def norm_overflowed(optimizer: Any) -> bool:
     """Whether a norm was rounded to infinity in some call of an optimizer that ``composed`` returns."""
-    inner = optimizer.inner_optimizer if isinstance(optimizer, LossScaleOptimizer) else optimizer
+    inner: Any = optimizer.inner_optimizer if isinstance(optimizer, LossScaleOptimizer) else optimizer
     return inner is not None and bool(inner.norm_overflowed)
 
 
