@@ -38,6 +38,7 @@ HOSTS = {
     "onnx.ai",
     "optax.readthedocs.io",
     "proceedings.mlr.press",
+    "pytorch-optimizers.readthedocs.io",
     "semver.org",
     "shields.io",
     "www.paddlepaddle.org.cn",

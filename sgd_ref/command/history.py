@@ -48,7 +48,7 @@ def with_releases() -> list[str]:
     """Return the families whose releases can be asked.
 
     >>> with_releases()
-    ['keras', 'torch', 'optax', 'sklearn', 'jax', 'tinygrad', 'mlx', 'paddle']
+    ['keras', 'torch', 'optax', 'sklearn', 'jax', 'tinygrad', 'mlx', 'paddle', 'pytorch_optimizer']
     """
     return [word for word, family in registry.FAMILIES.items() if family.releases is not None]
 

@@ -78,8 +78,14 @@ def _check_all(options: argparse.Namespace) -> int:
     worst = AS_EXPECTED
     try:
         for target in dict.fromkeys(bug.target for bug in bugs()):
-            worst = max(worst, _check(target, None))
-    except (CannotAsk, OSError, ValueError) as problem:
+            try:
+                status = _check(target, None)
+            except CannotAsk as problem:
+                # The frameworks of the other targets may be there.
+                complain(f"{target}: {problem}")
+                status = COULD_NOT_RUN
+            worst = max(worst, status)
+    except (OSError, ValueError) as problem:
         complain(problem)
         return COULD_NOT_RUN
     return worst

@@ -98,7 +98,9 @@ class WholeNorms(SGD):
             return super().norm(gradients)
         norm = super().norm([*gradients, *more])
         if hasattr(norm, "roundings"):
-            unit = FORMATS[norm.dtype].precision - FORMATS[promoted([norm.dtype, FLOAT32])].precision
+            # The squares are added in float32 at least, also if the norm is kept in a wider dtype.
+            added = promoted([*(g.dtype for g in gradients), FLOAT32])
+            unit = FORMATS[norm.dtype].precision - FORMATS[added].precision
             norm.roundings += math.ceil(self.left_out * 2.0**unit)
         return norm
 

@@ -22,6 +22,7 @@ from sgd_ref.conformance.targets.onnx import target as onnx
 from sgd_ref.conformance.targets.optax import target as optax
 from sgd_ref.conformance.targets.paddle import target as paddle
 from sgd_ref.conformance.targets.program import Program
+from sgd_ref.conformance.targets.pytorch_optimizer import target as pytorch_optimizer
 from sgd_ref.conformance.targets.scripts import function
 from sgd_ref.conformance.targets.sklearn import target as sklearn
 from sgd_ref.conformance.targets.target import CannotRun, Family, Option, Target
@@ -47,6 +48,7 @@ FAMILIES: Mapping[str, Family] = {
     "tfjs": tfjs.FAMILY,
     "mlx": mlx.FAMILY,
     "paddle": paddle.FAMILY,
+    "pytorch_optimizer": pytorch_optimizer.FAMILY,
 }
 """The targets that the kit knows by name: each is a folder beside this file, and one entry here."""
 

@@ -165,16 +165,14 @@ class _Block:
 
     def _tell_norms(self, step: Step) -> None:
         """Tell the follower which squares enter the norms besides those of the sampled elements."""
-        optimizer = self._follower.optimizer
-        optimizer._made = -1
         rests, others, left_out = norms_beside(step, self._positions, self._parameters)
-        optimizer.left_out = left_out
         if self.is_flat:
             inside = [rest for rest in rests if rest is not None]
             every = [*inside, *([] if others is None else [others])]
-            optimizer.rests, optimizer.others = (), [np.concatenate(every) if every else None]
-        else:
-            optimizer.rests, optimizer.others = [rests], [others]
+            rests, others = [], np.concatenate(every) if every else None
+        for optimizer in self._follower.optimizers:
+            optimizer._made, optimizer.left_out = -1, left_out
+            optimizer.rests, optimizer.others = [rests] if rests else (), [others]
 
 
 def state_of(calls: int, seen: Mapping[str, Sequence[Array]]) -> State:

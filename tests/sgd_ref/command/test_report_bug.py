@@ -28,7 +28,7 @@ def ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
 
     def runner(of: Releases, target: str, values: dict[str, str]) -> Callable[[str], Ask]:
         def run(scripts: Mapping[str, str]) -> dict[str, Any]:
-            if "cannot" in ends:
+            if ends.get("cannot") in ("all", target):
                 raise CannotAsk("no wheel")
             told = {
                 name: {"ended": ends.get(name, "differs"), "said": "expected: 1", "error": ""}
@@ -77,11 +77,20 @@ def test_all_are_checked(ended: dict[str, str]) -> None:
 
 
 def test_what_cannot_be_installed(ended: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
-    ended["cannot"] = ""
+    ended["cannot"] = "all"
     assert cli.main(["report-bug", "mlx", "--check"]) == COULD_NOT_RUN
     assert cli.main(["report-bug", "all", "--check"]) == COULD_NOT_RUN
     assert "sgd-ref: no wheel" in capsys.readouterr().err
     assert checking.kept() == {}
+
+
+def test_one_that_cannot_be_installed_does_not_stop_the_others(
+    ended: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    ended["cannot"] = "keras"
+    assert cli.main(["report-bug", "all", "--check"]) == COULD_NOT_RUN
+    assert set(checking.kept()) == {bug.name for bug in bugs() if not bug.target.startswith("keras ")}
+    assert "sgd-ref: keras jax eager: no wheel" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from sgd_ref.arithmetic.formats import Array
-from sgd_ref.conformance.bounds.running_error.judging import compared, go_on_from, with_given_rates
+from sgd_ref.arithmetic.formats import FLOAT64, Array
+from sgd_ref.conformance.bounds.running_error.judging import (
+    compared,
+    go_on_from,
+    norm_overflowed,
+    with_given_rates,
+)
 from sgd_ref.conformance.bounds.violation import Violation
 from sgd_ref.conformance.catalogue.case import Case, Record
 from sgd_ref.conformance.deviations import Basis
@@ -24,8 +30,9 @@ class Follower:
 
     Attributes
     ----------
-    optimizer : SGD
-        What makes the steps.
+    optimizers : tuple of SGD
+        What makes the steps: the rule, and beside it, if a norm that clips may be kept in a wider dtype, the
+        rule with such a norm.
 
     Examples
     --------
@@ -42,8 +49,15 @@ class Follower:
 
     def __init__(self, case: Case, basis: Basis) -> None:
         self._case = case
-        self.optimizer, self._variables = reference.started(case, *with_given_rates(frozenset(), basis))
         self._calls = 0
+        clips = any(case.config.get(name) is not None for name in ("clipnorm", "global_clipnorm"))
+        may_keep_norm = clips and any(variable.dtype != FLOAT64 for variable in case.variables)
+        # Both make each step, since state that is not seen is carried on.
+        self._started = [
+            reference.started(case, *with_given_rates(frozenset(), basis, keeps_norm))
+            for keeps_norm in (False, True)[: 1 + may_keep_norm]
+        ]
+        self.optimizers = tuple(optimizer for optimizer, _ in self._started)
 
     def follow(
         self, before: Record, gradients: Sequence[Array | None], rate: float, after: Record
@@ -68,12 +82,28 @@ class Follower:
         bool
             Whether all bits are those of the rule.
         """
-        go_on_from(self.optimizer, self._variables, before)
-        wanted = reference.called(self.optimizer, self._variables, gradients, rate)
+        (violation, is_exact), *kept = [
+            self._step(*started, before, gradients, rate, after) for started in self._started
+        ]
+        self._calls += 1
+        if norm_overflowed(self.optimizers[0]) and any(other is None for other, _ in kept):
+            violation = None
+        return violation, is_exact
+
+    def _step(
+        self,
+        optimizer: Any,
+        variables: list[Any],
+        before: Record,
+        gradients: Sequence[Array | None],
+        rate: float,
+        after: Record,
+    ) -> tuple[Violation | None, bool]:
+        go_on_from(optimizer, variables, before)
+        wanted = reference.called(optimizer, variables, gradients, rate)
         wanted.pop("learning_rate")
-        call, self._calls = self._calls, self._calls + 1
         differing = 0
-        for violation, unequal in compared(self._case, call, self.optimizer, wanted, after):
+        for violation, unequal in compared(self._case, self._calls, optimizer, wanted, after):
             if violation is not None:
                 return violation, False
             differing += unequal

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,9 @@ from sgd_ref.conformance.trajectories.comparison import COUNTERS, LISTS, equal_b
 from sgd_ref.gradients import Gradient
 from sgd_ref.loss_scale import LossScaleOptimizer
 from sgd_ref.optimizer import SGD
+
+Rule = tuple[type[SGD], type[LossScaleOptimizer]]
+"""An optimizer and its wrapper, as ``running_error.optimizer.composed`` returns them."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,8 @@ def fit(
     """Return how well a trajectory fits the reference with some deviations.
 
     Each call starts from the values that were reported after the call before, unless the state is hidden.
-    State that is not reported, and the internal state of a deviation, are carried on. If the reported rates
+    State that is not reported, and the internal state of a deviation, are carried on. A norm that is rounded
+    to infinity may have been kept in a wider dtype, in all calls. If the reported rates
     are not those of the rule, the reported ones may have been used unchanged; if none are reported, so may
     the float64 that a callable returns or that the formula of a schedule gives.
 
@@ -95,7 +99,7 @@ def fit(
     """
     chosen = frozenset(names)
     used: list[Any] = []
-    best = _fit(case, composed(chosen, basis), observed, is_state_hidden, used=used)
+    best = _fit(case, partial(composed, chosen, basis), observed, is_state_hidden, used=used)
     others = [] if best.fits else list(_other_rates(case, observed, used))
     if not others:
         return best
@@ -104,7 +108,7 @@ def fit(
     for other in others:
         if best.violation is None or best.violation.quantity == "learning_rate":
             break
-        found = _fit(other, with_given_rates(chosen, basis), observed, is_state_hidden, own)
+        found = _fit(other, partial(with_given_rates, chosen, basis), observed, is_state_hidden, own)
         if found.calls > best.calls:
             best = found
     return best
@@ -136,15 +140,35 @@ def _rates(case: Case, names: frozenset[str], basis: Basis) -> list[Any]:
 
 def _fit(
     case: Case,
-    rule: tuple[type[SGD], type[LossScaleOptimizer]],
+    rule: Callable[[bool], Rule],
     observed: Trajectory,
     is_state_hidden: bool,
     own_rates: Sequence[Any] | None = None,
     used: list[Any] | None = None,
 ) -> Fit:
-    """Return how well a trajectory fits a rule, and add the rates that it uses to `used`."""
+    """Return how well a trajectory fits a rule, and add the rates that it uses to `used`.
+
+    `rule` is called with whether a norm is kept in a wider dtype where its own has infinity.
+    """
+    found, norm_overflowed = _fit_of(case, rule(False), observed, is_state_hidden, own_rates, used)
+    if found.fits or not norm_overflowed:
+        return found
+    kept, _ = _fit_of(case, rule(True), observed, is_state_hidden, own_rates, None)
+    return replace(kept, is_exact=False) if kept.calls > found.calls else found
+
+
+def _fit_of(
+    case: Case,
+    rule: Rule,
+    observed: Trajectory,
+    is_state_hidden: bool,
+    own_rates: Sequence[Any] | None,
+    used: list[Any] | None,
+) -> tuple[Fit, bool]:
+    """Return the same for one way to keep the norm, and whether a norm overflowed."""
     differing = 0
     call = -1
+    optimizer: Any = None
     try:
         for call, (optimizer, variables, wanted) in enumerate(reference.records(case, *rule)):
             given = observed[call]
@@ -154,10 +178,10 @@ def _fit(
                 wanted["learning_rate"] = own_rates[call] if call < len(own_rates) else None
             of_nothing = next(state_of_nothing(call, case, given), None)
             if of_nothing is not None:
-                return Fit(of_nothing, differing == 0, call, differing)
+                return Fit(of_nothing, differing == 0, call, differing), norm_overflowed(optimizer)
             for violation, unequal in compared(case, call, optimizer, wanted, given):
                 if violation is not None:
-                    return Fit(violation, differing == 0, call, differing)
+                    return Fit(violation, differing == 0, call, differing), norm_overflowed(optimizer)
                 differing += unequal
             if not is_state_hidden:
                 go_on_from(optimizer, variables, given)
@@ -165,8 +189,8 @@ def _fit(
     except (ArithmeticError, LookupError, TypeError, ValueError):
         call += 1
         stopped = Violation(call, "calls", "", (), math.nan, math.nan, math.nan)
-        return Fit(stopped, differing == 0, call, differing)
-    return Fit(None, differing == 0, len(observed), differing)
+        return Fit(stopped, differing == 0, call, differing), norm_overflowed(optimizer)
+    return Fit(None, differing == 0, len(observed), differing), norm_overflowed(optimizer)
 
 
 def _are_unequal(reported: Any, used: Any) -> bool:
@@ -275,6 +299,12 @@ def _termed(optimizer: Any, quantity: str, position: int, array: Array) -> Terme
     return found
 
 
+def norm_overflowed(optimizer: Any) -> bool:
+    """Whether a norm was rounded to infinity in some call of an optimizer that ``composed`` returns."""
+    inner: Any = optimizer.inner_optimizer if isinstance(optimizer, LossScaleOptimizer) else optimizer
+    return inner is not None and bool(inner.norm_overflowed)
+
+
 def _of_array(
     case: Case, place: tuple[int, str, int], want: TermedArray, got: Any
 ) -> tuple[Violation | None, int]:
@@ -334,11 +364,11 @@ class _GivenRate(SGD):
 
 
 @cache
-def with_given_rates(names: frozenset[str], basis: Basis) -> tuple[type[SGD], type[LossScaleOptimizer]]:
+def with_given_rates(names: frozenset[str], basis: Basis, keeps_norm: bool = False) -> Rule:
     """Return what ``running_error.optimizer.composed`` does, with rates used as the float64 that they are.
 
     >>> with_given_rates(frozenset(["ascends"]), DEFINITION)[0].__name__
     'TermedRule'
     """
-    optimizer, wrapper = composed(names, basis)
+    optimizer, wrapper = composed(names, basis, keeps_norm)
     return type("TermedRule", (_GivenRate, optimizer), {}), wrapper

@@ -10,6 +10,7 @@ import numpy as np
 
 from sgd_ref import rule
 from sgd_ref.arithmetic.formats import FLOAT32, FLOAT64, FORMATS, HALF_FORMATS, Array
+from sgd_ref.arithmetic.rounded import convert
 from sgd_ref.base.aliasing import memory_of
 from sgd_ref.base.call import Call
 from sgd_ref.conformance.bounds.running_error.array import PER_OPERATION, TermedArray, termed
@@ -17,6 +18,7 @@ from sgd_ref.conformance.deviations import DEFINITION, Basis, compose
 from sgd_ref.conformance.deviations.observed.clipping import NormOfRoundedSquares
 from sgd_ref.conformance.deviations.observed.subnormals import FlushedArray, SubnormalsFlushed
 from sgd_ref.loss_scale import LossScaleOptimizer
+from sgd_ref.norm import euclidean_norm
 from sgd_ref.optimizer import SGD, Gradients, Values
 from sgd_ref.rule import Number, Numbers
 
@@ -34,13 +36,17 @@ class Termed(SGD):
     termed : Values
         The results of the last call. An array whose bits differ from those of the optimizer's array is out of
         date.
+    norm_overflowed : bool
+        Whether a norm of finite gradients was rounded to infinity in some call.
     """
 
     termed: Values | None
+    norm_overflowed: bool
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
         self.termed = None
+        self.norm_overflowed = False
 
     def perform(self, call: Call, loss_scale: float | np.float32 | None) -> None:
         """Make the call, and keep the terms."""
@@ -80,7 +86,12 @@ class Termed(SGD):
 
     def norm(self, gradients: list[Array]) -> Any:
         """Return the norm, with as many roundings as a sum of its squares may have."""
-        return _termed_norm(super().norm([np.asarray(g) for g in gradients]), gradients, PER_OPERATION)
+        plain = [np.asarray(g) for g in gradients]
+        norm = super().norm(plain)
+        with np.errstate(invalid="ignore"):
+            if np.isinf(norm) and all(np.isfinite(g).all() for g in plain):
+                self.norm_overflowed = True
+        return _termed_norm(norm, gradients, PER_OPERATION)
 
     def clip_by_global_norm(self, gradients: Gradients, clipnorm: float) -> Gradients:
         """Clip, and keep the roundings of the norm."""
@@ -105,6 +116,25 @@ class Termed(SGD):
     def averaged(self, average: Numbers, w: Numbers, ema_momentum: Number) -> Numbers:
         """Allow for a complement that is rounded apart from the momentum."""
         return rule.average(average, w, termed(np.asarray(ema_momentum)))
+
+
+class NormKept(Termed):
+    """The same, with a norm that is kept in float64 where it would be rounded to infinity.
+
+    A faithful evaluation need not round an intermediate result to the dtype. PyTorch's fused kernels and MLX
+    clip half gradients by a norm in float32, which is finite where that of float16 is infinite. Infinities
+    of a norm that a deviation computes by itself remain: its squares may overflow. No dtype is wider than
+    float64.
+    """
+
+    def norm(self, gradients: list[Array]) -> Any:
+        """Return the norm in its own dtype, or in float64 if it is too large for its own dtype."""
+        norm = super().norm(gradients)
+        if norm.dtype == FLOAT64 or not np.isinf(np.asarray(norm)):
+            return norm
+        digits = FORMATS[FLOAT64].precision - FORMATS[norm.dtype].precision
+        kept = euclidean_norm([np.asarray(g) for g in gradients], FLOAT64)
+        return termed(kept, roundings=norm.roundings << digits)
 
 
 class Repairing(SGD):
@@ -146,8 +176,11 @@ class Repairing(SGD):
         )
 
     def clip(self, gradients: Gradients) -> Gradients:
-        """Clip, and give terms to arrays without terms."""
-        return _repaired_gradients(None, super().clip(gradients))
+        """Clip, round to the dtypes of the gradients, and give terms to arrays without terms."""
+        clipped = [
+            _rounded_like(new, old) for new, old in zip(super().clip(gradients), gradients, strict=True)
+        ]
+        return _repaired_gradients(None, clipped)
 
     def decay(self, values: Values, gradients: Gradients, call: Call) -> Values:
         """Decay the weights, and give terms to arrays without terms."""
@@ -170,7 +203,9 @@ def known(array: Array, kept: Array | None) -> TermedArray:
 
 
 @cache
-def composed(names: frozenset[str], basis: Basis = DEFINITION) -> tuple[type[SGD], type[LossScaleOptimizer]]:
+def composed(
+    names: frozenset[str], basis: Basis = DEFINITION, keeps_norm: bool = False
+) -> tuple[type[SGD], type[LossScaleOptimizer]]:
     """Return the optimizer with some deviations on arrays that know their terms, and its wrapper.
 
     Parameters
@@ -179,13 +214,16 @@ def composed(names: frozenset[str], basis: Basis = DEFINITION) -> tuple[type[SGD
         Names of deviations.
     basis : Basis, optional
         The rule that the deviations are added to.
+    keeps_norm : bool, default False
+        Whether a norm that is too large for its dtype is kept in a wider one.
 
     Examples
     --------
     >>> composed(frozenset(["ascends"]))[0].__name__
     'TermedRule'
     """
-    base = Termed if basis.optimizer is SGD else type("TermedBase", (basis.optimizer, Termed), {})
+    arrays = NormKept if keeps_norm else Termed
+    base = arrays if basis.optimizer is SGD else type("TermedBase", (basis.optimizer, arrays), {})
     optimizer, wrapper = compose(names.union(basis.names), base, basis.wrapper)
     return type("TermedRule", (Repairing, *basis.forms, optimizer), {}), wrapper
 
@@ -217,10 +255,19 @@ def _roundings_of(array: Any) -> int:
     return array.roundings if isinstance(array, TermedArray) else 0
 
 
-def _roundings_in(array: Any, norm: Any) -> int:
-    """Return how often a norm was rounded, in units in the last place of the dtype of an array."""
-    digits = FORMATS[array.dtype].precision - FORMATS[norm.dtype].precision
-    return math.ceil(_roundings_of(norm) * 2.0**digits)
+def _roundings_in(array: Any, other: Any) -> int:
+    """Return how often a norm or another array was rounded, in units of the dtype of an array."""
+    digits = FORMATS[array.dtype].precision - FORMATS[other.dtype].precision
+    return math.ceil(_roundings_of(other) * 2.0**digits)
+
+
+def _rounded_like(new: Array | None, old: Array | None) -> Array | None:
+    """Return a clipped gradient in the dtype of the gradient; the norm may have been kept in a wider one."""
+    if new is None or old is None or new.dtype == old.dtype:
+        return new
+    terms = new.terms if isinstance(new, TermedArray) else None
+    roundings = UNKNOWN + _roundings_of(old) + _roundings_in(old, new)
+    return termed(convert(np.asarray(new), old.dtype), terms, roundings)
 
 
 def _repaired(before: Values, after: Values) -> Values:

@@ -8,7 +8,7 @@ import pytest
 
 from sgd_ref.conformance import cases
 from sgd_ref.conformance.bounds.running_error.judging import fit
-from sgd_ref.conformance.deviations import compose
+from sgd_ref.conformance.deviations import Basis, compose
 from sgd_ref.conformance.faithful import FAITHFUL
 from sgd_ref.conformance.trajectories import reference
 
@@ -74,6 +74,26 @@ def test_a_norm_of_rounded_squares_may_be_added_in_the_dtype_of_each_gradient() 
     wrong[-1]["variables"][double][...] *= 1.0 + 2.0**-27
     assert fit(case, ["norm-of-rounded-squares"], wrong).fits
     assert not fit(case, (), wrong).fits
+
+
+@pytest.mark.parametrize("clipping", ["clipnorm", "global_clipnorm"])
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+@pytest.mark.parametrize("rule", [(), ("zero-decay-skipped", "rate-outside-velocity")])
+def test_a_norm_that_overflows_may_be_kept_wider(clipping: str, dtype: str, rule: tuple[str, ...]) -> None:
+    """The largest number twice has a norm of 1.41 times this number, which only a wider dtype holds."""
+    case = BY_ID[f"named/narrow/{clipping}-of-an-overflow/{dtype}"]
+    basis = Basis(names=rule)
+    # The range of bfloat16 is that of float32.
+    wider = "stages-in-float32" if dtype == "float16" else "stages-in-float64"
+    kept = reference.run(case, *compose(rule, FAITHFUL[wider].optimizer))
+    assert float(kept[1]["variables"][0][0]) == pytest.approx(0.5 - 0.5 / 2**0.5, abs=2.0**-9)
+    assert fit(case, (), kept, basis=basis).fits
+    assert not fit(case, (), kept, basis=basis).is_exact
+    assert fit(case, (), reference.run(case, *compose(rule)), basis=basis).is_exact
+    for name in ("ascends", "norm-of-rounded-squares", "norm-without-root", "sum-of-elements-as-norm"):
+        assert not fit(case, [name], kept, basis=basis).fits, name
+    kept[1]["variables"][0][1] += kept[1]["variables"][0].dtype.type(0.25)
+    assert not fit(case, (), kept, basis=basis).fits
 
 
 def test_what_does_not_fit_says_where() -> None:

@@ -1,0 +1,1 @@
+"""``pytorch_optimizer.SGDW``, as a target."""
