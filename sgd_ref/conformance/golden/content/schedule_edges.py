@@ -32,6 +32,13 @@ EDGES_OF_FLOATS = (
         "A -0.0 among the settings is the number 0.",
     ),
     Vector(
+        "many-boundaries",
+        "PiecewiseConstantDecay",
+        {"boundaries": list(range(300)), "values": [piece / 512 for piece in range(301)]},
+        (0, 1, 2, 127, 128, 255, 256, 257, 298, 299, 300, 301),
+        "There may be more pieces than a byte counts.",
+    ),
+    Vector(
         "defaults",
         "PolynomialDecay",
         {"initial_learning_rate": 0.1, "decay_steps": 6},
