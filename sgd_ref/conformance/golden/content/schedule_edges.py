@@ -88,6 +88,13 @@ EDGES_OF_FLOATS = (
         "The fifth restart is at 3^5 = 243. In double, log(243) / log(3) is below 5.",
     ),
     Vector(
+        "tenth-restart-that-a-logarithm-misses",
+        "CosineDecayRestarts",
+        {"initial_learning_rate": 0.1, "first_decay_steps": 1, "t_mul": 3.0, "m_mul": 1.25},
+        (29523, 29524, 29525),
+        "The tenth restart is at a length of 3^10, and log(3^10) / log(3) is below 10 in double.",
+    ),
+    Vector(
         "restart-that-a-logarithm-sees-too-early",
         "CosineDecayRestarts",
         {"initial_learning_rate": 0.1, "first_decay_steps": 1, "t_mul": 2.0, "m_mul": 0.75},
