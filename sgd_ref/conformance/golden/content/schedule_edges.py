@@ -101,4 +101,18 @@ EDGES_OF_FLOATS = (
         (2**52 - 3, 2**52 - 2, 2**52 - 1, 2**52),
         "The last step before a restart: in double the logarithm of its length is that of the next length.",
     ),
+    Vector(
+        "restart-seen-too-early-among-lengths-with-fractions",
+        "CosineDecayRestarts",
+        {"initial_learning_rate": 0.1, "first_decay_steps": 1, "t_mul": 2.5, "m_mul": 0.75},
+        (56468863150285, 56468863150286, 56468863150287),
+        "The same where the length of a period, 2.5^34, is no integer.",
+    ),
+    Vector(
+        "just-after-a-restart-that-a-logarithm-misses",
+        "CosineDecayRestarts",
+        {"initial_learning_rate": 0.1, "first_decay_steps": 2**45, "t_mul": 3.0, "m_mul": 1.25},
+        (121 * 2**45 - 1, 121 * 2**45, 121 * 2**45 + 1, 121 * 2**45 + 2),
+        "The length 3^5 is passed by a little, and in double the logarithm is still below.",
+    ),
 )
