@@ -109,6 +109,19 @@ _ALL = (
         "the loss scale does not double to infinity, and halves through the subnormal numbers to zero",
         wrapper=scales.LimitedAbove,
     ),
+    Answer(
+        "growth-counter-past-its-end",
+        "grows-at-once",
+        "a growth counter that is at or above dynamic_growth_steps doubles the loss scale in the next finite "
+        "call",
+    ),
+    Answer(
+        "growth-counter-past-its-end",
+        "counts-on",
+        "the loss scale doubles only where the growth counter becomes equal to dynamic_growth_steps; one "
+        "beyond it counts on until a call is skipped",
+        wrapper=scales.GrowsAtTheNumberAlone,
+    ),
 )
 
 ANSWERS: dict[str, tuple[Answer, ...]] = {

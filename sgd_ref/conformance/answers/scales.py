@@ -1,4 +1,4 @@
-"""A loss scale with an upper limit and no lower limit."""
+"""A loss scale without a lower limit, or one that only an exact count of finite calls doubles."""
 
 from __future__ import annotations
 
@@ -15,3 +15,17 @@ class LimitedAbove(ScaleWithoutLimits):
     def grow(self) -> None:
         """Double the scale if the result is finite."""
         LossScaleOptimizer.grow(self)
+
+
+class GrowsAtTheNumberAlone(LossScaleOptimizer):
+    """The growth counter is compared for equality, so that one beyond `dynamic_growth_steps` counts on.
+
+    `_stateful_handle_finite_grads` of Keras' wrapper and `_amp_update_scale_` of PyTorch do so.
+    """
+
+    def grow(self) -> None:
+        """Only count where the counter is past its end."""
+        if self._growth_counter >= self.settings.dynamic_growth_steps:
+            self._growth_counter += 1
+        else:
+            super().grow()

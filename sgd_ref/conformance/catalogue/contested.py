@@ -110,6 +110,18 @@ def loss_scale_at_a_limit(case: Case) -> bool:
     return exponent + doublings >= 128 or exponent - halvings < -126
 
 
+def growth_counter_past_its_end(case: Case) -> bool:
+    """Whether a finite call comes first where the growth counter is at or above the number that it reaches.
+
+    A run has such a counter if it resumes with fewer growth steps than before.
+    """
+    if case.loss_scaling is None or case.state is None or not case.gradients:
+        return False
+    counted = case.state.growth_counter or 0
+    first_is_skipped = any(_is_not_finite(gradient) for gradient in case.gradients[0])
+    return counted >= case.loss_scaling.dynamic_growth_steps and not first_is_skipped
+
+
 QUESTIONS = (
     Question("missing-on-update-call", missing_on_update_call),
     Question("polynomial-cycle-at-multiple", polynomial_cycle_at_multiple),
@@ -118,6 +130,7 @@ QUESTIONS = (
     Question("narrow-gradient-of-float64", narrow_gradient_of_float64),
     Question("narrow-duplicate-rows", narrow_duplicate_rows),
     Question("loss-scale-at-a-limit", loss_scale_at_a_limit),
+    Question("growth-counter-past-its-end", growth_counter_past_its_end),
 )
 
 

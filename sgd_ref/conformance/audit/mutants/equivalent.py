@@ -84,6 +84,7 @@ ROWS = (
     Row("schedules.base", ("real_setting",), "== np.inf", ">= np.inf", "nothing is above infinity"),
     Row("schedules.base", ("length_setting",), "< np.inf", "!= np.inf", "nothing is above infinity"),
     Row("schedules.base", ("length_setting",), "< np.inf", "is not np.inf", "it is refused before"),
+    Row("schedules.base", ("length_setting",), "not 0 < ", "not 0 != ", "what is negative is refused before"),
     # Arithmetic
     Row("schedules.base", ("FormulaSchedule.__call__",), "", "", FAST),
     Row("rule", ("global_clip_factor",), "+ (norm - norm)", "- (norm - norm)", "it is 0 or NaN"),
@@ -147,6 +148,7 @@ ROWS = (
         "what has the dtype is only copied",
     ),
     Row("arithmetic.rounded", ("convert",), "np.float64 and", "", "rounding to odd leaves what is a float32"),
+    Row("arithmetic.rounded", (), "@lru_cache", "", "a cache gives what it was given"),
     Row("norm", ("_square_root",), "root * root != scaled", "root * root < scaled", "it is never above"),
     Row(
         "schedules.serialization", ("_check_keys",), "required | optional", "required ^ ", "they are disjoint"

@@ -85,3 +85,19 @@ def cases() -> Iterator[Case]:
         state=State(calls=1998, loss_scale=8.0, growth_counter=1998),
         loss_scaling=LossScaling(8.0, 2000),
     )
+    yield narrow_case(
+        "growth-counter-past-its-end",
+        "A run resumes with fewer growth steps than it has counted: the next finite call doubles the scale "
+        "(contested).",
+        {"w": numbers(FLOAT32, 1.0, -2.0)},
+        [[numbers(FLOAT32, 4.0, -8.0)]] * 5,
+        state=State(calls=5, loss_scale=8.0, growth_counter=5),
+        loss_scaling=LossScaling(8.0, 3),
+    )
+    yield narrow_case(
+        "scale-of-the-smallest-normal",
+        "The smallest normal number is a loss scale.",
+        {"w": numbers(FLOAT32, 1.0, -2.0)},
+        [[numbers(FLOAT32, 3 * 2.0**-126, -(2.0**-125))]] * 4,
+        loss_scaling=LossScaling(2.0**-126, 2),
+    )

@@ -28,6 +28,7 @@ def cases() -> Iterator[Case]:
     for dtype in HALVES:
         yield from _settings_rounded_once(dtype)
         yield from _settings_beside_ties(dtype)
+    yield _negative_setting_above_a_tie()
     for dtype, momentum in ((FLOAT16, 1e-10), (BFLOAT16, 1e-60), (FLOAT32, 1e-60)):
         yield _vanishing_momentum(dtype, momentum)
     yield from _dynamic_scales()
@@ -197,6 +198,17 @@ def _settings_beside_ties(dtype: np.dtype[Any]) -> Iterator[Case]:
                 [[numbers(dtype, 0.0, 1.0)]],
                 weight_decay=sign * value,
             )
+
+
+def _negative_setting_above_a_tie() -> Case:
+    unit = 2.0 ** -precision(BFLOAT16)
+    return narrow_case(
+        "decay-just-above-a-negative-tie/bfloat16",
+        "The setting is beyond the middle of two numbers by less than a unit of float32, away from zero.",
+        {"w": numbers(BFLOAT16, 1.0, -3.0)},
+        [[numbers(BFLOAT16, 0.0, 1.0)]],
+        weight_decay=-64.0 * (1 + unit + 2.0**-40),
+    )
 
 
 def _vanishing_momentum(dtype: np.dtype[Any], momentum: float) -> Case:

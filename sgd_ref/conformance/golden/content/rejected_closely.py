@@ -57,6 +57,20 @@ NEARLY_RIGHT = (
         _BEFORE,
     ),
     _schedule(
+        "first-twice",
+        "boundaries",
+        "PiecewiseConstantDecay",
+        {"boundaries": [3, 3, 8], "values": [0.1, 0.2, 0.3, 0.4]},
+        "They are strictly increasing, not only sorted.",
+    ),
+    _schedule(
+        "one-too-many",
+        "values",
+        "PiecewiseConstantDecay",
+        {"boundaries": [3], "values": [0.1, 0.2, 0.3]},
+        "There must be one more than boundaries.",
+    ),
+    _schedule(
         "vanishes",
         "decay_steps",
         "PolynomialDecay",

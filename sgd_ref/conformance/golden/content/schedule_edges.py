@@ -32,6 +32,13 @@ EDGES_OF_FLOATS = (
         "A -0.0 among the settings is the number 0.",
     ),
     Vector(
+        "many-boundaries",
+        "PiecewiseConstantDecay",
+        {"boundaries": list(range(300)), "values": [piece / 512 for piece in range(301)]},
+        (0, 1, 2, 127, 128, 255, 256, 257, 298, 299, 300, 301),
+        "There may be more pieces than a byte counts.",
+    ),
+    Vector(
         "defaults",
         "PolynomialDecay",
         {"initial_learning_rate": 0.1, "decay_steps": 6},
@@ -81,10 +88,31 @@ EDGES_OF_FLOATS = (
         "The fifth restart is at 3^5 = 243. In double, log(243) / log(3) is below 5.",
     ),
     Vector(
+        "tenth-restart-that-a-logarithm-misses",
+        "CosineDecayRestarts",
+        {"initial_learning_rate": 0.1, "first_decay_steps": 1, "t_mul": 3.0, "m_mul": 1.25},
+        (29523, 29524, 29525),
+        "The tenth restart is at a length of 3^10, and log(3^10) / log(3) is below 10 in double.",
+    ),
+    Vector(
         "restart-that-a-logarithm-sees-too-early",
         "CosineDecayRestarts",
         {"initial_learning_rate": 0.1, "first_decay_steps": 1, "t_mul": 2.0, "m_mul": 0.75},
         (2**52 - 3, 2**52 - 2, 2**52 - 1, 2**52),
         "The last step before a restart: in double the logarithm of its length is that of the next length.",
+    ),
+    Vector(
+        "restart-seen-too-early-among-lengths-with-fractions",
+        "CosineDecayRestarts",
+        {"initial_learning_rate": 0.1, "first_decay_steps": 1, "t_mul": 2.5, "m_mul": 0.75},
+        (56468863150285, 56468863150286, 56468863150287),
+        "The same where the length of a period, 2.5^34, is no integer.",
+    ),
+    Vector(
+        "just-after-a-restart-that-a-logarithm-misses",
+        "CosineDecayRestarts",
+        {"initial_learning_rate": 0.1, "first_decay_steps": 2**45, "t_mul": 3.0, "m_mul": 1.25},
+        (121 * 2**45 - 1, 121 * 2**45, 121 * 2**45 + 1, 121 * 2**45 + 2),
+        "The length 3^5 is passed by a little, and in double the logarithm is still below.",
     ),
 )

@@ -11,7 +11,7 @@ import pytest
 
 from sgd_ref import SGD, SparseRows, conformance
 from sgd_ref.arithmetic.formats import Array
-from sgd_ref.conformance import Case, LossScaling
+from sgd_ref.conformance import Case, LossScaling, State
 from sgd_ref.conformance.answers import ANSWERS, Answer, combinations, composed
 from sgd_ref.conformance.bounds.judging import judge
 from sgd_ref.conformance.catalogue.axes import PLAINEST
@@ -64,6 +64,9 @@ CASES = {
     ),
     "narrow-duplicate-rows": with_narrow_rows(),
     "loss-scale-at-a-limit": replace(with_large_gradients(), loss_scaling=LossScaling(2.0**126, 2)),
+    "growth-counter-past-its-end": replace(
+        PLAIN, loss_scaling=LossScaling(8.0, 3), state=State(calls=4, loss_scale=8.0, growth_counter=4)
+    ),
 }
 
 EVALUATIONS = (

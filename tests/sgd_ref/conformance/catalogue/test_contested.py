@@ -195,6 +195,22 @@ CONCERNED: dict[str, tuple[dict[str, Case], dict[str, Case]]] = {
             "no scaling": PLAIN,
         },
     ),
+    "growth-counter-past-its-end": (
+        {
+            "at the number": scaled(8.0, 3, state=State(calls=3, loss_scale=8.0, growth_counter=3)),
+            "above it": scaled(8.0, 3, state=State(calls=9, loss_scale=8.0, growth_counter=7)),
+            "until a call is skipped": scaled(
+                8.0, 3, not_finite=[1], state=State(calls=3, loss_scale=8.0, growth_counter=3)
+            ),
+        },
+        {
+            "one below": scaled(8.0, 3, state=State(calls=3, loss_scale=8.0, growth_counter=2)),
+            "before a call that is skipped": scaled(
+                8.0, 3, not_finite=[0], state=State(calls=3, loss_scale=8.0, growth_counter=3)
+            ),
+            "no counter": scaled(8.0, 3, state=State(calls=9)),
+        },
+    ),
 }
 
 
