@@ -11,7 +11,16 @@ from sgd_ref.conformance.catalogue.case import Case, Made
 from sgd_ref.conformance.catalogue.made import MODULUS, made
 from sgd_ref.conformance.catalogue.named.building import PLAIN_CONFIG
 from sgd_ref.conformance.catalogue.numbers import NumberStream
-from sgd_ref.conformance.catalogue.structure.building import FORMS, PREFIX, RATE, UPDATES, Form, Shape
+from sgd_ref.conformance.catalogue.structure.building import (
+    FEW_FORMS,
+    FORMS,
+    PREFIX,
+    RATE,
+    UPDATES,
+    Form,
+    Shape,
+)
+from sgd_ref.conformance.catalogue.structure.variables import numbered
 
 CALLS = 2
 
@@ -53,6 +62,20 @@ STRUCTURES = (
         "One element more than a million in binary, beside a small variable.",
         {"size_1048577": (1048577,), "size_5": (5,)},
         ("indices-of-16-bits", "large-variables-skipped"),
+    ),
+    BigStructure(
+        "big-list",
+        "There are more than a thousand small variables: more than an index of 8 bits counts.",
+        numbered(1026, (2,), (1,)),
+        ("gradient-index-of-8-bits", "variables-past-a-thousand-skipped"),
+        forms=FEW_FORMS,
+    ),
+    BigStructure(
+        "big-axes",
+        "Matrices with more rows than a grid of threads has, and with more columns than a block has.",
+        {"rows": (65537, 3), "columns": (3, 2049)},
+        ("rows-past-a-grid-skipped", "columns-past-a-block-skipped"),
+        forms=FEW_FORMS,
     ),
     BigStructure(
         "big-norm",

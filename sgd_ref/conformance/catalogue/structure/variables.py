@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from sgd_ref.arithmetic.formats import FLOAT32, FLOAT64, Array
-from sgd_ref.conformance.catalogue.structure.building import WITH_MOMENTUM, Form, Shape, Structure
+from sgd_ref.conformance.catalogue.structure.building import FEW_FORMS, WITH_MOMENTUM, Form, Shape, Structure
 
 
 def numbered(count: int, *shapes: Shape) -> dict[str, Shape]:
@@ -149,6 +149,22 @@ NAMES_ALIKE = Structure(
     exposes_with_momentum=("velocity-by-name-in-lower-case", "velocity-by-start-of-name"),
 )
 
+NAMES_IN_PARTS = Structure(
+    "names-in-parts",
+    "Names are paths, of which some have the same last part, as the variables of layers have.",
+    {
+        "encoder/dense/kernel": (3,),
+        "decoder/dense/kernel": (3,),
+        "encoder/dense/bias": (2,),
+        "decoder/dense/bias": (2,),
+        "decoder/norm/bias": (2,),
+    },
+    calls=4,
+    forms=FEW_FORMS,
+    exposes=("last-gradient-of-each-shape", "gradients-in-order-of-names"),
+    exposes_with_momentum=("velocity-by-last-part-of-name",),
+)
+
 RESUMED = Structure(
     "resumed",
     "A run resumes; each of many variables of equal shape gets back the velocity that it had.",
@@ -206,6 +222,7 @@ STRUCTURES = (
     *FULL,
     SEVERAL_MISSING,
     NAMES_ALIKE,
+    NAMES_IN_PARTS,
     RESUMED,
     RESUMED_FINE,
     RESUMED_MISSING,
