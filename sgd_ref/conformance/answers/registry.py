@@ -118,8 +118,8 @@ _ALL = (
     Answer(
         "growth-counter-past-its-end",
         "counts-on",
-        "the loss scale doubles only where the growth counter is equal to dynamic_growth_steps; from a counter "
-        "beyond, only after a call was skipped",
+        "the loss scale doubles only where the growth counter is equal to dynamic_growth_steps; from a "
+        "counter beyond, only after a call was skipped",
         wrapper=scales.GrowsAtTheNumberAlone,
     ),
 )

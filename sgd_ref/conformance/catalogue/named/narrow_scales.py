@@ -1,4 +1,4 @@
-"""Narrow cases of dynamic loss scaling: which calls are skipped, and how often the scale doubles and halves."""
+"""Narrow cases of dynamic loss scaling: which calls are skipped, and when the scale doubles and halves."""
 
 from __future__ import annotations
 

@@ -65,9 +65,9 @@ STRUCTURES = (
     ),
     BigStructure(
         "big-list",
-        "There are more than a thousand small variables: more than an index of 8 bits counts.",
-        numbered(1026, (2,), (1,)),
-        ("gradient-index-of-8-bits", "variables-past-a-thousand-skipped"),
+        "There are more variables, small ones, than an index of 8 bits counts.",
+        numbered(258, (2,), (1,)),
+        ("gradient-index-of-8-bits", "variables-above-slots-skipped"),
         forms=FEW_FORMS,
     ),
     BigStructure(

@@ -37,20 +37,6 @@ class FinitenessByLargest(OtherSkipping):
         )
 
 
-class FinitenessInFloat32(OtherSkipping):
-    """Finiteness is tested in float32, so that large numbers of float64 count as infinite.
-
-    Evidence: no report is known.
-    """
-
-    def is_finite(self, call: Call) -> bool:
-        """Convert, then look."""
-        return all(
-            gradient is None or bool(np.isfinite(gradient.astype(FLOAT32)).all())
-            for gradient in call.gradients
-        )
-
-
 class FinitenessOfFirstGradient(OtherSkipping):
     """Only the first gradient of a call is tested.
 
@@ -112,7 +98,6 @@ def _has_finite_sum(gradient: Array) -> bool:
 FINITENESS = (
     mistake("finiteness-of-sums", wrapper=FinitenessOfSums),
     mistake("largest-counts-as-infinite", wrapper=FinitenessByLargest),
-    mistake("finiteness-tested-in-float32", wrapper=FinitenessInFloat32),
     mistake("first-gradient-alone-tested", wrapper=FinitenessOfFirstGradient),
     mistake("last-gradient-alone-tested", wrapper=FinitenessOfLastGradient),
     mistake("scalars-not-tested", wrapper=ScalarsNotTested),

@@ -1,21 +1,15 @@
-"""Mistakes that begin with the variable whose index no longer fits: into 8 bits, or below a limit."""
+"""Mistakes that begin with the first variable whose index has more than 8 bits."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 from sgd_ref.arithmetic.formats import Array
 from sgd_ref.base.call import Call
 from sgd_ref.conformance.deviations.mistakes.mistake import mistake
-from sgd_ref.conformance.deviations.mistakes.reach import VariablesSkipped
 from sgd_ref.conformance.deviations.mistakes.structure_of_state import VelocityOfAnother, form
 from sgd_ref.optimizer import SGD, Gradients, Values
 
 INDICES = 256
 """The number of indices of 8 bits."""
-
-MOST = 1000
-"""The number of variables for which there is room, for example on a stack."""
 
 
 class GradientIndexOf8Bits(SGD):
@@ -49,19 +43,7 @@ class VelocityIndexOf8Bits(VelocityOfAnother):
         ]
 
 
-class VariablesPastThousandSkipped(VariablesSkipped):
-    """Of more than a thousand variables those past the first thousand are not updated.
-
-    Evidence: no report is known.
-    """
-
-    def reached(self, variables: list[Array], gradients: Gradients) -> Sequence[bool]:
-        """Update the first thousand."""
-        return [position < MOST for position in range(len(variables))]
-
-
 MANY_VARIABLES = (
     mistake("gradient-index-of-8-bits", GradientIndexOf8Bits),
     mistake("velocity-index-of-8-bits", VelocityIndexOf8Bits),
-    mistake("variables-past-a-thousand-skipped", VariablesPastThousandSkipped),
 )
