@@ -61,7 +61,8 @@ class Diagnosis:
             return f"{equals}; but the velocities that it reports are not {THEIR_FORM}"
         if self.up_to is None:
             return equals
-        return f"no known deviation explains all of it{self._tried()}; before call {self.up_to} {equals}"
+        first = "the first call alone" if self.up_to == 1 else f"the first {self.up_to} calls"
+        return f"no known deviation explains all of it{self._tried()}; in {first} {equals}"
 
     def _tried(self) -> str:
         return f" ({self.pairs_tried} pairs of them were tried)" if self.pairs_tried else ""

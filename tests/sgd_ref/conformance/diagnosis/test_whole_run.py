@@ -87,7 +87,7 @@ def test_what_begins_as_a_known_deviation_and_goes_on_otherwise_is_told() -> Non
     found = whole_run.diagnoses({case.id: (case, wrong)}, {})[case.id]
     assert found.up_to == 5
     assert found.names == (("ascends",),)
-    assert "before call 5 it equals ascends" in str(found)
+    assert "in the first 5 calls it equals ascends" in str(found)
 
 
 def test_nothing_known_has_no_name() -> None:
