@@ -40,6 +40,7 @@ def _finite_to_the_end(dtype: np.dtype[Any]) -> Case:
         ],
         loss_scaling=LossScaling(4.0, 2),
         learning_rate=0.25,
+        exposes=("finiteness-of-sums", "largest-counts-as-infinite"),
     )
 
 
@@ -69,6 +70,7 @@ def _infinite_in_turn(dtype: np.dtype[Any]) -> Case:
         ],
         loss_scaling=LossScaling(16.0, 2),
         learning_rate=0.25,
+        exposes=("first-gradient-alone-tested", "last-gradient-alone-tested", "scalars-not-tested"),
     )
 
 
@@ -94,6 +96,7 @@ def _skipped_at_once(dtype: np.dtype[Any]) -> Case:
         [infinite, infinite, infinite, finite, infinite, finite, finite, finite],
         loss_scaling=LossScaling(64.0, 3),
         learning_rate=0.25,
+        exposes=("halved-by-second-overflow", "first-overflow-alone-halves"),
     )
 
 
@@ -105,4 +108,5 @@ def _far(dtype: np.dtype[Any]) -> Case:
         [[numbers(dtype, 2.0 ** (20 + call), -(2.0 ** (22 + call)))] for call in range(6)],
         loss_scaling=LossScaling(2.0**22, 1),
         learning_rate=0.25,
+        exposes=("scale-has-a-maximum",),
     )

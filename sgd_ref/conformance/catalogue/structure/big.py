@@ -38,6 +38,7 @@ class BigStructure(NamedTuple):
     exposes: tuple[str, ...]
     settings: Mapping[str, Any] = MappingProxyType({})
     forms: tuple[Form, ...] = FORMS
+    exposes_with_momentum: tuple[str, ...] = ()
 
 
 STRUCTURES = (
@@ -69,6 +70,7 @@ STRUCTURES = (
         numbered(258, (2,), (1,)),
         ("gradient-index-of-8-bits", "variables-above-slots-skipped"),
         forms=FEW_FORMS,
+        exposes_with_momentum=("velocity-index-of-8-bits",),
     ),
     BigStructure(
         "big-axes",
@@ -136,7 +138,7 @@ def _case(structure: BigStructure, form: Form) -> Case:
         names=tuple(structure.shapes),
         variables=arrays(rule.variables),
         gradients=tuple(arrays(pairs) for pairs in rule.gradients),
-        exposes=structure.exposes,
+        exposes=structure.exposes + (structure.exposes_with_momentum if form.update != "plain" else ()),
         notes=structure.notes,
         made=rule,
     )

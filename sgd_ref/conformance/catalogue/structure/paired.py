@@ -211,7 +211,13 @@ PAIRS = (
         ((BY_THREE, SINGLE), (BY_THREE, DOUBLE), (BY_THREE, PLAIN)),
         ("accumulator-by-place-among-gradients",),
     ),
-    Pair(_OF["scalars"], ((DYNAMIC, SINGLE), (DYNAMIC, DOUBLE)), ("scalars-not-tested",)),
+    Pair(
+        _OF["scalars"],
+        ((DYNAMIC, SINGLE), (DYNAMIC, DOUBLE)),
+        ("scalars-not-tested", "scalars-not-unscaled"),
+    ),
+        _OF["scalars"], ((DYNAMIC, SINGLE), (DYNAMIC, DOUBLE)), ("scalars-not-tested", "scalars-not-unscaled")
+    ),
     Pair(_OF["resumed-fine"], ((DECAY, SINGLE), (CLIPVALUE, DOUBLE)), ("velocities-restored-through-half",)),
     Pair(_OF["axes-of-one"], ((CLIPNORM, SINGLE), (AVERAGES, SINGLE)), ("axis-of-one-taken-for-broadcast",)),
     Pair(

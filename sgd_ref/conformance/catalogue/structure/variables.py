@@ -130,7 +130,7 @@ SEVERAL_MISSING = Structure(
     numbered(6, (3,)),
     calls=6,
     missing=lambda call, position: (call + position) % 3 != 0,
-    exposes=("second-missing-takes-the-last-gradient", "missing-ends-the-loop"),
+    exposes=("second-missing-takes-the-last-gradient", "missing-ends-the-loop", "missing-shifts-gradients"),
     exposes_with_momentum=("second-missing-counts-as-zeros",),
 )
 

@@ -32,7 +32,7 @@ class FinitenessByLargest(OtherSkipping):
     def is_finite(self, call: Call) -> bool:
         """Look for numbers below the largest one."""
         return all(
-            gradient is None or bool((np.abs(gradient) < FORMATS[gradient.dtype].largest).all())
+            gradient is None or bool(np.all(np.abs(gradient) < float(FORMATS[gradient.dtype].largest)))
             for gradient in call.gradients
         )
 
