@@ -216,8 +216,6 @@ PAIRS = (
         ((DYNAMIC, SINGLE), (DYNAMIC, DOUBLE)),
         ("scalars-not-tested", "scalars-not-unscaled"),
     ),
-        _OF["scalars"], ((DYNAMIC, SINGLE), (DYNAMIC, DOUBLE)), ("scalars-not-tested", "scalars-not-unscaled")
-    ),
     Pair(_OF["resumed-fine"], ((DECAY, SINGLE), (CLIPVALUE, DOUBLE)), ("velocities-restored-through-half",)),
     Pair(_OF["axes-of-one"], ((CLIPNORM, SINGLE), (AVERAGES, SINGLE)), ("axis-of-one-taken-for-broadcast",)),
     Pair(
