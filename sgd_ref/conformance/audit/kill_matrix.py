@@ -17,9 +17,11 @@ from multiprocessing import get_context
 from sgd_ref.conformance.audit import kill_matrix_page
 from sgd_ref.conformance.audit.tolerances import TOLERANCES, accepts
 from sgd_ref.conformance.catalogue.case import Case, Implementation, Trajectory
+from sgd_ref.conformance.catalogue.contested import contested
 from sgd_ref.conformance.catalogue.tiers import cases
 from sgd_ref.conformance.deviations import DEVIATIONS
 from sgd_ref.conformance.deviations.mistakes import STRUCTURAL
+from sgd_ref.conformance.diagnosis.candidates import may_act
 from sgd_ref.conformance.faithful import FAITHFUL
 from sgd_ref.conformance.golden.content.kill_matrix import (
     DATA,
@@ -66,8 +68,15 @@ def is_structural(name: str) -> bool:
 
 
 def cases_for(name: str) -> list[Case]:
-    """Return the cases of the standard tier that a deviation or a faithful variant is run over."""
-    return [case for case in cases() if case.made is None or is_structural(name)]
+    """Return the cases of the standard tier that a deviation or a faithful variant is run over.
+
+    A deviation gives the bits of the reference in a case in which it cannot act. If the case is contested,
+    these bits are an answer, which must be that of the other cases.
+    """
+    chosen = [case for case in cases() if case.made is None or is_structural(name)]
+    if name not in DEVIATIONS:
+        return chosen
+    return [case for case in chosen if may_act(case, name) or contested(case)]
 
 
 def of_deviation(name: str, chosen: Sequence[Case] | None = None) -> Outcome:

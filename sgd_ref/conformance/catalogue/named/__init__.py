@@ -17,6 +17,7 @@ from sgd_ref.conformance.catalogue.named import (
     narrow_misses,
     narrow_rates,
     narrow_rows,
+    narrow_scales,
     open_questions,
     optimizations,
     plain_ground,
@@ -39,7 +40,7 @@ GROUPS = (
     open_questions,
 )
 
-DELIBERATE = (plain_ground, narrow_misses, narrow_rates, narrow_rows, narrow_counts)
+DELIBERATE = (plain_ground, narrow_misses, narrow_rates, narrow_rows, narrow_counts, narrow_scales)
 """Groups of cases that intentionally have trivial values, or few numbers."""
 
 

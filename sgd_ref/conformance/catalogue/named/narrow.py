@@ -31,6 +31,7 @@ def narrow_case(
     loss_scaling: LossScaling | None = None,
     units: int = 0,
     finalize: bool = False,
+    exposes: tuple[str, ...] = (),
     **settings: Any,
 ) -> Case:
     """Return a case of a few small variables, by name, with the gradients of each call."""
@@ -46,6 +47,7 @@ def narrow_case(
         loss_scaling=loss_scaling,
         finalize=finalize,
         learning_rate_units=units,
+        exposes=exposes,
         notes=notes,
     )
 

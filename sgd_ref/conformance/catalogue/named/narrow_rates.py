@@ -16,6 +16,7 @@ DOUBLE = "Evaluated in double and then rounded, the rate is one unit off."
 HARD = "The exact value lies very near to the middle of two floats."
 NEAREST = "The exact value, an irrational number, is nearer to the middle of two floats than double can tell."
 TIE = "Rates in the middle of two floats, of which the even one is below, then above."
+ZERO = "A setting that is 0 is given, and does not have its default."
 FRACTION = "A number of steps that is no integer."
 
 
@@ -192,6 +193,10 @@ ROWS = (
         0,
         6,
     ),
+    Row("power-zero", ZERO, "PolynomialDecay", _polynomial(0.5, 4, 0.125, 0.0), 0, 4),
+    Row("restarts-to-zero", ZERO, "CosineDecayRestarts", _restarts(0.5, 2, 1.0, 0.0, 0.0), 0, 5),
+    Row("exponential-to-zero", ZERO, "ExponentialDecay", _inverse(0.5, 2, 0.0), 0, 4),
+    Row("inverse-without-decay", ZERO, "InverseTimeDecay", _inverse(0.5, 2, 0.0), 0, 4),
     *(
         Row(
             f"restarts-by-{t_mul:g}",

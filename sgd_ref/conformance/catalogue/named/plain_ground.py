@@ -23,6 +23,7 @@ SHORT = (FLOAT32, FLOAT16, BFLOAT16)
 """The dtypes to which a setting is rounded. A learning rate, a float32, can be a subnormal number of them."""
 
 SINGLE_AND_WIDER = (FLOAT32, FLOAT64)
+MOST = (FLOAT32, FLOAT64, BFLOAT16)
 
 PREFIX = "named/alone/"
 CALLS = 9
@@ -153,6 +154,26 @@ def still_bias(numbers: NumberStream, name: str, dtype: np.dtype[Any], call: int
     return None if call >= 0 else np.full_like(array, -0.0)
 
 
+def late_bias(numbers: NumberStream, name: str, dtype: np.dtype[Any], call: int) -> Array:
+    """Return zeros for the bias, whose gradients are zeros in the first three calls."""
+    array = ordinary(numbers, name, dtype, call)
+    return np.zeros_like(array) if name == "bias" and call < 3 else array
+
+
+def zeros_at_times(numbers: NumberStream, name: str, dtype: np.dtype[Any], call: int) -> Array:
+    """Return gradients that are zeros in every third call, those of the bias in every second one."""
+    array = ordinary(numbers, name, dtype, call)
+    return np.zeros_like(array) if call >= 0 and call % (2 if name == "bias" else 3) == 0 else array
+
+
+def nan_at_times(numbers: NumberStream, name: str, dtype: np.dtype[Any], call: int) -> Array:
+    """Return gradients with an element that is NaN, from the third call on."""
+    array = ordinary(numbers, name, dtype, call)
+    if call >= 2:
+        array.reshape(-1)[call % array.size] = np.array(math.nan, dtype)
+    return array
+
+
 CLIPPED_AFTER_UNSCALING = "Gradients are unscaled before they are clipped, without accumulation."
 
 ROWS: dict[str, Row] = {
@@ -215,6 +236,46 @@ ROWS: dict[str, Row] = {
         fixed(weight_decay=0.0),
         ("zero-decay-skipped",),
         numbers=some_infinite,
+    ),
+    "decay-above-one": Row(
+        "The product of decay and rate is above 1, so that weights change their signs.",
+        fixed(weight_decay=3.0, learning_rate=0.5),
+        ("decay-ignored", "decay-stops-at-zero"),
+        MOST,
+    ),
+    "decay-called": Row(
+        "A decay, and a callable that returns 0.0 and -0.25 among others.",
+        fixed(learning_rate=None, weight_decay=0.13),
+        ("decay-ignored", "negative-decay-ignored"),
+        MOST,
+        rates=(0.3, 0.0, 1.0, -0.25),
+    ),
+    "clipnorm-of-zeros": Row(
+        "The norm of a gradient is 0 at times.",
+        fixed(clipnorm=0.7),
+        ("clipping-ignored", "zero-norm-makes-nan"),
+        SINGLE_AND_WIDER,
+        zeros_at_times,
+    ),
+    "clipvalue-of-nan": Row(
+        "NaN is not above the limit.",
+        fixed(clipvalue=0.3),
+        ("clipping-ignored", "nan-clipped-to-the-limit"),
+        MOST,
+        nan_at_times,
+    ),
+    "averages-of-zeros": Row(
+        "An average is 0 as long as its variable is.",
+        fixed(use_ema=True, ema_momentum=0.75),
+        ("finalize-ignored", "zero-average-starts-anew"),
+        MOST,
+        late_bias,
+    ),
+    "scale-below-one": Row(
+        "A scale may be below 1.",
+        fixed(loss_scale_factor=0.3),
+        (*SCALING, "scale-below-one-ignored"),
+        MOST,
     ),
     "clipnorm-decimal": Row("No narrower dtype has 0.7.", fixed(clipnorm=0.7), CLIPPING),
     "clipvalue-decimal": Row("No narrower dtype has 0.3.", fixed(clipvalue=0.3), CLIPPING),

@@ -11,7 +11,16 @@ from sgd_ref.conformance.catalogue.case import Case, Made
 from sgd_ref.conformance.catalogue.made import MODULUS, made
 from sgd_ref.conformance.catalogue.named.building import PLAIN_CONFIG
 from sgd_ref.conformance.catalogue.numbers import NumberStream
-from sgd_ref.conformance.catalogue.structure.building import FORMS, PREFIX, RATE, UPDATES, Form, Shape
+from sgd_ref.conformance.catalogue.structure.building import (
+    FEW_FORMS,
+    FORMS,
+    PREFIX,
+    RATE,
+    UPDATES,
+    Form,
+    Shape,
+)
+from sgd_ref.conformance.catalogue.structure.variables import numbered
 
 CALLS = 2
 
@@ -29,6 +38,7 @@ class BigStructure(NamedTuple):
     exposes: tuple[str, ...]
     settings: Mapping[str, Any] = MappingProxyType({})
     forms: tuple[Form, ...] = FORMS
+    exposes_with_momentum: tuple[str, ...] = ()
 
 
 STRUCTURES = (
@@ -53,6 +63,21 @@ STRUCTURES = (
         "One element more than a million in binary, beside a small variable.",
         {"size_1048577": (1048577,), "size_5": (5,)},
         ("indices-of-16-bits", "large-variables-skipped"),
+    ),
+    BigStructure(
+        "big-list",
+        "There are more variables, small ones, than an index of 8 bits counts.",
+        numbered(258, (2,), (1,)),
+        ("gradient-index-of-8-bits", "variables-above-slots-skipped"),
+        forms=FEW_FORMS,
+        exposes_with_momentum=("velocity-index-of-8-bits",),
+    ),
+    BigStructure(
+        "big-axes",
+        "Matrices with more rows than a grid of threads has, and with more columns than a block has.",
+        {"rows": (65537, 3), "columns": (3, 2049)},
+        ("rows-past-a-grid-skipped", "columns-past-a-block-skipped"),
+        forms=FEW_FORMS,
     ),
     BigStructure(
         "big-norm",
@@ -113,7 +138,7 @@ def _case(structure: BigStructure, form: Form) -> Case:
         names=tuple(structure.shapes),
         variables=arrays(rule.variables),
         gradients=tuple(arrays(pairs) for pairs in rule.gradients),
-        exposes=structure.exposes,
+        exposes=structure.exposes + (structure.exposes_with_momentum if form.update != "plain" else ()),
         notes=structure.notes,
         made=rule,
     )

@@ -55,6 +55,14 @@ FORMS = (
 )
 """The forms that the simplest implementations offer."""
 
+FEW_FORMS = (
+    Form("plain", FLOAT32),
+    Form("momentum", FLOAT32),
+    Form("momentum", FLOAT64),
+    Form("nesterov", FLOAT32),
+)
+"""The forms for structures that differ little from others."""
+
 WITH_MOMENTUM = (
     Form("momentum", FLOAT32),
     Form("momentum", FLOAT64),

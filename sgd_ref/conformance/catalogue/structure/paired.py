@@ -26,6 +26,7 @@ SPARSE = Feature("sparse", sparse=True)
 MIXED = Feature("mixed", dtypes=(FLOAT32, BFLOAT16, FLOAT32, FLOAT16))
 MIXED_GLOBAL = Feature("mixed-global_clipnorm", {"global_clipnorm": 16.0}, dtypes=(FLOAT32, BFLOAT16))
 CALLABLE = Feature("callable", rates=(0.25, 0.5, 0.125))
+EXCLUSION_OF_PARTS = Feature("exclusion", {"weight_decay": 0.5}, excluded=("Norm", "bias"))
 LED = Feature("callable", rates=(0.25, 0.5, 0.125), is_led=True)
 
 PLAIN = Form("plain", FLOAT32)
@@ -34,6 +35,21 @@ DOUBLE = Form("momentum", FLOAT64)
 NESTEROV = Form("nesterov", FLOAT32)
 BRAIN = Form("momentum", BFLOAT16)
 HALF = Form("momentum", FLOAT16)
+
+
+EXCLUDED_NAMES = Structure(
+    "names-excluded",
+    "Names contain the strings to be excluded at their beginning, at their end, within, and in other case.",
+    {
+        "bias_net/kernel": (3,),
+        "normal/kernel": (3,),
+        "LayerNorm/gamma": (2,),
+        "LayerNorm/bias": (2,),
+        "dense/bias": (2,),
+        "dense/bias_1": (2,),
+        "dense/kernel": (3,),
+    },
+)
 
 
 class Pair(NamedTuple):
@@ -178,6 +194,27 @@ PAIRS = (
         _OF["several-missing"],
         ((DECAY, SINGLE), (GLOBAL_CLIPNORM, SINGLE), (AVERAGES, DOUBLE), (EXCLUSION, SINGLE)),
         ("second-missing-counts-as-zeros",),
+    ),
+    Pair(
+        EXCLUDED_NAMES,
+        ((EXCLUSION_OF_PARTS, SINGLE), (EXCLUSION_OF_PARTS, DOUBLE), (EXCLUSION_OF_PARTS, PLAIN)),
+        (
+            "exclusion-ignores-case",
+            "exclusion-at-start-of-name",
+            "exclusion-at-end-of-name",
+            "exclusion-by-parts-of-name",
+            "exclusion-by-all-names",
+        ),
+    ),
+    Pair(
+        replace(_OF["equal-shapes-missing-first"], calls=6),
+        ((BY_THREE, SINGLE), (BY_THREE, DOUBLE), (BY_THREE, PLAIN)),
+        ("accumulator-by-place-among-gradients",),
+    ),
+    Pair(
+        _OF["scalars"],
+        ((DYNAMIC, SINGLE), (DYNAMIC, DOUBLE)),
+        ("scalars-not-tested", "scalars-not-unscaled"),
     ),
     Pair(_OF["resumed-fine"], ((DECAY, SINGLE), (CLIPVALUE, DOUBLE)), ("velocities-restored-through-half",)),
     Pair(_OF["axes-of-one"], ((CLIPNORM, SINGLE), (AVERAGES, SINGLE)), ("axis-of-one-taken-for-broadcast",)),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from sgd_ref.conformance.catalogue.structure.building import Shape, Structure
+from sgd_ref.arithmetic.formats import FLOAT32, FLOAT64
+from sgd_ref.conformance.catalogue.structure.building import Form, Shape, Structure
 
 PRIMES = (2, 3, 5, 7, 11, 13, 17, 19, 23)
 
@@ -76,6 +77,14 @@ AXES = (
         "Arrays of five axes, all of different length, as convolutions in space have them.",
         {"kernel": (2, 1, 3, 5, 4), "bias": (4,)},
         calls=2,
+        exposes=("three-axes-in-memory-order", "more-than-four-axes-skipped"),
+    ),
+    Structure(
+        "axes-six",
+        "Arrays of six axes, some of length 1.",
+        {"kernel": (2, 1, 2, 3, 1, 4), "bias": (4,)},
+        calls=2,
+        forms=(Form("momentum", FLOAT32), Form("plain", FLOAT64)),
         exposes=("three-axes-in-memory-order", "more-than-four-axes-skipped"),
     ),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from sgd_ref.arithmetic.formats import FLOAT32, FLOAT64, Array
-from sgd_ref.conformance.catalogue.structure.building import WITH_MOMENTUM, Form, Shape, Structure
+from sgd_ref.conformance.catalogue.structure.building import FEW_FORMS, WITH_MOMENTUM, Form, Shape, Structure
 
 
 def numbered(count: int, *shapes: Shape) -> dict[str, Shape]:
@@ -130,7 +130,7 @@ SEVERAL_MISSING = Structure(
     numbered(6, (3,)),
     calls=6,
     missing=lambda call, position: (call + position) % 3 != 0,
-    exposes=("second-missing-takes-the-last-gradient", "missing-ends-the-loop"),
+    exposes=("second-missing-takes-the-last-gradient", "missing-ends-the-loop", "missing-shifts-gradients"),
     exposes_with_momentum=("second-missing-counts-as-zeros",),
 )
 
@@ -147,6 +147,22 @@ NAMES_ALIKE = Structure(
     calls=4,
     exposes=("last-gradient-of-each-shape", "gradients-in-order-of-names"),
     exposes_with_momentum=("velocity-by-name-in-lower-case", "velocity-by-start-of-name"),
+)
+
+NAMES_IN_PARTS = Structure(
+    "names-in-parts",
+    "Names are paths, of which some have the same last part, as the variables of layers have.",
+    {
+        "encoder/dense/kernel": (3,),
+        "decoder/dense/kernel": (3,),
+        "encoder/dense/bias": (2,),
+        "decoder/dense/bias": (2,),
+        "decoder/norm/bias": (2,),
+    },
+    calls=4,
+    forms=FEW_FORMS,
+    exposes=("last-gradient-of-each-shape", "gradients-in-order-of-names"),
+    exposes_with_momentum=("velocity-by-last-part-of-name",),
 )
 
 RESUMED = Structure(
@@ -206,6 +222,7 @@ STRUCTURES = (
     *FULL,
     SEVERAL_MISSING,
     NAMES_ALIKE,
+    NAMES_IN_PARTS,
     RESUMED,
     RESUMED_FINE,
     RESUMED_MISSING,

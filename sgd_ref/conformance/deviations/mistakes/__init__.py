@@ -15,9 +15,12 @@ from sgd_ref.conformance.deviations.mistakes.decay import DECAY
 from sgd_ref.conformance.deviations.mistakes.dynamic_scale import DYNAMIC_SCALE
 from sgd_ref.conformance.deviations.mistakes.elements import ELEMENTS
 from sgd_ref.conformance.deviations.mistakes.exclusion import EXCLUSION
+from sgd_ref.conformance.deviations.mistakes.finiteness import FINITENESS
 from sgd_ref.conformance.deviations.mistakes.full_launches import FULL_LAUNCHES
 from sgd_ref.conformance.deviations.mistakes.layouts import LAYOUTS
+from sgd_ref.conformance.deviations.mistakes.long_axes import LONG_AXES
 from sgd_ref.conformance.deviations.mistakes.long_runs import LONG_RUNS
+from sgd_ref.conformance.deviations.mistakes.many_variables import MANY_VARIABLES
 from sgd_ref.conformance.deviations.mistakes.missing import MISSING
 from sgd_ref.conformance.deviations.mistakes.names_and_dtypes import NAMES_AND_DTYPES
 from sgd_ref.conformance.deviations.mistakes.nesterov import NESTEROV
@@ -44,10 +47,12 @@ _OF_STRUCTURE: tuple[Deviation, ...] = (
     *LAYOUTS,
     *STRUCTURE_OF_STATE,
     *REACH,
+    *LONG_AXES,
     *LONG_RUNS,
     *TRANSPOSED,
     *SEVERAL_MISSING,
     *FULL_LAUNCHES,
+    *MANY_VARIABLES,
     *NAMES_AND_DTYPES,
     *PARTS_OF_NORMS,
 )
@@ -64,6 +69,7 @@ MISTAKES: tuple[Deviation, ...] = (
     *SCHEDULES,
     *SCHEDULE_SETTINGS,
     *DYNAMIC_SCALE,
+    *FINITENESS,
     *SKIPPING,
     *SCALING,
     *MISSING,

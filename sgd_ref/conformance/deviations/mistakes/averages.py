@@ -207,6 +207,24 @@ def _averaged(values: Values, momentum: float) -> Values:
     )
 
 
+class ZeroAverageStartsAnew(SGD):
+    """An average whose elements are all 0 counts as not yet stored, and becomes a copy of the variable.
+
+    The core code begins by the count of updates. Evidence: no report is known.
+    """
+
+    def average(self, values: Values, call: Call) -> Values:
+        """Average, and copy where there were only zeros."""
+        averaged = super().average(values, call)
+        if not self.settings.use_ema:
+            return averaged
+        averages = [
+            result if old.any() else w
+            for old, result, w in zip(values.averages, averaged.averages, values.variables, strict=True)
+        ]
+        return replace(averaged, averages=averages)
+
+
 AVERAGES = (
     mistake("averages-from-zero", AveragesFromZero),
     mistake("averages-debiased", AveragesDebiased),
@@ -220,4 +238,5 @@ AVERAGES = (
     mistake("first-average-by-calls", FirstAverageByCalls),
     mistake("averages-are-copies", AveragesAreCopies),
     mistake("averages-from-initial-weights", AveragesFromInitial),
+    mistake("zero-average-starts-anew", ZeroAverageStartsAnew),
 )

@@ -272,11 +272,44 @@ class FirstAloneClipped(SGD):
         return [clipped[index] if index == first else g for index, g in enumerate(gradients)]
 
 
+class NaNClippedToLimit(SGD):
+    """`clipvalue` takes NaN to the limit, as a minimum and maximum that ignore NaN do.
+
+    In the core code, NaN stays NaN. Evidence: https://github.com/tensorflow/tensorflow/issues/43433.
+    """
+
+    def clip_by_value(self, gradients: Gradients, clipvalue: float) -> Gradients:
+        """Clip, and replace NaN."""
+        clipped = super().clip_by_value(gradients, clipvalue)
+        return each(clipped, lambda g: np.where(np.isnan(g), setting(clipvalue, g.dtype), g))
+
+
+class ZeroNormMakesNaN(SGD):
+    """A gradient of zeros is divided by its norm and becomes NaN.
+
+    The definition leaves zeros as they are. Evidence:
+    https://github.com/PaddlePaddle/Paddle/issues/26282.
+    """
+
+    def clip_by_norm(self, gradients: Gradients, clipnorm: float) -> Gradients:
+        """Clip, and divide zeros by zero."""
+        return each(super().clip_by_norm(gradients, clipnorm), lambda g: g if g.any() else g / np.abs(g))
+
+    def clip_by_global_norm(self, gradients: Gradients, clipnorm: float) -> Gradients:
+        """Clip, and divide by zero if all gradients are zeros."""
+        clipped = super().clip_by_global_norm(gradients, clipnorm)
+        if any(g is not None and g.any() for g in gradients):
+            return clipped
+        return each(clipped, lambda g: g / np.abs(g))
+
+
 CLIPPING = (
     mistake("clipping-ignored", ClippingIgnored),
     mistake("clipping-with-momentum-only", ClippingWithMomentumOnly),
     mistake("bfloat16-not-clipped", BfloatNotClipped),
     mistake("scalars-not-clipped", ScalarsNotClipped),
+    mistake("nan-clipped-to-the-limit", NaNClippedToLimit),
+    mistake("zero-norm-makes-nan", ZeroNormMakesNaN),
     mistake("scales-up-to-clipnorm", ScalesUpToClipnorm),
     mistake("clips-to-one", ClipsToOne),
     mistake("limit-squared", LimitSquared),

@@ -85,6 +85,19 @@ class CountSaturates(SGD):
         call.state.calls = min(call.state.calls, 2**31 - 1)
 
 
+class CountInFloat32(SGD):
+    """Calls are counted in float32, where 2**24 + 1 is 2**24.
+
+    The definition counts with integers of any size. Evidence: the same in bfloat16,
+    https://github.com/pytorch/ao/pull/4915.
+    """
+
+    def perform(self, call: Call, loss_scale: float | np.float32 | None) -> None:
+        """Round the count."""
+        super().perform(call, loss_scale)
+        call.state.calls = int(np.float32(call.state.calls))
+
+
 COUNTING = (
     mistake("iterations-count-calls", IterationsCountCalls),
     mistake("iterations-lost-in-wrapper", wrapper=IterationsLostInWrapper),
@@ -92,4 +105,5 @@ COUNTING = (
     mistake("updates-counted-from-one", UpdatesCountedFromOne),
     mistake("updates-counted-twice", CountsUpdatesTwice),
     mistake("count-saturates", CountSaturates),
+    mistake("count-in-float32", CountInFloat32),
 )

@@ -244,6 +244,29 @@ class DecayIsConstant(SGD):
         return w - weight_decay * rate
 
 
+class DecayStopsAtZero(SGD):
+    """The factor ``1 - weight_decay * learning_rate`` is at least 0, so that no weight changes its sign.
+
+    The definition subtracts the product from the weight, however large it is. Evidence:
+    `max(0, 1.0 - eta * alpha)` in `sklearn/linear_model/_sgd_fast.pyx.tp`.
+    """
+
+    def decayed(self, w: Array, weight_decay: Any, rate: Any) -> Any:
+        """Decay to 0 at most."""
+        return w * np.zeros_like(rate) if weight_decay * rate > 1 else super().decayed(w, weight_decay, rate)
+
+
+class NegativeDecayIgnored(SGD):
+    """Nothing decays unless the product of decay and learning rate is positive.
+
+    The documentation has the same formula for all numbers. Evidence: no report is known.
+    """
+
+    def decayed(self, w: Array, weight_decay: Any, rate: Any) -> Any:
+        """Decay by positive products only."""
+        return super().decayed(w, weight_decay, rate) if weight_decay * rate > 0 else w
+
+
 DECAY = (
     mistake("decay-enters-velocity", DecayEntersVelocity),
     mistake("decay-is-clipped", DecayIsClipped),
@@ -260,4 +283,6 @@ DECAY = (
     mistake("decay-skipped-without-momentum", DecayWithoutMomentumSkipped),
     mistake("decay-of-signs", DecayOfSigns),
     mistake("decay-is-constant", DecayIsConstant),
+    mistake("decay-stops-at-zero", DecayStopsAtZero),
+    mistake("negative-decay-ignored", NegativeDecayIgnored),
 )

@@ -13,6 +13,9 @@ from sgd_ref.conformance.deviations.mistakes.mistake import mistake
 from sgd_ref.gradients import Gradient
 from sgd_ref.loss_scale import LossScaleOptimizer
 
+LARGEST = np.float32(2.0**24)
+"""The largest scale that is doubled to, if there is one."""
+
 
 class ScaleGrownBeforeUnscaling(LossScaleOptimizer):
     """The scale doubles before the gradients are divided by it, so that this update is halved.
@@ -198,6 +201,61 @@ class ScaleStartsAnew(LossScaleOptimizer):
         self._scale = np.float32(self.initial_scale) * np.float32(0.5)
 
 
+class ScaleHasMaximum(LossScaleOptimizer):
+    """The scale does not double above 2**24.
+
+    The definition goes on to the largest number. Evidence: a wish for such a maximum,
+    https://github.com/google/flax/issues/2547.
+    """
+
+    def grow(self) -> None:
+        """Stop at the maximum."""
+        scale = self._scale
+        super().grow()
+        if scale < self._scale and self._scale > LARGEST:
+            self._scale = scale
+
+
+class HalvedBySecondOverflow(LossScaleOptimizer):
+    """The scale is not halved by the first of several skipped calls in a row.
+
+    The documentation of the wrapper: if a gradient is not finite, the scale is halved. Evidence: a default
+    "hysteresis" of 2, https://github.com/deepspeedai/DeepSpeed/issues/5779.
+    """
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self._overflows = 0
+
+    def grow(self) -> None:
+        """Count from 0 after a finite call."""
+        self._overflows = 0
+        super().grow()
+
+    def shrink(self) -> None:
+        """Count, and halve from the second one on."""
+        self._overflows += 1
+        scale = self._scale
+        super().shrink()
+        if self._overflows == 1:
+            self._scale = scale
+
+
+class FirstOverflowAloneHalves(HalvedBySecondOverflow):
+    """Of several skipped calls in a row only the first one halves the scale.
+
+    Evidence: no report is known.
+    """
+
+    def shrink(self) -> None:
+        """Count, and halve once."""
+        self._overflows += 1
+        scale = self._scale
+        LossScaleOptimizer.shrink(self)
+        if self._overflows > 1:
+            self._scale = scale
+
+
 DYNAMIC_SCALE = (
     mistake("scale-grown-before-unscaling", wrapper=ScaleGrownBeforeUnscaling),
     mistake("norm-with-next-scale", wrapper=NormWithNextScale),
@@ -211,4 +269,7 @@ DYNAMIC_SCALE = (
     mistake("scale-never-shrinks", wrapper=ScaleNeverShrinks),
     mistake("scale-at-least-one", wrapper=ScaleAtLeastOne),
     mistake("scale-starts-anew", wrapper=ScaleStartsAnew),
+    mistake("scale-has-a-maximum", wrapper=ScaleHasMaximum),
+    mistake("halved-by-second-overflow", wrapper=HalvedBySecondOverflow),
+    mistake("first-overflow-alone-halves", wrapper=FirstOverflowAloneHalves),
 )

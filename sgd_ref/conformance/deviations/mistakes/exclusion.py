@@ -76,6 +76,67 @@ class ExclusionByFirstName(OtherExclusion):
         return not any(substring in name for substring in self.exclusion.substrings[:1])
 
 
+class ExclusionIgnoresCase(OtherExclusion):
+    """Letters are compared without their case: 'Norm' excludes 'normal'.
+
+    The documentation: "If any string in `var_names` appear in the model variable's name". Evidence: no
+    report is known.
+    """
+
+    def is_decayed(self, variable: Array, name: str, applies: bool) -> bool:
+        """Compare in lower case."""
+        return not any(substring.lower() in name.lower() for substring in self.exclusion.substrings)
+
+
+class ExclusionAtStart(OtherExclusion):
+    """A variable is excluded only if its name begins with one of `var_names`.
+
+    The documentation: "If any string in `var_names` appear in the model variable's name". Evidence: no
+    report is known.
+    """
+
+    def is_decayed(self, variable: Array, name: str, applies: bool) -> bool:
+        """Look at the beginning of the name."""
+        return not name.startswith(tuple(self.exclusion.substrings))
+
+
+class ExclusionAtEnd(OtherExclusion):
+    """A variable is excluded only if its name ends with one of `var_names`.
+
+    The documentation: "If any string in `var_names` appear in the model variable's name". Evidence: no
+    report is known.
+    """
+
+    def is_decayed(self, variable: Array, name: str, applies: bool) -> bool:
+        """Look at the end of the name."""
+        return not name.endswith(tuple(self.exclusion.substrings))
+
+
+class ExclusionByParts(OtherExclusion):
+    """A variable is excluded only if a part of its name between slashes is one of `var_names`.
+
+    The documentation: "If any string in `var_names` appear in the model variable's name". Evidence: no
+    report is known.
+    """
+
+    def is_decayed(self, variable: Array, name: str, applies: bool) -> bool:
+        """Compare whole parts."""
+        return not set(name.split("/")) & set(self.exclusion.substrings)
+
+
+class ExclusionByAll(OtherExclusion):
+    """A variable is excluded only if its name contains all of `var_names`.
+
+    The documentation: "If any string in `var_names` appear in the model variable's name". Evidence: no
+    report is known.
+    """
+
+    def is_decayed(self, variable: Array, name: str, applies: bool) -> bool:
+        """Look for every string."""
+        substrings = self.exclusion.substrings
+        return not substrings or not all(substring in name for substring in substrings)
+
+
 class VectorsNotDecayed(OtherExclusion):
     """Variables of fewer than two axes are taken for biases and not decayed.
 
@@ -107,6 +168,11 @@ EXCLUSION = (
     mistake("exclusion-inverted", ExclusionInverted),
     mistake("exclusion-by-whole-name", ExclusionByWholeName),
     mistake("exclusion-by-first-name-only", ExclusionByFirstName),
+    mistake("exclusion-ignores-case", ExclusionIgnoresCase),
+    mistake("exclusion-at-start-of-name", ExclusionAtStart),
+    mistake("exclusion-at-end-of-name", ExclusionAtEnd),
+    mistake("exclusion-by-parts-of-name", ExclusionByParts),
+    mistake("exclusion-by-all-names", ExclusionByAll),
     mistake("vectors-not-decayed", VectorsNotDecayed),
     mistake("decay-without-gradient", DecayWithoutGradient),
 )

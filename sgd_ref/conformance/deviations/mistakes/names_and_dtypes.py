@@ -57,6 +57,18 @@ class VelocityByStartOfName(VelocityByKey):
         return name[:SIGNIFICANT]
 
 
+class VelocityByLastPartOfName(VelocityByKey):
+    """Velocities are looked up by what follows the last slash of a name, as layers name their variables.
+
+    The documentation has a velocity of each variable. Evidence: a mapping by names that several variables
+    had, https://github.com/larq/larq/pull/735.
+    """
+
+    def key(self, name: str) -> str:
+        """Use the last part of the name."""
+        return name.rpartition("/")[2]
+
+
 class DtypeOfFirst(SGD):
     """All gradients pass through the dtype of the first variable.
 
@@ -108,6 +120,7 @@ class RestoredThroughHalf(SGD):
 NAMES_AND_DTYPES = (
     mistake("velocity-by-name-in-lower-case", VelocityByLowerCase),
     mistake("velocity-by-start-of-name", VelocityByStartOfName),
+    mistake("velocity-by-last-part-of-name", VelocityByLastPartOfName),
     mistake("dtype-of-first-variable-for-all", DtypeOfFirst),
     mistake("halves-read-as-the-first-half", HalvesOfFirstHalf),
     mistake("velocities-restored-through-half", RestoredThroughHalf),

@@ -145,6 +145,32 @@ class ScaledGradientsInHalf(SGD):
         return super().unscale(gradients, loss_scale)
 
 
+class ScaleBelowOneIgnored(SGD):
+    """Gradients are divided by the loss scale only where it is above 1.
+
+    The documentation has one formula for all scales. Evidence: a scale that was to be at least 1,
+    https://github.com/pytorch/pytorch/issues/99640.
+    """
+
+    def unscale(self, gradients: Gradients, loss_scale: float | np.float32 | None) -> Gradients:
+        """Unscale by larger scales only."""
+        return super().unscale(gradients, loss_scale if loss_scale is None or loss_scale > 1 else None)
+
+
+class ScalarsNotUnscaled(SGD):
+    """Gradients without axes are not divided by the loss scale.
+
+    Evidence: no report is known.
+    """
+
+    def unscale(self, gradients: Gradients, loss_scale: float | np.float32 | None) -> Gradients:
+        """Unscale the others."""
+        return [
+            g if g is not None and g.ndim == 0 else unscaled
+            for g, unscaled in zip(gradients, super().unscale(gradients, loss_scale), strict=True)
+        ]
+
+
 class RateUnscaled(SGD):
     """The learning rate is divided by the loss scale, and the gradients are not.
 
@@ -169,5 +195,7 @@ SCALING = (
     mistake("last-of-window-unscaled", LastOfWindowUnscaled),
     mistake("first-gradient-alone-unscaled", FirstGradientUnscaled),
     mistake("scaled-gradients-in-float16", ScaledGradientsInHalf),
+    mistake("scale-below-one-ignored", ScaleBelowOneIgnored),
+    mistake("scalars-not-unscaled", ScalarsNotUnscaled),
     mistake("rate-unscaled-instead-of-gradients", RateUnscaled),
 )

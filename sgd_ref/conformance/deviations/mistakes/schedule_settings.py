@@ -7,6 +7,9 @@ from sgd_ref.conformance.deviations.mistakes.schedules import OtherSchedule
 from sgd_ref.conformance.deviations.observed.schedules import Replaced
 from sgd_ref.schedules import CosineDecay, CosineDecayRestarts, LearningRateSchedule
 
+DEFAULTS = {"end_learning_rate": 0.0001, "power": 1.0, "m_mul": 1.0}
+"""The defaults that are not 0 of settings that may be 0."""
+
 
 class WarmupOneLonger(OtherSchedule):
     """A warmup takes one step more than `warmup_steps`, and the decay begins one step later.
@@ -63,8 +66,24 @@ class ScheduleAdvancedTwice(OtherSchedule):
         return Replaced(lambda step: float(schedule(2 * step)))
 
 
+class ZeroSettingsTakeDefaults(OtherSchedule):
+    """A setting of a schedule that is 0 counts as not given, and has its default.
+
+    The documentation has defaults for settings that are not given. Evidence: a learning rate of 0 that was
+    tested for its truth, https://github.com/modelscope/ms-swift/pull/9948.
+    """
+
+    @classmethod
+    def deviating(cls, schedule: LearningRateSchedule) -> LearningRateSchedule:
+        """Replace zeros by defaults."""
+        settings = schedule.get_config()
+        defaults = {name: value for name, value in DEFAULTS.items() if settings.get(name) == 0}
+        return type(schedule).from_config({**settings, **defaults}) if defaults else schedule
+
+
 SCHEDULE_SETTINGS = (
     mistake("warmup-one-step-longer", WarmupOneLonger),
     mistake("alpha-is-a-rate", AlphaIsARate),
     mistake("schedule-advanced-twice", ScheduleAdvancedTwice),
+    mistake("zero-settings-take-defaults", ZeroSettingsTakeDefaults),
 )

@@ -11,9 +11,11 @@ from sgd_ref.arithmetic.rounded import setting
 from sgd_ref.base.call import Call
 from sgd_ref.base.optimizer import BaseSGD
 from sgd_ref.conformance.deviations.mistakes.mistake import each, mistake
+from sgd_ref.conformance.deviations.observed.schedules import Replaced
 from sgd_ref.gradients import Gradient
 from sgd_ref.loss_scale import LossScaleOptimizer
 from sgd_ref.optimizer import SGD, Gradients, Values
+from sgd_ref.schedules import LearningRateSchedule
 
 
 class OtherSkipping(LossScaleOptimizer):
@@ -106,6 +108,21 @@ class SkippedCallCounted(OtherSkipping):
     def skip(self, call: Call) -> None:
         """Count the call."""
         call.state.calls += 1
+
+
+class ScheduleCountsSkippedCalls(OtherSkipping):
+    """A schedule goes on by one step in a skipped call, though nothing else counts it.
+
+    The core code reads the schedule at the number of finite calls. Evidence:
+    https://github.com/Lightning-AI/pytorch-lightning/issues/18828.
+    """
+
+    def skip(self, call: Call) -> None:
+        """Read the schedule one step later from now on."""
+        inner = self.inner_optimizer
+        schedule = inner.rate_source
+        if isinstance(schedule, LearningRateSchedule):
+            inner.rate_source = Replaced(lambda step: float(schedule(step + 1)))
 
 
 class SkippedCallAverages(OtherSkipping):
@@ -243,6 +260,7 @@ SKIPPING = (
     mistake("finiteness-tested-after-unscaling", wrapper=TestedAfterUnscaling),
     mistake("non-finite-applied", wrapper=NonFiniteApplied),
     mistake("skipped-call-counted", wrapper=SkippedCallCounted),
+    mistake("schedule-counts-skipped-calls", wrapper=ScheduleCountsSkippedCalls),
     mistake("skipped-call-averages", wrapper=SkippedCallAverages),
     mistake("skipped-call-with-zeros", wrapper=SkippedCallWithZeros),
     mistake("non-finite-elements-zeroed", wrapper=NonFiniteElementsZeroed),

@@ -163,6 +163,48 @@ class AccumulatorByShape(SGD):
         return replace(values, accumulators=[accumulators[owner] for owner in alike])
 
 
+class AccumulatorByPlace(SGD):
+    """Accumulators are counted along the gradients that are there, so that a missing one shifts the others.
+
+    If an accumulator has another shape than the variable, it is not used. The documentation has an
+    accumulator of each variable. Evidence: sums of gradients by the order of the keys of the gradients,
+    https://github.com/tensorflow/tfjs/issues/8379.
+    """
+
+    def accumulate(self, values: Values, gradients: Gradients) -> Values:
+        """Add each gradient to the accumulator at its place."""
+        accumulators = list(values.accumulators)
+        for g, owner in zip(gradients, _shifted_by_missing(accumulators, gradients), strict=True):
+            if g is not None:
+                accumulators[owner] = g + accumulators[owner]
+        return replace(values, accumulators=accumulators)
+
+    def mean(self, values: Values, gradients: Gradients) -> tuple[Gradients, Values]:
+        """Take each mean with the accumulator at the place of the gradient."""
+        if self.settings.gradient_accumulation_steps is None:
+            return super().mean(values, gradients)
+        owners = _shifted_by_missing(values.accumulators, gradients)
+        return super().mean(replace(values, accumulators=[values.accumulators[i] for i in owners]), gradients)
+
+
+class MissingShiftsGradients(SGD):
+    """Missing gradients are left out of the list, so that variables get the gradients of those after them.
+
+    If a gradient has another shape than the variable, it is not used. The core code leaves out the variable
+    with its gradient. Evidence: https://github.com/mead-ml/mead-baseline/pull/368.
+    """
+
+    def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
+        """Update the first variables with all gradients that are there."""
+        present = [g for g in gradients if g is not None]
+        padded = [*present, *[None] * (len(gradients) - len(present))]
+        shifted: Gradients = [
+            g if g is not None and form(g) == form(w) else None
+            for g, w in zip(padded, values.variables, strict=True)
+        ]
+        return super().update(values, shifted, call)
+
+
 class NormByShape(SGD):
     """Under `clipnorm` all gradients of one shape and dtype are clipped by the norm of the first of them.
 
@@ -234,6 +276,10 @@ def _shifted(velocities: list[Array], counts: list[bool]) -> list[int]:
     return owners
 
 
+def _shifted_by_missing(arrays: list[Array], gradients: Gradients) -> list[int]:
+    return _shifted(arrays, [gradient is not None for gradient in gradients])
+
+
 def _taken(gradients: Gradients, order: list[int]) -> Gradients:
     taken: Gradients = []
     for position, g in enumerate(gradients):
@@ -251,6 +297,8 @@ STRUCTURE_OF_STATE = (
     mistake("empty-shifts-velocities", EmptyShiftsVelocities),
     mistake("average-by-shape", AverageByShape),
     mistake("accumulator-by-shape", AccumulatorByShape),
+    mistake("accumulator-by-place-among-gradients", AccumulatorByPlace),
+    mistake("missing-shifts-gradients", MissingShiftsGradients),
     mistake("norm-by-shape", NormByShape),
     mistake("last-gradient-of-each-shape", LastGradientOfShape),
     mistake("gradients-in-order-of-names", GradientsInOrderOfNames),

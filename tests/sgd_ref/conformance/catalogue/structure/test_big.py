@@ -32,7 +32,7 @@ def test_they_are_what_they_say() -> None:
         assert case.made is not None
         pairs = zip(case.made.variables, case.variables, strict=True)
         assert all((made(*pair, w.shape, w.dtype) == w).all() for pair, w in pairs)
-        assert len(to_line(case_to_json(case))) < LONGEST_LINE
+        assert len(to_line(case_to_json(case))) < LONGEST_LINE + 200 * len(case.variables)
 
 
 def test_no_result_has_more_bits_than_the_narrowest_dtype() -> None:

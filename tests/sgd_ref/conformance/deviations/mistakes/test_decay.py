@@ -111,3 +111,22 @@ def test_decay_without_gradient(after: Any) -> None:
     calls = [None, [0.0]]
     assert after(None, [[16.0], [16.0]], calls, **DECAY).variables == [[16.0], [12.0]]
     assert after("decay-without-gradient", [[16.0], [16.0]], calls, **DECAY).variables == [[12.0], [12.0]]
+
+
+@pytest.mark.parametrize(
+    ("name", "decayed"),
+    [
+        (None, [False, True, False, False]),
+        ("exclusion-ignores-case", [False, False, False, False]),
+        ("exclusion-at-start-of-name", [True, True, False, True]),
+        ("exclusion-at-end-of-name", [False, True, True, False]),
+        ("exclusion-by-parts-of-name", [True, True, True, False]),
+        ("exclusion-by-all-names", [True, True, True, True]),
+    ],
+)
+def test_names_of_excluded_variables(after: Any, name: str | None, decayed: list[bool]) -> None:
+    names = ["a/LayerNorm", "normal", "bias_net", "dense/bias"]
+    outcome = after(
+        name, [[1.0]] * 4, [[0.0]] * 4, names=names, excluded=["rNorm", "bias", "NORM"], weight_decay=1.0
+    )
+    assert [w != [1.0] for w in outcome.variables] == decayed

@@ -11,7 +11,7 @@ from sgd_ref import SGD
 from sgd_ref.conformance import Case, LossScaling
 from sgd_ref.conformance.deviations import DEVIATIONS, compose
 from sgd_ref.conformance.trajectories import reference
-from sgd_ref.schedules import CosineDecay
+from sgd_ref.schedules import CosineDecay, CosineDecayRestarts, PolynomialDecay
 
 F32 = np.float32
 W = np.array([1.5, -0.75, -0.0], F32)
@@ -117,3 +117,78 @@ def test_gradients_are_unscaled_unasked() -> None:
     moved = W - last("unscaled-unasked", gradients=(G[0],))
     assert 0 < abs(moved[1]) < abs(float(LR * G[0][1])) / 100
     assert "https://" in DEVIATIONS["unscaled-unasked"].address
+
+
+def test_decay_stops_at_zero() -> None:
+    flat = (np.zeros(3, F32),)
+    assert same(last("decay-stops-at-zero", gradients=flat, weight_decay=8.0), [0.0, -0.0, -0.0])
+    assert same(last("decay-stops-at-zero", gradients=flat, weight_decay=2.0)[:2], W[:2] / 2)
+
+
+def test_negative_decay_is_ignored() -> None:
+    given: dict[str, Any] = {"w": W[:2], "gradients": (np.zeros(2, F32),)}
+    assert same(last("negative-decay-ignored", **given, weight_decay=-2.0), W[:2])
+    assert same(last("negative-decay-ignored", **given, weight_decay=2.0, learning_rate=-0.25), W[:2])
+    assert same(last("negative-decay-ignored", **given, weight_decay=2.0), W[:2] / 2)
+
+
+def test_averages_of_zeros_start_anew() -> None:
+    w, still = np.zeros(3, F32), np.zeros(3, F32)
+    found = records(
+        "zero-average-starts-anew", gradients=(still, G[0], G[1]), w=w, use_ema=True, ema_momentum=0.75
+    )
+    assert same(found[1]["averages"][0], found[1]["variables"][0])
+    assert not same(found[2]["averages"][0], found[2]["variables"][0])
+
+
+def test_nan_is_clipped_to_the_limit() -> None:
+    given = (np.array([np.nan, 3.0, -3.0], F32),)
+    found = last("nan-clipped-to-the-limit", gradients=given, w=np.zeros(3, F32), clipvalue=2.0)
+    assert same(found, [-0.5, -0.5, 0.5])
+
+
+@pytest.mark.parametrize("setting", ["clipnorm", "global_clipnorm"])
+def test_a_norm_of_zero_makes_nan(setting: str) -> None:
+    settings: dict[str, Any] = {setting: 1.0}
+    assert np.isnan(last("zero-norm-makes-nan", gradients=(np.zeros(3, F32),), **settings)).all()
+    assert np.isfinite(last("zero-norm-makes-nan", gradients=G[:1], **settings)).all()
+
+
+def test_scales_below_one_are_ignored() -> None:
+    assert same(last("scale-below-one-ignored", gradients=G[:1], loss_scale_factor=0.5), W - LR * G[0])
+    assert same(last("scale-below-one-ignored", gradients=G[:1], loss_scale_factor=2.0), W - LR * (G[0] / 2))
+
+
+def test_scalars_are_not_unscaled() -> None:
+    for shape, moved in (((), -1.0), ((1,), 0.5)):
+        w, g = np.ones(shape, F32), (np.full(shape, 8.0, F32),)
+        assert last("scalars-not-unscaled", gradients=g, w=w, loss_scale_factor=4.0) == moved
+
+
+def test_settings_of_zero_take_defaults() -> None:
+    for schedule in (
+        PolynomialDecay(1.0, 2, 0.0, power=0.0),
+        CosineDecayRestarts(1.0, 1, t_mul=1.0, m_mul=0.0),
+        PolynomialDecay(1.0, 2, 0.0, power=1.0),
+    ):
+        rates = [
+            float(record["learning_rate"])
+            for record in records("zero-settings-take-defaults", gradients=(*G, G[0]), learning_rate=schedule)
+        ]
+        given = schedule.get_config()
+        defaults = {"end_learning_rate": 0.0001, "power": 1.0, "m_mul": 1.0}
+        wanted = type(schedule).from_config({k: v or defaults.get(k, v) for k, v in given.items()})
+        assert rates == [float(wanted(step)) for step in range(3)]
+        assert rates != [float(schedule(step)) for step in range(3)]
+
+
+def test_counts_of_float32_stand_still() -> None:
+    optimizer = compose(["count-in-float32"])[0](0.5)
+    w = np.zeros(1, F32)
+    optimizer.build([w])
+    state = optimizer.get_weights()
+    state[0] = np.array(2**24 - 1, np.int64)
+    optimizer.set_weights(state)
+    for calls in (2**24, 2**24):
+        optimizer.apply([np.ones(1, F32)])
+        assert optimizer.calls == calls

@@ -23,6 +23,8 @@ SHARED, OWN = [[-3.25], [-5.625]], [[-2.5], [-5.0]]
         ("velocity-by-name-in-lower-case", ["kernel", "bias"], OWN),
         ("velocity-by-start-of-name", [f"{LONG}_1", f"{LONG}_2"], SHARED),
         ("velocity-by-start-of-name", ["kernel_1", "kernel_2"], OWN),
+        ("velocity-by-last-part-of-name", ["encoder/kernel", "decoder/kernel"], SHARED),
+        ("velocity-by-last-part-of-name", ["encoder/kernel", "encoder/bias"], OWN),
     ],
 )
 def test_names_that_are_alike(after: Any, name: str | None, names: list[str], variables: list[Any]) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from sgd_ref.schedules import PiecewiseConstantDecay
+
 FINE, WRONG = [[8.0]], [[math.inf]]
 MOMENTUM = {"momentum": 0.5}
 
@@ -145,3 +147,32 @@ def test_accumulators_after_a_skipped_call(after: Any) -> None:
     assert after(None, [[8.0]], FINE, WRONG, **settings).accumulators == [[2.0]]
     reset = after("skipped-call-resets-accumulators", [[8.0]], FINE, WRONG, **settings)
     assert (reset.accumulators, reset.optimizer.calls) == ([[0.0]], 1)
+
+
+def test_the_largest_scale(after: Any) -> None:
+    settings = {"loss_scale": 2.0**23, "growth_steps": 1}
+    assert after(None, [[8.0]], *[FINE] * 3, **settings).optimizer.loss_scale == 2.0**26
+    assert after("scale-has-a-maximum", [[8.0]], *[FINE] * 3, **settings).optimizer.loss_scale == 2.0**24
+    assert after("scale-has-a-maximum", [[8.0]], WRONG, loss_scale=2.0**26).optimizer.loss_scale == 2.0**25
+
+
+@pytest.mark.parametrize(
+    ("name", "scales"),
+    [
+        (None, [2.0, 1.0, 0.5, 0.5, 0.25]),
+        ("halved-by-second-overflow", [4.0, 2.0, 1.0, 1.0, 1.0]),
+        ("first-overflow-alone-halves", [2.0, 2.0, 2.0, 2.0, 1.0]),
+    ],
+)
+def test_several_skipped_calls_in_a_row(after: Any, name: str | None, scales: list[float]) -> None:
+    calls = [WRONG, WRONG, WRONG, FINE, WRONG]
+    found = [after(name, [[8.0]], *calls[: i + 1], loss_scale=4.0).optimizer.loss_scale for i in range(5)]
+    assert found == scales
+
+
+def test_a_schedule_that_goes_on_alone(after: Any) -> None:
+    rate = PiecewiseConstantDecay([0], [1.0, 0.25])
+    for name, moved in ((None, 2.0), ("schedule-counts-skipped-calls", 0.5)):
+        outcome = after(name, [[8.0]], WRONG, [[4.0]], loss_scale=4.0, learning_rate=rate)
+        assert outcome.variables == [[8.0 - moved]]
+        assert outcome.optimizer.calls == 1

@@ -116,3 +116,23 @@ def test_names_with_numbers_are_sorted_as_texts(after: Any) -> None:
 def test_equal_values_of_another_shape_are_no_duplicates(after: Any) -> None:
     outcome = after("equal-values-taken-for-one", [[1.0], [[1.0]], [2.0]], [[2.0], [[2.0]], [2.0]])
     assert outcome.variables == [[0.0], [[0.0]], [1.0]]
+
+
+def test_missing_gradients_shift_accumulators(after: Any) -> None:
+    calls = [[None, [2.0], [4.0]], [[1.0], [1.0], [1.0]]]
+    settings = {"gradient_accumulation_steps": 2}
+    assert after(None, [[0.0]] * 3, *calls, **settings).variables == [[-0.25], [-0.75], [-1.25]]
+    shifted = after("accumulator-by-place-among-gradients", [[0.0]] * 3, *calls, **settings)
+    assert shifted.variables == [[-0.75], [-1.25], [-0.25]]
+
+
+def test_missing_gradients_shift_gradients(after: Any) -> None:
+    calls = [[None, [2.0], [4.0], [1.0, 1.0]]]
+    variables = [[0.0], [0.0], [0.0], [0.0, 0.0]]
+    assert after(None, variables, *calls).variables == [[0.0], [-1.0], [-2.0], [-0.5, -0.5]]
+    assert after("missing-shifts-gradients", variables, *calls).variables == [
+        [-1.0],
+        [-2.0],
+        [0.0],
+        [0.0, 0.0],
+    ]
