@@ -18,6 +18,7 @@ def cases() -> Iterator[Case]:
     """Yield the cases."""
     for dtype in (FLOAT16, FLOAT32, FLOAT64):
         yield _finite_to_the_end(dtype)
+    yield _sums_beyond_the_end()
     for dtype in (FLOAT32, FLOAT64, FLOAT16):
         yield _infinite_in_turn(dtype)
     yield _infinite_rows()
@@ -41,6 +42,22 @@ def _finite_to_the_end(dtype: np.dtype[Any]) -> Case:
         loss_scaling=LossScaling(4.0, 2),
         learning_rate=0.25,
         exposes=("finiteness-of-sums", "largest-counts-as-infinite"),
+    )
+
+
+def _sums_beyond_the_end() -> Case:
+    half = float(FORMATS[FLOAT32].largest) / 2
+    return narrow_case(
+        "sums-beyond-the-end/float32",
+        "A gradient is finite, and far from the largest number, even if the sum of its elements is not.",
+        {"w": numbers(FLOAT32, 0.0, 1.0, -1.0), "other": numbers(FLOAT32, 1.0)},
+        [
+            [numbers(FLOAT32, half, half, half), numbers(FLOAT32, 3.0)],
+            [numbers(FLOAT32, -half, -half, -half), numbers(FLOAT32, 5.0)],
+        ],
+        loss_scaling=LossScaling(4.0, 2),
+        learning_rate=0.25,
+        exposes=("finiteness-of-sums",),
     )
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from sgd_ref.arithmetic.formats import FLOAT32, FLOAT64
-from sgd_ref.conformance.catalogue.structure.building import Form, Shape, Structure
+from sgd_ref.conformance.catalogue.structure.building import Shape, Structure
 
 PRIMES = (2, 3, 5, 7, 11, 13, 17, 19, 23)
 
@@ -84,7 +83,6 @@ AXES = (
         "Arrays of six axes, some of length 1.",
         {"kernel": (2, 1, 2, 3, 1, 4), "bias": (4,)},
         calls=2,
-        forms=(Form("momentum", FLOAT32), Form("plain", FLOAT64)),
         exposes=("three-axes-in-memory-order", "more-than-four-axes-skipped"),
     ),
 )

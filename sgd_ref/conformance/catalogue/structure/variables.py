@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from sgd_ref.arithmetic.formats import FLOAT32, FLOAT64, Array
-from sgd_ref.conformance.catalogue.structure.building import FEW_FORMS, WITH_MOMENTUM, Form, Shape, Structure
+from sgd_ref.conformance.catalogue.structure.building import WITH_MOMENTUM, Form, Shape, Structure
 
 
 def numbered(count: int, *shapes: Shape) -> dict[str, Shape]:
@@ -160,7 +160,6 @@ NAMES_IN_PARTS = Structure(
         "decoder/norm/bias": (2,),
     },
     calls=4,
-    forms=FEW_FORMS,
     exposes=("last-gradient-of-each-shape", "gradients-in-order-of-names"),
     exposes_with_momentum=("velocity-by-last-part-of-name",),
 )

@@ -247,8 +247,8 @@ class DecayIsConstant(SGD):
 class DecayStopsAtZero(SGD):
     """The factor ``1 - weight_decay * learning_rate`` is at least 0, so that no weight changes its sign.
 
-    The definition subtracts the product from the weight, however large it is. Evidence:
-    `max(0, 1.0 - eta * alpha)` in `sklearn/linear_model/_sgd_fast.pyx.tp`.
+    The definition subtracts the product from the weight, however large it is. In scikit-learn the factor is
+    `max(0, 1.0 - eta * alpha)`, in `sklearn/linear_model/_sgd_fast.pyx.tp`. Evidence: no report is known.
     """
 
     def decayed(self, w: Array, weight_decay: Any, rate: Any) -> Any:

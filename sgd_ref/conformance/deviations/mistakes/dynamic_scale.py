@@ -225,35 +225,44 @@ class HalvedBySecondOverflow(LossScaleOptimizer):
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
-        self._overflows = 0
+        self._was_skipped = False
 
     def grow(self) -> None:
-        """Count from 0 after a finite call."""
-        self._overflows = 0
+        """Begin anew after a finite call."""
+        self._was_skipped = False
         super().grow()
 
     def shrink(self) -> None:
-        """Count, and halve from the second one on."""
-        self._overflows += 1
+        """Halve from the second one on."""
         scale = self._scale
         super().shrink()
-        if self._overflows == 1:
+        if not self._was_skipped:
             self._scale = scale
+        self._was_skipped = True
 
 
-class FirstOverflowAloneHalves(HalvedBySecondOverflow):
+class FirstOverflowAloneHalves(LossScaleOptimizer):
     """Of several skipped calls in a row only the first one halves the scale.
 
     Evidence: no report is known.
     """
 
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self._has_halved = False
+
+    def grow(self) -> None:
+        """Begin anew after a finite call."""
+        self._has_halved = False
+        super().grow()
+
     def shrink(self) -> None:
-        """Count, and halve once."""
-        self._overflows += 1
+        """Halve once."""
         scale = self._scale
-        LossScaleOptimizer.shrink(self)
-        if self._overflows > 1:
+        super().shrink()
+        if self._has_halved:
             self._scale = scale
+        self._has_halved = True
 
 
 DYNAMIC_SCALE = (

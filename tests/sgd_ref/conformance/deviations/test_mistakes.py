@@ -93,6 +93,21 @@ TELLING = (
     "structure/calls-66/callable/momentum/float32",
     "structure/big-norm/plain/float32",
     "structure/calls-1002/plain/float32",
+    "structure/names-excluded/exclusion/momentum/float32",
+    "named/narrow/infinite-in-turn/float32",
+    "structure/big-axes/plain/float32",
+    "structure/big-list/momentum/float32",
+    "named/narrow/finite-to-the-end/float16",
+    "named/narrow/sums-beyond-the-end/float32",
+    "named/scale-stays-normal",
+    "named/polynomial-ends-at-its-end",
+    "named/scale-stays-finite",
+    "axes/float64/momentum/clipvalue/accumulation-2/fixed-96/cosine/sparse/special/decimal",
+    "named/alone/clipnorm-of-zeros/float32",
+    "named/alone/decay-above-one/float32",
+    "named/infinite-weight-without-decay",
+    "named/alone/averages-of-zeros/float32",
+    "structure/equal-shapes-missing-first/accumulation-3/momentum/float32",
 )
 """Cases that tell any two mistakes apart, chosen one after another by the pairs that each separates."""
 

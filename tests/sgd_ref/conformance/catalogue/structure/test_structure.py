@@ -180,6 +180,7 @@ SHOWN: dict[str, Callable[[Case], Any]] = {
     },
     "square-matrices": lambda case: sum(len(set(w.shape)) == 1 and w.ndim == 2 for w in case.variables) == 3,
     "cubes": lambda case: sum(len(set(w.shape)) == 1 and w.ndim >= 3 for w in case.variables) == 3,
+    "axes-six": lambda case: max(w.ndim for w in case.variables) == 6,
     "axes-of-one": lambda case: {w.shape.index(1) for w in case.variables} == {0, 1},
     "several-missing": lambda case: all(
         1 < sum(gradient is None for gradient in call) < len(call) for call in case.gradients
@@ -187,6 +188,10 @@ SHOWN: dict[str, Callable[[Case], Any]] = {
     "names-alike": lambda case: (
         len({name.lower() for name in case.names}) == len(case.names) - 1
         and len({name[:24] for name in case.names}) == len(case.names) - 2
+    ),
+    "names-in-parts": lambda case: (
+        len({name.rpartition("/")[2] for name in case.names}) == 2
+        and len({name.partition("/")[2] for name in case.names}) == 3
     ),
     "resumed-fine": lambda case: (
         case.state is not None and not any((v.astype(np.float16) == v).any() for v in case.state.velocities)
