@@ -173,8 +173,10 @@ class SGD(BaseSGD):
     def accepted(self, gradient: Gradient, variable: Array) -> Any:
         """Return a dense gradient unchanged, and the rows of a sparse gradient."""
         if isinstance(gradient, SparseRows) or is_scipy(gradient):
-            # With momentum, all rows change, and other kernels are used.
-            if self.settings.momentum == 0:
+            # Where all rows change, other kernels are used.
+            settings = self.settings
+            others = settings.use_ema or settings.gradient_accumulation_steps is not None
+            if settings.momentum == 0 and not others:
                 compile_rows(variable.dtype, (4, 8) if is_scipy(gradient) else ())
             return from_sparse(gradient, variable)
         return None if gradient is None else np.asarray(gradient)

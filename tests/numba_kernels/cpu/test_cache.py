@@ -403,6 +403,10 @@ for features in json.loads(sys.argv[1]):
     optimizer = sgd_ref.LossScaleOptimizer(inner, 4.0) if wrapped else inner
     w = [random((30, 4)), random((70_000,)), random((9, 8))[:, ::2]]
     optimizer.apply([random(v.shape) for v in w], w)
+    # The kernels that read sparse gradients are compiled when the first of each kind comes.
+    dense = [random(v.shape) for v in w[1:]]
+    optimizer.apply([sgd_ref.SparseRows([0, 0], random((2, 4)), (30, 4)), *dense])
+    optimizer.apply([scipy.sparse.csr_array(random((30, 4))), *dense])
     made = len(compilations)
     for call in range(5):
         gradients = [random(v.shape) for v in w]

@@ -273,10 +273,21 @@ class Training:
         return [self._array(variable) for variable in variables]
 
 
+def _excludes_by_scope(case: Case) -> bool:
+    """Whether a string that excludes from decay is in the name of a scope, where Keras does not look."""
+    return any(
+        part in name and part not in name.rpartition("/")[2]
+        for part in case.excluded_from_weight_decay
+        for name in case.names
+    )
+
+
 def run_case(keras: Any, backend: Backend, mode: str, case: Case) -> list[Record]:
     """Return the trajectory of a case; an error names the call that raised it."""
     if case.kind != "trajectory":
         raise Unsupported(f"cases of kind {case.kind}")
+    if _excludes_by_scope(case):
+        raise Unsupported("the name of a variable of Keras is the last part of its path")
     training = None
     trajectory: list[Record] = []
     rates = case.learning_rate_calls or [None] * len(case.gradients)

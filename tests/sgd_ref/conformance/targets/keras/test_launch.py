@@ -333,6 +333,10 @@ def test_what_is_unsupported(start: Start) -> None:
         start("torch compiled")(case(variables=(single([1]),), gradients=((single([1]),),)))
     with pytest.raises(Unsupported, match="cases of kind schedule"):
         start("torch eager")(case(variables=(), gradients=(), kind="schedule"))
+    # Keras would look for the string in "kernel" alone.
+    named = {"names": ("bias_net/kernel",), "excluded_from_weight_decay": ("bias",)}
+    with pytest.raises(Unsupported, match="the name of a variable of Keras is the last part of its path"):
+        start("torch eager")(case(variables=(single([1]),), gradients=((single([1]),),), **named))
 
 
 @on("name", RUNS)
