@@ -15,6 +15,7 @@ import numba_kernels
 import sgd_ref
 from numba_kernels.cpu import rounding
 from numba_kernels.cpu.plan import chunks_of
+from numba_kernels.cpu.quick_clipping import QuickClipping
 from numba_kernels.cpu.sums import FINITENESS, LOW, exact_kernel, sum_kernel
 from numba_kernels.cpu.totals import totals, wide_totals
 from numba_kernels.shared.element import PLAIN
@@ -173,6 +174,8 @@ def test_every_norm_by_the_exact_way(dtype: Any, clipping: str, monkeypatch: pyt
         return original(limbs, rounded_to)
 
     monkeypatch.setattr(rounding, "exact_norm", noted)
+    # As where nothing is decided.
+    monkeypatch.setattr(QuickClipping, "clip", lambda self: False)
     monkeypatch.setattr(rounding, "decided_norm", lambda high, low: None)
     monkeypatch.setattr(rounding, "decided_narrow_norm", lambda total, rounded_to: None)
     monkeypatch.setattr(
