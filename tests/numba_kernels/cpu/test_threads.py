@@ -187,6 +187,8 @@ def test_a_step_of_several_tasks_that_is_interrupted_is_made(
             "numba_kernels.cpu.compiling.update_kernel",
             lambda *arguments: interrupting(update_kernel(*arguments), interrupt, times),
         )
+        # What interrupts is a function of Python, without machine code.
+        patch.setattr("numba_kernels.cpu.tasks.entry", lambda kernel: kernel)
         # Kernels are chosen when a plan is made.
         kernels._plan = None
         with pytest.raises(KeyboardInterrupt):

@@ -109,6 +109,8 @@ OTHERS = {
     "sgd_ref/conformance/targets/torch/worker.py": "answers over its standard streams",
     "tests/numba_kernels/keras/recorded_training.py": "trains for a test",
     "tests/numba_kernels/ranks/over_mpi.py": "is what mpirun starts for a test",
+    "tests/numba_kernels/selfcheck/ptx/second_interpreter.py": "replays a dump",
+    "tests/sgd_ref/conformance/watching/frameworks/keras_contradictions.py": "trains for a test",
     "tests/sgd_ref/conformance/watching/frameworks/keras_loop.py": "trains for a test",
     "tests/sgd_ref/keras_exchange_worker.py": "answers a test",
     "tests/sgd_ref/reference_speed.py": "prints a speed",

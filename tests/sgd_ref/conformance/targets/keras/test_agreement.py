@@ -11,6 +11,7 @@ from rich.console import Console
 
 from sgd_ref.base.installing import how_to_install
 from sgd_ref.conformance import Case, Verdict
+from sgd_ref.conformance.catalogue.contested import contested
 from sgd_ref.conformance.catalogue.tiers import cases
 from sgd_ref.conformance.grading.findings import Findings
 from sgd_ref.conformance.targets import registry, running
@@ -53,7 +54,7 @@ def small_cases() -> list[Case]:
 def share_of_cases(mode: str) -> list[Case]:
     """Return every few cases; for the tests of eager runs also clear ground and smooth schedules."""
     small = small_cases()
-    chosen = {case.id for case in small[::SHARE]}
+    chosen = {case.id for case in [*small[::SHARE], next(filter(contested, small))]}
     if mode == "eager":
         chosen |= {case.id for case in list(filter(is_clear, small))[::5]}
         chosen |= {case.id for case in list(filter(has_smooth_schedule, small))[::30]}
