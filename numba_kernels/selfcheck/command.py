@@ -79,7 +79,7 @@ def run(options: argparse.Namespace) -> int:
     extent = _extent(options)
     _check_sweep(options)
     if options.dump is not None and options.device != "ptx":
-        raise WrongUsage("--dump must go with --device ptx")
+        raise WrongUsage(f"--dump must go with --device ptx, got --dump {options.dump}")
     if (
         options.dump is not None
         and options.dump.exists()

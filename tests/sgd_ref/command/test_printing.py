@@ -104,7 +104,7 @@ GIVEN: dict[str, list[list[str]]] = {
         ["--scheduler", "{}", "--resume", "journal"],
         ["--cluster", "--workers", "{}"],
         ["--resume", "{}/journal"],
-        ["--device", "ptx", "--dump", "{}"],
+        ["--dump", "{}"],
     ],
     "bench": [["-k", "{}"], ["--output", "{}"], ["--against", "{}"], ["--device", "{}"]],
 }
