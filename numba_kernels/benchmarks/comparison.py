@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import subprocess
 import sys
 import tarfile
 import tempfile
@@ -19,11 +18,11 @@ from numba_kernels.benchmarks.contest import MODULE, Workers, contest
 from numba_kernels.benchmarks.measurements import Measurements, measured, times_as_long
 from numba_kernels.benchmarks.page import absent, duration, table
 from numba_kernels.benchmarks.peers import KERNELS
+from numba_kernels.benchmarks.repository import ROOT, git
 from numba_kernels.benchmarks.suite import Race, Suite
 from numba_kernels.benchmarks.workload import Workload
 from sgd_ref.conformance.grading.progress import progress_bar
 
-ROOT = Path(__file__).parents[2]
 PACKAGES = ("sgd_ref", "numba_kernels")
 
 START = f"""\
@@ -69,27 +68,18 @@ def checked_out(revision: str, root: Path = ROOT) -> Iterator[Commit]:
         If there is no such commit, or no repository, or git is not installed.
     """
     # Whatever begins with a dash is no option of git.
-    found = _git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+    found = git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
     if not found:
         raise ValueError(f"--against must be a commit of the repository in {root}, got {revision!r}")
-    described = _git(root, "log", "-1", "--format=%h %s", found.decode().strip(), "--") or found
+    described = git(root, "log", "-1", "--format=%h %s", found.decode().strip(), "--") or found
     name = described.decode("utf-8", "replace").strip()
-    archive = _git(root, "archive", name.split()[0], "--", *PACKAGES)
+    archive = git(root, "archive", name.split()[0], "--", *PACKAGES)
     if archive is None:
         raise ValueError(f"--against must be a commit with {' and '.join(PACKAGES)}, got {name}")
     with tempfile.TemporaryDirectory() as folder:
         with tarfile.open(fileobj=io.BytesIO(archive)) as files:
             files.extractall(folder, filter="data")
         yield Commit(name, Path(folder))
-
-
-def _git(root: Path, *arguments: str) -> bytes | None:
-    try:
-        # Git is where its user has put it.
-        done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, check=False)  # noqa: S607
-    except OSError:
-        return None
-    return done.stdout if done.returncode == 0 else None
 
 
 def run(chosen: Suite, commit: Commit, console: Console) -> str:

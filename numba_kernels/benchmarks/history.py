@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,7 +11,6 @@ from numba_kernels.benchmarks.goals import goals
 from numba_kernels.benchmarks.measurements import Measurements
 
 NAME = "history.json"
-ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
@@ -77,16 +75,6 @@ def remember(folder: Path, run: Run) -> list[Run]:
     text = json.dumps([asdict(one) for one in runs], indent=1) + "\n"
     (folder / NAME).write_text(text, encoding="utf-8")
     return runs
-
-
-def commit_here(root: Path = ROOT) -> str:
-    """Return the beginning of the hash of the commit that is checked out; empty if there is none."""
-    command = ["git", "-C", str(root), "rev-parse", "--short", "HEAD"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    except OSError:
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
 
 
 def latest(runs: Sequence[Run], count: int) -> list[Run]:

@@ -11,6 +11,7 @@ from numba_kernels.benchmarks import history, measurements, page, plots
 from numba_kernels.benchmarks.contest import Workers, contest
 from numba_kernels.benchmarks.first_steps import PROGRAMS, first_steps
 from numba_kernels.benchmarks.measurements import Measurements
+from numba_kernels.benchmarks.repository import commit_here
 from numba_kernels.benchmarks.suite import Suite
 from sgd_ref.conformance.grading.progress import progress_bar
 
@@ -43,7 +44,7 @@ def run(chosen: Suite, folder: Path | None, console: Console) -> str:
     if folder is None:
         return page.render(found)
     (folder / RAW).write_text(measurements.to_json(found), encoding="utf-8")
-    runs = history.remember(folder, history.run_of(found, history.commit_here())) if chosen.is_whole else []
+    runs = history.remember(folder, history.run_of(found, commit_here())) if chosen.is_whole else []
     text = page.render(found, plots.draw(found, folder, runs), runs)
     (folder / PAGE).write_text(text, encoding="utf-8")
     return text

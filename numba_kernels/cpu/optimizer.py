@@ -17,6 +17,7 @@ from numba_kernels.cpu.over_ranks import Agreed
 from numba_kernels.cpu.parts import PartsOfRanks
 from numba_kernels.cpu.plan import Plan
 from numba_kernels.cpu.quick_clipping import QuickClipping
+from numba_kernels.cpu.quick_rows import may_touch_rows_only
 from numba_kernels.cpu.tasks import Work
 from numba_kernels.cpu.threads import Task, run_as_one, run_uninterrupted
 from numba_kernels.ranks.mpi import communicator_of
@@ -174,9 +175,7 @@ class SGD(BaseSGD):
         """Return a dense gradient unchanged, and the rows of a sparse gradient."""
         if isinstance(gradient, SparseRows) or is_scipy(gradient):
             # Where all rows change, other kernels are used.
-            settings = self.settings
-            others = settings.use_ema or settings.gradient_accumulation_steps is not None
-            if settings.momentum == 0 and not others:
+            if may_touch_rows_only(self.settings):
                 compile_rows(variable.dtype, (4, 8) if is_scipy(gradient) else ())
             return from_sparse(gradient, variable)
         return None if gradient is None else np.asarray(gradient)

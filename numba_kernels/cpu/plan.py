@@ -14,7 +14,7 @@ import numpy as np
 
 from numba_kernels.cpu.alignment import elements_before_line
 from numba_kernels.cpu.array_specs import ABSENT, ArraySpecs, are_same_objects
-from numba_kernels.cpu.quick_rows import is_sparse, quick_rows
+from numba_kernels.cpu.quick_rows import is_sparse, may_touch_rows_only, quick_rows
 from numba_kernels.cpu.sums import LONGEST_CHUNK
 from numba_kernels.cpu.threads import shares
 from numba_kernels.shared.constants import Constants
@@ -192,7 +192,7 @@ class Plan:
         self.loaded: Any = None
         self.accumulates = settings.gradient_accumulation_steps is not None
         self.clips_by_norm = settings.clips_by_norm
-        self._touches_rows_only = settings.momentum == 0 and not settings.use_ema and not self.accumulates
+        self._touches_rows_only = may_touch_rows_only(settings)
         self._decays = [settings.weight_decay is not None and decays for decays in state.decayed]
         self._dtype_of_all = promoted(dtypes)
         self.dtype_of_norm = self._dtype_of_all

@@ -66,12 +66,6 @@ def test_only_a_whole_benchmark_is_remembered() -> None:
     assert not suite.full().only(re.compile("ResNet")).is_whole
 
 
-def test_the_commit_is_that_of_the_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    assert history.commit_here(tmp_path) == ""
-    assert re.fullmatch("[0-9a-f]*", history.commit_here())
-
-
 def test_the_kept_history_can_be_read() -> None:
     runs = history.remembered(runner.PAGES)
     assert len(runs) >= 2

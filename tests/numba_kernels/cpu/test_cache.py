@@ -20,6 +20,7 @@ from numba.misc.appdirs import AppDirs
 from numba_kernels.cpu import cache, target
 from numba_kernels.cpu.kernels import update_kernel
 from numba_kernels.shared.element import CLASSIC, PLAIN, Variant
+from tests.numba_kernels.damage import damaged
 
 ROOT = Path(__file__).parents[3]
 SOURCES = cache.sources()
@@ -276,24 +277,12 @@ def test_a_folder_that_is_read_only(shared_folder: Path) -> None:
             path.chmod(stat.S_IRWXU)
 
 
-def damaged(contents: bytes, generator: np.random.Generator) -> Iterator[bytes]:
-    size = len(contents)
-    yield b""
-    for length in (1, 31, 32, 33, size // 2, size - 1):
-        yield contents[:length]
-    yield contents + b"\0"
-    yield generator.bytes(size)
-    yield b"\0" * size
-    for place in generator.integers(0, size, 20).tolist():
-        yield contents[:place] + bytes([contents[place] ^ (1 << place % 8)]) + contents[place + 1 :]
-
-
 def test_a_damaged_file_is_compiled_again(base: Path) -> None:
     """Machine code that one bit was changed in would end the process, or compute something else."""
     tiny()
     (file,) = kept(base)
     contents = file.read_bytes()
-    for damage in damaged(contents, np.random.default_rng(4)):
+    for damage in damaged(contents, np.random.default_rng(4), flips=20):
         file.write_bytes(damage)
         kernel = tiny()
         assert kernel(2.0) == 7.0

@@ -9,7 +9,6 @@ import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ pytest.importorskip("numba_cuda", reason="numba_kernels.cuda needs numba-cuda")
 
 from numba_kernels.cuda import cache
 from numba_kernels.cuda.cache import MachineCode, load, save
+from tests.numba_kernels.damage import damaged
 
 ROOT = Path(__file__).parents[3]
 COMPILERS = ("compiler 1.0", "linker 2.0")
@@ -113,18 +113,6 @@ def test_all_that_kernels_import_is_among_the_sources() -> None:
                 if not any(f"{path.replace('.', '/')}.py" in cache.sources() for path in paths):
                     missing.add(node.module)
     assert missing == OF_THE_HOST
-
-
-def damaged(contents: bytes, generator: np.random.Generator) -> Iterator[bytes]:
-    size = len(contents)
-    yield b""
-    for length in (1, 31, 32, 33, size // 2, size - 1):
-        yield contents[:length]
-    yield contents + b"\0"
-    yield generator.bytes(size)
-    yield b"\0" * size
-    for place in range(size):
-        yield contents[:place] + bytes([contents[place] ^ (1 << place % 8)]) + contents[place + 1 :]
 
 
 def test_a_damaged_file_counts_as_none_and_is_replaced(base: Path) -> None:
