@@ -68,7 +68,8 @@ def from_sparse(gradient: Any, variable: Array) -> Rows:
     gradient = SparseRows(gradient.indices, gradient.values, gradient.shape)
     length = int(np.prod(gradient.shape[1:], dtype=np.int64))
     values = convert(np.asarray(gradient.values), variable.dtype).reshape(len(gradient.indices), length)
-    return Rows(*_added(np.asarray(gradient.indices, np.int64), values))
+    # A copy: those of the gradient may be read-only, which no kernel takes.
+    return Rows(*_added(np.array(gradient.indices, np.int64), values))
 
 
 def _from_scipy(matrix: Any, dtype: np.dtype[Any]) -> Rows:

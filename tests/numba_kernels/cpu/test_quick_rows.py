@@ -276,3 +276,15 @@ def test_a_callable_rate_cannot_smuggle_an_index_in() -> None:
         optimizer.apply([rows])
     assert np.array_equal(w, before)
     assert optimizer.calls == 2
+
+
+def test_read_only_rows_in_order_of_a_narrower_dtype_go_the_long_way() -> None:
+    indices, values = np.array([1, 4]), np.arange(4, dtype=np.float16).reshape(2, 2)
+    indices.flags.writeable = values.flags.writeable = False
+    found, expected = np.ones((6, 2), np.float32), np.ones((6, 2), np.float32)
+    kernels, reference = numba_kernels.SGD(0.5), sgd_ref.SGD(0.5)
+    for _ in range(3):
+        rows = sgd_ref.SparseRows(indices, values, (6, 2))
+        kernels.apply([rows], [found])
+        reference.apply([rows], [expected])
+    assert found.tobytes() == expected.tobytes()
