@@ -63,15 +63,20 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the arguments of the command to its parser."""
     command.add_argument(
         "case",
-        help="the id of a case, or a part of it that no other id has; or a file FILE.json of one case that "
-        "was recorded, which is compared with what was recorded where no implementation is given",
+        metavar="CASE",
+        help="the id of a case, or a part of it that no other id has; or FILE.json with one recorded case, "
+        "whose recorded trajectory is compared if no TARGET is given",
     )
     command.add_argument(
-        "target", nargs="?", help="an implementation to compare with, as for conform; none by default"
+        "target",
+        nargs="?",
+        metavar="TARGET",
+        help="the implementation to compare with the reference, as for conform; by default, only the "
+        "reference is shown",
     )
     for name, option in registry.options().items():
         values = [value for value in option.values if value != registry.ALL]
-        command.add_argument(f"--{name}", choices=values, help="of the target, as for conform")
+        command.add_argument(f"--{name}", choices=values, help="of TARGET, as for conform")
     add_dialect(command)
     command.add_argument("--call", type=int, metavar="N", help="only this call, counted from 0")
     command.add_argument(
@@ -369,8 +374,8 @@ def _distance(expected: Array | None, got: Array | None) -> str:
 
 
 COMMAND = Command(
-    help="show a case step by step, and where an implementation parts from it",
-    description="Show a case step by step, and where an implementation parts from it: the call, the "
+    help="show a case step by step, and where an implementation becomes wrong",
+    description="Show a case step by step, and where an implementation becomes wrong: the call, the "
     "stage, the element, the bits, and the known deviation that gives them.",
     epilog="Exit status: 0 shown (and the same bits, or different in a known way), 1 diverges, "
     "2 wrong usage, 3 could not run.",

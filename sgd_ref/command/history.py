@@ -33,13 +33,13 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         type=words,
         default=(),
         metavar="RELEASES",
-        help="the releases to ask, with commas between them, such as 3.0,3.4,3.15.1; one of two numbers is "
-        "the newest that begins so; by default none, and what is kept is shown",
+        help="the releases to run, with commas between them, such as 3.0,3.4,3.15.1; 3.4 stands for the "
+        "newest release 3.4.x; without this option, the kept results are shown",
     )
     command.add_argument(
         "--again",
         action="store_true",
-        help="ask also what is known; without --versions, every release that is known",
+        help="run also releases whose results are kept; without --versions, all of these",
     )
     add_options(command)
 
@@ -130,7 +130,7 @@ def _show(name: str, asked: list[Asked]) -> None:
 
 
 COMMAND = Command(
-    help="ask releases of a framework since when its contradictions are there",
+    help="run releases of a framework to find out since when its contradictions are there",
     description="Run the smallest case of each contradiction of a target with releases of its framework, "
     "each in an environment of its own, in which only the framework is installed. What is known is kept "
     "beside the findings, and not asked again.",
