@@ -58,7 +58,7 @@ class Dialect:
 
     @classmethod
     def read(cls, words: str) -> Self:
-        """Return the dialect that is printed as some words.
+        """Return the dialect whose ``str`` is the given text.
 
         Raises
         ------
