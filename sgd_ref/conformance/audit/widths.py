@@ -65,11 +65,11 @@ class Width:
     count : int
         Number of elements.
     median, ninth_decile, largest : float
-        Of their bounds, in units in the last place.
+        Statistics of the widths of their bounds, in units in the last place.
     share_of_points : float
-        Share of those for which only the bits of the reference are allowed, from 0 to 1.
+        Share of the elements for which only the bits of the reference are allowed, from 0 to 1.
     median_of_others : float
-        In units, of the bounds that are no points; 0 where all are.
+        The median width of the other bounds, in units; 0 if there are none.
     """
 
     count: int
@@ -102,7 +102,7 @@ def widths(cases: Iterable[Case]) -> dict[Group, Width]:
 
 
 def units_of(case: Case) -> dict[Group, Array]:
-    """Return the bound of every element of a case that has one, in units, by group."""
+    """Return the width of the bound of every element of a case that has one, in units, by group."""
     # Nothing is rounded in a big case.
     if case.made is not None:
         return {}
