@@ -74,7 +74,7 @@ def page(all_findings: Sequence[Findings], shown: Shown) -> str:
     Parameters
     ----------
     all_findings : sequence of Findings
-        What the runs found.
+        The findings of the runs.
     shown : mapping of str to collection of str
         By the name of a target, the contradictions for which there is a script.
     """
@@ -96,9 +96,9 @@ def page_of_data(
     shown : mapping of str to collection of str
         By the name of a target, the contradictions for which there is a script.
     not_run : sequence of str
-        Why other targets are not there.
+        The reasons why other targets are missing.
     histories : mapping of str to sequence of Asked, optional
-        By the name of a target, what releases did with its contradictions.
+        By the name of a target, the results of releases in its contradictions.
 
     Raises
     ------

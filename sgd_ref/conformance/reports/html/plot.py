@@ -18,10 +18,10 @@ from sgd_ref.conformance.trajectories.comparison import LISTS
 WIDTH, HEIGHT, MARGIN = 300, 100, 8
 
 HALF_DASH = 6
-"""Of the short line that stands for a value without neighbours."""
+"""The length of the short line that stands for a value without neighbours."""
 
 AROUND = 12
-"""Calls that are shown before and after the first violation."""
+"""How many calls are shown before and after the first violation."""
 
 LEAST_SHARE = 0.02
 """A share of the height: if answer and reference are closer to each other than this, their difference is
@@ -69,7 +69,7 @@ def plot(
     Parameters
     ----------
     names : sequence of str
-        Those of the variables.
+        The names of the variables.
     expected, observed : sequence of dict
         The trajectory of the reference, and that of the implementation.
     violation : Violation

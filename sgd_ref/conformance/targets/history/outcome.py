@@ -23,7 +23,7 @@ MARKS: Mapping[str, str] = {THERE: "x", OTHERWISE: "x*", ABSENT: "-", FAILS: "?"
 AFFECTED = frozenset({THERE, OTHERWISE})
 
 SEEN_BEFORE = ", as it was seen before"
-"""The script of a finding writes this behind each number that the finding has, too."""
+"""The mark behind each number in the output of a script that equals the number in the finding."""
 
 LONGEST = 160
 
