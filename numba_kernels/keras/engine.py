@@ -21,7 +21,7 @@ Lists = list[list[Any]]
 
 
 def lists_of(optimizer: Any) -> Lists:
-    """Return what a step of an optimizer of Keras reads and writes, besides the gradients and the count."""
+    """Return the variables that a step of a Keras optimizer reads and writes, besides the count."""
     return [
         list(optimizer._trainable_variables),
         list(optimizer.momentums),
