@@ -60,7 +60,7 @@ VARIANTS = tuple(
 """The variants of the rule of Keras."""
 
 VARIANTS_OF_PYTORCH = tuple(variant._replace(rule=PYTORCH) for variant in VARIANTS)
-"""The variants of the rule of PyTorch, which only ``numba_kernels.torch`` offers."""
+"""The same of the rule of PyTorch, which only ``numba_kernels.torch`` offers."""
 
 
 def gradient_transformation(operations: Operations, gradient: int) -> Any:
