@@ -45,7 +45,7 @@ class Diagnosis:
         If the case is too long for all of its calls: the first and the last call that were looked at.
     pairs_tried : int
         How many pairs of deviations were tried, the likeliest first. If there is no name, none of them is the
-        reason; some pairs may be left.
+        reason; other pairs may not have been tried.
     """
 
     names: tuple[Names, ...] = ()

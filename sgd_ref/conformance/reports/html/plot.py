@@ -30,18 +30,18 @@ plotted."""
 
 @dataclass(frozen=True)
 class Plot:
-    """What is drawn, in the units of the picture.
+    """The shapes and texts of a plot, in the units of the picture.
 
     Attributes
     ----------
     answer, reference : str
         Paths of SVG, with a gap where a value is not finite.
     bounds : tuple of float, or None
-        Top and bottom of what is possible at the first violation; None where no number is.
+        Top and bottom of the possible values at the first violation; None if no number is possible.
     x, y : float
         The first violation; `y` is the middle of the picture where its value is not finite.
     call, first, last : int
-        The call of the first violation, and those at both ends.
+        The call of the first violation, and the first and the last call that are drawn.
     low, high : str
         The values at the bottom and at the top.
     is_difference : bool
