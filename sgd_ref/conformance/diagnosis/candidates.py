@@ -198,7 +198,7 @@ class Acting:
 
     @property
     def has_other_velocities(self) -> bool:
-        """Whether the velocities, where the violation is, are those of the rule times one number."""
+        """Whether the velocities at the violation are a multiple of the velocities of the rule."""
         expected, seen = (
             record.get("velocities") or () for record in (self._expected[-1], self.observed[-1])
         )

@@ -248,7 +248,7 @@ def check_form(case: Case, expected: Trajectory, observed: Any) -> None:
 
 
 def has_state(case: Case, quantity: str) -> bool:
-    """Whether a case has state of some kind: the feature that this state belongs to is on.
+    """Whether a case has state of some kind, which is so if its feature is on.
 
     >>> from sgd_ref import conformance
     >>> plain = conformance.cases("smoke")[0]
