@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sgd_ref.command.destinations import check_distinct, check_file, check_folder
 from sgd_ref.command.dialects import add_dialect, chosen_dialect
+from sgd_ref.command.one_target import check_program
 from sgd_ref.command.options import (
     AS_EXPECTED,
     COULD_NOT_RUN,
@@ -154,13 +155,10 @@ def _check_target(options: argparse.Namespace) -> None:
         if options.update and options.ledger is None and options.target not in registry.FAMILIES:
             raise WrongUsage(f"--update must go with --ledger for {options.target}")
         return
-    if not options.program:
-        raise WrongUsage("-- must be followed by a program and its arguments")
-    for name in ("target", *registry.options()):
-        if getattr(options, name) is not None:
-            raise WrongUsage(
-                f"{name} must be left out for a program after --, got {getattr(options, name)!r}"
-            )
+    try:
+        check_program(options)
+    except ValueError as problem:
+        raise WrongUsage(str(problem)) from problem
     if options.update and options.ledger is None:
         raise WrongUsage("--update must go with --ledger for a program after --")
 

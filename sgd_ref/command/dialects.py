@@ -21,7 +21,8 @@ def add_dialect(command: argparse.ArgumentParser) -> None:
         type=words,
         metavar="NAMES",
         help="known deviations that the implementation has on purpose, such as "
-        "clip-adds-epsilon,decay-enters-velocity; they become parts of the rule",
+        "clip-adds-epsilon,decay-enters-velocity; they become parts of the rule (sgd-ref golden list -k "
+        "deviation/ shows all)",
     )
 
 

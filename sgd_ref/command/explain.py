@@ -15,6 +15,7 @@ from rich.table import Table
 from sgd_ref.arithmetic.formats import FLOAT32, FLOAT64, Array
 from sgd_ref.command.dialects import add_dialect, chosen_dialect
 from sgd_ref.command.lookup import Element, element, find_case, find_recorded
+from sgd_ref.command.one_target import check_program
 from sgd_ref.command.options import AS_EXPECTED, COULD_NOT_RUN, DIVERGES, Command, WrongUsage
 from sgd_ref.command.printing import complain, console, say
 from sgd_ref.conformance.catalogue.case import Case, Record, Trajectory
@@ -110,7 +111,9 @@ def chosen(options: argparse.Namespace) -> tuple[Case, Target | None]:
     _check_call(case, options.call)
     _check_element(case, options.element)
     if options.program is not None:
-        return case, _held_as(answer, _program(options))
+        check_program(options)
+        program = registry.program(options.program, registry.TIME_LIMIT, registry.START_LIMIT)
+        return case, _held_as(answer, program)
     if options.target is None:
         return case, answer
     given = {name: getattr(options, name) for name in registry.options()}
@@ -122,16 +125,6 @@ def _held_as(recorded: Target | None, target: Target) -> Target:
     if recorded is None or recorded.dialect == KERAS:
         return target
     return replace(target, rule=recorded.rule, by_design=recorded.by_design)
-
-
-def _program(options: argparse.Namespace) -> Target:
-    if not options.program:
-        raise ValueError("-- must be followed by a program and its arguments")
-    for name in ("target", *registry.options()):
-        given = getattr(options, name)
-        if given is not None:
-            raise ValueError(f"{name} must be left out for a program after --, got {given!r}")
-    return registry.program(options.program, registry.TIME_LIMIT, registry.START_LIMIT)
 
 
 def run(options: argparse.Namespace) -> int:

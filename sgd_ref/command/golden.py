@@ -102,6 +102,9 @@ def _verify(options: argparse.Namespace, console: Console) -> int:
 
 
 def _diff(options: argparse.Namespace, console: Console) -> int:
+    for folder in (options.old, options.new):
+        if not folder.is_dir():
+            raise FileNotFoundError(f"there is no folder {folder}")
     lines = list(diffing.differences(options.old, options.new))
     for line in lines:
         say(console, line)

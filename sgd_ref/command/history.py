@@ -126,14 +126,14 @@ def _show(name: str, asked: list[Asked]) -> None:
     for line in table.installed_with(asked):
         say(out, f"installed with {line}")
     for line in table.obstacles(asked):
-        say(out, f"could not be asked: {line}")
+        say(out, f"could not be run: {line}")
 
 
 COMMAND = Command(
     help="run releases of a framework to find out since when its contradictions are there",
     description="Run the smallest case of each contradiction of a target with releases of its framework, "
-    "each in an environment of its own, in which only the framework is installed. What is known is kept "
-    "beside the findings, and not asked again.",
+    "each in an environment of its own, in which only the framework is installed. The results are kept with "
+    "the findings, and a release with kept results is not run again.",
     epilog="Exit status: 0 shown, 2 wrong usage, 3 could not run.",
     add_arguments=add_arguments,
     run=run,

@@ -74,7 +74,7 @@ def run(options: argparse.Namespace) -> int:
 def _check_all(options: argparse.Namespace) -> int:
     """Check the scripts of every target, and return the worst exit status."""
     if options.contradiction is not None or not options.check:
-        raise WrongUsage(f"{registry.ALL} must go with --check and nothing else")
+        raise WrongUsage(f"{registry.ALL} must go with --check, and without CONTRADICTION")
     worst = AS_EXPECTED
     try:
         for target in dict.fromkeys(bug.target for bug in bugs()):

@@ -64,7 +64,7 @@ def run(options: argparse.Namespace) -> int:
         if options.names:
             raise WrongUsage(f"{LIST} takes no names, got {', '.join(options.names)}")
         _list()
-        say(console(), f"environments are kept in {folder} ({places.VARIABLE} says where)")
+        say(console(), f"environments are kept in {folder}; {places.VARIABLE} chooses another folder")
         return AS_EXPECTED
     try:
         for environment in _chosen(options.names):

@@ -291,7 +291,7 @@ def test_a_program_is_explained_as_a_function_is(tmp_path: Path, capsys: pytest.
     out = explained(capsys, MOMENTUM, "--", *program, status=COULD_NOT_RUN)
     assert out.rstrip().endswith("unsupported: nothing is")
     assert "-- must be followed by a program" in refused(capsys, MOMENTUM, "--")
-    assert "target must be left out for a program after --" in refused(
+    assert "TARGET must be left out for a program after --" in refused(
         capsys, MOMENTUM, "keras", "--", *program
     )
 

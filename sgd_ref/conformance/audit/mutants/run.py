@@ -90,16 +90,16 @@ def page(found: Sequence[Tried], before: str = "") -> str:
     lines = [
         "# Mutants of the reference",
         "",
-        "A mutant is the reference with one operator, number, comparison or keyword changed. Each is asked "
-        "the standard tier, what must be refused, and the schedules alone, as the golden files have them, "
-        "until it gives one wrong bit. Those that no file notices are equivalent, for the reasons in "
+        "A mutant is the reference with one operator, number, comparison or keyword changed. Each mutant is "
+        "tried with the golden files of the standard tier, of rejections and of schedules, until it gives "
+        "one wrong bit. A mutant that no file exposes is equivalent, for a reason in "
         "`sgd_ref/conformance/audit/mutants/equivalent.py`, or open. Written by "
         "`python -m sgd_ref.conformance.audit.mutants.run --update`.",
         "",
-        "The files see little of "
+        "The files show little of "
         + " and ".join(f"`{module}`" for module in TESTS)
-        + ", for the reasons in `own_tests.py` beside it: the mutants of these are asked the unit tests of "
-        "the module first.",
+        + ", for the reasons in `own_tests.py` beside it: mutants of these modules are first tried with the "
+        "unit tests of the module.",
         "",
         "| module | mutants | killed | equivalent | open |",
         "|---|---:|---:|---:|---:|",
