@@ -62,7 +62,7 @@ def rule_lines(findings: Findings) -> Iterator[str]:
     dialect = findings.report.profile.dialect
     yield f"held to the rule of {dialect}"
     for name, source in dialect.sources.items():
-        yield f"a part of it: {name} ({source})"
+        yield f"a part of this rule: {name} ({source})"
 
 
 def answer_lines(findings: Findings) -> Iterator[str]:
@@ -113,8 +113,8 @@ def feature_table(all_findings: Sequence[Findings]) -> Table:
 
 def deviation_table(all_findings: Sequence[Findings]) -> RenderableType:
     """Return the table of known deviations that the runs found, with the number of cases of each."""
-    contradictions = _names_table(all_findings, True, "contradictions found, in so many cases")
-    rounding = _names_table(all_findings, False, "other roundings found, in so many cases")
+    contradictions = _names_table(all_findings, True, "contradictions found, each with its number of cases")
+    rounding = _names_table(all_findings, False, "other roundings found, each with its number of cases")
     return Group(contradictions, rounding)
 
 

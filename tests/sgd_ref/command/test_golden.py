@@ -83,6 +83,13 @@ def test_diff(copied: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert capsys.readouterr().out == "first/plain: case config learning_rate: 0.1 became 0.2\n"
 
 
+def test_a_missing_folder_is_named(copied: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    missing = tmp_path / "missing"
+    for arguments in (["verify", str(missing)], ["diff", str(copied), str(missing)]):
+        assert cli.main(["golden", *arguments]) == 3
+        assert capsys.readouterr().err.endswith(f"there is no folder {missing}\n")
+
+
 def test_list(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["golden", "list", "--folder", str(copied), "-k", "clip|special-1"]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -138,7 +145,7 @@ def test_wrong_usage(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
         ([], "required: ACTION"),
         (["burn"], "invalid choice: 'burn'"),
         (["list", "-k", "("], "'(' is not a regular expression"),
-        (["diff", "a"], "required: new"),
+        (["diff", "a"], "required: NEW"),
     ):
         with pytest.raises(SystemExit) as caught:
             cli.main(["golden", *arguments])

@@ -65,7 +65,7 @@ class SignsOfStridesIgnored(GradientReadOtherwise):
     """
 
     def read(self, gradient: Array, variable: Array) -> Array:
-        """Reverse such axes."""
+        """Reverse the axes with negative strides."""
         return gradient[tuple(slice(None, None, -1 if stride < 0 else 1) for stride in gradient.strides)]
 
 
@@ -76,7 +76,7 @@ class FirstOfBroadcast(GradientReadOtherwise):
     """
 
     def read(self, gradient: Array, variable: Array) -> Array:
-        """Keep the first ones."""
+        """Keep the first element along axes of stride 0, and set the others to 0."""
         first = tuple(slice(0, 1 if stride == 0 else None) for stride in gradient.strides)
         read = np.zeros_like(gradient)
         read[first] = gradient[first]

@@ -76,7 +76,7 @@ class DtypeOfFirst(SGD):
     """
 
     def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
-        """Round them to that dtype."""
+        """Round the gradients to the dtype of the first variable."""
         first = values.variables[0].dtype
 
         def passed(g: Array) -> Array:

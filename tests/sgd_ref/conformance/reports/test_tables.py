@@ -43,7 +43,7 @@ def histories(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_contradiction_says_since_when_it_is_there() -> None:
     text = shown(findings("optax eager"))
     assert "since when" in text
-    assert "not in 1.0; since 1.1, the newest that was asked" in text
+    assert "not in 1.0; since 1.1, the newest that was run" in text
 
 
 def test_of_several_targets_each_is_named() -> None:
