@@ -116,9 +116,11 @@ def runner(releases: Releases, target: str, values: dict[str, str]) -> Callable[
 def _show(name: str, asked: list[Asked]) -> None:
     out = console()
     if not asked:
-        say(out, f"no release of {name} was asked; give some with --versions")
+        say(out, f"no release of {name} was run yet; give some with --versions")
         return
     shown = Table(*table.header(asked), title=f"{name}: contradictions by release", title_justify="left")
+    # A name that is cut off in a narrow terminal could not be typed.
+    shown.columns[0].overflow = "fold"
     for row in table.rows(asked):
         shown.add_row(*row)
     out.print(shown)

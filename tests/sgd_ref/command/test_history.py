@@ -66,7 +66,7 @@ def test_again_asks_what_is_kept(asked: list[str]) -> None:
 
 def test_without_a_history(asked: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["history", "optax"]) == 0
-    assert "no release of optax eager was asked; give some with --versions" in capsys.readouterr().out
+    assert "no release of optax eager was run yet; give some with --versions" in capsys.readouterr().out
     assert cli.main(["history", "all"]) == 0
     assert asked == []
 
