@@ -19,8 +19,8 @@ INTRODUCTION = """\
 # Targets
 
 A target is an implementation of SGD that `sgd-ref` can run by name. This page shows the results of the
-targets in the test cases of `sgd-ref`. `sgd-ref conform ... --page` runs the given targets, keeps the results
-in a folder for each target, and writes this page from all kept results:
+targets in the test cases of `sgd-ref`. Written by `sgd-ref conform ... --page`, which runs the given targets,
+keeps the results in a folder for each target, and makes this page of all kept results:
 
     sgd-ref conform keras --backend all --mode all --page
     sgd-ref conform torch --variant all --page
