@@ -129,7 +129,8 @@ def as_laid_out(tensor: Any, other: Any) -> Any:
     if fills_its_memory(other):
         if _order(tensor) == _order(other) and fills_its_memory(tensor):
             return tensor
-        laid_out = torch.empty_strided(other.shape, other.stride(), dtype=tensor.dtype)
+        # The device is given, since PyTorch may have another default.
+        laid_out = torch.empty_strided(other.shape, other.stride(), dtype=tensor.dtype, device=other.device)
         return laid_out.copy_(tensor.detach())
     return tensor
 
