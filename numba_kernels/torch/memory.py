@@ -36,10 +36,9 @@ def check_parameter(name: str, parameter: Any) -> None:
     if parameter.dtype not in DTYPES:
         raise TypeError(f"{name} must be {ACCEPTED}, got {parameter.dtype}")
     if parameter.device.type != "cpu":
-        raise ValueError(
-            f"{name} must be {ACCEPTED}, got one on {parameter.device}; "
-            "numba_kernels.cuda.SGD takes tensors on NVIDIA devices"
-        )
+        is_cuda = parameter.device.type == "cuda"
+        hint = "; numba_kernels.cuda.SGD takes tensors on NVIDIA devices" if is_cuda else ""
+        raise ValueError(f"{name} must be {ACCEPTED}, got one on {parameter.device}{hint}")
     if parameter.layout != torch.strided:
         raise ValueError(f"{name} must be {ACCEPTED}, got one of layout {parameter.layout}")
 

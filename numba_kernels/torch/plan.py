@@ -9,6 +9,7 @@ from itertools import chain
 from typing import Any
 
 import numpy as np
+from torch.nn.parameter import is_lazy
 
 from numba_kernels.cpu.array_specs import are_same_objects
 from numba_kernels.cpu.compiling import compiled_work
@@ -157,6 +158,8 @@ class Plan:
         for name, parameter in self.places:
             check_placements(name, parameter)
             check_parameter(name, part_of(parameter))
+            if is_lazy(parameter):
+                raise ValueError(f"{name} must be initialized by a forward pass first, got a lazy parameter")
             if part_of(parameter).is_neg():
                 raise ValueError(f"{name} must have its own sign in memory, got a view with another one")
             check_state(name, parameter, state.get(parameter, {}), common.rule)

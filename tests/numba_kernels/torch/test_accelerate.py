@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,17 @@ from numba_kernels.torch import SGD
 from tests.numba_kernels.torch.test_training import digits, network
 
 accelerate: Any = pytest.importorskip("accelerate")
+
+# The library warns of its own use of PyTorch.
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+@pytest.fixture(autouse=True)
+def _another_accelerator() -> Iterator[None]:
+    yield
+    # The library keeps the settings of the first one for the whole process.
+    accelerate.state.AcceleratorState._reset_state(reset_partial_state=True)
+
 
 SETTINGS: dict[str, Any] = {
     "lr": 0.1,

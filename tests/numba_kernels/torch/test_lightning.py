@@ -14,6 +14,9 @@ from tests.numba_kernels.torch.test_training import digits, network
 
 lightning: Any = pytest.importorskip("lightning")
 
+# The library warns of its own use of PyTorch.
+pytestmark = pytest.mark.filterwarnings("ignore")
+
 BATCH, EPOCHS = 100, 3
 
 SETTINGS: dict[str, Any] = {"lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 1e-4}
@@ -117,10 +120,9 @@ def test_a_module_may_make_the_step_itself(tmp_path: Path) -> None:
     assert_same(module, written_out())
 
 
-def test_its_own_clipping_and_half_precision_train(tmp_path: Path) -> None:
+@pytest.mark.parametrize("option", [{"gradient_clip_val": 0.5}, {"precision": "bf16-mixed"}], ids=list)
+def test_its_own_clipping_and_half_precision_train(tmp_path: Path, option: dict[str, Any]) -> None:
     module = Module()
     before = [w.detach().clone() for w in module.parameters()]
-    trainer(
-        tmp_path, enable_checkpointing=False, gradient_clip_val=0.5, precision="bf16-mixed", epochs=1
-    ).fit(module, loader())
+    trainer(tmp_path, enable_checkpointing=False, epochs=1, **option).fit(module, loader())
     assert not any(torch.equal(one, other) for one, other in zip(module.parameters(), before, strict=True))
