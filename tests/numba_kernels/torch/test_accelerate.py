@@ -38,7 +38,7 @@ SETTINGS: dict[str, Any] = {
 def loader() -> Any:
     images, labels = digits()
     return torch.utils.data.DataLoader(
-        torch.utils.data.TensorDataset(images[:1500], labels[:1500]), batch_size=100
+        torch.utils.data.TensorDataset(images[:600], labels[:600]), batch_size=100
     )
 
 

@@ -17,7 +17,7 @@ lightning: Any = pytest.importorskip("lightning")
 # The library warns of its own use of PyTorch.
 pytestmark = pytest.mark.filterwarnings("ignore")
 
-BATCH, EPOCHS = 100, 3
+BATCH, EPOCHS = 100, 2
 
 SETTINGS: dict[str, Any] = {"lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 1e-4}
 
@@ -25,7 +25,7 @@ SETTINGS: dict[str, Any] = {"lr": 0.1, "momentum": 0.9, "nesterov": True, "weigh
 def loader() -> Any:
     images, labels = digits()
     return torch.utils.data.DataLoader(
-        torch.utils.data.TensorDataset(images[:1500], labels[:1500]), batch_size=BATCH
+        torch.utils.data.TensorDataset(images[:600], labels[:600]), batch_size=BATCH
     )
 
 
@@ -41,7 +41,7 @@ class Module(lightning.LightningModule):  # type: ignore[misc]
 
     def configure_optimizers(self) -> Any:
         optimizer = SGD(self.parameters(), **self.settings)
-        scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.5, total_steps=100)
+        scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.5, total_steps=20)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
 
