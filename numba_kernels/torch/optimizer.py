@@ -272,7 +272,7 @@ class SGD(torch.optim.Optimizer):  # type: ignore[misc]
             if self._over is not None:
                 self._over.count()
             # Autograd has to know that values which it may have saved have changed.
-            torch.autograd.graph.increment_version(step.plan.watched)
+            torch.autograd.graph.increment_version(step.plan.parameters)
             self._plan = step.plan
 
     def _tell(self, error: Exception) -> None:

@@ -143,8 +143,6 @@ class Plan:
         All parameters, group by group, with their names in error messages.
     parameters : list of Tensor
         The same without names.
-    watched : list of Tensor
-        Those that autograd may have saved: all but tensors that were made in inference mode.
     slices : list of slice
         The positions of the parameters of each group among all parameters.
     """
@@ -164,7 +162,6 @@ class Plan:
                 raise ValueError(f"{name} must have its own sign in memory, got a view with another one")
             check_state(name, parameter, state.get(parameter, {}), common.rule)
         self.parameters = [place.parameter for place in self.places]
-        self.watched = [parameter for parameter in self.parameters if not parameter.is_inference()]
         self._is_spread = any(map(is_spread, self.parameters))
         self._places = [Place(name, part_of(parameter)) for name, parameter in self.places]
         _check_memory(self._places)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -41,13 +40,12 @@ def loss(net: Any) -> Any:
 
 def both(make: Callable[[], Any], **settings: Any) -> list[tuple[Any, Any]]:
     """Return two equal networks, each with an optimizer: ours and PyTorch's."""
-    torch.manual_seed(0)
-    net = make()
-    other, chosen = copy.deepcopy(net), {**SETTINGS, **settings}
-    return [
-        (net, SGD(net.parameters(), rule="pytorch", **chosen)),
-        (other, torch.optim.SGD(other.parameters(), **chosen)),
-    ]
+    chosen, pairs = {**SETTINGS, **settings}, []
+    for kind, more in ((SGD, {"rule": "pytorch"}), (torch.optim.SGD, {})):
+        torch.manual_seed(0)
+        net = make()
+        pairs.append((net, kind(net.parameters(), **chosen, **more)))
+    return pairs
 
 
 def train(net: Any, optimizer: Any, loss_of: Callable[[Any], Any], steps: int = 4) -> None:
