@@ -33,6 +33,12 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         metavar="COMMIT",
         help="compare with the kernels of another commit of this checkout instead of other libraries",
     )
+    where.add_argument(
+        "--torch",
+        action="store_true",
+        help="instead, time steps in a PyTorch loop: numba_kernels.torch.SGD beside torch.optim.SGD, each "
+        "with gradients fresh from a backward pass",
+    )
     command.add_argument(
         "--device", choices=("cpu", "cuda"), default="cpu", help="which kernels (default: %(default)s)"
     )
@@ -48,6 +54,8 @@ def run(options: argparse.Namespace) -> int:
         raise WrongUsage("--page must go with the whole benchmark, without --quick and -k")
     if options.against is not None and options.device != "cpu":
         raise WrongUsage("--against must go with --device cpu")
+    if options.torch:
+        return _run_in_pytorch(options)
     try:
         chosen = (suite.quick() if options.quick else suite.full()).only(options.pattern)
     except ValueError as problem:
@@ -71,6 +79,18 @@ def run(options: argparse.Namespace) -> int:
     except (OSError, ValueError) as problem:
         complain(problem)
         return COULD_NOT_RUN
+    return AS_EXPECTED
+
+
+def _run_in_pytorch(options: argparse.Namespace) -> int:
+    if options.device != "cpu" or options.pattern is not None:
+        raise WrongUsage("--torch must go without --device and -k")
+    try:
+        steps = importlib.import_module("numba_kernels.benchmarks.pytorch_steps")
+    except ModuleNotFoundError as missing:
+        complain(f"nothing was timed: {missing.name} is not installed")
+        return COULD_NOT_RUN
+    write(steps.run(options.quick) + "\n")
     return AS_EXPECTED
 
 

@@ -115,7 +115,7 @@ class _KernelCache(FunctionCache):  # type: ignore[misc]
             return
 
 
-def kernel(name: str, signature: str) -> Callable[[Callable[..., Any]], Any]:
+def kernel(name: str, signature: str, *, releases_lock: bool = True) -> Callable[[Callable[..., Any]], Any]:
     """Return a decorator that compiles a function for one signature, or takes it from the cache.
 
     Parameters
@@ -124,13 +124,14 @@ def kernel(name: str, signature: str) -> Callable[[Callable[..., Any]], Any]:
         Unique among the kernels of this package.
     signature : str
         The types of the kernel, such as ``"void(int64[:, ::1], int64)"``.
+    releases_lock : bool, default True
+        Whether the kernel releases the global lock; one that calls functions of Python's must not.
 
     Returns
     -------
     callable
-        The decorator, which returns the compiled function. This releases the global lock, and is not compiled
-        for other types. The decorator raises a RuntimeError if Numba is set to a processor for which nothing
-        can be compiled.
+        The decorator, which returns the compiled function. This is not compiled for other types. The
+        decorator raises a RuntimeError if Numba is set to a processor for which nothing can be compiled.
     """
 
     def compiled(function: Callable[..., Any]) -> Any:
@@ -138,7 +139,7 @@ def kernel(name: str, signature: str) -> Callable[[Callable[..., Any]], Any]:
         function.__qualname__ = name
         # Division by zero gives infinity as in IEEE 754, without a branch that would prevent the
         # vectorisation of a loop; no operations may be reordered or fused.
-        dispatcher = numba.njit(error_model="numpy", nogil=True, fastmath=False)(function)
+        dispatcher = numba.njit(error_model="numpy", nogil=releases_lock, fastmath=False)(function)
         dispatcher._cache = _KernelCache(dispatcher.py_func)
         dispatcher.compile(signature)
         dispatcher.disable_compile()

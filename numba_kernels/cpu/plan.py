@@ -126,7 +126,10 @@ class Group:
         self.table[:, GRADIENT] = (
             addresses if len(addresses) == len(self.table) else addresses[self.positions]
         )
-        self.indirect_rows = [row for row, position in enumerate(self.positions) if position in indirect]
+        # For hundreds of variables, looking up each one takes as long as all the rest of this method.
+        self.indirect_rows = (
+            [row for row, position in enumerate(self.positions) if position in indirect] if indirect else []
+        )
         self.has_gradients = True
 
     def set_gradients(self, gradients: Sequence[Any]) -> None:

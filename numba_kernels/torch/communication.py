@@ -105,7 +105,7 @@ class TorchCommunicator(Communicator):
         return works
 
     def _posted(self, rank: int, group: Any) -> Any:
-        tensor = torch.empty(FIRST, dtype=torch.uint8)
+        tensor = torch.empty(FIRST, dtype=torch.uint8, device="cpu")
         try:
             return _Kept(dist.irecv(tensor, self._members[rank], group=group), tensor)
         except RuntimeError as error:
@@ -119,7 +119,7 @@ class TorchCommunicator(Communicator):
             missing = length + PREFIX - FIRST
             if missing <= 0:
                 return first[PREFIX : PREFIX + length]
-            tensor = torch.empty(missing, dtype=torch.uint8)
+            tensor = torch.empty(missing, dtype=torch.uint8, device="cpu")
             dist.irecv(tensor, self._members[rank], group=group).wait(_rest(end))
         except RuntimeError as error:
             raise Lost(_first_line(error)) from error

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from numba_kernels.torch.memory import DTYPES, array_of, tensor_of
-from numba_kernels.torch.options import WITHOUT_MEANING, rounded_rate
+from numba_kernels.torch.options import IMPLEMENTATIONS, WITHOUT_MEANING, rounded_rate
 from numba_kernels.torch.rules import RULES, RuledSettings
 from numba_kernels.torch.shards import part_of, spread_like
 from sgd_ref.arithmetic.formats import Array
@@ -22,7 +22,7 @@ BUFFER = RULES["pytorch"].velocity
 MARK = "dampening"
 """An option that every group of ``torch.optim.SGD`` has, and no group of this optimizer."""
 
-OTHERS = ("dampening", "maximize", "foreach", "differentiable", "fused", "capturable")
+OTHERS = (*WITHOUT_MEANING, *IMPLEMENTATIONS)
 
 
 def is_foreign(group: Mapping[str, Any]) -> bool:

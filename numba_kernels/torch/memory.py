@@ -36,10 +36,9 @@ def check_parameter(name: str, parameter: Any) -> None:
     if parameter.dtype not in DTYPES:
         raise TypeError(f"{name} must be {ACCEPTED}, got {parameter.dtype}")
     if parameter.device.type != "cpu":
-        raise ValueError(
-            f"{name} must be {ACCEPTED}, got one on {parameter.device}; "
-            "numba_kernels.cuda.SGD takes tensors on NVIDIA devices"
-        )
+        is_cuda = parameter.device.type == "cuda"
+        hint = "; numba_kernels.cuda.SGD takes tensors on NVIDIA devices" if is_cuda else ""
+        raise ValueError(f"{name} must be {ACCEPTED}, got one on {parameter.device}{hint}")
     if parameter.layout != torch.strided:
         raise ValueError(f"{name} must be {ACCEPTED}, got one of layout {parameter.layout}")
 
@@ -129,7 +128,8 @@ def as_laid_out(tensor: Any, other: Any) -> Any:
     if fills_its_memory(other):
         if _order(tensor) == _order(other) and fills_its_memory(tensor):
             return tensor
-        laid_out = torch.empty_strided(other.shape, other.stride(), dtype=tensor.dtype)
+        # The device is given, since PyTorch may have another default.
+        laid_out = torch.empty_strided(other.shape, other.stride(), dtype=tensor.dtype, device=other.device)
         return laid_out.copy_(tensor.detach())
     return tensor
 

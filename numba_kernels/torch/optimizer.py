@@ -10,9 +10,9 @@ import numpy as np
 import torch
 
 from numba_kernels.torch import averages, conversion, loading
-from numba_kernels.torch.options import DEFAULTS, Options, adopt_schedule, check_group
+from numba_kernels.torch.options import DEFAULTS, Options, adopt_schedule, check_further, check_group
 from numba_kernels.torch.over_ranks import Membership, OverRanks
-from numba_kernels.torch.plan import Outdated, Plan, named_places
+from numba_kernels.torch.plan import Plan, named_places
 from numba_kernels.torch.rules import RuledSettings
 from numba_kernels.torch.step import Step
 from sgd_ref.base.exclusive import Running, alone
@@ -62,6 +62,8 @@ class SGD(torch.optim.Optimizer):  # type: ignore[misc]
         ``ZeroRedundancyOptimizer``. The group then consists of all ranks by default.
     rank_timeout : float, default 60.0
         Seconds that the first rank waits for the others. The others wait twice as long for its answer.
+    **further : object
+        Arguments that only ``torch.optim.SGD`` has, if they ask for nothing, as ``dampening=0`` does.
 
     Raises
     ------
@@ -147,7 +149,9 @@ class SGD(torch.optim.Optimizer):  # type: ignore[misc]
         process_group: Any = None,
         own_parameters: bool = False,
         rank_timeout: float | None = None,
+        **further: Any,
     ) -> None:
+        check_further(further)
         self._settings = RuledSettings.checked(
             rule=rule,
             clipnorm=clipnorm,
@@ -281,11 +285,7 @@ class SGD(torch.optim.Optimizer):  # type: ignore[misc]
         finite = found is None or not found.item()
         if not (finite or self._over):
             return None
-        try:
-            plan, options, gradients = self._prepared()
-        except Outdated:
-            self._plan = None
-            plan, options, gradients = self._prepared()
+        plan, options, gradients = self._prepared()
         scale = getattr(self, "grad_scale", None)
         if scale is not None:
             scale = np.float32(positive_real("grad_scale", scale.item()))

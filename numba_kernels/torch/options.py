@@ -52,6 +52,9 @@ WITHOUT_MEANING = {
 }
 """Options of ``torch.optim.SGD`` that are not offered, each with the only value that is accepted."""
 
+IMPLEMENTATIONS = ("foreach", "fused")
+"""Options of ``torch.optim.SGD`` that choose an implementation; here there is only one."""
+
 RATE = "a real number that is finite in float32, a tensor of one element, or a schedule of sgd_ref"
 
 
@@ -74,11 +77,7 @@ def check_group(name: str, group: Mapping[str, Any]) -> None:
     TypeError, ValueError
         If an option has the wrong type or value, or cannot be set for a group.
     """
-    for option, only in WITHOUT_MEANING.items():
-        if group.get(option, only) != only:
-            raise ValueError(
-                f"{name}[{option!r}] must be left out, since it is not offered, got {group[option]}"
-            )
+    check_options_of_pytorch(f"{name}[{{!r}}]", group)
     given = [option for option in OF_THE_OPTIMIZER if option in group]
     if given:
         raise ValueError(
@@ -89,6 +88,58 @@ def check_group(name: str, group: Mapping[str, Any]) -> None:
     rounded_rate(f"{name}['lr']", group["lr"])
     integer_at_least(f"{name}['calls']", group["calls"], 0)
     settings_of(name, group, RuledSettings())
+
+
+def check_options_of_pytorch(name: str, given: Mapping[str, Any]) -> None:
+    """Check options that only ``torch.optim.SGD`` has.
+
+    Parameters
+    ----------
+    name : str
+        The name of an option in error messages, with a field for the option.
+    given : mapping
+        Any options; others are not looked at.
+
+    Raises
+    ------
+    ValueError
+        If one of them has a value with a meaning.
+
+    Examples
+    --------
+    >>> check_options_of_pytorch("{}", {"dampening": 0, "fused": None})
+    >>> check_options_of_pytorch("{}", {"fused": True})
+    Traceback (most recent call last):
+    ValueError: fused must be left out, None or False, since each step is one pass over memory, got True
+    """
+    for option, only in WITHOUT_MEANING.items():
+        if given.get(option, only) != only:
+            raise ValueError(
+                f"{name.format(option)} must be left out or {only!r}, since it is not offered, "
+                f"got {given[option]!r}"
+            )
+    for option in IMPLEMENTATIONS:
+        if given.get(option) not in (None, False):
+            raise ValueError(
+                f"{name.format(option)} must be left out, None or False, since each step is one pass over "
+                f"memory, got {given[option]!r}"
+            )
+
+
+def check_further(given: Mapping[str, Any]) -> None:
+    """Check the further arguments of the constructor, which can only be options of ``torch.optim.SGD``.
+
+    Raises
+    ------
+    TypeError
+        If there is no such argument.
+    ValueError
+        If it has a value with a meaning.
+    """
+    for option in given:
+        if option not in (*WITHOUT_MEANING, *IMPLEMENTATIONS):
+            raise TypeError(f"numba_kernels.torch.SGD must not get {option!r}, which is no argument of it")
+    check_options_of_pytorch("{}", given)
 
 
 def settings_of(name: str, group: Mapping[str, Any], common: RuledSettings) -> RuledSettings:

@@ -9,15 +9,18 @@ from itertools import chain
 from typing import Any
 
 import numpy as np
+from torch.nn.parameter import is_lazy
 
+from numba_kernels.cpu.array_specs import are_same_objects
 from numba_kernels.cpu.compiling import compiled_work
 from numba_kernels.cpu.plan import Group
 from numba_kernels.cpu.tasks import Work
+from numba_kernels.cpu.tensor_specs import COMPLETE, REFUSED
 from numba_kernels.shared.element import Variant
 from numba_kernels.torch.gradients import Place, all_accepted
 from numba_kernels.torch.memory import DTYPES, check_parameter, elements_of
 from numba_kernels.torch.options import Options, OptionsOfGroup
-from numba_kernels.torch.quick_look import QuickLook, addresses_of, are_all_there, gradients_of
+from numba_kernels.torch.ordinary import ExpectedGradients, KnownTensors, gradients_of, identities_of
 from numba_kernels.torch.rules import RuledSettings
 from numba_kernels.torch.shards import (
     check_alike,
@@ -42,10 +45,6 @@ from sgd_ref.base.aliasing import OccupiedMemory
 from sgd_ref.base.losses import Losses
 from sgd_ref.base.state import State
 from sgd_ref.base.variables import check_variables
-
-
-class Outdated(Exception):
-    """Raised if a plan does not fit the parameters any more."""
 
 
 class GroupPlan:
@@ -157,6 +156,8 @@ class Plan:
         for name, parameter in self.places:
             check_placements(name, parameter)
             check_parameter(name, part_of(parameter))
+            if is_lazy(parameter):
+                raise ValueError(f"{name} must be initialized by a forward pass first, got a lazy parameter")
             if part_of(parameter).is_neg():
                 raise ValueError(f"{name} must have its own sign in memory, got a view with another one")
             check_state(name, parameter, state.get(parameter, {}), common.rule)
@@ -196,23 +197,20 @@ class Plan:
             {kind: spread_like(parameter, tensor) for kind, tensor in tensors.items()}
             for parameter, tensors in zip(self.parameters, chain.from_iterable(complete), strict=True)
         ]
-        self._tensors = {
-            kind: [tensors[kind] for tensors in self._complete if kind in tensors]
-            for kind in {kind for of_group in kinds for kind in of_group}
-        }
         written = [array for group in self.groups for _, array in group.state.named_arrays()]
         # NumPy clips narrow gradients by a factor in float64.
         self._needs_arrays = common.global_clipnorm is not None and FLOAT64 in every and len(set(every)) > 1
-        self._quick = QuickLook(parts, written)
+        self._expected = ExpectedGradients(parts, written)
         self._memory = OccupiedMemory(named for group in self.groups for named in group.state.named_arrays())
         self._state: Any = None
         self._dicts: list[dict[str, Any]] = []
         self._values: list[Any] = []
+        self._identities_of_values = identities_of([])
         self._having: dict[str, list[dict[str, Any]]] = {}
-        self._forms = _forms(parts)
-        self._addresses = addresses_of(parts)
-        self._addresses_of_state = {
-            kind: addresses_of(parts_of(tensors)) for kind, tensors in self._tensors.items()
+        self._known = KnownTensors(self.parameters)
+        self._known_state = {
+            kind: KnownTensors([tensors[kind] for tensors in self._complete if kind in tensors])
+            for kind in {kind for of_group in kinds for kind in of_group}
         }
 
     def keep_state(self, optimizer: Any) -> None:
@@ -225,9 +223,10 @@ class Plan:
                 state.setdefault(parameter, {}).update(tensors)
         self._dicts = [state.get(parameter, {}) for parameter in self.parameters]
         self._values = list(state.values())
+        self._identities_of_values = identities_of(self._values)
         self._having = {
             kind: [kept for kept, tensors in zip(self._dicts, self._complete, strict=True) if kind in tensors]
-            for kind in self._tensors
+            for kind in self._known_state
         }
         self._state = state
 
@@ -239,16 +238,14 @@ class Plan:
             state is not self._state
             or len(state) != len(self._values)
             or list(map(len, members)) != self._counts
-            or not all(map(operator.is_, chain.from_iterable(members), self.parameters))
-            or not all(map(operator.is_, state.values(), self._values))
-            or addresses_of(self._parts(self.parameters)) != self._addresses
+            or not self._known.are_unchanged(list(chain.from_iterable(members)))
+            or not are_same_objects(list(state.values()), self._values, self._identities_of_values)
         ):
             return False
         try:
             return all(
-                all(map(operator.is_, map(operator.itemgetter(kind), self._having[kind]), tensors))
-                and addresses_of(self._parts(tensors)) == self._addresses_of_state[kind]
-                for kind, tensors in self._tensors.items()
+                known.are_unchanged(list(map(operator.itemgetter(kind), self._having[kind])))
+                for kind, known in self._known_state.items()
             )
         except KeyError:
             return False
@@ -276,22 +273,17 @@ class Plan:
             If a gradient is not acceptable.
         RuntimeError
             If this thread flushes subnormal numbers to zero.
-        Outdated
-            If a parameter has another form in the same memory.
         """
         gradients = gradients_of(self.parameters)
         if self._is_spread:
             gradients = _parts_of_gradients(self.places, self.parameters, gradients)
-        addresses = None if self._needs_arrays else self._quick.addresses(gradients)
+        found = REFUSED if self._needs_arrays else self._expected.find(gradients)
         slices = [part for part in self.slices if part.start < part.stop]
-        if addresses is not None:
-            is_complete = are_all_there(gradients)
-            of_groups = [gradients[part] for part in slices]
+        if found != REFUSED:
+            of_groups, addresses = [gradients[part] for part in slices], self._expected.addresses
             for group, part, of_group in zip(self.groups, slices, of_groups, strict=True):
-                _set_addresses(group, addresses[part], None if is_complete else of_group)
+                _set_addresses(group, addresses[part], None if found == COMPLETE else of_group)
             return of_groups
-        if _forms(self._parts(self.parameters)) != self._forms:
-            raise Outdated
         check_subnormals_are_kept()
         arrays = [all_accepted(self._places[part], gradients[part], self._memory) for part in slices]
         for group_plan, of_group in zip(self.groups, arrays, strict=True):
@@ -303,10 +295,6 @@ class Plan:
     def has_gradients(self) -> bool:
         """Whether any parameter has a gradient in this call."""
         return any(group.has_gradients for group_plan in self.groups for group in group_plan.groups)
-
-    def _parts(self, tensors: list[Any]) -> list[Any]:
-        # Checking each of hundreds of plain tensors would take a tenth of a step.
-        return parts_of(tensors) if self._is_spread else tensors
 
 
 def named_places(index: int, group: dict[str, Any]) -> list[Place]:
@@ -327,10 +315,6 @@ def _parts_of_gradients(
         if gradient is not None:
             check_alike(f"the gradient of {name}", gradient, parameter)
     return parts_of(gradients)
-
-
-def _forms(parameters: Sequence[Any]) -> list[Any]:
-    return [(parameter.shape, parameter.stride(), parameter.dtype) for parameter in parameters]
 
 
 def _set_addresses(group_plan: GroupPlan, addresses: Array, gradients: list[Any] | None) -> None:

@@ -44,8 +44,12 @@ def _optimizer(workload: Workload, threads: int, **variant: bool) -> Step | Prep
     return Prepared(step_of(parameters, workload.settings, **variant), lambda: variables)
 
 
-def step_of(parameters: list[Any], settings: str, **variant: bool) -> Step:
-    """Return a step over parameters that have gradients, with the code that users write around it."""
+def step_of(parameters: list[Any], settings: str, *, decays_inside: bool = False, **variant: bool) -> Step:
+    """Return a step over parameters that have gradients, with the code that users write around it.
+
+    The weight decay of ``torch.optim.SGD`` enters the velocity. The decay that Keras documents does not, and
+    takes an operation of its own; with `decays_inside` PyTorch's is used.
+    """
     import torch
 
     arguments: dict[str, Any] = {"lr": LEARNING_RATE, **variant}
@@ -54,13 +58,14 @@ def step_of(parameters: list[Any], settings: str, **variant: bool) -> Step:
     arguments["momentum"] = MOMENTUM
     if settings == "momentum":
         return _step_of(torch.optim.SGD(parameters, **arguments))
-    optimizer = torch.optim.SGD(parameters, nesterov=True, **arguments)
+    decay = WEIGHT_DECAY if decays_inside else 0.0
+    optimizer = torch.optim.SGD(parameters, nesterov=True, weight_decay=decay, **arguments)
     averages = [parameter.detach().clone() for parameter in parameters]
 
     def everything() -> None:
         torch.nn.utils.clip_grad_norm_(parameters, HIGHEST_NORM, foreach=True)
-        # The weight decay of torch.optim.SGD enters the velocity. The decay that Keras documents does not.
-        torch._foreach_mul_(parameters, 1 - LEARNING_RATE * WEIGHT_DECAY)
+        if not decays_inside:
+            torch._foreach_mul_(parameters, 1 - LEARNING_RATE * WEIGHT_DECAY)
         optimizer.step()
         # torch.optim.swa_utils.get_ema_multi_avg_fn calls this function.
         torch._foreach_lerp_(averages, parameters, 1 - EMA_MOMENTUM)

@@ -19,8 +19,8 @@ from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
-from numba_kernels.cuda.arrays import dlpack
-from numba_kernels.cuda.arrays.dlpack import contiguous_strides, dtype_named
+from numba_kernels.shared import dlpack
+from numba_kernels.shared.dlpack import contiguous_strides, dtype_named
 from sgd_ref.arithmetic.formats import BFLOAT16, Array
 
 ACCEPTED = "an array on the device: of Numba, CuPy or PyTorch"

@@ -10,7 +10,6 @@ import numpy as np
 from numba_kernels.cuda import simulated
 from numba_kernels.cuda.arrays.allocation import fresh_like, from_host, to_host, wait_for_device
 from numba_kernels.cuda.arrays.arrays import Expected, View, header, overlap, view
-from numba_kernels.cuda.arrays.dlpack import contiguous_strides
 from numba_kernels.cuda.arrays.placement import Copy, is_in_place
 from numba_kernels.cuda.arrays.streams import numba_stream, refuse_capture
 from numba_kernels.cuda.device import layout
@@ -20,6 +19,7 @@ from numba_kernels.cuda.host.groups import groups_of
 from numba_kernels.cuda.host.program import Launch, Program
 from numba_kernels.cuda.host.rate_table import RateTable
 from numba_kernels.cuda.toolkit import IS_SIMULATED
+from numba_kernels.shared.dlpack import contiguous_strides
 from numba_kernels.shared.regions import regions
 from numba_kernels.shared.rows import Rows
 from sgd_ref.arithmetic.formats import Array

@@ -99,37 +99,6 @@ def test_a_norm_in_float64_takes_all_digits_of_narrower_gradients() -> None:
         pair.step(draw())
 
 
-def schedulers(optimizer: Any, name: str) -> Any:
-    rates = torch.optim.lr_scheduler
-    made = {
-        "step": lambda: rates.StepLR(optimizer, 2, 0.5),
-        "one-cycle": lambda: rates.OneCycleLR(optimizer, [0.5, 0.25, 0.1], total_steps=20),
-        "cyclic": lambda: rates.CyclicLR(optimizer, 0.01, 0.3, step_size_up=3, cycle_momentum=True),
-        "cosine": lambda: rates.CosineAnnealingLR(optimizer, 8),
-        "warmup": lambda: rates.SequentialLR(
-            optimizer,
-            [rates.LinearLR(optimizer, 0.1, total_iters=3), rates.ExponentialLR(optimizer, 0.9)],
-            [3],
-        ),
-    }
-    return made[name]()
-
-
-@pytest.mark.parametrize("name", ["step", "one-cycle", "cyclic", "cosine", "warmup"])
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_schedulers_change_rates_and_momenta(dtype: Any, name: str) -> None:
-    generator = np.random.default_rng(3)
-    groups = [{**own, "momentum": own["momentum"] or 0.5} for own in GROUP]
-    pair = Pair([drawn(generator, [dtype]) for _ in groups], groups, global_clipnorm=3.0)
-    scheduler = schedulers(pair.optimizer, name)
-    rates = set()
-    for _ in range(15):
-        pair.step([g for _ in GROUP for g in drawn(generator, [dtype])])
-        scheduler.step()
-        rates.add(pair.optimizer.param_groups[0]["lr"])
-    assert len(rates) > 4
-
-
 def test_the_options_of_a_group_may_change_between_steps() -> None:
     generator = np.random.default_rng(4)
     dtype = DTYPES[2]

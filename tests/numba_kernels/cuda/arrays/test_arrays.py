@@ -25,9 +25,10 @@ from hypothesis import strategies as st
 
 pytest.importorskip("numba_cuda", reason="numba_kernels.cuda needs numba-cuda")
 
-from numba_kernels.cuda.arrays import arrays, dlpack
+from numba_kernels.cuda.arrays import arrays
 from numba_kernels.cuda.arrays.arrays import UNKNOWN_DEVICE, Expected, View, header, overlap, view
 from numba_kernels.cuda.toolkit import IS_SIMULATED
+from numba_kernels.shared import dlpack
 from sgd_ref.base.aliasing import OccupiedMemory, is_same_memory, overlaps_itself
 from sgd_ref.base.exclusion import Exclusion
 from sgd_ref.base.state import State

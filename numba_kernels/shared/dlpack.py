@@ -256,8 +256,20 @@ DATA_WORD, DEVICE_WORD, TYPE_WORD, LENGTHS_WORD, STRIDES_WORD, OFFSET_WORD = ran
 WORDS = ctypes.sizeof(Tensor) // 8
 
 
-class ArraySpecs:
-    """The expected dtype, shape, strides and device of each of many arrays, compared by machine code.
+ANY_STRIDE = np.iinfo(np.int64).min
+
+DEVICE_COLUMN, TYPE_COLUMN, AXES_COLUMN = range(3)
+"""The columns of `forms`."""
+
+
+def forms(
+    shapes: Sequence[tuple[int, ...]],
+    strides: Sequence[tuple[int, ...]],
+    dtypes: Sequence[np.dtype[Any]],
+    device_type: int,
+    device: int,
+) -> tuple[Array, Array]:
+    """Return the expected dtype, shape, strides and device of each of many arrays, as `fits` takes them.
 
     Parameters
     ----------
@@ -267,6 +279,36 @@ class ArraySpecs:
         The dtype of each array: float16, bfloat16, float32 or float64.
     device_type, device : int
         The kind of memory and the device of all arrays.
+
+    Returns
+    -------
+    forms : ndarray of int64, shape (n, 3)
+        The device, the type and the number of axes, as DLPack has them, and the first place in `axes`.
+    axes : ndarray of int64
+        The lengths and strides of all axes of all arrays.
+    """
+    found = np.zeros((len(shapes), 3), np.int64)
+    axes: list[int] = []
+    for row, shape, steps, dtype in zip(found, shapes, strides, dtypes, strict=True):
+        expected = Tensor(device_type=device_type, device=device, axes=len(shape), lanes=1)
+        expected.code = 4 if dtype.name == "bfloat16" else 2
+        expected.bits = dtype.itemsize * 8
+        words = np.frombuffer(bytes(expected), np.int64)
+        row[:] = words[DEVICE_WORD], words[TYPE_WORD], len(axes)
+        # The stride of an axis of length 1 does not matter, nor do any strides of an array without elements.
+        is_empty = 0 in shape
+        for length, step in zip(shape, steps, strict=True):
+            axes += [length, ANY_STRIDE if is_empty or length == 1 else step]
+    return found, np.array([*axes, 0], np.int64)
+
+
+class ArraySpecs:
+    """The expected dtype, shape, strides and device of each of many arrays, compared by machine code.
+
+    Parameters
+    ----------
+    shapes, strides, dtypes, device_type, device
+        As for `forms`.
     """
 
     def __init__(
@@ -277,20 +319,7 @@ class ArraySpecs:
         device_type: int,
         device: int,
     ) -> None:
-        self._specs = np.zeros((len(shapes), 3), np.int64)
-        lengths_and_strides: list[int] = []
-        for row, shape, steps, dtype in zip(self._specs, shapes, strides, dtypes, strict=True):
-            expected = Tensor(device_type=device_type, device=device, axes=len(shape), lanes=1)
-            expected.code = 4 if dtype.name == "bfloat16" else 2
-            expected.bits = dtype.itemsize * 8
-            words = np.frombuffer(bytes(expected), np.int64)
-            row[:] = words[DEVICE_WORD], words[TYPE_WORD], len(lengths_and_strides)
-            # The stride of an axis of length 1 does not matter, nor do any strides of an array without
-            # elements.
-            is_empty = 0 in shape
-            for length, step in zip(shape, steps, strict=True):
-                lengths_and_strides += [length, ANY_STRIDE if is_empty or length == 1 else step]
-        self._axes = np.array([*lengths_and_strides, 0], np.int64)
+        self._specs, self._axes = forms(shapes, strides, dtypes, device_type, device)
         self._found = np.zeros(WORDS, np.int64)
         self._scan = scan()
 
@@ -312,8 +341,6 @@ class ArraySpecs:
             return addresses
         return None
 
-
-ANY_STRIDE = np.iinfo(np.int64).min
 
 SIGNATURE = "boolean(int64, int64, int64, int64, int64[:, ::1], int64[::1], int64[::1], int64[::1])"
 """The library's function, identity of the list, the two types, specs, their axes, room, and the addresses."""
@@ -350,6 +377,16 @@ def _axes_fit(found: Any, axes: Any, first: int) -> Any:
     return True
 
 
+@inlined
+def fits(describe: int, item: int, specs: Any, index: int, axes: Any, found: Any) -> Any:
+    """Whether a library describes an object in the expected form; the description is left in `found`."""
+    if not _describe(describe, item, found.ctypes.data):
+        return False
+    if found[DEVICE_WORD] != specs[index, DEVICE_COLUMN] or found[TYPE_WORD] != specs[index, TYPE_COLUMN]:
+        return False
+    return _axes_fit(found, axes, specs[index, AXES_COLUMN])
+
+
 @functools.cache
 def scan() -> Any:
     """Return the compiled function; it holds the global lock, which the functions of libraries need."""
@@ -369,11 +406,7 @@ def scan() -> Any:
             item = int64_at(items + 8 * index)
             item_type = int64_at(item + TYPE)
             is_of_type = item_type == first_type or item_type == second_type  # noqa: PLR1714
-            if not is_of_type or not _describe(describe, item, found.ctypes.data):
-                return False
-            if found[DEVICE_WORD] != specs[index, 0] or found[TYPE_WORD] != specs[index, 1]:
-                return False
-            if not _axes_fit(found, axes, specs[index, 2]):
+            if not is_of_type or not fits(describe, item, specs, index, axes, found):
                 return False
             addresses[index] = found[DATA_WORD] + found[OFFSET_WORD]
         return True

@@ -13,10 +13,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-pytest.importorskip("numba_cuda", reason="numba_kernels.cuda needs numba-cuda")
-
-from numba_kernels.cuda.arrays import dlpack
-from numba_kernels.cuda.arrays.dlpack import ArraySpecs, Export, describing_function, exported
+from numba_kernels.shared import dlpack
+from numba_kernels.shared.dlpack import ArraySpecs, Export, describing_function, exported
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 WILD = 0x7F0000000000
