@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sgd_ref.conformance import data_folder
 from sgd_ref.conformance.grading.findings import Findings
+from sgd_ref.conformance.reports import costs
 from sgd_ref.conformance.reports.target_data import read, to_data, to_text
 from sgd_ref.conformance.reports.targets_page import page_of_data
 from sgd_ref.conformance.targets.findings import storage
@@ -20,7 +21,12 @@ from sgd_ref.conformance.targets.target import Target
 DATA, PAGE = "page.json", "README.md"
 
 
-def publish(findings: Sequence[Findings], targets: Sequence[Target], folder: Path | None = None) -> None:
+def publish(
+    findings: Sequence[Findings],
+    targets: Sequence[Target],
+    folder: Path | None = None,
+    with_cost: bool = False,
+) -> None:
     """Write the findings about some targets, and the page of all targets that were ever published.
 
     Parameters
@@ -31,15 +37,21 @@ def publish(findings: Sequence[Findings], targets: Sequence[Target], folder: Pat
         Those of the runs, and perhaps others.
     folder : Path, optional
         Where to write; by default the folder of the targets in the published data.
+    with_cost : bool, default False
+        Whether to keep also what the runs cost, which no other run repeats.
     """
     folder = data_folder.folder() / "targets" if folder is None else folder
     by_name = {target.name: target for target in targets}
+    # Before anything is run again to shrink its cases.
+    busy = costs.busy_until_now() if len(findings) == 1 else None
     for found in findings:
         name = found.report.name
         contents = {
             storage.FILE: storage.to_json(name, search(found, by_name[name])),
-            DATA: to_text(to_data(found)).encode(),
+            DATA: to_text(to_data(found, by_name[name].causes)).encode(),
         }
+        if with_cost:
+            contents[costs.FILE] = costs.to_text(costs.of_run(name, found.report.seconds, busy)).encode()
         place = folder / file_name(name)
         place.mkdir(parents=True, exist_ok=True)
         for file, content in contents.items():
@@ -75,6 +87,11 @@ def kept_page(folder: Path) -> str:
         {name: storage.read(place / storage.FILE, name).keys() for name, place in kept.items()},
         not_run,
         histories(folder),
+        {
+            name: costs.read(place / costs.FILE)
+            for name, place in kept.items()
+            if (place / costs.FILE).exists()
+        },
     )
 
 
