@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -74,22 +75,42 @@ def test_a_schedule_that_is_a_formula_is_not_offered() -> None:
         training(case()).step([None, None], None)
 
 
+THEIRS = """
+import torch
+
+given = []
+
+
+def SGDW(groups, **settings):
+    given.append(settings)
+    return torch.optim.SGD(groups, **settings)
+"""
+
+
+@pytest.fixture
+def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Put stand-ins for two packages on the path; all of timm cannot be imported."""
+    (tmp_path / "timm" / "optim").mkdir(parents=True)
+    (tmp_path / "timm" / "__init__.py").write_text("import a_torchvision_that_does_not_fit")
+    (tmp_path / "timm" / "optim" / "sgdw.py").write_text(THEIRS)
+    (tmp_path / "pytorch_optimizer.py").write_text(THEIRS)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.syspath_prepend(TARGETS / "environments")
+    before = set(sys.modules)
+    yield
+    for name in set(sys.modules) - before:
+        if name.partition(".")[0] in ("timm", "pytorch_optimizer"):
+            del sys.modules[name]
+
+
+@pytest.mark.usefixtures("packages")
 @pytest.mark.parametrize(
     ("target", "module"), [("timm", "timm.optim.sgdw"), ("pytorch_optimizer", "pytorch_optimizer")]
 )
 @pytest.mark.parametrize("momentum", [0.0, 0.5])
-def test_a_worker_makes_its_own_optimizer(
-    target: str, module: str, momentum: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.syspath_prepend(TARGETS / "environments")
-    given: list[dict[str, Any]] = []
-
-    def sgdw(groups: list[dict[str, Any]], **settings: Any) -> Any:
-        given.append(settings)
-        return torch.optim.SGD(groups, **settings)
-
-    monkeypatch.setitem(sys.modules, module, SimpleNamespace(SGDW=sgdw))  # type: ignore[arg-type]
+def test_a_worker_makes_its_own_optimizer(target: str, module: str, momentum: float) -> None:
     asked = case(momentum)
     asked.config["nesterov"] = True
     serving.load(str(TARGETS / target / "worker.py")).Training(asked)
+    given = sys.modules[module].given
     assert given == [{"lr": 1.0, "momentum": momentum, "nesterov": momentum != 0}]
