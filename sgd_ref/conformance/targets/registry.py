@@ -59,8 +59,8 @@ FAMILIES: Mapping[str, Family] = {
 """The targets that the kit knows by name: each is a folder beside this file, and one entry here."""
 
 TRIED: Mapping[str, str] = {
-    "tf_keras": "release 2.21.0 installs and answers on TensorFlow 2.21.0, at 4 ms of processor time for a step "
-    "of one variable; no ledger of it was made, so it is no target",
+    "tf_keras": "release 2.21.0 installs and answers on TensorFlow 2.21.0, at 4 ms of processor time for a "
+    "step of one variable; no ledger of it was made, so it is no target",
 }
 """Frameworks that were tried and are no targets, each with the reason."""
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-training_torch = importlib.import_module("training_torch")
-
 BUFFER = "state1"
 
 
@@ -18,7 +16,7 @@ def Training(case: Any) -> Any:  # noqa: N802 - the name that the serving proces
         config = case.config
         return optimizers.SGD32bit(groups, lr=1.0, momentum=config["momentum"], nesterov=config["nesterov"])
 
-    training = training_torch.Training(case, make, BUFFER)
+    training = _training().Training(case, make, BUFFER)
     if case.state is not None and case.state.velocities:
         for parameter in training.parameters:
             state = training.optimizer.state[parameter]
@@ -27,6 +25,11 @@ def Training(case: Any) -> Any:  # noqa: N802 - the name that the serving proces
     return training
 
 
+def _training() -> Any:
+    """Return the module beside the script that runs this file."""
+    return importlib.import_module("training_torch")
+
+
 def versions() -> dict[str, str]:
     """Return the versions of what is run."""
-    return dict(training_torch.versions("bitsandbytes"))
+    return dict(_training().versions("bitsandbytes"))

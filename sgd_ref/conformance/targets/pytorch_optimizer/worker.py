@@ -5,8 +5,6 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-training_torch = importlib.import_module("training_torch")
-
 
 def Training(case: Any) -> Any:  # noqa: N802 - the name that the serving process asks for
     """Return one optimizer for the variables of a case."""
@@ -17,9 +15,14 @@ def Training(case: Any) -> Any:  # noqa: N802 - the name that the serving proces
         looks_ahead = case.config["nesterov"] and momentum != 0
         return optimizers.SGDW(groups, lr=1.0, momentum=momentum, nesterov=looks_ahead)
 
-    return training_torch.Training(case, make, "momentum_buffer")
+    return _training().Training(case, make, "momentum_buffer")
+
+
+def _training() -> Any:
+    """Return the module beside the script that runs this file."""
+    return importlib.import_module("training_torch")
 
 
 def versions() -> dict[str, str]:
     """Return the versions of what is run."""
-    return dict(training_torch.versions("pytorch_optimizer"))
+    return dict(_training().versions("pytorch_optimizer"))
