@@ -31,6 +31,7 @@ HOSTS = {
     "docs.tinygrad.org",
     "download.pytorch.org",
     "github.com",
+    "huggingface.co",
     "img.shields.io",
     "json-schema.org",
     "keepachangelog.com",

@@ -95,6 +95,11 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         action="store_true",
         help="write the page of all targets, and the findings of this run for sgd-ref reproduce",
     )
+    command.add_argument(
+        "--cost",
+        action="store_true",
+        help="with --page: keep the time of the run and the size of the environment",
+    )
     add_sweep(command)
     command.add_argument("--json", type=Path, metavar="FILE", help="write all verdicts as JSON")
     command.add_argument("--junit", type=Path, metavar="FILE", help="write all verdicts as JUnit XML")
@@ -201,6 +206,8 @@ def _check_extent(options: argparse.Namespace) -> None:
             raise WrongUsage(f"--{name} must go with the whole standard tier, without --offers")
         if getattr(options, name) and (options.tier != "standard" or options.pattern is not None):
             raise WrongUsage(f"--{name} must go with the whole standard tier, without --tier and -k")
+    if options.cost and not options.page:
+        raise WrongUsage("--cost must go with --page")
     if options.page and options.target not in registry.FAMILIES:
         raise WrongUsage(f"--page must go with {', '.join(registry.FAMILIES)}, got {options.target}")
 
@@ -248,7 +255,7 @@ def _written(
 ) -> list[str]:
     """Write the requested files, and return the differences from the ledgers."""
     if options.page:
-        publish(findings, targets)
+        publish(findings, targets, with_cost=options.cost)
     if options.json is not None:
         options.json.write_text(files.to_json(findings), encoding="utf-8")
     if options.junit is not None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sgd_ref.conformance import data_folder
 from sgd_ref.conformance.grading.findings import Findings
+from sgd_ref.conformance.reports import costs
 from sgd_ref.conformance.reports.target_data import read, to_data, to_text
 from sgd_ref.conformance.reports.targets_page import page_of_data
 from sgd_ref.conformance.targets.findings import storage
@@ -14,13 +15,18 @@ from sgd_ref.conformance.targets.findings.search import search
 from sgd_ref.conformance.targets.history import storage as history
 from sgd_ref.conformance.targets.history.storage import Asked
 from sgd_ref.conformance.targets.names import file_name
-from sgd_ref.conformance.targets.registry import FAMILIES, names
+from sgd_ref.conformance.targets.registry import FAMILIES, TRIED, names
 from sgd_ref.conformance.targets.target import Target
 
 DATA, PAGE = "page.json", "README.md"
 
 
-def publish(findings: Sequence[Findings], targets: Sequence[Target], folder: Path | None = None) -> None:
+def publish(
+    findings: Sequence[Findings],
+    targets: Sequence[Target],
+    folder: Path | None = None,
+    with_cost: bool = False,
+) -> None:
     """Write the findings about some targets, and the page of all targets that were ever published.
 
     Parameters
@@ -31,15 +37,21 @@ def publish(findings: Sequence[Findings], targets: Sequence[Target], folder: Pat
         The targets of the runs, and perhaps others.
     folder : Path, optional
         Where to write; by default the folder of the targets in the published data.
+    with_cost : bool, default False
+        Whether to keep also what the runs cost, which no other run repeats.
     """
     folder = data_folder.folder() / "targets" if folder is None else folder
     by_name = {target.name: target for target in targets}
+    # Before anything is run again to shrink its cases.
+    busy = costs.busy_until_now() if len(findings) == 1 else None
     for found in findings:
         name = found.report.name
         contents = {
             storage.FILE: storage.to_json(name, search(found, by_name[name])),
-            DATA: to_text(to_data(found)).encode(),
+            DATA: to_text(to_data(found, by_name[name].causes)).encode(),
         }
+        if with_cost:
+            contents[costs.FILE] = costs.to_text(costs.of_run(name, found.report.seconds, busy)).encode()
         place = folder / file_name(name)
         place.mkdir(parents=True, exist_ok=True)
         for file, content in contents.items():
@@ -70,11 +82,17 @@ def kept_page(folder: Path) -> str:
     places = {name: folder / file_name(name) for name in names()}
     kept = {name: place for name, place in places.items() if (place / DATA).exists()}
     not_run = [why for family in FAMILIES.values() for why in family.absent.values()]
+    not_run += [f"{name}: {why}" for name, why in TRIED.items()]
     return page_of_data(
         [read(place / DATA) for place in kept.values()],
         {name: storage.read(place / storage.FILE, name).keys() for name, place in kept.items()},
         not_run,
         histories(folder),
+        {
+            name: costs.read(place / costs.FILE)
+            for name, place in kept.items()
+            if (place / costs.FILE).exists()
+        },
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from sgd_ref.conformance.catalogue.axes import AXES
 from sgd_ref.conformance.catalogue.case import Case
 from sgd_ref.conformance.grading.findings import Findings
-from sgd_ref.conformance.grading.verdict import GRADES
+from sgd_ref.conformance.grading.verdict import GRADES, Verdict
 
 FORMAT = 1
 
@@ -21,8 +22,15 @@ Data = dict[str, Any]
 """What `to_data` returns; JSON can hold it."""
 
 
-def to_data(findings: Findings) -> Data:
+def to_data(findings: Findings, causes: Mapping[str, str] | None = None) -> Data:
     """Return the data about one run that the page shows.
+
+    Parameters
+    ----------
+    findings : Findings
+        The results of the run.
+    causes : mapping of str to str, optional
+        As in ``Target``.
 
     Returns
     -------
@@ -30,7 +38,8 @@ def to_data(findings: Findings) -> Data:
         "target", "rule" and "versions"; "features": by axis and value, and "cases" by group, the number of
         cases of each grade; "contradictions": by name, the number of cases; "unexplained": the number of
         uncontested cases without a known name; "optimizations": by name, whether it is done; "unsupported":
-        by reason, the number of cases.
+        by reason, the number of cases. "partly": by the id of a case without a known name, what is known of
+        it; missing if there is no such case.
 
     Examples
     --------
@@ -52,6 +61,9 @@ def to_data(findings: Findings) -> Data:
             reason = " ".join(verdict.message.split())
             unsupported[reason] = unsupported.get(reason, 0) + 1
     contradictions = [name for name in findings.found if name in findings.contradictions]
+    partly = {
+        verdict.case.id: _known_of(findings, verdict, causes or {}) for verdict in findings.unexplained()
+    }
     return {
         "format": FORMAT,
         "target": findings.report.name,
@@ -66,6 +78,7 @@ def to_data(findings: Findings) -> Data:
         "unexplained": len(findings.unexplained()),
         "optimizations": dict(findings.report.optimizations),
         "unsupported": dict(sorted(unsupported.items())),
+        **({"partly": dict(sorted(partly.items()))} if partly else {}),
     }
 
 
@@ -99,6 +112,16 @@ def places(case: Case) -> list[tuple[str, str]]:
     [('cases', 'named')]
     """
     return list(case.features.items()) if case.features else [("cases", case.id.split("/")[0])]
+
+
+def _known_of(findings: Findings, verdict: Verdict, causes: Mapping[str, str]) -> str:
+    """Return what is known of a mismatch without a name, such as "it equals ... up to call 3"."""
+    if verdict.grade == "error":
+        equals = f"it fails: {' '.join(verdict.message.split())}"
+    else:
+        equals = str(findings.partly.get(verdict.case.id, "it equals no known deviation"))
+    known = [cause for pattern, cause in causes.items() if re.search(pattern, verdict.case.id)]
+    return "; cause: ".join([equals, *known])
 
 
 def _in_order(grades: Mapping[str, int]) -> dict[str, int]:

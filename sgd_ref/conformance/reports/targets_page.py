@@ -9,6 +9,8 @@ from sgd_ref.conformance.catalogue.named.optimizations import OPTIMIZATIONS
 from sgd_ref.conformance.deviations import DEVIATIONS
 from sgd_ref.conformance.grading.findings import Findings
 from sgd_ref.conformance.grading.verdict import GRADED
+from sgd_ref.conformance.reports import costs as cost_table
+from sgd_ref.conformance.reports.costs import Cost
 from sgd_ref.conformance.reports.target_data import GROUPS, Data, to_data
 from sgd_ref.conformance.targets.history import table
 from sgd_ref.conformance.targets.history.storage import Asked
@@ -59,6 +61,21 @@ framework is installed. `sgd-ref history TARGET --versions RELEASES` runs more r
 in a table there are others, which were not run.
 """
 
+UNEXPLAINED = """\
+The cases that no known deviation explains as a whole, and how far some deviation explains them.
+"""
+
+ALL_EXPLAINED = """\
+Every mismatch of every target has a known name.
+"""
+
+COST = """\
+How long a run took, from the start of the target until its last mismatch was explained; the processor time of
+the command and the target, which is the longest that a run takes where nothing else is busy; the load of the
+machine, which is the number of busy processes for each processor, this run among them; and the space that
+the environment takes on the disk. Written by `sgd-ref conform NAME --page --cost`.
+"""
+
 OPTIMISATIONS = """\
 Optimisations that compilers and kernels make. Most of them are faithful, and none counts as a mistake.
 """
@@ -86,6 +103,7 @@ def page_of_data(
     shown: Shown,
     not_run: Sequence[str] = (),
     histories: Mapping[str, Sequence[Asked]] | None = None,
+    costs: Mapping[str, Cost] | None = None,
 ) -> str:
     """Return the page of the kept data about some targets, in Markdown.
 
@@ -99,6 +117,8 @@ def page_of_data(
         The reasons why other targets are missing.
     histories : mapping of str to sequence of Asked, optional
         By the name of a target, the results of releases in its contradictions.
+    costs : mapping of str to Cost, optional
+        By the name of a target, the time and the space that its run takes.
 
     Raises
     ------
@@ -119,12 +139,15 @@ def page_of_data(
         CONTRADICTIONS,
         _table(["contradiction", *names, "what it is"], _contradiction_rows(all_data, shown)),
         *_scripts(all_data, shown),
+        "## Unexplained\n",
+        *_unexplained(all_data),
         *_since(histories or {}),
         "## Optimisations\n",
         OPTIMISATIONS,
         _table(["optimisation", *names], _optimization_rows(all_data)),
         "## What could not be run\n",
         *_unsupported(all_data, not_run),
+        *_cost(costs or {}),
     ]
     return "\n".join(parts)
 
@@ -188,6 +211,26 @@ def _scripts(all_data: Sequence[Data], shown: Shown) -> Iterator[str]:
     if names:
         yield SCRIPTS
         yield "".join(f"    sgd-ref reproduce {arguments_of(name, 'CONTRADICTION')}\n" for name in names)
+
+
+def _unexplained(all_data: Sequence[Data]) -> Iterator[str]:
+    rows = [
+        [data["target"], f"`{case_id}`", known]
+        for data in all_data
+        for case_id, known in data.get("partly", {}).items()
+    ]
+    yield UNEXPLAINED if rows else ALL_EXPLAINED
+    if rows:
+        yield _table(["target", "case", "what is known of it"], rows)
+
+
+def _cost(costs: Mapping[str, Cost]) -> Iterator[str]:
+    if costs:
+        yield "## Cost\n"
+        yield COST
+        header = ["target", "time", "processor time", "load", "environment", "processor"]
+        yield _table(header, cost_table.rows(costs))
+        yield f"{cost_table.in_all(costs)}\n"
 
 
 def _since(histories: Mapping[str, Sequence[Asked]]) -> Iterator[str]:

@@ -17,6 +17,7 @@ from sgd_ref.conformance import data_folder
 from sgd_ref.conformance.dialects import KERAS
 from sgd_ref.conformance.grading.findings import Findings
 from sgd_ref.conformance.grading.verdict import Verdict
+from sgd_ref.conformance.targets.findings.processor import processor
 from sgd_ref.conformance.targets.names import file_name
 
 FORMAT = 1
@@ -206,6 +207,8 @@ def to_json(findings: Findings, evidence: Mapping[str, str]) -> str:
         # A ledger that names no rule was written under the rule of Keras.
         **({} if dialect == KERAS else {"rule": str(dialect)}),
         "versions": dict(findings.versions),
+        # Libraries choose their code by it; an entry that another processor does not show may be due to it.
+        "processor": processor(),
         "entries": entries,
     }
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"

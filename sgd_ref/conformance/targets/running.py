@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import threading
+import time
 import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -132,6 +133,7 @@ def _run(
     stopping: threading.Event,
     held_to: Dialect | None,
 ) -> Findings:
+    started = time.perf_counter()
     total = len(cases) if isinstance(cases, Sequence) else None
     task = progress.add_task(target.name, total=total)
     explained: dict[str, Future[tuple[str, ...]]] = {}
@@ -165,7 +167,8 @@ def _run(
             # Explanations of an interrupted run are not needed.
             explaining.shutdown(cancel_futures=True)
         handshake: Handshake | None = getattr(run, "handshake", None)
-    return findings_of(target, report, names, handshake)
+    findings = findings_of(target, report, names, handshake)
+    return replace(findings, report=replace(findings.report, seconds=time.perf_counter() - started))
 
 
 def explained_alone(target: Target) -> tuple[str, ...]:

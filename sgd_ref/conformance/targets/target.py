@@ -48,6 +48,8 @@ class Target:
     named_together : bool
         Whether names are found over all cases of a run together, and do not excuse mismatches that its ledger
         does not list. Then `explain` only explains single cases, and names failures.
+    causes : mapping of str to str
+        Regular expressions for the ids of cases that no known deviation explains, each with the known cause.
     """
 
     name: str
@@ -61,6 +63,7 @@ class Target:
     by_design: frozenset[str] = frozenset()
     offers: tuple[str, ...] | None = None
     named_together: bool = False
+    causes: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def dialect(self) -> Dialect:

@@ -39,6 +39,9 @@ class Environment:
         none.
     npm : str
         A package-lock.json with a package.json beside it; empty for none.
+    source : str
+        A pinned requirement whose source archive is unpacked, and not built; empty for none. What pip needs
+        to read its metadata is among the requirements of `python`.
     build : callable or None
         A function that writes the worker into the given folder of the environment, and returns a command that
         compiles or checks the worker.
@@ -58,6 +61,7 @@ class Environment:
     definition: Path
     python: str = ""
     npm: str = ""
+    source: str = ""
     build: Callable[[Path], list[str]] | None = None
     sources: Sequence[str] = ()
     starter: str = ""
@@ -82,6 +86,7 @@ class Environment:
         lock = (self.npm, "package.json") if self.npm else ()
         for file in filter(None, (self.python, *lock, *self.sources)):
             digest.update(file.encode() + b"\0" + (self.definition / file).read_bytes())
+        digest.update(self.source.encode())
         if self.starter:
             digest.update(starters.path_of(self.starter).read_bytes())
         if self.python:
@@ -153,7 +158,7 @@ class Environment:
             self.install(say)
             return
         self._mark(finished=False)
-        command = self._pip()
+        command = self._pip_install()
         say(" ".join(command))
         self._run(command)
         self._mark(finished=True)
@@ -179,7 +184,11 @@ class Environment:
         # packages.
         if self.python:
             yield [sys.executable, "-m", "venv", str(self.folder / "python")]
-            yield self._pip()
+            yield self._pip_install()
+        if self.source:
+            yield self._pip("download", "--no-deps", "--no-binary=:all:", "--no-build-isolation", self.source)
+            (archive,) = self.folder.glob("*.tar.gz")
+            yield [str(self.interpreter), "-m", "tarfile", "--extract", str(archive), str(self.folder)]
         if self.npm:
             for file in ("package.json", self.npm):
                 shutil.copyfile(self.definition / file, self.folder / file)
@@ -188,11 +197,13 @@ class Environment:
         if self.build is not None:
             yield self.build(self.folder)
 
-    def _pip(self) -> list[str]:
-        pip = [str(self.interpreter), "-m", "pip", "--disable-pip-version-check", "--quiet"]
+    def _pip_install(self) -> list[str]:
         # Most of a framework is never imported, and need not be compiled.
-        options = ["--no-input", "--no-compile", "--requirement"]
-        return [*pip, "install", *options, str(self.definition / self.python)]
+        return self._pip("install", "--no-compile", "--requirement", str(self.definition / self.python))
+
+    def _pip(self, action: str, *arguments: str) -> list[str]:
+        pip = [str(self.interpreter), "-m", "pip", "--disable-pip-version-check", "--quiet"]
+        return [*pip, action, "--no-input", *arguments]
 
     def _run(self, command: list[str]) -> None:
         done = subprocess.run(

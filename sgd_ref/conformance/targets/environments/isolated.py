@@ -94,6 +94,8 @@ class Isolation:
         As in `Profile`.
     time_limit : float
         Seconds for the answer to one case.
+    causes : mapping of str to str
+        As in `Target`.
     """
 
     environment: Environment
@@ -107,6 +109,7 @@ class Isolation:
     hidden_wider_state: bool | None = None
     flush_to_zero: bool = False
     time_limit: float = TIME_LIMIT
+    causes: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def profile(self) -> Profile:
@@ -179,6 +182,7 @@ def isolated_family(isolation: Isolation, releases: Callable[[], Releases] | Non
             by_design=isolation.profile.dialect.by_design,
             offers=isolation.offers,
             named_together=True,
+            causes=isolation.causes,
         )
 
     def how_to_run(case: Case) -> str:

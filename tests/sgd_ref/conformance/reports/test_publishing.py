@@ -57,6 +57,14 @@ def test_data_and_page_are_written_and_no_code(tmp_path: Path) -> None:
     assert "    sgd-ref reproduce torch CONTRADICTION --variant loop\n" in page
 
 
+def test_the_cost_of_a_run_is_kept_where_it_is_wanted(tmp_path: Path) -> None:
+    publish([findings()], [TARGET], tmp_path, with_cost=True)
+    assert json.loads((tmp_path / "torch-loop" / "cost.json").read_bytes())["megabytes"] is None
+    assert "## Cost\n" in (tmp_path / "README.md").read_text(encoding="utf-8")
+    publish([findings()], [TARGET], tmp_path)
+    assert "## Cost\n" in (tmp_path / "README.md").read_text(encoding="utf-8")
+
+
 def test_what_is_found_no_more_is_not_kept(tmp_path: Path) -> None:
     publish([findings()], [TARGET], tmp_path)
     publish([findings(reference.run)], [TARGET], tmp_path)

@@ -14,6 +14,7 @@ from sgd_ref.conformance.catalogue.axes import AXES, PLAINEST
 from sgd_ref.conformance.catalogue.case import Case
 from sgd_ref.conformance.catalogue.tiers import cases
 from sgd_ref.conformance.deviations import DEVIATIONS
+from sgd_ref.conformance.diagnosis.matching import Diagnosis
 from sgd_ref.conformance.faithful import FAITHFUL
 from sgd_ref.conformance.grading.check import check
 from sgd_ref.conformance.grading.findings import Findings
@@ -142,6 +143,25 @@ def test_what_no_name_explains_is_not_hidden() -> None:
     nameless = Findings(findings("torch loop").report, {}, {"c": (FLUSHED,)}, found.contradictions)
     text = page([found, nameless], {})
     assert row(text, "Contradictions", "**no known name**") == ["", "2", ""]
+
+
+def test_each_case_without_a_name_is_listed_with_what_is_known_of_it() -> None:
+    found = findings()
+    assert "Every mismatch of every target has a known name.\n" in page([found], {})
+    partly = {"c": Diagnosis(((FLUSHED,),), up_to=3)}
+    nameless = Findings(found.report, {}, {"named/other": (DECAY,)}, found.contradictions, partly)
+    text = page([nameless], {})
+    assert "Every mismatch of every target" not in text
+    causes = {"^c": "it is wrong", "^other": "it is otherwise"}
+    assert to_data(nameless, causes)["partly"]["c"].endswith("explains call 3; cause: it is wrong")
+    assert rows(text, "Unexplained")[1:] == [
+        [
+            "keras jax eager",
+            "`c`",
+            f"it equals {FLUSHED} up to call 2; no known deviation explains call 3",
+        ],
+        ["keras jax eager", "`d`", "it fails: it crashed"],
+    ]
 
 
 def test_versions() -> None:

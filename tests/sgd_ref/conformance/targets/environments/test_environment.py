@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -45,6 +47,24 @@ def test_it_is_installed_once_and_known_as_long_as_its_sources_are_the_same(defi
     mine.remove()
     assert mine.state() == module.ABSENT
     mine.remove()
+
+
+def test_a_source_archive_is_unpacked_and_not_built(definition: Path, tmp_path: Path) -> None:
+    mine = environment(definition, python="source", source="theirs==1.0")
+    mine.folder.mkdir(parents=True)
+    commands = mine._commands()
+    _venv, _install, download = next(commands), next(commands), next(commands)
+    assert download[1:4] == ["-m", "pip", "--disable-pip-version-check"]
+    assert download[5] == "download"
+    assert {"--no-deps", "--no-binary=:all:", "--no-build-isolation", "theirs==1.0"} <= set(download)
+    (tmp_path / "theirs-1.0").mkdir()
+    (tmp_path / "theirs-1.0" / "header.h").write_text("theirs")
+    with tarfile.open(mine.folder / "theirs-1.0.tar.gz", "w:gz") as archive:
+        archive.add(tmp_path / "theirs-1.0", "theirs-1.0")
+    _, *unpack = next(commands)
+    subprocess.run([sys.executable, *unpack], check=True)
+    assert (mine.folder / "theirs-1.0" / "header.h").read_text() == "theirs"
+    assert environment(definition, python="source").identity != mine.identity
 
 
 def test_nothing_of_the_caller_leads_into_it(definition: Path, monkeypatch: pytest.MonkeyPatch) -> None:

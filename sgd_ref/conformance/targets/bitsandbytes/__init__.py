@@ -1,0 +1,1 @@
+"""``bitsandbytes.optim.SGD32bit`` on a CPU, as a target."""

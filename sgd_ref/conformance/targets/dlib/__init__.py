@@ -1,0 +1,1 @@
+"""dlib, a library for machine learning in C++, as a target."""

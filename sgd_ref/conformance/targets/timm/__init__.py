@@ -1,0 +1,1 @@
+"""``SGDW`` of timm, the PyTorch Image Models, as a target."""
