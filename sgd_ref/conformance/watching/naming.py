@@ -73,12 +73,15 @@ def named(seen: Seen) -> Mistake:
     if missing:
         return Mistake(Diagnosis(parting=alone.parting), missing)
     settings = other_settings(seen)
-    if settings:
-        return Mistake(Diagnosis(parting=alone.parting), settings=settings)
+    explaining = [setting for setting in settings if setting.calls is None]
+    if explaining:
+        return Mistake(Diagnosis(parting=alone.parting), settings=tuple(explaining))
     elements = sum(variable.size for variable in seen.case.variables) * len(seen.trajectory)
-    if elements > MOST_FOR_PAIRS:
-        return Mistake(alone)
-    return Mistake(diagnose(seen.case, seen.trajectory, basis=seen.basis))
+    together = alone if elements > MOST_FOR_PAIRS else diagnose(seen.case, seen.trajectory, basis=seen.basis)
+    if together.names or not settings:
+        return Mistake(together)
+    # They explain the first wrong steps, which is better than nothing.
+    return Mistake(Diagnosis(parting=alone.parting), settings=settings)
 
 
 def _missing(seen: Seen) -> tuple[str, ...]:
