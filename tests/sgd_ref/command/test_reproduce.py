@@ -122,7 +122,7 @@ def test_a_target_of_which_nothing_is_known(
 def watched_case() -> Case:
     generator = np.random.default_rng(0)
     arrays = [generator.standard_normal((4, 5)).astype("float32") for _ in range(4)]
-    settings = SGD(learning_rate=0.1, momentum=0.9).get_config()
+    settings = SGD(learning_rate=0.125, momentum=0.5).get_config()
     return Case("watched/step-1", settings, ("a",), tuple(arrays[:1]), tuple((g,) for g in arrays[1:]))
 
 
@@ -170,7 +170,7 @@ def test_a_watched_step_is_shown_by_an_optimizer_of_the_user(
     text = capsys.readouterr().out
     # The shortest one has shown it.
     assert [text] == executed_here
-    assert "optimizer = Optimizer(parameters, lr=0.1, momentum=0.9)" in text
+    assert "optimizer = Optimizer(parameters, lr=0.125, momentum=0.5)" in text
     assert "import sgd_ref" not in text
     assert "from sgd_ref" not in text
     sys.modules.pop("mine")
@@ -199,7 +199,7 @@ def test_deviations_by_design_are_asked_for(
     pytest.importorskip("torch")
     path = written(tmp_path, "updated-twice", rule=Dialect("pytorch", frozenset(["ascends"])))
     assert cli.main(["reproduce", "torch", str(path)]) == COULD_NOT_RUN
-    assert "lr=0.1, momentum=0.9, maximize=True, foreach=False" in executed_here[0]
+    assert "lr=0.125, momentum=0.5, maximize=True, foreach=False" in executed_here[0]
     assert "itself does what the rule of pytorch with ascends says" in capsys.readouterr().err
 
 
@@ -208,7 +208,7 @@ def test_deviations_by_design_are_asked_for(
     [
         (lambda text: "[1", "must be a file of recorded trajectories"),
         (lambda text: text.replace('"trajectory"', '"norm"', 1), "its kind is 'norm', not 'trajectory'"),
-        (lambda text: text.replace("0.1", "0.2", 1), "was changed, its hash is another one"),
+        (lambda text: text.replace("0.125", "0.25", 1), "was changed, its hash is another one"),
         (lambda text: text.replace('"format": 4', '"format": 3', 1), "its format is 3, and this version"),
         (lambda text: "{}", "must be a file of recorded trajectories"),
     ],

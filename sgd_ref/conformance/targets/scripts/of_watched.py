@@ -85,7 +85,8 @@ def scripts_of(
         )
     calls = range(found.violation.call + 1)
     place = str(found.violation).partition(":")[0].removeprefix(f"call {found.violation.call}, ")
-    notes = f"{case.notes}. The first wrong value: {place}, {found.violation.call} steps after the first."
+    before = f"{case.notes}. " if case.notes else ""
+    notes = f"{before}The first wrong value: {place}, {found.violation.call} steps after the first."
     case, shown = replace(with_calls(case, calls), notes=notes), shown[: len(calls)]
     lengths = set()
     for smaller, seen in _smaller(case, shown, found.violation):

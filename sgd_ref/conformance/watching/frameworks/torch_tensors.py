@@ -84,7 +84,8 @@ def of_rows(rows: Any, index: Any) -> Any:
 
     Examples
     --------
-    >>> rows = torch.sparse_coo_tensor([[1, 3]], [[1.0, 2.0], [3.0, 4.0]], (5, 2)).coalesce()
+    >>> values = [[1.0, 2.0], [3.0, 4.0]]
+    >>> rows = torch.sparse_coo_tensor([[1, 3]], values, (5, 2), check_invariants=True).coalesce()
     >>> of_rows(rows, torch.tensor([0, 3, 6, 9]))
     tensor([0., 2., 3., 0.])
     """
