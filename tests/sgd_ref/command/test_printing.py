@@ -94,7 +94,7 @@ GIVEN: dict[str, list[list[str]]] = {
         ["torch", "--mode", "{}"],
         ["torch", "--variant", "{}"],
         ["torch", "{}.json"],
-        ["torch", "case.json", "--optimizer", "{}"],
+        ["torch", "clip-adds-epsilon", "--optimizer", "{}"],
     ],
     "targets": [["{}"], ["install", "{}"], ["--html", "{}"]],
     "summary": [["{}"], ["report.json", "--badge", "{}"]],
