@@ -334,8 +334,8 @@ ema_overwrite_frequency, loss_scale_factor, gradient_accumulation_steps, name
             before.assign(rate)
         else:
             raise TypeError(
-                f"learning_rate must be a schedule or a callable, since the optimizer has {before!r}, got "
-                f"{learning_rate!r}; construct an optimizer with a number"
+                "learning_rate must be a schedule or a callable, since the optimizer was constructed with a "
+                f"{type(before).__name__}, got {learning_rate!r}; construct an optimizer with a number"
             )
 
 

@@ -6,7 +6,7 @@ import importlib
 import re
 import shlex
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from itertools import product
 from pathlib import Path
@@ -155,7 +155,14 @@ def targets(target: str, **given: str | None) -> list[Target]:
     return [family.member(*combination) for combination in present]
 
 
-def how_to_run(case: Case, target: str, **chosen: str) -> str:
+def how_to_run(
+    case: Case,
+    target: str,
+    *,
+    optimizer: str | None = None,
+    by_design: Collection[str] = (),
+    **chosen: str,
+) -> str:
     """Return the code that defines ``run(case)`` for a target of the command line, in a script.
 
     Parameters
@@ -164,13 +171,18 @@ def how_to_run(case: Case, target: str, **chosen: str) -> str:
         The case to run; the code covers only the features of this case.
     target : str
         One of `FAMILIES`, or ``module:function``.
+    optimizer : str, optional
+        ``module:name`` of an optimizer that is made in place of the framework's own.
+    by_design : collection of str
+        Names of known deviations that the target is to have.
     **chosen : str
         Options of the family, as `options_of` gives them; an option that is left out has its default.
 
     Raises
     ------
     ValueError
-        If the target lacks a feature that the case needs.
+        If the target lacks a feature that the case needs, or cannot take another optimizer or the
+        deviations.
 
     Examples
     --------
@@ -181,7 +193,16 @@ def how_to_run(case: Case, target: str, **chosen: str) -> str:
     if family is None:
         return function.how_to_run(target)
     values = {name: chosen.get(name, option.values[0]) for name, option in family.options.items()}
-    return family.how_to_run(case, **values)
+    unknown = sorted(set(by_design) - set(family.by_design))
+    if unknown:
+        raise ValueError(f"by_design must be what {target} can be asked for, got {', '.join(unknown)}")
+    meant: dict[str, Any] = {"by_design": frozenset(by_design)} if by_design else {}
+    if optimizer is not None:
+        if not family.takes_optimizers:
+            owners = ", ".join(word for word, other in FAMILIES.items() if other.takes_optimizers)
+            raise ValueError(f"an optimizer of your own must go with one of {owners}, got {target}")
+        meant["optimizer"] = optimizer
+    return family.how_to_run(case, **values, **meant)
 
 
 def program(command: Sequence[str], time_limit: float, start_limit: float) -> Target:

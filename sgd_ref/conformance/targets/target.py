@@ -106,6 +106,10 @@ class Family:
         The environment of its own; None if it runs in the environment of this package.
     releases : callable or None
         From one value of each option to the releases that can be asked; None if none can.
+    takes_optimizers : bool
+        Whether `how_to_run` has a parameter `optimizer`, for an optimizer of the user in this framework.
+    by_design : tuple of str
+        Names of known deviations that the framework has an argument for: the parameter `by_design`.
     """
 
     options: Mapping[str, Option]
@@ -114,6 +118,8 @@ class Family:
     absent: Mapping[tuple[str, ...], str] = field(default_factory=dict)
     environment: Environment | None = None
     releases: Callable[..., Releases] | None = None
+    takes_optimizers: bool = False
+    by_design: tuple[str, ...] = ()
 
     def combinations(self) -> list[tuple[str, ...]]:
         """Return the values of the options for each existing implementation."""

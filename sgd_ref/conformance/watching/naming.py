@@ -1,4 +1,4 @@
-"""Naming the mistake: known deviations from the rule, or a part of the rule that is missing."""
+"""Naming the mistake: known deviations from the rule, a missing part of it, or another value of a setting."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from sgd_ref.conformance.bounds.running_error.judging import fit
 from sgd_ref.conformance.deviations import DEVIATIONS
 from sgd_ref.conformance.deviations.forms import SumsKept
 from sgd_ref.conformance.diagnosis.matching import Diagnosis, diagnose, without_velocities
+from sgd_ref.conformance.watching.other_settings import OtherSetting, other_settings
 from sgd_ref.conformance.watching.window import Seen
 
 MOST_FOR_PAIRS = 50_000
@@ -25,18 +26,27 @@ class Mistake:
         rule.
     missing : tuple of str
         Parts of the rule without which everything is as defined; then `diagnosis` names nothing.
+    settings : tuple of OtherSetting
+        Settings of which another value explains the finding, each by itself; then `diagnosis` names nothing.
     """
 
     diagnosis: Diagnosis
     missing: tuple[str, ...] = ()
+    settings: tuple[OtherSetting, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
-        """All known deviations that are named, alone or together; "not " stands before missing parts."""
+        """All known deviations that are named, alone or together.
+
+        "not " stands before missing parts of the rule, and "other " before settings with another value.
+        """
         named = [name for names in self.diagnosis.names for name in names]
-        return tuple(dict.fromkeys([*named, *(f"not {name}" for name in self.missing)]))
+        named += [f"not {name}" for name in self.missing]
+        return tuple(dict.fromkeys([*named, *(f"other {setting.name}" for setting in self.settings)]))
 
     def __str__(self) -> str:
+        if self.settings:
+            return f"it equals the rule with {', or with '.join(map(str, self.settings))}"
         if not self.missing:
             return str(self.diagnosis)
         parts = " and ".join(self.missing)
@@ -50,7 +60,8 @@ class Mistake:
           ascends: The gradient is followed instead of descended: ``w + learning_rate * g``.
         """
         names = dict.fromkeys(name.removeprefix("not ") for name in self.names)
-        return "\n".join([str(self), *(f"  {name}: {DEVIATIONS[name].summary}" for name in names)])
+        known = [name for name in names if name in DEVIATIONS]
+        return "\n".join([str(self), *(f"  {name}: {DEVIATIONS[name].summary}" for name in known)])
 
 
 def named(seen: Seen) -> Mistake:
@@ -61,10 +72,16 @@ def named(seen: Seen) -> Mistake:
     missing = _missing(seen)
     if missing:
         return Mistake(Diagnosis(parting=alone.parting), missing)
+    settings = other_settings(seen)
+    explaining = [setting for setting in settings if setting.calls is None]
+    if explaining:
+        return Mistake(Diagnosis(parting=alone.parting), settings=tuple(explaining))
     elements = sum(variable.size for variable in seen.case.variables) * len(seen.trajectory)
-    if elements > MOST_FOR_PAIRS:
-        return Mistake(alone)
-    return Mistake(diagnose(seen.case, seen.trajectory, basis=seen.basis))
+    together = alone if elements > MOST_FOR_PAIRS else diagnose(seen.case, seen.trajectory, basis=seen.basis)
+    if together.names or not settings:
+        return Mistake(together)
+    # They explain the first wrong steps, which is better than nothing.
+    return Mistake(Diagnosis(parting=alone.parting), settings=settings)
 
 
 def _missing(seen: Seen) -> tuple[str, ...]:

@@ -93,6 +93,8 @@ GIVEN: dict[str, list[list[str]]] = {
         ["torch", "--backend", "{}"],
         ["torch", "--mode", "{}"],
         ["torch", "--variant", "{}"],
+        ["torch", "{}.json"],
+        ["torch", "clip-adds-epsilon", "--optimizer", "{}"],
     ],
     "targets": [["{}"], ["install", "{}"], ["--html", "{}"]],
     "summary": [["{}"], ["report.json", "--badge", "{}"]],

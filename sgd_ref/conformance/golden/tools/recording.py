@@ -14,7 +14,7 @@ from sgd_ref.conformance.catalogue.suiting import lacking
 from sgd_ref.conformance.catalogue.tiers import cases as catalogue
 from sgd_ref.conformance.dialects import KERAS, Dialect
 from sgd_ref.conformance.golden.content.bounds import RecordBounds, bounds_of, first_outside
-from sgd_ref.conformance.golden.format.document import HASH, RECORDER, content_hash, document
+from sgd_ref.conformance.golden.format.document import FORMAT, HASH, RECORDER, content_hash, document
 from sgd_ref.conformance.golden.format.entries import Entry, entry_from_json, entry_to_json
 from sgd_ref.conformance.golden.format.provenance import provenance
 from sgd_ref.conformance.golden.format.schemas import RECORDED, TRAJECTORY
@@ -208,6 +208,10 @@ def _entries(path: Path) -> list[Entry]:
         content = json.loads(path.read_bytes())
         if content["kind"] != TRAJECTORY:
             raise ValueError(f"its kind is {content['kind']!r}, not {TRAJECTORY!r}")
+        if content["format"] != FORMAT:
+            raise ValueError(
+                f"its format is {content['format']!r}, and this version of sgd_ref reads {FORMAT}"
+            )
         for entry in content["entries"]:
             if entry[HASH] != content_hash(entry):
                 raise ValueError(f"{entry['case']['id']} was changed, its hash is another one")

@@ -8,6 +8,7 @@ from typing import Any
 from sgd_ref.arithmetic.formats import FLOAT64
 from sgd_ref.conformance.catalogue.case import Case, State
 from sgd_ref.conformance.targets.keras.launch import ENVIRONMENT
+from sgd_ref.conformance.targets.scripts import own
 from sgd_ref.gradients import SparseRows
 from sgd_ref.optimizer import SGD
 
@@ -41,7 +42,7 @@ COMPILED = {
 }
 
 
-def how_to_run(case: Case, backend: str, mode: str) -> str:
+def how_to_run(case: Case, backend: str, mode: str, optimizer: str | None = None) -> str:
     """Return the code that defines ``run(case)`` for ``keras.optimizers.SGD``.
 
     Parameters
@@ -51,6 +52,8 @@ def how_to_run(case: Case, backend: str, mode: str) -> str:
     backend : {"jax", "tensorflow", "torch"}
     mode : {"eager", "compiled"}
         As for ``targets.keras.launch.Keras``.
+    optimizer : str, optional
+        ``module:class`` of another optimizer of Keras, which takes the same settings.
 
     Raises
     ------
@@ -67,8 +70,10 @@ def how_to_run(case: Case, backend: str, mode: str) -> str:
     """
     if mode == "compiled" and backend not in COMPILED:
         raise ValueError(f"mode must be eager with the backend {backend}, got {mode!r}")
-    lines = [*_imports(case, backend, mode), *_helpers(case, backend), "", "def run(case):"]
-    body = [*_variables(case), *_optimizer(case), *_resumed(case)]
+    made = "keras.optimizers.SGD" if optimizer is None else own.NAME
+    imports = [] if optimizer is None else ["", *own.imported(optimizer).splitlines()]
+    lines = [*_imports(case, backend, mode), *imports, *_helpers(case, backend), "", "def run(case):"]
+    body = [*_variables(case), *_optimizer(case, made), *_resumed(case)]
     body += _applied(case, backend, mode)
     if backend == "torch":
         # As in fit(), the update is not recorded for differentiation.
@@ -123,7 +128,7 @@ def _variables(case: Case) -> Iterator[str]:
         yield "    " * len(layers) + f"variables.append({variable})"
 
 
-def _optimizer(case: Case) -> Iterator[str]:
+def _optimizer(case: Case, made: str) -> Iterator[str]:
     given = {key: value for key, value in case.config.items() if value != DEFAULTS[key]}
     if not case.config.get("use_ema"):
         given.pop("ema_momentum", None)
@@ -132,7 +137,7 @@ def _optimizer(case: Case) -> Iterator[str]:
     settings = ", ".join(f"{key}={_setting(key, value)}" for key, value in given.items())
     if case.learning_rate_calls is not None:
         yield "given_rate = []"
-    yield f"optimizer = keras.optimizers.SGD({settings})"
+    yield f"optimizer = {made}({settings})"
     if case.excluded_from_weight_decay:
         yield f"optimizer.exclude_from_weight_decay(var_names={list(case.excluded_from_weight_decay)!r})"
     if case.loss_scaling is not None:

@@ -35,4 +35,5 @@ FAMILY = Family(
     script.how_to_run,
     {("torch", "compiled"): "fit() does not compile on PyTorch: what it runs there is the eager mode"},
     releases=releases,
+    takes_optimizers=True,
 )

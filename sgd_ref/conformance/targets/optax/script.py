@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from sgd_ref.arithmetic.formats import FLOAT64
 from sgd_ref.conformance.catalogue.case import Case
 from sgd_ref.conformance.targets.optax.launch import ENVIRONMENT
 from sgd_ref.conformance.targets.scripts import by_the_kit as worker
+from sgd_ref.conformance.targets.scripts import own
+
+OWN = ("momentum", "nesterov", "weight_decay", "clipnorm", "clipvalue", "global_clipnorm")
+"""The settings that an optimizer of the user is given, besides the rate."""
 
 
-def how_to_run(case: Case, mode: str) -> str:
+def how_to_run(case: Case, mode: str, optimizer: str | None = None) -> str:
     """Return the code that defines ``run(case)`` for Optax.
 
     Parameters
     ----------
     case : Case
-        The case to run; the code covers only the features of this case. With a schedule or a state to resume
-        from, the code uses this package.
+        The case to run; the code covers only the features of this case. With a schedule, or a state of more
+        than velocities, the code uses this package.
     mode : {"eager", "jitted"}
         As for ``targets.optax.launch.Optax``.
+    optimizer : str, optional
+        ``module:function`` that returns another transformation. It is called with `learning_rate`, and with
+        those of `momentum`, `nesterov`, `weight_decay`, `clipnorm`, `clipvalue` and `global_clipnorm` that
+        are on.
 
     Examples
     --------
@@ -31,20 +40,34 @@ def how_to_run(case: Case, mode: str) -> str:
     """
     if isinstance(case.config.get("learning_rate"), dict):
         return worker.how_to_run("optax", mode, "The schedule is that of the kit.")
-    if case.state is not None:
+    state = case.state
+    if state is not None and (state.averages or state.accumulators):
         return worker.how_to_run("optax", mode, "The state is converted by the kit.")
     lines = ["import os", ""]
     lines += [f'os.environ["{name}"] = "{value}"' for name, value in ENVIRONMENT.items()]
     lines += ["", "import jax", "import jax.numpy as jnp", "import optax"]
     if any(array.dtype == FLOAT64 for array in case.variables):
         lines += ["", 'jax.config.update("jax_enable_x64", True)']
-    lines += ["", "", "def run(case):"]
-    body = ["variables = [jnp.asarray(value) for value in case.variables]", *_optimizer(case)]
-    body += ["state = optimizer.init(variables)", "", *_advance(case, mode), *_loop(case)]
+    lines += ["", *([] if optimizer is None else own.imported(optimizer).splitlines())]
+    lines += ["", "def run(case):"]
+    body = ["variables = [jnp.asarray(value) for value in case.variables]"]
+    body += [*_optimizer(case, optimizer is not None), "state = optimizer.init(variables)"]
+    body += [*_resumed(case), "", *_advance(case, mode), *_loop(case)]
     return "\n".join([*lines, *(f"    {line}" if line else "" for line in [*body, "return trajectory"])])
 
 
-def _optimizer(case: Case) -> Iterator[str]:
+def _resumed(case: Case) -> Iterator[str]:
+    if case.state is None or not case.state.velocities:
+        return
+    rates: Any = case.learning_rate_calls
+    rate = float(case.config["learning_rate"] if rates is None else rates[0])
+    # Optax keeps sums of gradients, without the rate and its sign.
+    divided = f"jnp.asarray(velocity / velocity.dtype.type({-rate!r}))"
+    yield f"trace = [{divided} for velocity in case.state.velocities]"
+    yield "state = optax.tree.set(state, trace=trace)"
+
+
+def _optimizer(case: Case, is_own: bool) -> Iterator[str]:
     config = case.config
     momentum, nesterov = config.get("momentum") or None, bool(config.get("nesterov"))
     rate = "learning_rate" if case.learning_rate_calls else repr(float(config.get("learning_rate") or 0.0))
@@ -57,6 +80,10 @@ def _optimizer(case: Case) -> Iterator[str]:
         parts = [] if momentum is None else [f"optax.trace({momentum!r}, {nesterov!r})"]
         parts += [f"optax.add_decayed_weights({decay!r}, {mask!r})", f"optax.scale_by_learning_rate({rate})"]
         descent = f"optax.chain({', '.join(parts)})"
+    if is_own:
+        given = {name: config.get(name) for name in OWN if config.get(name)}
+        settings = [f"{name}={value!r}" for name, value in given.items()]
+        descent = f"{own.NAME}({', '.join([f'learning_rate={rate}', *settings])})"
     if case.learning_rate_calls:
         yield "def descent(learning_rate):"
         yield f"    return {descent}"
@@ -65,7 +92,7 @@ def _optimizer(case: Case) -> Iterator[str]:
         yield f"optimizer = optax.inject_hyperparams(descent)(learning_rate={first!r})"
     else:
         yield f"optimizer = {descent}"
-    clipping = _clipping(case)
+    clipping = None if is_own else _clipping(case)
     if clipping is not None:
         yield f"optimizer = optax.chain({clipping}, optimizer)"
     steps = config.get("gradient_accumulation_steps")

@@ -38,4 +38,5 @@ FAMILY = Family(
     _member,
     script.how_to_run,
     releases=releases,
+    takes_optimizers=True,
 )

@@ -9,6 +9,7 @@ import numpy as np
 from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT32, Array
 from sgd_ref.conformance.catalogue.case import Case, Record, Trajectory
 from sgd_ref.conformance.targets.scripts.literals import bits_text, case_text, decimals
+from sgd_ref.conformance.targets.scripts.within_bounds import WITHIN_BOUNDS, Bounds, allowed_text
 from sgd_ref.conformance.trajectories.comparison import (
     COUNTERS,
     LISTS,
@@ -27,7 +28,7 @@ HEADER = '''\
 First difference seen{where}:
     {difference}
 
-Exit status: 0 if every expected bit is there, 1 if the implementation still differs.
+Exit status: 0 if every expected {wanted} is there, 1 if the implementation still differs.
 {needs}"""
 
 '''
@@ -173,6 +174,7 @@ def script_text(
     how_to_run: str,
     implementation: str = "",
     processor: str | None = None,
+    bounds: Bounds | None = None,
 ) -> str:
     """Return the text of a script that runs one case and says whether the implementation still differs.
 
@@ -189,12 +191,16 @@ def script_text(
         Its name and version, for the first line.
     processor : str, optional
         The processor on which the difference was seen.
+    bounds : Bounds, optional
+        How far values may be from the expected ones, for an implementation that may round otherwise. By
+        default, only the expected bits are right.
 
     Returns
     -------
     str
         A Python program that needs NumPy, the imports of `how_to_run`, and ml_dtypes if the case has
-        bfloat16. Its exit status is 1 as long as a bit differs.
+        bfloat16. Its exit status is 1 as long as a bit differs, or with bounds, as long as a value is outside
+        of them.
 
     Raises
     ------
@@ -216,7 +222,7 @@ def script_text(
         },
     ]
     """
-    first = compare(case, expected, observed).first
+    first = bounds.violation if bounds is not None else compare(case, expected, observed).first
     if first is None:
         reject_value("observed", "the bits that are expected", "a trajectory that differs")
     title = f"{implementation or 'The implementation'} differs from what is documented: {case.id}"
@@ -224,7 +230,14 @@ def script_text(
     where = "" if processor is None else f" ({processor})"
     needs = NEEDS_THIS_PACKAGE if "from sgd_ref" in how_to_run else ""
     parts = [
-        HEADER.format(title=title, notes=notes, where=where, difference=first, needs=needs),
+        HEADER.format(
+            title=title,
+            notes=notes,
+            where=where,
+            difference=first,
+            wanted="bit" if bounds is None else "value",
+            needs=needs,
+        ),
         "import sys\nfrom types import SimpleNamespace\n\nimport numpy as np\n",
         "import ml_dtypes\n" if _has_bfloat16(case) else "",
         "\n" + how_to_run.strip() + "\n",
@@ -234,9 +247,11 @@ def script_text(
         CASE,
         "\n\nCASE = " + case_text(case) + "\n",
         f"\nNAMES = {list(case.names)!r}\n",
-        "\n# What is documented, bit by bit.\nEXPECTED = " + _expected(expected, observed) + "\n",
+        f"\n# What is documented{'' if bounds else ', bit by bit'}.\nEXPECTED = "
+        + _expected(expected, observed)
+        + "\n",
         "\n# What was seen instead.\nSEEN = " + _seen(expected, observed) + "\n",
-        COMPARISON,
+        COMPARISON if bounds is None else allowed_text(bounds) + WITHIN_BOUNDS,
     ]
     return "".join(parts)
 

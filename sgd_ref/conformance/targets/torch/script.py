@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from typing import Any
 
 from sgd_ref.arithmetic.formats import BFLOAT16
 from sgd_ref.conformance.catalogue.case import Case
 from sgd_ref.conformance.targets.scripts import by_the_kit as worker
+from sgd_ref.conformance.targets.scripts import own
 from sgd_ref.conformance.targets.torch.launch import ENVIRONMENT
 from sgd_ref.gradients import SparseRows
 
@@ -16,6 +18,9 @@ OPTIONS = {
     "fused": ", fused=True",
     "compiled": "",
 }
+
+ASKED = {"ascends": "maximize=True", "dampened-after-the-first-update": "dampening={momentum!r}"}
+"""The arguments that ask for known deviations."""
 
 TENSORS = """
 def tensor(array):
@@ -41,16 +46,22 @@ def array(tensor):
 """
 
 
-def how_to_run(case: Case, variant: str) -> str:
+def how_to_run(
+    case: Case, variant: str, optimizer: str | None = None, by_design: Collection[str] = ()
+) -> str:
     """Return the code that defines ``run(case)`` for ``torch.optim.SGD``.
 
     Parameters
     ----------
     case : Case
-        The case to run; the code covers only the features of this case. With a schedule, a state to resume
-        from or sparse gradients, the code uses this package.
+        The case to run; the code covers only the features of this case. With a schedule, sparse gradients, or
+        a state of more than velocities, the code uses this package.
     variant : {"loop", "foreach", "fused", "compiled"}
         As for ``targets.torch.launch.Torch``.
+    optimizer : str, optional
+        ``module:class`` of another optimizer, which takes the same settings. It chooses its variant itself.
+    by_design : collection of str
+        Names of deviations among `ASKED`.
 
     Examples
     --------
@@ -70,12 +81,16 @@ def how_to_run(case: Case, variant: str) -> str:
         "",
         "import torch",
         "",
+        *([] if optimizer is None else own.imported(optimizer).splitlines()),
         *(TENSORS_OF_BFLOAT16 if has_bfloat16 else TENSORS).splitlines(),
         "",
         "",
     ]
     lines += ["def run(case):"]
-    body = [*_construction(case, variant), "trajectory = []", "calls = updates = 0"]
+    made = "torch.optim.SGD" if optimizer is None else own.NAME
+    more = [ASKED[name].format(**case.config) for name in sorted(by_design)]
+    more += [OPTIONS[variant].removeprefix(", ")] if optimizer is None and OPTIONS[variant] else []
+    body = [*_construction(case, variant, made, more), "trajectory = []", "calls = updates = 0"]
     body += ["for gradients in case.gradients:", *_indented(_call(case, variant))]
     if case.config.get("use_ema") and case.finalize:
         body += ["copy_averages()", "trajectory.append(record())"]
@@ -85,14 +100,15 @@ def how_to_run(case: Case, variant: str) -> str:
 def _not_written_here(case: Case) -> str | None:
     if isinstance(case.config.get("learning_rate"), dict):
         return "The formula of the schedule is that of the kit."
-    if case.state is not None:
+    state = case.state
+    if state is not None and (state.averages or state.accumulators or state.loss_scale is not None):
         return "The state from which the case resumes is converted by the kit."
     if any(isinstance(gradient, SparseRows) for call in case.gradients for gradient in call):
         return "Sparse gradients are made by the kit."
     return None
 
 
-def _construction(case: Case, variant: str) -> Iterator[str]:
+def _construction(case: Case, variant: str, made: str, more: list[str]) -> Iterator[str]:
     config = case.config
     yield "parameters = [torch.nn.Parameter(tensor(value)) for value in case.variables]"
     rate = repr(float(config["learning_rate"])) if case.learning_rate_calls is None else "1.0"
@@ -122,7 +138,8 @@ def _construction(case: Case, variant: str) -> Iterator[str]:
         groups = "groups"
     elif decay:
         settings += f", weight_decay={decay!r}"
-    yield f"optimizer = torch.optim.SGD({groups}, {settings}{OPTIONS[variant]})"
+    yield f"optimizer = {made}({', '.join([groups, settings, *more])})"
+    yield from _resumed(case)
     if variant == "compiled":
         yield from ("torch._dynamo.reset()", "step = torch.compile(optimizer.step)")
     if case.loss_scaling is not None:
@@ -140,6 +157,17 @@ def _construction(case: Case, variant: str) -> Iterator[str]:
         yield "        for parameter, average in zip(parameters, averaged.parameters()):"
         yield "            parameter.copy_(average)"
     yield from ("", "def record():", *_indented(_record(case)), "")
+
+
+def _resumed(case: Case) -> Iterator[str]:
+    if case.state is None or not case.state.velocities:
+        return
+    rates: Any = case.learning_rate_calls
+    rate = float(case.config["learning_rate"] if rates is None else rates[0])
+    # PyTorch keeps sums of gradients, without the rate and its sign.
+    yield "for parameter, velocity in zip(parameters, case.state.velocities):"
+    yield f"    buffer = tensor(velocity / velocity.dtype.type({-rate!r}))"
+    yield '    optimizer.state[parameter]["momentum_buffer"] = buffer'
 
 
 def _chosen(positions: list[int]) -> str:

@@ -45,4 +45,6 @@ FAMILY = Family(
     _member,
     script.how_to_run,
     releases=releases,
+    takes_optimizers=True,
+    by_design=tuple(script.ASKED),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,10 +30,7 @@ def gathered(tensors: Sequence[Any], indices: Sequence[Any]) -> list[Array]:
     indices : sequence of Tensor or None
         For each tensor the indices of its elements in C order; None for all elements, in the tensor's shape.
     """
-    pieces = [
-        (tensor.reshape(-1) if index is None else torch.take(tensor, index))
-        for tensor, index in zip(map(_plain, tensors), indices, strict=True)
-    ]
+    pieces = [_piece(tensor.detach(), index) for tensor, index in zip(tensors, indices, strict=True)]
     found: list[Any] = [None] * len(pieces)
     # There is one copy for each device and dtype, since each copy may wait for the device.
     for kind in dict.fromkeys((piece.device, piece.dtype) for piece in pieces):
@@ -65,10 +63,40 @@ def square_of(tensor: Any) -> float:
     >>> square_of(torch.tensor([3.0, 4.0]))
     25.0
     """
-    norm = float(torch.linalg.vector_norm(_plain(tensor), dtype=torch.float64))
+    plain = tensor.detach()
+    stored = plain.coalesce().values() if plain.is_sparse else plain
+    norm = float(torch.linalg.vector_norm(stored, dtype=torch.float64))
     return norm * norm
 
 
-def _plain(tensor: Any) -> Any:
-    plain = tensor.detach()
-    return plain.coalesce().to_dense() if plain.is_sparse else plain
+def _piece(tensor: Any, index: Any) -> Any:
+    """Return some elements of a tensor in a row. A sparse tensor is not made dense for a few elements."""
+    if not tensor.is_sparse:
+        return tensor.reshape(-1) if index is None else torch.take(tensor, index)
+    rows = tensor.coalesce()
+    if index is None:
+        return rows.to_dense().reshape(-1)
+    return of_rows(rows, index)
+
+
+def of_rows(rows: Any, index: Any) -> Any:
+    """Return the elements of a coalesced sparse tensor at some indices in C order; those not stored are 0.
+
+    Examples
+    --------
+    >>> values = [[1.0, 2.0], [3.0, 4.0]]
+    >>> rows = torch.sparse_coo_tensor([[1, 3]], values, (5, 2), check_invariants=True).coalesce()
+    >>> of_rows(rows, torch.tensor([0, 3, 6, 9]))
+    tensor([0., 2., 3., 0.])
+    """
+    sparse, dense = rows.sparse_dim(), math.prod(rows.shape[rows.sparse_dim() :])
+    if not rows.indices().shape[1] or not dense:
+        return torch.zeros(len(index), dtype=rows.dtype, device=rows.device)
+    stored = torch.zeros_like(rows.indices()[0])
+    for axis in range(sparse):
+        stored = stored * rows.shape[axis] + rows.indices()[axis]
+    row, column = index // dense, index % dense
+    # The indices of a coalesced tensor are in order.
+    place = torch.searchsorted(stored, row).clamp_(max=len(stored) - 1)
+    found = rows.values().reshape(len(stored), dense)[place, column]
+    return torch.where(stored[place] == row, found, torch.zeros_like(found))

@@ -372,3 +372,55 @@ def test_a_copy_of_a_watched_optimizer_is_not_watched() -> None:
         written.train(model, optimizer, steps=1)
     assert report.steps == 1
     assert np.isclose(kept["param_groups"][0]["lr"], 0.05)
+
+
+@pytest.mark.parametrize("sample", [None, 60])
+def test_sparse_gradients_are_judged_as_the_dense_ones_that_they_mean(sample: Any) -> None:
+    words = torch.tensor([[3, 3, 17, 5], [5, 9, 3, 20]])
+
+    def watched(optimizer_class: Any) -> Any:
+        torch.manual_seed(0)
+        model = torch.nn.Sequential(torch.nn.Embedding(40, 8, sparse=True))
+        optimizer = optimizer_class(model.parameters(), lr=0.05, momentum=0.9)
+        with conformance.watch(optimizer, model, sample=sample) as report:
+            for step in range(4):
+                optimizer.zero_grad()
+                (model(words + step).square().sum() * 0.3).backward()
+                optimizer.step()
+        return report
+
+    assert watched(torch.optim.SGD).ok
+    wrong = watched(RowsAreOverwritten)
+    assert not wrong.ok
+    assert wrong.violation.variable == "0.weight"
+    # The words 3 and 5 occur more than once in the first step.
+    assert (wrong.step, wrong.violation.element[0]) in ((0, 3), (0, 5)) or sample is not None
+
+
+class RowsAreOverwritten(written.Right):
+    """A row that is given twice counts once."""
+
+    def gradient(self, p: Any) -> Any:
+        given = p.grad
+        dense = torch.zeros(given.shape)
+        dense[given._indices()[0]] = given._values()
+        return dense
+
+
+def test_a_schedule_shows_where_the_rate_is_declared() -> None:
+    def watched(**declared: Any) -> Any:
+        model = written.network()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.5**step)
+        with conformance.watch(optimizer, model, **declared) as report:
+            for step in range(6):
+                written.train(model, optimizer, steps=1)
+                if step > 0:
+                    schedule.step()
+        return report
+
+    # By itself, each step is right for the rate that it got.
+    assert watched().ok
+    report = watched(learning_rate=lambda step: 0.05 * 0.5**step)
+    assert report.step == 1
+    assert "callable-one-call-late" in report.mistake.names
