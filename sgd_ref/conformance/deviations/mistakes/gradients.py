@@ -55,7 +55,7 @@ def _finite(g: Array) -> Array:
     plain = np.asarray(g)
     if np.isfinite(plain).all():
         return g
-    largest = np.full_like(plain, FORMATS[plain.dtype].largest)
+    largest = np.full_like(plain, float(FORMATS[plain.dtype].largest))
     signed = np.where(np.signbit(plain), -largest, largest)
     return np.where(np.isnan(plain), np.zeros_like(plain), np.where(np.isinf(plain), signed, plain))
 
