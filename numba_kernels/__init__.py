@@ -1,4 +1,4 @@
-"""The optimizers of ``sgd_ref`` at the speed of memory: kernels that Numba compiles, with the same bits.
+"""Fast optimizers with the bits of ``sgd_ref``, by kernels that Numba compiles.
 
 >>> import numpy as np
 >>> w = np.array([1.0, 2.0], "float32")

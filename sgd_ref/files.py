@@ -1,4 +1,4 @@
-"""Files that are read and replaced as a whole: only regular ones."""
+"""Read and replace whole files; only regular files are accepted."""
 
 from __future__ import annotations
 

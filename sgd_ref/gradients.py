@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class SparseRows:
-    """The gradient of a variable, such as an embedding, of which a step used only some rows.
+    """A gradient with values for some rows only, such as that of an embedding.
 
     It stands for a dense gradient that starts as zeros. The first occurrence of a row is copied into it,
     and later occurrences of the same row are added in order of appearance.

@@ -37,10 +37,10 @@ class LossScaleSettings(NamedTuple):
 class LossScaleOptimizer(Declared):
     """An optimizer that scales the loss by a factor, and adapts the factor to the gradients.
 
-    A call with a gradient that is not finite halves the scale and changes nothing else. Any other call is a
-    call of the inner optimizer, with the gradients divided by the scale. After `dynamic_growth_steps` such
-    calls in a row the scale doubles. It never doubles to infinity, nor halves below the
-    smallest normal float32.
+    A call with a gradient that is not finite halves the scale and changes nothing else. Any other call is
+    finite: it is a call of the inner optimizer, with the gradients divided by the scale. After
+    `dynamic_growth_steps` finite calls in a row, the scale doubles. It never doubles to infinity, nor halves
+    below the smallest normal float32.
 
     Parameters
     ----------
@@ -60,8 +60,9 @@ class LossScaleOptimizer(Declared):
 
     Notes
     -----
-    The documentation of ``keras.optimizers.LossScaleOptimizer`` has the halving, skipping and doubling. Its
-    code has two more rules: the scale divides the gradients, and a change of the scale resets the counter
+    The documentation of ``keras.optimizers.LossScaleOptimizer`` describes when the scale halves, when it
+    doubles, and which calls are skipped. The code of that class adds: the scale divides the gradients, and a
+    change of the scale resets the counter
     (``loss_scale_optimizer.py``, ``_stateful_handle_finite_grads`` and ``_stateful_handle_non_finite_grads``,
     Keras 3.15.1). This class adds the two limits of the scale: without them it would become infinite, or in
     the end zero, and stay so. The scale is a float32 without a unit.
@@ -247,7 +248,7 @@ class LossScaleOptimizer(Declared):
         return [*(f"{self.name}/{kind}" for kind in OWN_VARIABLES), *self.inner_optimizer.variable_names]
 
     def get_weights(self) -> list[Array]:
-        """Return a copy of ``variables``, a list with the meaning of its arrays; refused during a step."""
+        """Return a copy of ``variables`` that also knows the meaning of each array; refused during a step."""
         inner = self.inner_optimizer
         with alone(inner._running):
             return Weights([np.array(array) for array in self.variables], meaning_of(inner, OWN_VARIABLES))
@@ -262,7 +263,7 @@ class LossScaleOptimizer(Declared):
             (unused), a real number (unused), the growth counter (an integer of at least 0) and the scale
             (positive and normal in float32). The others have the shapes of ``inner_optimizer.variables``, and
             dtypes that those hold exactly. A list from ``get_weights`` must come from an optimizer of the
-            same kind, as for ``SGD.set_weights``; a plain list goes by position.
+            same kind, as for ``SGD.set_weights``; a plain list is read in order.
 
         Raises
         ------

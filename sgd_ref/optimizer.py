@@ -21,7 +21,7 @@ Gradients = list[Array | None]
 
 @dataclass(frozen=True)
 class Values:
-    """The arrays that a step reads and returns, in lists by variable; stages never change an array."""
+    """The arrays that a step reads and returns, in one list for each kind; stages never change an array."""
 
     variables: list[Array]
     velocities: list[Array]
@@ -64,8 +64,8 @@ class SGD(BaseSGD):
     Raises
     ------
     TypeError, ValueError
-        If a setting has the wrong type or value; the message names it, what was given and what is
-        accepted.
+        If a setting has the wrong type or value. The message names the setting, the value that was given, and
+        what is accepted.
 
     Notes
     -----
@@ -105,10 +105,10 @@ class SGD(BaseSGD):
 
     Formulas, each for one variable ``w`` and its gradient ``g``: ``unscaled``, ``mean_of``, ``clipped``,
     ``globally_clipped``, ``decayed``, ``descended``, ``accelerated``, ``moved``, ``moved_by_nesterov`` and
-    ``averaged`` return an array. A formula that is a function of ``rule`` can be overridden by a method, too.
+    ``averaged`` return an array. Most of them are functions of ``rule``; a method can override these, too.
     Arrays and numbers of one formula share a dtype, to which the settings and the rate are rounded.
 
-    Counts and checks are those of ``BaseSGD``, which has an interface of its own.
+    Counts and checks are those of ``BaseSGD``; its docstring says which of them a subclass may override.
 
     Examples
     --------
@@ -182,7 +182,7 @@ class SGD(BaseSGD):
         )
 
     def mean(self, values: Values, gradients: Gradients) -> tuple[Gradients, Values]:
-        """Take the mean over the window and reset every accumulator by storing zeros."""
+        """Take the mean of the gradients since the last update, and store zeros in every accumulator."""
         if self.settings.gradient_accumulation_steps is None:
             return gradients, values
         means = [
@@ -276,7 +276,7 @@ class SGD(BaseSGD):
         )
 
     def overwrite(self, values: Values, call: Call) -> Values:
-        """Overwrite the variables by their averages each time enough updates were made."""
+        """Overwrite the variables by their averages, in every `ema_overwrite_frequency`-th update."""
         frequency = self.settings.ema_overwrite_frequency
         if not self.settings.use_ema or frequency is None or (self.updates_before(call) + 1) % frequency:
             return values

@@ -1,4 +1,4 @@
-"""A list and a dict that refuse changes, since changing these copies would silently have no effect."""
+"""A list and a dict that refuse changes, because a change would silently have no effect."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class ReadOnlyList(list[Item]):
 
 
 class ReadOnlyDict(dict[str, Value]):
-    """A dict of settings that their owner read when it was constructed, so that changing them has no effect.
+    """A dict of settings that refuses changes: its owner has read the settings already.
 
     Its copies are plain dicts.
 

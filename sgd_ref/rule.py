@@ -2,8 +2,7 @@
 
 The same functions run on two kinds of NumPy arrays. On floats every operation rounds once to the dtype, and
 the result *is* the definition to the last bit. On exact fractions nothing is rounded, and the result is the
-meaning of the formula. If swapping the terms of a sum or product would change no bit, they stand in the order
-of the documentation.
+exact value of the formula. If the order of two terms changes no bit, it is the order of the documentation.
 
 Arguments of one call share one dtype: float16, bfloat16, float32, float64, or fractions. Arrays share one
 shape, which is arbitrary; settings, norms and factors are single numbers, already rounded to the dtype.
@@ -31,14 +30,14 @@ import numpy as np
 Numbers = Any
 """An array of one dtype, of floats or of fractions."""
 Number = Any
-"""One number of the same arithmetic."""
+"""One number of the same kind."""
 
 
 def unscale(gradient: Numbers, loss_scale_factor: Number) -> Numbers:
     """`loss_scale_factor`: undo the scaling of the loss, by division.
 
-    Documentation: "the inverse of the scale factor will be multiplied by the gradients". Core code: it
-    divides instead, in `apply`.
+    Documentation: "the inverse of the scale factor will be multiplied by the gradients". Core code: a
+    division instead, in `apply`.
 
     >>> unscale(np.array([4.0, -8.0]), 4.0)
     array([ 1., -2.])
@@ -97,8 +96,8 @@ def clip_by_value(gradient: Numbers, clipvalue: Number) -> Numbers:
 def global_clip_factor(norm: Number, clipnorm: Number, reciprocal_of_clipnorm: Number) -> Number:
     """`global_clipnorm`: the factor that brings the norm of all gradients down to this value.
 
-    ``norm - norm`` is 0 for a finite norm and NaN for any other. It makes the factor NaN if one gradient is
-    not finite, which would otherwise only turn all the other gradients into zeros.
+    ``norm - norm`` is 0 for a finite norm and NaN for any other. It makes the factor NaN if the norm is
+    infinite. Without it, the factor would be 0, and would turn all finite gradients into zeros.
 
     Documentation: the global norm is afterwards "no higher than this value". Core code: the formula, also for
     norms that are not finite, in `clip_by_global_norm`.
@@ -112,7 +111,7 @@ def global_clip_factor(norm: Number, clipnorm: Number, reciprocal_of_clipnorm: N
 def clip_by_global_norm(gradient: Numbers, factor: Number) -> Numbers:
     """`global_clipnorm`: scale one gradient by the factor that all of them share.
 
-    Documentation: as for the factor. Core code: `clip_by_global_norm`.
+    Documentation: as for `global_clip_factor`. Core code: `clip_by_global_norm`.
 
     >>> clip_by_global_norm(np.array([3.0, 4.0]), 0.5)
     array([1.5, 2. ])
@@ -121,10 +120,10 @@ def clip_by_global_norm(gradient: Numbers, factor: Number) -> Numbers:
 
 
 def decay_weights(w: Numbers, weight_decay: Number, learning_rate: Number) -> Numbers:
-    """`weight_decay`: shrink the weights directly; the gradient and the velocity never see it.
+    """`weight_decay`: shrink the weights directly, not by way of the gradient and the velocity.
 
     Documentation: "If set, weight decay is applied", and no more. Core code: the formula, multiplied from
-    left to right, in `_apply_weight_decay`; and that decay comes after clipping and before the update.
+    left to right, in `_apply_weight_decay`; also the place of decay, after clipping and before the update.
 
     >>> decay_weights(np.array([1.0, -2.0]), weight_decay=0.5, learning_rate=0.25)
     array([ 0.875, -1.75 ])
@@ -185,7 +184,7 @@ def average(old_average: Numbers, w: Numbers, ema_momentum: Number) -> Numbers:
 
     Documentation: the formula, but nothing about the first average. Core code: in
     `_update_model_variables_moving_average` the first average is the formula with a momentum of 0. Here the
-    first average is a copy of the weights. For finite weights this is the same but for the sign of a zero.
+    first average is a copy of the weights. For finite weights, both differ only in the sign of a zero.
 
     >>> average(np.array([1.0, -2.0]), np.array([2.0, 2.0]), 0.75)
     array([ 1.25, -1.  ])

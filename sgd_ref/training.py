@@ -85,8 +85,8 @@ def fit(
     loss_and_gradients : callable
         Called with ``(variables, batch, scale_loss)``; returns the loss, a real number that is not
         scaled, and the gradients of ``scale_loss(loss)``, one for each variable as for
-        ``optimizer.apply``. Since differentiation is linear, it may instead start backpropagation from
-        ``scale_loss(1.0)`` as the gradient at the loss.
+        ``optimizer.apply``. Since differentiation is linear, the callable may instead start backpropagation
+        from ``scale_loss(1.0)`` as the gradient at the loss.
     batches : iterable
         Batches of any kind that `loss_and_gradients` takes, at least one in each epoch. For more than one
         epoch, it must be possible to iterate more than once, as over a list and unlike over a generator.

@@ -16,10 +16,10 @@ MODEL = "3 x 67"
 """Two full vectors of half types and a rest, or more, on any processor."""
 
 GRADIENT_SCALE = 0.25
-"""With it, a step changes most variables by ten units in the last place of bfloat16, and clipping acts."""
+"""At this scale, a step changes most variables by ten units of bfloat16, and clipping acts."""
 
 STEPS: Mapping[str, int] = {"plain": 3, "momentum": 3, "everything": 1}
-"""PyTorch clips gradients in place, so that a second step would have others."""
+"""One step with clipping: PyTorch clips gradients in place, so that a second step would have others."""
 
 LIMITS: Mapping[str, float] = {"float64": 1e-5, "float32": 1e-5, "bfloat16": 0.05}
 """The largest accepted distance from the reference, as a part of the change that the steps make.
@@ -44,8 +44,8 @@ def fault(peer: str, workload: Workload, threads: int) -> str | None:
     Returns
     -------
     str or None
-        Empty if the result is right; None if it cannot be seen, as that of a norm or of a roof, and that of
-        sparse gradients.
+        Empty if the result is right; None if it cannot be checked, as for a norm, a roof and sparse
+        gradients.
 
     Raises
     ------

@@ -14,13 +14,14 @@ from sgd_ref.command.printing import complain, error_console, write
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the arguments of the subcommand to its parser."""
-    command.add_argument("--quick", action="store_true", help="a minute's worth of it")
+    command.add_argument("--quick", action="store_true", help="only a few timings, in a minute")
     command.add_argument(
         "-k",
         dest="pattern",
         metavar="PATTERN",
         type=pattern,
-        help="only workloads with a name that this matches somewhere, as 'ResNet-50, momentum, float32'",
+        help="only workloads whose name contains a match of this regular expression; a name is, for example, "
+        "'ResNet-50, momentum, float32'",
     )
     where = command.add_mutually_exclusive_group()
     where.add_argument("--page", action="store_true", help="write the page of the repository")
@@ -30,9 +31,11 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     where.add_argument(
         "--against",
         metavar="COMMIT",
-        help="instead of other libraries, time the kernels of another commit of this checkout, in turns",
+        help="compare with the kernels of another commit of this checkout instead of other libraries",
     )
-    command.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: %(default)s")
+    command.add_argument(
+        "--device", choices=("cpu", "cuda"), default="cpu", help="which kernels (default: %(default)s)"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -72,9 +75,9 @@ def run(options: argparse.Namespace) -> int:
 
 
 COMMAND = Command(
-    help="time the kernels beside other libraries and beside the speed of memory",
-    description="Time the kernels beside other libraries and beside the speed of memory, a "
-    "quarter of an hour on an idle machine, and print the results as a page of Markdown.",
+    help="time the kernels, other libraries, and the mere reading and writing of memory",
+    description="Time the kernels, other libraries, and the mere reading and writing of memory, and print "
+    "the results as a page of Markdown. This takes a quarter of an hour on a machine that does nothing else.",
     epilog="Exit status: 0 measured, 2 wrong usage, 3 no device, or the page could not be written.",
     add_arguments=add_arguments,
     run=run,

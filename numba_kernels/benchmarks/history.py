@@ -1,4 +1,4 @@
-"""What earlier runs measured: each goal by date, commit and processor."""
+"""The results of earlier runs: each goal by date, commit and processor."""
 
 from __future__ import annotations
 

@@ -18,18 +18,19 @@ Written by `sgd-ref bench --page`; all samples are in [benchmarks.json](benchmar
 
 Each library runs in processes of its own, which take turns: A, B, C, A, B, C. In each turn a workload is set
 up anew, two steps are made that do not count, and then steps are timed one by one. Where two numbers of
-threads are possible, the first round settles which one a library goes on with. A time is the median over the
-rounds of the median of each; a ratio is the median over the rounds of how many times as long as the kernels
-a library took in the same round: above 1 the kernels are faster, below 1 they are slower. In its first turn,
-each library also makes the step on three small arrays. If the result is not that of the reference, the time
-is marked as that of a **wrong result**. Norms, roofs and sparse gradients are not checked.
+threads are possible, the first round decides which one a library uses. A time is the median over the rounds
+of the median of each round. The ratio (x 1.5) is the time of a library divided by that of the kernels in the
+same round, as the median over the rounds: above 1 the kernels are faster, below 1 they are slower. In its
+first turn, each library also makes the step on three small arrays. If the result is not that of the
+reference, the time is marked as that of a **wrong result**. Norms, roofs and sparse gradients are not
+checked.
 
-*Momentum* is 0.9. *Everything* is clipping by the global norm, weight decay that stays out of the velocity,
+*Momentum* is 0.9. *Everything* is clipping by the global norm, weight decay that does not enter the velocity,
 Nesterov momentum and moving averages; with PyTorch that is `clip_grad_norm_`, `_foreach_mul_`, `SGD.step`
 and `_foreach_lerp_`. *Plain* is without momentum. The gradients of the embedding are 1,000 rows of 1,000,000
 x 64. The *roof* moves as many arrays as a step must read and write, and computes next to nothing: additions
-in place in PyTorch and NumPy, one loop over all arrays in Numba. Everything reads the gradients once more,
-for the norm.
+in place in PyTorch and NumPy, one loop over all arrays in Numba. With *everything*, the roof reads the
+gradients once more, as the norm does.
 """
 
 SHOWN_RUNS = 5

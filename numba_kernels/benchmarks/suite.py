@@ -58,7 +58,7 @@ class Suite:
     first_steps : int
         The number of times that the first step is timed with a filled cache.
     is_whole : bool
-        Whether it is the whole benchmark, whose results are worth to be remembered.
+        Whether it is the whole benchmark, whose results are kept in the history.
     """
 
     races: Sequence[Race]

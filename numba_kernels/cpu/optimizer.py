@@ -1,4 +1,4 @@
-"""SGD with the kernels: settings, checks, counting and bits of the reference, at the speed of memory."""
+"""SGD with the kernels: settings, checks, counting and bits of the reference, in one pass over memory."""
 
 from __future__ import annotations
 
@@ -53,7 +53,8 @@ class SGD(BaseSGD):
         each rank has a part of each variable, which may be empty. Norms and checks for finiteness are over
         all parts together.
     replicated : sequence of str, default ()
-        A variable whose name contains one of these strings is the same on all ranks, and counts once.
+        A variable whose name contains one of these strings is the same on all ranks, and counts once in
+        a norm.
 
     Raises
     ------

@@ -244,7 +244,7 @@ class Plan:
         return all(group.is_current() for group in self.groups)
 
     def load(self, gradients: Sequence[Any]) -> None:
-        """Set the addresses of gradients that went the long way."""
+        """Set the addresses of gradients that had the full check."""
         self.is_ordinary = False
         for group in self.groups:
             group.set_gradients(gradients)
@@ -254,7 +254,7 @@ class Plan:
     def _with_rows(self, gradients: list[Any]) -> list[Any] | None:
         """Return the gradients with the rows of the sparse ones, if these alone kept the check from fitting.
 
-        If the rule changes all rows, the work for the others takes so long that the long way costs nothing.
+        If the rule changes all rows, the work for the others takes so long that the full check costs nothing.
         """
         positions = [index for index, gradient in enumerate(gradients) if is_sparse(gradient)]
         if not positions or not self._touches_rows_only or any(self._decays[index] for index in positions):

@@ -1,7 +1,7 @@
 """The quick check of the sparse gradients of a call, which also gives them the form that kernels take.
 
-For 1,000 rows, the checks and conversions of the long way take 33 microseconds, and this check takes 8
-(minima beside other work). A gradient that it does not know goes the long way, where it is converted or
+For 1,000 rows, the full check with its conversions takes 33 microseconds, and this check takes 8
+(minima beside other work). A gradient that it does not know gets the full check, and is converted or
 refused.
 """
 
@@ -38,7 +38,7 @@ def may_touch_rows_only(settings: Settings) -> bool:
 
 
 def quick_rows(gradient: Any, variable: Array, occupied: Array) -> Rows | None:
-    """Return the distinct rows of a sparse gradient, in any order, or None if it has to go the long way.
+    """Return the distinct rows of a sparse gradient, in any order, or None if it needs the full check.
 
     Each index is copied before it is checked, and only the copy is used: an index that is changed later, by
     another thread or by the user, never becomes an address.

@@ -21,7 +21,7 @@ Lists = list[list[Any]]
 
 
 def lists_of(optimizer: Any) -> Lists:
-    """Return what a step of an optimizer of Keras reads and writes, besides the gradients and the count."""
+    """Return the variables that a step of a Keras optimizer reads and writes, besides the count."""
     return [
         list(optimizer._trainable_variables),
         list(optimizer.momentums),
@@ -106,9 +106,9 @@ class Engines:
         optimizer : SGD
             Its attributes are the settings.
         identities : object
-            Equal to the last one as long as the arrays are at the same addresses.
+            Equal in two calls if the arrays are at the same addresses.
         arrays : callable
-            Returns the four lists of arrays, and the counter if it is in memory.
+            Returns the four lists of arrays, and the counter if it is an array.
         threads : int
             The number of threads.
 

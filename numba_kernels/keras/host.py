@@ -18,7 +18,7 @@ from sgd_ref.base.learning_rate import to_float32
 
 
 class Compiled(NamedTuple):
-    """What a step of an optimizer was compiled with.
+    """The properties of an optimizer with which a step was compiled.
 
     Attributes
     ----------
@@ -36,7 +36,7 @@ class Compiled(NamedTuple):
 
     @classmethod
     def of(cls, optimizer: Any, lists: Lists) -> Compiled:
-        """Return what is true of an optimizer now."""
+        """Return the present properties of an optimizer."""
         return cls(optimizer, optimizer._learning_rate, [len(of_kind) for of_kind in lists])
 
     def rate(self, calls: int, computed: Any) -> np.float32:
@@ -65,7 +65,7 @@ class HostStep:
     Parameters
     ----------
     engines : Engines
-        Has the engine.
+        The source of the engine.
     """
 
     def __init__(self, engines: Engines) -> None:
@@ -127,7 +127,7 @@ class HostStep:
 
 
 def flat_lists(optimizer: Any) -> tuple[Compiled, list[Any]]:
-    """Return what a step is compiled with, and all variables that it reads and writes."""
+    """Return the properties with which a step is compiled, and all variables that it reads and writes."""
     lists = lists_of(optimizer)
     return Compiled.of(optimizer, lists), list(chain.from_iterable(lists))
 

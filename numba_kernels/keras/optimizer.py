@@ -63,7 +63,7 @@ ema_overwrite_frequency, loss_scale_factor, gradient_accumulation_steps, name
       update.
     - Norms are correctly rounded.
     - The six schedules of Keras are evaluated by ``sgd_ref.schedules``: their values are rounded correctly.
-    - ``var_names`` of `exclude_from_weight_decay` are substrings of ``variable.name``, and no patterns.
+    - ``var_names`` of `exclude_from_weight_decay` are substrings of ``variable.name``, not patterns.
     - `finalize_variable_values` does nothing before the first update, and warns.
     - Values that no run could use are refused, such as a negative clipping.
 

@@ -1,4 +1,4 @@
-"""What each backend of Keras has its own way for: checks of variables, and the step."""
+"""The parts that differ between the backends of Keras: checks of variables, and the step."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class Stepper(ABC):
 
     Extending
     ---------
-    A subclass says where a variable lies, and makes a step. It may refuse what the backend does in a way in
-    which no step is possible.
+    A subclass says on which device a variable is, and makes a step. It may refuse modes of the backend in
+    which it cannot make a step.
     """
 
     def __init__(self) -> None:
@@ -79,7 +79,7 @@ class Stepper(ABC):
         """Return the name of the device of a variable, None for the CPU."""
 
     def distribution(self) -> str | None:
-        """Return the name of what distributes variables over devices, None if nothing does."""
+        """Return the name of the strategy that distributes variables over devices; None if there is none."""
         return None
 
     @abstractmethod

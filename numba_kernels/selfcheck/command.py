@@ -35,41 +35,44 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the arguments of the subcommand to its parser."""
     tier = command.add_mutually_exclusive_group()
     for name, text in (
-        ("quick", "a few minutes' worth: a share of the kernels, every triple of features that they allow"),
-        ("full", "every combination of features, also of those that only change numbers; takes hours"),
+        ("quick", "a few minutes: only a share of the kernels, with every triple of features that they have"),
+        ("full", "hours: every combination of features, also of those that only change numbers"),
     ):
         tier.add_argument(f"--{name}", dest="tier", action="store_const", const=name, help=text)
-    command.add_argument("--seed", type=whole_number, metavar="NUMBER", help="of all random numbers")
+    command.add_argument("--seed", type=whole_number, metavar="NUMBER", help="the seed of all random numbers")
     command.add_argument(
         "-k",
         dest="pattern",
         metavar="PATTERN",
         type=pattern,
-        help="only cases with an id that this regular expression matches somewhere",
+        help="only cases whose id contains a match of this regular expression",
     )
     command.add_argument(
         "--processes",
         type=whole_number,
         metavar="NUMBER",
-        help="how many work at once (default: one for each processor, at most 8)",
+        help="how many processes work at once (default: one for each processor, at most 8)",
     )
     command.add_argument(
         "--prove",
         action="store_true",
-        help="prove instead that the elementwise kernels for this processor are the rule for all inputs",
+        help="instead of trying values, prove that the elementwise kernels for this processor compute the "
+        "rule for all inputs",
     )
     add_sweep(command)
     command.add_argument(
         "--device",
         choices=("cpu", "cuda", "ptx"),
         default="cpu",
-        help="ptx: the code for CUDA executed on this processor, without a device (default: %(default)s)",
+        help="cpu: the kernels for this processor; cuda: those for CUDA, on a device; ptx: those for CUDA, "
+        "executed on this processor without a device (default: %(default)s)",
     )
     command.add_argument(
         "--dump",
         type=Path,
         metavar="FOLDER",
-        help="with --device ptx: also write each launch, for other interpreters; README.txt there says how",
+        help="with --device ptx: also write each launch of a kernel, for other interpreters; "
+        "FOLDER/README.txt describes the files",
     )
 
 
@@ -220,7 +223,7 @@ def _progress() -> Iterator[runner.Advance]:
 COMMAND = Command(
     help="compare the kernels with the definition on this machine, bit by bit",
     description="Compare the kernels with the definition on this machine, bit by bit: every "
-    "combination of features that changes what they do, sizes, places in memory, special values, "
+    "combination of features that changes their operations, sizes, memory layouts, special values, "
     "norms, threads, machine code and the golden data.",
     epilog="Exit status: 0 the same bits, 1 something differs, 2 wrong usage, 3 could not run.",
     add_arguments=add_arguments,

@@ -31,7 +31,7 @@ class Extent:
     Attributes
     ----------
     tier : str
-        "quick": about a minute, kernels compiled. "standard": every combination of features that
+        "quick": about a minute once kernels are compiled. "standard": every combination of features that
         changes what kernels do. "full": every combination of features; hours.
     seed : int
         The seed of everything that is random.

@@ -55,14 +55,14 @@ KERNELS, COMBINATIONS = 32, 50
 
 
 def run(extent: Extent, sweep: Sweep, advance: Advance = lambda doing, done, parts: None) -> Outcome:
-    """Compile all kernels of an extent, then check them; as `runner.run`, whoever does the units.
+    """Compile all kernels of an extent, then check them, with the results of `runner.run`.
 
     Parameters
     ----------
     extent : Extent
         The extent. Its number of processes does not matter.
     sweep : Sweep
-        The journal, and what does the units.
+        The journal, and the engine that does the units.
     advance : callable, optional
         Called with the progress.
 
@@ -85,7 +85,7 @@ def run(extent: Extent, sweep: Sweep, advance: Advance = lambda doing, done, par
 
 
 def asked(extent: Extent) -> dict[str, str]:
-    """Return all of an extent that decides the results, by name, for the journal.
+    """Return everything in an extent that decides the results, by name, for the journal.
 
     >>> asked(Extent("full"))["tier"]
     'full'
@@ -121,12 +121,12 @@ def units_to_check(extent: Extent) -> list[Unit]:
 
 
 def pool(processes: int) -> Engine:
-    """Return what does units in processes of this machine, without a cluster.
+    """Return an engine that does units in processes of this machine, without a cluster.
 
     Parameters
     ----------
     processes : int
-        How many work at once.
+        How many processes work at once.
     """
 
     def engine(units: Sequence[Unit]) -> Iterator[Finished]:

@@ -50,7 +50,7 @@ class SGD(torch.optim.Optimizer):  # type: ignore[misc]
         N, at least 2: update in every N-th step only, with the mean of the gradients of N steps. Call
         ``zero_grad`` after each step, since the optimizer keeps the sum.
     rule : {"keras", "pytorch"}, default "keras"
-        Where the rate and the decay enter; see the notes.
+        How the rate and the decay are applied; see the notes.
     threads : int, optional
         How many threads may work on one step; by default ``torch.get_num_threads()`` at each step. No bit
         depends on it.
@@ -81,7 +81,7 @@ class SGD(torch.optim.Optimizer):  # type: ignore[misc]
     - "keras": ``w <- w - w * d * lr``, then ``v <- m * v - lr * g``, and ``w <- w + v``, with `nesterov`
       ``w <- w + (m * v - lr * g)``. After a change of the rate, earlier gradients keep their old rate.
     - "pytorch", the rule of ``torch.optim.SGD``: ``g <- g + d * w``, then ``b <- m * b + g``, and
-      ``w <- w - lr * b``, with `nesterov` ``w <- w - lr * (g + m * b)``. A decay of 0.0 is none.
+      ``w <- w - lr * b``, with `nesterov` ``w <- w - lr * (g + m * b)``. A decay of 0.0 is no decay.
 
     Each operation is rounded once, in this order, after clipping. Without decay and changes of the rate, the
     two rules differ only by rounding. Differences from ``torch.optim.SGD`` under both rules:
@@ -324,7 +324,7 @@ class SGD(torch.optim.Optimizer):  # type: ignore[misc]
         """Return a dict for ``torch.optim.SGD.load_state_dict``: the buffers are ``-(velocity / lr)``.
 
         They are rounded once, in the dtype of the parameter, and averages are left out. Under the rule
-        "pytorch" the buffers are those of the state, and decay is taken along.
+        "pytorch" the buffers are those of the state, and decay is kept.
 
         Raises
         ------

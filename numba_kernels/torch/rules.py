@@ -68,5 +68,5 @@ class RuledSettings(Settings):
 
     @property
     def of_rule(self) -> Rule:
-        """What the kernels and the state need to know of the rule."""
+        """The properties of the rule for the kernels and the state."""
         return RULES[self.rule]

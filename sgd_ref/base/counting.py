@@ -20,7 +20,7 @@ class Counting:
 
     @property
     def iterations(self) -> int:
-        """Number of updates made: the calls, or with accumulation the full windows of calls."""
+        """Number of updates made: one for each call or, with accumulation, one for every N calls."""
         return self.calls // (self.settings.gradient_accumulation_steps or 1)
 
     def accumulates(self, call: Call) -> bool:

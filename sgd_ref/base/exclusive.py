@@ -11,7 +11,7 @@ CALL = "call"
 
 
 class Running(dict[str, object]):
-    """The work that an optimizer is doing: empty, or one token under ``CALL``.
+    """A mark that an optimizer is at work: a dict with one token under ``CALL``, or empty.
 
     A thread claims the work by ``setdefault``, which is atomic even in a Python without a global lock: only
     one of two threads gets its own token back. Taking a lock would be atomic, too. But an interrupt after a

@@ -1,4 +1,4 @@
-"""Exported weights: a list of arrays that knows the meaning of each, so that they cannot be mistaken."""
+"""Exported weights: a list of arrays that knows if an array is a velocity, an average or something else."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class Meaning(NamedTuple):
     Attributes
     ----------
     arrays : tuple of str
-        The numbers at the front, then the kinds of state, in order.
+        The names of the numbers, which come first, then the kinds of state, in order.
     names : tuple of str
         The names of the variables; each kind of state has one array for each variable. Empty if there is no
         state.
     gradient_accumulation_steps : int or None
-        The number of calls of a window of accumulation.
+        The setting: an update in every so many calls.
     """
 
     arrays: tuple[str, ...]

@@ -49,7 +49,7 @@ class Exporting(ABC):
         return weights.names(self.built_state(), self.settings.name, self.constant_rate() is not None)
 
     def get_weights(self) -> list[Array]:
-        """Return a copy of ``variables``, a list with the meaning of its arrays; refused during a step."""
+        """Return a copy of ``variables`` that also knows the meaning of each array; refused during a step."""
         with alone(self._running):
             return Weights([np.array(array) for array in self.variables], meaning_of(self))
 
@@ -62,7 +62,7 @@ class Exporting(ABC):
             Of the shapes of ``variables``, and of their dtypes or narrower ones. A list that ``get_weights``
             returned must come from an optimizer with the same kinds of state, the same
             ``gradient_accumulation_steps`` and the same names of variables, unless one of the two has default
-            names. A plain list goes by position.
+            names. A plain list is read in order.
 
         Raises
         ------

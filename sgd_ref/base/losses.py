@@ -5,8 +5,8 @@ the setting is strictly between 0 and 1. Lost clippings and scales are refused, 
 gradient. The other settings (learning rate, ``momentum``, ``weight_decay`` and ``ema_momentum``) are used as
 rounded, with a warning. There is one warning for each optimizer, setting and dtype, at the first value that
 is lost. The value may come from the constructor, ``build``, the setter, a schedule, a callable,
-``set_weights`` or ``load``. The settings in a checkpoint give no warning: the user had it when the optimizer
-was built.
+``set_weights`` or ``load``. The settings in a checkpoint give no warning: the user was warned when the
+optimizer was built.
 
 The learning rate can be lost in float32, to which it is rounded first, or in the dtype of a variable. A value
 of a schedule or a callable that becomes 1 gives no warning, since its error is no larger than that of any

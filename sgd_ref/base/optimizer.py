@@ -208,7 +208,7 @@ class BaseSGD(Configured, Counting, Exporting, Copying, ABC):
 
     @property
     def learning_rate(self) -> np.float32:
-        """The learning rate at the present count of calls; can be set at any time.
+        """The learning rate of the next call; can be set at any time.
 
         A callable is called each time that this property is read.
         """

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sgd_ref.command.destinations import check_distinct, check_file, check_folder
 from sgd_ref.command.dialects import add_dialect, chosen_dialect
+from sgd_ref.command.one_target import check_program
 from sgd_ref.command.options import (
     AS_EXPECTED,
     COULD_NOT_RUN,
@@ -42,8 +43,10 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "target",
         nargs="?",
-        help=f"{', '.join(registry.FAMILIES)}; module:function for a function of yours from a case to a "
-        "trajectory; or, last, -- PROGRAM [ARGUMENT ...] for a program of yours in any language",
+        metavar="TARGET",
+        help=f"the implementation to run: {', '.join(registry.FAMILIES)}; module:function for a function of "
+        "yours that takes a case and returns a trajectory; or, after all options, -- PROGRAM [ARGUMENT ...] "
+        "for a program of yours in any language",
     )
     command.add_argument(
         "--time-limit",
@@ -55,7 +58,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "--start-limit",
         type=seconds,
         metavar="SECONDS",
-        help=f"how long the program may take until its handshake (default: {registry.START_LIMIT:g})",
+        help=f"how long the program may take to write its handshake (default: {registry.START_LIMIT:g})",
     )
     for name, option in registry.options().items():
         command.add_argument(f"--{name}", choices=option.values, help=option.help)
@@ -67,29 +70,30 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "--offers",
         type=words,
         metavar="WORDS",
-        help="what the implementation offers, such as float32,momentum,clipping: the cases that need nothing "
-        f"else, and more, so that every pair of it occurs; {CLAIMS}: what the handshake of a program says",
+        help="run the cases that need only these features, such as float32,momentum,clipping, and further "
+        f"cases for pairs of them; {CLAIMS} stands for the features in the handshake of a program",
     )
     command.add_argument(
         "-k",
         dest="pattern",
         metavar="PATTERN",
         type=pattern,
-        help="only cases with an id that this regular expression matches somewhere",
+        help="only cases whose id contains a match of this regular expression",
     )
     command.add_argument(
         "--ledger",
         type=Path,
         metavar="FILE",
-        help="expected results of the cases, compared both ways; targets known by a word have their own",
+        help="the expected results; reports divergences that FILE does not list, and listed ones that do not "
+        "occur (named targets, such as keras, have a ledger of their own)",
     )
     command.add_argument(
-        "--update", action="store_true", help="write the ledger, with --ledger that one, from this run"
+        "--update", action="store_true", help="write the results of this run into the ledger, or into FILE"
     )
     command.add_argument(
         "--page",
         action="store_true",
-        help="write the page of all targets, and what sgd-ref reproduce shows of this run",
+        help="write the page of all targets, and the findings of this run for sgd-ref reproduce",
     )
     add_sweep(command)
     command.add_argument("--json", type=Path, metavar="FILE", help="write all verdicts as JSON")
@@ -144,20 +148,17 @@ def run(options: argparse.Namespace) -> int:
 def _check_target(options: argparse.Namespace) -> None:
     if options.program is None:
         if options.target is None:
-            raise WrongUsage("the following arguments are required: target")
+            raise WrongUsage("the following arguments are required: TARGET")
         for name in ("time_limit", "start_limit"):
             if getattr(options, name) is not None:
                 raise WrongUsage(f"--{name.replace('_', '-')} must go with a program after --")
         if options.update and options.ledger is None and options.target not in registry.FAMILIES:
             raise WrongUsage(f"--update must go with --ledger for {options.target}")
         return
-    if not options.program:
-        raise WrongUsage("-- must be followed by a program and its arguments")
-    for name in ("target", *registry.options()):
-        if getattr(options, name) is not None:
-            raise WrongUsage(
-                f"{name} must be left out for a program after --, got {getattr(options, name)!r}"
-            )
+    try:
+        check_program(options)
+    except ValueError as problem:
+        raise WrongUsage(str(problem)) from problem
     if options.update and options.ledger is None:
         raise WrongUsage("--update must go with --ledger for a program after --")
 
@@ -303,8 +304,9 @@ def _print(findings: Sequence[Findings], not_run: Sequence[str]) -> None:
 
 
 COMMAND = Command(
-    help="run an implementation over the cases and compare it with the definition",
-    description="Run an implementation over the cases and compare it with the definition, bit by bit.",
+    help="run an implementation on the test cases and compare its results with the definition",
+    description="Run an implementation on the test cases and compare its results with the definition, bit by "
+    "bit.",
     epilog="Exit status: 0 as expected (every mismatch is known by name), 1 diverges, "
     "2 wrong usage, 3 could not run.",
     add_arguments=add_arguments,

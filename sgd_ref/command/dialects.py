@@ -13,16 +13,16 @@ def add_dialect(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--rule",
         choices=tuple(RULES),
-        help="the documented rule that the implementation is held to (default: what a program says in its "
-        "handshake, what the file of a recorded case says, for targets known by a word the one of their "
-        "page, else keras)",
+        help="the documented rule by which the implementation is judged (default: the rule that the "
+        "handshake of a program, the file of a recorded case or the named target declares, otherwise keras)",
     )
     command.add_argument(
         "--by-design",
         type=words,
         metavar="NAMES",
-        help="known deviations that it has on purpose, such as clip-adds-epsilon,decay-enters-velocity; they "
-        "become parts of the rule",
+        help="known deviations that the implementation has on purpose, such as "
+        "clip-adds-epsilon,decay-enters-velocity; they become parts of the rule (sgd-ref golden list -k "
+        "deviation/ shows all)",
     )
 
 

@@ -15,6 +15,7 @@ from rich.table import Table
 from sgd_ref.arithmetic.formats import FLOAT32, FLOAT64, Array
 from sgd_ref.command.dialects import add_dialect, chosen_dialect
 from sgd_ref.command.lookup import Element, element, find_case, find_recorded
+from sgd_ref.command.one_target import check_program
 from sgd_ref.command.options import AS_EXPECTED, COULD_NOT_RUN, DIVERGES, Command, WrongUsage
 from sgd_ref.command.printing import complain, console, say
 from sgd_ref.conformance.catalogue.case import Case, Record, Trajectory
@@ -63,15 +64,20 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the arguments of the command to its parser."""
     command.add_argument(
         "case",
-        help="the id of a case, or a part of it that no other id has; or a file FILE.json of one case that "
-        "was recorded, which is compared with what was recorded where no implementation is given",
+        metavar="CASE",
+        help="the id of a case, or a part of it that no other id has; or FILE.json with one recorded case, "
+        "whose recorded trajectory is compared if no TARGET is given",
     )
     command.add_argument(
-        "target", nargs="?", help="an implementation to compare with, as for conform; none by default"
+        "target",
+        nargs="?",
+        metavar="TARGET",
+        help="the implementation to compare with the reference, as for conform; by default, only the "
+        "reference is shown",
     )
     for name, option in registry.options().items():
         values = [value for value in option.values if value != registry.ALL]
-        command.add_argument(f"--{name}", choices=values, help="of the target, as for conform")
+        command.add_argument(f"--{name}", choices=values, help="of TARGET, as for conform")
     add_dialect(command)
     command.add_argument("--call", type=int, metavar="N", help="only this call, counted from 0")
     command.add_argument(
@@ -105,7 +111,9 @@ def chosen(options: argparse.Namespace) -> tuple[Case, Target | None]:
     _check_call(case, options.call)
     _check_element(case, options.element)
     if options.program is not None:
-        return case, _held_as(answer, _program(options))
+        check_program(options)
+        program = registry.program(options.program, registry.TIME_LIMIT, registry.START_LIMIT)
+        return case, _held_as(answer, program)
     if options.target is None:
         return case, answer
     given = {name: getattr(options, name) for name in registry.options()}
@@ -117,16 +125,6 @@ def _held_as(recorded: Target | None, target: Target) -> Target:
     if recorded is None or recorded.dialect == KERAS:
         return target
     return replace(target, rule=recorded.rule, by_design=recorded.by_design)
-
-
-def _program(options: argparse.Namespace) -> Target:
-    if not options.program:
-        raise ValueError("-- must be followed by a program and its arguments")
-    for name in ("target", *registry.options()):
-        given = getattr(options, name)
-        if given is not None:
-            raise ValueError(f"{name} must be left out for a program after --, got {given!r}")
-    return registry.program(options.program, registry.TIME_LIMIT, registry.START_LIMIT)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -369,8 +367,8 @@ def _distance(expected: Array | None, got: Array | None) -> str:
 
 
 COMMAND = Command(
-    help="show a case step by step, and where an implementation parts from it",
-    description="Show a case step by step, and where an implementation parts from it: the call, the "
+    help="show a case step by step, and where an implementation becomes wrong",
+    description="Show a case step by step, and where an implementation becomes wrong: the call, the "
     "stage, the element, the bits, and the known deviation that gives them.",
     epilog="Exit status: 0 shown (and the same bits, or different in a known way), 1 diverges, "
     "2 wrong usage, 3 could not run.",

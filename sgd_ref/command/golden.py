@@ -26,6 +26,7 @@ from sgd_ref.conformance.golden.tools.verifying import verify
 from sgd_ref.conformance.grading.progress import progress_bar
 
 EPILOG = "Exit status: 0 fine, 1 differs, 2 wrong usage, 3 could not run."
+DEFAULT = "the folder of golden data (default: that of this installation)"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,19 +37,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         return actions.add_parser(name, help=help_text, description=f"{help_text}.", epilog=EPILOG)
 
     write = action("write", "write all golden data, the same bytes on every machine; this takes some minutes")
-    write.add_argument("folder", nargs="?", type=Path, help="default: that of this installation")
+    write.add_argument("folder", nargs="?", type=Path, metavar="FOLDER", help=DEFAULT)
     verify_ = action("verify", "check that the golden data is whole and has the answers of the reference")
-    verify_.add_argument("folder", nargs="?", type=Path, help="default: that of this installation")
+    verify_.add_argument("folder", nargs="?", type=Path, metavar="FOLDER", help=DEFAULT)
     verify_.add_argument("--no-replay", action="store_true", help="do not run the reference")
     diff = action("diff", "say what changed from one folder to another, by case and field")
-    diff.add_argument("old", type=Path)
-    diff.add_argument("new", type=Path)
+    diff.add_argument("old", type=Path, metavar="OLD", help="a folder of golden data")
+    diff.add_argument("new", type=Path, metavar="NEW", help="another version of it")
     list_ = action("list", "list all entries")
-    list_.add_argument("-k", dest="pattern", type=pattern, help="only ids that this expression matches")
-    show = action("show", "show one entry to read")
-    show.add_argument("id", help="as sgd-ref golden list shows it")
+    list_.add_argument(
+        "-k",
+        dest="pattern",
+        metavar="PATTERN",
+        type=pattern,
+        help="only ids that contain a match of this regular expression",
+    )
+    show = action("show", "show one entry in a form that is easy to read")
+    show.add_argument("id", metavar="ID", help="an id that sgd-ref golden list shows")
     for reading in (list_, show):
-        reading.add_argument("--folder", type=Path, help="default: that of this installation")
+        reading.add_argument("--folder", type=Path, metavar="FOLDER", help=DEFAULT)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -95,6 +102,9 @@ def _verify(options: argparse.Namespace, console: Console) -> int:
 
 
 def _diff(options: argparse.Namespace, console: Console) -> int:
+    for folder in (options.old, options.new):
+        if not folder.is_dir():
+            raise FileNotFoundError(f"there is no folder {folder}")
     lines = list(diffing.differences(options.old, options.new))
     for line in lines:
         say(console, line)

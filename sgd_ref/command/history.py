@@ -33,13 +33,13 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         type=words,
         default=(),
         metavar="RELEASES",
-        help="the releases to ask, with commas between them, such as 3.0,3.4,3.15.1; one of two numbers is "
-        "the newest that begins so; by default none, and what is kept is shown",
+        help="the releases to run, with commas between them, such as 3.0,3.4,3.15.1; 3.4 stands for the "
+        "newest release 3.4.x; without this option, the kept results are shown",
     )
     command.add_argument(
         "--again",
         action="store_true",
-        help="ask also what is known; without --versions, every release that is known",
+        help="run also releases whose results are kept; without --versions, all of these",
     )
     add_options(command)
 
@@ -116,9 +116,11 @@ def runner(releases: Releases, target: str, values: dict[str, str]) -> Callable[
 def _show(name: str, asked: list[Asked]) -> None:
     out = console()
     if not asked:
-        say(out, f"no release of {name} was asked; give some with --versions")
+        say(out, f"no release of {name} was run yet; give some with --versions")
         return
     shown = Table(*table.header(asked), title=f"{name}: contradictions by release", title_justify="left")
+    # A name that is cut off in a narrow terminal could not be typed.
+    shown.columns[0].overflow = "fold"
     for row in table.rows(asked):
         shown.add_row(*row)
     out.print(shown)
@@ -126,14 +128,14 @@ def _show(name: str, asked: list[Asked]) -> None:
     for line in table.installed_with(asked):
         say(out, f"installed with {line}")
     for line in table.obstacles(asked):
-        say(out, f"could not be asked: {line}")
+        say(out, f"could not be run: {line}")
 
 
 COMMAND = Command(
-    help="ask releases of a framework since when its contradictions are there",
+    help="run releases of a framework to find out since when its contradictions are there",
     description="Run the smallest case of each contradiction of a target with releases of its framework, "
-    "each in an environment of its own, in which only the framework is installed. What is known is kept "
-    "beside the findings, and not asked again.",
+    "each in an environment of its own, in which only the framework is installed. The results are kept with "
+    "the findings, and a release with kept results is not run again.",
     epilog="Exit status: 0 shown, 2 wrong usage, 3 could not run.",
     add_arguments=add_arguments,
     run=run,

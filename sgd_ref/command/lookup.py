@@ -51,7 +51,7 @@ def find_case(text: str) -> Case:
             listed = "".join(f"\n  {case_id}" for case_id in found[:MOST_CANDIDATES])
             more = len(found) - MOST_CANDIDATES
             listed += f"\n  and {more} more" if more > 0 else ""
-            raise ValueError(f"CASE must be a part of one id, got {text!r}, a part of {len(found)}:{listed}")
+            raise ValueError(f"CASE must be a part of one id, got {text!r}, which {len(found)} have:{listed}")
     features = from_labels(text.removeprefix(f"{PREFIX}/").split("/"))
     if features is not None:
         return make_case(features)
@@ -59,7 +59,9 @@ def find_case(text: str) -> Case:
     case = suited(find_case(whole), {"shapes": shapes}) if whole and shapes else None
     if case is not None:
         return case
-    raise ValueError(f"CASE must be the id of a case or a part of one, got {text!r}, a part of none")
+    raise ValueError(
+        f"CASE must be an id or a part of one, got {text!r}, which no id has (sgd-ref golden list shows ids)"
+    )
 
 
 def find_recorded(path: str) -> tuple[Case, Target]:

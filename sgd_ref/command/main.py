@@ -88,8 +88,9 @@ def parser_of(commands: Mapping[str, Command]) -> Parser:
     """Return the parser of the command line, with a subparser for each subcommand."""
     parser = Parser(
         prog="sgd-ref",
-        description="What SGD is, to the last bit, and whether an implementation does it.",
-        epilog="Exit status: 0 as expected, 1 diverges, 2 wrong usage, 3 could not run.",
+        description="An exact definition of SGD, to the last bit, and tests of any SGD against it.",
+        epilog="sgd-ref COMMAND --help explains a command. Exit status: 0 as expected, 1 diverges, 2 wrong "
+        "usage, 3 could not run.",
     )
     parser.add_argument(VERSION, action="version", version=version())
     subparsers = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", dest="command")

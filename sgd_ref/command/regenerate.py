@@ -112,8 +112,8 @@ def _status(outcomes: Sequence[Outcome], is_wrong: bool) -> int:
 
 
 COMMAND = Command(
-    help="write all data that the repository keeps anew, or say what would differ",
-    description="Write all data that the repository keeps anew, in an order in which no part is read before "
+    help="write anew all data that the repository keeps, or say what would differ",
+    description="Write anew all data that the repository keeps, in an order in which no part is read before "
     "it is written. Parts for which this machine lacks something are left as they are, with the reason.",
     epilog="Exit status: 0 all written, or with --check nothing differs; 1 something failed, or differs; "
     "2 wrong usage; 3 something was skipped.",

@@ -26,19 +26,19 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "target",
         choices=(*registry.FAMILIES, registry.ALL),
         metavar="TARGET",
-        help=f"%(choices)s; {registry.ALL} goes with --check alone",
+        help=f"%(choices)s; {registry.ALL} only together with --check",
     )
     command.add_argument(
         "contradiction",
         nargs="?",
         metavar="CONTRADICTION",
-        help="what to report; by default, what the target can be reported for is listed",
+        help="the contradiction to report; without it, the contradictions that can be reported are listed",
     )
     command.add_argument(
         "--check",
         action="store_true",
-        help="run the scripts of the target, or the one of CONTRADICTION, where only the framework is "
-        "installed, keep what they print, and write the page of all",
+        help="run the scripts of the target, or only that of CONTRADICTION, in an environment with the "
+        "framework alone, keep their results, and write the page of all bugs",
     )
     add_options(command)
 
@@ -74,7 +74,7 @@ def run(options: argparse.Namespace) -> int:
 def _check_all(options: argparse.Namespace) -> int:
     """Check the scripts of every target, and return the worst exit status."""
     if options.contradiction is not None or not options.check:
-        raise WrongUsage(f"{registry.ALL} must go with --check and nothing else")
+        raise WrongUsage(f"{registry.ALL} must go with --check, and without CONTRADICTION")
     worst = AS_EXPECTED
     try:
         for target in dict.fromkeys(bug.target for bug in bugs()):
@@ -121,10 +121,10 @@ def _release(bug: Bug) -> str:
 
 
 COMMAND = Command(
-    help="print a report of a contradiction, for the project that has it",
-    description="Print, in Markdown, what a project can be told of one contradiction of its optimizer: "
-    "the sentence of its documentation, about ten lines that show it with the framework alone, the "
-    "releases that have it, the cause, and what its threads say.",
+    help="print a bug report about a contradiction, for the project of the framework",
+    description="Print, in Markdown, a bug report about one contradiction of an optimizer, for its project: "
+    "the sentence of the documentation, about ten lines that show the bug with the framework alone, the "
+    "releases that have the bug, the cause, and the project's threads about it.",
     epilog="Exit status: 0 printed, or each script that was run shows its bug, 1 one does not, 2 wrong "
     "usage, 3 could not run.",
     add_arguments=add_arguments,

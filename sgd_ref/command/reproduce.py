@@ -20,7 +20,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "contradiction",
         nargs="?",
         metavar="CONTRADICTION",
-        help="what to show; by default, the contradictions that are known of the target are listed",
+        help="the contradiction to show; without it, the known contradictions of the target are listed",
     )
     add_options(command)
 

@@ -18,7 +18,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "report",
         type=Path,
         metavar="REPORT",
-        help="what sgd-ref conform --json, or pytest --sgd-ref-report, wrote",
+        help="a report that sgd-ref conform --json or pytest --sgd-ref-report wrote",
     )
     command.add_argument(
         "--badge", type=Path, metavar="FILE", help="write a badge as JSON for the endpoint of shields.io"
@@ -40,8 +40,8 @@ def run(options: argparse.Namespace) -> int:
 
 
 COMMAND = Command(
-    help="print a report in short, as Markdown for the page of a CI job",
-    description="Print a report in short, as Markdown: what was run, and which mistakes it has.",
+    help="print a summary of a report, as Markdown for the page of a CI job",
+    description="Print a summary of a report, as Markdown: what was run, and which mistakes were found.",
     epilog="Exit status: 0 printed, whatever the report says, 2 wrong usage.",
     add_arguments=add_arguments,
     run=run,

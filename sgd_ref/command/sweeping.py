@@ -29,7 +29,7 @@ def add_sweep(command: argparse.ArgumentParser) -> None:
     where.add_argument(
         "--scheduler",
         metavar="WHERE",
-        help="split the work over the workers of a scheduler of Dask, given by its address, such as "
+        help="split the work over the workers of a Dask scheduler, given by its address, such as "
         "tcp://10.0.0.1:8786, or by its scheduler file",
     )
     command.add_argument(
@@ -42,8 +42,8 @@ def add_sweep(command: argparse.ArgumentParser) -> None:
         "--resume",
         type=Path,
         metavar="FILE",
-        help="journal of finished work: what is in it is not done again, what gets done is added (default "
-        "with a cluster: a file in the cache of the user)",
+        help="the journal: work that FILE lists is not done again, and finished work is added (default with "
+        "a cluster: a file in the user's cache folder)",
     )
 
 

@@ -39,7 +39,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "--html",
         type=Path,
         metavar="FILE",
-        help="instead of the list, write what is kept of all targets as a page with plots",
+        help="instead of the list, write the kept results of all targets as a page with plots",
     )
 
 
@@ -64,7 +64,7 @@ def run(options: argparse.Namespace) -> int:
         if options.names:
             raise WrongUsage(f"{LIST} takes no names, got {', '.join(options.names)}")
         _list()
-        say(console(), f"environments are kept in {folder} ({places.VARIABLE} says where)")
+        say(console(), f"environments are kept in {folder}; {places.VARIABLE} chooses another folder")
         return AS_EXPECTED
     try:
         for environment in _chosen(options.names):
@@ -120,8 +120,8 @@ def _list() -> None:
 
 COMMAND = Command(
     help="list the targets, write their page, and install the environments that some of them need",
-    description="List the implementations that are known by a word. Some run in an environment of their own, "
-    "which is installed apart from everything else, and removed, by this command.",
+    description="List the implementations that sgd-ref can run by name. Some of them run in an environment "
+    "of their own; this command installs and removes these environments, apart from everything else.",
     epilog="Exit status: 0 done, 2 wrong usage, 3 could not be installed or removed.",
     add_arguments=add_arguments,
     run=run,

@@ -1,4 +1,4 @@
-"""The conformance kit: it runs an implementation of SGD over cases and gives each case a verdict."""
+"""The conformance kit: it runs an implementation of SGD on cases and gives each case a verdict."""
 
 from sgd_ref.conformance.catalogue.case import Case, LossScaling, State, Unsupported
 from sgd_ref.conformance.catalogue.tiers import cases

@@ -115,8 +115,9 @@ class FormulaSchedule(LearningRateSchedule):
     The value is the float32 nearest to the formula, ties to even, for the settings rounded to float32 and
     the exact step. The formula runs on intervals first. If both ends of the result round to the same float32,
     so does every number between them. Otherwise the formula runs on exact numbers (Ziv's strategy). A value
-    halfway between two floats is rational. Rational values are exact numbers, except powers far too long to
-    be halfway. An irrational value is rounded wrongly only if its relative distance to halfway is below about
+    halfway between two floats is rational. Rational values are computed exactly, except powers with too many
+    digits to be halfway. An irrational value is rounded wrongly only if its relative distance to halfway is
+    below about
     2**-400. Among the 2**224 combinations of five settings and a step of 64 bits, not one is expected to be
     so near.
 

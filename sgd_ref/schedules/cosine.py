@@ -171,7 +171,7 @@ def _decayed(completed_fraction: Fraction, alpha: Any, arithmetic: Arithmetic, m
 def period(completed: Fraction, t_mul: Fraction) -> tuple[int, Fraction]:
     """Return the number of restarts before a time, and the fraction of the present period that is over.
 
-    Times are in lengths of the first period. The i-th period, from 0, has the length t_mul**i and starts at
+    The unit of time is the first period. The i-th period, from 0, has the length t_mul**i and starts at
     1 + t_mul + ... + t_mul**(i - 1) = (t_mul**i - 1) / (t_mul - 1).
     """
     if t_mul == 1:

@@ -23,7 +23,7 @@ from sgd_ref.validation import boolean, integer_at_least, non_negative_real, rej
 
 
 class StaircaseDecay(FormulaSchedule):
-    """A decay by the number of elapsed periods of `decay_steps`; the fraction of a period counts or not."""
+    """A decay by the number of elapsed periods of `decay_steps`, with or without the fraction of a period."""
 
     def __init__(
         self, initial_learning_rate: float, decay_steps: float, decay_rate: float, staircase: bool, name: str

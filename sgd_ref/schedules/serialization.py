@@ -36,7 +36,7 @@ def serialize(schedule: LearningRateSchedule) -> dict[str, Any]:
     Raises
     ------
     TypeError
-        If `schedule` is not an instance of one of the six classes, but of your own class, for example.
+        If `schedule` is not an instance of one of the six classes, for example of a class of your own.
 
     Examples
     --------
@@ -58,7 +58,7 @@ def serialize(schedule: LearningRateSchedule) -> dict[str, Any]:
 
 
 def deserialize(data: Mapping[str, Any]) -> LearningRateSchedule:
-    """Return the schedule that `serialize`, of this module or of Keras, turned into `data`.
+    """Return the schedule for the data that `serialize`, of this module or of Keras, returned.
 
     Parameters
     ----------

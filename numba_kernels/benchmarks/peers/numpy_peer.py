@@ -1,4 +1,4 @@
-"""A step in NumPy, in place and with one scratch array; and the roof, NumPy's speed of memory."""
+"""A step in NumPy, in place and with one scratch array; and the roof: NumPy's additions in place."""
 
 from __future__ import annotations
 

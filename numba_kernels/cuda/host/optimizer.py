@@ -61,8 +61,8 @@ class SGD(KnowingArrays, BaseSGD):
     Variables and gradients are arrays on one device, of Numba, CuPy or PyTorch, updated in place, without a
     copy, on the stream on which their library works. Counts, finiteness, norms and the loss scale stay on the
     device: a step waits for nothing, and can be captured in a CUDA graph. Reading a count, such as
-    ``iterations``, waits for the device. Since the host does not know of skipped calls, a warning of a
-    schedule's value may come early by their number.
+    ``iterations``, waits for the device. Since the host does not know of skipped calls, a warning about
+    a value of a schedule may come as many calls too early as were skipped.
 
     The formulas are those of ``sgd_ref.rule``, from the documentation of ``optimizer_sgd`` of Keras.
 
@@ -198,7 +198,7 @@ class SGD(KnowingArrays, BaseSGD):
 
     @property
     def learning_rate(self) -> np.float32:
-        """The learning rate at the present count of calls; can be set at any time, also for graphs."""
+        """The learning rate of the next call; can be set at any time, also for graphs."""
         return learning_rates.read(self.rate_source, self.calls)
 
     @learning_rate.setter

@@ -264,7 +264,7 @@ class Facts:
     def low_bits(self, number: Affine, count: int) -> Affine | None:
         """Return a nonnegative sum modulo two to the power of `count`; None if the result is not known.
 
-        An unknown that has to be split for this is replaced by a multiple of a power of two plus a remainder.
+        If an unknown has to be split for this, it becomes a multiple of a power of two plus a remainder.
         """
         size = 1 << count
         number = self.resolved(number)

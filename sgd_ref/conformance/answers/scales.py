@@ -18,13 +18,13 @@ class LimitedAbove(ScaleWithoutLimits):
 
 
 class GrowsAtTheNumberAlone(LossScaleOptimizer):
-    """The growth counter is compared for equality, so that one beyond `dynamic_growth_steps` counts on.
+    """The scale doubles only where the growth counter equals `dynamic_growth_steps`, not beyond.
 
     `_stateful_handle_finite_grads` of Keras' wrapper and `_amp_update_scale_` of PyTorch do so.
     """
 
     def grow(self) -> None:
-        """Only count where the counter is past its end."""
+        """Only count if the counter is already beyond `dynamic_growth_steps`."""
         if self._growth_counter >= self.settings.dynamic_growth_steps:
             self._growth_counter += 1
         else:

@@ -19,7 +19,7 @@ from sgd_ref.conformance.catalogue.combinations import (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the ids of the combinations that pairs of values of two axes still need; append them if asked to.
 
-    Exit status 1 if there are any and they were not appended. One that was appended is for no known
+    The exit status is 1 if there are any and they were not appended. An appended one is for no known
     deviation until its author says for which; until then the audit of the promises fails for it.
     """
     parser = argparse.ArgumentParser(prog="python -m sgd_ref.conformance.audit.combinations")

@@ -62,8 +62,8 @@ def _deviations(entries: Mapping[str, Outcome], smoke: set[str]) -> list[str]:
     lines = [
         "## Deviations",
         "",
-        "Number of cases that reject each: in all, of those in which nothing is "
-        "rounded, and of the smoke tier; then in how many cases a tolerance rejects it.",
+        "The number of cases that reject each deviation: of all cases, of those in which nothing is rounded, "
+        "and of the smoke tier. Then the number of cases in which a test with a tolerance rejects it.",
         "",
         f"| deviation | cases | exact | smoke | {' | '.join(TOLERANCES)} | reported |",
         f"|---|---|---|---|{'---|' * len(TOLERANCES)}---|",
@@ -84,8 +84,8 @@ def _faithful(entries: Mapping[str, Outcome]) -> list[str]:
     lines = [
         "## Faithful variants",
         "",
-        "Number of cases that reject each; in which its bits differ from the reference; and in how many "
-        "cases a tolerance rejects it, wrongly.",
+        "The number of cases that reject each variant, of cases in which its bits differ from those of the "
+        "reference, and of cases in which a test with a tolerance wrongly rejects it.",
         "",
         f"| variant | rejected | other bits | {' | '.join(TOLERANCES)} |",
         f"|---|---|---|{'---|' * len(TOLERANCES)}",

@@ -1,4 +1,4 @@
-"""How often a mistake is named, alone and beside harmless roundings, alone and beside another mistake.
+"""How often a mistake is named: alone or with another mistake, with and without harmless roundings.
 
 ``python -m sgd_ref.conformance.audit.naming --seconds 3600 --seed 1`` draws mistakes, roundings and cases by
 chance, each dtype as often as every other, for so long, and prints a table. Draws without a name, or with a
@@ -48,7 +48,7 @@ ROUNDINGS = (
 DTYPES = ("bfloat16", "float16", "float32", "float64", "mixed")
 
 MOST_ELEMENTS, MOST_CALLS = 1000, 12
-"""Larger cases are not drawn: there a diagnosis may take longer."""
+"""The size of the largest case that is drawn; a diagnosis of larger cases may take long."""
 
 Answer = Literal["named", "fewer names", "others to the bit", "other names", "up to a call", "no name"]
 """How mistakes are named: all of them; some of them, within whose bounds everything is; others that give
@@ -64,9 +64,9 @@ class Draw:
     Attributes
     ----------
     names : tuple of str
-        Of deviations, one or two.
+        Names of deviations, one or two.
     variant : str
-        Of a faithful variant that they deviate from, or "" for the reference.
+        The faithful variant that they deviate from, or "" for the reference.
     case : Case
         The case.
 
@@ -119,7 +119,7 @@ def draws(seed: int, number_of_mistakes: int) -> Iterator[Draw]:
 
 
 def answer(draw: Draw) -> Answer | None:
-    """Return how a draw is named; None where it is right, or where two mistakes make no more than one.
+    """Return how a draw is named; None if its answer is right, or if one mistake alone has the same effect.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Whether each case exposes the deviations that it is for, as far as the kill matrix knows."""
+"""Whether each case exposes the deviations for which it was made, as far as the kill matrix knows."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from sgd_ref.conformance.catalogue.named import narrow, optimizations
 
 
 def broken_promises(cases: Iterable[Case], exposed: Mapping[str, Sequence[str]]) -> Iterator[str]:
-    """Yield what is wrong with the promises of cases, one line each.
+    """Yield the deviations that a case should expose and does not, one line each.
 
     Parameters
     ----------
     cases : iterable of Case
-        Those of the standard tier.
+        The cases of the standard tier.
     exposed : mapping of str to sequence of str
         For the id of each case that the audit has seen, the deviations that it exposes.
 

@@ -1,4 +1,4 @@
-"""The judgement of tests with tolerances, which are the usual way to compare results."""
+"""The results of tests with tolerances, which are the usual way to compare arrays."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sgd_ref.arithmetic.rounded import convert
 from sgd_ref.conformance.catalogue.case import Trajectory
 
 Tolerance = tuple[float, float]
-"""Relative and absolute."""
+"""A relative and an absolute tolerance."""
 
 _OF_PYTORCH = {
     FLOAT16: (1e-3, 1e-5),
@@ -31,14 +31,14 @@ TOLERANCES: dict[str, Callable[[np.dtype[Any]], Tolerance]] = {
 
 
 def accepts(tolerance: str, expected: Trajectory, observed: Trajectory) -> bool:
-    """Whether a judge with a tolerance takes the variables of two trajectories for equal.
+    """Whether a test with a tolerance accepts the variables of two trajectories as equal.
 
     Parameters
     ----------
     tolerance : str
         A key of ``TOLERANCES``.
     expected, observed : trajectory
-        Of the same form.
+        Two trajectories of the same form.
 
     Examples
     --------

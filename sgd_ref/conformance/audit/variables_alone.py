@@ -1,4 +1,4 @@
-"""Whether the judge rejects a deviation where nothing is reported but the variables, as many adapters do."""
+"""Whether the judge rejects a deviation if only variables are reported, as by many adapters."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ def killing(name: str, cases: Iterable[Case]) -> Iterator[str]:
     Parameters
     ----------
     name : str
-        Of the deviation.
+        The name of the deviation.
     cases : iterable of Case
-        They are run one by one, as far as their ids are asked for.
+        The cases, which are run one by one when the next id is asked for.
 
     Examples
     --------

@@ -44,12 +44,13 @@ INTRODUCTION = """\
 
 Written by `python -m sgd_ref.conformance.audit.widths --update`; the tests compare a share of it.
 
-For each result of the reference over the standard tier: how far from it, in units in the last place, is the
-farthest number that some faithful evaluation of the documented formulas may give? All elements are counted
-whose result is finite and computed, not copied. A *cancellation* is a result below a quarter of the larger
-of the old value and the change: there the units are small beside what was rounded on the way. *Points* is the
-share of elements for which only the bits of the reference are allowed, often because nothing is rounded; the
-last column is the median of the others. Units and shares have two digits.
+The width of a bound is the distance, in units in the last place, from the result of the reference to the
+farthest number that some faithful evaluation of the documented formulas may give. The tables count all
+elements of the standard tier whose result is finite and computed, not copied. A *cancellation* is a result
+below a quarter of the old value or of the change, whichever is larger: there, the unit of the result is small
+beside the roundings before. *Points* is the share of elements for which only the bits of the reference are
+allowed, often because nothing is rounded; the last column is the median of the other elements. Widths and
+shares have two digits.
 """
 
 Group = tuple[str, str, str, str]
@@ -65,11 +66,11 @@ class Width:
     count : int
         Number of elements.
     median, ninth_decile, largest : float
-        Of their bounds, in units in the last place.
+        Statistics of the widths of their bounds, in units in the last place.
     share_of_points : float
-        Share of those for which only the bits of the reference are allowed, from 0 to 1.
+        Share of the elements for which only the bits of the reference are allowed, from 0 to 1.
     median_of_others : float
-        In units, of the bounds that are no points; 0 where all are.
+        The median width of the other bounds, in units; 0 if there are none.
     """
 
     count: int
@@ -102,7 +103,7 @@ def widths(cases: Iterable[Case]) -> dict[Group, Width]:
 
 
 def units_of(case: Case) -> dict[Group, Array]:
-    """Return the bound of every element of a case that has one, in units, by group."""
+    """Return the width of the bound of every element of a case that has one, in units, by group."""
     # Nothing is rounded in a big case.
     if case.made is not None:
         return {}

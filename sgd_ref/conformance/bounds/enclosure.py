@@ -201,7 +201,7 @@ class Enclosure:
         )
 
     def rounded_to(self, observed: Array) -> Enclosure:
-        """Return the part of the enclosure that rounds to the observed numbers of the dtype.
+        """Return the numbers of the enclosure that round to the observed numbers of the dtype.
 
         Where the observed number is infinite or NaN, return the whole enclosure.
         """

@@ -20,7 +20,7 @@ def state_of_nothing(call: int, case: Case, given: Record) -> Iterator[Violation
     call : int
         Counted from 0.
     case : Case
-        It says which features are on.
+        The case, which says which features are on.
     given : dict
         The observed record.
     """

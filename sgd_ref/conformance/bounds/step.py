@@ -37,7 +37,7 @@ class Prepared:
     Attributes
     ----------
     gradient : Enclosure
-        After every stage so far.
+        The gradient after the stages so far.
     late : tuple of Late
         The same gradient before some factors, which the update may apply together with the rate. Empty if a
         later stage has already needed the product.
@@ -204,7 +204,7 @@ def _in_common(late: Late, factors: rule.Factors) -> Late:
 
 @dataclass(frozen=True)
 class Moment:
-    """Some elements of a variable before a call, and its velocity afterwards if that is known.
+    """Some elements of a variable before a call, and its velocity after the call if that is known.
 
     Attributes
     ----------

@@ -1,1 +1,1 @@
-"""The questions of the kit: a case, the axes of its features, and the catalogue of all cases."""
+"""The cases: what a case is, the axes of its features, and the catalogue of all cases."""

@@ -235,7 +235,7 @@ def every_pair(
     times: int = 1,
     seen: Mapping[Pair, int] | None = None,
 ) -> list[dict[str, str]]:
-    """Return few combinations that contain every uncovered pair of values of any two axes.
+    """Return a small set of combinations that contain every uncovered pair of values of any two axes.
 
     Each new combination starts from the first uncovered pair. Axis by axis, it takes the value that covers
     most other pairs; among equally good values, it takes the one that was used least.

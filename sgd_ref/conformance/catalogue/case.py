@@ -116,7 +116,7 @@ class Case:
     Attributes
     ----------
     id : str
-        The id, whose meaning never changes. The numbers of a case are not drawn from it.
+        The id, whose meaning never changes. The numbers of a case do not depend on it.
     config : dict
         The result of ``SGD.get_config()``. The learning rate is a float, a schedule as ``{"class_name": ...,
         "config": {...}}``, or None if `learning_rate_calls` is given. Settings that a schedule leaves out are
@@ -145,7 +145,7 @@ class Case:
         The largest error of an evaluation of the schedule of this case in float32, in units in the last
         place.
     exposes : tuple of str
-        Names of known deviations that the case is for. The author of the case states them, and the audit of
+        Names of known deviations for which the case was made. Its author states them, and the audit of
         the kit checks that they diverge in the case. Small cases in golden data name all known deviations
         that their bounds reject.
     notes : str
@@ -217,7 +217,7 @@ class Case:
 Record = dict[str, Any]
 """The state after one call: "variables" (a list of ndarrays) is required; "velocities", "averages",
 "accumulators" (lists of ndarrays), "iterations", "calls", "growth_counter" (integers), "loss_scale" and
-"learning_rate" (the rate that this call read) are welcome."""
+"learning_rate" (the rate that this call read) are optional."""
 
 Trajectory = Sequence[Record]
 """One record for each gradient call, then one more after finalisation if ``case.finalize``."""

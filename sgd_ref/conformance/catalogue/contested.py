@@ -25,7 +25,7 @@ class Question(NamedTuple):
 
 
 def missing_on_update_call(case: Case) -> bool:
-    """Whether a variable with accumulated gradients has no gradient when its window ends."""
+    """Whether a variable with accumulated gradients has no gradient in the call that updates."""
     steps = case.config.get("gradient_accumulation_steps")
     if steps is None:
         return False
@@ -111,7 +111,7 @@ def loss_scale_at_a_limit(case: Case) -> bool:
 
 
 def growth_counter_past_its_end(case: Case) -> bool:
-    """Whether a finite call comes first where the growth counter is at or above the number that it reaches.
+    """Whether a run begins with a finite call and a growth counter of at least `dynamic_growth_steps`.
 
     A run has such a counter if it resumes with fewer growth steps than before.
     """
@@ -143,7 +143,7 @@ CONTESTED_PAIRS: frozenset[Pair] = frozenset(
 )
 """The pairs of features that leave a question open in every combination with them; no other pairs do.
 
-Cases with these pairs are judged by the answers to the question, each with its own bits and bounds: a result
+Cases with these pairs are judged by each answer to the question, with its own bits and bounds: a result
 that no answer allows diverges. But no combination judges these pairs by the bits of the reference alone. So
 combinations for a profile leave these pairs out.
 """

@@ -1,8 +1,7 @@
 """Memory layouts: how the arrays of a case are stored; no value depends on them.
 
 A case states the layouts as data. They are applied wherever the arrays of the case are made or copied in
-Python. So they reach an implementation in the same process, and one in a process that reads cases by
-``protocol.encoding``.
+Python: for an implementation in this process, and in a process that reads cases by ``protocol.encoding``.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ Values = set[str]
 
 
 def qualities(case: Case) -> dict[str, frozenset[str]]:
-    """Return for each axis the values that a case has, which may be several kinds of gradients or numbers.
+    """Return for each axis the values that a case has; it may have several kinds of gradients or numbers.
 
     Examples
     --------

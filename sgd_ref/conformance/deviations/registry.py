@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from difflib import get_close_matches
 from functools import cache
 from typing import Any
 
@@ -104,6 +105,31 @@ DEVIATIONS: dict[str, Deviation] = {deviation.name: deviation for deviation in _
 """Every known deviation, in the order in which `compose` lets them take effect."""
 
 
+def check_known(argument: str, name: str) -> None:
+    """Check that a name is that of a known deviation.
+
+    Parameters
+    ----------
+    argument : str
+        The argument that holds the name, for the message.
+    name : str
+        The name to check.
+
+    Raises
+    ------
+    ValueError
+        If there is no such deviation; the message has the names that are most like it.
+
+    Examples
+    --------
+    >>> check_known("by_design", "ascends")
+    """
+    if name not in DEVIATIONS:
+        similar = ", ".join(get_close_matches(name, DEVIATIONS, 3, 0.0))
+        listed = "sgd-ref golden list -k deviation/"
+        reject_value(argument, name, f"names of deviations, such as {similar} ({listed} shows all)")
+
+
 def is_contradiction(name: str) -> bool:
     """Whether a known deviation contradicts the documentation; the other deviations only round differently.
 
@@ -141,8 +167,8 @@ def compose(
     (True, True)
     """
     chosen = frozenset(names)
-    for name in sorted(chosen - DEVIATIONS.keys()):
-        reject_value("names", name, f"names of deviations, {', '.join(DEVIATIONS)}")
+    for name in sorted(chosen):
+        check_known("names", name)
     hashable: Any = wrapper
     return _composed(chosen, base, hashable)
 

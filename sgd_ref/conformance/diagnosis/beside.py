@@ -1,4 +1,4 @@
-"""A second deviation beside one within whose bounds a trajectory lies, if it accounts for the other bits."""
+"""A second deviation that explains the remaining bits of a trajectory within the bounds of a first one."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ MUCH_LESS = 0.6
 """The share of other bits that another deviation may leave; harmless roundings alone leave them all."""
 
 MOST_BETTER = 6
-"""The largest number of them."""
+"""The largest number of other bits that another deviation may leave."""
 
 WORK_BESIDE = 2500
-"""The work on deviations that are tried beside one that explains everything but roundings."""
+"""The work on second deviations, where a first one explains everything but roundings."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """What is run: the optimizer, the wrapper, and what it does not report as documented."""
+    """A rule to run: the optimizer, the wrapper, and the quantities that it does not report as documented."""
 
     optimizer: type[SGD]
     wrapper: type[LossScaleOptimizer]
@@ -54,7 +54,7 @@ class Rule:
             yield optimizer, variables, kept
 
     def gives_bits(self, case: Case, observed: Trajectory, work: Work) -> bool:
-        """Whether it gives every bit of some calls; none is made after the first that differs.
+        """Whether the rule gives every bit of some calls; after the first call that differs, none is made.
 
         Examples
         --------

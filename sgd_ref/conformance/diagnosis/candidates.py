@@ -1,4 +1,4 @@
-"""The known deviations that may have caused a violation: they act there and come near the observed value."""
+"""The known deviations that may have caused a violation: their results there are near the observed value."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ MOST_ELEMENTS = 0.9
 """The share of velocities that must be the same multiple of those of the rule to have another form."""
 
 INERT = 0.25
-"""What the prediction of a pair loses if one of the two does nothing alone."""
+"""The loss of a pair's predicted agreement if one of the two deviations changes nothing alone."""
 
 
 def beginning(case: Case, calls: int) -> Case:
@@ -198,7 +198,7 @@ class Acting:
 
     @property
     def has_other_velocities(self) -> bool:
-        """Whether the velocities, where the violation is, are those of the rule times one number."""
+        """Whether the velocities at the violation are a multiple of the velocities of the rule."""
         expected, seen = (
             record.get("velocities") or () for record in (self._expected[-1], self.observed[-1])
         )
@@ -231,7 +231,7 @@ class Acting:
     def spoils(self, name: str) -> bool:
         """Whether a deviation alone makes an element wrong, where the violation is, that is right.
 
-        Beside it, another deviation would have to hide it there.
+        Only another deviation beside it could hide that.
         """
         wrong = self._results.get(name)
         return wrong is not None and self._surroundings.spoils(wrong[-1])
@@ -246,7 +246,7 @@ class Acting:
     def begun_alike(self, name: str) -> int:
         """Return how many more numbers than the reference a deviation gives to the bit before the violation.
 
-        Where no rounding is at work, a deviation that acts from the beginning gives all of them alone.
+        If nothing is rounded, a deviation that acts from the beginning gives all of these numbers alone.
         """
         wrong = self._results.get(name)
         return 0 if wrong is None or self._rounded == 0 else self._equal_before(wrong) - self._right_before
@@ -254,7 +254,7 @@ class Acting:
     def are_likely(self, names: tuple[str, ...]) -> bool:
         """Whether several deviations together come much nearer to the wrong value than the reference does.
 
-        The bounds of the deviations decide; but where even the wrong value is far, they need not be asked.
+        The bounds of the deviations decide, but they are computed only if the wrong value is near enough.
         """
         wrong = self._run(names)
         if wrong is None or len(wrong) < len(self._expected) or not self._is_nearer(wrong[-1], MUCH_NEARER):

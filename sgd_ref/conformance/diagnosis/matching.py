@@ -45,8 +45,8 @@ class Diagnosis:
     calls : tuple of int or None
         If the case is too long for all of its calls: the first and the last call that were looked at.
     pairs_tried : int
-        How many pairs of deviations were tried, the likeliest first. No name means that these were not the
-        reason; some pairs may be left.
+        How many pairs of deviations were tried, the likeliest first. If there is no name, none of them is the
+        reason; other pairs may not have been tried.
     number : OtherNumber or None
         If there are no names: a number of the case in whose place another one explains the whole trajectory.
     """

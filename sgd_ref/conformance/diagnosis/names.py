@@ -10,7 +10,7 @@ from sgd_ref.conformance.deviations import DEVIATIONS
 Names = tuple[str, ...]
 
 MUCH_MORE, FEW = 1.5, 8
-"""A weaker explanation has more than this share of the other bits of the strongest one, and so many more."""
+"""An explanation is dropped if it leaves more than 1.5 times the other bits of the best one, plus 8."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Explained:
 
     @property
     def is_exact(self) -> bool:
-        """Whether they give the very same bits."""
+        """Whether the deviations give the very same bits."""
         return self.differing == 0
 
 
@@ -36,9 +36,9 @@ def are_roundings(names: Names) -> bool:
 
 
 def supported(found: Iterable[Explained]) -> list[Explained]:
-    """Return explanations in the order of their support, without those that have much less of it.
+    """Return explanations, the best supported first, without those that have much less support.
 
-    Everything is within the bounds of all of them; but bounds may be wide, and the right explanation leaves
+    The trajectory is within the bounds of each of them. But bounds may be wide, and the right one leaves
     the fewest bits to roundings.
 
     >>> strong, weak = Explained(("ascends",), 3), Explained(("dampened",), 90)

@@ -283,7 +283,7 @@ class Search:
         return [one for one in explained if one is not None]
 
     def among_likely(self, choices: Iterable[Names]) -> list[Explained]:
-        """Return the same, but ask only those for their bounds that come near to what was seen."""
+        """Return the same, but compute bounds only for deviations that come near to what was seen."""
         acting = self._acting
         return [] if acting is None else self.among(filter(acting.are_likely, choices))
 

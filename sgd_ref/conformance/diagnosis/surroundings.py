@@ -1,4 +1,4 @@
-"""What was seen up to a violation, as numbers, and how far a rule without mistakes may be from them."""
+"""The numbers that were seen up to a violation, and how far a rule without mistakes may be from them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from sgd_ref.conformance.deviations import Basis
 from sgd_ref.conformance.trajectories.comparison import LISTS, before_first_call
 
 SLACK = 4
-"""How many times the allowances of all calls together a mistake must be away to be refuted by a call."""
+"""A call refutes a mistake whose distance is more than this many times the allowances of all calls."""
 
 NEARBY = 2
-"""How many times the allowances of all calls a mistake may be away from what was seen to agree with it."""
+"""A mistake agrees if its distance is at most this many times the allowances of all calls."""
 
 MOST_WRONG, MOST_RIGHT = 32, 16
 """How many elements that are wrong, and how many that are right, a prediction of a pair looks at."""
@@ -36,11 +36,11 @@ class Surroundings:
     Parameters
     ----------
     start : Case
-        The calls up to the one with the violation.
+        The calls up to the call with the violation.
     observed : trajectory
-        As many records.
+        The observed records of these calls.
     expected : trajectory
-        Those of the rule.
+        The records of the rule.
     is_state_hidden, basis
         As for ``diagnose``.
     names : collection of str, optional

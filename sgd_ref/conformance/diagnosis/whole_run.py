@@ -57,7 +57,7 @@ def diagnoses(
 ) -> dict[str, Diagnosis]:
     """Return the diagnosis of each divergence of a run.
 
-    A name that should show in many cases of the run, but does not, is dropped. Among the names that explain a
+    A deviation that should show in many cases of the run, but does not, is not named. Of the names for a
     case, the name that explains most cases of the run is chosen.
 
     Parameters

@@ -15,13 +15,13 @@ from sgd_ref.conformance.diagnosis.replay import reports_state, state_after
 from sgd_ref.conformance.diagnosis.work import FIT, work_of
 
 MOST_CALLS = 12
-"""A longer case is cut to so many calls."""
+"""The number of calls to which a longer case is cut."""
 
 AFTER = 4
-"""How many of them come after the violation."""
+"""How many of these calls come after the violation."""
 
 WORK_ON_WHOLE = 1500
-"""The work up to which what explains the window is compared with the whole case."""
+"""The largest work for which an explanation of the window is compared with the whole case."""
 
 
 @dataclass(frozen=True)
@@ -31,15 +31,15 @@ class Window:
     Attributes
     ----------
     case : Case
-        These calls, from the state that was reported before them.
+        The chosen calls, from the state that was reported before them.
     observed : trajectory
-        Their records.
+        The records of these calls.
     first : int
-        The first of them, as a call of the whole case.
+        The first of these calls, counted in the whole case.
     whole : Case
         The whole case.
     answer : trajectory
-        All records.
+        The records of the whole case.
     """
 
     case: Case
@@ -50,7 +50,7 @@ class Window:
 
     @property
     def is_all(self) -> bool:
-        """Whether these are all calls of the case."""
+        """Whether all calls of the case are chosen."""
         return self.case is self.whole
 
     def candidates(self, names: Iterable[str] | None, basis: Basis) -> Iterable[str] | None:
@@ -59,12 +59,12 @@ class Window:
 
     @property
     def calls(self) -> tuple[int, int] | None:
-        """The first and the last call, where these are not all."""
+        """The first and the last chosen call; None if all calls are chosen."""
         return None if self.is_all else (self.first, self.first + len(self.case.gradients) - 1)
 
     @property
     def is_compared(self) -> bool:
-        """Whether what explains the window is compared with the whole answer, which may take too long."""
+        """Whether an explanation of the window is compared with the whole answer, which may take too long."""
         return FIT * work_of(self.whole, len(self.answer)) <= WORK_ON_WHOLE
 
     def fit_of_all(self, names: Names, is_state_hidden: bool, basis: Basis) -> Fit:

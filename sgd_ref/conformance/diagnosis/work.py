@@ -9,7 +9,7 @@ from typing import Any
 from sgd_ref.conformance.catalogue.case import Case
 
 FIT = 5
-"""The work of comparing an answer with the bounds of deviations, in that of running them."""
+"""How many times the work of running deviations a comparison of an answer with their bounds takes."""
 
 
 class Work:

@@ -9,6 +9,7 @@ from typing import Self
 
 from sgd_ref.conformance.catalogue.case import Case
 from sgd_ref.conformance.deviations import DEVIATIONS, Basis
+from sgd_ref.conformance.deviations.registry import check_known
 from sgd_ref.conformance.diagnosis.candidates import may_act
 from sgd_ref.conformance.dialects.rules import RULES
 from sgd_ref.loss_scale import LossScaleOptimizer
@@ -45,20 +46,19 @@ class Dialect:
         Raises
         ------
         TypeError, ValueError
-            If there is no such rule, or no such deviation; the message lists the existing ones.
+            If there is no such rule, or no such deviation; the message has the rules, or similar names.
         """
         if text("rule", rule) not in RULES:
             reject_value("rule", rule, f"one of {', '.join(RULES)}")
         if isinstance(by_design, str):
             reject_type("by_design", by_design, "several names of deviations")
         for name in (chosen := frozenset(by_design)):
-            if text("by_design", name) not in DEVIATIONS:
-                reject_value("by_design", name, f"names of deviations, {', '.join(DEVIATIONS)}")
+            check_known("by_design", text("by_design", name))
         return cls(rule, chosen)
 
     @classmethod
     def read(cls, words: str) -> Self:
-        """Return the dialect that is printed as some words.
+        """Return the dialect whose ``str`` is the given text.
 
         Raises
         ------

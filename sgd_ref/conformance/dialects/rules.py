@@ -21,7 +21,7 @@ class Part:
     address : str
         The documentation that states it, as a URL.
     concerns : callable
-        Whether it makes another rule in a case; in other cases, the two rules differ only in roundings.
+        Whether it changes more than roundings in a case.
     """
 
     name: str
@@ -53,7 +53,7 @@ def rate_changes_under_momentum(case: Case) -> bool:
 
 
 def decays(case: Case) -> bool:
-    """Whether weights decay; a decay of 0.0 is set."""
+    """Whether `weight_decay` is set, even to 0.0."""
     return case.config["weight_decay"] is not None
 
 

@@ -132,7 +132,7 @@ class DecayInTheSum(DecayInUpdate):
 
     @abstractmethod
     def summed(self, w: Numbers, loss: Numbers, steps: list[Numbers]) -> Numbers:
-        """Return w minus its loss plus all steps, added in the order of the variant."""
+        """Return w minus its decay plus all steps, added in the order of the variant."""
 
 
 class DecayAddedLast(DecayInTheSum):
@@ -142,7 +142,7 @@ class DecayAddedLast(DecayInTheSum):
     """
 
     def summed(self, w: Numbers, loss: Numbers, steps: list[Numbers]) -> Numbers:
-        """Add the steps one by one, then subtract the loss."""
+        """Add the steps one by one, then subtract the decay."""
         for step in steps:
             w = w + step
         return w - loss
@@ -169,7 +169,7 @@ class LossMeetsLastStep(DecayInTheSum):
     """
 
     def summed(self, w: Numbers, loss: Numbers, steps: list[Numbers]) -> Numbers:
-        """Add the last step and the loss first."""
+        """Add the other steps to w, then the last step minus the decay."""
         for step in steps[:-1]:
             w = w + step
         return w + (steps[-1] - loss)
@@ -182,7 +182,7 @@ class LossMeetsVelocity(DecayInTheSum):
     """
 
     def summed(self, w: Numbers, loss: Numbers, steps: list[Numbers]) -> Numbers:
-        """Add the first step and the loss first."""
+        """Add the other steps to w, then the first step minus the decay."""
         for step in steps[1:]:
             w = w + step
         return w + (steps[0] - loss)

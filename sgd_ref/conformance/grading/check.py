@@ -62,8 +62,8 @@ def check(
         ``profile``, if it has one.
     progress : callable, optional
         Called with the verdict on each case by itself. In the report, all cases of an open question are
-        judged by one answer, and all cases by one reading of the state. If a few cases cannot show which
-        reading is right, the message of a verdict that depends on the reading says so.
+        judged by one answer, and in all cases the state counts as wider than reported, or in none. If the
+        cases cannot show which of the two is right, the message of a verdict that depends on it says so.
 
     Returns
     -------
@@ -136,7 +136,7 @@ def report_of(
 
 
 def is_whole(graded: Collection[str]) -> bool:
-    """Whether some cases include every standard case that needs no other features than they do.
+    """Whether some cases include every standard case that needs only features of these cases.
 
     Such a run shows whether the state of an implementation is wider than what it reports.
 
@@ -185,8 +185,8 @@ def chosen(cases: Iterable[Case], profile: Profile) -> Iterator[Case]:
 def free_running(graded: Mapping[str, Alternatives], profile: Profile) -> dict[str, Verdict]:
     """Return the verdicts that change if the state is wider than the reported one.
 
-    There are none unless every uncontested case that diverges step by step is faithful in this reading: the
-    state of an implementation does not become wider from case to case.
+    There are none unless a wider state explains every uncontested case that diverges step by step: a state is
+    wider in all cases or in none.
     """
     step_by_step = consistent(graded)
     diverging = [case_id for case_id, verdict in step_by_step.items() if verdict.grade == "diverges"]

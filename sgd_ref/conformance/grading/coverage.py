@@ -56,7 +56,7 @@ class Coverage:
 
     @property
     def never_graded(self) -> dict[str, tuple[str, ...]]:
-        """By axis, the values that cases were run for but no case was graded for."""
+        """By axis, the values for which cases were run, but none was graded."""
         missing = {
             axis: tuple(value for value in values if not self.graded.get(axis, {}).get(value))
             for axis, values in self.asked.items()

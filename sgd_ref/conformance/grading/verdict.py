@@ -120,7 +120,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Profile:
-    """What an implementation declares of itself; None claims nothing, so that nothing is required.
+    """What an implementation declares of itself; an attribute that is None claims and requires nothing.
 
     Attributes
     ----------
@@ -239,7 +239,7 @@ class Report:
 
     @property
     def settled(self) -> Profile:
-        """The profile with the reading of the state that the run has shown; it grades single cases alike."""
+        """The profile, with the width of the state that this run has shown; it grades single cases alike."""
         return replace(self.profile, hidden_wider_state=self.hidden_wider_state)
 
     def count(self, grade: str) -> int:
@@ -318,12 +318,12 @@ class Report:
         return self.diagnoses_with(())
 
     def diagnoses_with(self, known: Collection[str]) -> dict[str, Diagnosis]:
-        """Return `diagnoses`, where some deviations are known of the implementation.
+        """Return `diagnoses` for an implementation that is known to have some deviations.
 
         Parameters
         ----------
         known : collection of str
-            Names that are believed also where they do not show in other cases of the run.
+            Names that are accepted even if other cases of the run do not show them.
         """
         answered = {
             v.case.id: (v.case, v.trajectory) for v in self.verdicts.values() if v.trajectory is not None

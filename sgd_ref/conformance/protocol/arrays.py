@@ -162,7 +162,7 @@ def digest_from_json(document: Any, name: str) -> Digest:
 
 
 def pair(name: str, document: Any) -> list[Any]:
-    """Return a list of two."""
+    """Return a part of a message that must be a list of two numbers."""
     if len(listed(name, document)) != 2:
         reject_value(name, document, "a list of two numbers")
     return listed(name, document)
@@ -175,21 +175,21 @@ def check_keys(name: str, document: Any, keys: Any) -> None:
 
 
 def named_parts(name: str, document: Any) -> Json:
-    """Return an object of JSON, if it is one."""
+    """Return a part of a message that must be an object of JSON."""
     if not isinstance(document, dict):
         reject_type(name, document, "an object with named parts")
     return document
 
 
 def listed(name: str, document: Any) -> list[Any]:
-    """Return a list, if it is one."""
+    """Return a part of a message that must be a list."""
     if not isinstance(document, list):
         reject_type(name, document, "a list")
     return document
 
 
 def string(name: str, document: Any) -> str:
-    """Return a string, if it is one."""
+    """Return a part of a message that must be a string."""
     if not isinstance(document, str):
         reject_type(name, document, "a string")
     return document

@@ -30,7 +30,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class Asked:
-    """The cases that a test function is asked, and how they are judged.
+    """The cases for a test function, and how they are judged.
 
     Attributes
     ----------
@@ -50,7 +50,7 @@ class Asked:
     ledger: Path | None = None
 
     def cases(self) -> Sequence[Case]:
-        """Return the cases as they are asked.
+        """Return the cases in the form in which the function gets them.
 
         Raises
         ------
@@ -67,7 +67,7 @@ class Asked:
 
 
 def asked_of(function: object) -> Asked | None:
-    """Return what a function decorated by `parametrize_with_cases` is asked; None for any other function.
+    """Return the cases for a function that `parametrize_with_cases` decorated; None for any other function.
 
     >>> asked_of(parametrize_with_cases("first")(lambda case: [])).tier
     'first'

@@ -58,9 +58,9 @@ def outcome(verdict: Verdict, ledger: Ledger | None) -> Outcome:
     Parameters
     ----------
     verdict : Verdict
-        That of `graded_alone`.
+        The verdict that `graded_alone` returned.
     ledger : mapping of str to Expected, or None
-        The expected results; None where nothing but the documented result is expected.
+        The expected results; None if only the documented results are expected.
     """
     expected = None if ledger is None else ledger.get(verdict.case.id)
     if expected is not None and _is_left_to_the_whole_run(verdict):

@@ -24,19 +24,19 @@ class Answered:
     Attributes
     ----------
     function : str
-        Whose test it is: the id of the test, without that of its case.
+        The id of the test, without the id of its case.
     verdict : Verdict
-        On the case alone.
+        The verdict on the case alone.
     outcome : Outcome
-        What became of the test.
+        The outcome of the test.
     profile : Profile
         What the implementation declares of itself.
     ledger : mapping of str to Expected, or None
         The expected results.
     seconds : float
-        How long it took.
+        The duration of the test.
     position : int
-        That of the case among all cases.
+        The position of the case among all cases.
     """
 
     function: str
@@ -49,7 +49,7 @@ class Answered:
 
 
 class Recorded(Exception):
-    """Raised in place of what an implementation raised."""
+    """Raised in place of an error that an implementation raised."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def _protect(case: Case) -> None:
 def joined(answers: Iterable[Answered]) -> list[WholeRun]:
     """Return the whole runs of some tests, one for each function.
 
-    Of a case that was run again, the last answer counts. Parallel processes give them in any order.
+    If a case was run again, its last answer counts. Parallel processes may deliver answers in any order.
     """
     functions: dict[str, dict[str, Answered]] = {}
     for answered in sorted(answers, key=lambda answered: (answered.function, answered.position)):

@@ -26,9 +26,9 @@ def publish(findings: Sequence[Findings], targets: Sequence[Target], folder: Pat
     Parameters
     ----------
     findings : sequence of Findings
-        Of runs over the standard tier.
+        The findings of runs over the standard tier.
     targets : sequence of Target
-        Those of the runs, and perhaps others.
+        The targets of the runs, and perhaps others.
     folder : Path, optional
         Where to write; by default the folder of the targets in the published data.
     """
@@ -48,7 +48,7 @@ def publish(findings: Sequence[Findings], targets: Sequence[Target], folder: Pat
 
 
 def write_page(folder: Path | None = None) -> None:
-    """Write the page of all targets of which a folder keeps anything.
+    """Write the page of all targets with results in a folder.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def kept_page(folder: Path) -> str:
 
 
 def histories(folder: Path) -> dict[str, list[Asked]]:
-    """Return what releases did, by the name of each target of which a folder has a history.
+    """Return the results of releases, by the name of each target with a history in a folder.
 
     Raises
     ------

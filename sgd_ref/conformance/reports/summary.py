@@ -9,7 +9,7 @@ from typing import Any
 from sgd_ref.conformance.deviations import DEVIATIONS
 
 MOST_LINES = 30
-"""Of the whole page."""
+"""The largest number of lines of the page."""
 
 MOST_RUNS = 8
 
@@ -32,12 +32,12 @@ def runs_of(text: str) -> list[Run]:
     Parameters
     ----------
     text : str
-        What ``sgd-ref conform --json`` or ``pytest --sgd-ref-report`` wrote.
+        A report that ``sgd-ref conform --json`` or ``pytest --sgd-ref-report`` wrote.
 
     Raises
     ------
     ValueError
-        If it is something else.
+        If the text is no such report.
     """
     try:
         runs: list[Run] = json.loads(text)["runs"]
@@ -60,7 +60,7 @@ def to_markdown(runs: Sequence[Run], more: str = "") -> str:
     Parameters
     ----------
     runs : sequence of mapping
-        Those of `runs_of`.
+        The runs, as `runs_of` returns them.
     more : str, optional
         A last line, such as a link.
 

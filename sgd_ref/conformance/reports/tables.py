@@ -62,7 +62,7 @@ def rule_lines(findings: Findings) -> Iterator[str]:
     dialect = findings.report.profile.dialect
     yield f"held to the rule of {dialect}"
     for name, source in dialect.sources.items():
-        yield f"a part of it: {name} ({source})"
+        yield f"a part of this rule: {name} ({source})"
 
 
 def answer_lines(findings: Findings) -> Iterator[str]:
@@ -113,8 +113,8 @@ def feature_table(all_findings: Sequence[Findings]) -> Table:
 
 def deviation_table(all_findings: Sequence[Findings]) -> RenderableType:
     """Return the table of known deviations that the runs found, with the number of cases of each."""
-    contradictions = _names_table(all_findings, True, "contradictions found, in so many cases")
-    rounding = _names_table(all_findings, False, "other roundings found, in so many cases")
+    contradictions = _names_table(all_findings, True, "contradictions found, each with its number of cases")
+    rounding = _names_table(all_findings, False, "other roundings found, each with its number of cases")
     return Group(contradictions, rounding)
 
 
@@ -125,13 +125,14 @@ def _names_table(all_findings: Sequence[Findings], contradicting: bool, title: s
             if (name in findings.contradictions) == contradicting:
                 found.setdefault(name, findings.cases_of(name)[0])
     table = Table(title=f"{len(found)} {title}", title_justify="left")
-    table.add_column("name")
+    # A name or an id that is cut off in a narrow terminal could not be typed.
+    table.add_column("name", overflow="fold")
     for findings in all_findings:
         table.add_column(_heading(findings), justify="right")
     since = _since_when(all_findings) if contradicting else {}
     if since:
         table.add_column("since when")
-    table.add_column("for example")
+    table.add_column("for example", overflow="fold")
     for name, example in found.items():
         counts = [len(findings.cases_of(name)) for findings in all_findings]
         cells = [str(count) if count else "" for count in counts]

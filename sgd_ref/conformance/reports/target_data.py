@@ -92,7 +92,7 @@ def read(path: Path) -> Data:
 
 
 def places(case: Case) -> list[tuple[str, str]]:
-    """Return what a case counts for: each axis with its value, or "cases" with the group of its id.
+    """Return the rows that count a case: each axis with its value, or "cases" with the group of its id.
 
     >>> one = Case("named/one", {"learning_rate": 0.5}, (), (), ())
     >>> places(one)

@@ -18,35 +18,35 @@ from sgd_ref.conformance.targets.registry import arguments_of
 INTRODUCTION = """\
 # Targets
 
-What implementations of SGD do with the cases of this kit. Written by `sgd-ref conform ... --page`, which runs
-the targets that it is given, keeps what it finds in a folder for each target, and writes this page from all
-that is kept:
+A target is an implementation of SGD that `sgd-ref` can run by name. This page shows the results of the
+targets in the test cases of `sgd-ref`. `sgd-ref conform ... --page` runs the given targets, keeps the results
+in a folder for each target, and writes this page from all kept results:
 
     sgd-ref conform keras --backend all --mode all --page
     sgd-ref conform torch --variant all --page
     sgd-ref conform optax --mode all --page
     sgd-ref targets install NAME && sgd-ref conform NAME --page
 
-The last line is for each of the other targets, which run in an environment of their own. They are asked the
-cases that need nothing but what they offer, with more combinations of that.
+The last line is for each of the other targets, which run in an environment of their own. They get only the
+cases whose features they offer, and additional combinations of these features.
 
 A case is *exact* if every bit is that of the reference; *rounding* if some faithful evaluation of the
 documented formulas gives the bits; it *diverges* if none does; it *fails* if there is no answer; it is
-*unsupported* if the implementation does not offer what it needs. All of this is by the documented rule that
-each target is held to: its own, where it has another one than Keras by design.
+*unsupported* if the implementation does not offer a feature that the case needs. Each target is judged by a
+documented rule (held to it): its own if it differs from that of Keras by design, otherwise that of Keras.
 """
 
 NOTATION = """\
-`40+3/49, 1 F, 2 U` says: of 49 graded cases 40 are exact, 3 are rounding, and the other 6 diverge; besides,
-1 fails and 2 are unsupported. `40/40` says that all are exact. A dash: no case was run. A case counts in one
-row of each axis; those that are no combination of the axes are in the rows of the end. That an optimisation
-case diverges counts against nobody.
+`40+3/49, 1 F, 2 U` means: of 49 graded cases 40 are exact, 3 are rounding, and the other 6 diverge; besides,
+1 case fails and 2 are unsupported. `40/40` means that all are exact. A dash means that no case was run. A
+combination of features counts in one row of each axis; the other cases are in the last rows. A divergence in
+an optimisation case is no mistake.
 """
 
 CONTRADICTIONS = """\
-What the targets do otherwise than is documented, with the number of cases that show it. Where the number is
-bold, there is a script that shows it, with nothing but the target and NumPy as far as no more is needed.
-Some can be [reported to their projects](reports/README.md).
+The ways in which the targets differ from the documentation, with the number of cases that show each. If the
+number is bold, there is a script that shows the contradiction, if possible with the target and NumPy alone.
+Some contradictions can be [reported to their projects](reports/README.md).
 """
 
 SCRIPTS = """\
@@ -54,13 +54,13 @@ These commands print the scripts, given the name of a contradiction; without a n
 """
 
 SINCE = """\
-Releases of the frameworks were asked the same cases, each in an environment of its own, in which nothing but
-the framework is installed: `sgd-ref history TARGET --versions RELEASES` asks more of them. Between the
-releases that were asked lie others.
+Other releases of the frameworks were run with the same cases, each in an environment in which only the
+framework is installed. `sgd-ref history TARGET --versions RELEASES` runs more releases. Between the releases
+in a table there are others, which were not run.
 """
 
 OPTIMISATIONS = """\
-What compilers and kernels do with the formulas. Most of it is faithful, and none of it fails anybody.
+Optimisations that compilers and kernels make. Most of them are faithful, and none counts as a mistake.
 """
 
 
@@ -74,7 +74,7 @@ def page(all_findings: Sequence[Findings], shown: Shown) -> str:
     Parameters
     ----------
     all_findings : sequence of Findings
-        What the runs found.
+        The findings of the runs.
     shown : mapping of str to collection of str
         By the name of a target, the contradictions for which there is a script.
     """
@@ -96,9 +96,9 @@ def page_of_data(
     shown : mapping of str to collection of str
         By the name of a target, the contradictions for which there is a script.
     not_run : sequence of str
-        Why other targets are not there.
+        The reasons why other targets are missing.
     histories : mapping of str to sequence of Asked, optional
-        By the name of a target, what releases did with its contradictions.
+        By the name of a target, the results of releases in its contradictions.
 
     Raises
     ------
@@ -201,7 +201,7 @@ def _since(histories: Mapping[str, Sequence[Asked]]) -> Iterator[str]:
         yield f"### {target}\n"
         yield _table(table.header(asked), table.rows(asked))
         lines = [f"installed with {line}" for line in table.installed_with(asked)]
-        lines += [f"could not be asked: {line}" for line in table.obstacles(asked)]
+        lines += [f"could not be run: {line}" for line in table.obstacles(asked)]
         yield "".join(f"- {_one_line(line)}\n" for line in lines)
 
 

@@ -22,7 +22,7 @@ from sgd_ref.conformance.targets.names import file_name
 FORMAT = 1
 
 NO_EVIDENCE = "none"
-"""What stands for the evidence of a name of which none is known."""
+"""The text for a name without known evidence."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def problems(ledger: Ledger, findings: Findings) -> list[str]:
 
 
 def listed(ledger: Ledger, findings: Findings) -> Findings:
-    """Return findings that know which of their mismatches a ledger lists with the same result."""
+    """Return findings in which the mismatches that a ledger lists with the same result are marked."""
     found = observed(findings)
     ids = (case_id for case_id, got in found.items() if ledger.get(case_id) == got)
     return replace(findings, listed=frozenset(ids) & {verdict.case.id for verdict in findings.mismatches()})
@@ -168,7 +168,7 @@ def read(path: Path) -> dict[str, Expected]:
 
 
 def evidence_of(path: Path) -> dict[str, str]:
-    """Return where each name of a ledger was seen, for the names of which that is kept.
+    """Return the evidence of each name in a ledger, as far as the ledger has it.
 
     Raises
     ------

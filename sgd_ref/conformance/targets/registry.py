@@ -123,7 +123,9 @@ def targets(target: str, **given: str | None) -> list[Target]:
     """
     family = FAMILIES.get(target)
     if family is None and not re.fullmatch(r"[\w.]+:[\w.]+", target):
-        raise ValueError(f"the target must be {', '.join(FAMILIES)} or module:function, got {target!r}")
+        raise ValueError(
+            f"the target must be {', '.join(FAMILIES)}, module:function or -- PROGRAM, got {target!r}"
+        )
     known = {} if family is None else family.options
     for name, value in given.items():
         if value is not None:

@@ -185,9 +185,9 @@ def findings_of(
     report : Report
         All verdicts on it.
     names : mapping of str to tuple of str
-        What its ``explain`` said, by the id of the case.
+        The names that ``explain`` of the target returned, by the id of the case.
     handshake : Handshake or None
-        What it said of itself.
+        The handshake of the target, if it sent one.
     """
     versions = {} if handshake is None else {"version": handshake.version, **handshake.versions}
     if target.explain is None or target.named_together:
@@ -209,9 +209,9 @@ def named_together(
     failures: Mapping[str, tuple[str, ...]] | None = None,
     known: Collection[str] = (),
 ) -> Findings:
-    """Return the findings about an implementation all of whose mismatches are named together.
+    """Return the findings about an implementation whose mismatches are named over the whole run.
 
-    Names excuse nothing here.
+    A name does not make a mismatch expected.
 
     Parameters
     ----------

@@ -34,7 +34,7 @@ from sgd_ref.conformance.targets.running import explained_alone, findings_of, ma
 from sgd_ref.conformance.targets.target import CannotRun, Target
 
 CASES = 20
-"""The number of cases of a unit, which is a second of work for an implementation that takes no time."""
+"""The number of cases of a unit, whose grading takes about a second."""
 
 Offered = tuple[tuple[str, tuple[str, ...]], ...]
 """The values that cases may need, by axis, in a form that can be a key."""
@@ -42,7 +42,7 @@ Offered = tuple[tuple[str, tuple[str, ...]], ...]
 
 @dataclass(frozen=True)
 class Asked:
-    """What a unit needs to know of the whole run, as plain data that any machine understands.
+    """The facts about the whole run that a unit needs, as plain data that any machine can read.
 
     Attributes
     ----------
@@ -57,7 +57,7 @@ class Asked:
     folder : str
         The folder where modules of the user lie.
     tier : str
-        The tier.
+        The tier of the cases.
     offered : Offered or None
         The values that the cases may need; None for all cases of the tier.
     held_to : Dialect or None
@@ -99,7 +99,7 @@ class Asked:
 
 
 class Introduction(NamedTuple):
-    """What a started target says of itself.
+    """The declarations of a started target.
 
     Attributes
     ----------
@@ -108,7 +108,7 @@ class Introduction(NamedTuple):
     handshake : Handshake or None
         Its handshake, if it sends one.
     software : dict of str to str
-        The versions of what it runs, which must be the same for every worker.
+        The versions of its packages, which must be the same for every worker.
     """
 
     profile: Profile
@@ -117,7 +117,7 @@ class Introduction(NamedTuple):
 
 
 def introduction(asked: Asked) -> Introduction:
-    """Start a target, and return what it says of itself.
+    """Start a target, and return its declarations.
 
     Raises
     ------
@@ -161,7 +161,7 @@ def units(asked: Asked, wanted: Sequence[int], said: Introduction) -> list[Unit]
     wanted : sequence of int
         Positions of cases, from `positions`.
     said : Introduction
-        What the target says of itself here; a worker where it says something else is refused.
+        The declarations of the target here; a worker on which they differ is refused.
     """
     shares = (wanted[start : start + CASES] for start in range(0, len(wanted), CASES))
     return [
@@ -176,7 +176,7 @@ def units(asked: Asked, wanted: Sequence[int], said: Introduction) -> list[Unit]
 def findings(asked: Asked, wanted: Sequence[int], said: Introduction, sweep: Sweep) -> Findings | None:
     """Return the findings of all finished units of a target; None if no unit is finished.
 
-    They are those of one process that runs the same cases, whoever did the units. Their duration is the sum
+    They are the same as from one process that runs the same cases. Their duration is the sum
     over the units.
     """
     target, every = asked.target(), _cases(asked.tier, asked.offered)

@@ -64,7 +64,7 @@ class Target:
 
     @property
     def dialect(self) -> Dialect:
-        """The rule that it is held to where nothing else is said."""
+        """The rule that the target is held to by default."""
         return Dialect.of(self.rule, self.by_design)
 
 

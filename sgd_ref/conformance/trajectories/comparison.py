@@ -72,7 +72,7 @@ class Comparison:
     first : Difference or None
         The first element that differs, in order of calls.
     differing, compared : int
-        Number of elements that differ, and of all that were compared.
+        Number of elements that differ, and number of all elements that were compared.
     units : float
         The largest distance.
     """
@@ -89,7 +89,7 @@ class Comparison:
 
 
 def describe_units(units: float) -> str:
-    """Say a distance in words.
+    """Return a distance in words.
 
     >>> describe_units(1.0), describe_units(0.0), describe_units(float("inf"))
     ('1 unit apart', 'apart in the sign of zero', 'NaN or a number')
@@ -248,7 +248,7 @@ def check_form(case: Case, expected: Trajectory, observed: Any) -> None:
 
 
 def has_state(case: Case, quantity: str) -> bool:
-    """Whether a case has state of some kind: the feature that this state belongs to is on.
+    """Whether a case has state of some kind, which is so if its feature is on.
 
     >>> from sgd_ref import conformance
     >>> plain = conformance.cases("smoke")[0]

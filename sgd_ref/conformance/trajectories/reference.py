@@ -16,7 +16,7 @@ from sgd_ref.loss_scale import LossScaleOptimizer
 from sgd_ref.optimizer import SGD
 
 IGNORED = ("ignore", None, Warning, None, 0)
-"""The filter of Python's that ignores every warning."""
+"""The warning filter of Python that ignores every warning."""
 
 
 def run(
@@ -55,7 +55,7 @@ def records(
 ) -> Iterator[tuple[Any, list[Any], Record]]:
     """Yield the optimizer, its variables and the record after each call, and after finalisation.
 
-    Whoever goes on may change the numbers in between: the next call starts from them.
+    The caller may change the numbers between two records: the next call starts from the changed numbers.
 
     Parameters
     ----------

@@ -20,7 +20,7 @@ from sgd_ref.conformance.watching.steps import Group, Parameter, Step, Values
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the judge says of one step.
+    """The verdict of the judge on one step.
 
     Attributes
     ----------
@@ -188,7 +188,7 @@ def state_of(calls: int, seen: Mapping[str, Sequence[Array]]) -> State:
 def norms_beside(
     step: Step, positions: Sequence[int], parameters: Sequence[Parameter]
 ) -> tuple[list[Array | None], Array | None, int]:
-    """Return what enters the norms of a step besides the sampled elements of some parameters.
+    """Return the parts of the norms of a step that come from elements outside of the sample.
 
     Returns
     -------

@@ -87,7 +87,7 @@ class Recorder:
         Raises
         ------
         ValueError
-            If they do, and are norms of accumulated gradients, since no optimizer shows these gradients.
+            If they do, and the norms are of accumulated gradients, which no optimizer shows.
         """
         dtypes = {parameter.dtype for parameter in self.parameters}
         is_shared = len(groups) > 1 or len(dtypes) > 1

@@ -1,4 +1,4 @@
-"""What watching a loop found."""
+"""The report on a loop that was watched."""
 
 from __future__ import annotations
 

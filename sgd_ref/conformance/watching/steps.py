@@ -49,7 +49,7 @@ class Group:
     positions : tuple of int
         Positions of the parameters among those of the model.
     config : dict
-        Their settings, as of ``SGD.get_config()``; the learning rate in it means nothing.
+        Their settings, as of ``SGD.get_config()``; its learning rate is not used.
     excluded : tuple of str
         Names of the parameters that do not decay.
     """

@@ -158,6 +158,7 @@ def stepped(features: Any, threads: int, extra: int, base: str = "numba_kernels"
 
 
 @needs_limit
+@pytest.mark.share(2)
 @pytest.mark.parametrize("name", ["everything", "accumulation"])
 def test_a_process_that_gets_no_more_memory_steps(name: str) -> None:
     """What tracemalloc does not see, of kernels and of libraries, counts here."""

@@ -82,6 +82,7 @@ def test_a_difference_names_the_processor(tmp_path: Path) -> None:
     assert sweeping._worked(partial(Result, "sizes", cases=1))["differences"] == []
 
 
+@pytest.mark.sweep
 @pytest.mark.skipif(sys.platform == "win32", reason="as the other tests of a cluster")
 def test_on_a_cluster(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     pytest.importorskip("distributed", reason="the extra cluster is not installed")

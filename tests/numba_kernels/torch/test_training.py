@@ -169,7 +169,7 @@ def test_gradients_of_many_steps_are_one_update() -> None:
     assert_equal_bits("parameters", arrays, [array_of(p) for p in net.parameters()])
 
 
-@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+@pytest.mark.parametrize("backend", ["eager", pytest.param("aot_eager", marks=pytest.mark.sweep)])
 def test_a_compiled_network_trains_as_the_plain_one(backend: str) -> None:
     trained = []
     for compiles in (False, True):

@@ -93,7 +93,7 @@ def test_id_beginning_or_part_of_an_id() -> None:
 def test_a_case_without_variables_of_some_shapes_is_found_by_its_id() -> None:
     found = find_case("axes/momentum/filled/scalar")
     assert (found.id, found.names) == ("axes/momentum/filled/scalar", ("kernel", "bias", "table", "scale"))
-    with pytest.raises(ValueError, match="CASE must be the id of a case or a part of one, got 'filled'"):
+    with pytest.raises(ValueError, match="CASE must be an id or a part of one, got 'filled'"):
         find_case("filled")
 
 
@@ -107,14 +107,14 @@ def test_id_of_the_full_tier_alone() -> None:
 
 def test_parts_of_several_ids_list_them(capsys: pytest.CaptureFixture[str]) -> None:
     message = refused(capsys, "axes/m")
-    assert "CASE must be a part of one id, got 'axes/m', a part of " in message
+    assert "CASE must be a part of one id, got 'axes/m', which " in message
     assert f"\n  {MOMENTUM}\n" in message
     assert re.search(r"\n  and \d+ more\n", message)
     assert len(message.splitlines()) < 30
 
 
 def test_part_of_no_id(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "got 'nesterov-adds-twice', a part of none" in refused(capsys, "nesterov-adds-twice")
+    assert "got 'nesterov-adds-twice', which no id has" in refused(capsys, "nesterov-adds-twice")
 
 
 def test_element_is_a_name_and_an_index() -> None:
@@ -291,7 +291,7 @@ def test_a_program_is_explained_as_a_function_is(tmp_path: Path, capsys: pytest.
     out = explained(capsys, MOMENTUM, "--", *program, status=COULD_NOT_RUN)
     assert out.rstrip().endswith("unsupported: nothing is")
     assert "-- must be followed by a program" in refused(capsys, MOMENTUM, "--")
-    assert "target must be left out for a program after --" in refused(
+    assert "TARGET must be left out for a program after --" in refused(
         capsys, MOMENTUM, "keras", "--", *program
     )
 

@@ -7,13 +7,14 @@ import shutil
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from sgd_ref.command import golden as command
 from sgd_ref.command import main as cli
 from sgd_ref.conformance import data_folder
 from sgd_ref.conformance.golden.format.location import Place, id_of
 from sgd_ref.conformance.golden.tools import writing
-from sgd_ref.conformance.golden.tools.listing import description
+from sgd_ref.conformance.golden.tools.listing import description, table
 from sgd_ref.conformance.golden.tools.verifying import NO_JSONSCHEMA, Verification
 
 
@@ -83,6 +84,13 @@ def test_diff(copied: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert capsys.readouterr().out == "first/plain: case config learning_rate: 0.1 became 0.2\n"
 
 
+def test_a_missing_folder_is_named(copied: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    missing = tmp_path / "missing"
+    for arguments in (["verify", str(missing)], ["diff", str(copied), str(missing)]):
+        assert cli.main(["golden", *arguments]) == 3
+        assert capsys.readouterr().err.endswith(f"there is no folder {missing}\n")
+
+
 def test_list(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["golden", "list", "--folder", str(copied), "-k", "clip|special-1"]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -90,6 +98,15 @@ def test_list(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert lines[-1] == f"{len(lines) - 2} entries"
     row = next(line.split() for line in lines if line.strip().startswith("first/clipnorm"))
     assert row[:6] == ["first/clipnorm", "first", "trajectory", "float16", "3", "bounds"]
+
+
+def test_a_narrow_terminal_cuts_no_id_off(places: list[Place]) -> None:
+    place = max(places, key=lambda place: len(id_of(place.entry)))
+    console = Console(width=60, color_system=None)
+    with console.capture() as capture:
+        console.print(table([place]))
+    first_column = [line.split(" ")[1] for line in capture.get().splitlines()[1:]]
+    assert "".join(first_column).startswith(id_of(place.entry))
 
 
 def test_every_entry_can_be_shown(places: list[Place]) -> None:
@@ -138,7 +155,7 @@ def test_wrong_usage(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
         ([], "required: ACTION"),
         (["burn"], "invalid choice: 'burn'"),
         (["list", "-k", "("], "'(' is not a regular expression"),
-        (["diff", "a"], "required: new"),
+        (["diff", "a"], "required: NEW"),
     ):
         with pytest.raises(SystemExit) as caught:
             cli.main(["golden", *arguments])

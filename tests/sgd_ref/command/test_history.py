@@ -49,7 +49,7 @@ def test_releases_are_asked_once_and_shown(asked: list[str], capsys: pytest.Capt
     assert "│ clip-adds-epsilon" in out
     assert "not in 2.13.1" in out
     assert "installed with 2.13.1: python 3.11.7" in out
-    assert "could not be asked: 0.9: no wheel" in out
+    assert "could not be run: 0.9: no wheel" in out
     asked.clear()
     assert cli.main(["history", "torch", "--versions", "2.13,0.9"]) == 0
     assert asked == ["page"]
@@ -66,7 +66,7 @@ def test_again_asks_what_is_kept(asked: list[str]) -> None:
 
 def test_without_a_history(asked: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["history", "optax"]) == 0
-    assert "no release of optax eager was asked; give some with --versions" in capsys.readouterr().out
+    assert "no release of optax eager was run yet; give some with --versions" in capsys.readouterr().out
     assert cli.main(["history", "all"]) == 0
     assert asked == []
 

@@ -126,8 +126,8 @@ def test_json_of_a_perfect_run(module: Path) -> None:
     ("arguments", "message"),
     [
         ([], "required: COMMAND"),
-        (["conform"], "required: target"),
-        (["conform", "nonsense"], "or module:function, got 'nonsense'"),
+        (["conform"], "required: TARGET"),
+        (["conform", "nonsense"], "module:function or -- PROGRAM, got 'nonsense'"),
         (["conform", "keras", "--backend", "theano"], "invalid choice: 'theano'"),
         (["conform", "keras", "--mode", "lazy"], "invalid choice: 'lazy'"),
         (["conform", "keras", "--mode", "jitted"], "--mode of keras must be one of eager, compiled, all"),

@@ -108,7 +108,7 @@ def first_difference(workload: Workload, is_captured: bool) -> str:
     Parameters
     ----------
     workload : Workload
-        A small one.
+        A small workload.
     is_captured : bool
         Whether the second step is the replay of a graph.
     """

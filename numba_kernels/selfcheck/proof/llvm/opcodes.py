@@ -1,4 +1,4 @@
-"""What each instruction means on symbols.
+"""The meaning of each instruction on symbols.
 
 A value is an ``Affine`` (an index, an address or a count), a ``Node`` (anything that depends on numbers),
 a ``Vector`` whose lanes have one expression, or a tuple with an expression for each lane.

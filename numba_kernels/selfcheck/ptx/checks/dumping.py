@@ -1,4 +1,4 @@
-"""Launches written into a folder, so that another interpreter of PTX can be held against this one.
+"""Launches written into a folder, so that another interpreter of PTX can be compared with this one.
 
 The folder has two folders:
 

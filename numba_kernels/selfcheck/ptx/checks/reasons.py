@@ -1,4 +1,4 @@
-"""Why some instructions of a kernel are not executed by any case, where a person has looked."""
+"""Reasons, found by a person, why no case executes some instructions of a kernel."""
 
 from __future__ import annotations
 

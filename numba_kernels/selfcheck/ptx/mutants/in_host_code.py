@@ -45,7 +45,7 @@ def _nothing(*_: Any, **__: Any) -> None:
 
 
 def host_mutants(extent: Extent) -> Iterator[HostMutant]:
-    """Yield all of them."""
+    """Yield all mistakes in the code of the host."""
     # The imported modules need numba-cuda.
     from numba_kernels.cuda import toolkit
     from numba_kernels.cuda.arrays import allocation

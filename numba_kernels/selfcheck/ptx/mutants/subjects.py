@@ -65,7 +65,7 @@ SUBJECTS: tuple[Row, ...] = (
 
 
 def subjects(extent: Extent) -> Iterator[Subject]:
-    """Yield all of them."""
+    """Yield all subjects."""
     for kernels, variant, dtype, others, ways in SUBJECTS:
         identifier = f"mutants/{kernels[0]}"
         generator = random_numbers(extent, identifier)

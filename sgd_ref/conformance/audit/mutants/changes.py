@@ -18,13 +18,13 @@ class Mutant:
     Attributes
     ----------
     module : str
-        Its name, such as ``"sgd_ref.rule"``.
+        The name of the module, such as ``"sgd_ref.rule"``.
     place : str
         The function that is changed, such as ``"SGD.clip"``; empty outside of functions.
     before, after : str
         The changed lines, without white space at their ends.
     line : int
-        The first of them in the module without the change, from 1.
+        The number of the first changed line in the original module, from 1.
     source : str
         The whole module.
     """
@@ -40,7 +40,7 @@ class Mutant:
 def mutants_of(module: str, source: str) -> Iterator[Mutant]:
     """Yield all mutants of a module that differ in what is evaluated.
 
-    A change of annotations, docstrings or messages alone is none, and of equal mutants there is one.
+    A change of annotations, docstrings or messages alone is left out. Of equal mutants, one is kept.
 
     Raises
     ------

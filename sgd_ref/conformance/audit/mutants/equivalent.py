@@ -16,13 +16,13 @@ class Row(NamedTuple):
     Attributes
     ----------
     module : str
-        The end of its name, such as ``"norm"``.
+        The end of the name of the module, such as ``"norm"``.
     places : tuple of str
         The functions; none: all of the module.
     before, after : str
-        A part of the line, and a part of what it becomes.
+        A part of the line, and a part of the changed line.
     reason : str
-        Why no file can tell.
+        The reason why no file can show them.
     """
 
     module: str

@@ -21,18 +21,18 @@ TESTS = {
 """The tests of a module, in the tree that the golden data lie in."""
 
 SECONDS = 60
-"""Of processor time that the tests of a module may take."""
+"""Seconds of processor time that the tests of a module may take."""
 
 OPTIONS = ("-q", "-x", "-p", "no:cacheprovider", "--hypothesis-seed=0")
 
 
 def question_of(module: str, tree: Path | None = None) -> Question | None:
-    """Return the tests of a module as a question; None if it has none of its own here.
+    """Return the tests of a module as a question; None if the module needs none.
 
     Raises
     ------
     FileNotFoundError
-        If the tree does not hold them, as that of a wheel.
+        If the tree does not hold the tests, for example in a wheel.
     """
     if module not in TESTS:
         return None

@@ -1,4 +1,4 @@
-"""Which golden entries reach which lines of the reference, so that a mutant is asked no others."""
+"""Which golden entries reach which lines of the reference, so that a mutant is tried with these alone."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ IMPORT = "import"
 """Stands among the ids for the import itself."""
 
 Reach = dict[tuple[str, int], set[str]]
-"""From a file and a line of it to the ids of the entries that run it."""
+"""For a file and a line of it, the ids of the entries that run the line."""
 
 
 def reach(asked: Sequence[Question], files: Collection[str]) -> Reach:
-    """Ask the reference every question, and return which lines of the files each of them runs.
+    """Run every entry with the reference, and return which lines of the files each entry runs.
 
     Raises
     ------

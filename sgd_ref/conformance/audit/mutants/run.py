@@ -34,14 +34,14 @@ MODULES = (
     "sgd_ref.arithmetic.interval",
     "sgd_ref.arithmetic.rounded",
 )
-"""What the golden files are to pin down: formulas, counts, rounding."""
+"""The modules whose mutants the golden files must expose: formulas, counts, rounding."""
 
 PAGE = data_folder.folder() / "audit" / "mutants.md"
 
 
 @dataclass(frozen=True)
 class Tried:
-    """A mutant, the entry that noticed it (empty if none did), and why none can, if that is known."""
+    """A mutant, the entry that exposed it (empty if none did), and the reason if none can."""
 
     mutant: Mutant
     killer: str
@@ -63,8 +63,8 @@ def path_of(module: str) -> Path:
 def tried(modules: Iterable[str], asked: Sequence[Question]) -> Iterator[Tried]:
     """Yield the mutants of the modules with their outcomes.
 
-    Only entries that reach the changed statement are asked, and first those that killed last: the mutants
-    of one function die by the same. Where no file sees what a module does, its own tests come first.
+    Only entries that reach the changed statement are tried, the last successful ones first: the mutants
+    of one function are often exposed by the same entry. Some modules are tried with their own tests first.
     """
     paths = {module: path_of(module) for module in modules}
     reached = reach(asked, {str(path) for path in paths.values()})
@@ -90,16 +90,16 @@ def page(found: Sequence[Tried], before: str = "") -> str:
     lines = [
         "# Mutants of the reference",
         "",
-        "A mutant is the reference with one operator, number, comparison or keyword changed. Each is asked "
-        "the standard tier, what must be refused, and the schedules alone, as the golden files have them, "
-        "until it gives one wrong bit. Those that no file notices are equivalent, for the reasons in "
+        "A mutant is the reference with one operator, number, comparison or keyword changed. Each mutant is "
+        "tried with the golden files of the standard tier, of rejections and of schedules, until it gives "
+        "one wrong bit. A mutant that no file exposes is equivalent, for a reason in "
         "`sgd_ref/conformance/audit/mutants/equivalent.py`, or open. Written by "
         "`python -m sgd_ref.conformance.audit.mutants.run --update`.",
         "",
-        "The files see little of "
+        "The files show little of "
         + " and ".join(f"`{module}`" for module in TESTS)
-        + ", for the reasons in `own_tests.py` beside it: the mutants of these are asked the unit tests of "
-        "the module first.",
+        + ", for the reasons in `own_tests.py` beside it: mutants of these modules are first tried with the "
+        "unit tests of the module.",
         "",
         "| module | mutants | killed | equivalent | open |",
         "|---|---:|---:|---:|---:|",
@@ -144,7 +144,7 @@ def _in_order(rows: Mapping[str, Sequence[str]]) -> list[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Try the mutants; the status is 1 if one survives that is not known to be equivalent."""
+    """Try the mutants; the exit status is 1 if a mutant survives that is not known to be equivalent."""
     parser = argparse.ArgumentParser(description="Try mutants of the reference against the golden files.")
     parser.add_argument("--module", action="append", choices=MODULES, help="only this one; may be repeated")
     parser.add_argument("--golden", type=Path, default=data_folder.folder(), help="the folder of the files")

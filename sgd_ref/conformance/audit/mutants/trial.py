@@ -147,7 +147,7 @@ def _limit_memory() -> None:
 
 
 def import_anew(mutant: Mutant | None) -> None:
-    """Import the reference anew, with one module mutated; the kit, which judges, stays what it is."""
+    """Import the reference anew, with one module mutated; the kit itself is not imported anew."""
     for name in [name for name in sys.modules if name.split(".")[0] == "sgd_ref"]:
         if name != KIT and not name.startswith(f"{KIT}."):
             del sys.modules[name]

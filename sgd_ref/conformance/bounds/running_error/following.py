@@ -31,7 +31,7 @@ class Follower:
     Attributes
     ----------
     optimizers : tuple of SGD
-        What makes the steps: the rule, and beside it, if a norm that clips may be kept in a wider dtype, the
+        The optimizers that make the steps: the rule and, if a norm that clips may be kept wider, the
         rule with such a norm.
 
     Examples
@@ -62,18 +62,18 @@ class Follower:
     def follow(
         self, before: Record, gradients: Sequence[Array | None], rate: float, after: Record
     ) -> tuple[Violation | None, bool]:
-        """Make one step, and compare it with what was seen.
+        """Make one step, and compare its result with the values that were seen.
 
         Parameters
         ----------
         before : dict
-            What was seen before it: "variables", and whatever is seen of the state. The rest is carried on.
+            The values before the step: "variables", and the visible state. Other state is carried on.
         gradients : sequence of ndarray or None
             One for each variable.
         rate : float
             The learning rate.
         after : dict
-            What was seen after it.
+            The values that were seen after the step.
 
         Returns
         -------

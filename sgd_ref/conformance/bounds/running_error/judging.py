@@ -260,7 +260,7 @@ def compared(
     call : int
         The call that was made.
     optimizer : SGD or LossScaleOptimizer
-        What ``running_error.optimizer.composed`` returns, after this call.
+        The optimizer from ``running_error.optimizer.composed``, after this call.
     wanted, given : dict
         Its record, and the one that was observed.
     """

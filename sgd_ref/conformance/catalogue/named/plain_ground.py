@@ -1,4 +1,4 @@
-"""Plain ground: one setting at a time, with each value that distinguishes dtypes and formulas.
+"""Cases of single settings, with each value that distinguishes dtypes and formulas.
 
 Implementations with few features can answer these cases, too. Some values are trivial on purpose.
 """
@@ -38,7 +38,7 @@ SCALING = ("loss-scale-kept", "unscaled-twice", "scaled-again")
 
 Settings = Mapping[str, Any]
 Numbers = Callable[[NumberStream, str, np.dtype[Any], int], Array | None]
-"""A function of a stream, a variable's name, its dtype, and a call, or -1 for the variable, to an array."""
+"""Makes an array, from a stream, the name and dtype of a variable, and a call; -1 is the variable itself."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Building a case of a structure, so that only its structure can trouble an implementation.
+"""Building a case of a structure, so that an implementation can fail only because of the structure.
 
 Nothing is ever rounded in a case of a plain update: its numbers have few bits, and no result is zero, since a
 zero might have either sign. So every faithful evaluation gives the same bits, however long the case is.

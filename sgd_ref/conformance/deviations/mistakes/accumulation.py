@@ -174,7 +174,7 @@ class FirstGradientDropped(SGD):
     """
 
     def advance(self, values: Values, call: Call, loss_scale: float | np.float32 | None) -> Values:
-        """Reset late."""
+        """Reset the accumulators after the first call of a window."""
         advanced = super().advance(values, call, loss_scale)
         steps = self.settings.gradient_accumulation_steps
         if steps is None or call.state.calls % steps:

@@ -70,11 +70,11 @@ class ScalesUpToClipnorm(SGD):
     """
 
     def clip_by_norm(self, gradients: Gradients, clipnorm: float) -> Gradients:
-        """Divide by the norm in any case."""
+        """Divide by the norm even if it is below the limit."""
         return each(gradients, lambda g: g * setting(clipnorm, g.dtype) / self.norm([g]))
 
     def clip_by_global_norm(self, gradients: Gradients, clipnorm: float) -> Gradients:
-        """Multiply by the quotient in any case."""
+        """Multiply by the quotient even if the norm is below the limit."""
         present = [gradient for gradient in gradients if gradient is not None]
         wide = promoted([gradient.dtype for gradient in present])
         factor = setting(clipnorm, wide) / self.norm(present)

@@ -31,7 +31,7 @@ class IterationsLostInWrapper(LossScaleOptimizer):
 
     @property
     def iterations(self) -> int:
-        """0."""
+        """Return 0 instead of the number of updates."""
         return 0
 
 

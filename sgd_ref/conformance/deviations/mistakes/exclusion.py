@@ -72,7 +72,7 @@ class ExclusionByFirstName(OtherExclusion):
     """
 
     def is_decayed(self, variable: Array, name: str, applies: bool) -> bool:
-        """Look for the first string."""
+        """Look only for the first string."""
         return not any(substring in name for substring in self.exclusion.substrings[:1])
 
 
@@ -132,7 +132,7 @@ class ExclusionByAll(OtherExclusion):
     """
 
     def is_decayed(self, variable: Array, name: str, applies: bool) -> bool:
-        """Look for every string."""
+        """Exclude names that contain every string."""
         substrings = self.exclusion.substrings
         return not substrings or not all(substring in name for substring in substrings)
 

@@ -65,18 +65,18 @@ class SignsOfStridesIgnored(GradientReadOtherwise):
     """
 
     def read(self, gradient: Array, variable: Array) -> Array:
-        """Reverse such axes."""
+        """Reverse the axes with negative strides."""
         return gradient[tuple(slice(None, None, -1 if stride < 0 else 1) for stride in gradient.strides)]
 
 
 class FirstOfBroadcast(GradientReadOtherwise):
-    """Along an axis of stride 0 only the first element of a gradient is there, and the others are 0.
+    """Along an axis of stride 0 only the first element of a gradient is read, and the others are 0.
 
     Evidence: no report is known.
     """
 
     def read(self, gradient: Array, variable: Array) -> Array:
-        """Keep the first ones."""
+        """Keep the first element along axes of stride 0, and set the others to 0."""
         first = tuple(slice(0, 1 if stride == 0 else None) for stride in gradient.strides)
         read = np.zeros_like(gradient)
         read[first] = gradient[first]
@@ -84,7 +84,7 @@ class FirstOfBroadcast(GradientReadOtherwise):
 
 
 class LayoutsTakenForAlike(GradientReadOtherwise):
-    """The elements of a variable and those of its gradient are paired as they lie in memory.
+    """Elements of a variable and its gradient are paired by their order in memory, not by index.
 
     Evidence: a gradient and a parameter of different memory formats,
     https://github.com/ROCm/apex/pull/97.

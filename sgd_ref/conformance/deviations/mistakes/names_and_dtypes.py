@@ -76,7 +76,7 @@ class DtypeOfFirst(SGD):
     """
 
     def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
-        """Round them to that dtype."""
+        """Round the gradients to the dtype of the first variable."""
         first = values.variables[0].dtype
 
         def passed(g: Array) -> Array:
@@ -86,7 +86,7 @@ class DtypeOfFirst(SGD):
 
 
 class HalvesOfFirstHalf(SGD):
-    """Gradients of both half types are read in the one of the first such variable.
+    """Gradients of both half types are read in the half type of the first half variable.
 
     The gradients seem to come from one buffer of 16-bit numbers of one dtype. Evidence: no report is known.
     """

@@ -78,7 +78,7 @@ class LookAheadKept(NesterovFormula):
     """
 
     def look_ahead(self, old: Array, new: Array, g: Array, momentum: Any, rate: Any) -> Any:
-        """Move ahead and on."""
+        """Add the look-ahead to the step."""
         return momentum * old + new
 
 
@@ -101,7 +101,7 @@ class NesterovSquaresMomentum(NesterovFormula):
     """
 
     def look_ahead(self, old: Array, new: Array, g: Array, momentum: Any, rate: Any) -> Any:
-        """Multiply twice."""
+        """Multiply by the momentum twice."""
         return momentum * (momentum * new) - rate * g
 
 
@@ -113,7 +113,7 @@ class NesterovStored(SGD):
     """
 
     def accelerated(self, velocity: Array, g: Array, momentum: Any, rate: Any) -> Any:
-        """Return the step of the look-ahead, which is kept."""
+        """Return the velocity of the look-ahead, which is stored."""
         new = super().accelerated(velocity, g, momentum, rate)
         if not self.settings.nesterov:
             return new
@@ -122,13 +122,13 @@ class NesterovStored(SGD):
         return super().moved_by_nesterov(nothing, velocity, new, g, momentum, rate)
 
     def moved_by_nesterov(self, w: Array, old: Array, new: Array, g: Array, momentum: Any, rate: Any) -> Any:
-        """Move by the velocity, which is not kept."""
+        """Move by the velocity, which is not stored."""
         velocity = super().accelerated(old, g, momentum, rate)
         return super().moved_by_nesterov(w, old, velocity, g, momentum, rate)
 
 
 class NesterovBeforeVelocity(MovesByStep):
-    """The look-ahead enters the gradient before the velocity is updated, and so the velocity itself.
+    """The look-ahead is added to the gradient before the velocity is updated, so it enters the velocity, too.
 
     ``velocity = momentum * velocity + (momentum * velocity - learning_rate * g)``, and ``w + velocity``.
     The first update is right. Evidence: found in a review,

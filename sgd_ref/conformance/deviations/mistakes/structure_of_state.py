@@ -110,7 +110,7 @@ class VelocityByPlace(VelocityOfAnother):
     """
 
     def owners(self, velocities: list[Array], gradients: Gradients) -> list[int]:
-        """Count the gradients that are present."""
+        """Use the velocity at the position among the gradients that are present."""
         return _shifted(velocities, [gradient is not None for gradient in gradients])
 
     def reported(self, velocities: list[Array], owners: list[int]) -> list[Array]:

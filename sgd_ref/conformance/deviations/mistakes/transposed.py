@@ -33,7 +33,7 @@ class SquareVelocityTransposed(SGD):
     """
 
     def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
-        """Update, and store the other order."""
+        """Update, and store the velocity with its axes swapped."""
         updated = super().update(values, gradients, call)
         stored = [
             velocity if g is None else _square_transposed(velocity)

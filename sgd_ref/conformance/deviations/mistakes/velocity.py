@@ -203,7 +203,7 @@ class MomentumOnGradientAlone(SGD):
     """
 
     def accelerated(self, velocity: Array, g: Array, momentum: Any, rate: Any) -> Any:
-        """Multiply the other term."""
+        """Multiply the gradient by the momentum, not the velocity."""
         return velocity - momentum * (rate * g)
 
 

@@ -1,6 +1,6 @@
 """The records of a trajectory that are stored, and the state in them, chosen to keep the data small.
 
-A mistake is seen in later records too, nearly always. A record that is left out is one without keys, so that
+A mistake nearly always shows in later records, too. A record that is left out is one without keys, so that
 the others keep their places; one without state has no keys for it. A consumer compares what is there.
 """
 

@@ -32,15 +32,15 @@ class Rejection(NamedTuple):
     reason : str
         Why it is refused.
     settings : dict
-        Those that differ from plain ones.
+        The settings that differ from plain ones.
     loss_scaling : dict or None
-        Arguments of a LossScaleOptimizer around it.
+        Arguments of a LossScaleOptimizer around the optimizer.
     dtype : dtype
-        That of the variables, of two elements each.
+        The dtype of the variables, which have two elements each.
     gradients : list or None
-        Those of the call; None where none is made.
+        The gradients of the call; None if no call is made.
     names : tuple of str
-        Of the variables, which are alike.
+        The names of the variables, which are alike.
     """
 
     name: str

@@ -21,7 +21,7 @@ def resumed(case: Case, calls_before: int, calls: int) -> Case:
     calls_before : int
         How many of its calls were made; at least 1.
     calls : int
-        How many of its calls follow; fewer where it has no more.
+        How many of the following calls the new case has, or as many as there are.
 
     Examples
     --------
@@ -48,7 +48,7 @@ def resumed(case: Case, calls_before: int, calls: int) -> Case:
         ),
         learning_rate_calls=None if rates is None else rates[chosen],
         exposes=(),
-        notes=f"Resumes {case.id} after {calls_before} calls.",
+        notes=f"Resumes {case.id} after {calls_before} call{'s' * (calls_before > 1)}.",
     )
 
 

@@ -1,4 +1,4 @@
-"""Cases that each test one sentence of the definition: a program that breaks it gives other bits."""
+"""Cases that each test one sentence of ``golden/README.md``: a program that breaks it gives other bits."""
 
 from __future__ import annotations
 

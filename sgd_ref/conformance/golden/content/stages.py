@@ -23,7 +23,7 @@ from sgd_ref.conformance.protocol.encoding import Json
 ORDINARY_ELEMENTS = 24
 
 MOST_SPECIAL_ELEMENTS = 144
-"""All pairs of the 12 special values; of triples a seeded choice of as many."""
+"""All 144 pairs of the 12 special values are used; of their triples, as many are drawn by a seed."""
 
 
 class Stage(NamedTuple):

@@ -45,7 +45,7 @@ class Entry:
     Attributes
     ----------
     case : Case
-        What an optimizer is given.
+        The input of an optimizer.
     expected : list of dict
         The trajectory of the reference, whole or as it is stored; see ``abridging.py``.
     bounds : list of dict or None

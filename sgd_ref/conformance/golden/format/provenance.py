@@ -14,9 +14,9 @@ def provenance(source: str, seed: str | None = None, generator: str = GENERATOR)
     source : str
         Name of the module that has the case.
     seed : str, optional
-        What its random numbers depend on; see ``conformance/data.py``.
+        The text that its random numbers depend on; see ``catalogue/numbers.py``.
     generator : str
-        What wrote it.
+        The program that wrote the entry.
 
     Examples
     --------

@@ -29,13 +29,13 @@ TRAJECTORY, STAGE, SCHEDULE, REJECTION, DEVIATION = (
 INDEX = "index"
 SCHEMA = "schema"
 RECORDING = "recording"
-"""Not the kind of a file, which is "trajectory", but that of its schema."""
+"""The name of the schema of recorded answers, whose files have the kind "trajectory"."""
 
 FIRST, SMOKE, STANDARD, FULL = "first", "smoke", "standard", "full"
 """The tiers, of the same cases as on the command line; those of the smoke tier are standard cases, too."""
 
 PARTS, RECORDED = "parts", "recorded"
-"""What no tier has: parts of runs, such as stages, and what ``conformance.record`` writes."""
+"""The tiers of entries that the command never sends: parts, such as stages, and recorded answers."""
 
 TEXT: Json = {"type": "string"}
 NAME: Json = {"type": "string", "minLength": 1}

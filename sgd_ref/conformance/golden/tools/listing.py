@@ -23,8 +23,10 @@ from sgd_ref.conformance.trajectories.comparison import LISTS
 def table(places: Iterable[Place]) -> Table:
     """Return a table with one row for each entry."""
     shown = Table(title=None, box=None, header_style="bold")
-    for column in ("id", "tier", "kind", "dtypes", "calls", "bounds", "contested", "exposes"):
-        shown.add_column(column, justify="right" if column in ("calls", "exposes") else "left", no_wrap=True)
+    # An id that is cut off in a narrow terminal could not be typed.
+    shown.add_column("id", overflow="fold", min_width=12)
+    for column in ("tier", "kind", "dtypes", "calls", "bounds", "contested", "exposes"):
+        shown.add_column(column, justify="right" if column in ("calls", "exposes") else "left")
     for place in places:
         shown.add_row(id_of(place.entry), place.tier, place.kind, *_columns(place))
     return shown

@@ -92,14 +92,14 @@ def record(run: Implementation, path: str | os.PathLike[str], cases: Iterable[Ca
 
 
 def write_recorded(case: Case, trajectory: Trajectory, path: Path, rule: Dialect = KERAS) -> None:
-    """Write one case with what was seen of it, as `record` does; without bounds, since it is outside of them.
+    """Write one case with a wrong trajectory that was seen, as `record` does, but without bounds.
 
     Parameters
     ----------
     case : Case
         The case.
     trajectory : list of dict
-        What was seen.
+        The trajectory that was seen.
     path : Path
         The file.
     rule : Dialect

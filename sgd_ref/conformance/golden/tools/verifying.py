@@ -50,14 +50,14 @@ NO_JSONSCHEMA = "the schemas, for which the package jsonschema is needed"
 
 @dataclass
 class Verification:
-    """The problems that were found.
+    """The result of a verification.
 
     Attributes
     ----------
     problems : list of str
-        One line for each; none if the data is whole and true.
+        The problems that were found, one line for each; empty if the data is whole and right.
     not_run : list of str
-        What could not be checked.
+        The checks that could not be made, one line for each.
     """
 
     problems: list[str] = field(default_factory=list)
@@ -74,7 +74,7 @@ def verify(folder: Path, replays: bool = True, progress: Callable[[str], None] |
     Parameters
     ----------
     folder : Path
-        That of the index.
+        The folder of the index.
     replays : bool, default True
         Whether the reference runs.
     progress : callable, optional

@@ -50,10 +50,10 @@ from sgd_ref.definition import DEFINITION_VERSION
 SENTENCES_PATH = f"resume/{sentences.NAME}.json"
 
 MEMBERS = {FIRST: (FIRST,), SMOKE: (SMOKE,), STANDARD: (SMOKE, STANDARD), PARTS: (PARTS,)}
-"""For each tier those of its files."""
+"""For each tier, the tiers that its files name."""
 
 LEVELS = {TRAJECTORY: 4, STAGE: 3, SCHEMA: 9}
-"""The number of levels, for each kind of file, whose parts have a line each; two for other kinds."""
+"""For each kind of file, the outer levels of JSON whose parts have a line each; two for other kinds."""
 
 
 def trajectory_cases() -> dict[str, list[Case]]:

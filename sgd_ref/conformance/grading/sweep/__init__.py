@@ -1,1 +1,1 @@
-"""Sweeps: long work in small units, done by a cluster, kept in a journal, with one result whatever dies."""
+"""Sweeps: long work in small units, done by a cluster and kept in a journal; failures change no result."""

@@ -22,11 +22,11 @@ from sgd_ref.conformance.grading.sweep.interrupts import ignoring_interrupts
 from sgd_ref.conformance.grading.sweep.unit import Failed, Interrupted, Outcome, Refused, Unit, done
 
 SUBMITTED_AT_ONCE = 4
-"""How many units the scheduler of somebody else has for each thread of its workers, so that an adaptive
+"""How many units a scheduler of the user's gets for each thread of its workers, so that an adaptive
 cluster grows and no worker waits for this process."""
 
 START_LIMIT = 60
-"""Seconds until a scheduler must have answered."""
+"""Seconds within which a scheduler must answer."""
 
 
 class Cluster:

@@ -24,7 +24,8 @@ class Journal:
     """The finished units of one sweep, on disk.
 
     The first line says what was asked. Every further line is one unit with its result, written at once. A
-    process that is killed while it writes leaves a torn last line, which is removed when it is resumed.
+    process that is killed while it writes leaves an incomplete last line, which is removed when the sweep is
+    resumed.
 
     Parameters
     ----------
@@ -177,8 +178,8 @@ def journal_at(path: Path | None, asked: Mapping[str, str]) -> Journal:
 def default_path(asked: Mapping[str, str]) -> Path:
     """Return where the journal of a sweep lies if nobody names a file: in the cache of the user.
 
-    It is ``sgd-ref/sweeps`` in ``$XDG_CACHE_HOME`` or ``~/.cache``, with another name for anything else that
-    is asked.
+    The folder is ``sgd-ref/sweeps`` in ``$XDG_CACHE_HOME`` or ``~/.cache``. The name of the file depends on
+    all that is asked.
 
     >>> default_path({"tier": "full"}) == default_path({"tier": "smoke"})
     False

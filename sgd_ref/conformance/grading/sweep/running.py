@@ -50,7 +50,7 @@ class Sweep:
         Raises
         ------
         Refused
-            If a worker must do no unit, for example since it has other software.
+            If a worker may not do a unit, for example because its software differs.
         Interrupted
             If the sweep cannot go on.
         """
@@ -68,7 +68,7 @@ class Sweep:
         self.failed.extend(failed[unit.id] for unit in left if unit.id in failed)
 
     def results(self, units: Sequence[Unit]) -> Iterator[tuple[Unit, Json]]:
-        """Yield the finished units with their results, in the order of the units, whoever did them when."""
+        """Yield the finished units with their results, in the order of the units."""
         for unit in units:
             if unit.id in self.journal:
                 yield unit, self.journal.result(unit.id)

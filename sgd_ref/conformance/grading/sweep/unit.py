@@ -1,4 +1,4 @@
-"""A unit of work, what comes of it, and what may do units."""
+"""A unit of work, its outcomes, and the engines that do units."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Done(NamedTuple):
 
 
 class Failed(NamedTuple):
-    """A unit without a result: its work raised an error, or it ended each worker that did it.
+    """A unit without a result: its work raised an error, or each worker that did it died.
 
     Attributes
     ----------
@@ -65,11 +65,11 @@ Engine = Callable[[Sequence[Unit]], Iterator[Outcome]]
 
 
 class Refused(Exception):
-    """Raised by the work of a unit on a worker that must do no unit of the sweep; its message says why."""
+    """Raised by the work of a unit on a worker that may not take part in the sweep; its message says why."""
 
 
 class Interrupted(Exception):
-    """Raised if a sweep cannot go on, for example since the scheduler has died; it can be resumed."""
+    """Raised if a sweep cannot go on, for example because the scheduler has died; it can be resumed."""
 
 
 def here(units: Iterable[Unit]) -> Iterator[Outcome]:

@@ -1,4 +1,4 @@
-"""What is on the page, wherever it comes from: a run, or what is kept of runs."""
+"""The content of the page, whether it comes from a run or from kept results."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from sgd_ref.conformance.reports.html.plot import Plot
 
 Key = tuple[str, str]
-"""What a case counts for: an axis with its value, or "cases" with the group of its id."""
+"""A row in which a case is counted: an axis with its value, or "cases" with the group of its id."""
 
 RIGHT = "right"
-"""The grade of a case that is exact or rounding, where it is not kept which of the two."""
+"""The grade of a case that is exact or rounding, if the kept results do not say which."""
 
 
 @dataclass(frozen=True)
@@ -21,11 +21,11 @@ class Run:
     Attributes
     ----------
     name, versions : str
-        The implementation, and what it consists of.
+        The implementation, and the versions of its packages.
     result : str
-        What came of the run, in a few words.
+        The result of the run, in a few words.
     is_good : bool
-        Whether that is as it should be.
+        Whether the result is as it should be.
     counts : mapping of str to int
         How many cases have each grade.
     features : mapping of (str, str) to mapping of str to int
@@ -33,7 +33,7 @@ class Run:
     cases : mapping of str to str
         The grade of each case that was asked.
     notes : tuple of str
-        What else is known.
+        Further remarks.
     """
 
     name: str
@@ -53,13 +53,13 @@ class Picture:
     Attributes
     ----------
     plot : Plot or None
-        The element in which it begins; None where there are no numbers to draw.
+        The element in which the divergence begins; None if there are no numbers to draw.
     what : str
         The first wrong value, in words.
     name : str
         The contradiction whose smallest case this is; empty for the case itself.
     command : str
-        What shows it again; empty where that is the command of the case.
+        The command that shows the element again; empty if it is the command of the case.
     """
 
     plot: Plot | None
@@ -79,19 +79,19 @@ class Divergence:
     case, grade : str
         The id of the case, and its grade; no grade for a case that counts as right and is shown all the same.
     names : tuple of str
-        The known mistakes that explain it.
+        The known mistakes that explain the divergence.
     partly : str
-        What explains a part of it, in words.
+        The explanation of a part of the divergence, in words.
     is_expected : bool
-        Whether it does not count.
+        Whether the divergence is expected, so that it does not count.
     features : frozenset of (str, str)
-        What it counts for.
+        The rows in which the case is counted.
     pictures : tuple of Picture
-        Its plots.
+        The plots of the divergence.
     message : str
-        What else is said of it.
+        The message of the verdict.
     reproducer : str
-        A command that shows it.
+        A command that shows the divergence.
     elsewhere : tuple of str
         Those of its names whose smallest case is plotted with another divergence of the run.
     """
@@ -111,14 +111,14 @@ class Divergence:
 
 @dataclass(frozen=True)
 class Content:
-    """All of it.
+    """The whole content of the page.
 
     Attributes
     ----------
     runs : sequence of Run
-        In the order of the columns.
+        The runs, in the order of the columns.
     divergences : sequence of Divergence
-        In the order of the runs.
+        The divergences, in the order of the runs.
     evidence : mapping of str to sequence of str
         By the name of a mistake, where it was seen in the sources of an implementation.
     since : mapping of str to sequence of str

@@ -1,4 +1,4 @@
-"""The content of the page from what is kept of runs: ledgers, counts and findings. Nothing is run for it.
+"""The content of the page from kept results: ledgers, counts and findings. Nothing is run for it.
 
 A ledger does not tell an exact answer from one within rounding, and keeps no answers: only the smallest case
 of each contradiction has its answer. That answer is judged anew here, by the rule of the ledger, so that its
@@ -38,14 +38,14 @@ from sgd_ref.conformance.trajectories.comparison import compare
 LEDGER = "ledger.json"
 
 SHRUNK = "shrunk/"
-"""What the id of a smallest case begins with, before that of the case it was made of."""
+"""The beginning of the id of a smallest case, before the id of the case that it was made from."""
 
 EXACT, ROUNDING = "exact", "rounding"
 
 
 @dataclass(frozen=True)
 class Kept:
-    """What is kept of one target.
+    """The kept results of one target.
 
     Attributes
     ----------
@@ -54,9 +54,9 @@ class Kept:
     data : dict
         The counts, as `target_data.to_data` returns them.
     ledger : Ledger
-        What diverges, fails or is not offered.
+        The cases that diverge, fail or are not offered.
     findings : mapping of str to Finding
-        The smallest case of each contradiction.
+        By name, the smallest case of each contradiction.
     evidence : mapping of str to str
         Where each name was seen.
     asked : mapping of str to Case
@@ -73,7 +73,7 @@ class Kept:
 
 
 def kept_targets(folder: Path | None = None) -> list[Kept]:
-    """Return what is kept of each target, in the order of the registry.
+    """Return the kept results of each target, in the order of the registry.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ def kept_targets(folder: Path | None = None) -> list[Kept]:
 
 
 def content_of_kept(kept: Sequence[Kept]) -> Content:
-    """Return the content of the page of all targets of which something is kept."""
+    """Return the content of the page of all targets with kept results."""
     divergences = [one for run, target in enumerate(kept) for one in _divergences(run, target)]
     evidence: dict[str, list[str]] = {}
     for target in kept:

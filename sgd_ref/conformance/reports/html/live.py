@@ -72,12 +72,12 @@ def _divergences(run: int, findings: Findings) -> Iterator[Divergence]:
 
 
 def pictures(verdict: Verdict, name: str = "", command: str = "") -> tuple[Picture, ...]:
-    """Return the plot of a verdict that diverges; none where nothing came back that can be graded.
+    """Return the plot of a verdict that diverges; none if the answer cannot be graded.
 
     Parameters
     ----------
     verdict : Verdict
-        What is plotted.
+        The verdict on the case that is plotted.
     name, command : str
         As in `Picture`.
     """

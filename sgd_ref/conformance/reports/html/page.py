@@ -21,7 +21,7 @@ EXTRA = "report"
 """The extra that has the template engine."""
 
 WORST = ("error", "diverges", RIGHT, "rounding", "exact", "unsupported")
-"""The grades, in the order in which one stands for several."""
+"""The grades; in a cell for several cases, the first of their grades in this order is shown."""
 
 
 def check_installed() -> None:

@@ -18,10 +18,10 @@ from sgd_ref.conformance.trajectories.comparison import LISTS
 WIDTH, HEIGHT, MARGIN = 300, 100, 8
 
 HALF_DASH = 6
-"""Of the short line that stands for a value without neighbours."""
+"""The length of the short line that stands for a value without neighbours."""
 
 AROUND = 12
-"""Calls that are shown before and after the first violation."""
+"""How many calls are shown before and after the first violation."""
 
 LEAST_SHARE = 0.02
 """A share of the height: if answer and reference are closer to each other than this, their difference is
@@ -30,18 +30,18 @@ plotted."""
 
 @dataclass(frozen=True)
 class Plot:
-    """What is drawn, in the units of the picture.
+    """The shapes and texts of a plot, in the units of the picture.
 
     Attributes
     ----------
     answer, reference : str
         Paths of SVG, with a gap where a value is not finite.
     bounds : tuple of float, or None
-        Top and bottom of what is possible at the first violation; None where no number is.
+        Top and bottom of the possible values at the first violation; None if no number is possible.
     x, y : float
         The first violation; `y` is the middle of the picture where its value is not finite.
     call, first, last : int
-        The call of the first violation, and those at both ends.
+        The call of the first violation, and the first and the last call that are drawn.
     low, high : str
         The values at the bottom and at the top.
     is_difference : bool
@@ -69,7 +69,7 @@ def plot(
     Parameters
     ----------
     names : sequence of str
-        Those of the variables.
+        The names of the variables.
     expected, observed : sequence of dict
         The trajectory of the reference, and that of the implementation.
     violation : Violation

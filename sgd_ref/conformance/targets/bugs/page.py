@@ -10,15 +10,15 @@ from sgd_ref.conformance.targets.bugs.checking import Checked
 INTRODUCTION = """\
 # Bugs to report
 
-Contradictions of [the targets](../README.md) that their projects can be told of. Each has a script of about
-ten lines, which needs the framework alone, and was run where nothing else is installed. These commands print
-the report of one, list those of a target, and run the scripts of a target anew:
+Contradictions of [the targets](../README.md) that can be reported to their projects. Each has a script of
+about ten lines, which needs only the framework, and was run where nothing else is installed. These commands
+print the report of one bug, list the bugs of a target, and run the scripts of a target anew:
 
     sgd-ref report-bug TARGET CONTRADICTION
     sgd-ref report-bug TARGET
     sgd-ref report-bug TARGET --check
 
-A state says what is known of a bug among the project's threads:
+The state of a bug says whether the project's threads mention it:
 """
 
 

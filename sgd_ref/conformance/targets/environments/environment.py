@@ -49,7 +49,7 @@ class Environment:
     tools : sequence of str
         Programs that must be installed on the machine.
     size : str
-        The space that it takes on the disk, in words.
+        The space that the environment takes on the disk, in words.
     settings : mapping of str to str
         Environment variables for the process of the worker.
     """
@@ -67,17 +67,17 @@ class Environment:
 
     @property
     def folder(self) -> Path:
-        """The folder where it is, or would be."""
+        """The folder of the environment, which may not exist."""
         return places.folder() / self.name
 
     @property
     def interpreter(self) -> Path:
-        """The Python of its virtual environment."""
+        """The path of the Python of the virtual environment."""
         return interpreter_in(self.folder)
 
     @property
     def identity(self) -> str:
-        """A hash of all files that it is made from."""
+        """A hash of all files that the environment is made from."""
         digest = hashlib.sha256()
         lock = (self.npm, "package.json") if self.npm else ()
         for file in filter(None, (self.python, *lock, *self.sources)):
@@ -107,7 +107,7 @@ class Environment:
         state = self.state()
         if state == INSTALLED:
             return None
-        return f"its environment is {state}; make it with: sgd-ref targets install {self.name}"
+        return f"its environment is {state}; install it with: sgd-ref targets install {self.name}"
 
     def install(self, say: Callable[[str], None]) -> None:
         """Make the environment from scratch.
@@ -134,7 +134,7 @@ class Environment:
         self._mark(finished=True)
 
     def update(self, say: Callable[[str], None]) -> None:
-        """Install its requirements into what is there; make the environment anew where nothing is.
+        """Install the requirements into the existing environment; if there is none, make it.
 
         What only the older requirements needed stays, so that releases of one package that follow each other
         take seconds each.
@@ -142,7 +142,7 @@ class Environment:
         Parameters
         ----------
         say : callable
-            Is told each command before it runs.
+            Called with each command before the command runs.
 
         Raises
         ------

@@ -10,10 +10,10 @@ from sgd_ref.validation import reject_value
 THERE, OTHERWISE, ABSENT, FAILS = "there", "otherwise", "absent", "fails"
 
 MEANINGS: Mapping[str, str] = {
-    THERE: "the release contradicts the documentation as it was seen before",
-    OTHERWISE: "it contradicts it, with other bits",
-    ABSENT: "every expected bit is there",
-    FAILS: "the case cannot be asked: the release lacks a feature, or raises an error",
+    THERE: "the release contradicts the documentation, with the known bits",
+    OTHERWISE: "the release contradicts the documentation, with other bits",
+    ABSENT: "the release gives every expected bit",
+    FAILS: "the release cannot run the case: it lacks a feature, or raises an error",
 }
 """The meaning of each outcome, by its name."""
 
@@ -23,7 +23,7 @@ MARKS: Mapping[str, str] = {THERE: "x", OTHERWISE: "x*", ABSENT: "-", FAILS: "?"
 AFFECTED = frozenset({THERE, OTHERWISE})
 
 SEEN_BEFORE = ", as it was seen before"
-"""The script of a finding writes this behind each number that the finding has, too."""
+"""The mark behind each number in the output of a script that equals the number in the finding."""
 
 LONGEST = 160
 

@@ -20,14 +20,14 @@ def extended(
     keep: Callable[[list[Asked]], None],
     again: bool = False,
 ) -> list[Asked]:
-    """Ask the wanted releases for the answers that are missing, and return all answers.
+    """Run the wanted releases that have no answer yet, and return all answers.
 
     Parameters
     ----------
     known : sequence of Asked
         The answers from earlier runs.
     wanted : sequence of str
-        The releases to ask. A release of two numbers stands for its newest patch release.
+        The releases to run. A release of two numbers stands for its newest patch release.
     releases : Releases
         The releases of the framework.
     scripts : mapping of str to Program
@@ -37,7 +37,7 @@ def extended(
     keep : callable
         The function that is called with all answers whenever a release has answered.
     again : bool
-        Whether to ask also the releases that have answered before.
+        Whether to run also the releases that have answered before.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Since when the contradictions of several targets are there, of what is kept."""
+"""Since when the contradictions of several targets are there, from the kept histories."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from sgd_ref.conformance.targets.history.spans import in_words
 
 
 def since_when(targets: Sequence[str]) -> dict[str, list[str]]:
-    """Return since when each contradiction is there, a line for each target that has a history.
+    """Return since when each contradiction is there, with a line for each target that has a history.
 
     Parameters
     ----------
     targets : sequence of str
-        Names of targets that the kit knows. Where there are several, each line begins with the name of one.
+        Names of targets that the kit knows. If there are several, each line begins with a name.
 
     Returns
     -------

@@ -14,7 +14,7 @@ Asked = Sequence[tuple[str, Outcome]]
 def in_words(asked: Asked) -> str:
     """Return which release first had a contradiction, and which one mended it, in words.
 
-    Releases between two of these were not asked. So the contradiction may have begun before the first release
+    Releases between two of these were not run. So the contradiction may have begun before the first release
     that was seen to have it.
 
     Parameters
@@ -26,11 +26,11 @@ def in_words(asked: Asked) -> str:
     --------
     >>> there, absent, fails = Outcome("there"), Outcome("absent"), Outcome("fails", "TypeError")
     >>> in_words([("1.0", fails), ("1.1", there), ("1.2", there), ("1.3", absent)])
-    'cannot be asked of 1.0; 1.1 to 1.2; mended in 1.3'
+    'cannot run on 1.0; 1.1 to 1.2; mended in 1.3'
     >>> in_words([("1.0", there), ("1.1", there)])
     'since 1.0 at the latest, still in 1.1'
     >>> in_words([("1.0", absent), ("1.1", there)])
-    'not in 1.0; since 1.1, the newest that was asked'
+    'not in 1.0; since 1.1, the newest that was run'
     """
     runs = [(key, list(run)) for key, run in groupby(asked, lambda one: _kind(one[1]))]
     said: list[str] = []
@@ -41,11 +41,11 @@ def in_words(asked: Asked) -> str:
         if kind == ABSENT:
             said.append(f"mended in {first}" if seen_before else f"not in {_range(first, last)}")
         elif kind == FAILS:
-            said.append(f"cannot be asked of {_range(first, last)}")
+            said.append(f"cannot run on {_range(first, last)}")
         elif not is_last:
             said.append(_range(first, last))
         elif first == last:
-            said.append(f"since {first}, the newest that was asked")
+            said.append(f"since {first}, the newest that was run")
         else:
             said.append(f"since {first}{' at the latest' if position == 0 else ''}, still in {last}")
     return "; ".join(said)

@@ -26,7 +26,7 @@ def rows(asked: Sequence[Asked]) -> Iterator[list[str]]:
 
     >>> from sgd_ref.conformance.targets.history.outcome import Outcome
     >>> list(rows([Asked("1.0", {}, {"a": Outcome("absent")}), Asked("1.1", {}, {"a": Outcome("there")})]))
-    [['a', '-', 'x', 'not in 1.0; since 1.1, the newest that was asked']]
+    [['a', '-', 'x', 'not in 1.0; since 1.1, the newest that was run']]
     """
     installed = [one for one in asked if not one.obstacle]
     for name, outcomes in by_contradiction(installed).items():
@@ -38,13 +38,13 @@ def legend() -> str:
     """Return the meanings of the marks.
 
     >>> legend().split(";")[0]
-    'x: the release contradicts the documentation as it was seen before'
+    'x: the release contradicts the documentation, with the known bits'
     """
     return "; ".join(f"{MARKS[name]}: {meaning}" for name, meaning in MEANINGS.items())
 
 
 def obstacles(asked: Sequence[Asked]) -> Iterator[str]:
-    """Yield a line for each release that could not be asked.
+    """Yield a line for each release that could not be run.
 
     >>> list(obstacles([Asked("1.1", obstacle="no wheel")]))
     ['1.1: no wheel']

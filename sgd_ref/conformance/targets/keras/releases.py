@@ -1,4 +1,4 @@
-"""The releases of Keras, and what each backend is installed with."""
+"""The releases of Keras, and the packages for each backend."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ BACKENDS = {
     "tensorflow": ("tensorflow-cpu==2.16.2",),
     "torch": ("torch==2.13.0+cpu",),
 }
-"""All releases run on the same, so that what changes is Keras."""
+"""All releases run on the same versions of the backends, so that only Keras changes."""
 
 UNDECLARED = ("packaging",)
-"""What some releases import and do not ask for."""
+"""Packages that some releases import and do not require."""
 
 
 def releases(backend: str, mode: str) -> Releases:

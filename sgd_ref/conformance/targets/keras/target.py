@@ -28,7 +28,7 @@ def _member(backend: str, mode: str) -> Target:
 
 FAMILY = Family(
     {
-        "backend": Option(BACKENDS, "what Keras runs on"),
+        "backend": Option(BACKENDS, "the backend of Keras"),
         "mode": Option(MODES, "called as it is, or compiled as Keras' fit compiles it"),
     },
     _member,

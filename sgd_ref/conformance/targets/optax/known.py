@@ -224,7 +224,7 @@ KNOWN_DEVIATIONS = (
         ("jitted",),
     ),
 )
-"""In the order in which they are tried: first contradictions, then faithful evaluations in other forms."""
+"""The deviations, in the order in which they are tried: first contradictions, then mere roundings."""
 
 FAILURES = (
     KnownFailure(

@@ -8,7 +8,7 @@ from sgd_ref.conformance.targets.optax.launch import ENVIRONMENT
 OLD, YOUNG = ("jax==0.4.30", "jaxlib==0.4.30", "numpy<2"), ("jax==0.10.2", "jaxlib==0.10.2")
 
 FIRST_YOUNG = (0, 2, 6)
-"""The first release that is installed with a JAX of today; those before it use what JAX has removed."""
+"""The first release that runs with the present JAX; older releases use functions that JAX has removed."""
 
 
 def releases(mode: str) -> Releases:

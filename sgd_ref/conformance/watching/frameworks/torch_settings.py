@@ -41,12 +41,12 @@ def is_skipped(optimizer: Any) -> bool:
 
 
 def by_design_of(groups: Sequence[Mapping[str, Any]]) -> frozenset[str]:
-    """Return the known deviations that ``maximize``, or a ``dampening`` equal to the momentum, asks for.
+    """Return the known deviations that ``maximize``, or a ``dampening`` equal to the momentum, stands for.
 
     Raises
     ------
     ValueError
-        If no known deviation is what they ask for, or if the groups differ.
+        If no known deviation has the effect of these options, or if the groups differ.
 
     Examples
     --------

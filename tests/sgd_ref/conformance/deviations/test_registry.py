@@ -165,6 +165,12 @@ def test_unknown_names_are_refused() -> None:
         compose(["update-fused", "averages"])
 
 
+def test_a_misspelt_name_is_answered_with_similar_ones_in_a_short_message() -> None:
+    with pytest.raises(ValueError, match=r"such as clip-adds-epsilon, .*got 'clip-add-epsilon'") as refused:
+        compose(["clip-add-epsilon"])
+    assert len(str(refused.value)) < 300
+
+
 def exact_multiply_add(a: Any, b: Any, c: Any, dtype: np.dtype[Any]) -> Any:
     x, y, z = float(a), float(b), float(c)
     if math.isfinite(x) and math.isfinite(y) and math.isfinite(z):

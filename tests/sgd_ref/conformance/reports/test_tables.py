@@ -23,8 +23,8 @@ def findings(target: str) -> Findings:
     return Findings(report, {}, {"a": ("ascends",)}, frozenset({"ascends"}))
 
 
-def shown(*all_findings: Findings) -> str:
-    console = Console(width=200, color_system=None)
+def shown(*all_findings: Findings, width: int = 200) -> str:
+    console = Console(width=width, color_system=None)
     with console.capture() as capture:
         console.print(deviation_table(all_findings))
     return capture.get()
@@ -40,10 +40,14 @@ def histories(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(storage, "kept", lambda target: asked if target == "optax eager" else [])
 
 
+def test_a_narrow_terminal_cuts_no_name_off() -> None:
+    assert "…" not in shown(findings("optax jitted"), width=28)
+
+
 def test_a_contradiction_says_since_when_it_is_there() -> None:
     text = shown(findings("optax eager"))
     assert "since when" in text
-    assert "not in 1.0; since 1.1, the newest that was asked" in text
+    assert "not in 1.0; since 1.1, the newest that was run" in text
 
 
 def test_of_several_targets_each_is_named() -> None:

@@ -236,5 +236,5 @@ def test_since_when_contradictions_are_there() -> None:
     assert "### mine eager\n" in text
     assert "| ascends | x | - | 1.0.0; mended in 1.1.0 |\n" in text
     assert "- installed with 1.0.0, 1.1.0: numpy 2.0\n" in text
-    assert "- could not be asked: 0.9.0: no \\| wheel\n" in text
+    assert "- could not be run: 0.9.0: no \\| wheel\n" in text
     assert "## Since when" not in page_of_data([data()], {})

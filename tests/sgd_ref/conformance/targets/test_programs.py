@@ -307,10 +307,10 @@ def test_programs_that_cannot_be_run(
     ("arguments", "message"),
     [
         (["--"], "-- must be followed by a program and its arguments"),
-        (["keras", "--", "./my_sgd"], "target must be left out for a program after --, got 'keras'"),
+        (["keras", "--", "./my_sgd"], "TARGET must be left out for a program after --, got 'keras'"),
         (
             ["--backend", "jax", "--", "./my_sgd"],
-            "backend must be left out for a program after --, got 'jax'",
+            "--backend must be left out for a program after --, got 'jax'",
         ),
         (["--update", "--", "./my_sgd"], "--update must go with --ledger for a program after --"),
         (["--update", "my_module:run"], "--update must go with --ledger for my_module:run"),

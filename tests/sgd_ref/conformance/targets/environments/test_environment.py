@@ -31,7 +31,9 @@ def environment(definition: Path, code: str = WRITES, **others: object) -> Envir
 def test_it_is_installed_once_and_known_as_long_as_its_sources_are_the_same(definition: Path) -> None:
     mine, said = environment(definition), list[str]()
     assert mine.state() == module.ABSENT
-    assert mine.obstacle() == ("its environment is not installed; make it with: sgd-ref targets install mine")
+    assert mine.obstacle() == (
+        "its environment is not installed; install it with: sgd-ref targets install mine"
+    )
     mine.install(said.append)
     assert mine.state() == module.INSTALLED
     assert mine.obstacle() is None

@@ -23,11 +23,11 @@ def two_histories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("two_histories")
 def test_each_target_has_a_line() -> None:
     assert since_when(["sklearn", "mlx", "tfjs"]) == {
-        "a": ["sklearn: since 1.0, the newest that was asked", "mlx: not in 0.1"],
-        "b": ["mlx: since 0.1, the newest that was asked"],
+        "a": ["sklearn: since 1.0, the newest that was run", "mlx: not in 0.1"],
+        "b": ["mlx: since 0.1, the newest that was run"],
     }
 
 
 @pytest.mark.usefixtures("two_histories")
 def test_a_single_target_is_not_named() -> None:
-    assert since_when(["sklearn"]) == {"a": ["since 1.0, the newest that was asked"]}
+    assert since_when(["sklearn"]) == {"a": ["since 1.0, the newest that was run"]}

@@ -17,13 +17,13 @@ def asked(marks: str) -> list[tuple[str, Outcome]]:
 @pytest.mark.parametrize(
     ("marks", "words"),
     [
-        ("x", "since 1.0, the newest that was asked"),
+        ("x", "since 1.0, the newest that was run"),
         ("xo", "since 1.0 at the latest, still in 1.1"),
         ("-xx", "not in 1.0; since 1.1, still in 1.2"),
         ("--", "not in 1.0 to 1.1"),
         ("xx--", "1.0 to 1.1; mended in 1.2"),
-        ("?xx-x", "cannot be asked of 1.0; 1.1 to 1.2; mended in 1.3; since 1.4, the newest that was asked"),
-        ("x?", "1.0; cannot be asked of 1.1"),
+        ("?xx-x", "cannot run on 1.0; 1.1 to 1.2; mended in 1.3; since 1.4, the newest that was run"),
+        ("x?", "1.0; cannot run on 1.1"),
         ("", ""),
     ],
 )

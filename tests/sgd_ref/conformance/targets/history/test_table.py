@@ -24,8 +24,8 @@ def test_releases_that_could_not_be_asked_have_no_column() -> None:
 
 def test_what_was_not_asked_has_no_mark() -> None:
     assert list(table.rows(ASKED)) == [
-        ["a", "?", "x*", "cannot be asked of 1.0.0; since 1.1.0, the newest that was asked"],
-        ["b", "x", "", "since 1.0.0, the newest that was asked"],
+        ["a", "?", "x*", "cannot run on 1.0.0; since 1.1.0, the newest that was run"],
+        ["b", "x", "", "since 1.0.0, the newest that was run"],
     ]
 
 

@@ -132,7 +132,7 @@ def test_momentum(start: Start, name: str, dtype: np.dtype[Any], nesterov: bool)
         assert_bits(weights, record["variables"][0])
 
 
-@on("name", ["jax eager", TENSORFLOW_EAGER])
+@on("name", [JAX_EAGER, TENSORFLOW_EAGER])
 def test_weight_decay_and_what_is_excluded(start: Start, name: str) -> None:
     weights, gradient = normal(0), normal(1)
     found = start(name)(
@@ -279,6 +279,7 @@ def test_loss_scaling(start: Start, name: str) -> None:
     assert_bits(np.float32(2), resumed[-1]["loss_scale"])
 
 
+@pytest.mark.sweep
 def test_an_error_is_reported_and_harms_no_other_case(start: Start) -> None:
     config = {"learning_rate": 0.1, "momentum": 0.9, "gradient_accumulation_steps": 2}
     plain = case(config=config, variables=(normal(0),), gradients=((normal(1),), (normal(2),)))

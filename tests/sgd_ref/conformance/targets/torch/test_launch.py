@@ -204,7 +204,10 @@ SCALED = {"loss_scaling": LossScaling(initial_scale=4.0, dynamic_growth_steps=2)
 
 @on(
     ("variant", "clipvalue"),
-    [*((variant, clip) for variant in NOT_COMPILED for clip in (None, 8.0)), ("compiled", None)],
+    [
+        *((variant, clip) for variant in NOT_COMPILED for clip in (None, 8.0)),
+        pytest.param("compiled", None, marks=pytest.mark.sweep),
+    ],
 )
 def test_dynamic_loss_scale(start: Start, variant: str, clipvalue: float | None) -> None:
     calls = [[-4.0], [-4.0], [np.inf], [-4.0]]
@@ -302,6 +305,7 @@ def test_fused_vectors_of_half_types_are_skipped(start: Start, dtype: np.dtype[A
     assert updated == [0.0] * skipped + [1.0] * (47 - skipped)
 
 
+@pytest.mark.sweep
 def test_a_compiled_step_loses_gradients_of_a_scalar_of_float64(start: Start) -> None:
     calls = [(np.array(value), np.array([value])) for value in (-2.0, -4.0, -8.0)]
     found = start("compiled")(case(calls, FLOAT64, momentum=0.5))
