@@ -69,9 +69,8 @@ def violation_of(case: Case, observed: Trajectory) -> Any:
 
 
 def test_a_few_elements_could_be_explained_by_chance(monkeypatch: pytest.MonkeyPatch) -> None:
-    config = {"learning_rate": 0.5, "momentum": 0.0, "weight_decay": 0.25}
     one = np.ones(1, np.float32)
-    case = Case("one", config, ("w",), (one,), ((one,),))
+    case = replace(DECAY, names=("w",), variables=(one,), gradients=((one,),), excluded_from_weight_decay=())
     wrong = DEFINITION.run(replace(case, config={**case.config, "weight_decay": 0.75}))
     alone = [{"variables": record["variables"]} for record in wrong]
     assert other_number(case, alone, violation_of(case, alone)) is None
