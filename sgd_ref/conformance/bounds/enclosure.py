@@ -277,63 +277,6 @@ def sum_in_any_order(terms: Sequence[Enclosure]) -> Enclosure:
     return partial[tuple(range(len(terms)))]
 
 
-def product_in_any_order(
-    values: Enclosure, factors: Sequence[Enclosure], divisors: Sequence[Enclosure] = ()
-) -> Enclosure:
-    """Return the possible products in any order.
-
-    Either a divisor divides or its reciprocal multiplies. Several divisors may be multiplied first, or a
-    divisor may be divided by a factor: ``x * f / d`` may be ``x / (d / f)``. The product with a reciprocal
-    encloses the quotient, because the reciprocal need not be rounded.
-    """
-    items = (*factors, *divisors)
-    whole = tuple(range(len(items)))
-    multipliers: dict[tuple[int, ...], Enclosure] = {}
-    dividers: dict[tuple[int, ...], Enclosure] = {}
-    products: dict[tuple[int, ...], Enclosure] = {(): values}
-    for size in range(1, len(items) + 1):
-        for chosen in combinations(whole, size):
-            if size > 1:
-                _join(chosen, multipliers, dividers)
-            elif chosen[0] < len(factors):
-                multipliers[chosen] = items[chosen[0]]
-            else:
-                dividers[chosen] = items[chosen[0]]
-                multipliers[chosen] = 1 / items[chosen[0]]
-            products[chosen] = hull(
-                *(
-                    products[tuple(index for index in chosen if index not in part)] * multipliers[part]
-                    for part_size in range(1, size + 1)
-                    for part in combinations(chosen, part_size)
-                )
-            )
-    return products[whole]
-
-
-def _join(
-    chosen: tuple[int, ...],
-    multipliers: dict[tuple[int, ...], Enclosure],
-    dividers: dict[tuple[int, ...], Enclosure],
-) -> None:
-    """Compute the common factor and divisor of the chosen items, from those of smaller choices."""
-    multiplying, dividing = [], []
-    for part_size in range(1, len(chosen)):
-        for part in combinations(chosen, part_size):
-            rest = tuple(index for index in chosen if index not in part)
-            if part[0] == chosen[0]:
-                multiplying.append(multipliers[part] * multipliers[rest])
-            if part in dividers:
-                dividing.append(
-                    dividers[part] * dividers[rest]
-                    if rest in dividers
-                    else dividers[part] / multipliers[rest]
-                )
-    if dividing:
-        dividers[chosen] = hull(*dividing)
-        multiplying.append(1 / dividers[chosen])
-    multipliers[chosen] = hull(*multiplying)
-
-
 def _sum_of_many(terms: Sequence[Enclosure]) -> Enclosure:
     arithmetic = terms[0].arithmetic
     ends = arithmetic.endpoints

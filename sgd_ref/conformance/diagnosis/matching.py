@@ -11,6 +11,7 @@ from sgd_ref.conformance.catalogue.protection import protected
 from sgd_ref.conformance.deviations import DEFINITION, Basis
 from sgd_ref.conformance.diagnosis.candidates import beginning, suiting
 from sgd_ref.conformance.diagnosis.names import Explained, Names, are_roundings, supported
+from sgd_ref.conformance.diagnosis.other_settings import OtherNumber
 from sgd_ref.conformance.diagnosis.parting import Parting, parting
 from sgd_ref.conformance.diagnosis.replay import replayed
 from sgd_ref.conformance.diagnosis.search import Search
@@ -46,6 +47,8 @@ class Diagnosis:
     pairs_tried : int
         How many pairs of deviations were tried, the likeliest first. If there is no name, none of them is the
         reason; other pairs may not have been tried.
+    number : OtherNumber or None
+        If there are no names: a number of the case in whose place another one explains the whole trajectory.
     """
 
     names: tuple[Names, ...] = ()
@@ -55,6 +58,7 @@ class Diagnosis:
     has_other_velocities: bool = False
     calls: tuple[int, int] | None = None
     pairs_tried: int = field(default=0, compare=False)
+    number: OtherNumber | None = None
 
     def __str__(self) -> str:
         if self.calls is None:
@@ -63,6 +67,8 @@ class Diagnosis:
         return f"{self._explained()}; of this long case, calls {first} to {last} were looked at"
 
     def _explained(self) -> str:
+        if self.number is not None:
+            return str(self.number)
         if not self.names:
             nothing = f"it equals no known deviation{self._tried()}"
             return ALL_BUT_VELOCITIES if self.has_other_velocities else nothing
@@ -186,7 +192,10 @@ def as_diagnosis(found: Sequence[Explained], where: Parting | None) -> Diagnosis
 
 
 def at_least(search: Search, where: Parting | None) -> Diagnosis:
-    """Return the diagnosis where nothing explains everything: what explains most calls, if anything."""
+    """Return the diagnosis where no names explain everything: another number, or what explains most calls."""
+    number = search.other_number()
+    if number is not None:
+        return Diagnosis(parting=where, pairs_tried=search.pairs_tried, number=number)
     if search.farthest is None:
         return Diagnosis(parting=where, pairs_tried=search.pairs_tried)
     names, found = search.farthest

@@ -281,10 +281,10 @@ class _Run:
         if case_id in self._partly:
             names, found_of_all = self._partly[case_id]
             return Diagnosis((names,), found_of_all.is_exact, where, found_of_all.calls)
-        farthest = search.farthest
-        if farthest is None or self._share(farthest[0]) < LEAST_SHARE:
+        found_at_least = at_least(search, where)
+        if found_at_least.names and self._share(found_at_least.names[0]) < LEAST_SHARE:
             return Diagnosis(parting=where, pairs_tried=search.pairs_tried)
-        return of_window(at_least(search, where), self._cuts[case_id], self._is_state_hidden, self._basis)
+        return of_window(found_at_least, self._cuts[case_id], self._is_state_hidden, self._basis)
 
 
 def _without_velocities(

@@ -14,6 +14,7 @@ from sgd_ref.arithmetic.rounded import convert
 from sgd_ref.base.aliasing import memory_of
 from sgd_ref.base.call import Call
 from sgd_ref.conformance.bounds.running_error.array import PER_OPERATION, TermedArray, termed
+from sgd_ref.conformance.bounds.running_error.orders import in_other_orders
 from sgd_ref.conformance.deviations import DEFINITION, Basis, compose
 from sgd_ref.conformance.deviations.observed.clipping import NormOfRoundedSquares
 from sgd_ref.conformance.deviations.observed.subnormals import FlushedArray, SubnormalsFlushed
@@ -93,14 +94,24 @@ class Termed(SGD):
                 self.norm_overflowed = True
         return _termed_norm(norm, gradients, PER_OPERATION)
 
+    def clipped(self, g: Numbers, norm: Number, clipnorm: Number) -> Numbers:
+        """Clip, and allow for products and quotients that leave the range of the dtype."""
+        return in_other_orders(super().clipped(g, norm, clipnorm), g, norm, clipnorm)
+
     def clip_by_global_norm(self, gradients: Gradients, clipnorm: float) -> Gradients:
         """Clip, and keep the roundings of the norm."""
         clipped = super().clip_by_global_norm(gradients, clipnorm)
         norm = self.norm([g for g in gradients if g is not None])
         return [
             None
-            if new is None
-            else termed(new, roundings=UNKNOWN + _roundings_of(old) + _roundings_in(new, norm))
+            if new is None or old is None
+            else in_other_orders(
+                termed(new, roundings=UNKNOWN + _roundings_of(old) + _roundings_in(new, norm)),
+                old,
+                norm,
+                clipnorm,
+                may_divide_norm=False,
+            )
             for new, old in zip(clipped, gradients, strict=True)
         ]
 

@@ -272,6 +272,31 @@ class WindowOneLonger(SGD):
         return steps is not None and (call.state.calls + 1) % (steps + 1) != 0
 
 
+class WindowInverted(SGD):
+    """Every call of a window updates but the last one, which only accumulates.
+
+    The documentation: "every `gradient_accumulation_steps` steps". Evidence: a condition that was inverted,
+    https://github.com/huggingface/accelerate/issues/435.
+    """
+
+    def accumulates(self, call: Call) -> bool:
+        """Whether this is the last call of a window."""
+        steps = self.settings.gradient_accumulation_steps
+        return steps is not None and (call.state.calls + 1) % steps == 0
+
+
+class MeanDividedTwice(SGD):
+    """The mean of a window is divided by the number of its gradients once more.
+
+    The documentation: "using the average value". Evidence: a loss that two libraries divide,
+    https://github.com/huggingface/transformers/issues/40052.
+    """
+
+    def mean_of(self, g: Array, accumulator: Array, steps: Any) -> Any:
+        """Divide again."""
+        return super().mean_of(g, accumulator, steps) / steps
+
+
 class VelocityWhileAccumulating(SGD):
     """With momentum the velocity loses its share in every call, also in those that only accumulate.
 
@@ -305,5 +330,7 @@ ACCUMULATION = (
     mistake("gradients-divided-by-place", DividedByPlace),
     mistake("update-on-first-of-window", UpdatesOnFirstOfWindow),
     mistake("window-one-longer", WindowOneLonger),
+    mistake("window-inverted", WindowInverted),
+    mistake("mean-divided-twice", MeanDividedTwice),
     mistake("velocity-decays-while-accumulating", VelocityWhileAccumulating),
 )

@@ -182,7 +182,7 @@ class AveragesAreCopies(SGD):
 
 
 class AveragesFromInitial(SGD):
-    """The first update averages with the weights from before it, of which the averages are copies.
+    """Averages begin as copies of the weights before the first update.
 
     The core code begins with a copy of the weights after the first update. Evidence: averages of PyTorch
     that begin with the model, https://github.com/pytorch/pytorch/pull/164960.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -75,6 +76,26 @@ class ClipsSumOfWindow(SGD):
         return gradients if self.settings.gradient_accumulation_steps else super().clip(gradients)
 
 
+class ClipsRunningSum(SGD):
+    """Under accumulation the sum so far is clipped in every call, and the mean in the update.
+
+    The core code clips the mean. Evidence: clipping after every backward pass, which adds to the gradients,
+    https://github.com/huggingface/transformers/issues/986.
+    """
+
+    def accumulate(self, values: Values, gradients: Gradients) -> Values:
+        """Accumulate, then clip the sums."""
+        accumulated = super().accumulate(values, gradients)
+        clipped = self.clip(list(accumulated.accumulators))
+        return replace(
+            accumulated,
+            accumulators=[
+                old if new is None else new
+                for old, new in zip(accumulated.accumulators, clipped, strict=True)
+            ],
+        )
+
+
 class ClipsBeforeUnscaling(SGD):
     """Gradients are clipped while they are scaled, so that next to nothing is left once they are unscaled.
 
@@ -120,6 +141,7 @@ CLIPPING_ORDER = (
     mistake("each-gradient-clipped-not-the-mean", ClipsEachOfWindow),
     mistake("each-gradient-clipped-and-the-mean", ClipsEachAndMean),
     mistake("sum-clipped-before-the-mean", ClipsSumOfWindow),
+    mistake("sum-clipped-in-every-call", ClipsRunningSum),
     mistake("clipped-before-unscaling", ClipsBeforeUnscaling),
     mistake("variables-clipped", ClipsWeights),
 )

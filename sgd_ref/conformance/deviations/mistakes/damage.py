@@ -55,7 +55,7 @@ class SummedInPlace(SGD):
 
 
 class DecayedInPlace(SGD):
-    """What weight decay would add to a coupled gradient is added to those that were given.
+    """The decay term ``weight_decay * w`` is added to the very gradients that were given.
 
     The definition changes variables and state only. Evidence: ``+=`` on arrays of the caller,
     https://github.com/ml-explore/mlx/pull/4426.

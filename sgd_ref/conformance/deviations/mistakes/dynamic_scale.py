@@ -40,7 +40,7 @@ class ScaleGrownBeforeUnscaling(LossScaleOptimizer):
 
 
 class NormWithNextScale(LossScaleOptimizer):
-    """In the call in which the loss scale doubles, norms are those of gradients unscaled by the doubled one.
+    """In the call in which the loss scale doubles, norms are taken of gradients divided by the doubled scale.
 
     So the norms are half of the right ones, and some large gradients are not clipped. The core code clips the
     gradients that it has unscaled. Evidence: no report is known.

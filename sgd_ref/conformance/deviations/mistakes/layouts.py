@@ -70,7 +70,7 @@ class SignsOfStridesIgnored(GradientReadOtherwise):
 
 
 class FirstOfBroadcast(GradientReadOtherwise):
-    """Along an axis of stride 0 only the first element of a gradient is there, and the others are 0.
+    """Along an axis of stride 0 only the first element of a gradient is read, and the others are 0.
 
     Evidence: no report is known.
     """
@@ -84,7 +84,7 @@ class FirstOfBroadcast(GradientReadOtherwise):
 
 
 class LayoutsTakenForAlike(GradientReadOtherwise):
-    """The elements of a variable and those of its gradient are paired as they lie in memory.
+    """Elements of a variable and its gradient are paired by their order in memory, not by index.
 
     Evidence: a gradient and a parameter of different memory formats,
     https://github.com/ROCm/apex/pull/97.

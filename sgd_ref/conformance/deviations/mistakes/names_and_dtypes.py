@@ -86,7 +86,7 @@ class DtypeOfFirst(SGD):
 
 
 class HalvesOfFirstHalf(SGD):
-    """Gradients of both half types are read in the one of the first such variable.
+    """Gradients of both half types are read in the half type of the first half variable.
 
     The gradients seem to come from one buffer of 16-bit numbers of one dtype. Evidence: no report is known.
     """

@@ -128,7 +128,7 @@ class NesterovStored(SGD):
 
 
 class NesterovBeforeVelocity(MovesByStep):
-    """The look-ahead enters the gradient before the velocity is updated, and so the velocity itself.
+    """The look-ahead is added to the gradient before the velocity is updated, so it enters the velocity, too.
 
     ``velocity = momentum * velocity + (momentum * velocity - learning_rate * g)``, and ``w + velocity``.
     The first update is right. Evidence: found in a review,

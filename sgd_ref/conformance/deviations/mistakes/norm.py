@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -85,6 +86,25 @@ class NormAddsNorms(SGD):
     def norm(self, gradients: list[Array]) -> Any:
         """Add the norms."""
         total = sum(float(super(NormAddsNorms, self).norm([g])) for g in gradients)
+        return setting(total, promoted([g.dtype for g in gradients]))
+
+
+class NormOfSquaredNorms(SGD):
+    """The global norm is the root of the sum of the fourth powers of the norms of the gradients.
+
+    The core code takes the root of the sum of their squares. Evidence: norms that were squared already,
+    https://github.com/paiml/entrenar/issues/311.
+    """
+
+    def norm(self, gradients: list[Array]) -> Any:
+        """Square the squares."""
+        norms = [float(super(NormOfSquaredNorms, self).norm([g])) for g in gradients]
+        if len(norms) < 2 and self.settings.global_clipnorm is None:
+            return super().norm(gradients)
+        largest = max(norms, default=0.0)
+        total = largest * largest
+        if math.isfinite(total) and total > 0:
+            total *= math.sqrt(sum((norm / largest) ** 4 for norm in norms))
         return setting(total, promoted([g.dtype for g in gradients]))
 
 
@@ -253,6 +273,7 @@ NORM = (
     mistake("sum-of-elements-as-norm", SumOfElementsAsNorm),
     mistake("root-of-mean-square-as-norm", RootOfMeanSquare),
     mistake("global-norm-adds-norms", NormAddsNorms),
+    mistake("global-norm-of-squared-norms", NormOfSquaredNorms),
     mistake("global-norm-is-largest-norm", NormIsLargestNorm),
     mistake("global-norm-without-first-gradient", NormWithoutFirst),
     mistake("global-norm-with-stale-gradients", NormWithStaleGradients),

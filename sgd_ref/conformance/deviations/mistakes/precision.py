@@ -162,6 +162,17 @@ class GradientsInHalf(SGD):
         return each(super().unscale(gradients, loss_scale), lambda g: _through(FLOAT16, g))
 
 
+class GradientsInBfloat(SGD):
+    """Unscaled gradients are rounded to bfloat16, as if to compress them.
+
+    The definition keeps them in the dtype of the variable. Evidence: no report is known.
+    """
+
+    def unscale(self, gradients: Gradients, loss_scale: float | np.float32 | None) -> Gradients:
+        """Unscale, then round."""
+        return each(super().unscale(gradients, loss_scale), lambda g: _through(BFLOAT16, g))
+
+
 class UpdatedInOtherDtype(SGD):
     """The common base of mistakes that update in another dtype, and round the results in another way."""
 
@@ -271,6 +282,7 @@ PRECISION = (
     mistake("averages-in-bfloat16", AveragesInBfloat),
     mistake("variables-in-bfloat16", VariablesInBfloat),
     mistake("gradients-in-float16", GradientsInHalf),
+    mistake("gradients-in-bfloat16", GradientsInBfloat),
     mistake("float64-updated-in-float32", DoubleInSingle),
     mistake("half-rounded-towards-zero", RoundedTowardsZero),
     mistake("half-rounded-at-random", RoundedAtRandom),

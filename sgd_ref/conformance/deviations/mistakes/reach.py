@@ -180,7 +180,7 @@ class LaterLaunchesTakeFirstGradients(SGD):
 
 
 class FirstMatrixOnly(ElementsSkipped):
-    """Of a variable with more than two axes only the matrix of its first row and column of others is updated.
+    """Of a variable with more than two axes, only the first matrix is updated.
 
     Evidence: no report is known.
     """
@@ -300,7 +300,7 @@ class ExclusionByFirstPart(OtherExclusion):
 
 
 class ExclusionByPlace(SGD):
-    """Which variables decay is counted along the gradients that are there, so that a missing one shifts it.
+    """The variables that decay are found by positions among the gradients that are present.
 
     The core code asks each variable. Evidence: no report is known.
     """

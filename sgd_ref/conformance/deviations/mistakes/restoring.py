@@ -41,7 +41,7 @@ class AveragesLost(SGD):
 
 
 class AccumulatorsLost(SGD):
-    """What was accumulated in an unfinished window is lost by a restore, and the window is not.
+    """A restore resets the accumulators of an unfinished window, but not its count of calls.
 
     Evidence: found in a review, https://github.com/mflux-community/mflux/pull/447.
     """

@@ -76,6 +76,8 @@ class ZeroSettingsTakeDefaults(OtherSchedule):
     @classmethod
     def deviating(cls, schedule: LearningRateSchedule) -> LearningRateSchedule:
         """Replace zeros by defaults."""
+        if isinstance(schedule, Replaced):
+            return schedule
         settings = schedule.get_config()
         defaults = {name: value for name, value in DEFAULTS.items() if settings.get(name) == 0}
         return type(schedule).from_config({**settings, **defaults}) if defaults else schedule

@@ -32,11 +32,18 @@ class OtherSchedule(WithReplacedSchedule):
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], learning_rate: LearningRate | None = None) -> Self:
-        """Replace the schedule, if there is one."""
+        """Replace the schedule, if there is one.
+
+        Several mistakes replace it one after the other: those about its settings first, and those about the
+        step at which it is read last.
+        """
         optimizer = super().from_config(config, learning_rate)
         schedule = optimizer.rate_source
         if isinstance(schedule, LearningRateSchedule):
-            optimizer.rate_source = cls.deviating(schedule)
+            for base in reversed(cls.__mro__):
+                if "deviating" in vars(base):
+                    schedule = vars(base)["deviating"].__func__(cls, schedule)
+            optimizer.rate_source = schedule
         return optimizer
 
     @classmethod

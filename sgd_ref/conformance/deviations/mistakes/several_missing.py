@@ -45,7 +45,7 @@ class SecondMissingAsZeros(OnlyFirstMissing):
 
 
 class SecondMissingAsLast(OnlyFirstMissing):
-    """For all missing gradients of a call but the first one, those of the last call with one are used again.
+    """Every missing gradient of a call but the first is replaced by the last gradient of its variable.
 
     The core code leaves such variables alone. Evidence: no report is known.
     """

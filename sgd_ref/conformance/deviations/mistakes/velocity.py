@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sgd_ref.arithmetic.formats import FLOAT64, Array
+from sgd_ref.arithmetic.formats import FLOAT64, FORMATS, Array
 from sgd_ref.arithmetic.rounded import setting
 from sgd_ref.base.call import Call
 from sgd_ref.conformance.deviations.mistakes.mistake import MovesByStep, WithSums, each, mistake
@@ -25,20 +25,38 @@ class RateOutsideVelocity(WithSums):
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
         self._sums: list[Array] = []
+        self._with_rate: list[Array] = []
+        self._call_of_rate: list[Call] = []
 
     def update(self, values: Values, gradients: Gradients, call: Call) -> Values:
         """Replace the velocity by a sum of gradients for the update, and report this sum times the rate."""
         if self.settings.momentum == 0:
             return super().update(values, gradients, call)
         self.outside = call
-        sums = self._sums or [_sum_behind(velocity, call) for velocity in values.velocities]
+        sums = [self._sum(index, velocity, call) for index, velocity in enumerate(values.velocities)]
         updated = super().update(replace(values, velocities=sums), gradients, call)
         self._sums = updated.velocities
-        velocities = [
-            velocity if g is None and total is before else -(call.rate(total.dtype) * total)
-            for velocity, g, before, total in zip(values.velocities, gradients, sums, self._sums, strict=True)
+        is_kept = [
+            g is None and total is before
+            for g, before, total in zip(gradients, sums, self._sums, strict=True)
         ]
-        return replace(updated, velocities=velocities)
+        self._with_rate = [
+            velocity if kept else -(call.rate(total.dtype) * total)
+            for velocity, kept, total in zip(values.velocities, is_kept, self._sums, strict=True)
+        ]
+        earlier = self._call_of_rate or [call] * len(sums)
+        self._call_of_rate = [old if kept else call for old, kept in zip(earlier, is_kept, strict=True)]
+        return replace(updated, velocities=self._with_rate)
+
+    def _sum(self, index: int, velocity: Array, call: Call) -> Array:
+        """Return the sum behind a velocity: the one that is kept, but where another mistake changed it."""
+        if not self._sums:
+            return _sum_behind(velocity, call)
+        kept, last = self._sums[index], self._call_of_rate[index]
+        changed = _is_other(velocity, self._with_rate[index])
+        if last.rate(velocity.dtype) == 0 or not changed.any():
+            return kept
+        return np.where(changed, _sum_behind(velocity, last), kept)
 
     def accelerated(self, velocity: Array, g: Array, momentum: Any, rate: Any) -> Any:
         """Leave the rate out."""
@@ -285,6 +303,16 @@ def _nothing(w: Array) -> Array:
 def _sum_behind(velocity: Array, call: Call) -> Array:
     """Return the sum of gradients of a velocity: the sum times ``-rate`` is the velocity."""
     return np.where(velocity == 0, np.zeros_like(velocity), -velocity / call.rate(velocity.dtype))
+
+
+def _is_other(velocity: Array, before: Array) -> Array:
+    """Return where a velocity was changed by more than the roundings of whoever reported it."""
+    form = FORMATS[np.asarray(velocity).dtype]
+    with np.errstate(all="ignore"):
+        new, old = (np.asarray(array).astype(FLOAT64) for array in (velocity, before))
+        margin = 2.0 ** -(form.precision // 2) * np.abs(old) + float(form.smallest_normal)
+        is_equal = (new == old) | (np.isnan(new) & np.isnan(old))
+        return np.asarray(~is_equal & ~(np.abs(new - old) <= margin))
 
 
 VELOCITY = (

@@ -159,7 +159,7 @@ class GlobalClipWithRate(SGD):
 
 
 class ClippingThroughFloat32(SGD):
-    """In float64 the settings of clipping, and what norms are compared to, pass through float32.
+    """For float64, the settings of clipping and the limits of norms pass through float32.
 
     A clipvalue of 0.3 becomes 0.30000001, a norm loses half of its digits, and one above 3.4e38 is
     infinite. The core code stays in the dtype of the gradient. Evidence: on PyTorch `ops.maximum`,

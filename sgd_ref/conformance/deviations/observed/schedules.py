@@ -154,7 +154,7 @@ class PolynomialRemainderFused(WithReplacedSchedule):
 
 
 class BoundaryWraps(WithReplacedSchedule):
-    """The boundaries of a piecewise constant rate wrap around at 2**31, so that those above lie in the past.
+    """Boundaries of a piecewise constant rate above 2**31 become negative, so that they count as passed.
 
     Evidence: the cast of the boundaries to the type of the step, a 32-bit integer, in
     `PiecewiseConstantDecay` of `keras/src/optimizers/schedules/learning_rate_schedule.py`.
@@ -180,7 +180,7 @@ class BoundaryWraps(WithReplacedSchedule):
 
 
 class SettingsBecomeIntegers(WithReplacedSchedule):
-    """Where the initial rate of a schedule is given as an integer, the others are truncated to integers.
+    """If the initial rate of a schedule is an integer, its other settings are truncated to integers.
 
     An ExponentialDecay from 1 with a rate of 0.5 is 0 from step 1 on. The warmup from 0 to 0.1, in an example
     of the documentation, stays at 0. Evidence: the casts to the dtype of `initial_learning_rate` in

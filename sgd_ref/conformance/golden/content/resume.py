@@ -48,7 +48,7 @@ def resumed(case: Case, calls_before: int, calls: int) -> Case:
         ),
         learning_rate_calls=None if rates is None else rates[chosen],
         exposes=(),
-        notes=f"Resumes {case.id} after {calls_before} calls.",
+        notes=f"Resumes {case.id} after {calls_before} call{'s' * (calls_before > 1)}.",
     )
 
 

@@ -50,7 +50,7 @@ EDGES_OF_FLOATS = (
         "PolynomialDecay",
         {"initial_learning_rate": -0.5, "decay_steps": 8, "end_learning_rate": 0.0, "power": 1000.0},
         range(10),
-        "What is too small for a float32, but not exactly zero, keeps its sign; at the end it is zero.",
+        "A value too small for a float32, but not zero, keeps its sign; at the end it is zero.",
     ),
     Vector(
         "defaults",

@@ -124,7 +124,7 @@ VECTORS = (
         "ExponentialDecay",
         {"initial_learning_rate": -0.5, "decay_steps": 1, "decay_rate": 0.5},
         (124, 125, 126, 147, 148, 149, 150),
-        "What is too small for a float32, but not exactly zero, keeps its sign: -0.0.",
+        "A value too small for a float32, but not zero, keeps its sign: -0.0.",
     ),
     Vector(
         "two-boundaries",

@@ -108,6 +108,7 @@ TELLING = (
     "named/infinite-weight-without-decay",
     "named/alone/averages-of-zeros/float32",
     "structure/equal-shapes-missing-first/accumulation-3/momentum/float32",
+    "named/narrow/rates/cosine-fraction",
 )
 """Cases that tell any two mistakes apart, chosen one after another by the pairs that each separates."""
 

@@ -125,3 +125,13 @@ def test_unscaling_and_windows(after: Any) -> None:
     assert after("unscaled-after-accumulation", [[0.0]], *calls, **settings).variables == [[-1.5]]
     last = after("last-of-window-unscaled", [[0.0]], *calls, **settings)
     assert last.variables == [[-0.5 * (8 + 4) / 2]]
+
+
+def test_a_window_that_updates_in_all_calls_but_the_last(after: Any) -> None:
+    calls = ([[2.0]], [[4.0]], [[6.0]])
+    outcomes = [after("window-inverted", [[0.0]], *calls[:count], **TWO).variables for count in (1, 2, 3)]
+    assert outcomes == [[[-0.5]], [[-0.5]], [[-0.5 - 2.5]]]
+
+
+def test_the_mean_is_divided_once_more(after: Any) -> None:
+    assert after("mean-divided-twice", [[0.0]], [[2.0]], [[4.0]], **TWO).variables == [[-0.5 * 6 / 4]]

@@ -1,4 +1,4 @@
-"""Mistakes where the rate is outside of the velocity: hand-written sums, the rates 1/2, 1/4 and 1/4."""
+"""Mistakes where the rate is outside of the velocity: hand-written sums, the rates 1/2, 1/4, 1/4 and 1/8."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sgd_ref.conformance.deviations import Basis
 from sgd_ref.conformance.deviations.forms import SumsKept
 
 BASES = {"reported with the rate": Basis(("rate-outside-velocity",)), "sums kept": Basis(forms=(SumsKept,))}
-RATES = (0.5, 0.25, 0.25)
+RATES = (0.5, 0.25, 0.25, 0.125)
 NESTEROV = {"nesterov": True}
 
 
@@ -57,6 +57,21 @@ def test_a_sum_that_changes_without_a_gradient_is_reported() -> None:
         with_rate, kept = (run(basis, name, [4, None]) for basis in BASES.values())
         assert (with_rate[-1]["velocities"][0], kept[-1]["velocities"][0]) == (-0.25 * sums, sums)
     assert run(BASES["reported with the rate"], None, [4, None])[-1]["velocities"][0] == -0.5 * 4
+
+
+OVERWRITING = {"use_ema": True, "ema_momentum": 0.5, "ema_overwrite_frequency": 1}
+
+
+def test_what_changes_velocities_outside_of_the_update_changes_the_sums() -> None:
+    # The first average is a copy, and the second one is 1/2 * 6 + 1/2 * (6 - 1/4 * 2).
+    for basis in BASES.values():
+        found = run(basis, "overwrite-resets-velocities", [4, 2], **OVERWRITING)[-1]
+        assert found["variables"][0] == 5.75
+    # The sum is 4, then 2 in the call that accumulates, and 1/2 * 2 + 2 in the second update.
+    for basis in BASES.values():
+        accumulating = {"gradient_accumulation_steps": 2}
+        found = run(basis, "velocity-decays-while-accumulating", [4, 4, 2, 2], **accumulating)[-1]
+        assert found["variables"][0] == 8 - 0.25 * 4 - 0.125 * 3
 
 
 def test_a_dtype_that_no_gradient_had_is_no_error() -> None:
