@@ -11,7 +11,7 @@ from sgd_ref.conformance.catalogue.protection import protected
 from sgd_ref.conformance.deviations import DEFINITION, Basis
 from sgd_ref.conformance.diagnosis.candidates import beginning, suiting
 from sgd_ref.conformance.diagnosis.names import Explained, Names, are_roundings, supported
-from sgd_ref.conformance.diagnosis.other_settings import OtherNumber
+from sgd_ref.conformance.diagnosis.other_settings import OtherSetting
 from sgd_ref.conformance.diagnosis.parting import Parting, parting
 from sgd_ref.conformance.diagnosis.replay import replayed
 from sgd_ref.conformance.diagnosis.search import Search
@@ -47,8 +47,8 @@ class Diagnosis:
     pairs_tried : int
         How many pairs of deviations were tried, the likeliest first. If there is no name, none of them is the
         reason; other pairs may not have been tried.
-    number : OtherNumber or None
-        If there are no names: a number of the case in whose place another one explains the whole trajectory.
+    setting : OtherSetting or None
+        If there are no names: a setting of which another value explains the whole trajectory.
     """
 
     names: tuple[Names, ...] = ()
@@ -58,7 +58,7 @@ class Diagnosis:
     has_other_velocities: bool = False
     calls: tuple[int, int] | None = None
     pairs_tried: int = field(default=0, compare=False)
-    number: OtherNumber | None = None
+    setting: OtherSetting | None = None
 
     def __str__(self) -> str:
         if self.calls is None:
@@ -67,8 +67,8 @@ class Diagnosis:
         return f"{self._explained()}; of this long case, calls {first} to {last} were looked at"
 
     def _explained(self) -> str:
-        if self.number is not None:
-            return str(self.number)
+        if self.setting is not None:
+            return f"it equals no known deviation, but the rule with {self.setting}"
         if not self.names:
             nothing = f"it equals no known deviation{self._tried()}"
             return ALL_BUT_VELOCITIES if self.has_other_velocities else nothing
@@ -192,10 +192,10 @@ def as_diagnosis(found: Sequence[Explained], where: Parting | None) -> Diagnosis
 
 
 def at_least(search: Search, where: Parting | None) -> Diagnosis:
-    """Return the diagnosis where no names explain everything: another number, or what explains most calls."""
-    number = search.other_number()
-    if number is not None:
-        return Diagnosis(parting=where, pairs_tried=search.pairs_tried, number=number)
+    """Return the diagnosis where no names explain all: another setting, or what explains most calls."""
+    setting = search.other_setting()
+    if setting is not None:
+        return Diagnosis(parting=where, pairs_tried=search.pairs_tried, setting=setting)
     if search.farthest is None:
         return Diagnosis(parting=where, pairs_tried=search.pairs_tried)
     names, found = search.farthest

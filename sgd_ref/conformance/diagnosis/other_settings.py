@@ -1,30 +1,27 @@
-"""A number that an implementation seems to use in place of the given one, where no name explains it.
+"""Settings that have another value in an implementation than in its rule, and the value that it uses.
 
 Most mistakes that nobody has listed are a factor: a setting that is squared or halved, gradients that are
-divided once more. The rule has the same form with another number, and this number can be found.
+divided once more. The rule has the same form with another value, and this value can be found.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
 
-from sgd_ref.arithmetic.formats import FLOAT64, Array
-from sgd_ref.arithmetic.rounded import convert
-from sgd_ref.conformance.bounds.running_error.judging import fit
-from sgd_ref.conformance.bounds.violation import Violation
+from sgd_ref.arithmetic.formats import FLOAT64, FORMATS, Array
+from sgd_ref.conformance.bounds.running_error.judging import Fit, fit
 from sgd_ref.conformance.catalogue.case import Case, Record, Trajectory
 from sgd_ref.conformance.deviations import DEFINITION, Basis
-from sgd_ref.conformance.diagnosis.candidates import beginning
 from sgd_ref.conformance.diagnosis.work import FIT, Work, work_of
-from sgd_ref.conformance.trajectories.comparison import arrays_of_both, compare
+from sgd_ref.conformance.trajectories.comparison import LISTS, compare
 from sgd_ref.gradients import SparseRows
 
-SETTINGS = (
+NAMES = (
+    "learning_rate",
     "momentum",
     "weight_decay",
     "clipnorm",
@@ -33,202 +30,283 @@ SETTINGS = (
     "ema_momentum",
     "loss_scale_factor",
 )
-"""The settings of a config that are tried."""
+"""The settings that are looked at, the likeliest first."""
 
-GRADIENTS, RATES = "the gradients", "the learning rates"
-
-STEP = 1.25
-"""The factor between a given number and the first other one that is tried."""
-
-MOST_STEPS = 4
-"""The largest number of steps of the secant method; one is enough for a number that enters linearly."""
-
-LEAST_CHANGE = 1e-5
-"""The least relative change of a number that is told from roundings."""
-
-LEAST_DIFFERING = 4
-"""How many elements must have other bits than those of the rule: one number can explain a few by chance."""
+FEWEST_ELEMENTS = 8
+"""The fewest elements that have to agree on a value, since one element agrees with some value of each."""
 
 MUCH_LESS = 0.6
-"""The share of other bits that the other number may leave."""
+"""The largest share of the elements with other bits that a value may leave, since bounds may be wide."""
+
+SMALLEST = 1e-300
+"""Added to the units, so that none is 0."""
+
+DIGITS = 9
+"""The largest number of significant digits of a value."""
 
 
 @dataclass(frozen=True)
-class OtherNumber:
-    """A number with which the rule gives the whole answer, within the derived bounds.
+class OtherSetting:
+    """A setting with another value; the rule with this value explains what was seen.
 
     Attributes
     ----------
     name : str
-        The setting; or "the gradients" or "the learning rates", which a factor multiplies.
-    given, used : float
-        The number of the case, and the one in its place. The given factor is 1.
+        The setting.
+    given : float or None
+        The value of the case; None if it is off, or if there is another rate in each call.
+    used : float
+        The value that explains what was seen; without a `given` rate, the factor of the rates.
+    calls : int or None
+        If the value explains the first violation, but not all calls: the number of calls that it explains.
 
     Examples
     --------
-    >>> print(OtherNumber("weight_decay", 0.1, 0.2))
-    it equals no known deviation, but the rule with a weight_decay of 0.2 in place of 0.1
-    >>> print(OtherNumber("the gradients", 1.0, 0.5))
-    it equals no known deviation, but the rule with the gradients multiplied by 0.5
+    >>> print(OtherSetting("momentum", 0.9, 0.95))
+    momentum=0.95 in place of 0.9
+    >>> print(OtherSetting("learning_rate", None, 0.5, calls=3))
+    learning_rate multiplied by 0.5 up to call 2
     """
 
     name: str
-    given: float
+    given: float | None
     used: float
+    calls: int | None = None
 
     def __str__(self) -> str:
-        instead = f"a {self.name} of {self.used:.6g} in place of {self.given:.6g}"
-        if self.name in (GRADIENTS, RATES):
-            instead = f"{self.name} multiplied by {self.used:.6g}"
-        return f"it equals no known deviation, but the rule with {instead}"
+        used = f"{self.used:.{DIGITS}g}"
+        until = "" if self.calls is None else f" up to call {self.calls - 1}"
+        if self.name == "learning_rate" and self.given is None:
+            return f"{self.name} multiplied by {used}{until}"
+        return f"{self.name}={used} in place of {_shown(self.given)}{until}"
 
 
-def other_number(
+def _shown(number: float | None) -> str:
+    """Return a number as it was written, even if it has passed through float32."""
+    if number is None:
+        return "none"
+    single = np.float32(number)
+    return str(single) if float(single) == number else str(number)
+
+
+def other_settings(
     case: Case,
     observed: Trajectory,
-    violation: Violation,
     is_state_hidden: bool = False,
     basis: Basis = DEFINITION,
     work: Work | None = None,
-) -> OtherNumber | None:
-    """Find a number in whose place another one explains a trajectory.
+    share_left: float = MUCH_LESS,
+) -> tuple[OtherSetting, ...]:
+    """Return each setting whose value explains a divergence by itself.
 
-    The number is found in the record of the first violation, by the secant method on all of its elements.
-    Then the whole trajectory must lie within the bounds of the rule with this number.
+    A call is linear in each of these settings, or in its reciprocal. So two evaluations of the rule give the
+    value; whether it explains all values of all calls is decided by the bounds of the rule.
 
     Parameters
     ----------
     case, observed, is_state_hidden, basis
         As for ``diagnose``.
-    violation : Violation
-        The first value that is wrong.
     work : Work, optional
         Counts the calls that are made.
+    share_left : float, optional
+        The largest share of the elements with other bits than the rule gives that a value may leave with
+        other bits than its own.
 
     Returns
     -------
-    OtherNumber or None
-        The one that leaves the fewest other bits; None if there is none.
+    tuple of OtherSetting
+        Those that explain all calls, or, if there are none, those that explain the first violation.
 
     Examples
     --------
     >>> from sgd_ref import conformance
-    >>> from sgd_ref.conformance.bounds.violation import Violation
     >>> case = next(case for case in conformance.cases() if case.id == "axes/momentum/decay")
-    >>> config = case.config | {"weight_decay": 0.3}
-    >>> wrong = DEFINITION.run(replace(case, config=config))
-    >>> found = other_number(case, wrong, Violation(0, "variables", case.names[0], (0,), 0.0, 0.0, 0.0))
-    >>> found.name, round(found.used, 4)
-    ('weight_decay', 0.3)
+    >>> wrong = DEFINITION.run(replace(case, config={**case.config, "weight_decay": 0.25}))
+    >>> [str(setting) for setting in other_settings(case, wrong)]
+    ['weight_decay=0.25 in place of 0.0625']
     """
-    whole = compare(case, basis.run(case), observed)
-    if case.made is not None or whole.differing < LEAST_DIFFERING:
-        return None
-    found: list[tuple[int, OtherNumber]] = []
-    for name, given, changed in _numbers(case):
-        used = _solved(name, given, changed, observed, violation.call, basis, work)
-        if used is None:
-            continue
-        # Who uses another rate may still report the given one.
-        shown = _without_rates(observed) if name == RATES else observed
-        fitted = fit(changed(used), (), shown, is_state_hidden, basis)
-        if work is not None:
-            work.add(FIT * work_of(case, fitted.calls + 1))
-        if fitted.fits and fitted.differing <= MUCH_LESS * whole.differing:
-            found.append((fitted.differing, OtherNumber(name, given, used)))
-    return min(found, key=lambda one: one[0])[1] if found else None
+    if case.made is not None:
+        return ()
+    search = _Search(case, observed, is_state_hidden, basis, work, share_left)
+    violation = search.fitted(case).violation
+    if violation is None:
+        return ()
+    found = list(search.found(violation.call))
+    complete = [setting for setting in found if setting.calls is None]
+    return tuple(complete or found)
 
 
-def _numbers(case: Case) -> Iterator[tuple[str, float, Callable[[float], Case]]]:
-    """Yield the numbers of a case, each with a function that puts another one in its place."""
-    for name in SETTINGS:
-        given = case.config.get(name)
-        if given:
-            yield name, float(given), partial(_with_setting, case, name)
-    yield GRADIENTS, 1.0, partial(_with_gradients, case)
-    # Under dynamic loss scaling, a schedule does not count the calls that are skipped.
-    if case.loss_scaling is None:
-        yield RATES, 1.0, partial(_with_rates, case)
+@dataclass(frozen=True)
+class _Search:
+    case: Case
+    observed: Trajectory
+    is_state_hidden: bool
+    basis: Basis
+    work: Work | None
+    share_left: float
 
+    def found(self, call: int) -> Iterator[OtherSetting]:
+        """Yield the settings with another value that explains the violation of a call."""
+        differing = compare(self.case, self.basis.run(self.case), self.observed).differing
+        for name in NAMES:
+            if not self.case.config[name] and name.startswith(("clip", "global", "ema")):
+                continue
+            # With dynamic loss scaling, a schedule does not count the calls that are skipped.
+            if name == "learning_rate" and _has_rates(self.case) and self.case.loss_scaling is not None:
+                continue
+            given, with_number = _setting(self.case, name)
+            with np.errstate(all="ignore"):
+                number = self._number(call, given, with_number)
+            found = None if number is None else self._shortest(name, with_number, number, call)
+            if found is None:
+                continue
+            number, best = found
+            if best.fits and best.differing > self.share_left * differing:
+                continue
+            calls = None if best.fits else best.calls
+            if name == "learning_rate" and _has_rates(self.case):
+                yield OtherSetting(name, None, number, calls)
+            elif name != "loss_scale_factor":
+                yield OtherSetting(name, self.case.config[name], number, calls)
+            elif number:
+                yield OtherSetting(name, self.case.config[name], _inverse(number), calls)
 
-def _with_setting(case: Case, name: str, used: float) -> Case:
-    return replace(case, config={**case.config, name: used})
+    def _shortest(
+        self, name: str, with_number: Callable[[float], Case], number: float, call: int
+    ) -> tuple[float, Fit] | None:
+        """Return the shortest of the numbers near to one that explain most; None if none explains a call."""
+        rounded = [float(f"{number:.{digits}g}") for digits in range(1, DIGITS)]
+        fits: dict[float, Fit | None] = {}
 
+        def explained(candidate: float) -> int:
+            if candidate not in fits:
+                fits[candidate] = self._fit(name, with_number, candidate)
+            found = fits[candidate]
+            return 0 if found is None else found.calls
 
-def _with_gradients(case: Case, factor: float) -> Case:
-    def times(gradient: Any) -> Any:
-        if gradient is None:
+        # Most settings are not the reason, and then few fits are enough.
+        if max(map(explained, (number, 0.0, *rounded[:3]))) <= call:
             return None
-        if isinstance(gradient, SparseRows):
-            return SparseRows(gradient.indices, _times(gradient.values, factor), gradient.shape)
-        return _times(gradient, factor)
+        shortest = max((0.0, *rounded, number), key=explained)
+        best = fits[shortest]
+        return None if best is None else (shortest, best)
 
-    return replace(case, gradients=tuple(tuple(map(times, gradients)) for gradients in case.gradients))
+    def fitted(self, case: Case, observed: Trajectory | None = None) -> Fit:
+        """Return how well what was observed fits the rule in a case with another setting."""
+        shown = self.observed if observed is None else observed
+        fitted = fit(case, (), shown, self.is_state_hidden, self.basis)
+        if self.work is not None:
+            self.work.add(FIT * work_of(case, fitted.calls + 1))
+        return fitted
 
-
-def _times(array: Array, factor: float) -> Array:
-    with np.errstate(all="ignore"):
-        return convert(np.asarray(convert(array, FLOAT64) * factor), array.dtype)
-
-
-def _with_rates(case: Case, factor: float) -> Case:
-    rates = tuple(factor * case.rate(call) for call in range(len(case.gradients)))
-    return replace(case, config={**case.config, "learning_rate": None}, learning_rate_calls=rates)
-
-
-def _solved(
-    name: str,
-    given: float,
-    changed: Callable[[float], Case],
-    observed: Trajectory,
-    call: int,
-    basis: Basis,
-    work: Work | None,
-) -> float | None:
-    """Return the number that leads nearest to the record of a call; None if it is the given one, or none."""
-    seen = observed[min(call, len(observed) - 1)]
-
-    def run(number: float) -> Array | None:
-        start = beginning(changed(number), call + 1)
+    def _fit(self, name: str, with_number: Callable[[float], Case], number: float) -> Fit | None:
+        # Who uses another rate may still report the given one.
+        shown = _without_rates(self.observed) if name == "learning_rate" else self.observed
         try:
-            records = basis.run(start)
-        # Such a number may not be accepted, and with it a step may be impossible.
+            return self.fitted(with_number(number), shown)
         except (ArithmeticError, LookupError, TypeError, ValueError):
             return None
-        if work is not None:
-            work.add(work_of(start, len(start.gradients)))
-        return _distances(start, records[-1], seen)
 
-    before, number = given, given / STEP if name.endswith("momentum") else given * STEP
-    left = run(before)
-    for _ in range(MOST_STEPS):
-        nearer = run(number)
-        step = None if left is None or nearer is None else _secant(left, nearer)
-        if step is None or not np.isfinite(step):
+    def _number(self, call: int, given: float, with_number: Callable[[float], Case]) -> float | None:
+        """Return the number that fits a call best, by least squares in units in the last place, or None."""
+        number, other = given, 0.5 * given or 0.01
+        first = self._record(call, with_number(given) if given else self.case)
+        for attempt in range(3):
+            second = self._record(call, with_number(other))
+            if first is None or second is None:
+                return number if attempt else None
+            # A state is there only if its feature is on.
+            records = self.observed[call], first, second
+            kept = tuple(quantity for quantity in LISTS if all(record.get(quantity) for record in records))
+            observed, before, after = (_flat(record, kept) for record in records)
+            largest = np.maximum(np.maximum(np.abs(observed), np.abs(before)), np.abs(after))
+            units = largest * _flat(self.observed[call], kept, _precision) + SMALLEST
+            slope = (after - before) / (other - number) / units
+            error = (observed - after) / units
+            counts = np.isfinite(slope) & np.isfinite(error) & (slope != 0)
+            if np.count_nonzero(counts) < FEWEST_ELEMENTS:
+                return other if attempt else None
+            moved = float(slope[counts] @ error[counts] / (slope[counts] @ slope[counts]))
+            if abs(moved) <= 1e-6 * abs(other):
+                return other + moved
+            number, first, other = other, second, other + moved
+        return other
+
+    def _record(self, call: int, case: Case) -> Record | None:
+        """Return what the rule gives after a call, in float64; None if no optimizer has such settings."""
+        if self.work is not None:
+            self.work.add(work_of(case, call + 1))
+        try:
+            return self.basis.run(_in_float64(case, call + 1))[call]
+        except (ArithmeticError, LookupError, TypeError, ValueError):
             return None
-        before, number, left = number, number + step * (before - number), nearer
-        if abs(number - before) <= LEAST_CHANGE * abs(number):
-            break
-    return number if abs(number - given) > LEAST_CHANGE * abs(given) else None
 
 
-def _distances(case: Case, record: Record, seen: Record) -> Array:
-    """Return how far the numbers that were seen are from those of a record."""
-    with np.errstate(all="ignore"):
-        pairs = [
-            np.ravel(got).astype(FLOAT64) - np.ravel(want).astype(FLOAT64)
-            for want, got in arrays_of_both(case, record, seen)
-        ]
-    return np.concatenate(pairs) if pairs else np.zeros(0)
+def _in_float64(case: Case, calls: int) -> Case:
+    """Return the beginning of a case, with all arrays in float64."""
+
+    def wide(arrays: Sequence[Any]) -> tuple[Any, ...]:
+        return tuple(
+            SparseRows(array.indices, array.values.astype(FLOAT64), array.shape)
+            if isinstance(array, SparseRows)
+            else None
+            if array is None
+            else array.astype(FLOAT64)
+            for array in arrays
+        )
+
+    state = case.state
+    return replace(
+        case,
+        variables=wide(case.variables),
+        gradients=tuple(wide(gradients) for gradients in case.gradients[:calls]),
+        state=None
+        if state is None
+        else replace(
+            state,
+            velocities=wide(state.velocities),
+            averages=wide(state.averages),
+            accumulators=wide(state.accumulators),
+        ),
+    )
 
 
-def _secant(before: Array, after: Array) -> float | None:
-    """Return the step from the second number, as a share of the way to the first, that leaves least."""
-    with np.errstate(all="ignore"):
-        moved = after - before
-        usable = np.isfinite(moved) & np.isfinite(after)
-        weight = float(np.sum(moved[usable] ** 2))
-        return float(np.sum(after[usable] * moved[usable])) / weight if weight > 0 else None
+def _has_rates(case: Case) -> bool:
+    """Whether the rate of a case is not one number."""
+    return case.learning_rate_calls is not None or isinstance(case.config["learning_rate"], dict)
+
+
+def _setting(case: Case, name: str) -> tuple[float, Callable[[float], Case]]:
+    """Return the number in which a call is linear, and a function to the case with another number."""
+    given = case.config[name]
+    if name == "learning_rate" and _has_rates(case):
+        rates = case.learning_rate_calls or tuple(case.rate(call) for call in range(len(case.gradients)))
+        plain = {**case.config, "learning_rate": None}
+        return 1.0, lambda factor: replace(
+            case, config=plain, learning_rate_calls=tuple(factor * rate for rate in rates)
+        )
+    if name == "loss_scale_factor":
+        return 1.0 if given is None else 1 / given, lambda number: _with(case, name, _inverse(number))
+    return given or 0.0, lambda number: _with(case, name, number)
+
+
+def _with(case: Case, name: str, number: float) -> Case:
+    return replace(case, config={**case.config, name: number})
+
+
+def _inverse(number: float) -> float:
+    return float(f"{1 / number:.{DIGITS}g}") if number else float("inf")
+
+
+def _flat(
+    record: Record, quantities: Sequence[str], of: Callable[[Array], Array] = lambda array: array
+) -> Array:
+    arrays = [of(np.ravel(array)).astype(FLOAT64) for quantity in quantities for array in record[quantity]]
+    return np.concatenate(arrays) if arrays else np.zeros(0)
+
+
+def _precision(array: Array) -> Array:
+    return np.full(array.shape, 2.0 ** -FORMATS[array.dtype].precision)
 
 
 def _without_rates(observed: Trajectory) -> Trajectory:

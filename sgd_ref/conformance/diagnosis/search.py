@@ -13,7 +13,7 @@ from sgd_ref.conformance.deviations import DEFINITION, Basis
 from sgd_ref.conformance.diagnosis.beside import MUCH_LESS, Beside, Rule
 from sgd_ref.conformance.diagnosis.candidates import Acting, beginning, suiting
 from sgd_ref.conformance.diagnosis.names import Explained, Names, are_roundings
-from sgd_ref.conformance.diagnosis.other_settings import OtherNumber, other_number
+from sgd_ref.conformance.diagnosis.other_settings import OtherSetting, other_settings
 from sgd_ref.conformance.diagnosis.work import FIT, Work, interleaved, work_of
 from sgd_ref.conformance.trajectories import reference
 from sgd_ref.conformance.trajectories.comparison import LISTS
@@ -266,12 +266,11 @@ class Search:
 
         return sorted(ordered, key=preference)
 
-    def other_number(self) -> OtherNumber | None:
-        """Return a number in whose place another one explains the divergence, if there is one."""
-        if self.violation is None:
-            return None
-        hidden, work = self.is_state_hidden, self.work
-        return other_number(self._case, self._observed, self.violation, hidden, self._basis, work)
+    def other_setting(self) -> OtherSetting | None:
+        """Return a setting of which another value explains the whole divergence, if there is one."""
+        hidden = self.is_state_hidden
+        found = other_settings(self._case, self._observed, hidden, self._basis, self.work)
+        return next((setting for setting in found if setting.calls is None), None)
 
     def those_that_may_act(self, names: Names) -> Names:
         """Return those among some deviations that may change something in this case."""

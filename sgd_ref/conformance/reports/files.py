@@ -18,7 +18,7 @@ def to_json(all_findings: Sequence[Findings]) -> str:
 
     In a verdict, `names` explain the whole answer. Where nothing does, `partly` has the names that explain
     the calls up to one, which is null where they explain all but the velocities. Without names, its
-    `diagnosis` says which other number explains the whole answer.
+    `diagnosis` says which other value of a setting explains the whole answer.
     """
     runs = [_run(findings) for findings in all_findings]
     return json.dumps({"definition_version": DEFINITION_VERSION, "runs": runs}, indent=1, allow_nan=False)

@@ -238,7 +238,7 @@ def named_together(
         {
             case_id: one
             for case_id, one in found.items()
-            if case_id not in whole and (one.names or one.has_other_velocities or one.number)
+            if case_id not in whole and (one.names or one.has_other_velocities or one.setting)
         },
         excuses=False,
     )

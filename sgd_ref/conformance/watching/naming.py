@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 from sgd_ref.conformance.bounds.running_error.judging import fit
 from sgd_ref.conformance.deviations import DEVIATIONS
 from sgd_ref.conformance.deviations.forms import SumsKept
 from sgd_ref.conformance.diagnosis.matching import Diagnosis, diagnose, without_velocities
-from sgd_ref.conformance.watching.other_settings import OtherSetting, other_settings
+from sgd_ref.conformance.diagnosis.other_settings import OtherSetting, other_settings
 from sgd_ref.conformance.watching.window import Seen
 
 MOST_FOR_PAIRS = 50_000
@@ -72,7 +73,8 @@ def named(seen: Seen) -> Mistake:
     missing = _missing(seen)
     if missing:
         return Mistake(Diagnosis(parting=alone.parting), missing)
-    settings = other_settings(seen)
+    # Optimizers of frameworks round otherwise than the rule, so that most bits may differ by either value.
+    settings = other_settings(seen.case, seen.trajectory, basis=seen.basis, share_left=math.inf)
     explaining = [setting for setting in settings if setting.calls is None]
     if explaining:
         return Mistake(Diagnosis(parting=alone.parting), settings=tuple(explaining))
