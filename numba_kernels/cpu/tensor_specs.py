@@ -18,7 +18,8 @@ from numba_kernels.cpu.addresses import thread_flushes_subnormals
 from numba_kernels.cpu.array_specs import overlaps
 from numba_kernels.cpu.cache import entry, kernel
 from numba_kernels.shared.array_object import ITEMS, TYPE
-from numba_kernels.shared.dlpack import DATA_WORD, HOST, OFFSET_WORD, WORDS, fits, forms
+from numba_kernels.shared.dlpack import HOST
+from numba_kernels.shared.dlpack_specs import DATA_WORD, OFFSET_WORD, WORDS, fits, forms
 from numba_kernels.shared.pointers import int64_at
 from numba_kernels.shared.slots import MISSING
 from sgd_ref.arithmetic.formats import Array

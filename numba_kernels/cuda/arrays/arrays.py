@@ -21,6 +21,7 @@ import numpy as np
 
 from numba_kernels.shared import dlpack
 from numba_kernels.shared.dlpack import contiguous_strides, dtype_named
+from numba_kernels.shared.dlpack_specs import ArraySpecs
 from sgd_ref.arithmetic.formats import BFLOAT16, Array
 
 ACCEPTED = "an array on the device: of Numba, CuPy or PyTorch"
@@ -196,7 +197,7 @@ class Expected:
             or view.strides != contiguous_strides(view.shape, view.dtype.itemsize)
         ]
         self._forms_in_torch: list[tuple[Any, ...]] = []
-        self._compiled: dlpack.ArraySpecs | None = None
+        self._compiled: ArraySpecs | None = None
 
     def addresses(self, arrays: list[Any]) -> Array | None:
         """Return the addresses of the arrays, if they match and all belong to one library.
@@ -239,11 +240,11 @@ class Expected:
             return None
         return addresses
 
-    def _compiled_specs(self) -> dlpack.ArraySpecs | None:
+    def _compiled_specs(self) -> ArraySpecs | None:
         devices = {view.device for view in self._views}
         if len(devices) != 1:
             return None
-        return dlpack.ArraySpecs(
+        return ArraySpecs(
             [view.shape for view in self._views],
             self._steps,
             [view.dtype for view in self._views],

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from numba_kernels.shared import dlpack
-from numba_kernels.shared.dlpack import ArraySpecs, Export, describing_function, exported
+from numba_kernels.shared.dlpack import Export, describing_function, exported
+from numba_kernels.shared.dlpack_specs import ArraySpecs
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 WILD = 0x7F0000000000

@@ -58,6 +58,7 @@ def cases() -> Iterator[Case]:
             "global-norm-without-first-gradient",
             "norm-in-bfloat16",
             "global-norm-is-mean-of-norms",
+            "global-norm-of-squared-norms",
             "norm-of-replicas",
         ),
     )
@@ -99,6 +100,10 @@ def cases() -> Iterator[Case]:
             "first-gradient-alone-clipped",
             "norm-of-previous-call",
             "norm-of-finite-elements",
+            "non-finite-gradients-replaced",
+            "clipnorm-by-columns",
+            "limit-added-to-norm",
+            "gradients-in-bfloat16",
         ),
     )
     rows = [numbers.rows((12, 3), FLOAT32, 2.0) for _ in range(CALLS)]

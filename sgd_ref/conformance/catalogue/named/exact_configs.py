@@ -223,6 +223,7 @@ CONFIGS: dict[str, tuple[Features, tuple[np.dtype[Any], ...]]] = {
                 "growth-counts-updates",
                 "skipped-call-resets-accumulators",
                 "unscaled-after-accumulation",
+                "tested-in-updates-only",
             )
         },
         (FLOAT16, *SINGLE_AND_WIDER),
@@ -253,7 +254,14 @@ CONFIGS: dict[str, tuple[Features, tuple[np.dtype[Any], ...]]] = {
     ),
     "linear": (
         {"learning_rate": LINEAR}
-        | {"exposes": ("updates-counted-twice", "schedule-ends-one-early", "polynomial-compounds")},
+        | {
+            "exposes": (
+                "updates-counted-twice",
+                "schedule-ends-one-early",
+                "polynomial-compounds",
+                "power-is-end-rate",
+            )
+        },
         SINGLE_AND_WIDER,
     ),
     "linear-and-momentum": (
@@ -351,6 +359,23 @@ CONFIGS: dict[str, tuple[Features, tuple[np.dtype[Any], ...]]] = {
                 "gradients-divided-by-place",
                 "overwrite-counts-calls",
                 "overwrite-while-accumulating",
+                "average-momentum-fed-back",
+                "averaged-twice",
+                "averages-only-when-overwriting",
+                "clipvalue-limits-exchanged",
+                "decay-doubled",
+                "decay-halved",
+                "decay-times-loss-scale",
+                "gradients-centralized",
+                "mean-divided-twice",
+                "momentum-squared",
+                "only-averages-move",
+                "rate-multiplies-old-velocity",
+                "signs-of-gradients",
+                "step-dampened",
+                "sum-clipped-in-every-call",
+                "velocity-debiased",
+                "window-inverted",
             )
         },
         (FLOAT64,),

@@ -100,7 +100,13 @@ def cases() -> Iterator[Case]:
         "InverseTimeDecay",
         {"initial_learning_rate": 1, "decay_steps": 2, "decay_rate": 0.75},
         units=3,
-        exposes=("settings-become-integers", "staircase-always", "first-element-for-all"),
+        exposes=(
+            "settings-become-integers",
+            "staircase-always",
+            "first-element-for-all",
+            "inverse-decay-compounds",
+            "decay-steps-ignored",
+        ),
     )
     yield scheduled(
         "warmup-from-the-integer-zero",
@@ -119,6 +125,9 @@ def cases() -> Iterator[Case]:
             "warmup-ignored",
             "warmup-is-part-of-decay",
             "warmup-one-step-longer",
+            "alpha-added-to-cosine",
+            "cosine-cut-at-alpha",
+            "cosine-of-half-the-angle",
         ),
     )
 

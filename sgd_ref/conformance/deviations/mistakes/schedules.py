@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -13,6 +13,7 @@ from sgd_ref.arithmetic.rounded import setting
 from sgd_ref.base.call import Call
 from sgd_ref.base.learning_rate import LearningRate
 from sgd_ref.conformance.deviations.mistakes.mistake import mistake
+from sgd_ref.conformance.deviations.mistakes.past_the_end import cosine, or_after_the_end, polynomial
 from sgd_ref.conformance.deviations.observed.schedules import Replaced, WithReplacedSchedule
 from sgd_ref.gradients import Gradient
 from sgd_ref.optimizer import SGD
@@ -177,11 +178,11 @@ class RunsPastTheEnd(OtherSchedule):
     def deviating(cls, schedule: LearningRateSchedule) -> LearningRateSchedule:
         """Leave the minimum out."""
         if isinstance(schedule, PolynomialDecay) and not schedule.get_config()["cycle"]:
-            return Replaced(_or_after_the_end(schedule, 0, _polynomial))
+            return Replaced(or_after_the_end(schedule, 0, polynomial))
         if isinstance(schedule, CosineDecay):
             target = schedule.get_config()["warmup_target"]
             warmup = 0 if target is None else schedule.get_config()["warmup_steps"]
-            return Replaced(_or_after_the_end(schedule, warmup, _cosine))
+            return Replaced(or_after_the_end(schedule, warmup, cosine))
         return schedule
 
 
@@ -352,33 +353,6 @@ class CallableOneLate(SGD):
 def _with(schedule: LearningRateSchedule, **changed: Any) -> LearningRateSchedule:
     """Return the same schedule with some settings changed."""
     return type(schedule).from_config({**schedule.get_config(), **changed})
-
-
-def _or_after_the_end(
-    schedule: LearningRateSchedule, begin: float, formula: Callable[[Mapping[str, Any], float], float]
-) -> Callable[[int], float]:
-    """Return the value of the schedule; after its end, that of a formula of the elapsed fraction."""
-    settings = schedule.get_config()
-    length = settings["decay_steps"]
-
-    def value(step: int) -> float:
-        over = (step - begin) / length
-        return formula(settings, over) if over > 1 else float(schedule(step))
-
-    return value
-
-
-def _polynomial(settings: Mapping[str, Any], over: float) -> float:
-    initial, end, power = (settings[name] for name in ("initial_learning_rate", "end_learning_rate", "power"))
-    if not float(power).is_integer():
-        return math.nan
-    return float((initial - end) * (1 - over) ** power + end)
-
-
-def _cosine(settings: Mapping[str, Any], over: float) -> float:
-    target, alpha = settings["warmup_target"], settings["alpha"]
-    initial = settings["initial_learning_rate"] if target is None else target
-    return float(initial * ((1 - alpha) * 0.5 * (1 + math.cos(math.pi * over)) + alpha))
 
 
 SCHEDULES = (

@@ -40,8 +40,7 @@ def how_to_run(case: Case, mode: str, optimizer: str | None = None) -> str:
     """
     if isinstance(case.config.get("learning_rate"), dict):
         return worker.how_to_run("optax", mode, "The schedule is that of the kit.")
-    state = case.state
-    if state is not None and (state.averages or state.accumulators):
+    if case.state is not None and not worker.resumes_velocities_alone(case):
         return worker.how_to_run("optax", mode, "The state is converted by the kit.")
     lines = ["import os", ""]
     lines += [f'os.environ["{name}"] = "{value}"' for name, value in ENVIRONMENT.items()]
@@ -57,7 +56,7 @@ def how_to_run(case: Case, mode: str, optimizer: str | None = None) -> str:
 
 
 def _resumed(case: Case) -> Iterator[str]:
-    if case.state is None or not case.state.velocities:
+    if case.state is None:
         return
     rates: Any = case.learning_rate_calls
     rate = float(case.config["learning_rate"] if rates is None else rates[0])
@@ -65,6 +64,8 @@ def _resumed(case: Case) -> Iterator[str]:
     divided = f"jnp.asarray(velocity / velocity.dtype.type({-rate!r}))"
     yield f"trace = [{divided} for velocity in case.state.velocities]"
     yield "state = optax.tree.set(state, trace=trace)"
+    if rates is not None:
+        yield f"state = optax.tree.set(state, count=jnp.asarray({case.state.calls}, jnp.int32))"
 
 
 def _optimizer(case: Case, is_own: bool) -> Iterator[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from sgd_ref.conformance.catalogue.case import Case
+
 CODE = """\
 from sgd_ref.conformance.targets.{target}.worker import prepare
 from sgd_ref.gradients import SparseRows as Rows
@@ -29,3 +31,20 @@ def how_to_run(target: str, argument: str, reason: str) -> str:
     # It resumes from a state.
     """
     return CODE.format(target=target, argument=argument, reason=reason)
+
+
+def resumes_velocities_alone(case: Case) -> bool:
+    """Whether a case resumes from velocities and a count of calls, which a script can write without the kit.
+
+    >>> import numpy as np
+    >>> from dataclasses import replace
+    >>> from sgd_ref.conformance.catalogue.case import State
+    >>> w = (np.ones(1, "float32"),)
+    >>> case = Case("a", {"learning_rate": 0.5, "gradient_accumulation_steps": None}, ("w",), w, (w,))
+    >>> resumes_velocities_alone(case), resumes_velocities_alone(replace(case, state=State(3, w)))
+    (False, True)
+    """
+    state = case.state
+    if state is None or not state.velocities or case.config["gradient_accumulation_steps"] is not None:
+        return False
+    return not state.averages and not state.accumulators and state.loss_scale is None

@@ -90,7 +90,8 @@ def how_to_run(
     made = "torch.optim.SGD" if optimizer is None else own.NAME
     more = [ASKED[name].format(**case.config) for name in sorted(by_design)]
     more += [OPTIONS[variant].removeprefix(", ")] if optimizer is None and OPTIONS[variant] else []
-    body = [*_construction(case, variant, made, more), "trajectory = []", "calls = updates = 0"]
+    calls_before = 0 if case.state is None else case.state.calls
+    body = [*_construction(case, variant, made, more), "trajectory = []", f"calls = updates = {calls_before}"]
     body += ["for gradients in case.gradients:", *_indented(_call(case, variant))]
     if case.config.get("use_ema") and case.finalize:
         body += ["copy_averages()", "trajectory.append(record())"]
@@ -101,7 +102,7 @@ def _not_written_here(case: Case) -> str | None:
     if isinstance(case.config.get("learning_rate"), dict):
         return "The formula of the schedule is that of the kit."
     state = case.state
-    if state is not None and (state.averages or state.accumulators or state.loss_scale is not None):
+    if state is not None and not worker.resumes_velocities_alone(case):
         return "The state from which the case resumes is converted by the kit."
     if any(isinstance(gradient, SparseRows) for call in case.gradients for gradient in call):
         return "Sparse gradients are made by the kit."
@@ -160,7 +161,7 @@ def _construction(case: Case, variant: str, made: str, more: list[str]) -> Itera
 
 
 def _resumed(case: Case) -> Iterator[str]:
-    if case.state is None or not case.state.velocities:
+    if case.state is None:
         return
     rates: Any = case.learning_rate_calls
     rate = float(case.config["learning_rate"] if rates is None else rates[0])

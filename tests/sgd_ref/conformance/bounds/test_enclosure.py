@@ -22,9 +22,9 @@ from sgd_ref.conformance.bounds.enclosure import (
     Enclosure,
     arithmetic_of,
     hull,
-    product_in_any_order,
     sum_in_any_order,
 )
+from sgd_ref.conformance.bounds.products import product_in_any_order
 from sgd_ref.conformance.trajectories.comparison import units_apart
 
 ARITHMETICS = {dtype: arithmetic_of(dtype) for dtype in FORMATS}
