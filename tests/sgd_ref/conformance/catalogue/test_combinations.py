@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import cache
 
 import pytest
 
@@ -15,19 +16,30 @@ from sgd_ref.conformance.catalogue.named.building import floats, named_case
 from sgd_ref.conformance.protocol.encoding import case_to_json
 
 
+def make_all_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a test runs, let the cases be made again.
+
+    The caches themselves stay as they are: what is on record of a case is told by its identity, so that cases
+    made twice would be strangers in every test that follows.
+    """
+    for module, name in (
+        (combinations, "kept_combinations"),
+        (tiers, "kept_combinations"),
+        (tiers, "named_cases"),
+        (tiers, "_standard"),
+    ):
+        monkeypatch.setattr(module, name, cache(getattr(module, name).__wrapped__))
+
+
 @pytest.fixture
-def another_axis(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def another_axis(monkeypatch: pytest.MonkeyPatch) -> None:
     """An axis more, in the midst of the others, while a test runs."""
     more = {**dict(list(AXES.items())[:2]), "dampening": ("none", "0.5"), **dict(list(AXES.items())[2:])}
     monkeypatch.setattr(axes, "AXES", more)
     for module in (axes, combinations):
         plainest = {axis: values[0] for axis, values in more.items()}
         monkeypatch.setattr(module, "PLAINEST", plainest)
-    combinations.kept_combinations.cache_clear()
-    tiers._standard.cache_clear()
-    yield
-    combinations.kept_combinations.cache_clear()
-    tiers._standard.cache_clear()
+    make_all_anew(monkeypatch)
 
 
 def meanings(chosen: list[Case]) -> dict[str, str]:
@@ -109,16 +121,13 @@ def test_a_new_named_case_is_a_case_at_once(monkeypatch: pytest.MonkeyPatch) -> 
         def cases() -> Iterator[Case]:
             yield named_case("brand-new", "A case.", floats(1.0, 2.0), lambda call: floats(0.5, -0.25 * call))
 
+    standard = cases()
     monkeypatch.setattr(named, "GROUPS", (*named.GROUPS, Group))
-    named.named_cases.cache_clear()
-    tiers._standard.cache_clear()
-    try:
-        assert "named/brand-new" in [case.id for case in cases()]
-        assert len(cases()) == len(BEFORE) + 1
-    finally:
-        monkeypatch.undo()
-        named.named_cases.cache_clear()
-        tiers._standard.cache_clear()
+    make_all_anew(monkeypatch)
+    assert "named/brand-new" in [case.id for case in cases()]
+    assert len(cases()) == len(standard) + 1
+    monkeypatch.undo()
+    assert cases() is standard
 
 
 def test_the_plainest_case_has_a_name() -> None:
