@@ -15,7 +15,7 @@ from sgd_ref.conformance.targets.findings.search import search
 from sgd_ref.conformance.targets.history import storage as history
 from sgd_ref.conformance.targets.history.storage import Asked
 from sgd_ref.conformance.targets.names import file_name
-from sgd_ref.conformance.targets.registry import FAMILIES, TRIED, names
+from sgd_ref.conformance.targets.registry import FAMILIES, names
 from sgd_ref.conformance.targets.target import Target
 
 DATA, PAGE = "page.json", "README.md"
@@ -82,7 +82,6 @@ def kept_page(folder: Path) -> str:
     places = {name: folder / file_name(name) for name in names()}
     kept = {name: place for name, place in places.items() if (place / DATA).exists()}
     not_run = [why for family in FAMILIES.values() for why in family.absent.values()]
-    not_run += [f"{name}: {why}" for name, why in TRIED.items()]
     return page_of_data(
         [read(place / DATA) for place in kept.values()],
         {name: storage.read(place / storage.FILE, name).keys() for name, place in kept.items()},

@@ -28,6 +28,7 @@ from sgd_ref.conformance.targets.pytorch_optimizer import target as pytorch_opti
 from sgd_ref.conformance.targets.scripts import function
 from sgd_ref.conformance.targets.sklearn import target as sklearn
 from sgd_ref.conformance.targets.target import CannotRun, Family, Option, Target
+from sgd_ref.conformance.targets.tf_keras import target as tf_keras
 from sgd_ref.conformance.targets.tfjs import target as tfjs
 from sgd_ref.conformance.targets.timm import target as timm
 from sgd_ref.conformance.targets.tinygrad import target as tinygrad
@@ -55,14 +56,9 @@ FAMILIES: Mapping[str, Family] = {
     "timm": timm.FAMILY,
     "bitsandbytes": bitsandbytes.FAMILY,
     "dlib": dlib.FAMILY,
+    "tf_keras": tf_keras.FAMILY,
 }
 """The targets that the kit knows by name: each is a folder beside this file, and one entry here."""
-
-TRIED: Mapping[str, str] = {
-    "tf_keras": "release 2.21.0 installs and answers on TensorFlow 2.21.0, at 4 ms of processor time for a "
-    "step of one variable; no ledger of it was made, so it is no target",
-}
-"""Frameworks that were tried and are no targets, each with the reason."""
 
 
 def options_of(name: str) -> dict[str, str]:

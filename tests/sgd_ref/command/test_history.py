@@ -77,7 +77,7 @@ def test_without_a_history(asked: list[str], capsys: pytest.CaptureFixture[str])
         (
             ["libtorch"],
             "the target must be one of keras, torch, optax, sklearn, jax, tinygrad, mlx, paddle, "
-            "pytorch_optimizer, bitsandbytes, all",
+            "pytorch_optimizer, bitsandbytes, tf_keras, all",
         ),
         (["keras", "--versions", "newest"], "the release must be a version such as 3.4"),
         (["all", "--versions", "3.4"], "all must go without --versions"),
