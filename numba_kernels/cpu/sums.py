@@ -97,19 +97,25 @@ def sum_kernel(dtype: np.dtype[Any], gradient: int, compensated: bool, /) -> Any
 
 def _wide_chunk(dtype: np.dtype[Any], gradient: int) -> Any:
     """Return the function of kernels that adds the squares of a chunk for a norm in float64."""
-    compensated = _compensated_chunk(dtype, gradient)
     if not fuses_in_hardware():
-        return compensated
+        return _compensated_chunk(dtype, gradient)
     stored = storage(dtype)
-    fused = fused_chunk(dtype, gradient, stored.load, gradient_transformation(stored.operations, gradient))
+    load = stored.load
+    fused = fused_chunk(dtype, gradient, load, gradient_transformation(stored.operations, gradient))
+
+    @reordered
+    def finiteness_of(g: Any) -> Any:
+        total = 0.0
+        for i in range(g.shape[0]):
+            given = load(g[i])
+            total += np.float64(given - given)
+        return total
 
     @inlined
     def add_chunk(g: Any, accumulator: Any, loss_scale: Any, steps: Any, scratch: Any) -> Any:
         high, low, is_finite = fused(g, accumulator, loss_scale, steps, scratch)
-        if is_finite:
-            return high, low, 0.0
-        # Only now does it matter whether a given element or a square is not finite.
-        return compensated(g, accumulator, loss_scale, steps, scratch)
+        # Squares of finite elements may have overflowed; such a norm has to be computed exactly anyway.
+        return high, low, 0.0 if is_finite else finiteness_of(g)
 
     return add_chunk
 
