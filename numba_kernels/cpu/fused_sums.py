@@ -127,35 +127,12 @@ def fused_chunk(dtype: np.dtype[Any], gradient: int, load: Any, transformed: Any
         sum, and whether both are finite. Otherwise the parts mean nothing, and an element is not finite, or
         squares overflow.
     """
-    in_place = dtype == FLOAT64 and gradient == PLAIN
 
-    # Loops instead of slices, which Numba takes twice as long to compile.
     @inlined
     def number_at(i: Any, g: Any, accumulator: Any, loss_scale: Any, steps: Any) -> Any:
         return np.float64(transformed(load(g[i]), load(accumulator[i]), loss_scale, steps))
 
-    @inlined
-    def add_from(start: Any, g: Any, accumulator: Any, loss_scale: Any, steps: Any, scratch: Any) -> Any:
-        for lane in range(WIDTH):
-            scratch[lane], scratch[WIDTH + lane], scratch[2 * WIDTH + lane] = start, 0.0, 0.0
-        begin, size, sums = 0, g.shape[0], scratch.ctypes.data
-        while begin < size:
-            address, count = sums + 3 * WIDTH * scratch.itemsize, min(size - begin, BUFFER)
-            blocks = (count + BLOCK - 1) // BLOCK
-            if in_place and count >= BLOCK:
-                address, blocks = g.ctypes.data + begin * scratch.itemsize, (size - begin) // BLOCK
-            else:
-                for i in range(count):
-                    scratch[3 * WIDTH + i] = number_at(begin + i, g, accumulator, loss_scale, steps)
-                # Zeros add nothing.
-                for i in range(count, blocks * BLOCK):
-                    scratch[3 * WIDTH + i] = 0.0
-            _add_blocks(address, blocks, sums)
-            begin += blocks * BLOCK
-        most = 0.0
-        for lane in range(WIDTH):
-            most = max(most, scratch[2 * WIDTH + lane])
-        return most
+    add_from = _sums_from(dtype == FLOAT64 and gradient == PLAIN, number_at)
 
     @inlined
     def add_chunk(g: Any, accumulator: Any, loss_scale: Any, steps: Any, scratch: Any) -> Any:
@@ -179,3 +156,36 @@ def fused_chunk(dtype: np.dtype[Any], gradient: int, load: Any, transformed: Any
         return high, low, math.isfinite(high) and math.isfinite(low)
 
     return add_chunk
+
+
+def _sums_from(in_place: bool, number_at: Any) -> Any:
+    """Return the function of kernels that leaves the sums of a chunk in the scratch, from a start.
+
+    Its result is the largest sum of one block. `in_place` is whether elements can be added where they lie.
+    """
+
+    # Loops instead of slices, which Numba takes twice as long to compile.
+    @inlined
+    def add_from(start: Any, g: Any, accumulator: Any, loss_scale: Any, steps: Any, scratch: Any) -> Any:
+        for lane in range(WIDTH):
+            scratch[lane], scratch[WIDTH + lane], scratch[2 * WIDTH + lane] = start, 0.0, 0.0
+        begin, size, sums = 0, g.shape[0], scratch.ctypes.data
+        while begin < size:
+            address, count = sums + 3 * WIDTH * scratch.itemsize, min(size - begin, BUFFER)
+            blocks = (count + BLOCK - 1) // BLOCK
+            if in_place and count >= BLOCK:
+                address, blocks = g.ctypes.data + begin * scratch.itemsize, (size - begin) // BLOCK
+            else:
+                for i in range(count):
+                    scratch[3 * WIDTH + i] = number_at(begin + i, g, accumulator, loss_scale, steps)
+                # Zeros add nothing.
+                for i in range(count, blocks * BLOCK):
+                    scratch[3 * WIDTH + i] = 0.0
+            _add_blocks(address, blocks, sums)
+            begin += blocks * BLOCK
+        most = 0.0
+        for lane in range(WIDTH):
+            most = max(most, scratch[2 * WIDTH + lane])
+        return most
+
+    return add_from
