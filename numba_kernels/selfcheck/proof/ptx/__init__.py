@@ -1,7 +1,7 @@
 """The proof for the PTX of the elementwise kernels: known indices, and symbols for all numbers.
 
 Threads are run one after the other (``running.py``) on tables with known addresses and counts
-(``tables.py``). All numbers are symbols, so that what is stored is proven for all numbers, but for the tried sizes only: they
-are such that every loop runs more than once and every instruction that stores numbers is executed. That other
-sizes lead to the right elements is what the executed PTX shows.
+(``tables.py``), and all numbers are symbols. So what is stored is proven for all numbers and all settings,
+but only for these sizes. They let every loop run more than once, and reach every block before the counting of
+calls. The executed PTX shows that other sizes lead to the right elements.
 """

@@ -97,6 +97,6 @@ def test_what_does_not_fit_changes_nothing(tmp_path: Path) -> None:
     assert all((pairs.on_host(array) == 7).all() for array in others)
     with pytest.raises(TypeError, match=r"variables\[0\] must be an array on the device"):
         cuda.load(tmp_path / "saved", pair.hosts)
-    with pytest.raises(ValueError, match="variables must be all 4 arrays .* in their order"):
+    with pytest.raises(ValueError, match=r"variables must be all 4 arrays .* in their order"):
         sgd_ref.save(tmp_path / "other", pair.optimizers[1], pair.devices[::-1])
     assert not (tmp_path / "other").exists()

@@ -88,8 +88,14 @@ def test_the_other_rows_are_those_of_the_rule(dtype: Any, rate: float, value: fl
 
 @pytest.mark.parametrize(
     "settings",
-    [{"momentum": 0.5}, {"use_ema": True}, {"gradient_accumulation_steps": 2}, {"weight_decay": 0.1}]
-    + [{"clipnorm": 0.5}, {"global_clipnorm": 0.5}],
+    [
+        {"momentum": 0.5},
+        {"use_ema": True},
+        {"gradient_accumulation_steps": 2},
+        {"weight_decay": 0.1},
+        {"clipnorm": 0.5},
+        {"global_clipnorm": 0.5},
+    ],
     ids=lambda settings: next(iter(settings)),
 )
 def test_rules_that_change_all_rows_do_so(settings: dict[str, Any]) -> None:
