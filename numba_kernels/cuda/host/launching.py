@@ -38,6 +38,9 @@ def launch(placed: Placed, source: Any, losses: Losses, is_dynamic: bool) -> boo
     is_captured = is_capturing(handle)
     if is_captured and not state.has_program(placed.has_gradient, is_dynamic):
         refuse_capture(state.arrays[:1], "gradients for other variables")
+    if is_captured and placed.rows:
+        name = state.names[min(placed.rows)]
+        refuse_capture(state.arrays[:1], f"a sparse gradient for {name}, which is on the host")
     with without_frees(is_captured):
         provide(state, source, placed.learning_rate, handle, is_captured, losses)
         groups = _groups(placed, handle, is_captured)
