@@ -214,6 +214,9 @@ class Runner:
             value = self._value(path, register)
             if kind in KINDS:
                 self._put(path, at, value)
+            elif int(kind[1:]) == 8 * self._tables.size > 16 and isinstance(value, int):
+                # Zeros are stored as integers.
+                self._put(path, at, self._e.constant(FLOAT if kind[1:] == "32" else DOUBLE, value))
             elif kind[1:] in ("16", "32"):
                 found = bits.known(value) if isinstance(value, int) else value
                 self._put(path, at, found.low)
