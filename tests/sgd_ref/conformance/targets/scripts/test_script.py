@@ -267,13 +267,17 @@ def test_code_for_keras_is_python_for_every_case(backend: str, mode: str) -> Non
         with pytest.raises(ValueError, match="mode must be eager"):
             keras.how_to_run(cases()[0], backend, mode)
         return
+    # Many cases have the same code.
+    codes: dict[str, str] = {}
     for case in cases():
         has_rows = any(isinstance(g, SparseRows) for gradients in case.gradients for g in gradients)
         if has_rows and backend != "tensorflow":
             with pytest.raises(ValueError, match="no sparse gradients"):
                 keras.how_to_run(case, backend, mode)
         else:
-            compile(keras.how_to_run(case, backend, mode), case.id, "exec")
+            codes.setdefault(keras.how_to_run(case, backend, mode), case.id)
+    for code, identifier in codes.items():
+        compile(code, identifier, "exec")
 
 
 def test_code_for_keras_has_no_feature_that_the_case_does_not_use() -> None:
@@ -354,12 +358,15 @@ def _need(is_there: bool, name: str) -> None:
 )
 def test_code_for_torch_and_optax_is_python_for_every_case(target: str, values: tuple[str, ...]) -> None:
     alone = 0
+    codes: dict[str, str] = {}
     for case in cases():
         for value in values:
             option = {"variant" if target == "torch" else "mode": value}
             code = how_to_run(case, target, **option)
-            compile(code, case.id, "exec")
+            codes.setdefault(code, case.id)
             alone += "sgd_ref" not in code
+    for code, identifier in codes.items():
+        compile(code, identifier, "exec")
     assert alone > 60 * len(values)
 
 
