@@ -166,14 +166,16 @@ def test_a_watched_step_is_shown_by_an_optimizer_of_the_user(
     path = written(tmp_path, "velocity-never-decays")
     monkeypatch.chdir(tmp_path)
     Path("mine.py").write_text(OWN)
-    assert cli.main(["reproduce", "torch", str(path), "--optimizer", "mine:Forgets"]) == 0
+    try:
+        assert cli.main(["reproduce", "torch", str(path), "--optimizer", "mine:Forgets"]) == 0
+    finally:
+        sys.modules.pop("mine", None)
     text = capsys.readouterr().out
     # The shortest one has shown it.
     assert [text] == executed_here
     assert "optimizer = Optimizer(parameters, lr=0.125, momentum=0.5)" in text
     assert "import sgd_ref" not in text
     assert "from sgd_ref" not in text
-    sys.modules.pop("mine")
 
 
 def test_what_the_framework_itself_does_right_is_said(
