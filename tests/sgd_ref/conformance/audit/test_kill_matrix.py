@@ -17,7 +17,7 @@ from sgd_ref.conformance.golden.content.kill_matrix import Outcome, read
 from sgd_ref.conformance.trajectories import reference
 from sgd_ref.conformance.trajectories.comparison import are_equal
 
-NAMES, CASES = 5, 30
+NAMES, CASES = 3, 20
 """How many are computed anew without ``--sweep``."""
 
 WHOLE = 30
