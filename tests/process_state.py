@@ -76,12 +76,8 @@ def changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
 
 def _difference(before: Any, after: Any) -> str:
     if isinstance(before, dict) and isinstance(after, dict):
-        keys = sorted(map(str, {key for key, _ in _items(before) ^ _items(after)}))
-        return ", ".join(keys)
+        keys = before.keys() | after.keys()
+        return ", ".join(sorted(str(key) for key in keys if before.get(key) != after.get(key)))
     if isinstance(before, (list, str)):
         return f"{after!r} instead of {before!r}"
     return "others than before"
-
-
-def _items(mapping: dict[Any, Any]) -> set[tuple[Any, int]]:
-    return {(key, id(value)) for key, value in mapping.items()}
