@@ -15,7 +15,8 @@ from typing import Any
 
 PACKAGES = ("sgd_ref", "numba_kernels")
 
-OF_PYTEST = "PYTEST_CURRENT_TEST"
+OF_OTHERS = ("PYTEST_CURRENT_TEST", "TORCHINDUCTOR_", "TRITON_", "TF_", "TF2_", "XLA_", "KMP_", "DASK_")
+"""Beginnings of environment variables that pytest and the frameworks set when they are used."""
 
 TIERS = "sgd_ref.conformance.catalogue.tiers"
 
@@ -32,7 +33,10 @@ def state() -> dict[str, Any]:
 
 def _parts() -> Iterator[tuple[str, Any]]:
     yield "the current folder", _current_folder()
-    yield "environment variables", {name: os.environ[name] for name in os.environ if name != OF_PYTEST}
+    yield (
+        "environment variables",
+        {name: value for name, value in os.environ.items() if not name.startswith(OF_OTHERS)},
+    )
     yield "sys.path", list(sys.path)
     yield "the locale", locale.setlocale(locale.LC_ALL)
     yield "the time zone", time.tzname

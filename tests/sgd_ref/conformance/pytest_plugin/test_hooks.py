@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -51,6 +52,7 @@ def implementation(*mistakes: str) -> Any:
     return run
 
 
+@cache
 def expected(*mistakes: str) -> Findings:
     report = conformance.check(
         implementation(*mistakes), conformance.cases("first"), "test_mine.py::test_sgd"
