@@ -53,6 +53,9 @@ class Sweep:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--sweep", action="store_true", help="run the long sweeps in full")
+    parser.addoption(
+        "--whole-state", action="store_true", help="find all that a file leaves changed, as --sweep does"
+    )
     parser.addoption("--sweep-seed", type=int, default=20261122, help="seed of the sweeps")
 
 
@@ -109,11 +112,15 @@ def outside_of_shares(items: list[pytest.Item], seed: int) -> set[pytest.Item]:
     return left_out
 
 
+def _is_whole(config: pytest.Config) -> bool:
+    return bool(config.getoption("--whole-state") or config.getoption("--sweep"))
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Leave the modules and the tests themselves, half a million objects, out of every garbage collection."""
     gc.collect()
     gc.freeze()
-    session.config.stash[STATE] = process_state.state()
+    session.config.stash[STATE] = process_state.state(_is_whole(session.config))
 
 
 @pytest.hookimpl(trylast=True)
@@ -126,7 +133,7 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
         return
     gc.collect()
     gc.freeze()
-    before, after = item.config.stash[STATE], process_state.state()
+    before, after = item.config.stash[STATE], process_state.state(_is_whole(item.config))
     item.config.stash[STATE] = after
     if changed := process_state.changes(before, after):
         pytest.fail(f"the tests of {item.path.name} have left changed: {'; '.join(changed)}", pytrace=False)

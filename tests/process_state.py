@@ -26,17 +26,27 @@ OF_CASES = ((TIERS, "_standard"), (TIERS, "_smoke"), (TIERS, "_first"))
 REGISTRIES = (("sgd_ref.conformance.deviations", "DEVIATIONS"), ("sgd_ref.conformance.faithful", "FAITHFUL"))
 
 
-def state() -> dict[str, Any]:
-    """Return what each file of tests must leave as it was, by name; what is not there yet is left out."""
-    return dict(_parts())
+def state(whole: bool) -> dict[str, Any]:
+    """Return what each file of tests must leave as it was, by name; what is not there yet is left out.
+
+    The whole state has also what frameworks may change when they are first used.
+    """
+    return {**dict(_always()), **(dict(_others()) if whole else {})}
 
 
-def _parts() -> Iterator[tuple[str, Any]]:
+def _always() -> Iterator[tuple[str, Any]]:
     yield "the current folder", _current_folder()
-    yield (
-        "environment variables",
-        {name: value for name, value in os.environ.items() if not name.startswith(OF_OTHERS)},
-    )
+    for name, registry in REGISTRIES:
+        if name in sys.modules:
+            yield f"{name}.{registry}", dict(getattr(sys.modules[name], registry))
+    for name, cached in OF_CASES:
+        if name in sys.modules and (function := getattr(sys.modules[name], cached)).cache_info().currsize:
+            yield f"the cases of {name}.{cached}()", tuple(map(id, function()))
+
+
+def _others() -> Iterator[tuple[str, Any]]:
+    variables = {name: value for name, value in os.environ.items() if not name.startswith(OF_OTHERS)}
+    yield "environment variables", variables
     yield "sys.path", list(sys.path)
     yield "the locale", locale.setlocale(locale.LC_ALL)
     yield "the time zone", time.tzname
@@ -54,12 +64,6 @@ def _parts() -> Iterator[tuple[str, Any]]:
     for name, module in modules.items():
         if name.startswith(PACKAGES):
             yield f"the module {name}", module
-    for name, registry in REGISTRIES:
-        if name in modules:
-            yield f"{name}.{registry}", dict(getattr(modules[name], registry))
-    for name, cached in OF_CASES:
-        if name in modules and (function := getattr(modules[name], cached)).cache_info().currsize:
-            yield f"the cases of {name}.{cached}()", tuple(map(id, function()))
 
 
 def _current_folder() -> str:

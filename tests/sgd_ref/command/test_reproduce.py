@@ -12,6 +12,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -144,7 +145,11 @@ def executed_here(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         out = io.StringIO()
         before = list(sys.path)
         try:
-            with contextlib.redirect_stdout(out), contextlib.suppress(SystemExit):
+            with (
+                contextlib.redirect_stdout(out),
+                contextlib.suppress(SystemExit),
+                mock.patch.dict(os.environ),
+            ):
                 exec(script.text, {"__name__": "__main__"})
         except Exception as error:  # noqa: BLE001 - whatever the script raises
             return False, f"{type(error).__name__}: {error}"
