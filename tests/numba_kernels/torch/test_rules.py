@@ -44,7 +44,7 @@ PLAIN: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.share(20)
+@pytest.mark.share(10)
 @pytest.mark.parametrize("common", COMMON, ids=lambda common: "-".join(common) or "plain")
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("special", [0.0, 0.1], ids=["numbers", "special"])

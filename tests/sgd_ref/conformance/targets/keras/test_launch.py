@@ -100,7 +100,6 @@ def test_plain(start: Start, name: str, dtype: np.dtype[Any]) -> None:
     assert not found[0]["velocities"] + found[0]["averages"] + found[0]["accumulators"]
 
 
-@pytest.mark.share(2)
 @on("name", RUNS)
 @on("dtype", DTYPES, ids=str)
 def test_exact_numbers_and_shapes(start: Start, name: str, dtype: np.dtype[Any]) -> None:
