@@ -1,4 +1,4 @@
-"""Mistakes of loops over NumPy arrays are named; their numbers have few digits, so that nothing is rounded."""
+"""Mistakes of loops over NumPy arrays are named; the numbers have few digits, so that nothing is rounded."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ class OneVelocity:
 
     def apply(self, gradients: list[Any], variables: list[Any]) -> None:
         used = list(self.velocities) or [np.zeros(2, "float32") for _ in variables]
-        for position, (w, g) in enumerate(zip(variables, gradients, strict=True)):
+        for position, g in enumerate(gradients):
             if g is None:
                 continue
             if self._outside:
                 self._shared = MOMENTUM * self._shared + g
-                w -= RATE * self._shared
+                variables[position] -= RATE * self._shared
             else:
                 self._shared = MOMENTUM * self._shared - RATE * g
-                w += self._shared
+                variables[position] += self._shared
             used[position] = self._shared
         self.velocities = self._shown(used, self._shared)
 
@@ -69,7 +69,7 @@ SHOWN: dict[str, Shown] = {
 def test_a_shared_velocity_is_named_whenever_it_is_shown(rule: str, shown: str, missing: int | None) -> None:
     report = watched(rule, SHOWN[shown], missing)
     assert (report.step, report.violation.variable) == (0, "variable 1")
-    assert "velocity-by-shape" in report.mistake.names
+    assert ("velocity-by-shape",) in report.mistake.diagnosis.names
     assert report.mistake.diagnosis.up_to is None
     assert report.mistake.diagnosis.is_exact
 

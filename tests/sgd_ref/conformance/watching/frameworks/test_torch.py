@@ -62,7 +62,7 @@ def test_a_velocity_by_shape_is_named_without_a_rounding(optimizer_class: Any) -
                 parameter.grad = torch.tensor([1.0 + index, 2.0 + step])
             optimizer.step()
     assert (report.step, report.violation.variable) == (0, "parameter 1")
-    assert "velocity-by-shape" in report.mistake.names
+    assert ("velocity-by-shape",) in report.mistake.diagnosis.names
     assert report.mistake.diagnosis.is_exact
 
 
