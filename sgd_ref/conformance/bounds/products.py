@@ -105,7 +105,7 @@ def _multipliers(items: tuple[Enclosure, ...], factors: int) -> Choices:
                 dividers.at(dividing.divided) / multipliers.at(dividing.by),
             )
             for mask, places in zip(dividing.chosen, dividing.places, strict=True):
-                dividers.put_hulls([mask], ways[places])
+                dividers.put_hulls(np.array([mask]), ways[places])
             reciprocals = 1 / dividers.at(dividing.chosen)
             joint = hull(multipliers.at(dividing.chosen), reciprocals)
             multipliers.put(dividing.chosen, (joint[index] for index in range(len(dividing.chosen))))
