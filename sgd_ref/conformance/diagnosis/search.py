@@ -25,9 +25,6 @@ MOST_ALIKE, MOST_EXTENDED = 6, 12
 WEAK = 0.05
 """The share of elements with other bits from which an explanation within bounds is weak."""
 
-SLIGHT, MANY = 0.01, 24
-"""The share and the number of elements with other bits from which another deviation is sought beside it."""
-
 WORK_FOR_CASE = 5500
 """The work on one case after which nothing more is tried; about a second."""
 
@@ -190,13 +187,13 @@ class Search:
         A bound may be so wide that it hides a second deviation, or that a wrong one explains everything.
         """
         best = min(found, key=lambda one: one.differing)
-        if not self._is_slight(best):
+        if not self.is_weak(best):
             return []
         beside = self._beside(best.names)
         better = beside.better(self._those_beginning_at(beside.begins()), self._roundings)
         alike = [one.names for one in found if one.differing == best.differing][:MOST_EXTENDED]
         others = self.among((*names, name) for name in better[:MOST_ALIKE] for names in alike)
-        if self.is_weak(best) and all(map(self.is_weak, others)):
+        if all(map(self.is_weak, others)):
             more = self.extended() or (self.pairs() if with_pairs else [])
             # What may stand beside those that explain everything was tried already, also against roundings.
             others += [one for one in more if not any(set(names) <= set(one.names) for names in alike)]
@@ -205,10 +202,6 @@ class Search:
     def is_weak(self, one: Explained) -> bool:
         """Whether an explanation leaves so many bits to roundings that it may be due to wide bounds alone."""
         return one.differing > WEAK * self._elements
-
-    def _is_slight(self, one: Explained) -> bool:
-        """Whether an explanation leaves so many bits to roundings that another deviation may be beside it."""
-        return self.is_weak(one) or one.differing > max(SLIGHT * self._elements, MANY)
 
     @property
     def _elements(self) -> float:
