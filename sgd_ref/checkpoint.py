@@ -29,7 +29,6 @@ import numpy as np
 
 from sgd_ref.arithmetic.formats import Array
 from sgd_ref.base import learning_rate as rates
-from sgd_ref.base.copying import places
 from sgd_ref.base.exclusive import alone
 from sgd_ref.base.learning_rate import LearningRate
 from sgd_ref.base.matching import check_forms, order_of_names
@@ -96,11 +95,14 @@ def save(
     >>> restored, optimizer.velocities, optimizer.calls
     (array([0.5, 1.5], dtype=float32), [array([-0.5, -0.5], dtype=float32)], 1)
     """
-    state = _checked_state(optimizer, variables)
-    target, mode = destination(path)
-    inner = optimizer.inner_optimizer if isinstance(optimizer, LossScaleOptimizer) else optimizer
+    inner = _checked_inner(optimizer)
     # A step during the save would leave a checkpoint that is half old and half new.
     with alone(inner._running):
+        state = inner.state_to_save(variables)
+        counter("the number of calls", state.calls)
+        if isinstance(optimizer, LossScaleOptimizer):
+            counter("the growth counter", optimizer.growth_counter)
+        target, mode = destination(path)
         _replace(target, mode, _manifest(optimizer, state), state)
 
 
@@ -211,7 +213,7 @@ def load(
     return optimizer
 
 
-def _checked_state(optimizer: Any, variables: Any) -> State:
+def _checked_inner(optimizer: Any) -> BaseSGD:
     inner = optimizer.inner_optimizer if isinstance(optimizer, LossScaleOptimizer) else optimizer
     if not isinstance(inner, BaseSGD):
         reject_type("optimizer", optimizer, "an SGD optimizer or a LossScaleOptimizer")
@@ -219,16 +221,7 @@ def _checked_state(optimizer: Any, variables: Any) -> State:
         # The class of the fast kernels has the same name, SGD, and the same bits.
         if type(part).__name__ not in CLASSES:
             reject_type("optimizer", part, f"one of {', '.join(CLASSES)}, which is what load constructs")
-    state = inner.built_state()
-    if places(variables, state) != list(range(len(state.variables))):
-        raise ValueError(
-            f"variables must be all {len(state.variables)} arrays that the optimizer was built with, in "
-            f"their order, got {len(variables)}"
-        )
-    counter("the number of calls", state.calls)
-    if isinstance(optimizer, LossScaleOptimizer):
-        counter("the growth counter", optimizer.growth_counter)
-    return state
+    return inner
 
 
 def _manifest(optimizer: BaseSGD | LossScaleOptimizer, state: State) -> dict[str, Any]:

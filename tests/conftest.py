@@ -8,9 +8,12 @@ import random
 from collections import defaultdict
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
+
+from tests import process_state
 
 pytest_plugins = ["pytester"]
 
@@ -21,6 +24,9 @@ with suppress(ModuleNotFoundError):
     # By default an example that takes 200 ms is a failure, and on a busy machine any example may.
     hypothesis.settings.register_profile("without deadline", deadline=None)
     hypothesis.settings.load_profile("without deadline")
+
+STATE = pytest.StashKey[dict[str, Any]]()
+"""What the process was like before the present file."""
 
 SHARE = 20
 
@@ -47,6 +53,9 @@ class Sweep:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--sweep", action="store_true", help="run the long sweeps in full")
+    parser.addoption(
+        "--whole-state", action="store_true", help="find all that a file leaves changed, as --sweep does"
+    )
     parser.addoption("--sweep-seed", type=int, default=20261122, help="seed of the sweeps")
 
 
@@ -89,13 +98,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def outside_of_shares(items: list[pytest.Item], seed: int) -> set[pytest.Item]:
     """Return what the markers leave out; of each test that is marked `share` at least one stays."""
-    families: dict[str, list[pytest.Item]] = defaultdict(list)
-    for item in items:
-        if item.get_closest_marker("share") is not None:
-            families[item.nodeid.partition("[")[0]].append(item)
     left_out = {item for item in items if item.get_closest_marker("sweep") is not None}
     if len(left_out) == len(items):
         return set()  # They were asked for by name.
+    families: dict[str, list[pytest.Item]] = defaultdict(list)
+    for item in items:
+        if item.get_closest_marker("share") is not None and item not in left_out:
+            families[item.nodeid.partition("[")[0]].append(item)
     for name, family in families.items():
         (number,) = family[0].get_closest_marker("share").args  # type: ignore[union-attr]
         kept = -(-len(family) // number)
@@ -103,18 +112,31 @@ def outside_of_shares(items: list[pytest.Item], seed: int) -> set[pytest.Item]:
     return left_out
 
 
-def pytest_collection_finish() -> None:
+def _is_whole(config: pytest.Config) -> bool:
+    return bool(config.getoption("--whole-state") or config.getoption("--sweep"))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
     """Leave the modules and the tests themselves, half a million objects, out of every garbage collection."""
     gc.collect()
     gc.freeze()
+    session.config.stash[STATE] = process_state.state(_is_whole(session.config))
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
-    """After each file leave out what it keeps, too; else whoever collects garbage walks through all data."""
-    if nextitem is not None and nextitem.path != item.path:
-        gc.collect()
-        gc.freeze()
+    """After each file see that the process is as it was, and leave what the file keeps out of collections.
+
+    Else whoever collects garbage walks through all data.
+    """
+    if nextitem is not None and nextitem.path == item.path:
+        return
+    gc.collect()
+    gc.freeze()
+    before, after = item.config.stash[STATE], process_state.state(_is_whole(item.config))
+    item.config.stash[STATE] = after
+    if changed := process_state.changes(before, after):
+        pytest.fail(f"the tests of {item.path.name} have left changed: {'; '.join(changed)}", pytrace=False)
 
 
 @pytest.fixture

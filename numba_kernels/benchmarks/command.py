@@ -97,7 +97,7 @@ def _run_in_pytorch(options: argparse.Namespace) -> int:
 COMMAND = Command(
     help="time the kernels, other libraries, and the mere reading and writing of memory",
     description="Time the kernels, other libraries, and the mere reading and writing of memory, and print "
-    "the results as a page of Markdown. This takes a quarter of an hour on a machine that does nothing else.",
+    "the results as a page of Markdown. This takes a quarter to half an hour on a machine that is idle.",
     epilog="Exit status: 0 measured, 2 wrong usage, 3 no device, or the page could not be written.",
     add_arguments=add_arguments,
     run=run,

@@ -13,7 +13,7 @@ RECIPE = Recipe(
         f"{FOLDER}/{name}"
         for name in ("benchmarks.md", "benchmarks.json", "history.json", "benchmarks-*.svg")
     ),
-    duration="a quarter of an hour, on a machine that does nothing else",
+    duration="a quarter to half an hour, on a machine that does nothing else",
     extras=("bench", "keras", "torch"),
     is_measured=True,
 )

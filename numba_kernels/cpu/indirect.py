@@ -47,7 +47,8 @@ def touches_its_rows_only(group: Group, row: int, gradient: Any, variant: Varian
     """Whether the gradient is sparse and the rule changes only the rows in the gradient.
 
     A velocity, an average, an accumulator and decay change every row. Without them, ``w - lr * 0`` is `w`,
-    even if `w` is -0.0. There are two exceptions: ``lr * 0`` is -0.0, or it is NaN because a factor is NaN.
+    even if `w` is -0.0. The exceptions: ``lr * 0`` is -0.0, or it is NaN because a factor is NaN or the rate
+    is infinite in the dtype.
     """
     rate = group.constants.values[LEARNING_RATE]
     return bool(
@@ -57,6 +58,7 @@ def touches_its_rows_only(group: Group, row: int, gradient: Any, variant: Varian
         and variant.gradient != ACCUMULATED
         and not group.decays[row]
         and not np.signbit(rate)
+        and np.isfinite(rate)
         and not np.isnan(group.factors[row]).any()
     )
 

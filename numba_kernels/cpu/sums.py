@@ -14,7 +14,9 @@ import numpy as np
 
 from numba_kernels.cpu.addresses import enter_default_mode, leave_default_mode
 from numba_kernels.cpu.cache import kernel
+from numba_kernels.cpu.fused_sums import SCRATCH, fused_chunk
 from numba_kernels.cpu.storage import storage
+from numba_kernels.cpu.target import fuses_in_hardware
 from numba_kernels.shared.element import ACCUMULATED, PLAIN, gradient_transformation
 from numba_kernels.shared.exact_sums import LIMBS
 from numba_kernels.shared.inlining import inlined, reordered
@@ -63,7 +65,7 @@ def sum_kernel(dtype: np.dtype[Any], gradient: int, compensated: bool, /) -> Any
     compensated : bool
         Whether the sum must decide the rounding of a float64; always true for float64 gradients.
     """
-    add_chunk = _compensated_chunk(dtype, gradient) if compensated else _plain_chunk(dtype, gradient)
+    add_chunk = _wide_chunk(dtype, gradient) if compensated else _plain_chunk(dtype, gradient)
     stored = storage(dtype)
     array_at, number = stored.array_at, stored.number
     itemsize = dtype.itemsize
@@ -73,7 +75,7 @@ def sum_kernel(dtype: np.dtype[Any], gradient: int, compensated: bool, /) -> Any
     @kernel(name, SUM_SIGNATURE)
     def added(table: Any, chunks: Any, first: int, last: int, settings: Any, results: Any) -> None:
         mode = enter_default_mode()
-        lanes = np.zeros((4, LANES))
+        scratch = np.empty(max(SCRATCH, 4 * LANES))
         for index in range(first, last):
             row, start, count = chunks[index, 0], chunks[index, 1], chunks[index, 2]
             address = table[row, GRADIENT]
@@ -84,13 +86,38 @@ def sum_kernel(dtype: np.dtype[Any], gradient: int, compensated: bool, /) -> Any
             g = array_at(address + offset, count)
             accumulator = array_at(table[row, ACCUMULATOR] + offset, count) if has_accumulator else g
             high, low, finiteness = add_chunk(
-                g, accumulator, number(settings[LOSS_SCALE]), number(settings[STEPS]), lanes
+                g, accumulator, number(settings[LOSS_SCALE]), number(settings[STEPS]), scratch
             )
             results[index, HIGH], results[index, LOW] = high, low
             results[index, FINITENESS] = finiteness
         leave_default_mode(mode)
 
     return added
+
+
+def _wide_chunk(dtype: np.dtype[Any], gradient: int) -> Any:
+    """Return the function of kernels that adds the squares of a chunk for a norm in float64."""
+    if not fuses_in_hardware():
+        return _compensated_chunk(dtype, gradient)
+    stored = storage(dtype)
+    load = stored.load
+    fused = fused_chunk(dtype, gradient, load, gradient_transformation(stored.operations, gradient))
+
+    @reordered
+    def finiteness_of(g: Any) -> Any:
+        total = 0.0
+        for i in range(g.shape[0]):
+            given = load(g[i])
+            total += np.float64(given - given)
+        return total
+
+    @inlined
+    def add_chunk(g: Any, accumulator: Any, loss_scale: Any, steps: Any, scratch: Any) -> Any:
+        high, low, is_finite = fused(g, accumulator, loss_scale, steps, scratch)
+        # Squares of finite elements may have overflowed; such a norm has to be computed exactly anyway.
+        return high, low, 0.0 if is_finite else finiteness_of(g)
+
+    return add_chunk
 
 
 def _plain_chunk(dtype: np.dtype[Any], gradient: int) -> Any:
@@ -115,7 +142,7 @@ def _plain_chunk(dtype: np.dtype[Any], gradient: int) -> Any:
         return total, finiteness if is_flagged else total - total
 
     @inlined
-    def add_chunk(g: Any, accumulator: Any, loss_scale: Any, steps: Any, lanes: Any) -> Any:
+    def add_chunk(g: Any, accumulator: Any, loss_scale: Any, steps: Any, scratch: Any) -> Any:
         total, finiteness = 0.0, 0.0
         length = BLOCK * BLOCKS_OF_A_GROUP
         for start in range(0, g.shape[0], length):
@@ -164,7 +191,8 @@ def _compensated_chunk(dtype: np.dtype[Any], gradient: int) -> Any:
             lows[lane] += lost + (2.0 * leading * rest + rest * rest)
 
     @inlined
-    def add_chunk(g: Any, accumulator: Any, loss_scale: Any, steps: Any, lanes: Any) -> Any:
+    def add_chunk(g: Any, accumulator: Any, loss_scale: Any, steps: Any, scratch: Any) -> Any:
+        lanes = scratch[: 4 * LANES].reshape((4, LANES))
         lanes[:] = 0.0
         highs, lows, sums_of_lows, flags = lanes[0], lanes[1], lanes[2], lanes[3]
         for start in range(0, g.shape[0], ROWS * LANES):

@@ -46,6 +46,17 @@ define i16 @store(float %number) {
 INSTRUCTIONS = re.compile(r"^\s*(?:v?cvt(?:ph2ps|ps2ph)x?|vcvts[hs]2s[hs]|fcvt)\b", re.MULTILINE)
 """The instructions of x86-64 and ARM that convert between float16 and float32."""
 
+FUSED = """
+declare double @llvm.fma.f64(double, double, double)
+define double @fused(double %x, double %y, double %z) {
+  %result = call double @llvm.fma.f64(double %x, double %y, double %z)
+  ret double %result
+}
+"""
+
+FUSED_INSTRUCTIONS = re.compile(r"^\s*v?fn?m(?:add|sub|la)", re.MULTILINE)
+"""The instructions of x86-64 and ARM that multiply and add with one rounding."""
+
 
 class Target(NamedTuple):
     """The target that Numba compiles for.
@@ -154,3 +165,18 @@ def converts_half(machine: binding.TargetMachine) -> bool:
     """
     assembly = machine.emit_assembly(binding.parse_assembly(CONVERSIONS))
     return len(INSTRUCTIONS.findall(assembly)) >= 2
+
+
+@functools.cache
+def fuses_in_hardware() -> bool:
+    """Whether the target multiplies and adds with one rounding by itself.
+
+    Without this instruction, LLVM calls a function of the C library, which takes many times as long.
+    """
+    check()
+    return fuses(cpu_target.target_context.codegen()._tm)
+
+
+def fuses(machine: binding.TargetMachine) -> bool:
+    """Whether LLVM has an instruction that multiplies and adds on a target machine."""
+    return FUSED_INSTRUCTIONS.search(machine.emit_assembly(binding.parse_assembly(FUSED))) is not None

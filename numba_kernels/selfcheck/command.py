@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from numba_kernels.selfcheck import page, runner, sweeping
 from numba_kernels.selfcheck.device.availability import is_simulated, why_no_device
@@ -57,7 +58,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "--prove",
         action="store_true",
         help="instead of trying values, prove that the elementwise kernels for this processor compute the "
-        "rule for all inputs",
+        "rule for all inputs; with --device ptx, those for CUDA",
     )
     add_sweep(command)
     command.add_argument(
@@ -153,22 +154,30 @@ def _by_sweep(options: argparse.Namespace) -> Checks:
 
 def _prove(extent: Extent) -> int:
     """Prove the elementwise kernels, print the results, and return the exit status."""
-    if extent.device != "cpu":
-        raise WrongUsage("--prove must be used with --device cpu; kernels for CUDA are not proven yet")
+    if extent.device == "cuda":
+        raise WrongUsage("--prove must be used with --device cpu or ptx, since proofs need no device")
+    proves: Any = proof if extent.device == "cpu" else _proof_of_ptx()
     out = console()
-    for line in (proof.PURPOSE, "", *page.where(), ""):
+    for line in (proves.PURPOSE, "", *page.where(), ""):
         say(out, line)
     with _progress() as advance:
-        findings = proof.run(extent, advance)
+        findings = proves.run(extent, advance)
     if not findings.kernels and not findings.not_run:
         raise WrongUsage(
             f"-k must match the id of a kernel, got {extent.pattern and extent.pattern.pattern!r}"
         )
-    for line in proof.page(findings):
+    for line in proof.page(findings, proves.OUTSIDE):
         say(out, line)
     if findings.failures or findings.wrong:
         return DIVERGES
     return COULD_NOT_RUN if findings.not_run else AS_EXPECTED
+
+
+def _proof_of_ptx() -> Any:
+    # It needs numba-cuda, which looks for a driver when it is imported.
+    from numba_kernels.selfcheck.proof.ptx import check  # noqa: PLC0415
+
+    return check
 
 
 def status(outcome: Outcome) -> int:

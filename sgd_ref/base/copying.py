@@ -133,6 +133,21 @@ def places(variables: Any, state: State) -> list[int]:
         raise
 
 
+def check_order(variables: Any, state: State) -> None:
+    """Check that some variables are all those of a state, in its order.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they are not.
+    """
+    if places(variables, state) != list(range(len(state.variables))):
+        raise ValueError(
+            f"variables must be all {len(state.variables)} arrays that the optimizer was built with, in "
+            f"their order, got {len(variables)}"
+        )
+
+
 def refuse_copied_variables() -> None:
     """Refuse a call without variables: it would train copies that the user may have no reference to.
 

@@ -19,7 +19,7 @@ from sgd_ref.base import finalization
 from sgd_ref.base import learning_rate as rates
 from sgd_ref.base.call import Call
 from sgd_ref.base.configured import Configured
-from sgd_ref.base.copying import Copying, places, refuse_copied_variables
+from sgd_ref.base.copying import Copying, check_order, places, refuse_copied_variables
 from sgd_ref.base.counting import Counting
 from sgd_ref.base.exclusion import Exclusion
 from sgd_ref.base.exclusive import CALL, alone, refuse
@@ -66,6 +66,7 @@ class BaseSGD(Configured, Counting, Exporting, Copying, ABC):
     - ``all_finite(call, loss_scale)`` returns whether no gradient has an infinity or NaN;
     - ``fresh_state(variables, names)`` checks the arguments of ``build`` and returns the ``State``;
     - ``allocated_state(names, variables, decayed)`` returns a ``State`` for variables that are checked;
+    - ``state_to_save(variables)`` returns the ``State`` that a checkpoint holds, in the memory of the host;
     - ``assign_weights(values)`` sets the state as ``set_weights`` does, also for a ``LossScaleOptimizer``,
       and returns the learning rate among the values, or None.
 
@@ -296,6 +297,12 @@ class BaseSGD(Configured, Counting, Exporting, Copying, ABC):
                 "the optimizer has no variables yet; they must first be given, to build or in a call of apply"
             )
         return self._state
+
+    def state_to_save(self, variables: Sequence[Array]) -> State:
+        """Return the state for a checkpoint, if `variables` are all variables in their order."""
+        state = self.built_state()
+        check_order(variables, state)
+        return state
 
     def constant_rate(self) -> np.float32 | None:
         """Return the learning rate if it is a number."""

@@ -29,12 +29,19 @@ class Copy:
         The dtype of the memory.
     memory : object, optional
         A contiguous device array of that shape and dtype that serves as memory.
+
+    Attributes
+    ----------
+    memory : object
+        The device array with the copy.
+    address : int
+        Its address.
     """
 
     def __init__(self, like: Any, found: View, dtype: np.dtype[Any], memory: Any = None) -> None:
         self.found, self.dtype = found, dtype
-        self._memory = fresh_like(like, found.shape, dtype) if memory is None else memory
-        self.address = view("memory", self._memory).address
+        self.memory = fresh_like(like, found.shape, dtype) if memory is None else memory
+        self.address = view("memory", self.memory).address
         self._layout = Buffer(words(found.shape, found.strides))
 
     def regions(self) -> list[tuple[int, int]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,9 +15,10 @@ from numba_kernels.cuda.arrays.streams import numba_stream, refuse_capture
 from numba_kernels.cuda.device import layout
 from numba_kernels.cuda.device.counting import PREPARATION
 from numba_kernels.cuda.host.buffers import Buffer
-from numba_kernels.cuda.host.groups import groups_of
+from numba_kernels.cuda.host.groups import Group, groups_of
 from numba_kernels.cuda.host.program import Launch, Program
 from numba_kernels.cuda.host.rate_table import RateTable
+from numba_kernels.cuda.host.row_group import RowGroup, row_group
 from numba_kernels.cuda.toolkit import IS_SIMULATED
 from numba_kernels.shared.dlpack import contiguous_strides
 from numba_kernels.shared.regions import regions
@@ -111,10 +112,11 @@ class DeviceState(State):
         for index, copy in self._copies.items():
             addresses[index] = copy.address
         self.groups = groups_of(self.settings, self, addresses)
-        self._programs: dict[tuple[tuple[bool, ...], bool], Program] = {}
+        self._row_groups: dict[int, RowGroup] = {}
+        self._programs: dict[Any, Program] = {}
         self._gradient_copies: dict[tuple[Any, ...], Copy] = {}
         self._dense: dict[int, Any] = {}
-        self._finalization_copies: list[Copy] = []
+        self._transfers: Sequence[Copy] = []
         self._own_specs = Expected(self.views)
         self._own_addresses = np.array([found.address for found in self.views], np.int64)
         self._gradient_specs = Expected(
@@ -257,12 +259,16 @@ class DeviceState(State):
                 self.arrays, self.views, self.slot_arrays["averages"], strict=True
             )
         ]
-        self._finalization_copies = copies
-        wait_for_device()
-        self.launch([copy.scatter() for copy in copies], self.last_stream)
+        self.transfer([copy.scatter() for copy in copies], copies)
         if self.has_graph:
             # The replays, and later reads of the variables, need not be on the stream of the capture.
             wait_for_device()
+
+    def transfer(self, launches: Sequence[Launch], copies: Sequence[Copy]) -> None:
+        """Launch copies of whole variables, after all other work, on the stream of the last call."""
+        self._transfers = copies
+        wait_for_device()
+        self.launch(launches, self.last_stream)
 
     def provide_rates(
         self, source: Any, value: np.float32 | None, calls: tuple[int, int], handle: int
@@ -319,19 +325,34 @@ class DeviceState(State):
             memory = self._dense[index] = fresh_like(self.arrays[index], variable.shape, variable.dtype)
         return memory
 
-    def program(self, has_gradient: Sequence[bool], is_dynamic: bool) -> Program:
-        """Return the launches for a call in which these variables have gradients."""
-        key = present, _ = self._key_of_program(has_gradient, is_dynamic)
+    def row_group(self, index: int, rows: Mapping[int, Rows], addresses: Array, handle: int) -> RowGroup:
+        """Return the group of one dtype for a call with sparse gradients that change their own rows only."""
+        known, group = self._row_groups.get(index), self.groups[index]
+        self._row_groups[index] = row_group(known, group, rows, addresses, handle)
+        return self._row_groups[index]
+
+    def program(
+        self, has_gradient: Sequence[bool], is_dynamic: bool, groups: Sequence[Group] | None = None
+    ) -> Program:
+        """Return the launches for a call in which these variables have gradients.
+
+        `groups` are given if some of them are not those of whole variables.
+        """
+        groups = self.groups if groups is None else groups
+        present, _ = self._key_of_program(has_gradient, is_dynamic)
+        forms = tuple(group.form for group in groups)
+        key = present, is_dynamic, forms
         if key not in self._programs:
             self._programs[key] = Program(
-                self.settings, self.groups, present, self.counts, self.numbers, is_dynamic
+                self.settings, groups, present, self.counts, self.numbers, is_dynamic
             )
             wait_for_device()
         return self._programs[key]
 
     def has_program(self, has_gradient: Sequence[bool], is_dynamic: bool) -> bool:
         """Whether such a call was made before, so that everything for it exists."""
-        return self._key_of_program(has_gradient, is_dynamic) in self._programs
+        present, _ = self._key_of_program(has_gradient, is_dynamic)
+        return (present, is_dynamic, tuple(group.form for group in self.groups)) in self._programs
 
     def _key_of_program(
         self, has_gradient: Sequence[bool], is_dynamic: bool
@@ -355,12 +376,14 @@ class DeviceState(State):
     def _regions(self, gradients: Sequence[Any]) -> list[tuple[int, int]]:
         """Return all memory that kernels may access."""
         buffers = [self.counts, self.limits, self.numbers, self.rates.values, self.rates.calls]
-        buffers += [buffer for group in self.groups for buffer in group.buffers()]
+        groups = [*self.groups, *self._row_groups.values()]
+        buffers += [buffer for group in groups for buffer in group.buffers()]
         buffers += [buffer for program in self._programs.values() for buffer in program.buffers()]
-        copies = [*self._copies.values(), *self._gradient_copies.values(), *self._finalization_copies]
+        copies = [*self._copies.values(), *self._gradient_copies.values(), *self._transfers]
         arrays = [array for _, array in self.named_arrays()]
         arrays += [header(view("gradient", gradient)) for gradient in gradients if gradient is not None]
-        arrays += [header(view("memory", memory)) for memory in self._dense.values()]
+        memories = [*self._dense.values(), *(row.memory for row in self._row_groups.values())]
+        arrays += [header(view("memory", memory)) for memory in memories]
         bounds = [np.lib.array_utils.byte_bounds(array) for array in arrays if array.size]
         return [
             *(buffer.region for buffer in buffers),

@@ -40,10 +40,15 @@ class Group:
         Tables in the form that the kernels take.
     first_chunks : ndarray of int64, shape (n + 1,)
         The first chunk of each variable.
+    rows : int
+        The number of rows of the tables: one for each variable.
+    form : tuple of int
+        Tells groups apart whose launches differ; empty here.
     """
 
     def __init__(self, settings: Settings, state: State, positions: list[int], addresses: list[int]) -> None:
-        self.positions = positions
+        self.positions, self.rows = positions, len(positions)
+        self.form: tuple[int, ...] = ()
         self.dtype = state.variables[positions[0]].dtype
         self.constants = Constants(settings, self.dtype)
         table = np.zeros((len(positions), layout.COLUMNS), np.int64)

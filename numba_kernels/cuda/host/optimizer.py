@@ -15,19 +15,23 @@ from numba_kernels.cuda.arrays.headers import (
     refuse_arrays_on_device,
     refuse_wrapper,
 )
-from numba_kernels.cuda.arrays.streams import is_capturing, refuse_capture, stream_of
+from numba_kernels.cuda.arrays.streams import refuse_capture
+from numba_kernels.cuda.device import layout
+from numba_kernels.cuda.host.contents import state_on_host
 from numba_kernels.cuda.host.device_state import DeviceState
 from numba_kernels.cuda.host.knowing_arrays import KnowingArrays
+from numba_kernels.cuda.host.launching import launch
 from numba_kernels.cuda.host.placed import Placed
 from numba_kernels.cuda.host.program import Launch
-from numba_kernels.cuda.host.providing_rates import provide
-from numba_kernels.cuda.toolkit import on_device, without_frees
+from numba_kernels.cuda.host.row_group import rows_to_update
+from numba_kernels.cuda.toolkit import on_device
 from numba_kernels.shared.rows import from_sparse
 from sgd_ref.arithmetic.formats import Array
 from sgd_ref.base import finalization, weights
 from sgd_ref.base import learning_rate as learning_rates
 from sgd_ref.base.call import Call
 from sgd_ref.base.configuration import KEYS
+from sgd_ref.base.copying import check_order
 from sgd_ref.base.exclusive import alone
 from sgd_ref.base.exported import Weights, meaning_of
 from sgd_ref.base.learning_rate import LearningRate
@@ -129,8 +133,9 @@ class SGD(KnowingArrays, BaseSGD):
     def apply(self, gradients: Sequence[Any], variables: Sequence[Any] | None = None) -> None:
         """Make one call on the stream of the arrays, without waiting for it; see ``sgd_ref.SGD.apply``.
 
-        Sparse gradients are on the host, as ``sgd_ref.SparseRows`` or arrays of ``scipy.sparse``; they are
-        copied, which waits for the device. While a graph is captured, `gradients` must be on the device, and
+        Sparse gradients are on the host, as ``sgd_ref.SparseRows`` or arrays of ``scipy.sparse``. If the rule
+        changes only their rows, only these are copied and updated; otherwise a dense gradient is copied,
+        which waits for the device. While a graph is captured, `gradients` must be on the device, and
         the learning rate must not be a callable.
 
         Raises
@@ -352,37 +357,33 @@ class SGD(KnowingArrays, BaseSGD):
         state = call.state
         assert isinstance(state, DeviceState)
         before: list[Launch] = []
-        addresses = np.array(
-            [state.gradient_address(index, g, before) for index, g in enumerate(call.gradients)], np.int64
-        )
+        rate, source = call.learning_rate, self.rate_source
+        if isinstance(source, LearningRateSchedule) and state.is_exact:
+            rate = learning_rates.read(source, state.calls)
+        rows = rows_to_update(self.settings, state.groups, state.decayed, call.gradients, rate)
+        addresses = [
+            layout.MISSING if index in rows else state.gradient_address(index, gradient, before)
+            for index, gradient in enumerate(call.gradients)
+        ]
         has_gradient = [gradient is not None for gradient in call.gradients]
         on_device = [gradient for gradient in gradients if not is_sparse(gradient)]
-        return Placed(state, on_device, addresses, has_gradient, before, call.learning_rate)
+        numbers = np.array(addresses, np.int64)
+        return Placed(state, on_device, numbers, has_gradient, before, call.learning_rate, rows)
 
     def _launch(self, placed: Placed, source: Any, is_dynamic: bool) -> None:
-        state = placed.state
-        handle = stream_of([*placed.gradients, state.arrays[0]])
-        is_captured = is_capturing(handle)
-        if is_captured and not state.has_program(placed.has_gradient, is_dynamic):
-            refuse_capture(state.arrays[:1], "gradients for other variables")
-        with without_frees(is_captured):
-            self._enqueue(placed, source, handle, is_captured, is_dynamic)
-
-    def _enqueue(self, placed: Placed, source: Any, handle: int, is_captured: bool, is_dynamic: bool) -> None:
-        state = placed.state
-        program = state.program(placed.has_gradient, is_dynamic)
-        provide(state, source, placed.learning_rate, handle, is_captured, self._losses)
-        for group in state.groups:
-            are_new = group.set_gradients(placed.addresses[group.positions])
-            # A graph must write its own numbers, and does so at every replay without the host knowing.
-            if are_new or is_captured or state.has_graph:
-                group.gradients.upload(handle, is_captured)
-        state.launch(state.around([*placed.before, *program.launches]), handle, placed.gradients)
-        state.count(is_captured, is_dynamic)
-        self._state = state
+        is_captured = launch(placed, source, self._losses, is_dynamic)
+        self._state = placed.state
         # A callable may have set another rate, which replays of a graph must use.
-        if self.rate_source is not source and state.has_graph and not is_captured:
+        if self.rate_source is not source and placed.state.has_graph and not is_captured:
             self._provide(self.constant_rate())
+
+    def state_to_save(self, variables: Sequence[Any]) -> State:
+        """Return a copy of the state on the host; see ``BaseSGD.state_to_save``."""
+        state = self._device_state()
+        state.follow()
+        check_order(self._known_headers(variables), state)
+        with on_device(state.device):
+            return state_on_host(state)
 
     def perform(self, call: Call, loss_scale: float | np.float32 | None) -> None:
         """Refuse: a step on the device is launched."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from numba_kernels.cuda.host.device_state import DeviceState
 from numba_kernels.cuda.host.program import Launch
+from numba_kernels.shared.rows import Rows
 from sgd_ref.arithmetic.formats import Array
 
 
@@ -29,6 +30,8 @@ class Placed(NamedTuple):
         Launches that copy gradients before the step.
     learning_rate : float32
         The learning rate of the call; NaN if the values of a schedule are in a table.
+    rows : mapping of int to Rows
+        The sparse gradients that change their own rows only, by the position of their variable.
     """
 
     state: DeviceState
@@ -37,3 +40,4 @@ class Placed(NamedTuple):
     has_gradient: list[bool]
     before: list[Launch]
     learning_rate: np.float32
+    rows: Mapping[int, Rows] = {}

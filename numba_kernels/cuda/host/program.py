@@ -103,7 +103,7 @@ class Program:
         clipnorm = self._settings.clipnorm
         factors = []
         for group in self._groups:
-            values = np.ones((len(group.positions), 2), storage(group.dtype).compute)
+            values = np.ones((group.rows, 2), storage(group.dtype).compute)
             if clipnorm is not None:
                 values[:, layout.FACTOR] = setting(clipnorm, group.dtype)
             factors.append(self._buffer(values))

@@ -44,6 +44,8 @@ def check(extent: Extent) -> Result:
     with timed(result):
         for name, run in {"stream": on_stream, "graph": by_graph}.items():
             cases = list(_cases(extent, name))
+            if not cases:
+                continue
             reason = "the simulator has no graphs" if IS_SIMULATED else why_not("torch")
             if reason is not None:
                 result.skips(reason, len(cases))

@@ -65,6 +65,11 @@ class Kernel(NamedTuple):
         return self.kind in (UPDATE, ACCUMULATE)
 
     @property
+    def may_fuse(self) -> bool:
+        """Whether its source asks for fused multiply-adds: the sums of squares for a norm in float64."""
+        return self.kind == SUM and self.options[1] is True
+
+    @property
     def computes_in(self) -> np.dtype[Any]:
         """The dtype of its arithmetic."""
         return FLOAT64 if self.dtype == FLOAT64.name or not self.is_elementwise else FLOAT32

@@ -22,6 +22,6 @@ lie at the addresses in the tables; settings are numbers of the dtype, and finit
 ``cpu/plan.py`` and the checks of ``sgd_ref`` ensure this. Counts and addresses are below 2**48.
 
 The proof does not cover: norms, sums of squares and the factors made from them, which combine many elements;
-gradients of narrower dtypes under one ``global_clipnorm`` with float64; the kernels for CUDA. An instruction
-or a form of loop that the prover does not understand counts as a failure and not as a gap.
+gradients of narrower dtypes under one ``global_clipnorm`` with float64. An instruction or a form of loop that
+the prover does not understand counts as a failure and not as a gap. ``ptx/`` has the proof for CUDA.
 """

@@ -27,7 +27,8 @@ PURPOSE = "Are the elementwise kernels (numba_kernels) the rule (sgd_ref.rule) f
 
 OUTSIDE = (
     "outside of this proof: norms, sums of squares and the factors made of them; gradients of narrower "
-    "dtypes under one global_clipnorm with float64; LLVM's code generator; the kernels for CUDA (not yet)"
+    "dtypes under one global_clipnorm with float64; LLVM's code generator; the kernels for CUDA, which "
+    "--device ptx proves"
 )
 
 Advance = Callable[[str, int, int], None]
@@ -109,16 +110,16 @@ def run(extent: Extent, advance: Advance = lambda doing, done, parts: None) -> F
     findings = Findings()
     chosen = kernels(extent)
     try:
-        with _pool(extent) as pool:
-            for number, (kernel, proof) in enumerate(_each(pool, proof_of, chosen), start=1):
-                _add(findings, kernel, proof)
+        with pool_of(extent) as pool:
+            for number, (kernel, proof) in enumerate(each(pool, proof_of, chosen), start=1):
+                add(findings, kernel.name, proof)
                 advance("proving kernels", number, len(chosen))
             pieces = [
                 (claim, range(part, sweep.BLOCKS, PARTS_OF_SWEEP))
                 for claim in findings.conversions
                 for part in range(PARTS_OF_SWEEP)
             ]
-            for number, (piece, (tried, wrong)) in enumerate(_each(pool, _swept, pieces), start=1):
+            for number, (piece, (tried, wrong)) in enumerate(each(pool, _swept, pieces), start=1):
                 before = findings.conversions[piece[0]]
                 findings.conversions[piece[0]] = before[0] + tried, before[1] + wrong
                 advance("sweeping conversions", number, len(pieces))
@@ -131,21 +132,24 @@ def _swept(piece: tuple[Claim, range]) -> tuple[int, int]:
     return sweep.differing(*piece)
 
 
-def _pool(extent: Extent) -> AbstractContextManager[Executor | None]:
+def pool_of(extent: Extent) -> AbstractContextManager[Executor | None]:
+    """Return the processes of an extent; None if this process does the work."""
     if extent.processes == 1:
         return nullcontext()
     # A process that is forked while other threads run may hang.
     return ProcessPoolExecutor(extent.processes, multiprocessing.get_context("spawn"))
 
 
-def _each(
+def each(
     pool: Executor | None, function: Callable[[Any], Any], given: Sequence[Any]
 ) -> Iterator[tuple[Any, Any]]:
+    """Yield each item with the result of a function, in order."""
     results: Iterable[Any] = map(function, given) if pool is None else pool.map(function, given)
     return zip(given, results, strict=True)
 
 
-def _add(findings: Findings, kernel: Kernel, proof: Proof) -> None:
+def add(findings: Findings, name: str, proof: Proof) -> None:
+    """Add the proof of a kernel to the findings."""
     findings.kernels += 1
     findings.specialisations += proof.specialisations
     findings.expressions += proof.expressions
@@ -153,12 +157,12 @@ def _add(findings: Findings, kernel: Kernel, proof: Proof) -> None:
         findings.conversions.setdefault(claim, (0, 0))
     if proof.failures:
         shown = "\n".join(failure for failure in proof.failures if "\n" in failure or ":" in failure)
-        findings.failures.append(f"{START}/{kernel.name}: {counted(len(proof.failures), 'failure')}\n{shown}")
+        findings.failures.append(f"{START}/{name}: {counted(len(proof.failures), 'failure')}\n{shown}")
     elif not proof.expressions:
-        findings.failures.append(f"{START}/{kernel.name}: no expression was compared")
+        findings.failures.append(f"{START}/{name}: no expression was compared")
 
 
-def page(findings: Findings) -> Iterator[str]:
+def page(findings: Findings, outside: str = OUTSIDE) -> Iterator[str]:
     r"""Yield the lines that describe the results.
 
     >>> print(*page(Findings(1, 2, 3)), sep="\n")  # doctest: +ELLIPSIS
@@ -185,7 +189,7 @@ def page(findings: Findings) -> Iterator[str]:
         f"{counted(len(findings.conversions), 'conversion')} of half types, each compared with its "
         "definition on all float32"
     )
-    yield OUTSIDE
+    yield outside
     proven = findings.kernels - len(findings.failures)
     of_all = f"{proven:,} of {counted(findings.kernels, 'kernel')}"
     if findings.failures or findings.wrong:

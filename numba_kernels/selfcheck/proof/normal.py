@@ -150,6 +150,15 @@ def _sign_twice(e: Expressions, op: str, kind: str, args: Arguments) -> Node | N
     return _node(args[0].operands[0]) if op == "fneg" and args[0].op == "fneg" else None
 
 
+def _plus_the_opposite(e: Expressions, op: str, kind: str, args: Arguments) -> Node | None:
+    if op != "fadd":
+        return None
+    for other, opposite in (args, args[::-1]):
+        if opposite.op == "fneg":
+            return e.make("fsub", kind, other, opposite.operands[0])
+    return None
+
+
 def _bits_and_back(e: Expressions, op: str, kind: str, args: Arguments) -> Node | None:
     other = {"bits": "float", "float": "bits"}.get(op)
     return _node(args[0].operands[0]) if other is not None and args[0].op == other else None
@@ -239,6 +248,11 @@ STEPS = (
     ),
     Step("a choice that is none", "the definition of select", _chosen),
     Step("two signs", "IEEE 754, 5.5.1: negate flips the sign bit", _sign_twice),
+    Step(
+        "a + (-b) as a - b",
+        "IEEE 754, 5.4.1: the difference is the rounded a - b, exactly a + (-b), with the same sign (6.3)",
+        _plus_the_opposite,
+    ),
     Step("bits and back", "the definition of bitcast", _bits_and_back),
     Step("truth tables", "and with true, or with false: the other operand; otherwise decided", _truths),
     Step("a truth value widened and cut again", "two's complement", _truncated_truth),

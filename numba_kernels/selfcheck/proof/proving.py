@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import product
@@ -70,7 +70,7 @@ def prove(
     rules : tuple of callable
         The steps of normalisation.
     """
-    prover = _Prover(dtype, variant, rules)
+    prover = Prover(dtype, variant, rules)
     try:
         prover.run(function_of_kernel(module))
     except NotUnderstood as reason:
@@ -78,29 +78,35 @@ def prove(
     return prover.proof
 
 
-class _Prover:
-    def __init__(self, dtype: np.dtype[Any], variant: Variant | None, rules: tuple[Rule, ...]) -> None:
+class Prover:
+    """The comparison of a kernel with the rule; see `prove` for the parameters."""
+
+    def __init__(
+        self, dtype: np.dtype[Any], variant: Variant | None, rules: tuple[Rule, ...] = RULES
+    ) -> None:
         self.proof = Proof()
+        self.accumulates = variant is None
         self._dtype, self._variant = dtype, variant
         self._halves = Halves(dtype.name) if dtype in HALF_FORMATS else None
         if self._halves is not None:
             rules += (self._halves.rule,)
             self.proof.claims = self._halves.claims
-        self._e = Expressions(rules)
-        self._reference = Reference(self._e, dtype)
+        self.e = Expressions(rules)
+        self._reference = Reference(self.e, dtype)
         self._compared: dict[Any, bool] = {}
-        self._expected: dict[Any, tuple[dict[str, Node], dict[Node, Node]]] = {}
+        self.expected: dict[Any, tuple[dict[str, Node], dict[Node, Node]]] = {}
 
     def run(self, function: Function) -> None:
+        """Walk all paths through a kernel, in all situations."""
         reached: set[str] = set()
         graph = Graph.of(function)
         iterations: dict[Any, list[Iteration]] = {}
         for situation in situations_of(self._variant):
-            self.proof.specialisations += len(self._features(situation))
+            self.proof.specialisations += len(self.features(situation))
             walk = Walk(
-                self._e,
+                self.e,
                 function,
-                Places(self._e, self._dtype.itemsize, situation),
+                Places(self.e, self._dtype.itemsize, situation),
                 partial(self._verify, situation),
                 graph,
                 iterations,
@@ -109,7 +115,8 @@ class _Prover:
             reached |= walk.reached
         self.proof.unreached = [label for label in function.blocks if label not in reached]
 
-    def _features(self, situation: Situation) -> list[Features]:
+    def features(self, situation: Situation) -> list[Features]:
+        """Return the combinations of features that lead to the kernel in a situation."""
         if self._variant is None:
             return [
                 features
@@ -120,7 +127,8 @@ class _Prover:
             features for features in features_of(self._variant) if features.has_decay or not situation.decays
         ]
 
-    def _arrays(self) -> list[str]:
+    def arrays(self) -> list[str]:
+        """Return the arrays that the kernel has, apart from the gradient."""
         variant = self._variant
         if variant is None:
             return ["variable", "accumulator"]
@@ -137,19 +145,19 @@ class _Prover:
             if path.memory.written:
                 raise NotUnderstood("a row that is to be skipped is written")
             return
-        arrays = self._arrays()
+        arrays = self.arrays()
         others = {written.array for written in path.memory.written} - set(arrays)
         if others:
             raise NotUnderstood(f"{', '.join(sorted(others))} is written, which the kernel has not")
         for array in arrays:
             for node in self._final(path, array):
-                self._compare(node, array, path, situation)
+                self.compare(node, array, path.known, situation, self.features(situation))
 
     def _final(self, path: Path, array: str) -> Iterator[Node]:
         """Yield the final values of all elements of an array, in terms of the values before."""
         facts = path.facts
         kind = "16 bits" if self._dtype in HALF_FORMATS else {4: "float", 8: "double"}[self._dtype.itemsize]
-        unchanged = self._e.raw("own", kind, array)
+        unchanged = self.e.raw("own", kind, array)
         ranges = [written for written in path.memory.written if written.array == array]
         place, end = Affine.constant(0), facts.resolved(Affine.of("count"))
         while facts.sign(end - place) != 0:
@@ -170,10 +178,17 @@ class _Prover:
         if ranges:
             raise NotUnderstood(f"{array} is written beyond its end, [{end}]: {_told(ranges)}")
 
-    def _compare(self, node: Node, array: str, path: Path, situation: Situation) -> None:
-        known = path.known
-        for features in self._features(situation):
-            key = (node, array, situation, features, tuple(known.items()))
+    def compare(
+        self,
+        node: Node,
+        array: str,
+        known: Mapping[Node, Node],
+        situation: Situation,
+        chosen: Sequence[Features],
+    ) -> None:
+        """Compare the content of an array with the rule, for some combinations of features."""
+        for features in chosen:
+            key = (node, array, situation, features, self.accumulates, tuple(known.items()))
             if key in self._compared:
                 continue
             results, arguments = self._rule(features, situation)
@@ -185,23 +200,23 @@ class _Prover:
                 if told is not None and not told.is_constant:
                     also[told] = constant
             else:
-                found = self._e.substituted(
-                    self._e.substituted(self._e.substituted(node, known), arguments), also
+                found = self.e.substituted(
+                    self.e.substituted(self.e.substituted(node, known), arguments), also
                 )
-                expected = self._e.substituted(results[array], also)
+                expected = self.e.substituted(results[array], also)
                 self._compared[key] = found is expected
                 self.proof.expressions += 1
                 if found is not expected:
                     self._fail(found, expected, f"{array}, {situation}, {features}")
 
     def _rule(self, features: Features, situation: Situation) -> tuple[dict[str, Node], dict[Node, Node]]:
-        key = features, situation
-        if key not in self._expected:
-            self._expected[key] = (
-                self._reference.results(features, situation, accumulates=self._variant is None),
+        key = features, situation, self.accumulates
+        if key not in self.expected:
+            self.expected[key] = (
+                self._reference.results(features, situation, accumulates=self.accumulates),
                 self._reference.arguments(features, situation),
             )
-        return self._expected[key]
+        return self.expected[key]
 
     def _fail(self, found: Node, expected: Node, where: str) -> None:
         if len(self.proof.failures) < SHOWN:

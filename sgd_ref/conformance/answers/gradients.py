@@ -11,8 +11,9 @@ import numpy as np
 from sgd_ref.arithmetic.formats import FLOAT32, FLOAT64, Array
 from sgd_ref.arithmetic.rounded import convert, promoted, setting
 from sgd_ref.base.call import Call
-from sgd_ref.conformance.bounds.enclosure import Arithmetic, arithmetic_of, sum_in_any_order
+from sgd_ref.conformance.bounds.enclosure import Arithmetic, arithmetic_of
 from sgd_ref.conformance.bounds.step import Prepared, layers_of, moved, prepared, unscaled
+from sgd_ref.conformance.bounds.sums import sum_in_any_order
 from sgd_ref.conformance.bounds.walk import Walk
 from sgd_ref.conformance.deviations.observed.scaling import GivenDtypes
 from sgd_ref.gradients import Gradient, SparseRows

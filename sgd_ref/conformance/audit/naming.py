@@ -105,11 +105,11 @@ def dtype_of(case: Case) -> str:
     return names.pop() if len(names) == 1 else "mixed"
 
 
-def draws(seed: int, number_of_mistakes: int) -> Iterator[Draw]:
+def draws(seed: int, number_of_mistakes: int, dtypes: Sequence[str] = DTYPES) -> Iterator[Draw]:
     """Yield draws without end: every second one has a rounding beside the mistakes."""
     chance = random.Random(seed)
     mistakes = [name for name in DEVIATIONS if DEVIATIONS[name].kind == "contradiction"]
-    for dtype in cycle(DTYPES):
+    for dtype in cycle(dtypes):
         names = tuple(sorted(chance.sample(mistakes, number_of_mistakes)))
         shared = frozenset.intersection(*map(cases_that_expose, names))
         suiting = sorted(shared & _ordinary_cases()[dtype].keys())
@@ -170,12 +170,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=60, help="how long to draw (default: 60)")
     parser.add_argument("--seed", type=int, default=0, help="of the draws (default: 0)")
     parser.add_argument("--pairs", action="store_true", help="two mistakes at once")
+    parser.add_argument("--draws", type=int, help="stop after so many divergences (default: no limit)")
+    parser.add_argument(
+        "--dtype", choices=DTYPES, help="of the variables of all cases (default: each in turn)"
+    )
     options = parser.parse_args(arguments)
     until = time.monotonic() + options.seconds
     counts: Counter[tuple[str, bool, Answer]] = Counter()
     durations = []
-    for draw in draws(options.seed, 2 if options.pairs else 1):
-        if time.monotonic() > until:
+    dtypes = (options.dtype,) if options.dtype else DTYPES
+    for draw in draws(options.seed, 2 if options.pairs else 1, dtypes):
+        if time.monotonic() > until or counts.total() == options.draws:
             break
         started = time.process_time()
         found = answer(draw)

@@ -12,10 +12,8 @@ Sources: IEEE 754-2019, section 4.3.1, for the rounding; IEEE 1788-2015 for inte
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
-from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -23,8 +21,6 @@ import numpy as np
 from sgd_ref.arithmetic.formats import FLOAT16, FLOAT64, FORMATS, Array
 from sgd_ref.arithmetic.rounded import convert
 from sgd_ref.conformance.bounds.endpoints import Directed, Endpoints, endpoints_of
-
-MOST_TERMS_IN_ALL_ORDERS = 6
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +111,7 @@ class Enclosure:
         ends = self.arithmetic.endpoints
         nan = self.nan | other.nan | _cancels(self, other) | _cancels(other, self)
         lower, upper = ends.add(self.lower, other.lower)[0], ends.add(self.upper, other.upper)[1]
-        return self.arithmetic.operation(_or(lower, np.inf), _or(upper, -np.inf), nan)
+        return self.arithmetic.operation(with_numbers(lower, np.inf), with_numbers(upper, -np.inf), nan)
 
     def __neg__(self) -> Enclosure:
         return replace(self, lower=-self.upper, upper=-self.lower)
@@ -146,8 +142,8 @@ class Enclosure:
 
     def _lowest_and_highest(self, other: Enclosure, operation: Any) -> Directed:
         points = [operation(x, y) for x in self._ends() for y in other._ends()]
-        lower = reduce(_least, (_or(down, np.inf) for down, _ in points))
-        upper = reduce(_greatest, (_or(up, -np.inf) for _, up in points))
+        lower = reduce(_least, (with_numbers(down, np.inf) for down, _ in points))
+        upper = reduce(_greatest, (with_numbers(up, -np.inf) for _, up in points))
         return lower, upper
 
     def _ends(self) -> tuple[Array, ...]:
@@ -160,8 +156,8 @@ class Enclosure:
         points = [self.arithmetic.endpoints.divide(x, y) for x in self._ends() for y in other._ends()]
         return replace(
             self,
-            lower=reduce(_least, (_or(down, np.inf) for down, _ in points)),
-            upper=reduce(_greatest, (_or(up, -np.inf) for _, up in points)),
+            lower=reduce(_least, (with_numbers(down, np.inf) for down, _ in points)),
+            upper=reduce(_greatest, (with_numbers(up, -np.inf) for _, up in points)),
         )
 
     def stored(self) -> Enclosure:
@@ -251,48 +247,6 @@ def hull(*enclosures: Enclosure) -> Enclosure:
     )
 
 
-def sum_in_any_order(terms: Sequence[Enclosure]) -> Enclosure:
-    """Return the possible sums in any order of addition: every tree over the terms.
-
-    Up to 6 terms each partial sum is enclosed; beyond that the error is at most (n - 1) u times the sum
-    of the magnitudes, in any order, without terms of higher order.
-
-    Source: C.-P. Jeannerod and S. M. Rump, Improved error bounds for inner products in floating-point
-    arithmetic, SIAM Journal on Matrix Analysis and Applications 34 (2013).
-    """
-    if len(terms) > MOST_TERMS_IN_ALL_ORDERS:
-        return _sum_of_many(terms)
-    partial: dict[tuple[int, ...], Enclosure] = {(index,): term for index, term in enumerate(terms)}
-    for size in range(2, len(terms) + 1):
-        for chosen in combinations(range(len(terms)), size):
-            partial[chosen] = hull(
-                *(
-                    partial[part] + partial[tuple(index for index in chosen if index not in part)]
-                    for part_size in range(1, size // 2 + 1)
-                    for part in combinations(chosen, part_size)
-                    # If the halves have equal size, each split would occur twice.
-                    if 2 * part_size < size or part[0] == chosen[0]
-                )
-            )
-    return partial[tuple(range(len(terms)))]
-
-
-def _sum_of_many(terms: Sequence[Enclosure]) -> Enclosure:
-    arithmetic = terms[0].arithmetic
-    ends = arithmetic.endpoints
-    lower, upper, magnitude = (
-        reduce(lambda x, y: ends.add(x, y)[0], (term.lower for term in terms)),
-        reduce(lambda x, y: ends.add(x, y)[1], (term.upper for term in terms)),
-        reduce(lambda x, y: ends.add(x, y)[1], (_greatest(np.abs(t.lower), np.abs(t.upper)) for t in terms)),
-    )
-    unit = ends.point(np.array((len(terms) - 1) * 2.0 ** -FORMATS[arithmetic.dtype].precision))
-    error = ends.multiply(magnitude, unit)[1]
-    nan = reduce(np.logical_or, (term.nan for term in terms)) | np.asarray(magnitude == np.inf, bool)
-    return arithmetic.operation(
-        _or(ends.add(lower, -error)[0], -np.inf), _or(ends.add(upper, error)[1], np.inf), nan
-    )
-
-
 def _steps(observed: Array, flushes: bool) -> Array:
     """Return the distance to the farther neighbour.
 
@@ -327,16 +281,19 @@ def _greatest(x: Array, y: Array) -> Array:
     return np.asarray(np.maximum(x, y))
 
 
-def _or(numbers: Array, other: float) -> Array:
+def with_numbers(numbers: Array, other: float) -> Array:
     """Return the numbers with another number in place of NaN."""
     return _placed(numbers, _is_nan(numbers), other)
+
+
+_IS_NAN = np.frompyfunc(math.isnan, 1, 1)
 
 
 def _is_nan(numbers: Array) -> Array:
     if numbers.dtype != object:
         return np.asarray(np.isnan(numbers))
     # np.isnan does not accept fractions.
-    return np.array([math.isnan(number) for number in numbers], bool)
+    return np.asarray(_IS_NAN(numbers), bool)
 
 
 def _placed(numbers: Array, where: Array, other: float) -> Array:

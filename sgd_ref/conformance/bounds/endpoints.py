@@ -71,7 +71,7 @@ class FloatEndpoints:
 
     def point(self, array: Array) -> Array:
         """See `Endpoints`."""
-        return convert(np.asarray(array), FLOAT64).astype(self._wide)
+        return convert(np.asarray(array), FLOAT64).astype(self._wide, copy=False)
 
     def enclosing(self, x: Array) -> Directed:
         """See `Endpoints`."""
@@ -119,7 +119,7 @@ class FloatEndpoints:
     def nearest(self, x: Array) -> Array:
         """See `Endpoints`."""
         rounded = x.astype(FLOAT64) if self._dtype == FLOAT64 else convert(x, self._dtype)
-        return convert(rounded, FLOAT64).astype(self._wide)
+        return convert(rounded, FLOAT64).astype(self._wide, copy=False)
 
     def below(self, x: Array) -> Array:
         """See `Endpoints`."""
@@ -203,7 +203,8 @@ def as_fraction(x: Any) -> Any:
     """Return an endpoint as a fraction, or an infinite float."""
     if isinstance(x, Fraction):
         return x
-    return Fraction(*x.as_integer_ratio()) if np.isfinite(x) else float(x)
+    is_finite = math.isfinite(x) if type(x) is float else np.isfinite(x)
+    return Fraction(*x.as_integer_ratio()) if is_finite else float(x)
 
 
 def _directed(value: Array, error: Array) -> Directed:

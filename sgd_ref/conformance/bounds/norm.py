@@ -64,14 +64,17 @@ def _plain(x: Enclosure) -> Enclosure:
     form = FORMATS[arithmetic.dtype]
     reaches_zero = np.asarray((x.lower <= 0) & (x.upper >= 0), bool)
     largest = _magnitudes(np.maximum(np.abs(x.lower), np.abs(x.upper)))
-    smallest = _magnitudes(np.where(reaches_zero, 0.0, np.minimum(np.abs(x.lower), np.abs(x.upper))))
+    is_known = bool((x.lower == x.upper).all())
+    nearer = np.where(reaches_zero, 0.0, np.minimum(np.abs(x.lower), np.abs(x.upper)))
+    smallest = largest if is_known else _magnitudes(nearer)
     nan = np.array([bool(x.nan.any())])
     if math.inf in largest:
         lower = np.array([math.inf if math.inf in smallest else _root(_sum(smallest), False)], object)
         return _enclosure(arithmetic, lower, np.array([math.inf], object), nan)
     count = sum(value != 0 for value in largest)
     unit = Fraction(1, 2**form.precision)
-    least, greatest = _sum(smallest), _sum(largest)
+    greatest = _sum(largest)
+    least = greatest if is_known else _sum(smallest)
     if not _is_exact(smallest, largest, form.precision):
         lost = count * Fraction(2) ** (form.minimum_exponent - form.precision)
         least, greatest = (
@@ -124,7 +127,13 @@ def _magnitudes(array: Array) -> list[Any]:
 
 
 def _sum(magnitudes: list[Any]) -> Fraction:
-    return sum((value * value for value in magnitudes), Fraction(0))
+    """Return the sum of the squares; floating-point numbers have powers of two as denominators."""
+    lengths = [value.denominator.bit_length() for value in magnitudes]
+    if any(value.denominator != 1 << length - 1 for value, length in zip(magnitudes, lengths, strict=True)):
+        return sum((value * value for value in magnitudes), Fraction(0))
+    most = max(lengths, default=1)
+    integers = (value.numerator << most - length for value, length in zip(magnitudes, lengths, strict=True))
+    return Fraction(sum(integer * integer for integer in integers), 1 << 2 * (most - 1))
 
 
 def _root(x: Fraction, upwards: bool) -> Fraction:

@@ -5,12 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import combinations
+from typing import NamedTuple
 
+import numpy as np
+
+from sgd_ref.arithmetic.formats import Array
+from sgd_ref.conformance.bounds.choices import (
+    Choices,
+    all_parts,
+    joined,
+    mask_of,
+    masks,
+    parts_with_the_first,
+)
 from sgd_ref.conformance.bounds.enclosure import Enclosure, hull
-
-Choice = tuple[int, ...]
-"""The positions of some factors and divisors."""
 
 MOST_KEPT = 512
 """The number of lists of factors whose common factors are kept; the variables of a call share theirs."""
@@ -35,18 +43,16 @@ def product_in_any_order(
     (array([0.33333334]), array([0.33333334]))
     """
     items = (*factors, *divisors)
+    if not items:
+        return values
+    count = len(items)
     multipliers = _multipliers_of(items, len(factors))
-    products: dict[Choice, Enclosure] = {(): values}
-    for size in range(1, len(items) + 1):
-        for chosen in combinations(range(len(items)), size):
-            products[chosen] = hull(
-                *(
-                    products[tuple(index for index in chosen if index not in part)] * multipliers[part]
-                    for part_size in range(1, size + 1)
-                    for part in combinations(chosen, part_size)
-                )
-            )
-    return products[tuple(range(len(items)))]
+    products = Choices(count, (values, *items))
+    products.put([0], [values])
+    for size in range(1, count + 1):
+        chosen, parts, rests = masks(count, size, all_parts)
+        products.put_hulls(chosen, products.at(rests) * multipliers.at(parts))
+    return products.of_all()
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +70,7 @@ class _Items:
         return hash(self.key)
 
 
-def _multipliers_of(items: tuple[Enclosure, ...], factors: int) -> dict[Choice, Enclosure]:
+def _multipliers_of(items: tuple[Enclosure, ...], factors: int) -> Choices:
     """Return the common factor of each choice of items; what was computed for the same bits is used again."""
     arrays = [array for item in items for array in (item.lower, item.upper, item.nan)]
     # The bytes of a fraction are an address.
@@ -76,40 +82,71 @@ def _multipliers_of(items: tuple[Enclosure, ...], factors: int) -> dict[Choice, 
 
 
 @lru_cache(MOST_KEPT)
-def _kept(given: _Items) -> dict[Choice, Enclosure]:
+def _kept(given: _Items) -> Choices:
     return _multipliers(given.items, given.factors)
 
 
-def _multipliers(items: tuple[Enclosure, ...], factors: int) -> dict[Choice, Enclosure]:
-    multipliers: dict[Choice, Enclosure] = {}
-    dividers: dict[Choice, Enclosure] = {}
-    for size in range(1, len(items) + 1):
-        for chosen in combinations(range(len(items)), size):
-            if size > 1:
-                _join(chosen, multipliers, dividers)
-            elif chosen[0] < factors:
-                multipliers[chosen] = items[chosen[0]]
-            else:
-                dividers[chosen] = items[chosen[0]]
-                multipliers[chosen] = 1 / items[chosen[0]]
+def _multipliers(items: tuple[Enclosure, ...], factors: int) -> Choices:
+    """Return the common factor of each choice, from those of smaller choices."""
+    count = len(items)
+    multipliers, dividers = Choices(count, items), Choices(count, items)
+    multipliers.put(
+        (1 << position for position in range(count)),
+        (*items[:factors], *(1 / divisor for divisor in items[factors:])),
+    )
+    dividers.put((1 << position for position in range(factors, count)), items[factors:])
+    for size in range(2, count + 1):
+        chosen, parts, rests = masks(count, size, parts_with_the_first)
+        multipliers.put_hulls(chosen, multipliers.at(parts) * multipliers.at(rests))
+        dividing = _divisions(count, factors, size)
+        if dividing.chosen.size:
+            ways = joined(
+                dividers.at(dividing.first) * dividers.at(dividing.second),
+                dividers.at(dividing.divided) / multipliers.at(dividing.by),
+            )
+            for mask, places in zip(dividing.chosen, dividing.places, strict=True):
+                dividers.put_hulls(np.array([mask]), ways[places])
+            reciprocals = 1 / dividers.at(dividing.chosen)
+            joint = hull(multipliers.at(dividing.chosen), reciprocals)
+            multipliers.put(dividing.chosen, (joint[index] for index in range(len(dividing.chosen))))
     return multipliers
 
 
-def _join(chosen: Choice, multipliers: dict[Choice, Enclosure], dividers: dict[Choice, Enclosure]) -> None:
-    """Compute the common factor and divisor of the chosen items, from those of smaller choices."""
-    multiplying, dividing = [], []
-    for part_size in range(1, len(chosen)):
-        for part in combinations(chosen, part_size):
-            rest = tuple(index for index in chosen if index not in part)
-            if part[0] == chosen[0]:
-                multiplying.append(multipliers[part] * multipliers[rest])
-            if part in dividers:
-                dividing.append(
-                    dividers[part] * dividers[rest]
-                    if rest in dividers
-                    else dividers[part] / multipliers[rest]
-                )
-    if dividing:
-        dividers[chosen] = hull(*dividing)
-        multiplying.append(1 / dividers[chosen])
-    multipliers[chosen] = hull(*multiplying)
+class _Divisions(NamedTuple):
+    """How the common divisors of the choices of one size are formed from those of smaller choices.
+
+    A divisor is the product of two, `first` times `second`, or one that a factor divides, `divided` over
+    `by`. For each of the `chosen`, `places` are those of its ways among all products and then all quotients.
+    """
+
+    chosen: Array
+    first: Array
+    second: Array
+    divided: Array
+    by: Array
+    places: tuple[Array, ...]
+
+
+@lru_cache
+def _divisions(count: int, factors: int, size: int) -> _Divisions:
+    divisors = mask_of(tuple(range(factors, count)))
+    chosen, parts, rests = masks(count, size, all_parts)
+    products: list[tuple[int, int]] = []
+    quotients: list[tuple[int, int]] = []
+    ways: list[list[tuple[bool, int]]] = []
+    kept: list[int] = []
+    for index in np.flatnonzero(chosen & divisors).tolist():
+        kept.append(int(chosen[index]))
+        ways.append([])
+        # The last part is the whole choice.
+        for part, rest in zip(parts[:-1, index].tolist(), rests[:-1, index].tolist(), strict=True):
+            if part & divisors:
+                found = products if rest & divisors else quotients
+                ways[-1].append((found is quotients, len(found)))
+                found.append((part, rest))
+    first, second = np.array(products, np.intp).reshape(-1, 2).T
+    divided, by = np.array(quotients, np.intp).reshape(-1, 2).T
+    places = tuple(
+        np.array([index + is_quotient * len(products) for is_quotient, index in one]) for one in ways
+    )
+    return _Divisions(np.array(kept, np.intp), first, second, divided, by, places)

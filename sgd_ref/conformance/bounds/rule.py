@@ -20,8 +20,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sgd_ref.conformance.bounds.enclosure import Enclosure, hull, sum_in_any_order
+from sgd_ref.conformance.bounds.enclosure import Enclosure, hull
 from sgd_ref.conformance.bounds.products import product_in_any_order
+from sgd_ref.conformance.bounds.sums import sum_in_any_order
 
 
 @dataclass(frozen=True, eq=False)

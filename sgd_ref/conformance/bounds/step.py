@@ -16,10 +16,10 @@ from sgd_ref.conformance.bounds.enclosure import (
     Enclosure,
     arithmetic_of,
     hull,
-    sum_in_any_order,
 )
 from sgd_ref.conformance.bounds.norm import norm
 from sgd_ref.conformance.bounds.settings import Held
+from sgd_ref.conformance.bounds.sums import sum_in_any_order
 from sgd_ref.gradients import SparseRows
 
 

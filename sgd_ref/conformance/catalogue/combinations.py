@@ -6,14 +6,15 @@ value to all of them.
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sgd_ref.conformance.catalogue.axes import PLAINEST, Features, complete, every_pair, label
+from sgd_ref.conformance.catalogue.axes import AXES, PLAINEST, Features, complete, every_pair, label
 
 DATA = Path(__file__).with_name("combinations.json")
 
@@ -65,6 +66,18 @@ def case_id(features: Features) -> str:
     """
     labels = [label(axis, features[axis]) for axis in PLAINEST if features[axis] != PLAINEST[axis]]
     return "/".join((PREFIX, *(labels or [ALL_PLAIN])))
+
+
+def full_ids() -> Iterator[str]:
+    """Yield the id of every combination of ``full_product``, in its order, without making the combinations.
+
+    >>> ids = full_ids()
+    >>> next(ids), next(ids)
+    ('axes/plain', 'axes/decimal')
+    """
+    words = [("", *(f"/{label(axis, value)}" for value in values[1:])) for axis, values in AXES.items()]
+    for chosen in itertools.product(*words):
+        yield PREFIX + ("".join(chosen) or f"/{ALL_PLAIN}")
 
 
 def seed(features: Features) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import islice, takewhile
 from typing import Any
 
@@ -130,10 +131,9 @@ class Beside:
 
         A rounding that leaves as few bits is likelier.
         """
-        left = self._differing(Rule(*self._basis.composed(self._names)))
-        total = left[-1] if left else 0
-        calls = next((call for call, many in enumerate(left, 1) if many > PART_LOOKED_AT * total), 0)
-        if not calls:
+        left = self._left
+        calls = self.begins() + 1
+        if not left or calls > len(left):
             return []
         limit, begun = MUCH_LESS * left[calls - 1], self._work.done
         found: dict[str, int] = {}
@@ -148,6 +148,16 @@ class Beside:
             limit = limit if many is None else many - 1
         ordered = sorted((name for name in found if found[name] <= limit), key=lambda name: found[name])
         return [name for name in ordered[:MOST_BETTER] if not self._is_rounding_here(name)]
+
+    def begins(self) -> int:
+        """Return the call up to which many of the elements with other bits are."""
+        left = self._left
+        return next((call for call, many in enumerate(left) if many > PART_LOOKED_AT * left[-1]), len(left))
+
+    @cached_property
+    def _left(self) -> list[int]:
+        """How many elements have other bits up to each call."""
+        return self._differing(Rule(*self._basis.composed(self._names)))
 
     def _is_rounding_here(self, name: str) -> bool:
         """Whether a mistake only rounds otherwise in this case, as a rate outside does that never changes."""

@@ -15,6 +15,7 @@ from sgd_ref.conformance.bounds.violation import Violation
 from sgd_ref.conformance.catalogue.case import Case, Record, Trajectory
 from sgd_ref.conformance.deviations import DEFINITION, DEVIATIONS, Basis
 from sgd_ref.conformance.deviations.mistakes import STRUCTURAL
+from sgd_ref.conformance.deviations.moments import as_shown
 from sgd_ref.conformance.diagnosis.exposing import has_other_bits
 from sgd_ref.conformance.diagnosis.surroundings import Surroundings
 from sgd_ref.conformance.diagnosis.work import Work, work_of
@@ -280,11 +281,11 @@ class Acting:
         """Return the records of several deviations, up to the first that refutes them if there is one."""
         made: list[Record] = []
         try:
-            for call, (_, _, record) in enumerate(
+            for call, (optimizer, _, record) in enumerate(
                 reference.records(self.start, *self._basis.composed((*self._beside, *names)))
             ):
-                made.append(record)
-                if self._surroundings.refute(call, record):
+                made.append(as_shown(optimizer, record, self.observed[call]))
+                if self._surroundings.refute(call, made[-1]):
                     break
         # Together, or from such a state, deviations may be unable to make a step.
         except (ArithmeticError, LookupError, TypeError, ValueError):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from sgd_ref.conformance.catalogue.case import Case, Trajectory
 from sgd_ref.conformance.catalogue.protection import protected
 from sgd_ref.conformance.deviations import DEFINITION, Basis
+from sgd_ref.conformance.deviations.mistakes import STRUCTURAL
 from sgd_ref.conformance.diagnosis.candidates import beginning, suiting
 from sgd_ref.conformance.diagnosis.names import Explained, Names, are_roundings, supported
 from sgd_ref.conformance.diagnosis.other_settings import OtherSetting
@@ -16,7 +17,11 @@ from sgd_ref.conformance.diagnosis.parting import Parting, parting
 from sgd_ref.conformance.diagnosis.replay import replayed
 from sgd_ref.conformance.diagnosis.search import Search
 from sgd_ref.conformance.diagnosis.window import Window, around_violation
+from sgd_ref.conformance.diagnosis.work import work_of
 from sgd_ref.conformance.trajectories.comparison import are_equal
+
+WORK_ON_STRUCTURE = 20_000
+"""The work on structural deviations in a large case that a part of it does not explain; a few seconds."""
 
 THEIR_FORM = "the documented ones (Velocities declares another form)"
 ALL_BUT_VELOCITIES = f"all is as defined, but the velocities that it reports are not {THEIR_FORM}"
@@ -49,6 +54,8 @@ class Diagnosis:
         reason; other pairs may not have been tried.
     setting : OtherSetting or None
         If there are no names: a setting of which another value explains the whole trajectory.
+    elements : tuple of int or None
+        If the case is too large for all of its elements: how many were looked at, and of how many.
     """
 
     names: tuple[Names, ...] = ()
@@ -59,12 +66,17 @@ class Diagnosis:
     calls: tuple[int, int] | None = None
     pairs_tried: int = field(default=0, compare=False)
     setting: OtherSetting | None = None
+    elements: tuple[int, int] | None = None
 
     def __str__(self) -> str:
-        if self.calls is None:
-            return self._explained()
-        first, last = self.calls
-        return f"{self._explained()}; of this long case, calls {first} to {last} were looked at"
+        parts = [self._explained()]
+        if self.calls is not None:
+            first, last = self.calls
+            parts.append(f"of this long case, calls {first} to {last} were looked at")
+        if self.elements is not None:
+            some, of = self.elements
+            parts.append(f"of this large case, {some:,} of {of:,} elements were looked at")
+        return "; ".join(parts)
 
     def _explained(self) -> str:
         if self.setting is not None:
@@ -129,7 +141,10 @@ def diagnose(
     cut = around_violation(case, observed, is_state_hidden, basis)
     candidates = cut.candidates(candidates, basis)
     search = Search(cut.case, cut.observed, candidates, is_state_hidden, basis)
-    return of_window(_found(search, cut, where, with_pairs, candidates, basis), cut, is_state_hidden, basis)
+    found = of_window(_found(search, cut, where, with_pairs, candidates, basis), cut, is_state_hidden, basis)
+    if found.names or cut.elements is None:
+        return found
+    return _by_structure(cut, found, candidates, is_state_hidden, basis)
 
 
 def _found(
@@ -160,16 +175,16 @@ def _found(
 
 
 def of_window(diagnosis: Diagnosis, cut: Window, is_state_hidden: bool, basis: Basis) -> Diagnosis:
-    """Return the diagnosis of a case from that of some of its calls.
+    """Return the diagnosis of a case from that of a part of it.
 
-    What explains these calls is compared with the whole answer, unless that takes too long. Then the
-    diagnosis says which calls were looked at.
+    What explains this part is compared with the whole answer, unless that takes too long. Then the
+    diagnosis says what was looked at.
     """
     if cut.is_all:
         return diagnosis
     if diagnosis.up_to is not None:
         diagnosis = replace(diagnosis, up_to=cut.first + diagnosis.up_to)
-    seen = replace(diagnosis, calls=cut.calls)
+    seen = replace(diagnosis, calls=cut.calls, elements=cut.elements)
     is_partly = diagnosis.has_other_velocities or diagnosis.up_to is not None
     if is_partly or not diagnosis.names or not cut.is_compared:
         return seen
@@ -228,6 +243,17 @@ def equal_alone(case: Case, observed: Trajectory) -> Names:
 def count(diagnoses: Iterable[Diagnosis]) -> Counter[Names]:
     """Count, over several divergences, how often each deviation or pair was found."""
     return Counter(names for diagnosis in diagnoses for names in diagnosis.names)
+
+
+def _by_structure(
+    cut: Window, found: Diagnosis, candidates: Iterable[str] | None, is_state_hidden: bool, basis: Basis
+) -> Diagnosis:
+    """Return structural deviations that explain a large case: some show in elements that were left out."""
+    case = cut.whole
+    names = [name for name in suiting(case, candidates, basis) if name in STRUCTURAL]
+    affordable = names[: WORK_ON_STRUCTURE // work_of(case, len(case.gradients))]
+    explained = Search(case, cut.answer, affordable, is_state_hidden, basis).alone()
+    return as_diagnosis(explained, found.parting) if explained else found
 
 
 def _by_digests(

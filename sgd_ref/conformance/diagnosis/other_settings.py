@@ -41,6 +41,9 @@ MUCH_LESS = 0.6
 SMALLEST = 1e-300
 """Added to the units, so that none is 0."""
 
+NEAR = 0.9
+"""The share of elements that must be near for a value to be tried: to half of the digits of their dtype."""
+
 DIGITS = 9
 """The largest number of significant digits of a value."""
 
@@ -184,10 +187,15 @@ class _Search:
             found = fits[candidate]
             return 0 if found is None else found.calls
 
-        # Most settings are not the reason, and then few fits are enough.
-        if max(map(explained, (number, 0.0, *rounded[:3]))) <= call:
+        if not any(explained(candidate) > call for candidate in (number, 0.0, *rounded[:3])):
             return None
-        shortest = max((0.0, *rounded, number), key=explained)
+        shortest, most = number, -1
+        for candidate in (0.0, *rounded, number):
+            if explained(candidate) > most:
+                shortest, most = candidate, explained(candidate)
+            # Nothing can explain more.
+            if most == len(self.observed):
+                break
         best = fits[shortest]
         return None if best is None else (shortest, best)
 
@@ -220,7 +228,8 @@ class _Search:
             kept = tuple(quantity for quantity in LISTS if all(record.get(quantity) for record in records))
             observed, before, after = (_flat(record, kept) for record in records)
             largest = np.maximum(np.maximum(np.abs(observed), np.abs(before)), np.abs(after))
-            units = largest * _flat(self.observed[call], kept, _precision) + SMALLEST
+            precision = _flat(self.observed[call], kept, _precision)
+            units = largest * precision + SMALLEST
             slope = (after - before) / (other - number) / units
             error = (observed - after) / units
             counts = np.isfinite(slope) & np.isfinite(error) & (slope != 0)
@@ -228,7 +237,9 @@ class _Search:
                 return other if attempt else None
             moved = float(slope[counts] @ error[counts] / (slope[counts] @ slope[counts]))
             if abs(moved) <= 1e-6 * abs(other):
-                return other + moved
+                left = np.abs(error - np.where(counts, slope, 0.0) * moved)[np.isfinite(error)]
+                half = 2.0 ** np.ceil(-np.log2(precision) / 2)[np.isfinite(error)]
+                return other + moved if np.mean(left <= half) >= NEAR else None
             number, first, other = other, second, other + moved
         return other
 

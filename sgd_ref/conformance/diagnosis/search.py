@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import combinations, product
+from collections.abc import Iterable, Sequence
+from itertools import product
 
 from sgd_ref.conformance.bounds.judging import judge
 from sgd_ref.conformance.bounds.running_error.judging import Fit, fit
@@ -14,9 +14,10 @@ from sgd_ref.conformance.diagnosis.beside import MUCH_LESS, Beside, Rule
 from sgd_ref.conformance.diagnosis.candidates import Acting, beginning, suiting
 from sgd_ref.conformance.diagnosis.names import Explained, Names, are_roundings
 from sgd_ref.conformance.diagnosis.other_settings import OtherSetting, other_settings
-from sgd_ref.conformance.diagnosis.work import FIT, Work, interleaved, work_of
+from sgd_ref.conformance.diagnosis.pairing import promising
+from sgd_ref.conformance.diagnosis.work import FIT, Work, work_of
 from sgd_ref.conformance.trajectories import reference
-from sgd_ref.conformance.trajectories.comparison import LISTS
+from sgd_ref.conformance.trajectories.comparison import LISTS, compare
 
 MOST_ALIKE, MOST_EXTENDED = 6, 12
 """The largest number of choices that leave the same bits, and of those that are extended by one deviation."""
@@ -32,9 +33,6 @@ WORK_FOR_PAIRS = 3000
 
 MOST_TO_THE_BIT = 2
 """How many explanations within bounds are tried with one more deviation that gives every bit."""
-
-PROMISING = 0.9
-"""The share of elements, predicted to agree, from which the deviations that are alike are tried, too."""
 
 WORK_FOR_OTHER_PAIRS = 300
 """The work on further pairs after one that gives every bit; there may be several."""
@@ -163,12 +161,25 @@ class Search:
         if any(one.is_exact for one in found):
             return []
         explained: list[Explained] = []
-        for one in sorted(found, key=lambda one: one.differing)[:MOST_TO_THE_BIT]:
+        exact = {one.names: self._exact_calls(one.names) for one in found}
+        # Where another deviation begins late, the right one gives every bit before.
+        for one in sorted(found, key=lambda one: (-exact[one.names], one.differing))[:MOST_TO_THE_BIT]:
             if not self.has_work_left:
                 break
-            equal = self._beside(one.names).to_the_bit(self._mistakes, self._roundings)
+            mistakes = self._those_beginning_at(exact[one.names])
+            equal = self._beside(one.names).to_the_bit(mistakes, self._roundings)
             explained += [Explained((*one.names, name)) for name in equal]
         return explained
+
+    def _exact_calls(self, names: Names) -> int:
+        """Return in how many of the first calls deviations give every bit."""
+        self.work.add(work_of(self._case, len(self._observed)))
+        try:
+            first = compare(self._case, self._basis.run(self._case, names), self._observed).first
+        # From some states, deviations may be unable to make a step.
+        except (ArithmeticError, LookupError, TypeError, ValueError):
+            return 0
+        return len(self._observed) if first is None else first.call
 
     def with_support(self, found: Sequence[Explained], with_pairs: bool = False) -> list[Explained]:
         """Return explanations by two deviations that leave far fewer bits to roundings than one alone.
@@ -178,8 +189,9 @@ class Search:
         best = min(found, key=lambda one: one.differing)
         if not self.is_weak(best):
             return []
-        better = self._beside(best.names).better(self._mistakes, self._roundings)
-        alike = [one.names for one in found if one.differing == best.differing][:MOST_ALIKE]
+        beside = self._beside(best.names)
+        better = beside.better(self._those_beginning_at(beside.begins()), self._roundings)
+        alike = [one.names for one in found if one.differing == best.differing][:MOST_EXTENDED]
         others = self.among((*names, name) for name in better[:MOST_ALIKE] for names in alike)
         if all(map(self.is_weak, others)):
             more = self.extended() or (self.pairs() if with_pairs else [])
@@ -189,9 +201,23 @@ class Search:
 
     def is_weak(self, one: Explained) -> bool:
         """Whether an explanation leaves so many bits to roundings that it may be due to wide bounds alone."""
-        arrays = sum(len(record.get(quantity) or ()) for quantity in LISTS for record in self._observed)
-        elements = arrays * sum(variable.size for variable in self._case.variables)
-        return one.differing * len(self._case.variables) > WEAK * elements
+        return one.differing > WEAK * self._elements
+
+    @property
+    def _elements(self) -> float:
+        """How many numbers were seen."""
+        lists = sum(bool(record.get(quantity)) for quantity in LISTS for record in self._observed)
+        return lists * sum(variable.size for variable in self._case.variables)
+
+    def _those_beginning_at(self, call: int) -> list[str]:
+        """Return the mistakes, those first that may act from a call on, but not before the violation."""
+        if self._acting is None or self.violation is None:
+            return self._mistakes
+        acting, refuted = frozenset(self._acting.names), frozenset(self._acting.refuted)
+        begins_early = call <= self.violation.call
+        return sorted(
+            self._mistakes, key=lambda name: 2 if name in refuted else (name in acting) is not begins_early
+        )
 
     def _beside(self, names: Names) -> Beside:
         return Beside(self._case, self._observed, names, self._basis, self.is_state_hidden, self.work)
@@ -212,7 +238,7 @@ class Search:
         alike = {left[0]: left for group in alike.values() if (left := [n for n in group if n not in tried])}
         before, begun = len(self._partly), self.work.done
         found: list[Explained] = []
-        for pair in self._promising(acting, alike, preferred):
+        for pair in promising(acting, alike, preferred):
             if self.work.done - begun > WORK_FOR_PAIRS or not self.has_work_left:
                 break
             self.pairs_tried += 1
@@ -227,44 +253,25 @@ class Search:
         others = [
             other for names in explaining for other in product(*(alike.get(name, (name,)) for name in names))
         ]
-        return found + self.among(other for other in others if other not in explaining)
+        found += self.among(other for other in others if other not in explaining)
+        return found + self._with_another([one.names for one in found if one.is_exact])
 
-    @staticmethod
-    def _promising(
-        acting: Acting, alike: Mapping[str, Sequence[str]], preferred: frozenset[str]
-    ) -> list[Names]:
-        """Return the pairs in the order in which they are tried.
+    def _with_another(self, exact: Sequence[Names]) -> list[Explained]:
+        """Return the pairs that give every bit, too, and share a deviation with one that does."""
+        assert self._acting is not None
+        known, begun = {frozenset(names) for names in exact}, self.work.done
+        found: list[Explained] = []
+        shared = dict.fromkeys(name for names in exact for name in names)
+        for pair in product(shared, self._acting.names):
+            if self.work.done - begun > WORK_FOR_MORE:
+                break
+            if len(set(pair)) == 2 and frozenset(pair) not in known and self._gives_bits(pair):
+                known.add(frozenset(pair))
+                found.append(Explained(pair))
+        return found
 
-        In turn these are the pairs that are predicted to agree best, those nearest to the wrong value, and
-        those near in most elements.
-        """
-        gains = {name: acting.gain(name) for name in alike}
-        likely = frozenset(acting.likely())
-        pairs = list(combinations(alike, 2))
-        promise = acting.promise(pairs)
-        spoiling = {name for name in alike if acting.spoils(name)}
-
-        def spoilt(pair: Names) -> int:
-            return sum(name in spoiling for name in pair)
-
-        by_promise = [
-            one
-            for pair in sorted(pairs, key=lambda pair: -promise[pair])
-            # Alone, the deviations of a group give the same bits; beside another one they may not.
-            for one in (product(*(alike[name] for name in pair)) if promise[pair] >= PROMISING else [pair])
-        ]
-        by_value = sorted(pairs, key=lambda pair: (spoilt(pair), -sum(name in likely for name in pair)))
-        by_gain = sorted(pairs, key=lambda pair: (spoilt(pair), -sum(gains[name] for name in pair)))
-        begun = {name: acting.begun_alike(name) for name in alike}
-        by_bits = sorted(pairs, key=lambda pair: (-max(begun[name] for name in pair), -promise[pair]))
-        ordered = interleaved((by_promise, *([by_bits] if any(begun.values()) else []), by_value, by_gain))
-        if not preferred:
-            return ordered
-
-        def preference(pair: Names) -> int:
-            return -sum(not preferred.isdisjoint(alike.get(name, (name,))) for name in pair)
-
-        return sorted(ordered, key=preference)
+    def _gives_bits(self, names: Names) -> bool:
+        return Rule(*self._basis.composed(names)).gives_bits(self._case, self._observed, self.work)
 
     def other_setting(self) -> OtherSetting | None:
         """Return a setting of which another value explains the whole divergence, if there is one."""

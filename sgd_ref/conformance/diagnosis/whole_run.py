@@ -276,7 +276,8 @@ class _Run:
         if case_id in chosen:
             found = [one for one in self._found[case_id] if one.names == chosen[case_id]]
             cut = self._cuts[case_id]
-            return replace(as_diagnosis(found, where), calls=None if cut.is_compared else cut.calls)
+            looked_at = (None, None) if cut.is_compared else (cut.calls, cut.elements)
+            return replace(as_diagnosis(found, where), calls=looked_at[0], elements=looked_at[1])
         search = self._searches[case_id]
         if case_id in self._partly:
             names, found_of_all = self._partly[case_id]

@@ -1,4 +1,4 @@
-"""The calls of a long case that a search looks at: those around the first violation."""
+"""The part of a long or large case that a search looks at: calls and elements around the first violation."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from dataclasses import dataclass, replace
 
 from sgd_ref.conformance.bounds.judging import judge
 from sgd_ref.conformance.bounds.running_error.judging import Fit, fit
+from sgd_ref.conformance.bounds.violation import Violation
 from sgd_ref.conformance.catalogue.case import Case, Trajectory
 from sgd_ref.conformance.deviations import DEFINITION, Basis
 from sgd_ref.conformance.diagnosis.candidates import suiting
+from sgd_ref.conformance.diagnosis.elements import MOST_ELEMENTS, around_element, size_of
 from sgd_ref.conformance.diagnosis.names import Names
 from sgd_ref.conformance.diagnosis.replay import reports_state, state_after
 from sgd_ref.conformance.diagnosis.work import FIT, work_of
@@ -23,15 +25,18 @@ AFTER = 4
 WORK_ON_WHOLE = 1500
 """The largest work for which an explanation of the window is compared with the whole case."""
 
+WORK_ON_CANDIDATES = 5500
+"""The work from which it takes too long to make the calls up to the violation with every deviation."""
+
 
 @dataclass(frozen=True)
 class Window:
-    """Some calls of a case.
+    """Some calls of a case, perhaps with fewer elements.
 
     Attributes
     ----------
     case : Case
-        The chosen calls, from the state that was reported before them.
+        The chosen calls, from the state that was reported before them, with the chosen elements.
     observed : trajectory
         The records of these calls.
     first : int
@@ -50,7 +55,7 @@ class Window:
 
     @property
     def is_all(self) -> bool:
-        """Whether all calls of the case are chosen."""
+        """Whether all of the case is chosen."""
         return self.case is self.whole
 
     def candidates(self, names: Iterable[str] | None, basis: Basis) -> Iterable[str] | None:
@@ -60,7 +65,15 @@ class Window:
     @property
     def calls(self) -> tuple[int, int] | None:
         """The first and the last chosen call; None if all calls are chosen."""
-        return None if self.is_all else (self.first, self.first + len(self.case.gradients) - 1)
+        if len(self.case.gradients) == len(self.whole.gradients):
+            return None
+        return self.first, self.first + len(self.case.gradients) - 1
+
+    @property
+    def elements(self) -> tuple[int, int] | None:
+        """How many elements are chosen, and of how many; None if all are."""
+        chosen, of = size_of(self.case), size_of(self.whole)
+        return None if chosen == of else (chosen, of)
 
     @property
     def is_compared(self) -> bool:
@@ -75,9 +88,9 @@ class Window:
 def around_violation(
     case: Case, observed: Trajectory, is_state_hidden: bool = False, basis: Basis = DEFINITION
 ) -> Window:
-    """Return the calls around the first violation; all calls of a short case.
+    """Return the part around the first violation: of a long case some calls, of a large one some elements.
 
-    They start at the first call if a state is not reported.
+    The calls start at the first one if a state is not reported.
 
     Parameters
     ----------
@@ -95,10 +108,19 @@ def around_violation(
     (33, 44)
     """
     calls = len(case.gradients)
-    if calls <= MOST_CALLS:
+    if calls <= MOST_CALLS and size_of(case) <= MOST_ELEMENTS:
         return Window(case, observed, 0, case, observed)
     violation = fit(case, (), observed, is_state_hidden, basis).violation
     violation = violation or judge(case, basis.run(case), observed, is_state_hidden).violation
+    made = _around_call(case, observed, violation, is_state_hidden) if calls > MOST_CALLS else None
+    chosen = made or Window(case, observed, 0, case, observed)
+    return chosen if violation is None else _around_element(chosen, violation, basis)
+
+
+def _around_call(
+    case: Case, observed: Trajectory, violation: Violation | None, is_state_hidden: bool
+) -> Window:
+    calls = len(case.gradients)
     call = calls if violation is None else violation.call
     last = min(max(call + AFTER, MOST_CALLS - 1), calls - 1)
     first = max(last - MOST_CALLS + 1, 0)
@@ -116,3 +138,15 @@ def around_violation(
         before = observed[first - 1]
         cut = replace(cut, state=state_after(case, before), variables=tuple(before["variables"]))
     return Window(cut, observed[first:] if is_end else observed[first : last + 1], first, case, observed)
+
+
+def _around_element(window: Window, violation: Violation, basis: Basis) -> Window:
+    """Return the window with fewer elements, if all of them would take too long."""
+    case = window.case
+    if size_of(case) <= MOST_ELEMENTS:
+        return window
+    calls = violation.call - window.first + 1
+    if len(suiting(window.whole, None, basis)) * work_of(case, calls) <= WORK_ON_CANDIDATES:
+        return window
+    cut = around_element(case, window.observed, violation, basis)
+    return window if cut is None else replace(window, case=cut[0], observed=cut[1])

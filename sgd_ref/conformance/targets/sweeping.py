@@ -15,9 +15,8 @@ from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
-from sgd_ref.conformance.catalogue.axes import full_product
 from sgd_ref.conformance.catalogue.case import Case, Implementation
-from sgd_ref.conformance.catalogue.combinations import case_id
+from sgd_ref.conformance.catalogue.combinations import full_ids
 from sgd_ref.conformance.catalogue.tiers import cases as cases_of
 from sgd_ref.conformance.dialects import Dialect
 from sgd_ref.conformance.grading import keeping
@@ -144,7 +143,7 @@ def positions(asked: Asked, pattern: re.Pattern[str] | None) -> Sequence[int]:
         return range(len(cases_of("full")))
     else:
         # Ids are cheap; a case is made only by the unit that asks it.
-        found = [i for i, features in enumerate(full_product()) if pattern.search(case_id(features))]
+        found = [i for i, text in enumerate(full_ids()) if pattern.search(text)]
     if not found:
         assert pattern is not None
         raise ValueError(f"-k must match the id of a case of the {asked.tier} tier, got {pattern.pattern!r}")

@@ -69,7 +69,7 @@ def test_it_is_exact_in_what_it_claims_and_declines_the_rest(command: list[str],
     assert report.count("exact") > SHARE
 
 
-@pytest.mark.share(2)
+@pytest.mark.share(3)
 def test_a_mistake_is_rejected_and_named(
     starter: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -90,7 +90,7 @@ def test_the_one_command_of_the_page(command: list[str], capsys: pytest.CaptureF
     assert "1 exact, 0 rounding, 0 diverges, 1 unsupported" in capsys.readouterr().out
 
 
-@pytest.mark.share(2)
+@pytest.mark.share(3)
 def test_an_error_has_its_own_message_and_its_call(starter: Any, tmp_path: Path) -> None:
     statement = starter.refusal.format(r'"no \"such\" thing"')
 

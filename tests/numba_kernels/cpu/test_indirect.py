@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import numba_kernels
+import sgd_ref
 from numba_kernels.cpu import optimizer as module
 from numba_kernels.cpu.threads import run_as_one
 from numba_kernels.shared.rows import from_sparse
@@ -89,3 +90,16 @@ def test_no_interrupt_comes_between_the_rows(monkeypatch: pytest.MonkeyPatch) ->
     optimizer.apply([rows], [scattered])
     assert seen == [4, 3]
     assert scattered[3].tolist() == [-0.5] * 8
+
+
+@pytest.mark.filterwarnings("ignore:learning_rate=1000000.0 becomes inf in float16:UserWarning")
+def test_a_rate_that_is_infinite_in_the_dtype_reaches_every_row() -> None:
+    variables = []
+    for package in (sgd_ref, numba_kernels):
+        w = np.ones((5, 2), np.float16)
+        gradient = SparseRows([1], np.full((1, 2), 0.5, np.float16), w.shape)
+        with np.errstate(all="ignore"):
+            package.SGD(1e6).apply([gradient], [w])
+        variables.append(w)
+    assert np.isnan(variables[0][0]).all()
+    np.testing.assert_array_equal(*variables)

@@ -94,6 +94,7 @@ def test_any_source_and_the_version_of_python_lead_to_another_folder(
 
 # They make errors and arrays of the host, and nothing of a kernel.
 OF_THE_HOST = {
+    "numba_kernels.cuda.host.loading",
     "numba_kernels.cuda.host.loss_scale",
     "numba_kernels.cuda.host.optimizer",
     "sgd_ref.base.installing",

@@ -18,7 +18,7 @@ from numba_kernels.selfcheck.ptx.driver.library import why_no_compiler
 ROOT = Path(__file__).parents[3]
 
 BEGIN = """
-import json, os, sys
+import json
 from numba_kernels.selfcheck.ptx import session
 device = session.begin(keeps_texts=False)
 from numba.cuda import dispatcher
@@ -45,8 +45,6 @@ def launched(kernel, value):
 
 def end(*found):
     print(json.dumps(found), flush=True)
-    # Python ends before the objects of CUDA, which then ask a driver that is written in Python.
-    os._exit(0)
 """
 
 TWICE = """

@@ -90,7 +90,7 @@ def test_no_two_cases_of_a_check_have_the_same_id(one_kernel: ExtentOf) -> None:
         [
             *gradient_forms.one_form(extent),
             *gradient_forms.all_dtypes(extent),
-            *gradient_forms._untouched_rows(extent),
+            *gradient_forms.untouched_rows(extent),
         ],
         list(special.every_role(extent)),
     ):

@@ -29,10 +29,11 @@ from numba_kernels.selfcheck import (
 )
 from numba_kernels.selfcheck.extent import Extent
 from numba_kernels.selfcheck.machine_code import cpu as machine_code
+from numba_kernels.selfcheck.machine_code.compiling import kernels_of
 from numba_kernels.selfcheck.result import Result
 from numba_kernels.shared.slots import LEARNING_RATE, MOMENTUM
 from sgd_ref import rule
-from sgd_ref.arithmetic.formats import FLOAT32, FLOAT64
+from sgd_ref.arithmetic.formats import FLOAT32, FLOAT64, FORMATS
 from sgd_ref.base.call import Call
 
 ExtentOf = Callable[..., Extent]
@@ -242,13 +243,19 @@ def test_a_wrong_conversion_is_found(one_kernel: ExtentOf, monkeypatch: pytest.M
     assert special.check(extent).differing > 0
 
 
-def _compiled(**options: Any) -> Any:
+def _compiled(may_fuse: bool = False, **options: Any) -> Any:
     @numba.njit("void(float32[::1], float32[::1])", error_model="numpy", **options)
     def updated(w: Any, g: Any) -> None:
         for i in range(w.shape[0]):
             w[i] = w[i] - g[i] * np.float32(0.1)
 
-    return SimpleNamespace(name="fake", compiled=lambda: updated, is_elementwise=True, computes_in=FLOAT32)
+    return SimpleNamespace(
+        name="fake",
+        compiled=lambda: updated,
+        is_elementwise=not may_fuse,
+        computes_in=FLOAT32,
+        may_fuse=may_fuse,
+    )
 
 
 def test_fused_multiply_adds_are_found(one_kernel: ExtentOf) -> None:
@@ -258,6 +265,13 @@ def test_fused_multiply_adds_are_found(one_kernel: ExtentOf) -> None:
     found = machine_code.check(one_kernel(), [_compiled(fastmath={"contract"})])
     assert found.differing > 0
     assert "fuses products and sums" in found.differences[0]
+    asked = machine_code.check(one_kernel(), [_compiled(may_fuse=True, fastmath={"contract"})])
+    assert asked.differing == 0
+
+
+def test_only_sums_for_norms_in_float64_may_fuse() -> None:
+    may = {kernel.name for kernel in kernels_of(Extent()) if kernel.may_fuse}
+    assert may == {f"sum/{dtype.name}/{gradient}/true" for dtype in FORMATS for gradient in range(3)}
 
 
 ON_ARM = """

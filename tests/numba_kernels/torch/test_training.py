@@ -169,7 +169,8 @@ def test_gradients_of_many_steps_are_one_update() -> None:
     assert_equal_bits("parameters", arrays, [array_of(p) for p in net.parameters()])
 
 
-@pytest.mark.parametrize("backend", ["eager", pytest.param("aot_eager", marks=pytest.mark.sweep)])
+@pytest.mark.sweep
+@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
 def test_a_compiled_network_trains_as_the_plain_one(backend: str) -> None:
     trained = []
     for compiles in (False, True):

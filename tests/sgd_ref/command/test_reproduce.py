@@ -12,6 +12,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -144,7 +145,11 @@ def executed_here(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         out = io.StringIO()
         before = list(sys.path)
         try:
-            with contextlib.redirect_stdout(out), contextlib.suppress(SystemExit):
+            with (
+                contextlib.redirect_stdout(out),
+                contextlib.suppress(SystemExit),
+                mock.patch.dict(os.environ),
+            ):
                 exec(script.text, {"__name__": "__main__"})
         except Exception as error:  # noqa: BLE001 - whatever the script raises
             return False, f"{type(error).__name__}: {error}"
@@ -166,14 +171,16 @@ def test_a_watched_step_is_shown_by_an_optimizer_of_the_user(
     path = written(tmp_path, "velocity-never-decays")
     monkeypatch.chdir(tmp_path)
     Path("mine.py").write_text(OWN)
-    assert cli.main(["reproduce", "torch", str(path), "--optimizer", "mine:Forgets"]) == 0
+    try:
+        assert cli.main(["reproduce", "torch", str(path), "--optimizer", "mine:Forgets"]) == 0
+    finally:
+        sys.modules.pop("mine", None)
     text = capsys.readouterr().out
     # The shortest one has shown it.
     assert [text] == executed_here
     assert "optimizer = Optimizer(parameters, lr=0.125, momentum=0.5)" in text
     assert "import sgd_ref" not in text
     assert "from sgd_ref" not in text
-    sys.modules.pop("mine")
 
 
 def test_what_the_framework_itself_does_right_is_said(

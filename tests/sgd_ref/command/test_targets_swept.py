@@ -6,6 +6,7 @@ import json
 import os
 import re
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(entry for entry in sys.path if entry))
     # Few cases make several units.
     monkeypatch.setattr(sweeping, "CASES", 3)
-    sweeping._fingerprint.cache_clear()
+    monkeypatch.setattr(sweeping, "_fingerprint", cache(sweeping._fingerprint.__wrapped__))
     (tmp_path / "mine_that_dies.py").write_text(MINE.format(victim=VICTIM))
     return tmp_path
 

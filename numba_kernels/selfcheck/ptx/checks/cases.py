@@ -85,7 +85,11 @@ def _all_groups(extent: Extent) -> Iterator[Group]:
     for move in ("numba", "offset-1", "gaps"):
         yield Group(SIZES_NAME, list(_sizes(extent, move)), Way(move, in_random_order=move != "numba"))
     yield Group(SPECIAL_NAME, _drawn(special.every_role(extent), extent, "special"), Way())
-    forms = (*gradient_forms.one_form(extent), *gradient_forms.all_dtypes(extent))
+    forms = (
+        *gradient_forms.one_form(extent),
+        *gradient_forms.all_dtypes(extent),
+        *gradient_forms.untouched_rows(extent),
+    )
     yield Group(FORMS_NAME, _drawn(forms, extent, "forms", 4 if extent.tier != FULL else 1), Way())
     for move in branches.MOVES:
         yield Group(

@@ -130,11 +130,11 @@ def _freed_in_capture() -> Iterator[None]:
     """Do not prevent Numba from freeing memory, and let an array be collected among the launches."""
     from numba_kernels.cuda import toolkit
     from numba_kernels.cuda.arrays.streams import is_capturing
-    from numba_kernels.cuda.host import device_state, optimizer
+    from numba_kernels.cuda.host import device_state, launching
 
     launch = device_state.DeviceState.launch
 
-    def launching(self: Any, launches: Any, handle: int, *others: Any) -> None:
+    def launch_after_a_collection(self: Any, launches: Any, handle: int, *others: Any) -> None:
         if handle and is_capturing(handle):
             held = self.__dict__.pop("held_for_the_mutant", None)
             del held
@@ -145,6 +145,6 @@ def _freed_in_capture() -> Iterator[None]:
         launch(self, launches, handle, *others)
 
     with ExitStack() as stack:
-        stack.enter_context(mock.patch.object(optimizer, "without_frees", return_value=nullcontext()))
-        stack.enter_context(mock.patch.object(device_state.DeviceState, "launch", launching))
+        stack.enter_context(mock.patch.object(launching, "without_frees", return_value=nullcontext()))
+        stack.enter_context(mock.patch.object(device_state.DeviceState, "launch", launch_after_a_collection))
         yield

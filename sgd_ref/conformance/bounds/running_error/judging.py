@@ -19,6 +19,7 @@ from sgd_ref.conformance.bounds.running_error.optimizer import composed, known
 from sgd_ref.conformance.bounds.violation import DIGITS, DIGITS_OF_SINGLE, Violation
 from sgd_ref.conformance.catalogue.case import Case, Record, Trajectory
 from sgd_ref.conformance.deviations import DEFINITION, Basis
+from sgd_ref.conformance.deviations.moments import earlier_velocity, go_on
 from sgd_ref.conformance.trajectories import reference
 from sgd_ref.conformance.trajectories.comparison import COUNTERS, LISTS, equal_bits
 from sgd_ref.gradients import Gradient
@@ -276,7 +277,13 @@ def compared(
         if not (wanted[quantity] and given.get(quantity)):
             continue
         for position, (want, got) in enumerate(zip(wanted[quantity], given[quantity], strict=True)):
-            yield _of_array(case, (call, quantity, position), _termed(inner, quantity, position, want), got)
+            place = call, quantity, position
+            found = _of_array(case, place, _termed(inner, quantity, position, want), got)
+            early = earlier_velocity(inner, position) if quantity == "velocities" else None
+            if found[1] and early is not None:
+                sooner = _of_array(case, place, known(np.asarray(early), early), got)
+                found = min(found, sooner, key=lambda one: (one[0] is not None, one[1]))
+            yield found
 
 
 def _is_near_rate(case: Case, rate: float, reported: float) -> bool:
@@ -348,6 +355,7 @@ def go_on_from(optimizer: Any, variables: Sequence[Array], given: Record) -> Non
     for quantity, arrays in held.items():
         for array, reported in zip(arrays, given.get(quantity) or (), strict=False):
             array[...] = reported
+    go_on(optimizer)
 
 
 class _GivenRate(SGD):

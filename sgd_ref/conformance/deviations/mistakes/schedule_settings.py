@@ -20,8 +20,10 @@ class WarmupOneLonger(OtherSchedule):
     @classmethod
     def deviating(cls, schedule: LearningRateSchedule) -> LearningRateSchedule:
         """Warm up for one more step."""
+        if not isinstance(schedule, CosineDecay):
+            return schedule
         settings = schedule.get_config()
-        if not isinstance(schedule, CosineDecay) or settings["warmup_target"] is None:
+        if settings["warmup_target"] is None:
             return schedule
         return CosineDecay.from_config({**settings, "warmup_steps": settings["warmup_steps"] + 1})
 

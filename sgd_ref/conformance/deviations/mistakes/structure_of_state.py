@@ -10,6 +10,7 @@ from sgd_ref.arithmetic.formats import Array
 from sgd_ref.arithmetic.rounded import setting
 from sgd_ref.base.call import Call
 from sgd_ref.conformance.deviations.mistakes.mistake import mistake
+from sgd_ref.conformance.deviations.moments import ShowsEarlier
 from sgd_ref.optimizer import SGD, Gradients, Values
 
 Owners = Callable[[list[Array]], list[int]]
@@ -52,11 +53,15 @@ class VelocityOfAnother(SGD):
             updated = super().update(replace(values, variables=variables, velocities=taken), alone, call)
             variables[position] = updated.variables[position]
             velocities[owner] = updated.velocities[position].reshape(velocities[owner].shape)
+            self.used(position, owner, updated.velocities[position])
         return replace(values, variables=variables, velocities=self.reported(velocities, owners))
 
     def owners(self, velocities: list[Array], gradients: Gradients) -> list[int]:
         """Return for each variable the position of the velocity that is used for it."""
         return list(range(len(velocities)))
+
+    def used(self, position: int, owner: int, velocity: Array) -> None:
+        """Take note of the velocity of a variable, which has just been updated."""
 
     def reported(self, velocities: list[Array], owners: list[int]) -> list[Array]:
         """Return the velocity that each variable used."""
@@ -66,7 +71,26 @@ class VelocityOfAnother(SGD):
         ]
 
 
-class VelocityByShape(VelocityOfAnother):
+class SharedVelocity(VelocityOfAnother, ShowsEarlier):
+    """The common base of mistakes in which several variables have one velocity."""
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self._last: dict[int, int] = {}
+
+    def used(self, position: int, owner: int, velocity: Array) -> None:
+        """Keep the velocity, which later variables change."""
+        self.earlier[position] = velocity
+        self._last[owner] = position
+
+    def go_on(self) -> None:
+        """Take each velocity from the variable that was updated last with it."""
+        for owner, position in self._last.items():
+            velocity = self.velocities[owner]
+            velocity[...] = self.velocities[position].reshape(velocity.shape)
+
+
+class VelocityByShape(SharedVelocity):
     """All variables of one shape and dtype have one velocity, which each of them changes in turn.
 
     The documentation has a velocity of each variable. Evidence: velocities in a dictionary by what two
@@ -78,7 +102,7 @@ class VelocityByShape(VelocityOfAnother):
         return first_alike(velocities, form)
 
 
-class VelocityBySize(VelocityOfAnother):
+class VelocityBySize(SharedVelocity):
     """All variables of one size and dtype have one velocity, which each of them changes in turn.
 
     The documentation has a velocity of each variable. Evidence: no report is known.
@@ -89,7 +113,7 @@ class VelocityBySize(VelocityOfAnother):
         return first_alike(velocities, lambda array: (array.size, array.dtype))
 
 
-class ScalarsShareVelocity(VelocityOfAnother):
+class ScalarsShareVelocity(SharedVelocity):
     """All variables without axes have one velocity, which each of them changes in turn.
 
     The documentation has a velocity of each variable. Evidence: no report is known.

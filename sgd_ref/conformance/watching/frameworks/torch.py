@@ -70,6 +70,7 @@ class TorchLoop:
         self._keys = VELOCITY_KEYS if request.velocity_key is None else (request.velocity_key,)
         self.calls = int(any(optimizer.state.get(tensor) for tensor in self._tensors))
         self._is_hidden = self.rule.sign == 0
+        self._is_decided = self._is_hidden or any(map(self._velocity, self._tensors))
         if self.calls and _have_momentum(groups) and not any(map(self._velocity, self._tensors)):
             raise ValueError(
                 f"velocity_key must be the key of optimizer.state[p] that has the velocity, got "
@@ -192,8 +193,7 @@ class TorchLoop:
         groups, rates, before, gradients, squares = self._begun
         self._begun = None
         with recorder.timed(), torch.no_grad():
-            moved = [t for t, g in zip(self._tensors, gradients, strict=True) if g is not None]
-            if moved and _have_momentum(groups) and not any(map(self._velocity, self._tensors)):
+            if not self._is_decided and self._hides_velocities(groups, gradients):
                 self._is_hidden = True
                 before.velocities = None
             recorder.add(groups, rates, before, gradients, self._values(groups), squares)
@@ -213,6 +213,18 @@ class TorchLoop:
             elif self.rule.sign < 0:
                 velocities[position] = -velocities[position]
         return Values(variables, velocities)
+
+    def _hides_velocities(self, groups: Sequence[Group], gradients: Sequence[Any]) -> bool:
+        """Whether a velocity is not shown in the first step that makes some, so that all are computed."""
+        made = [
+            self._velocity(self._tensors[position])
+            for group in groups
+            if group.config["momentum"] != 0
+            for position in group.positions
+            if gradients[position] is not None
+        ]
+        self._is_decided = bool(made)
+        return not all(made)
 
     def _velocity(self, tensor: Any) -> tuple[Any] | None:
         """Return the stored velocity in a tuple, or None if there is none."""

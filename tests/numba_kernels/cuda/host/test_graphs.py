@@ -21,7 +21,7 @@ pytest.importorskip("numba_cuda", reason="numba_kernels.cuda needs numba-cuda")
 
 from numba_kernels.cuda import simulated
 from numba_kernels.cuda.arrays import streams
-from numba_kernels.cuda.host import optimizer as optimizer_module
+from numba_kernels.cuda.host import launching
 from numba_kernels.cuda.host.buffers import Buffer
 from numba_kernels.cuda.host.device_state import DeviceState
 from numba_kernels.cuda.toolkit import IS_SIMULATED
@@ -85,7 +85,7 @@ def captured() -> Iterator[Graph]:
         graph.nodes.append(run)
 
     with pytest.MonkeyPatch.context() as patch:
-        for module in (optimizer_module, streams):
+        for module in (launching, streams):
             patch.setattr(module, "is_capturing", lambda handle: True)
         for name in ("to_device", "synchronize"):
             patch.setattr(numba_cuda, name, _lose_capture)
@@ -312,6 +312,11 @@ def test_a_sparse_gradient_is_not_captured() -> None:
     rows = SparseRows(np.array([1]), np.ones((1, 3), np.float32), (3, 3))
     gradients = [pairs.to_device(np.zeros(45, np.float32)), rows]
     refused(pair, gradients, "a sparse gradient for .*, which is on the host")
+    # Here only the rows would be copied.
+    pair = Pair([np.ones((3, 3), np.float32)], learning_rate=0.5)
+    for gradient in (np.ones((3, 3), np.float32), rows):
+        pair.apply([gradient])
+    refused(pair, [rows], "a sparse gradient for .*, which is on the host")
 
 
 def test_variables_that_have_moved_are_not_captured() -> None:

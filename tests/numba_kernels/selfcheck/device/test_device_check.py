@@ -81,6 +81,20 @@ def test_places_are_checked_and_missing_libraries_told() -> None:
         assert "torch finds no device" in result.reasons or "torch is not installed" in result.reasons
 
 
+@simulated
+def test_a_library_is_looked_for_only_if_a_case_asks_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str | None] = []
+    for module in (places, graphs):
+        monkeypatch.setattr(module, "why_not", lambda library: asked.append(library) or "not here")
+    monkeypatch.setattr(graphs, "IS_SIMULATED", False)
+    for module in (places, graphs):
+        assert module.check(extent("^no such case$")).skipped == 0
+        assert asked == []
+        assert module.check(extent(f"^{module.START}/float32/no_momentum_plain/")).skipped > 0
+        assert asked.pop() is not None
+        asked.clear()
+
+
 @pytest.mark.parametrize("name", ["offset-3", "gaps"])
 def test_a_move_puts_the_numbers_where_it_says(name: str) -> None:
     array = np.arange(12, dtype=np.float32).reshape(3, 4)

@@ -161,6 +161,9 @@ def _is(node: Node, e: Expressions, value: float) -> bool:
 
 
 WRONG: dict[str, Rule] = {
+    "a + (-b) as b - a": _for(
+        "fadd", lambda e, kind, a, b: e.raw("fsub", kind, b.operands[0], a) if b.op == "fneg" else None
+    ),
     "subtraction commutes": _for("fsub", lambda e, kind, a, b: e.raw("fsub", kind, b, a)),
     "division commutes": _for("fdiv", lambda e, kind, a, b: e.raw("fdiv", kind, b, a)),
     "x + 0 is x": _for("fadd", lambda e, kind, a, b: a if _is(b, e, 0.0) else None),

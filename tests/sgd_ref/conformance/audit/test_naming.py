@@ -72,3 +72,15 @@ def test_the_program_prints_a_table(
     printed = capsys.readouterr().out
     assert all(f"no name: {draw}" in printed for draw in few)
     assert "| dtype | beside a rounding | drawn | named |" in printed
+
+
+def test_a_number_of_divergences_of_one_dtype(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = iter([None, "no name", "named", "other names", "no name"])
+    monkeypatch.setattr("sgd_ref.conformance.audit.naming.answer", lambda _: next(answers))
+    assert main(["--seconds", "1e9", "--draws", "3", "--dtype", "bfloat16"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    rows = [line.split(" | ") for line in lines if line.startswith("| bfloat16")]
+    assert sum(int(row[2]) for row in rows) == 3
+    assert not any(line.startswith(("| float", "| mixed")) for line in lines)

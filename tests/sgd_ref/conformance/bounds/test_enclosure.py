@@ -17,14 +17,13 @@ from hypothesis import strategies as st
 from sgd_ref.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, FORMATS, Array
 from sgd_ref.arithmetic.rounded import convert, nearest
 from sgd_ref.conformance.bounds.enclosure import (
-    MOST_TERMS_IN_ALL_ORDERS,
     Arithmetic,
     Enclosure,
     arithmetic_of,
     hull,
-    sum_in_any_order,
 )
 from sgd_ref.conformance.bounds.products import product_in_any_order
+from sgd_ref.conformance.bounds.sums import MOST_TERMS_IN_ALL_ORDERS, sum_in_any_order
 from sgd_ref.conformance.trajectories.comparison import units_apart
 
 ARITHMETICS = {dtype: arithmetic_of(dtype) for dtype in FORMATS}

@@ -9,6 +9,7 @@ import os
 import random
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +29,7 @@ from sgd_ref.conformance.catalogue.axes import (
     from_labels,
     full_product,
 )
-from sgd_ref.conformance.catalogue.combinations import case_id
+from sgd_ref.conformance.catalogue.combinations import case_id, full_ids
 from sgd_ref.conformance.catalogue.degenerate import refuse_degenerate
 from sgd_ref.conformance.catalogue.named import narrow
 from sgd_ref.conformance.catalogue.tiers import make_case
@@ -328,8 +329,16 @@ def test_dyadic_settings_are_exact_in_every_dtype() -> None:
 
 
 def test_combinations_are_numbered_like_the_product() -> None:
-    for position, features in itertools.islice(enumerate(full_product()), 0, 40_000, 997):
+    numbered = enumerate(zip(full_product(), full_ids(), strict=False))
+    for position, (features, identifier) in itertools.islice(numbered, 0, 40_000, 997):
         assert combination(position) == features
+        assert identifier == case_id(features)
+
+
+def test_there_is_an_id_for_each_combination() -> None:
+    ((position, last),) = deque(enumerate(full_ids()), maxlen=1)
+    assert position == len(cases("full")) - 1
+    assert last == case_id(combination(position))
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ def text(example: Any) -> str:
 
 @pytest.mark.sweep
 def test_it_passes(inner: Any, text: str) -> None:
-    found = inner(text=text)
+    found = inner(text=text, alone=True)
     assert found.ret == pytest.ExitCode.OK
     outcomes = found.parseoutcomes()
     assert outcomes.keys() == {"passed", "skipped"}
@@ -26,6 +26,6 @@ def test_it_passes(inner: Any, text: str) -> None:
 
 
 def test_a_mistake_is_named(inner: Any, text: str) -> None:
-    found = inner("-k", "axes/momentum", text=text.replace(RIGHT, WRONG))
+    found = inner("-k", "axes/momentum", text=text.replace(RIGHT, WRONG), alone=True)
     assert found.ret == pytest.ExitCode.TESTS_FAILED
     found.stdout.fnmatch_lines(["it equals ascends, *"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -51,6 +52,7 @@ def implementation(*mistakes: str) -> Any:
     return run
 
 
+@cache
 def expected(*mistakes: str) -> Findings:
     report = conformance.check(
         implementation(*mistakes), conformance.cases("first"), "test_mine.py::test_sgd"
@@ -63,7 +65,8 @@ def without_seconds(content: str) -> str:
 
 
 def test_a_mistake_is_named_and_gone_after_mending(inner: Any, pytester: pytest.Pytester) -> None:
-    red = inner("-rs", "--sgd-ref-report", "found.json", "--sgd-ref-report", "found.xml", text=text(MISTAKE))
+    reports = ("--sgd-ref-report", "found.json", "--sgd-ref-report", "found.xml")
+    red = inner("-rs", *reports, text=text(MISTAKE), alone=True)
     red.assert_outcomes(failed=1, skipped=1, passed=CASES - 2)
     assert red.ret == pytest.ExitCode.TESTS_FAILED
     shown = red.stdout.str()

@@ -116,6 +116,7 @@ def test_exact_numbers_and_shapes(start: Start, name: str, dtype: np.dtype[Any])
         assert_bits(-half * dtype.type(1.5), found[1]["velocities"][index])
 
 
+@pytest.mark.share(2)
 @on("name", LITERAL)
 @on("dtype", DTYPES, ids=str)
 @on("nesterov", [False, True])
@@ -340,6 +341,7 @@ def test_what_is_unsupported(start: Start) -> None:
         start("torch eager")(case(variables=(single([1]),), gradients=((single([1]),),), **named))
 
 
+@pytest.mark.share(2)
 @on("name", RUNS)
 @on("dtype", DTYPES, ids=str)
 def test_special_values_pass(start: Start, name: str, dtype: np.dtype[Any]) -> None:

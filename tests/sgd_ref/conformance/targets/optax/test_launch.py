@@ -113,7 +113,7 @@ def test_the_handshake_names_what_runs(start_optax: Start, mode: str) -> None:
     assert handshake.versions.keys() == {"numpy", "jax", "jaxlib"}
 
 
-@pytest.mark.share(2)
+@pytest.mark.share(4)
 @in_both_modes
 @on("dtype", DTYPES, ids=str)
 def test_exact_numbers(start_optax: Start, mode: str, dtype: np.dtype[Any]) -> None:

@@ -44,6 +44,28 @@ def test_each_of_the_mistakes_is_named(sweep: Any) -> None:
         assert name in report.mistake.names, (name, report.mistake)
 
 
+class ShownForTheFirst(written.Right):
+    """One velocity for each shape, which the first parameter of that shape keeps."""
+
+    def update(self, p: Any, g: Any, state: Any, group: Any) -> None:
+        first = next(other for other in group["params"] if other.shape == p.shape)
+        super().update(p, g, self.state[first], group)
+
+
+@pytest.mark.parametrize("optimizer_class", [written.OneVelocityForEachShape, ShownForTheFirst])
+def test_a_velocity_by_shape_is_named_without_a_rounding(optimizer_class: Any) -> None:
+    parameters = [torch.nn.Parameter(torch.tensor([index, 0.0])) for index in range(4)]
+    optimizer = optimizer_class(parameters, lr=0.5, momentum=0.5)
+    with conformance.watch(optimizer, parameters) as report:
+        for step in range(4):
+            for index, parameter in enumerate(parameters):
+                parameter.grad = torch.tensor([1.0 + index, 2.0 + step])
+            optimizer.step()
+    assert (report.step, report.violation.variable) == (0, "parameter 1")
+    assert ("velocity-by-shape",) in report.mistake.diagnosis.names
+    assert report.mistake.diagnosis.is_exact
+
+
 def test_there_are_more_than_twenty_mistakes_and_all_but_missing_parts_are_known() -> None:
     assert len(written.MISTAKES) >= 20
     assert all(name.removeprefix("not ") in DEVIATIONS for name in written.MISTAKES)
