@@ -320,6 +320,11 @@ class SGD(torch.optim.Optimizer):  # type: ignore[misc]
                 group["schedule"] = serialize(group["schedule"])
         return saved
 
+    @property
+    def rule(self) -> str:
+        """The rule that the optimizer follows: "keras" or "pytorch"."""
+        return self._settings.rule
+
     def pytorch_state_dict(self) -> dict[str, Any]:
         """Return a dict for ``torch.optim.SGD.load_state_dict``: the buffers are ``-(velocity / lr)``.
 
