@@ -382,15 +382,7 @@ class SGD(torch.optim.Optimizer):  # type: ignore[misc]
     def finalize(self) -> None:
         """Write the averages into the parameters, once training has ended; without averages do nothing.
 
-        Raises
-        ------
-        RuntimeError
-            Within `swap_averages`.
-
-        Warns
-        -----
-        UserWarning
-            As `swap_averages` does.
+        It warns as `swap_averages` does, and within that statement raises a RuntimeError.
         """
         with alone(self._running):
             self._refuse_swapped("finalize")
