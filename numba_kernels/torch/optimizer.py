@@ -320,6 +320,11 @@ class SGD(torch.optim.Optimizer):  # type: ignore[misc]
                 group["schedule"] = serialize(group["schedule"])
         return saved
 
+    @property
+    def rule(self) -> str:
+        """The rule that the optimizer follows: "keras" or "pytorch"."""
+        return self._settings.rule
+
     def pytorch_state_dict(self) -> dict[str, Any]:
         """Return a dict for ``torch.optim.SGD.load_state_dict``: the buffers are ``-(velocity / lr)``.
 
@@ -377,15 +382,7 @@ class SGD(torch.optim.Optimizer):  # type: ignore[misc]
     def finalize(self) -> None:
         """Write the averages into the parameters, once training has ended; without averages do nothing.
 
-        Raises
-        ------
-        RuntimeError
-            Within `swap_averages`.
-
-        Warns
-        -----
-        UserWarning
-            As `swap_averages` does.
+        It warns as `swap_averages` does, and within that statement raises a RuntimeError.
         """
         with alone(self._running):
             self._refuse_swapped("finalize")

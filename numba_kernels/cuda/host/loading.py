@@ -66,6 +66,7 @@ def load(
     >>> restored.copy_to_host(), optimizer.calls
     (array([0.5, 1.5], dtype=float32), 1)
     """
+    # Refuses an argument before anything is read.
     SGD(rates_ahead=rates_ahead)
     headers = check_variables(headers_of("variables", variables, {}))
     hosts = [np.zeros(header.shape, header.dtype) for header in headers]

@@ -48,10 +48,12 @@ class Termed(SGD):
         super().__init__(*arguments, **settings)
         self.termed = None
         self.norm_overflowed = False
+        self._norms: dict[tuple[int, ...], tuple[list[Array], Any]] = {}
 
     def perform(self, call: Call, loss_scale: float | np.float32 | None) -> None:
         """Make the call, and keep the terms."""
         state = call.state
+        self._norms = {}
         held = {
             "variables": memory_of(state.variables),
             "velocities": state.velocities,
@@ -88,11 +90,19 @@ class Termed(SGD):
     def norm(self, gradients: list[Array]) -> Any:
         """Return the norm, with as many roundings as a sum of its squares may have."""
         plain = [np.asarray(g) for g in gradients]
-        norm = super().norm(plain)
+        norm = self._exact_norm(gradients)
         with np.errstate(invalid="ignore"):
             if np.isinf(norm) and all(np.isfinite(g).all() for g in plain):
                 self.norm_overflowed = True
         return _termed_norm(norm, gradients, PER_OPERATION)
+
+    def _exact_norm(self, gradients: list[Array]) -> Any:
+        """Return the norm of the definition, which a step needs for the factor and for its roundings."""
+        key = tuple(map(id, gradients))
+        if key not in self._norms:
+            # With the arrays themselves, so that no other array gets the place of one.
+            self._norms[key] = gradients, super().norm([np.asarray(g) for g in gradients])
+        return self._norms[key][1]
 
     def clipped(self, g: Numbers, norm: Number, clipnorm: Number) -> Numbers:
         """Clip, and allow for products and quotients that leave the range of the dtype."""

@@ -76,16 +76,16 @@ class SharedVelocity(VelocityOfAnother, ShowsEarlier):
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
-        self._last: dict[int, int] = {}
+        self._updated_last: dict[int, int] = {}
 
     def used(self, position: int, owner: int, velocity: Array) -> None:
         """Keep the velocity, which later variables change."""
         self.earlier[position] = velocity
-        self._last[owner] = position
+        self._updated_last[owner] = position
 
     def go_on(self) -> None:
         """Take each velocity from the variable that was updated last with it."""
-        for owner, position in self._last.items():
+        for owner, position in self._updated_last.items():
             velocity = self.velocities[owner]
             velocity[...] = self.velocities[position].reshape(velocity.shape)
 

@@ -16,6 +16,7 @@ from sgd_ref.conformance.watching.frameworks.torch_settings import (
     is_skipped,
     scale_of,
     settings_of,
+    usual_rule,
 )
 from sgd_ref.conformance.watching.frameworks.torch_tensors import DTYPES, gathered, square_of
 from sgd_ref.conformance.watching.recorder import Recorder
@@ -64,7 +65,7 @@ class TorchLoop:
         check_names([parameter.name for parameter in self.parameters])
         if request.velocities is None and isinstance(optimizer, torch.optim.SGD):
             request.velocities = SUMS
-        self.rule = request.held_to("pytorch", by_design_of(optimizer.param_groups))
+        self.rule = request.held_to(usual_rule(optimizer), by_design_of(optimizer.param_groups))
         groups = self._groups()
         self._rates(0)
         self._keys = VELOCITY_KEYS if request.velocity_key is None else (request.velocity_key,)

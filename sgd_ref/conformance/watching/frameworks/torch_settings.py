@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sgd_ref.conformance.dialects import RULES
+
 STATED = ("momentum", "nesterov", "weight_decay")
 
 
@@ -19,6 +21,17 @@ def settings_of(group: Mapping[str, Any], declared: Mapping[str, Any]) -> dict[s
         # In PyTorch, 0 is the only way to say that there is no weight decay.
         del stated["weight_decay"]
     return stated | {name: value for name, value in declared.items() if name != "learning_rate"}
+
+
+def usual_rule(optimizer: Any) -> str:
+    """Return the rule that an optimizer says it follows, by default that of PyTorch.
+
+    >>> from types import SimpleNamespace
+    >>> usual_rule(SimpleNamespace(rule="keras")), usual_rule(SimpleNamespace(rule=print))
+    ('keras', 'pytorch')
+    """
+    stated = getattr(optimizer, "rule", None)
+    return stated if isinstance(stated, str) and stated in RULES else "pytorch"
 
 
 def scale_of(optimizer: Any) -> float | None:

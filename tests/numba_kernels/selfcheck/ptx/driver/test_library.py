@@ -23,7 +23,7 @@ def asked():
 
 def at_the_end():
     # Registered before the library, so that this comes after its own end.
-    print(call(7), calls, flush=True)
+    print(call(7), free(7), calls, flush=True)
 
 atexit.register(at_the_end)
 from numba_kernels.selfcheck.ptx.driver import library
@@ -34,13 +34,15 @@ def initialise(flags):
     calls.append(flags)
     return 0
 
-library.load({"cuInit": initialise})
+library.load({"cuInit": initialise, "cuMemFree_v2": initialise})
 found, place, status = asked()
 assert found.cuGetProcAddress_v2(b"cuNothing", ctypes.byref(place), 0, 0, ctypes.byref(status)) == 500
 assert (place.value, status.value) == (None, 1)
 assert found.cuGetProcAddress_v2(b"cuInit", ctypes.byref(place), 0, 0, ctypes.byref(status)) == 0
 call = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_uint)(place.value)
 assert (call(3), status.value) == (0, 0)
+assert found.cuGetProcAddress_v2(b"cuMemFree_v2", ctypes.byref(place), 0, 0, ctypes.byref(status)) == 0
+free = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_ulonglong)(place.value)
 """
 
 WITH_OBJECTS = """
@@ -66,9 +68,9 @@ def run(script: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_functions_answer_that_the_driver_has_ended_once_python_ends() -> None:
+def test_once_python_ends_functions_answer_so_and_nothing_is_left_to_free() -> None:
     ended = run(AFTER_THE_END)
-    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "4 [3]\n", "")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "4 0 [3]\n", "")
 
 
 def test_a_process_with_objects_of_cuda_ends_in_peace() -> None:

@@ -44,6 +44,22 @@ def test_each_of_the_mistakes_is_named(sweep: Any) -> None:
         assert name in report.mistake.names, (name, report.mistake)
 
 
+@pytest.mark.parametrize("rule", ["keras", "pytorch"])
+def test_an_optimizer_that_states_its_rule_is_held_to_it(rule: str) -> None:
+    torch_kernels = pytest.importorskip("numba_kernels.torch")
+    w = torch.nn.Parameter(torch.linspace(-1.0, 1.0, 7))
+    optimizer = torch_kernels.SGD([w], lr=0.1, momentum=0.9, rule=rule)
+    with conformance.watch(optimizer, [w]) as report:
+        for step in range(3):
+            # The rules part where the rate changes.
+            optimizer.param_groups[0]["lr"] = 0.1 * 0.3**step
+            w.grad = torch.linspace(0.3, -0.7, 7)
+            optimizer.step()
+    assert report.rule.rule == rule
+    assert report.ok
+    assert report.exact == report.steps == 3
+
+
 class ShownForTheFirst(written.Right):
     """One velocity for each shape, which the first parameter of that shape keeps."""
 
