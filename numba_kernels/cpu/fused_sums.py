@@ -30,6 +30,7 @@ from numba.core.cgutils import get_or_insert_function
 from numba.extending import intrinsic
 
 from numba_kernels.shared.element import PLAIN
+from numba_kernels.shared.exact_sums import sum_and_error
 from numba_kernels.shared.inlining import inlined
 from sgd_ref.arithmetic.formats import FLOAT64
 
@@ -148,11 +149,8 @@ def fused_chunk(dtype: np.dtype[Any], gradient: int, load: Any, transformed: Any
             start = 4 * most
         high, low = -start * WIDTH, 0.0
         for lane in range(WIDTH):
-            part = scratch[lane]
-            total = high + part
-            grown = total - high
-            low += (high - (total - grown)) + (part - grown) + scratch[WIDTH + lane]
-            high = total
+            high, lost = sum_and_error(high, scratch[lane])
+            low += lost + scratch[WIDTH + lane]
         return high, low, math.isfinite(high) and math.isfinite(low)
 
     return add_chunk

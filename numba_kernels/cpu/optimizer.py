@@ -17,13 +17,12 @@ from numba_kernels.cpu.over_ranks import Agreed
 from numba_kernels.cpu.parts import PartsOfRanks
 from numba_kernels.cpu.plan import Plan
 from numba_kernels.cpu.quick_clipping import QuickClipping
-from numba_kernels.cpu.quick_rows import may_touch_rows_only
 from numba_kernels.cpu.tasks import Work
 from numba_kernels.cpu.threads import Task, run_as_one, run_uninterrupted
 from numba_kernels.ranks.mpi import communicator_of
 from numba_kernels.ranks.rounds import Ranks
 from numba_kernels.shared.element import PLAIN
-from numba_kernels.shared.rows import from_sparse
+from numba_kernels.shared.rows import from_sparse, may_touch_rows_only
 from sgd_ref.arithmetic.formats import FLOAT64, Array
 from sgd_ref.base import learning_rate as rates
 from sgd_ref.base.call import Call

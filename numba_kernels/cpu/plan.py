@@ -14,12 +14,13 @@ import numpy as np
 
 from numba_kernels.cpu.alignment import elements_before_line
 from numba_kernels.cpu.array_specs import ABSENT, ArraySpecs, are_same_objects
-from numba_kernels.cpu.quick_rows import is_sparse, may_touch_rows_only, quick_rows
+from numba_kernels.cpu.quick_rows import is_sparse, quick_rows
 from numba_kernels.cpu.sums import LONGEST_CHUNK
 from numba_kernels.cpu.threads import shares
 from numba_kernels.shared.constants import Constants
 from numba_kernels.shared.element import KERAS
 from numba_kernels.shared.regions import regions
+from numba_kernels.shared.rows import may_touch_rows_only
 from numba_kernels.shared.slots import (
     ACCUMULATOR,
     AVERAGE,

@@ -19,7 +19,6 @@ from numba_kernels.cpu.distinct import (
 )
 from numba_kernels.shared.rows import Rows
 from sgd_ref.arithmetic.formats import Array
-from sgd_ref.base.settings import Settings
 from sgd_ref.gradients import SparseRows, is_scipy
 
 INTEGERS = (np.dtype(np.int32), np.dtype(np.int64))
@@ -29,12 +28,6 @@ INTEGERS = (np.dtype(np.int32), np.dtype(np.int64))
 def is_sparse(gradient: Any) -> bool:
     """Whether a gradient may have rows that `quick_rows` can find."""
     return type(gradient) is SparseRows or is_scipy(gradient)
-
-
-def may_touch_rows_only(settings: Settings) -> bool:
-    """Whether an update changes only the rows of a sparse gradient, if the variable does not decay."""
-    accumulates = settings.gradient_accumulation_steps is not None
-    return settings.momentum == 0 and not settings.use_ema and not accumulates
 
 
 def quick_rows(gradient: Any, variable: Array, occupied: Array) -> Rows | None:

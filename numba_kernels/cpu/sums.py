@@ -18,7 +18,7 @@ from numba_kernels.cpu.fused_sums import SCRATCH, fused_chunk
 from numba_kernels.cpu.storage import storage
 from numba_kernels.cpu.target import fuses_in_hardware
 from numba_kernels.shared.element import ACCUMULATED, PLAIN, gradient_transformation
-from numba_kernels.shared.exact_sums import LIMBS
+from numba_kernels.shared.exact_sums import LIMBS, sum_and_error
 from numba_kernels.shared.inlining import inlined, reordered
 from numba_kernels.shared.slots import ACCUMULATOR, GRADIENT, INDIRECT, LOSS_SCALE, MISSING, STEPS
 from sgd_ref.arithmetic.formats import FLOAT64
@@ -203,11 +203,9 @@ def _compensated_chunk(dtype: np.dtype[Any], gradient: int) -> Any:
             lows[:] = 0.0
         high, low = 0.0, 0.0
         for lane in range(LANES):
-            total = high + highs[lane]
-            added = total - high
-            low += (high - (total - added)) + (highs[lane] - added)
+            high, lost = sum_and_error(high, highs[lane])
+            low += lost
             low += sums_of_lows[lane]
-            high = total
         return high, low, flags.sum()
 
     return add_chunk

@@ -22,6 +22,7 @@ import numpy as np
 from numba_kernels.cpu.addresses import enter_default_mode, leave_default_mode
 from numba_kernels.cpu.cache import kernel
 from numba_kernels.cpu.sums import HIGH, LOW, UNIT
+from numba_kernels.shared.exact_sums import sum_and_error
 from numba_kernels.shared.inlining import inlined
 from sgd_ref.arithmetic.formats import Array
 
@@ -78,19 +79,11 @@ def wide_totals(results: Array, bounds: Array) -> Array:
 
 
 @inlined
-def _added(first: float, second: float) -> Any:
-    """Return the rounded sum, and its rounding error."""
-    total = first + second
-    grown = total - first
-    return total, (first - (total - grown)) + (second - grown)
-
-
-@inlined
 def total_of(results: Any, first: int, last: int) -> Any:
     """Return the sum of the plain sums of some chunks."""
     total, low = 0.0, 0.0
     for index in range(first, last):
-        total, lost = _added(total, results[index, HIGH])
+        total, lost = sum_and_error(total, results[index, HIGH])
         low += lost
     # The error term of an infinity is NaN.
     return total + low if math.isfinite(total) else total
@@ -120,11 +113,11 @@ def wide_totals_kernel() -> Any:
         for row in range(sums.shape[0]):
             total, low, lowest = 0.0, 0.0, 0.0
             for index in range(bounds[row], bounds[row + 1]):
-                total, lost = _added(total, results[index, HIGH])
-                low, lost_of_low = _added(low, lost)
-                low, lost = _added(low, results[index, LOW])
+                total, lost = sum_and_error(total, results[index, HIGH])
+                low, lost_of_low = sum_and_error(low, lost)
+                low, lost = sum_and_error(low, results[index, LOW])
                 lowest += lost_of_low + lost
-            sums[row, 0], sums[row, 1] = _added(total, low + lowest)
+            sums[row, 0], sums[row, 1] = sum_and_error(total, low + lowest)
         leave_default_mode(mode)
 
     return add

@@ -8,6 +8,7 @@ import numpy as np
 
 from sgd_ref.arithmetic.formats import Array
 from sgd_ref.arithmetic.rounded import convert
+from sgd_ref.base.settings import Settings
 from sgd_ref.gradients import SparseRows, is_scipy
 
 
@@ -54,6 +55,12 @@ class Rows(NamedTuple):
             begin = index * length - start
             piece[max(begin, 0) : begin + length] = row[max(-begin, 0) : max(stop - start - begin, 0)]
         return piece
+
+
+def may_touch_rows_only(settings: Settings) -> bool:
+    """Whether an update changes only the rows of a sparse gradient, if the variable does not decay."""
+    accumulates = settings.gradient_accumulation_steps is not None
+    return settings.momentum == 0 and not settings.use_ema and not accumulates
 
 
 def from_sparse(gradient: Any, variable: Array) -> Rows:

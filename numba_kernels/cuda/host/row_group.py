@@ -17,7 +17,7 @@ from numba_kernels.cuda.device import layout
 from numba_kernels.cuda.device.access import PACKET_BYTES
 from numba_kernels.cuda.host.buffers import Buffer, copying_stream
 from numba_kernels.cuda.host.groups import CHUNK, Group
-from numba_kernels.shared.rows import Rows
+from numba_kernels.shared.rows import Rows, may_touch_rows_only
 from sgd_ref.arithmetic.formats import Array
 from sgd_ref.arithmetic.rounded import setting
 from sgd_ref.base.settings import Settings
@@ -173,11 +173,8 @@ def rows_to_update(
     rate : float32
         The learning rate of the call; NaN if only the device knows it.
     """
-    has_own_state = (
-        settings.momentum != 0 or settings.use_ema or settings.gradient_accumulation_steps is not None
-    )
     clips_by_norm = settings.clipnorm is not None or settings.global_clipnorm is not None
-    if has_own_state or clips_by_norm or np.signbit(rate) or not np.isfinite(rate):
+    if not may_touch_rows_only(settings) or clips_by_norm or np.signbit(rate) or not np.isfinite(rate):
         return {}
     found = {}
     for group in groups:

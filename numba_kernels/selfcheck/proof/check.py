@@ -111,9 +111,7 @@ def run(extent: Extent, advance: Advance = lambda doing, done, parts: None) -> F
     chosen = kernels(extent)
     try:
         with pool_of(extent) as pool:
-            for number, (kernel, proof) in enumerate(each(pool, proof_of, chosen), start=1):
-                add(findings, kernel.name, proof)
-                advance("proving kernels", number, len(chosen))
+            add_all(findings, pool, proof_of, chosen, advance)
             pieces = [
                 (claim, range(part, sweep.BLOCKS, PARTS_OF_SWEEP))
                 for claim in findings.conversions
@@ -146,6 +144,19 @@ def each(
     """Yield each item with the result of a function, in order."""
     results: Iterable[Any] = map(function, given) if pool is None else pool.map(function, given)
     return zip(given, results, strict=True)
+
+
+def add_all(
+    findings: Findings,
+    pool: Executor | None,
+    proof_of: Callable[[Any], Proof],
+    chosen: Sequence[Any],
+    advance: Advance,
+) -> None:
+    """Add the proof of each of some kernels, which have names, to the findings."""
+    for number, (kernel, proof) in enumerate(each(pool, proof_of, chosen), start=1):
+        add(findings, kernel.name, proof)
+        advance("proving kernels", number, len(chosen))
 
 
 def add(findings: Findings, name: str, proof: Proof) -> None:

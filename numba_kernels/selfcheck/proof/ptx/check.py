@@ -9,7 +9,7 @@ from typing import NamedTuple
 from numba_kernels.selfcheck.extent import QUICK, Extent
 from numba_kernels.selfcheck.machine_code.cuda.errors import CouldNotRun
 from numba_kernels.selfcheck.machine_code.cuda.wheels import REMEDY
-from numba_kernels.selfcheck.proof.check import START, Advance, Findings, add, each, pool_of
+from numba_kernels.selfcheck.proof.check import START, Advance, Findings, add_all, pool_of
 from numba_kernels.selfcheck.proof.proving import Proof
 from numba_kernels.selfcheck.proof.ptx.proving import prove
 from numba_kernels.selfcheck.ptx import texts
@@ -97,9 +97,6 @@ def run(extent: Extent, advance: Advance = lambda doing, done, parts: None) -> F
     if reason is not None:
         findings.not_run.append(reason)
         return findings
-    chosen = kernels(extent)
     with pool_of(extent) as pool:
-        for number, (kernel, proof) in enumerate(each(pool, proof_of, chosen), start=1):
-            add(findings, kernel.name, proof)
-            advance("proving kernels", number, len(chosen))
+        add_all(findings, pool, proof_of, kernels(extent), advance)
     return findings
