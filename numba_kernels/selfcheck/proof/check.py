@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -109,20 +109,17 @@ def run(extent: Extent, advance: Advance = lambda doing, done, parts: None) -> F
     """
     findings = Findings()
     chosen = kernels(extent)
-    try:
-        with pool_of(extent) as pool:
-            add_all(findings, pool, proof_of, chosen, advance)
-            pieces = [
-                (claim, range(part, sweep.BLOCKS, PARTS_OF_SWEEP))
-                for claim in findings.conversions
-                for part in range(PARTS_OF_SWEEP)
-            ]
-            for number, (piece, (tried, wrong)) in enumerate(each(pool, _swept, pieces), start=1):
-                before = findings.conversions[piece[0]]
-                findings.conversions[piece[0]] = before[0] + tried, before[1] + wrong
-                advance("sweeping conversions", number, len(pieces))
-    except BrokenExecutor as failure:
-        findings.not_run.append(f"what was left: {failure}")
+    with pool_of(extent, findings) as pool:
+        add_all(findings, pool, proof_of, chosen, advance)
+        pieces = [
+            (claim, range(part, sweep.BLOCKS, PARTS_OF_SWEEP))
+            for claim in findings.conversions
+            for part in range(PARTS_OF_SWEEP)
+        ]
+        for number, (piece, (tried, wrong)) in enumerate(each(pool, _swept, pieces), start=1):
+            before = findings.conversions[piece[0]]
+            findings.conversions[piece[0]] = before[0] + tried, before[1] + wrong
+            advance("sweeping conversions", number, len(pieces))
     return findings
 
 
@@ -130,12 +127,21 @@ def _swept(piece: tuple[Claim, range]) -> tuple[int, int]:
     return sweep.differing(*piece)
 
 
-def pool_of(extent: Extent) -> AbstractContextManager[Executor | None]:
-    """Return the processes of an extent; None if this process does the work."""
+@contextmanager
+def pool_of(extent: Extent, findings: Findings) -> Iterator[Executor | None]:
+    """Yield the processes of an extent; None if this process does the work.
+
+    If one of them dies, what was left is noted in the findings as not run.
+    """
     if extent.processes == 1:
-        return nullcontext()
-    # A process that is forked while other threads run may hang.
-    return ProcessPoolExecutor(extent.processes, multiprocessing.get_context("spawn"))
+        yield None
+        return
+    try:
+        # A process that is forked while other threads run may hang.
+        with ProcessPoolExecutor(extent.processes, multiprocessing.get_context("spawn")) as pool:
+            yield pool
+    except BrokenExecutor as failure:
+        findings.not_run.append(f"what was left: {failure}")
 
 
 def each(

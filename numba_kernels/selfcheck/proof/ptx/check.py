@@ -97,6 +97,6 @@ def run(extent: Extent, advance: Advance = lambda doing, done, parts: None) -> F
     if reason is not None:
         findings.not_run.append(reason)
         return findings
-    with pool_of(extent) as pool:
+    with pool_of(extent, findings) as pool:
         add_all(findings, pool, proof_of, kernels(extent), advance)
     return findings

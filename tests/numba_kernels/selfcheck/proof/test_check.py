@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+from types import ModuleType
+from typing import NoReturn
 
 import pytest
 
@@ -11,6 +14,7 @@ from numba_kernels.selfcheck.proof import check
 from numba_kernels.selfcheck.proof.expressions import FLOAT
 from numba_kernels.selfcheck.proof.halves import ROUND, Claim
 from numba_kernels.selfcheck.proof.proving import Proof
+from numba_kernels.selfcheck.proof.ptx import check as ptx_check
 from numba_kernels.shared.element import VARIANTS, VARIANTS_OF_PYTORCH
 from sgd_ref.arithmetic.formats import FORMATS
 from sgd_ref.command import main as cli
@@ -58,6 +62,21 @@ def test_a_kernel_without_a_comparison_is_not_proven(monkeypatch: pytest.MonkeyP
     assert check.run(Extent(pattern=re.compile(ONE))).failures == [
         "proof/accumulate/float64: no expression was compared"
     ]
+
+
+def _die(kernel: object) -> NoReturn:
+    os._exit(1)
+
+
+@pytest.mark.parametrize("module", [check, ptx_check], ids=["cpu", "ptx"])
+def test_a_process_that_dies_leaves_the_proof_incomplete(
+    module: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "proof_of", _die)
+    monkeypatch.setattr(ptx_check, "why_not", lambda: None)
+    findings = module.run(Extent(QUICK, processes=2))
+    assert len(findings.not_run) == 1
+    assert list(check.page(findings))[-1].startswith("INCOMPLETE")
 
 
 @pytest.mark.parametrize("given", [["-k", "nothing"], ["--device", "cuda"]])
