@@ -240,7 +240,7 @@ def test_a_mistake_changes_bits_in_several_cases(name: str) -> None:
 def test_any_two_mistakes_differ(sweep: Any) -> None:
     """Case by case, what is still alike is told apart; no mistake runs on more cases than it needs."""
     names = [name for name in NAMES if name not in DAMAGING]
-    drawn = sweep.generator.choice(names, sweep.count(len(names), 4), replace=False).tolist()
+    drawn = sweep.generator.choice(names, sweep.count(len(names), 10), replace=False).tolist()
     alike: list[list[str]] = [[REFERENCE, *drawn]]
     for case_id in TELLING:
         told_apart = []
