@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Callable, Iterator
-from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import Executor, Future, as_completed
 from functools import partial
 from typing import NamedTuple
 
@@ -12,6 +12,7 @@ from numba_kernels.selfcheck import golden_data, gradient_forms, norms, product,
 from numba_kernels.selfcheck.extent import Extent
 from numba_kernels.selfcheck.machine_code import compiling
 from numba_kernels.selfcheck.machine_code import cpu as machine_code
+from numba_kernels.selfcheck.processes import processes
 from numba_kernels.selfcheck.result import Result
 from sgd_ref.conformance.grading.sweep.interrupts import ignoring_interrupts
 
@@ -66,18 +67,14 @@ def run(extent: Extent, advance: Advance = lambda doing, done, parts: None) -> O
     if extent.processes == 1:
         _run_all(extent, outcome, None, advance)
         return outcome
-    try:
-        # A process that is forked while other threads run may hang.
-        with ProcessPoolExecutor(extent.processes, multiprocessing.get_context("spawn")) as pool:
-            try:
-                _run_all(extent, outcome, pool, advance)
-            except KeyboardInterrupt:
-                pool.shutdown(wait=False, cancel_futures=True)
-                for process in multiprocessing.active_children():
-                    process.terminate()
-                raise
-    except BrokenExecutor as failure:
-        outcome.not_run.append(f"what was left: {failure}")
+    with processes(extent.processes, outcome.not_run) as pool:
+        try:
+            _run_all(extent, outcome, pool, advance)
+        except KeyboardInterrupt:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in multiprocessing.active_children():
+                process.terminate()
+            raise
     return outcome
 
 

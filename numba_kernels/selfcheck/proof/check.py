@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import Executor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
 from numba_kernels.selfcheck.extent import QUICK, Extent
 from numba_kernels.selfcheck.machine_code.compiling import ACCUMULATE, UPDATE, Kernel, kernels_of
 from numba_kernels.selfcheck.page import counted
+from numba_kernels.selfcheck.processes import processes
 from numba_kernels.selfcheck.proof import sweep
 from numba_kernels.selfcheck.proof.halves import Claim
 from numba_kernels.selfcheck.proof.proving import Proof, prove
@@ -127,21 +127,9 @@ def _swept(piece: tuple[Claim, range]) -> tuple[int, int]:
     return sweep.differing(*piece)
 
 
-@contextmanager
-def pool_of(extent: Extent, findings: Findings) -> Iterator[Executor | None]:
-    """Yield the processes of an extent; None if this process does the work.
-
-    If one of them dies, what was left is noted in the findings as not run.
-    """
-    if extent.processes == 1:
-        yield None
-        return
-    try:
-        # A process that is forked while other threads run may hang.
-        with ProcessPoolExecutor(extent.processes, multiprocessing.get_context("spawn")) as pool:
-            yield pool
-    except BrokenExecutor as failure:
-        findings.not_run.append(f"what was left: {failure}")
+def pool_of(extent: Extent, findings: Findings) -> AbstractContextManager[Executor | None]:
+    """Return the processes of an extent; None if this process does the work."""
+    return nullcontext() if extent.processes == 1 else processes(extent.processes, findings.not_run)
 
 
 def each(

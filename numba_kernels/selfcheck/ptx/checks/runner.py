@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import random
 import tempfile
 from collections.abc import Iterator
-from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
 from numba_kernels.selfcheck.extent import QUICK, Extent
+from numba_kernels.selfcheck.processes import processes
 from numba_kernels.selfcheck.ptx import session
 from numba_kernels.selfcheck.ptx.checks import alone, cases, coverage
 from numba_kernels.selfcheck.ptx.checks.coverage import Covered
@@ -48,12 +47,8 @@ def run(
         parts = list(_parts(extent, folder, dump))
         finished = partial(_tell, advance, len(parts))
         # A pool of its own, since a process that has begun a session cannot end it.
-        context = multiprocessing.get_context("spawn")
-        try:
-            with ProcessPoolExecutor(extent.processes, context) as pool:
-                run_parts(parts, outcome, pool, finished)
-        except BrokenExecutor as failure:
-            outcome.not_run.append(f"what was left: {failure}")
+        with processes(extent.processes, outcome.not_run) as pool:
+            run_parts(parts, outcome, pool, finished)
         covered = coverage.read(folder)
     return outcome._replace(notes=tuple(_lines(covered, every=extent.tier != QUICK)))
 

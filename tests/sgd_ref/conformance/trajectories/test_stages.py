@@ -259,7 +259,7 @@ STAGES_OF_METHODS = {
     "overwrite": {OVERWRITTEN},
 }
 
-# Its method is not that of the stage whose result it undoes.
+# A deviation that undoes the result of another stage than the one whose method it overrides.
 UNDONE = {"only-averages-move": {UPDATED}}
 
 
